@@ -1,0 +1,1 @@
+"""Wiring: what comes next, and the command line."""

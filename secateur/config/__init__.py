@@ -1,0 +1,56 @@
+"""The schema of params.yaml: one frozen section per stage, in stage order."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from secateur.config.base import Section
+from secateur.config.baseline import BaselineSection
+from secateur.config.clean import CleanSection
+from secateur.config.evaluate import EvaluateSection
+from secateur.config.ingest import IngestSection
+from secateur.config.prune import PruneSection
+from secateur.config.register import RegisterSection
+from secateur.config.report import ReportSection
+from secateur.config.run import RunSection
+from secateur.errors import ConfigError
+
+
+class RunConfig(Section):
+    """The whole of params.yaml. A stage is given its own section, never this object."""
+
+    run: Annotated[RunSection, Field(description="what every stage shares")]
+    ingest: Annotated[IngestSection, Field(description="where the rows come from")]
+    clean: Annotated[CleanSection, Field(description="which rows stay")]
+    baseline: Annotated[BaselineSection, Field(description="the dense model")]
+    prune: Annotated[PruneSection, Field(description="what is removed")]
+    evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
+    register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
+    report: Annotated[ReportSection, Field(description="the page")]
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Validate the content of params.yaml.
+
+    Raises:
+        ConfigError: with the first offending key, its value and what would be accepted.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+
+
+def describe(error: ValidationError) -> str:
+    """Put the first validation error into one line, in the names of params.yaml."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "params.yaml"
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a known parameter; `secateur doctor --params` lists them"
+    if first["type"] == "missing":
+        return f"{key} is missing from params.yaml"
+    message = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    return f"{key}: {message[:1].lower()}{message[1:]}{shown}"

@@ -1,0 +1,47 @@
+"""``clean``: which rows stay, and how they are split."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from secateur.config.base import Fraction, PositiveInt, Section
+
+
+class CleanSection(Section):
+    """Rules of cleaning, in the order in which they are applied."""
+
+    repair_encoding: Annotated[bool, Field(description="undo mojibake (ftfy)")]
+    normalization: Annotated[
+        Literal["NFC", "NFKC"], Field(description="Unicode normalisation form; NFKC also folds full-width forms")
+    ]
+    mask_handles: Annotated[bool, Field(description="replace @name by @user")]
+    mask_links: Annotated[bool, Field(description="replace http://... by http")]
+    min_chars: Annotated[PositiveInt, Field(description="shorter texts are dropped, characters")]
+    max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters")]
+    min_confidence: Annotated[
+        float, Field(ge=0.0, le=1.0, description="rows below are dropped; needs ingest.confidence_column")
+    ]
+    label_conflicts: Annotated[
+        Literal["drop", "majority"],
+        Field(description="equal texts with different labels: drop all, or keep the strict majority's label"),
+    ]
+    near_duplicate_threshold: Annotated[
+        float,
+        Field(gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams from which rows are duplicates; 1 = exact only"),
+    ]
+    validation_fraction: Annotated[Fraction, Field(gt=0.0, description="share of the cleaned rows")]
+    test_fraction: Annotated[Fraction, Field(gt=0.0, description="share of the cleaned rows")]
+    max_train_rows: Annotated[
+        PositiveInt | None, Field(description="stratified cap on training rows, or null for all")
+    ]
+    max_validation_rows: Annotated[
+        PositiveInt | None, Field(description="stratified cap on validation rows, or null for all")
+    ]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 0.9:
+            raise ValueError("validation_fraction + test_fraction must leave at least 0.1 for training")
+        if self.min_chars > self.max_chars:
+            raise ValueError("min_chars is larger than max_chars")
+        return self

@@ -1,0 +1,23 @@
+"""``run``: what every stage shares."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from secateur.config.base import PositiveInt, Section
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class RunSection(Section):
+    """Settings that hold for the whole run."""
+
+    task: Annotated[Literal["classification"], Field(description="what the model does")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random draw")]
+    num_threads: Annotated[
+        PositiveInt, Field(description="CPU threads of a training stage; other counts give other bits")
+    ]
+    precision: Annotated[
+        Precision,
+        Field(description="auto = bf16 autocast where the CPU has AVX-512 BF16 or AMX, else fp32"),
+    ]

@@ -1,0 +1,40 @@
+"""The one exception tree. A message says what was asked, what was found and what would work."""
+
+
+class SecateurError(Exception):
+    """Base of every error that is meant for the user; the command line prints it as one line.
+
+    ``exit_code`` is 2 for the user's mistake and 1 for a check that failed.
+    """
+
+    exit_code = 2
+
+
+class ConfigError(SecateurError):
+    """A parameter is unknown, out of range, or contradicts another one."""
+
+
+class DataError(SecateurError):
+    """The source cannot be read, or does not hold what the task needs."""
+
+
+class ModelError(SecateurError):
+    """The model cannot be loaded or its architecture is not supported."""
+
+
+class CheckpointError(ModelError):
+    """A folder is not a checkpoint, or its files do not match their digests."""
+
+
+class BudgetError(SecateurError):
+    """The budget cannot be reached; the message names the nearest one that can."""
+
+
+class ProjectError(SecateurError):
+    """The workspace is not a project, is locked by another run, or has no space left."""
+
+
+class CheckFailed(SecateurError):
+    """A gate, a verification or a comparison came out negative."""
+
+    exit_code = 1

@@ -1,0 +1,88 @@
+"""Files that are either the old ones or the new ones, never half of each; and their digests."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import ProjectError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex sha256 of a file's bytes, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def to_json(value: Any) -> str:
+    """Serialise with sorted keys and a final newline, so that equal values give equal bytes."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``to_json(value)`` atomically."""
+    write_text(path, to_json(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` atomically by a file with this text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a sibling path to write a file or a folder to; move it to ``path`` when the block succeeds.
+
+    When the block raises, the old content stays and the new one is removed. What a killed process left
+    behind is removed by the next call for the same path.
+
+    Raises:
+        ProjectError: no space is left on the device.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    replaced = path.with_name(f".{path.name}.old")
+    remove(temporary)
+    try:
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            # A folder cannot be renamed over another one: two renames, and a crash between them leaves
+            # the old folder complete beside the new one.
+            remove(replaced)
+            path.rename(replaced)
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ProjectError(f"no space left on the device while writing {path}; nothing was replaced") from error
+        raise
+    finally:
+        remove(temporary)
+        remove(replaced)
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free space of the device that holds ``path`` (or its nearest existing parent)."""
+    while not path.exists():
+        path = path.parent
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize
