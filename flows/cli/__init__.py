@@ -1,0 +1,88 @@
+"""The command line. Errors meant for the user become one line and their exit code."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.cli.checkpoints import bench, export, inspect, predict
+from flows.cli.registry import models
+from flows.cli.workflow import plan, run, stage, why
+from flows.cli.workspace import doctor, report
+from secateur import __version__
+from secateur.errors import SecateurError
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow honours only the literal `true`
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+
+
+class _Group(click.Group):
+    """Lists the commands in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def cli() -> None:
+    """Prune language models inside a workflow that can be scheduled, reproduced and trusted.
+
+    Example: secateur run -S prune.budget.macs=0.4
+    """
+
+
+for _command in (run, plan, why, stage, inspect, bench, predict, export, models, report, doctor):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the ``secateur`` command."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    _use_code_of_workspace()
+    try:
+        code: Any = cli.main(standalone_mode=False)
+    except SecateurError as error:
+        click.echo(f"secateur: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("secateur: interrupted; finished stages are kept, `secateur run` goes on from there", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _use_code_of_workspace() -> None:
+    """Run the code of the workspace we stand in, when it carries its own.
+
+    A temporary experiment or a worktree at another commit must not run the code that happens to be
+    installed: the identity of its stages names the files of the workspace.
+    """
+    here = Path.cwd()
+    if os.environ.get("SECATEUR_WORKSPACE_CODE"):
+        return
+    for folder in (here, *here.parents):
+        package = folder / "secateur" / "__init__.py"
+        if (folder / "dvc.yaml").is_file() and package.is_file():
+            import secateur
+
+            if Path(str(secateur.__file__)).resolve() != package.resolve():
+                os.environ["SECATEUR_WORKSPACE_CODE"] = str(folder)
+                paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+                os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+                os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *sys.argv[1:]])
+            return

@@ -1,0 +1,223 @@
+"""``run``, ``plan``, ``why`` and ``stage``."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from secateur.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from tasks.driver import Outcome
+    from tasks.dvc_store import DvcStore
+    from tasks.params import Change
+    from tasks.project import Project
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.command()
+@click.option("--params", "file", type=click.Path(path_type=Path), help="Take the parameters from this file.")
+@click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
+@click.option("--driver", type=click.Choice(["prefect", "dvc"]), default="prefect", show_default=True)
+@click.option("--commit", is_flag=True, help="Commit params.yaml, dvc.yaml, dvc.lock and the metrics to git afterwards.")
+@_JSON
+def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, as_json: bool) -> None:
+    """Run the whole flow: clean, train, prune, evaluate, register, report.
+
+    Only what is stale is run. -S and --params write to params.yaml, as `dvc exp run -S` does.
+
+    Example: secateur run -S prune.criterion=magnitude -S prune.budget.macs=0.4
+    """
+    from flows.cli import display
+    from tasks.driver import is_up_to_date
+    from tasks.dvc_store import DvcStore
+    from tasks.params import propose
+    from tasks.project import exclusive, find_project
+    from tasks.stages import stages
+
+    project = find_project()
+    started = time.monotonic()
+    change = propose(project, file=file, overrides=overrides)
+    with exclusive(project):
+        store = _prepare(project, change)
+        if is_up_to_date(project, store, stages(change.config)):
+            outcomes = _all_cached(store)
+        elif driver == "prefect":
+            outcomes = _with_prefect(project, as_json=as_json)
+        else:
+            outcomes = _with_dvc(project, store)
+    display.run_summary(project, outcomes, seconds=time.monotonic() - started, as_json=as_json)
+    _offer_commit(project, commit=commit, as_json=as_json)
+
+
+def _prepare(project: "Project", change: "Change") -> "DvcStore":
+    """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml."""
+    from tasks.driver import is_up_to_date
+    from tasks.dvc_store import DvcStore
+    from tasks.preflight import check
+    from tasks.rendering import is_current, update_pipeline
+    from tasks.stages import stages
+
+    if change.after == change.before and is_current(project, change.config):
+        store = DvcStore(project)
+        if is_up_to_date(project, store, stages(change.config)):
+            return store
+    check(project, change.config)
+    change.apply(project)
+    update_pipeline(project, change.config)
+    return DvcStore(project)
+
+
+def _all_cached(store: "DvcStore") -> "list[Outcome]":
+    from tasks.driver import Outcome
+
+    return [Outcome(address, "cached", store.identity(address).key, 0.0) for address in store.order()]
+
+
+def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
+    from flows.cli import display
+
+    with display.stage_progress(quiet=as_json) as watch:
+        watch("starting Prefect", None)
+        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        from flows.build import build
+        from tasks.driver import Outcome
+
+        # Without a server of the user's own nobody watches heartbeats, and joining their thread costs 1 s.
+        updates = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with temporary_settings(updates):
+            return [Outcome.from_json(values) for values in build(str(project.root), watch)]
+
+
+def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
+    """Let ``dvc repro`` run the same stages, one process each."""
+    from tasks.driver import Outcome
+    from tasks.dvc_store import DvcStore
+
+    stale = {address for address, status in store.statuses().items() if status.changed}
+    completed = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False, stdout=sys.stderr
+    )
+    if completed.returncode != 0:
+        raise CheckFailed("dvc repro failed; its message stands above")
+    after = DvcStore(project)
+    return [
+        Outcome(address, "run" if address in stale else "cached", after.identity(address).key, 0.0)
+        for address in after.order()
+    ]
+
+
+def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
+    from tasks.project import git
+
+    files = ["params.yaml", "dvc.yaml", "dvc.lock", "reports/metrics.json", "reports/data.json"]
+    changed = [line[3:] for line in git(project.root, "status", "--porcelain", "--", *files).splitlines()]
+    if not changed:
+        return
+    if commit:
+        git(project.root, "add", "--", *changed)
+        git(project.root, "commit", "-m", "Run the workflow: " + ", ".join(changed), "--", *changed)
+    if not as_json:
+        verb = "committed" if commit else "to keep this run in git: git add " + " ".join(changed) + "  (or --commit)"
+        click.echo(f"{verb}: {', '.join(changed)}" if commit else verb, err=True)
+
+
+@click.command()
+@click.option("--params", "file", type=click.Path(path_type=Path), help="Take the parameters from this file.")
+@click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
+@_JSON
+def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run would do, stage by stage. Renders dvc.yaml anew when the registry or the rounds changed.
+
+    With -S or --params nothing is written.
+
+    Example: secateur plan -S clean.min_confidence=0.7
+    """
+    from flows.cli import display
+    from tasks import explain
+    from tasks.dvc_store import DvcStore
+    from tasks.params import propose
+    from tasks.project import exclusive, find_project
+    from tasks.rendering import update_pipeline
+    from tasks.stages import stages
+
+    project = find_project()
+    change = propose(project, file=file, overrides=overrides)
+    if change.after != change.before:
+        display.planned_change(project, change, as_json=as_json)
+        return
+    with exclusive(project):
+        rendered = update_pipeline(project, change.config)
+        explained = explain.plan(project, DvcStore(project), change.config, stages(change.config))
+    if rendered and not as_json:
+        click.echo("dvc.yaml was rendered anew", err=True)
+    display.plan_table(explained, as_json=as_json)
+
+
+@click.command()
+@click.argument("address", metavar="STAGE")
+@_JSON
+def why(address: str, as_json: bool) -> None:
+    """Name the cause for which STAGE would run again: a parameter, data, a code line, an output.
+
+    Example: secateur why prune@r2
+    """
+    from flows.cli import display
+    from tasks import explain
+    from tasks.dvc_store import DvcStore
+    from tasks.params import read_config
+    from tasks.project import exclusive, find_project
+    from tasks.rendering import update_pipeline
+    from tasks.stages import find_stage, stages
+
+    project = find_project()
+    config = read_config(project)
+    find_stage(config, address)
+    with exclusive(project):
+        update_pipeline(project, config)
+        explained = explain.plan(project, DvcStore(project), config, stages(config))
+    relevant = explain.ancestors(stages(config), address)
+    chain = [entry for entry in explained if entry.stage in relevant]
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in chain], indent=2))
+        return
+    display.why(address, chain)
+
+
+@click.command()
+@click.argument("address", metavar="NAME")
+def stage(address: str) -> None:
+    """Run one stage, stale or not: what dvc.yaml calls.
+
+    Under `dvc repro` DVC records the result; called by hand it is recorded here.
+
+    Example: secateur stage prune@r2
+    """
+    from tasks.driver import run_stage
+    from tasks.params import read_config
+    from tasks.preflight import check
+    from tasks.project import exclusive, find_project
+    from tasks.rendering import require_current
+    from tasks.stages import find_stage
+
+    project = find_project()
+    config = read_config(project)
+    wanted = find_stage(config, address)
+    require_current(project, config)
+    if wanted.name == "ingest":
+        check(project, config)
+    if "DVC_STAGE" in os.environ:
+        run_stage(project, config, wanted, commit=False)
+        return
+    with exclusive(project):
+        run_stage(project, config, wanted, commit=True)
+
+

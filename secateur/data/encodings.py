@@ -1,0 +1,56 @@
+"""Which encoding a text file has, decided by reading all of it once."""
+
+import codecs
+from pathlib import Path
+from typing import Literal
+
+from secateur.errors import DataError
+
+_CHUNK_BYTES = 1 << 22
+_FALLBACK = "latin-1"
+
+
+def encoding_of(path: Path, *, asked: str, kind: Literal["file", "package", "hub"]) -> str:
+    """Return the encoding to read ``path`` with, having decoded every byte of it.
+
+    ``auto`` means UTF-8. A file that a package ships cannot be mended by its user, so one that is not UTF-8
+    is read as Latin-1, which maps every byte to one character; the repair rule of ``clean`` does the rest.
+
+    Raises:
+        DataError: a byte does not decode; the message names it and its offset.
+    """
+    encoding = "utf-8" if asked == "auto" else asked
+    problem = _first_problem(path, encoding)
+    if problem is None:
+        return encoding
+    if asked == "auto" and kind == "package":
+        return _FALLBACK
+    tip = _tip(path) if asked == "auto" else "set ingest.encoding to the right one"
+    raise DataError(f"{path.name} is not {encoding.upper()}: {problem}; {tip}")
+
+
+def _first_problem(path: Path, encoding: str) -> str | None:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset = 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(_CHUNK_BYTES)
+            pending = decoder.getstate()[0]
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                where = offset - len(pending) + error.start
+                return f"byte 0x{error.object[error.start]:02x} at offset {where}"
+            except UnicodeError as error:
+                return str(error)
+            if not chunk:
+                return None
+            offset += len(chunk)
+
+
+def _tip(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "set ingest.encoding=utf-16"
+    return "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"

@@ -1,0 +1,91 @@
+"""Downloads from the Hugging Face hub, pinned to a commit, leaving nothing in anybody's cache.
+
+The only module of this room that may use the network; nothing imports it before a hub id was asked for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, load_dataset
+from datasets.exceptions import DatasetNotFoundError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+from secateur.errors import DataError
+
+_BATCH_ROWS = 5000
+
+
+@contextmanager
+def _explained(repository: str, *, asked_by: str) -> Iterator[None]:
+    """Turn what the hub clients raise into one line."""
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, DatasetNotFoundError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        detail = f"HTTP {status}" if status else type(error).__name__
+        raise DataError(
+            f"{asked_by}: the hub does not give out {repository!r} ({detail}); check the id, the revision and, "
+            "for a private one, `hf auth login`"
+        ) from error
+    except (httpx.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
+        raise DataError(
+            f"{asked_by}: {repository!r} is no file here, and the Hugging Face hub cannot be reached "
+            f"({type(error).__name__}); use a local file or package:NAME/path"
+        ) from error
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{asked_by}: {repository!r} cannot be loaded: {reason}") from error
+
+
+def download_rows(repository: str, *, config: str | None, split: str, revision: str | None, out: Path) -> str:
+    """Stream one split of a hub dataset into a Parquet file and return the commit it came from.
+
+    Label columns that the dataset declares as classes are written by name. No code of the repository runs.
+
+    Raises:
+        DataError: the hub cannot be reached or does not give it out.
+    """
+    asked_by = "ingest.source"
+    with _explained(repository, asked_by=asked_by):
+        commit = str(HfApi().dataset_info(repository, revision=revision).sha)
+        # Streaming reads through the network file system: the clients' caches stay empty.
+        rows = load_dataset(repository, name=config, split=split, revision=commit, streaming=True)
+        classes = _classes(rows.features)
+        writer: pq.ParquetWriter | None = None
+        for batch in rows.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+            named = _with_names(batch, classes)
+            writer = writer or pq.ParquetWriter(out, named.schema, compression="zstd")
+            writer.write_table(named)
+    if writer is None:
+        raise DataError(f"{asked_by}: split {split!r} of {repository!r} has no rows")
+    writer.close()
+    return commit
+
+
+def _classes(features: Features | None) -> dict[str, list[str]]:
+    return {name: kind.names for name, kind in (features or {}).items() if isinstance(kind, ClassLabel)}
+
+
+def _with_names(batch: pa.Table, classes: dict[str, list[str]]) -> pa.Table:
+    for column, names in classes.items():
+        # -1 marks a row without a label.
+        labels = [names[i] if i is not None and i >= 0 else None for i in batch[column].to_pylist()]
+        batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(labels, pa.string()))
+    return batch.replace_schema_metadata(None)
+
+
+def download_model(repository: str, *, revision: str | None, patterns: list[str], out: Path) -> str:
+    """Download the files of a hub model that match ``patterns`` into ``out`` and return the commit.
+
+    Raises:
+        DataError: the hub cannot be reached or does not give it out.
+    """
+    with _explained(repository, asked_by="baseline.model"):
+        commit = str(HfApi().model_info(repository, revision=revision).sha)
+        snapshot_download(repository, revision=commit, allow_patterns=patterns, local_dir=out)
+    return commit

@@ -1,0 +1,117 @@
+"""Where data and models come from: a local path, a file inside an installed package, or the hub."""
+
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from secateur.errors import DataError
+
+PACKAGE_PREFIX = "package:"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_FILE_ENDINGS = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"})
+
+
+@dataclass(frozen=True)
+class Location:
+    """A source that was found.
+
+    Attributes:
+        kind: ``file`` (a path on this machine), ``package`` or ``hub``.
+        name: what the user asked for; an absolute path is reduced to its last part.
+        path: the file or folder; None for the hub, whose bytes are not here yet.
+        origin: package name, version and licence, for the provenance record.
+    """
+
+    kind: Literal["file", "package", "hub"]
+    name: str
+    path: Path | None
+    origin: dict[str, Any]
+
+
+def locate(source: str, *, asked_by: str = "ingest.source", root: Path | None = None) -> Location:
+    """Find a source without importing a package and without the network.
+
+    Args:
+        source: a path, ``package:NAME/path`` or a hub id.
+        asked_by: the parameter that holds ``source``, for the messages.
+        root: folder that a relative path starts from; the current one by default.
+
+    Raises:
+        DataError: nothing is there; the message names what was looked for.
+    """
+    if source.startswith(PACKAGE_PREFIX):
+        return _in_package(source, asked_by=asked_by)
+    path = Path(source).expanduser()
+    found = path if root is None else root / path
+    if found.exists():
+        return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {})
+    if _looks_like_a_path(source):
+        raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
+    return Location("hub", source, None, {})
+
+
+def _looks_like_a_path(source: str) -> bool:
+    return (
+        _HUB_ID.fullmatch(source) is None
+        or Path(source).suffix.lower() in _FILE_ENDINGS
+        or (Path(source).parts[0] != source and Path(source).parent.is_dir())
+    )
+
+
+def _nearby(path: Path) -> str:
+    """Name what the folder does hold, so that a typing error shows."""
+    if not path.parent.is_dir():
+        return f"; the folder {path.parent.name or '/'!r} does not exist either"
+    names = sorted(p.name for p in path.parent.iterdir() if p.is_file() and p.suffix.lower() in _FILE_ENDINGS)
+    return f"; its folder holds {_shortened(names)}" if names else ""
+
+
+def _shortened(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _in_package(source: str, *, asked_by: str) -> Location:
+    name, _, inside = source.removeprefix(PACKAGE_PREFIX).partition("/")
+    relative = PurePosixPath(inside)
+    if not name or not inside or relative.is_absolute() or ".." in relative.parts:
+        raise DataError(f"{asked_by}: {source!r} is not of the form package:NAME/path/inside/the/package")
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise DataError(f"{asked_by}: package {name!r} is not installed; try: pip install {name}") from error
+    origin: dict[str, Any] = {"package": distribution.metadata["Name"], "version": distribution.version}
+    if licence := _licence(distribution):
+        origin["licence"] = licence
+    for folder in _module_folders(distribution, name):
+        if (folder / inside).exists():
+            return Location("package", source, folder / inside, origin)
+    ending = relative.suffix
+    shipped = sorted(str(file) for file in distribution.files or () if ending and file.suffix == ending)
+    has = f"; its {ending} files are {_shortened(shipped)}" if shipped else ""
+    raise DataError(f"{asked_by}: package {name} {distribution.version} has no {inside!r}{has}")
+
+
+def _module_folders(distribution: importlib.metadata.Distribution, name: str) -> Iterator[Path]:
+    """Yield the folders of the top-level modules; find_spec does not run code of a top-level name."""
+    listed = (distribution.read_text("top_level.txt") or "").split()
+    installed = {file.parts[0] for file in distribution.files or () if file.name == "__init__.py"}
+    for module in dict.fromkeys([*listed, re.sub(r"[-.]+", "_", name), *sorted(installed)]):
+        if not module.isidentifier():
+            continue
+        spec = importlib.util.find_spec(module)
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            yield Path(folder)
+
+
+def _licence(distribution: importlib.metadata.Distribution) -> str | None:
+    """Return the declared licence, unless the field holds nothing or the whole licence text."""
+    for key in ("License-Expression", "License"):
+        value = str(distribution.metadata.get(key) or "").strip()
+        if value and value != "UNKNOWN" and "\n" not in value:
+            return value
+    return None

@@ -1,0 +1,115 @@
+"""Token rows: a table of texts is tokenised once, and mapped from disk by every stage after that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.errors import DataError
+
+_ROWS_PER_BATCH = 2000
+
+SCHEMA = pa.schema(
+    [
+        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("label", pa.int64(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Tokenised, labelled rows.
+
+    Attributes:
+        values: all token ids, row after row, (tokens,) int32.
+        offsets: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``, (rows + 1,).
+        labels: index of the label of every row, (rows,) int64.
+        rows: number of the row in the source, (rows,) int64.
+    """
+
+    values: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every row, (rows,)."""
+        return np.diff(self.offsets)
+
+    def ids(self, index: int) -> npt.NDArray[np.int32]:
+        """Return the token ids of one row, (length,)."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "TokenRows":
+        """Return the rows at ``indices``, in that order."""
+        chosen = [self.ids(int(index)) for index in indices]
+        index = np.asarray(indices, dtype=np.int64)
+        return from_lists(chosen, labels=self.labels[index], rows=self.rows[index])
+
+
+def from_lists(
+    input_ids: Sequence[Sequence[int] | npt.NDArray[np.int32]],
+    *,
+    labels: Sequence[int] | npt.NDArray[np.int64],
+    rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
+) -> TokenRows:
+    """Build token rows from one list of ids per row; ``rows`` defaults to 0, 1, 2, ..."""
+    lengths = [len(ids) for ids in input_ids]
+    flat = [np.asarray(ids, dtype=np.int32) for ids in input_ids]
+    return TokenRows(
+        values=np.concatenate(flat) if flat else np.zeros(0, dtype=np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        labels=np.asarray(labels, dtype=np.int64),
+        rows=np.asarray(np.arange(len(lengths)) if rows is None else rows, dtype=np.int64),
+    )
+
+
+def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> None:
+    """Tokenise the ``text`` column of a parquet file into an Arrow stream with ``SCHEMA``.
+
+    Reads and writes in batches, so memory stays bounded; equal inputs give equal bytes.
+
+    Args:
+        table: parquet with the columns ``text``, ``label`` and ``row``.
+        tokenizer: a transformers tokenizer.
+        max_length: longer rows are cut, tokens (special tokens included).
+        out: the file to write.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
+        for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
+            texts = batch.column("text").to_pylist()
+            encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
+            columns = [pa.array(encoded["input_ids"], pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
+            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+
+
+def read_tokens(path: Path) -> TokenRows:
+    """Read a file that ``tokenize`` wrote.
+
+    Raises:
+        DataError: the file holds no rows.
+    """
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        table = reader.read_all().combine_chunks()
+    if table.num_rows == 0:
+        raise DataError(f"{path} holds no rows; training and evaluation need at least one")
+    ids = table.column("input_ids").chunk(0)
+    return TokenRows(
+        values=ids.values.to_numpy(),
+        offsets=ids.offsets.to_numpy().astype(np.int64),
+        labels=table.column("label").to_numpy(),
+        rows=table.column("row").to_numpy(),
+    )

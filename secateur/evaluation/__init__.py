@@ -1,0 +1,1 @@
+"""What a model is worth: task metrics, cost, measured latency."""

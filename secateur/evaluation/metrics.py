@@ -1,0 +1,90 @@
+"""Scores of a classifier, all derived from one confusion matrix, with confidence intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import confusion_matrix
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score and its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def confusion(
+    labels: Sequence[int] | IntArray, predicted: Sequence[int] | IntArray, *, num_labels: int
+) -> IntArray:
+    """Count rows by true label (first axis) and predicted label (second axis), (C, C)."""
+    counts: IntArray = confusion_matrix(labels, predicted, labels=np.arange(num_labels)).astype(np.int64)
+    return counts
+
+
+def accuracy(counts: npt.NDArray[Any]) -> FloatArray:
+    """Return the share of rows on the diagonal of (..., C, C) counts."""
+    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+
+
+def f1_per_label(counts: npt.NDArray[Any]) -> FloatArray:
+    """Return 2 TP / (2 TP + FP + FN) of every label of (..., C, C) counts, (..., C).
+
+    A label that neither occurs nor is predicted scores 0, as in scikit-learn with ``zero_division=0``.
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _ratio(2 * hits, counts.sum(axis=-1) + counts.sum(axis=-2))
+
+
+def macro_f1(counts: npt.NDArray[Any]) -> FloatArray:
+    """Return the unweighted mean of ``f1_per_label`` over the labels."""
+    return np.asarray(f1_per_label(counts).mean(axis=-1))
+
+
+def per_label(counts: IntArray) -> list[dict[str, float | int]]:
+    """Return precision, recall, f1 and support of every label, in label order."""
+    hits = np.diagonal(counts)
+    precision = _ratio(hits, counts.sum(axis=0))
+    recall = _ratio(hits, counts.sum(axis=1))
+    f1 = f1_per_label(counts)
+    support = counts.sum(axis=1)
+    return [
+        {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+        for p, r, f, s in zip(precision, recall, f1, support, strict=True)
+    ]
+
+
+def bootstrap(counts: IntArray, *, samples: int, level: float, seed: int) -> dict[str, Interval]:
+    """Return ``accuracy`` and ``macro_f1`` with percentile intervals.
+
+    Drawing N rows with replacement is drawing the cells of the confusion matrix from a multinomial, so no
+    row is touched: the cost does not depend on the number of rows (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        counts: (C, C), with at least one row.
+        samples: resamples.
+        level: probability that the interval covers, such as 0.95.
+        seed: of the resampling.
+    """
+    total = int(counts.sum())
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(total, counts.ravel() / total, size=samples).reshape(samples, *counts.shape)
+    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+    result = {}
+    for name, score in (("accuracy", accuracy), ("macro_f1", macro_f1)):
+        low, high = np.quantile(score(drawn), tails)
+        result[name] = Interval(value=float(score(counts)), low=float(low), high=float(high))
+    return result
+
+
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
+    """Divide, with 0 where there is nothing to divide by."""
+    whole = np.asarray(whole, dtype=np.float64)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

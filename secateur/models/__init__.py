@@ -1,0 +1,1 @@
+"""Model families, what may be removed from them, and the checkpoint format."""

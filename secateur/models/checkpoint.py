@@ -1,0 +1,104 @@
+"""The checkpoint folder: ``model.safetensors``, ``config.json``, tokenizer files, ``card.json``. No pickle.
+
+Two saves of the same model give the same bytes: no times, no paths.
+"""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.errors import CheckpointError
+from secateur.files import write_text
+from secateur.models.card import read_card, verify, write_card
+from secateur.models.construction import CONFIG, WEIGHTS, build, load_base, read_config, read_tensors
+from secateur.models.reload_check import check_reload as run_reload_check
+
+__all__ = ["load", "load_base", "load_tokenizer", "read_card", "save", "verify"]
+
+
+def save(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    path: str | Path,
+    *,
+    card: Mapping[str, Any],
+    check_reload: bool = True,
+) -> None:
+    """Write a checkpoint into a folder, then load it in a fresh process and compare the logits bit by bit.
+
+    Args:
+        model: a classifier of a supported family, dense or cut.
+        tokenizer: saved beside it; None when there is none.
+        path: an empty or missing folder; it may be a temporary one that is renamed afterwards.
+        card: JSON values; ``files`` and ``weights_sha256`` are added.
+        check_reload: False leaves the fresh process out (2 to 4 s).
+
+    Raises:
+        CheckpointError: the folder is not empty, or what was written does not load to the same logits.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty; a checkpoint is written into a new folder")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # "format" is what plain from_pretrained asks for.
+    safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    write_text(folder / CONFIG, _config_json(model))
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    write_card(folder, card=card, state=state)
+    if check_reload:
+        run_reload_check(model, folder)
+
+
+def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
+    """Load a checkpoint as an ordinary transformers model in eval mode, with the widths it was saved with.
+
+    Args:
+        path: the folder.
+        verify: compare every file with its digest first (0.1 s per 100 MB).
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, a file differs from its digest (the message names it), or
+            weights and config do not fit.
+        ModelError: the architecture is not supported.
+    """
+    folder = Path(path)
+    if verify:
+        _verify(folder)
+    else:
+        read_card(folder)
+    return build(read_config(folder), read_tensors(folder))
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint or of a base folder; nothing is downloaded.
+
+    Raises:
+        CheckpointError: the folder holds no tokenizer.
+    """
+    folder = Path(path)
+    if not (folder / "tokenizer_config.json").is_file() and not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"the tokenizer of {folder} cannot be loaded: {' '.join(str(error).split())}"
+        ) from error
+
+
+_verify = verify  # `load` has a parameter of that name
+
+
+def _config_json(model: PreTrainedModel) -> str:
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.dtype = next(model.parameters()).dtype
+    return str(config.to_json_string(use_diff=True))

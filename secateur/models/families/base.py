@@ -1,0 +1,65 @@
+"""What a model family answers. Hugging Face attribute names live in its files and nowhere else."""
+
+from typing import Protocol
+
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from secateur.models.structures import Attention, Ffn, Layer, Widths
+
+
+class Family(Protocol):
+    """The one adapter between an architecture and the rest of the program.
+
+    The config of a pruned model keeps the dense widths as its global values; what was cut stands in
+    ``per_layer_config``, so dense and current widths can both be read from it.
+    """
+
+    @property
+    def model_type(self) -> str:
+        """The ``model_type`` of the config."""
+        ...
+
+    def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
+        """Return the layers in forward order; the modules are the model's own."""
+        ...
+
+    def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
+        """Put other projections into layer ``index`` and update the attributes that tools read."""
+        ...
+
+    def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
+        """Put other projections into layer ``index``."""
+        ...
+
+    def embeddings(self, model: PreTrainedModel) -> nn.Module:
+        """Return the module that holds every embedding, with its norm."""
+        ...
+
+    def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """Return the modules between the last layer and the logits."""
+        ...
+
+    def head_sizes(self, config: PreTrainedConfig) -> tuple[tuple[int, int], ...]:
+        """Return ``(in, out)`` of every linear of the head; each sees one token per row."""
+        ...
+
+    def hidden_size(self, config: PreTrainedConfig) -> int:
+        """Return the width of the residual stream."""
+        ...
+
+    def dense_widths(self, config: PreTrainedConfig) -> Widths:
+        """Return the widths before any cut."""
+        ...
+
+    def widths(self, config: PreTrainedConfig) -> Widths:
+        """Return the widths that the config promises now."""
+        ...
+
+    def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
+        """Record the widths in ``per_layer_config``; dense widths remove it."""
+        ...
+
+    def uniform_config(self, config: PreTrainedConfig, *, ffn: int) -> PreTrainedConfig:
+        """Return a copy without ``per_layer_config``: dense heads and ``ffn`` neurons in every layer."""
+        ...

@@ -1,0 +1,23 @@
+"""BERT and MiniLM (``model_type: bert``)."""
+
+from secateur.models.families.linear_encoder import LinearEncoder
+
+BERT = LinearEncoder(
+    model_type="bert",
+    embeddings_path="embeddings",
+    layers_path="encoder.layer",
+    attention_path="attention.self",
+    query_path="attention.self.query",
+    key_path="attention.self.key",
+    value_path="attention.self.value",
+    output_path="attention.output.dense",
+    up_path="intermediate.dense",
+    down_path="output.dense",
+    num_heads_attribute="num_attention_heads",
+    all_heads_attribute="all_head_size",
+    head_paths=("bert.pooler", "classifier"),
+    hidden_size_key="hidden_size",
+    num_layers_key="num_hidden_layers",
+    num_heads_key="num_attention_heads",
+    ffn_key="intermediate_size",
+)

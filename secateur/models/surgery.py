@@ -1,0 +1,129 @@
+"""Cutting structures out of a model, and the masked model that a cut must agree with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from secateur.errors import ModelError
+from secateur.models.families import family_of
+from secateur.models.structures import Attention, Ffn, Masks, Widths
+
+
+def widths_of(model: PreTrainedModel) -> Widths:
+    """Read the widths from the shapes of the weights."""
+    layers = family_of(model).layers(model)
+    return Widths(
+        heads=tuple(layer.attention.num_heads for layer in layers),
+        ffn=tuple(layer.ffn.width for layer in layers),
+        head_dim=layers[0].attention.head_dim,
+    )
+
+
+def cut_(model: PreTrainedModel, masks: Masks) -> None:
+    """Remove the masked heads and neurons for good, and record the new widths in the config.
+
+    A head takes its rows of query, key and value (with biases) and its columns of the output projection with
+    it; a neuron its row of the up projection (with bias) and its column of the down projection. The order of
+    what stays is kept. Optimisers built before the call hold the old parameters.
+
+    Args:
+        model: changed in place.
+        masks: sized for the model's current widths.
+
+    Raises:
+        ModelError: the masks have other sizes than the model, or leave a layer without any head or neuron.
+    """
+    family = family_of(model)
+    layers = family.layers(model)
+    _check_sizes_match(masks, widths_of(model))
+    _check_something_stays(masks)
+    for index, (layer, heads, ffn) in enumerate(zip(layers, masks.heads, masks.ffn, strict=True)):
+        if not bool(heads.all()):
+            family.replace_attention_(model, index, _narrow_attention(layer.attention, heads))
+        if not bool(ffn.all()):
+            family.replace_ffn_(model, index, _narrow_ffn(layer.ffn, ffn))
+    family.write_widths_(model.config, masks.widths(layers[0].attention.head_dim))
+
+
+@contextmanager
+def masked(model: PreTrainedModel, masks: Masks) -> Iterator[PreTrainedModel]:
+    """Silence the masked heads and neurons for a while; the reference for what ``cut_`` does.
+
+    The input of every attention output projection and of every FFN down projection is multiplied by its mask.
+    Weights and config stay untouched.
+
+    Raises:
+        ModelError: the masks have other sizes than the model.
+    """
+    layers = family_of(model).layers(model)
+    _check_sizes_match(masks, widths_of(model))
+    with ExitStack() as hooks:
+        for layer, heads, ffn in zip(layers, masks.heads, masks.ffn, strict=True):
+            features = heads.repeat_interleave(layer.attention.head_dim)
+            hooks.callback(_multiply_input(layer.attention.output, features))
+            hooks.callback(_multiply_input(layer.ffn.down, ffn))
+        yield model
+
+
+def linear_from(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    """Build a linear around existing tensors; no initial weights are drawn, the generator stays as it is."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias)
+    return linear
+
+
+def _narrow_attention(attention: Attention, heads: torch.Tensor) -> Attention:
+    features = heads.repeat_interleave(attention.head_dim)
+    return Attention(
+        query=_keep_rows(attention.query, features),
+        key=_keep_rows(attention.key, features),
+        value=_keep_rows(attention.value, features),
+        output=_keep_columns(attention.output, features),
+        head_dim=attention.head_dim,
+    )
+
+
+def _narrow_ffn(ffn: Ffn, neurons: torch.Tensor) -> Ffn:
+    return Ffn(up=tuple(_keep_rows(up, neurons) for up in ffn.up), down=_keep_columns(ffn.down, neurons))
+
+
+def _keep_rows(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+    keep = keep.to(linear.weight.device)
+    bias = None if linear.bias is None else linear.bias.detach()[keep]
+    return linear_from(linear.weight.detach()[keep], bias)
+
+
+def _keep_columns(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+    keep = keep.to(linear.weight.device)
+    bias = None if linear.bias is None else linear.bias.detach().clone()
+    return linear_from(linear.weight.detach()[:, keep].contiguous(), bias)
+
+
+def _multiply_input(module: nn.Module, mask: torch.Tensor) -> Callable[[], None]:
+    def multiply(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        first, *rest = inputs
+        return (first * mask.to(device=first.device, dtype=first.dtype), *rest)
+
+    return module.register_forward_pre_hook(multiply).remove
+
+
+def _check_sizes_match(masks: Masks, widths: Widths) -> None:
+    for what, vectors, expected in (("heads", masks.heads, widths.heads), ("neurons", masks.ffn, widths.ffn)):
+        sizes = [len(vector) for vector in vectors]
+        if sizes != list(expected):
+            raise ModelError(f"masks for {what} per layer {sizes} do not fit a model with {list(expected)}")
+
+
+def _check_something_stays(masks: Masks) -> None:
+    # The forward pass views a projection as (*, -1, head_dim), which is ambiguous for an empty one.
+    for what, vectors in (("head", masks.heads), ("neuron", masks.ffn)):
+        for index, vector in enumerate(vectors):
+            if not bool(vector.any()):
+                raise ModelError(
+                    f"the masks leave layer {index} without any {what}; keep one or more in each layer"
+                )

@@ -1,0 +1,1 @@
+"""Which structures go: criteria, allocation of a budget, schedule, rounds."""

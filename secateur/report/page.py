@@ -1,0 +1,95 @@
+"""The page: one HTML file that needs nothing from anywhere, and reads the same with or without a screen."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from secateur.report import formats, plots, provenance, tables
+from secateur.report.headline import headline, reference_runtime
+from secateur.report.results import ReportData, read_results, runtimes, stale_timings
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(data: ReportData) -> str:
+    """Return the whole page as HTML: equal data give equal bytes, and every text in it is escaped.
+
+    Raises:
+        KeyError: metrics lack an entry or a number that ``evaluate`` always writes.
+    """
+    return _environment().get_template("page.html.j2").render(_context(data))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,  # for every file: tweets and labels hold whatever people wrote
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": formats.count,
+        "score": formats.score,
+        "percent": formats.percent,
+        "points": formats.points,
+        "times": formats.times,
+        "digest": formats.digest,
+        "runtime": formats.runtime,
+        "note": tables.verdict_note,
+    }
+    return environment
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    results = read_results(data)
+    confidence_level = data.details.get("confidence_level")
+    chosen = headline(results, confidence_level=confidence_level)
+    labels = [str(label) for label in data.details.get("labels", ())]
+    timed = runtimes(results)
+    return {
+        "title": data.title,
+        "results": results,
+        "distinct": tables.distinct(results),
+        "dense": results[0],
+        "headline": chosen,
+        "best": chosen.best,
+        "interval": formats.percent(confidence_level) if confidence_level else "confidence",
+        "labels": labels,
+        "test_rows": data.details.get("test_rows", 0),
+        "runtimes": timed,
+        "reference_runtime": reference_runtime(results),
+        "stale_timings": stale_timings(data),
+        "units": {
+            "params": formats.unit_for(result.params for result in results),
+            "nonembedding": formats.unit_for(result.nonembedding_params for result in results),
+            "macs": formats.unit_for(result.macs for result in results),
+            "bytes": formats.unit_for((result.bytes for result in results), "B"),
+            "ms": {
+                name: formats.unit_for_ms(r.timings[name].median_ms for r in results if name in r.timings)
+                for name in timed
+            },
+        },
+        "plots": {
+            "speed": plots.quality_against_speed(results),
+            "size": plots.quality_against_parameters(results),
+            "score": plots.training_score(data.histories),
+            "loss": plots.training_loss(data.histories),
+            "lengths": plots.lengths(data.data.get("length_chars", {})),
+        },
+        "grids": tables.width_grids(results),
+        "classes": tables.class_rows(results, labels, best=chosen.best),
+        "matrices": tables.confusion_matrices(results, labels),
+        "numbered": tables.has_long_headings(labels),
+        "pairs": tables.frequent_confusions(results, labels),
+        "rows": data.data.get("rows", {}),
+        "rules": data.data.get("rules", ()),
+        "label_rows": tables.label_rows(data.data),
+        "max_examples": data.max_examples,
+        "source": provenance.source_line(data.data.get("source", {})),
+        "lineage": provenance.lineage(data, results),
+        "environment": provenance.environment(data, results),
+        "timing_facts": provenance.timing_facts(data),
+        "parameters": provenance.parameters(results),
+    }

@@ -1,0 +1,103 @@
+"""Where the result comes from: the chain of stages with their digests, the machine, the parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.report import formats
+from secateur.report.results import Json, ModelResult, ReportData
+
+Fact = tuple[str, str]
+"""A name and its value, both as the reader sees them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One link of the chain: the stage, what it made, and the digests that identify it."""
+
+    stage: str
+    made: str
+    digests: tuple[Fact, ...]
+
+
+def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...]:
+    """Return the chain from the source file to the last round."""
+    source = data.data.get("source", {})
+    rows = data.data.get("rows", {})
+    dense = results[0].card
+    inputs: Json = dense.get("inputs", {})
+    splits = tuple((name, str(inputs[name])) for name in ("train", "validation", "test", "labels") if name in inputs)
+    base = (("base model", str(inputs["base"])),) if "base" in inputs else ()
+    steps = [
+        Step("ingest", source_line(source), _digests(source, ("sha256",))),
+        Step("clean", f"{formats.count(rows.get('kept', 0))} of {formats.count(rows.get('read', 0))} rows kept", splits),
+        Step("baseline", "the dense model", (*_digests(dense, ("key", "weights_sha256")), *base)),
+    ]
+    for result in results[1:]:
+        made = f"{result.title}, {_made(result)}"
+        steps.append(Step(f"prune@{result.name}", made, _digests(result.card, ("key", "weights_sha256"))))
+    return tuple(steps)
+
+
+def source_line(source: Json) -> str:
+    """Name the source in one line: reference, version, licence, size."""
+    name = source.get("source") or source.get("package") or source.get("hub_id") or "unknown source"
+    version = source.get("version") or source.get("revision")
+    parts = [f"{name} {version}" if version else str(name)]
+    if source.get("licence"):
+        parts.append(str(source["licence"]))
+    if source.get("bytes"):
+        parts.append(formats.unit_for([source["bytes"]], "B").with_symbol(source["bytes"]))
+    return ", ".join(parts)
+
+
+def environment(data: ReportData, results: Sequence[ModelResult]) -> tuple[Fact, ...]:
+    """Describe what can change the bits: the fingerprint of dense, and which rounds have another one."""
+    fingerprint: Json = results[0].card.get("fingerprint", {})
+    facts = [(_words(key), str(value)) for key, value in sorted(fingerprint.items())]
+    seed = results[0].card.get("seed")
+    if seed is not None:
+        facts.insert(0, ("seed", str(seed)))
+    others = [
+        result.title
+        for result in results[1:]
+        if result.card.get("fingerprint", fingerprint) != fingerprint
+    ]
+    if others:
+        facts.append(("made elsewhere", ", ".join(others)))
+    return tuple(facts)
+
+
+def timing_facts(data: ReportData) -> tuple[Fact, ...]:
+    """Describe how and where the times were measured."""
+    latency = data.latency or {}
+    facts = {**latency.get("settings", {}), **latency.get("machine", {})}
+    return tuple((_words(key), _shown(value)) for key, value in facts.items())
+
+
+def parameters(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
+    """Return every parameter that decided these models; rounds of a chain share theirs."""
+    merged: dict[str, Any] = {}
+    for result in results:
+        merged |= result.card.get("parameters", {})
+    return tuple((key, _shown(value)) for key, value in sorted(merged.items()))
+
+
+def _made(result: ModelResult) -> str:
+    if not result.accepted:
+        return "rolled back"
+    return f"{formats.percent(result.sparsity)} of the encoder's parameters removed"
+
+
+def _digests(record: Json, keys: tuple[str, ...]) -> tuple[Fact, ...]:
+    return tuple((_words(key), str(record[key])) for key in keys if record.get(key))
+
+
+def _words(key: str) -> str:
+    return {"weights_sha256": "weights", "sha256": "sha256", "num_threads": "threads"}.get(key, key.replace("_", " "))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return "none" if value is None else str(value)

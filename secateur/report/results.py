@@ -1,0 +1,149 @@
+"""The only place that knows the JSON of the stages: metrics, details, latency and cards become results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+HistoryRow = Mapping[str, float | None]
+
+DENSE = "baseline"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the page shows, as the stages wrote it.
+
+    Attributes:
+        title: heading of the page.
+        metrics: content of ``reports/metrics.json``.
+        details: content of ``reports/details.json``.
+        data: content of ``reports/data.json``.
+        latency: content of ``reports/latency.json``, or None when nothing was timed.
+        cards: model name (``baseline``, ``r1``, ...) -> content of its ``card.json``.
+        histories: model name -> rows of its training history, in order of time.
+        max_examples: examples per cleaning rule.
+    """
+
+    title: str
+    metrics: Json
+    details: Json
+    data: Json
+    latency: Json | None
+    cards: Mapping[str, Json]
+    histories: Mapping[str, Sequence[HistoryRow]]
+    max_examples: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def overlaps(self, other: "Interval") -> bool:
+        """Tell whether the two intervals share a point."""
+        return self.low <= other.high and other.low <= self.high
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured time of one call, milliseconds; ``speedup`` is against dense on the same runtime."""
+
+    median_ms: float
+    p95_ms: float
+    speedup: float
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model: dense, or the outcome of a round.
+
+    A round that was not accepted holds the weights of the round before it, so its numbers are that round's.
+    """
+
+    name: str
+    accepted: bool
+    params: int
+    nonembedding_params: int
+    macs: int
+    bytes: int
+    sparsity: float
+    macro_f1: Interval
+    accuracy: Interval
+    timings: Mapping[str, Timing]
+    card: Json
+    details: Json
+
+    @property
+    def title(self) -> str:
+        """What a reader calls the model."""
+        return "dense" if self.name == DENSE else self.name
+
+    @property
+    def is_dense(self) -> bool:
+        """Tell whether this is the reference."""
+        return self.name == DENSE
+
+
+def read_results(data: ReportData) -> tuple[ModelResult, ...]:
+    """Join what the stages say about each model: dense first, then the rounds in order."""
+    rounds = data.metrics.get("rounds", {})
+    entries = [(DENSE, data.metrics[DENSE]), *sorted(rounds.items(), key=lambda item: _round_number(item[0]))]
+    return tuple(_read_model(name, entry, data) for name, entry in entries)
+
+
+def runtimes(results: Sequence[ModelResult]) -> tuple[str, ...]:
+    """Return the runtimes on which any model was timed, in a fixed order."""
+    found = {runtime for result in results for runtime in result.timings}
+    known = ("torch", "onnx", "onnx-int8")
+    return tuple(sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name)))
+
+
+def stale_timings(data: ReportData) -> tuple[str, ...]:
+    """Return the models whose times were measured on other weights than those of the page."""
+    weights = (data.latency or {}).get("weights", {})
+    return tuple(
+        name
+        for name, card in sorted(data.cards.items())
+        if name in weights and card.get("weights_sha256") not in (None, weights[name])
+    )
+
+
+def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
+    return ModelResult(
+        name=name,
+        accepted=bool(entry.get("accepted", True)),
+        params=entry["params"],
+        nonembedding_params=entry["nonembedding_params"],
+        macs=entry["macs"],
+        bytes=entry["bytes"],
+        sparsity=entry["sparsity"],
+        macro_f1=_interval(entry, "macro_f1"),
+        accuracy=_interval(entry, "accuracy"),
+        timings=_timings(name, data),
+        card=data.cards.get(name, {}),
+        details=data.details.get("models", {}).get(name, {}),
+    )
+
+
+def _interval(entry: Json, name: str) -> Interval:
+    value = entry[name]
+    return Interval(value=value, low=entry.get(f"{name}_low", value), high=entry.get(f"{name}_high", value))
+
+
+def _timings(name: str, data: ReportData) -> Mapping[str, Timing]:
+    if data.latency is None or name in stale_timings(data):
+        return {}
+    return {
+        row["runtime"]: Timing(median_ms=row["median_ms"], p95_ms=row["p95_ms"], speedup=row["speedup"])
+        for row in data.latency.get("results", [])
+        if row["checkpoint"] == name
+    }
+
+
+def _round_number(name: str) -> tuple[int, str]:
+    digits = name.removeprefix("r")
+    return (int(digits) if digits.isdecimal() else 0, name)

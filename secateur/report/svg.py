@@ -1,0 +1,106 @@
+"""A matplotlib canvas that becomes an inline SVG: colours from the page's CSS, the page's font, stable bytes."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import matplotlib.style
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Drawn in colours that nothing else uses, then replaced by the CSS variables that know light and dark.
+INK, MUTED, GRID, SURFACE = "#010a01", "#020a02", "#030a03", "#040a04"
+SERIES = ("#050a05", "#060a06", "#070a07")
+MARKERS = ("o", "s", "D")
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    SURFACE: "var(--surface)",
+    SERIES[0]: "var(--accent)",
+    SERIES[1]: "var(--series-2)",
+    SERIES[2]: "var(--series-3)",
+}
+
+_WIDTH, _HEIGHT = 6.0, 4.1  # inches at 72 dots: close to a phone's width, so that 11 units stay readable
+_FONT_SIZE = 11.0
+_STYLE = {
+    "svg.fonttype": "none",  # real text: the browser's fonts know every script
+    "text.parse_math": False,
+    "font.size": _FONT_SIZE,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 6,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6.5,
+}
+
+
+@dataclass
+class Canvas:
+    """One plot while it is drawn; ``svg`` is set when the ``canvas`` block ends."""
+
+    axes: Axes
+    svg: Markup = Markup()
+
+
+@contextmanager
+def canvas(name: str, *, description: str, x_label: str, y_label: str) -> Iterator[Canvas]:
+    """Yield empty axes; afterwards the canvas holds them as SVG.
+
+    Args:
+        name: unique on the page; every id in the SVG starts with it.
+        description: what a screen reader says instead of the plot.
+        x_label: quantity and unit under the axis.
+        y_label: quantity and unit above the axis, left-aligned, where it reads without turning the head.
+    """
+    # The default style first: a matplotlibrc of the user's must not change the bytes.
+    with mpl.style.context(["default", {**_STYLE, "svg.hashsalt": name}]):
+        figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=72)
+        axes = figure.add_axes((0.1, 0.135, 0.87, 0.765))
+        drawn = Canvas(axes=axes)
+        yield drawn
+        axes.set_xlabel(x_label, labelpad=7)
+        axes.set_title(y_label, loc="left", fontsize=_FONT_SIZE, color=MUTED, pad=10, x=-0.085)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    drawn.svg = _inline(buffer.getvalue(), name=name, description=description)
+
+
+def _inline(document: str, *, name: str, description: str) -> Markup:
+    """Turn a standalone SVG document into an element of the page."""
+    text = document[document.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    # Their global style rule would apply to the whole page; ours stands in the stylesheet.
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"font-family: [^;\"]*;?\s*", "", text)
+    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    head = f'<svg viewBox="0 0 {72 * _WIDTH:g} {72 * _HEIGHT:g}" role="img" aria-label="{escape(description)}">'
+    return Markup(re.sub(r"^<svg[^>]*>", lambda _: head, text, count=1))  # noqa: S704  our own drawing

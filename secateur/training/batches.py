@@ -1,0 +1,77 @@
+"""Batches whose rows are about equally long, so that little time goes into padding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from secateur.data.tokens import TokenRows
+
+_BATCHES_PER_POOL = 64
+"""Rows are sorted by length within pools of so many batches: enough to save the padding, while the
+composition of a batch still changes from epoch to epoch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded to the longest of them (B rows, T tokens).
+
+    Attributes:
+        input_ids: (B, T) int64.
+        attention_mask: 1 on tokens, 0 on padding, (B, T) int64.
+        labels: (B,) int64.
+        index: position of each row in its ``TokenRows``, (B,) int64.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
+
+
+def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int) -> Batch:
+    """Pad the rows at ``index`` to the longest of them."""
+    lengths = rows.lengths[index]
+    input_ids = np.full((len(index), int(lengths.max())), pad_token_id, dtype=np.int64)
+    for position, row in enumerate(index):
+        input_ids[position, : lengths[position]] = rows.ids(int(row))
+    mask = np.arange(input_ids.shape[1])[None, :] < lengths[:, None]
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        attention_mask=torch.from_numpy(mask.astype(np.int64)),
+        labels=torch.from_numpy(rows.labels[index]),
+        index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
+    )
+
+
+def shuffled(
+    lengths: npt.NDArray[np.int64], *, batch_size: int, generator: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Split all rows into batches of similar length, in random order; every row occurs exactly once."""
+    order = generator.permutation(len(lengths))
+    pool_size = batch_size * _BATCHES_PER_POOL
+    batches: list[npt.NDArray[np.int64]] = []
+    for start in range(0, len(order), pool_size):
+        pool = order[start : start + pool_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches.extend(pool[first : first + batch_size] for first in range(0, len(pool), batch_size))
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def sorted_by_length(lengths: npt.NDArray[np.int64], *, batch_size: int) -> list[npt.NDArray[np.int64]]:
+    """Split all rows into batches from the shortest to the longest rows; the order is fixed."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
+def batches_of(rows: TokenRows, *, batch_size: int, pad_token_id: int) -> Iterator[Batch]:
+    """Yield all rows in a fixed order, for passes that change no weight."""
+    for index in sorted_by_length(rows.lengths, batch_size=batch_size):
+        yield collate(rows, index, pad_token_id=pad_token_id)

@@ -1,0 +1,94 @@
+"""What a training step minimises."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+from transformers import PreTrainedModel
+
+from secateur.config.run import Precision
+from secateur.data.tokens import TokenRows
+from secateur.training.batches import Batch, batches_of
+from secateur.training.precision import autocast
+
+
+class Objective(Protocol):
+    """Maps the logits of a batch, (B, C) fp32, to a scalar loss."""
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy on the labels; ``label_smoothing`` of the mass is spread over all of them."""
+
+    label_smoothing: float
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the mean over the rows, in nats."""
+        return cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """``(1 - weight) * CE(labels) + weight * T^2 * KL(teacher_T || student_T)`` (Hinton et al. 2015, section 2).
+
+    Attributes:
+        teacher_logits: of every training row, by position, (rows, C) fp32.
+        weight: share of the distillation, in [0, 1].
+        temperature: T, above 0.
+        label_smoothing: of the cross-entropy.
+    """
+
+    teacher_logits: Tensor
+    weight: float
+    temperature: float
+    label_smoothing: float
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the mean over the rows, in nats."""
+        hard = cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        if self.weight == 0.0:
+            return hard
+        teacher = self.teacher_logits.to(logits.device)[batch.index]
+        soft = kl_div(
+            torch.log_softmax(logits / self.temperature, dim=-1),
+            torch.log_softmax(teacher / self.temperature, dim=-1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        return (1.0 - self.weight) * hard + self.weight * self.temperature**2 * soft
+
+
+def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
+    """Return the logits of a batch, (B, C) fp32."""
+    with autocast(precision, device=batch.input_ids.device):
+        outputs: Any = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    logits: Tensor = outputs.logits
+    return logits.float()
+
+
+@torch.no_grad()
+def logits_of(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> Tensor:
+    """Return the logits of all rows in the order of the rows, (rows, C) fp32 on the CPU.
+
+    The model is put into evaluation mode and stays in it.
+    """
+    model.eval()
+    device = model.device
+    collected: Tensor | None = None
+    for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
+        logits = forward(model, batch.to(device), precision=precision).cpu()
+        if collected is None:
+            collected = torch.zeros(len(rows), logits.shape[-1])
+        collected[batch.index] = logits
+    assert collected is not None  # token files hold at least one row
+    return collected
+
+
+def pad_token_id(model: PreTrainedModel) -> int:
+    """Return the id that fills short rows; attention ignores it, so 0 serves where none is set."""
+    found = model.config.pad_token_id
+    return 0 if found is None else int(found)

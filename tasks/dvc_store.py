@@ -1,0 +1,266 @@
+"""The only file that touches DVC's internal Python API (pinned exactly; a test compares with ``dvc repro``).
+
+DVC is the only store of bytes and the only truth of staleness.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dvc.config import ConfigError as DvcConfigError
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.utils.serialize import YAMLFileCorruptedError
+
+from secateur.errors import ProjectError
+from secateur.files import remove
+from tasks.key import Identity
+from tasks.project import Project
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a stage stands against dvc.lock. Empty fields mean up to date.
+
+    Attributes:
+        new: dvc.lock has no entry.
+        command: the command differs.
+        dependencies: path -> modified, deleted or new.
+        parameters: dotted names of parameters that differ.
+        outputs: path -> modified, deleted, not in cache or new.
+    """
+
+    new: bool = False
+    command: bool = False
+    dependencies: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs_changed(self) -> bool:
+        """The identity differs from the recorded one."""
+        return bool(self.new or self.command or self.dependencies or self.parameters)
+
+    @property
+    def changed(self) -> bool:
+        """Anything differs."""
+        return self.inputs_changed or bool(self.outputs)
+
+
+class DvcStore:
+    """The stages of one workspace as DVC sees them. Every method takes and releases DVC's lock."""
+
+    def __init__(self, project: Project) -> None:
+        """Open the workspace.
+
+        Raises:
+            ProjectError: it was never initialised for DVC.
+        """
+        self._project = project
+        try:
+            self._repo = Repo(str(project.root))
+        except (DvcException, DvcConfigError) as error:
+            raise ProjectError(f"{project.root} is not a DVC workspace: {_line(error)}; run `dvc init`") from error
+
+    def order(self) -> tuple[str, ...]:
+        """Return the addresses of all stages in the order in which ``dvc repro`` runs them."""
+        with self._locked():
+            graph = get_active_graph(self._repo.index.graph)
+            return tuple(stage.addressing for stage in plan_repro(graph, list(self._repo.index.stages)))
+
+    def statuses(self) -> dict[str, Status]:
+        """Return the status of every stage, with one look at the workspace."""
+        with self._locked():
+            return {stage.addressing: _status(stage) for stage in self._repo.index.stages}
+
+    def status(self, address: str) -> Status:
+        """Return the status of one stage."""
+        with self._locked():
+            return _status(self._stage(address))
+
+    def identity(self, address: str) -> Identity:
+        """Digest what decides the outputs of a stage, as it lies in the workspace now.
+
+        Raises:
+            ProjectError: a dependency does not exist.
+        """
+        with self._reading():
+            stage = self._stage(address)
+            dependencies: dict[str, str] = {}
+            parameters: dict[str, Any] = {}
+            for dependency in stage.deps:
+                if isinstance(dependency, ParamsDependency):
+                    parameters.update(dependency.read_params())
+                    continue
+                if not dependency.exists:
+                    raise ProjectError(f"{address} needs {dependency.def_path}, which does not exist")
+                dependencies[dependency.def_path] = str(dependency.get_hash().value)
+            return Identity(address, stage.cmd, dependencies, parameters)
+
+    def recorded(self, address: str) -> Identity | None:
+        """Return the identity that dvc.lock holds for a stage."""
+        with self._reading():
+            stage = self._stage(address)
+            dependencies: dict[str, str] = {}
+            parameters: dict[str, Any] = {}
+            for dependency in stage.deps:
+                if dependency.hash_info.value is None:
+                    continue
+                if isinstance(dependency, ParamsDependency):
+                    parameters.update(dependency.hash_info.value)
+                else:
+                    dependencies[dependency.def_path] = str(dependency.hash_info.value)
+            if not dependencies and not parameters:
+                return None
+            return Identity(address, stage.cmd, dependencies, parameters)
+
+    def current_parameters(self, address: str) -> dict[str, Any]:
+        """Return dotted name -> value of a stage's parameters, as params.yaml holds them now."""
+        with self._reading():
+            parameters: dict[str, Any] = {}
+            for dependency in self._stage(address).deps:
+                if isinstance(dependency, ParamsDependency):
+                    parameters.update(dependency.read_params())
+            return parameters
+
+    def output_digests(self, address: str) -> dict[str, str]:
+        """Return path -> md5 of the outputs that dvc.lock records."""
+        with self._reading():
+            return {out.def_path: str(out.hash_info.value) for out in self._stage(address).outs}
+
+    def can_restore(self, address: str) -> bool:
+        """Tell whether ``restore`` would find the outputs, without touching the workspace."""
+        with self._locked():
+            return self._restorable(self._stage(address))
+
+    def restore(self, address: str) -> bool:
+        """Check the outputs out of the cache, if an execution with this identity is known; tell whether it was."""
+        with self._locked():
+            stage = self._stage(address)
+            if not self._restorable(stage):
+                return False
+            for out in stage.outs:
+                # DVC would ask before it replaces a file that was changed by hand.
+                if out.exists and out.changed_checksum():
+                    remove(Path(out.fs_path))
+            self._repo._reset()
+            self._repo.stage_cache.restore(self._stage(address))
+            self._repo.commit(address, force=True)
+            return True
+
+    def commit(self, address: str) -> None:
+        """Store the outputs that lie in the workspace, and record the stage in dvc.lock.
+
+        Raises:
+            ProjectError: no space is left, or another DVC process holds the lock.
+        """
+        with self._locked():
+            self._repo.commit(address, force=True)
+
+    def _restorable(self, stage: Any) -> bool:
+        """Look for the outputs in the cache; changes ``stage``, which the caller must not use again."""
+        cache = self._repo.stage_cache
+        if not _status(stage).inputs_changed:
+            try:
+                cache.restore(stage, dry=True)
+            except RunCacheNotFoundError:
+                return False
+            return True
+        if not stage.outs or not all(dependency.exists for dependency in stage.deps):
+            return False
+        # `restore(dry=True)` would look under the recorded dependencies rather than today's.
+        stage.save_deps()
+        entry = cache._load(stage)
+        return entry is not None and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
+
+    def _stage(self, address: str) -> Any:
+        for stage in self._repo.index.stages:
+            if stage.addressing == address:
+                return stage
+        raise ProjectError(f"{address} is not in dvc.yaml; run `secateur plan`, which renders it anew")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Look at the workspace without DVC's lock: also possible while ``dvc repro`` runs us."""
+        with _as_project_errors(self._project):
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with _as_project_errors(self._project), _repaired(self._project), lock_repo(self._repo):
+            yield
+
+
+@contextmanager
+def _repaired(project: Project) -> Iterator[None]:
+    """Remove what a killed process left half written: both files are rebuilt without recomputing anything."""
+    rwlock = project.root / ".dvc" / "tmp" / "rwlock"
+    if rwlock.exists() and not _parses_as_json(rwlock):
+        logger.warning("removing %s, which a killed process left half written", rwlock.name)
+        remove(rwlock)
+    yield
+
+
+def _parses_as_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _as_project_errors(project: Project) -> Iterator[None]:
+    try:
+        yield
+    except LockError as error:
+        raise ProjectError(f"another DVC process holds {project.root}; wait for it to end") from error
+    except YAMLFileCorruptedError as error:
+        raise ProjectError(
+            f"dvc.lock is damaged ({_line(error)}); delete it: the outputs are restored from the cache"
+        ) from error
+    except (RWLockFileCorruptedError, RWLockFileFormatError) as error:
+        raise ProjectError(f"{_line(error)}; delete .dvc/tmp/rwlock") from error
+    except DvcException as error:
+        raise ProjectError(f"DVC: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _status(stage: Any) -> Status:
+    """Compare one stage with dvc.lock; the caller holds the lock."""
+    dependencies: dict[str, str] = {}
+    parameters: list[str] = []
+    for dependency in stage.deps:
+        found = dependency.status()
+        if not found:
+            continue
+        if isinstance(dependency, ParamsDependency):
+            changes = next(iter(found.values()))
+            parameters.extend(changes if isinstance(changes, dict) else dependency.params)
+        else:
+            dependencies[dependency.def_path] = str(next(iter(found.values())))
+    outputs: dict[str, str] = {}
+    for out in stage.outs:
+        outputs.update({out.def_path: str(state) for state in out.status().values()})
+    recorded = [entry for entry in (*stage.deps, *stage.outs) if entry.hash_info.value is not None]
+    return Status(
+        new=not recorded,
+        command=stage.changed_stage(),
+        dependencies=dependencies,
+        parameters=tuple(sorted(parameters)),
+        outputs=outputs,
+    )

@@ -1,0 +1,55 @@
+"""``ingest``: copy the source and the pretrained model into the workspace, with their provenance."""
+
+from pathlib import Path
+
+from secateur.config.ingest import IngestSection
+from secateur.data.acquisition import PROVENANCE, HubSelection, check_rows, copy_rows
+from secateur.data.pretrained import check_model, copy_model
+from secateur.data.tables import Columns
+from secateur.files import write_json
+from tasks.job import Job
+
+
+def columns_of(ingest: IngestSection) -> Columns:
+    """Return the column names that the section asks for."""
+    return Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column)
+
+
+def check_source(ingest: IngestSection, *, root: Path | None = None) -> None:
+    """Read the source once, before any stage runs; a hub dataset is not looked at, to stay off the network.
+
+    Raises:
+        DataError: missing, a folder, empty, undecodable, a column missing, one label only, a label with too few rows.
+    """
+    check_rows(
+        ingest.source, file_format=ingest.format, encoding=ingest.encoding, columns=columns_of(ingest), root=root
+    )
+
+
+def check_base(model: str, *, root: Path | None = None) -> None:
+    """Check that the pretrained model is there and is safe to load, before any stage runs.
+
+    Raises:
+        ModelError: missing, not a model folder, or pickled weights only.
+    """
+    check_model(model, root=root)
+
+
+def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None) -> None:
+    """Write the outputs ``raw`` and ``base``; a local source may be given as the input ``source``.
+
+    Raises:
+        DataError: the rows cannot be had.
+        ModelError: the model cannot be had.
+    """
+    copy_rows(
+        ingest.source,
+        file_format=ingest.format,
+        encoding=ingest.encoding,
+        columns=columns_of(ingest),
+        hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
+        out=job.outputs["raw"],
+        path=job.inputs.get("source"),
+    )
+    base = job.outputs["base"]
+    write_json(base / PROVENANCE, copy_model(model, revision=model_revision, out=base))

@@ -1,0 +1,229 @@
+"""Runs and registered models in MLflow. Together with ``registered_model`` the only code that imports it."""
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Set before the import, which reads them.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema
+
+from secateur import __version__
+from secateur.errors import ModelError
+from tasks.project import Project
+
+KEY_TAG = "secateur.key"
+_MAX_PARAMETER_CHARS = 500
+_SCRIPT = Path(__file__).with_name("registered_model.py")
+_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "text")]),
+    outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One model to publish.
+
+    Attributes:
+        name: baseline or the round.
+        checkpoint: its folder.
+        tags: everything that is needed to rebuild it.
+        metrics: name -> value.
+        parameters: dotted name -> value.
+        history: rows of its training curve.
+    """
+
+    name: str
+    checkpoint: Path
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
+
+
+def tracking_uri(project: Project) -> str:
+    """Return the server of the environment, or the database of this project, always absolute.
+
+    A relative one would make a second database in every temporary experiment.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.home / 'mlflow.db'}"
+
+
+class ModelRegistry:
+    """The registry that belongs to a project."""
+
+    def __init__(self, project: Project) -> None:
+        """Connect, and make the schema of a new local database once."""
+        self._project = project
+        self.uri = tracking_uri(project)
+        mlflow.set_tracking_uri(self.uri)
+        self._client = MlflowClient(self.uri)
+        # Four processes that met an empty database at once all crashed; the kernel releases this lock.
+        lock = project.home / ".secateur" / "mlflow.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._client.search_experiments(max_results=1)
+
+    def find(self, model_name: str, key: str, weights: str) -> str | None:
+        """Return the version that was registered for a stage key with these weights, if there is one."""
+        filter_ = f"name = '{_quoted(model_name)}' and tags.`{KEY_TAG}` = '{key}'"
+        for found in self._client.search_model_versions(filter_):
+            if found.tags.get("secateur.weights_sha256") == weights:
+                return str(found.version)
+        return None
+
+    def publish(
+        self, versions: Sequence[Version], *, experiment: str, model_name: str, run_name: str, files: Sequence[Path]
+    ) -> dict[str, str]:
+        """Write one run with a child per model, register every child's model, and return name -> version.
+
+        A model that is registered already (same key, same weights) is left as it is; when all are, no run is
+        written.
+
+        Args:
+            versions: the models, dense first.
+            experiment: name of the experiment.
+            model_name: name of the registered model.
+            run_name: name of the parent run.
+            files: what is kept with the parent run (dvc.lock, params.yaml, metrics).
+        """
+        known = {v.name: self.find(model_name, v.tags[KEY_TAG], v.tags["secateur.weights_sha256"]) for v in versions}
+        published = {name: version for name, version in known.items() if version is not None}
+        missing = [version for version in versions if version.name not in published]
+        if not missing:
+            return published
+        experiment_id = self._experiment(experiment)
+        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_shared_tags(missing)) as parent:
+            for file in files:
+                if file.exists():
+                    mlflow.log_artifact(str(file))
+            for version in missing:
+                published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
+        return published
+
+    def set_alias(self, model_name: str, alias: str, version: str) -> None:
+        """Point an alias at a version."""
+        self._client.set_registered_model_alias(model_name, alias, version)
+
+    def models(self) -> list[dict[str, Any]]:
+        """List all registered models with their versions, newest first."""
+        return [
+            {"name": model.name, "aliases": dict(model.aliases), "versions": self.versions(model.name)}
+            for model in self._client.search_registered_models()
+        ]
+
+    def versions(self, model_name: str) -> list[dict[str, Any]]:
+        """List the versions of one model, newest first.
+
+        Raises:
+            ModelError: there is no such model; the message lists those that exist.
+        """
+        found = self._client.search_model_versions(f"name = '{_quoted(model_name)}'")
+        if not found:
+            known = ", ".join(model.name for model in self._client.search_registered_models()) or "none yet"
+            raise ModelError(f"no registered model {model_name}; registered are: {known}")
+        entries = [self._describe(version) for version in found]
+        return sorted(entries, key=lambda entry: -int(entry["version"]))
+
+    def version(self, reference: str) -> dict[str, Any]:
+        """Describe ``models:/name@alias``, ``models:/name/3`` or ``name`` (its newest version).
+
+        Raises:
+            ModelError: no such model, alias or version.
+        """
+        name, alias, number = _parse(reference)
+        entries = self.versions(name)
+        for entry in entries:
+            if (alias is None and number is None) or entry["version"] == number or alias in entry["aliases"]:
+                return entry
+        found = ", ".join(f"{e['version']}" + "".join(f"@{a}" for a in e["aliases"]) for e in entries)
+        raise ModelError(f"{reference}: model {name} has no such version or alias; found {found}")
+
+    def checkpoint(self, reference: str, target: Path | None = None) -> Path:
+        """Return the checkpoint folder of a registered version, downloading it when the store is remote."""
+        entry = self.version(reference)
+        uri = f"models:/{entry['name']}/{entry['version']}"
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target) if target else None)
+        return Path(folder) / "artifacts" / "checkpoint"
+
+    def _describe(self, version: Any) -> dict[str, Any]:
+        full = self._client.get_model_version(version.name, version.version)
+        run = self._client.get_run(full.run_id) if full.run_id else None
+        return {
+            "name": full.name,
+            "version": str(full.version),
+            "aliases": sorted(full.aliases),
+            "created": full.creation_timestamp,
+            "run": full.run_id,
+            "metrics": dict(run.data.metrics) if run else {},
+            "tags": dict(full.tags),
+        }
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = None if "MLFLOW_TRACKING_URI" in os.environ else (self._project.home / "mlruns").as_uri()
+        return str(self._client.create_experiment(name, artifact_location=local))
+
+    def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
+        tags = {**version.tags, "mlflow.parentRunId": parent}
+        with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=tags) as child:
+            parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
+            metrics = [Metric(k, v, 0, 0) for k, v in version.metrics.items()]
+            for row in version.history:
+                step = int(row["step"])
+                metrics += [Metric(f"training/{k}", v, 0, step) for k, v in row.items() if k != "step"]
+            self._client.log_batch(
+                child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
+            )
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(_SCRIPT),
+                artifacts={"checkpoint": str(version.checkpoint)},
+                signature=_SIGNATURE,
+                pip_requirements=_requirements(),
+            )
+        # Registered in two steps, so that no version is ever visible without its tags.
+        registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
+        return str(registered.version)
+
+
+def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
+    first = versions[0].tags
+    return {key: value for key, value in first.items() if all(v.tags.get(key) == value for v in versions)}
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "transformers", "safetensors")]
+    return [f"secateur=={__version__}", *pinned]
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")
+
+
+def _parse(reference: str) -> tuple[str, str | None, str | None]:
+    name = reference.removeprefix("models:/")
+    if "@" in name:
+        name, _, alias = name.partition("@")
+        return name, alias, None
+    name, _, number = name.partition("/")
+    return name, None, number or None
+
+
+__all__ = ["KEY_TAG", "MlflowException", "ModelRegistry", "Version", "tracking_uri"]

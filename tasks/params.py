@@ -1,0 +1,143 @@
+"""params.yaml: read, validate, change by ``-S section.key=value`` or ``--params FILE``; nothing is lost."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from secateur.config import RunConfig, parse_config
+from secateur.config.prune import Budget
+from secateur.errors import ConfigError
+from secateur.files import write_text
+from tasks.project import Project
+
+_DICT_WITH_ONE_KEY = ("prune.budget",)
+"""Mappings of which exactly one key is set: assigning one replaces the other."""
+
+
+def read_config(project: Project) -> RunConfig:
+    """Read and validate params.yaml.
+
+    Raises:
+        ConfigError: the file is not YAML or does not fit the schema.
+    """
+    return parse_config(_load(project.params_file.read_text(encoding="utf-8"), project.params_file))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Validated parameters that are not written yet."""
+
+    config: RunConfig
+    before: str
+    after: str
+
+    def apply(self, project: Project) -> bool:
+        """Write params.yaml, keeping the previous one under ``.secateur/params``; tell whether it changed."""
+        if self.after == self.before:
+            return False
+        digest = hashlib.sha256(self.before.encode()).hexdigest()[:12]
+        write_text(project.state / "params" / f"{digest}.yaml", self.before)
+        write_text(project.params_file, self.after)
+        return True
+
+
+def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) -> Change:
+    """Work out what params.yaml would be under ``--params FILE`` and ``-S section.key=value``.
+
+    As with ``dvc exp run -S``, the values go into params.yaml, whose comments stay.
+
+    Raises:
+        ConfigError: an override is malformed, names no parameter, or has a value out of range.
+    """
+    before = project.params_file.read_text(encoding="utf-8")
+    origin = file or project.params_file
+    if not origin.is_file():
+        raise ConfigError(f"--params {origin}: no such file")
+    text = origin.read_text(encoding="utf-8")
+    values = _load(text, origin)
+    for override in overrides:
+        _assign(values, override)
+    return Change(parse_config(values), before, _dump(values) if overrides else text)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+class _NullAsWord(RoundTripRepresenter):
+    """Writes ``null`` as a word: an empty value reads like a mistake."""
+
+
+_NullAsWord.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.Representer = _NullAsWord
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _load(text: str, path: Path) -> Any:
+    try:
+        values = _yaml().load(text)
+    except YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise ConfigError(f"{path.name} is not valid YAML{line}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} must hold sections (run, ingest, clean, ...), found {type(values).__name__}")
+    return values
+
+
+def _dump(values: Any) -> str:
+    stream = StringIO()
+    _yaml().dump(values, stream)
+    return stream.getvalue()
+
+
+def _assign(values: Any, override: str) -> None:
+    """Set one ``section.key=value`` in place."""
+    name, separator, text = override.partition("=")
+    if not separator or "." not in name:
+        raise ConfigError(f"-S {override}: expected section.key=value")
+    value = _load_scalar(text, override)
+    *parents, last = name.split(".")
+    target = values
+    for depth, parent in enumerate(parents):
+        if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
+            if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
+                target[parent] = {}
+            else:
+                raise ConfigError(f"-S {name}: {'.'.join(parents[: depth + 1])} is not a section of params.yaml")
+        target = target[parent]
+    if ".".join(parents) in _DICT_WITH_ONE_KEY and last in Budget.model_fields and value is not None:
+        target.clear()
+    target[last] = value
+
+
+def _load_scalar(text: str, override: str) -> Any:
+    if text.strip() == "":
+        return ""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ConfigError(f"-S {override}: the value is not valid YAML") from error

@@ -1,0 +1,123 @@
+"""Publish the baseline and every accepted round in the model registry, with all that is needed to rebuild them."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.config.register import RegisterSection
+from secateur.files import to_json, write_json
+from tasks.job import Job
+from tasks.project import Project, commit_of, dirty_files
+from tasks.results import comparison, read_json
+
+CHALLENGER = "challenger"
+
+
+def measure(job: Job, *, register: RegisterSection) -> None:
+    """Register what is not registered yet, and point ``challenger`` at the last accepted round.
+
+    Rolled-back rounds carry the weights of the round before them and are left out. The choice of the
+    challenger rests on validation alone: a round is accepted by its validation score.
+    """
+    from tasks.mlflow_store import ModelRegistry, Version
+
+    root = job.inputs["metrics"].parent.parent
+    project = Project(root)
+    rows = {row["model"]: row for row in comparison(root)}
+    shared = _shared_tags(project, job)
+    versions = []
+    for name, checkpoint in _checkpoints(job).items():
+        card = read_json(checkpoint / "card.json")
+        if not card.get("accepted", True):
+            continue
+        versions.append(
+            Version(
+                name=name,
+                checkpoint=checkpoint,
+                tags={**shared, **_tags(card)},
+                metrics=_numbers(rows[name]),
+                parameters=card["parameters"],
+                history=_history(root / "reports" / "training" / f"{name}.csv"),
+            )
+        )
+    registry = ModelRegistry(project)
+    published = registry.publish(
+        versions,
+        experiment=register.experiment,
+        model_name=register.model_name,
+        run_name=f"build-{job.key[:8]}",
+        files=[root / "dvc.lock", root / "params.yaml", job.inputs["metrics"], job.inputs["data"]],
+    )
+    registry.set_alias(register.model_name, CHALLENGER, published[versions[-1].name])
+    write_json(
+        job.effects["registered"],
+        {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},
+    )
+
+
+def _checkpoints(job: Job) -> dict[str, Path]:
+    return {name.partition(".")[2]: path for name, path in job.inputs.items() if name.startswith("model.")}
+
+
+def _shared_tags(project: Project, job: Job) -> dict[str, str]:
+    dirty = dirty_files(project.root)
+    tags = {
+        "secateur.commit": commit_of(project.root) or "none",
+        "secateur.reproducible": "false" if dirty else "true",
+        "secateur.flow_run_id": os.environ.get("SECATEUR_FLOW_RUN_ID", "none"),
+        "secateur.data_report_md5": job.digests["data"],
+    }
+    if dirty:
+        tags["secateur.dirty_files"] = ", ".join(dirty)
+    for name in ("dvc.lock", "params.yaml", "constraints.txt"):
+        path = project.root / name
+        if path.exists():
+            tags[f"secateur.{name.partition('.')[0]}_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    lock = _data_digest(project.root / "dvc.lock")
+    if lock:
+        tags["secateur.data_md5"] = lock
+    return tags
+
+
+def _data_digest(lock: Path) -> str | None:
+    """Return the md5 of ``data/raw`` as dvc.lock records it: MLflow's own digest sees 10 000 rows only."""
+    from ruamel.yaml import YAML
+
+    if not lock.exists():
+        return None
+    stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"]
+    for out in stages.get("ingest", {}).get("outs", []):
+        if out["path"] == "data/raw":
+            return str(out["md5"])
+    return None
+
+
+def _tags(card: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "secateur.key": card["key"],
+        "secateur.stage": card["stage"],
+        "secateur.state": card["state"],
+        "secateur.weights_sha256": card["weights_sha256"],
+        "secateur.files": to_json(card["files"]),
+        "secateur.inputs": to_json(card["inputs"]),
+        "secateur.fingerprint": to_json(card["fingerprint"]),
+        "secateur.gate": "not judged",
+    }
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

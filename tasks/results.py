@@ -1,0 +1,47 @@
+"""What a run has measured, read back for tables: the terminal's, Prefect's and the registry's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or an empty mapping when there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def round_rows(root: Path, item: str) -> list[dict[str, Any]]:
+    """Return the rows of the artifact of one round: what was asked, achieved and validated."""
+    card = read_json(root / "models" / item / "card.json")
+    rows = [{"what": "accepted", "value": str(card.get("accepted"))}]
+    if card.get("reason"):
+        rows.append({"what": "reason", "value": str(card["reason"])})
+    for group in ("asked", "achieved", "metrics"):
+        for name, value in (card.get(group) or {}).items():
+            rows.append({"what": f"{group}: {name}", "value": _shown(value)})
+    return rows
+
+
+def comparison(root: Path) -> list[dict[str, Any]]:
+    """Return one row per model, dense first: size, quality and measured time where there is one.
+
+    ``<runtime>_ms`` and ``<runtime>_speedup`` come from reports/latency.json; the others from
+    reports/metrics.json.
+    """
+    metrics = read_json(root / "reports" / "metrics.json")
+    if not metrics:
+        return []
+    latency = read_json(root / "reports" / "latency.json").get("results", [])
+    rows = []
+    for name, entry in {"baseline": metrics["baseline"], **metrics["rounds"]}.items():
+        row = {"model": name, **entry}
+        for result in latency:
+            if result["checkpoint"] == name:
+                row[f"{result['runtime']}_ms"] = result["median_ms"]
+                row[f"{result['runtime']}_speedup"] = result["speedup"]
+        rows.append(row)
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
