@@ -105,8 +105,6 @@ def _run_stage(project: Project, store: DvcStore, stage: Stage, before: list[Out
         refresh_cache=not fresh,
     )
     key = f"stage/{address}/{store.identity(address).key}"
-    values = configured(
-        cache_key=key, root=str(project.root), address=address, effects_outdated=effects_outdated
-    )
+    values = configured(cache_key=key, root=str(project.root), address=address, effects_outdated=effects_outdated)
     outcome = Outcome.from_json(values)
     return Outcome(**{**outcome.as_json(), "action": "cached", "seconds": 0.0}) if fresh else outcome

@@ -19,7 +19,7 @@ def fix_randomness(*, seed: int, num_threads: int) -> None:
     Changes process-wide state: call it once, at the entry of a stage.
     """
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  libraries below us still draw from the global generator
+    np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
@@ -28,7 +28,7 @@ def fix_randomness(*, seed: int, num_threads: int) -> None:
 def supports_bf16() -> bool:
     """Tell whether bf16 matrix products run in hardware here (2.4 times faster training; else slower)."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

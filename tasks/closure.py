@@ -57,8 +57,8 @@ def _imports_of_source(source: str) -> tuple[str, ...]:
 
 def _walk(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        for child in node.orelse:
-            yield from _walk(child)
+        for statement in node.orelse:
+            yield from _walk(statement)
         return
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names if _is_ours(alias.name))

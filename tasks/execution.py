@@ -99,8 +99,7 @@ def _outputs(project: Project, stage: Stage) -> Iterator[dict[str, Path]]:
     """Yield temporary paths; move them into place when the body has returned and written all of them."""
     with ExitStack() as stack:
         written = {
-            name: stack.enter_context(replacing(project.root / output.path))
-            for name, output in stage.outputs.items()
+            name: stack.enter_context(replacing(project.root / output.path)) for name, output in stage.outputs.items()
         }
         yield written
         missing = [stage.outputs[name].path for name, path in written.items() if not path.exists()]

@@ -90,9 +90,7 @@ def _own(status: Status, written_upstream: set[str]) -> Status:
     )
 
 
-def _verdict(
-    project: Project, store: DvcStore, stage: Stage, own: Status, upstream: tuple[str, ...]
-) -> Verdict:
+def _verdict(project: Project, store: DvcStore, stage: Stage, own: Status, upstream: tuple[str, ...]) -> Verdict:
     if own.inputs_changed:
         return "restore" if not upstream and store.can_restore(stage.address) else "run"
     if upstream:

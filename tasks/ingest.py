@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from secateur.config.ingest import IngestSection
-from secateur.data.acquisition import PROVENANCE, HubSelection, check_rows, copy_rows
+from secateur.data.acquisition import HubSelection, check_rows, copy_rows
 from secateur.data.pretrained import check_model, copy_model
+from secateur.data.provenance import PROVENANCE
 from secateur.data.tables import Columns
 from secateur.files import write_json
 from tasks.job import Job
@@ -36,7 +37,7 @@ def check_base(model: str, *, root: Path | None = None) -> None:
 
 
 def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None) -> None:
-    """Write the outputs ``raw`` and ``base``; a local source may be given as the input ``source``.
+    """Write the outputs ``raw`` and ``base``; a local source or model is read where the inputs say.
 
     Raises:
         DataError: the rows cannot be had.
@@ -49,7 +50,8 @@ def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | No
         columns=columns_of(ingest),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
-        path=job.inputs.get("source"),
+        at=job.inputs.get("source"),
     )
     base = job.outputs["base"]
-    write_json(base / PROVENANCE, copy_model(model, revision=model_revision, out=base))
+    record = copy_model(model, revision=model_revision, out=base, at=job.inputs.get("model"))
+    write_json(base / PROVENANCE, record)

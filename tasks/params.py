@@ -78,7 +78,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class _NullAsWord(RoundTripRepresenter):
+class _NullAsWord(RoundTripRepresenter):  # type: ignore[misc]  # ruamel is not typed here
     """Writes ``null`` as a word: an empty value reads like a mistake."""
 
 

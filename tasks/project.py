@@ -74,9 +74,7 @@ def git(root: Path, *arguments: str) -> str:
         ProjectError: git is missing or refused the command.
     """
     try:
-        completed = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        )
+        completed = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
         raise ProjectError("git is not installed") from error
     except subprocess.CalledProcessError as error:

@@ -17,12 +17,10 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
 
         self._predictor = Predictor.load(Path(context.artifacts["checkpoint"]))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
         """Return a row ``label``, ``score`` per text."""
         predictions = self._predictor.predict(_texts(model_input))
-        return pd.DataFrame(
-            {"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]}
-        )
+        return pd.DataFrame({"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]})
 
 
 def _texts(model_input: Any) -> Sequence[str]:

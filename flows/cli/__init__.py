@@ -28,7 +28,7 @@ _QUIET = {
 class _Group(click.Group):
     """Lists the commands in the order in which a newcomer meets them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
 

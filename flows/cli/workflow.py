@@ -26,7 +26,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 @click.option("--params", "file", type=click.Path(path_type=Path), help="Take the parameters from this file.")
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
 @click.option("--driver", type=click.Choice(["prefect", "dvc"]), default="prefect", show_default=True)
-@click.option("--commit", is_flag=True, help="Commit params.yaml, dvc.yaml, dvc.lock and the metrics to git afterwards.")
+@click.option(
+    "--commit", is_flag=True, help="Commit params.yaml, dvc.yaml, dvc.lock and the metrics to git afterwards."
+)
 @_JSON
 def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, as_json: bool) -> None:
     """Run the whole flow: clean, train, prune, evaluate, register, report.
@@ -37,7 +39,6 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     """
     from flows.cli import display
     from tasks.driver import is_up_to_date
-    from tasks.dvc_store import DvcStore
     from tasks.params import propose
     from tasks.project import exclusive, find_project
     from tasks.stages import stages
@@ -103,9 +104,7 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
     from tasks.dvc_store import DvcStore
 
     stale = {address for address, status in store.statuses().items() if status.changed}
-    completed = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False, stdout=sys.stderr
-    )
+    completed = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False, stdout=sys.stderr)
     if completed.returncode != 0:
         raise CheckFailed("dvc repro failed; its message stands above")
     after = DvcStore(project)
@@ -219,5 +218,3 @@ def stage(address: str) -> None:
         return
     with exclusive(project):
         run_stage(project, config, wanted, commit=True)
-
-

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 """A share in [0, 1)."""
 
+ProperFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+"""A share in (0, 1)."""
+
 PositiveFraction = Annotated[float, Field(gt=0.0, le=1.0)]
 """A share in (0, 1]."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.config.base import Fraction, PositiveInt, Section
+from secateur.config.base import PositiveInt, ProperFraction, Section
 
 
 class CleanSection(Section):
@@ -19,7 +19,13 @@ class CleanSection(Section):
     min_chars: Annotated[PositiveInt, Field(description="shorter texts are dropped, characters")]
     max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters")]
     min_confidence: Annotated[
-        float, Field(ge=0.0, le=1.0, description="rows below are dropped; needs ingest.confidence_column")
+        float,
+        Field(
+            ge=0.0,
+            le=1.0,
+            description="rows below are dropped, and above 0 also rows without one; no effect without "
+            "ingest.confidence_column",
+        ),
     ]
     label_conflicts: Annotated[
         Literal["drop", "majority"],
@@ -27,13 +33,15 @@ class CleanSection(Section):
     ]
     near_duplicate_threshold: Annotated[
         float,
-        Field(gt=0.0, le=1.0, description="Jaccard similarity of character 5-grams from which rows are duplicates; 1 = exact only"),
+        Field(
+            gt=0.0,
+            le=1.0,
+            description="Jaccard similarity of character 5-grams from which rows are duplicates; 1 = exact only",
+        ),
     ]
-    validation_fraction: Annotated[Fraction, Field(gt=0.0, description="share of the cleaned rows")]
-    test_fraction: Annotated[Fraction, Field(gt=0.0, description="share of the cleaned rows")]
-    max_train_rows: Annotated[
-        PositiveInt | None, Field(description="stratified cap on training rows, or null for all")
-    ]
+    validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
+    test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
+    max_train_rows: Annotated[PositiveInt | None, Field(description="stratified cap on training rows, or null for all")]
     max_validation_rows: Annotated[
         PositiveInt | None, Field(description="stratified cap on validation rows, or null for all")
     ]

@@ -1,8 +1,9 @@
 """``ingest``: where the rows come from."""
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from secateur.config.base import Section
 
@@ -20,6 +21,13 @@ class IngestSection(Section):
         ),
     ]
     format: Annotated[SourceFormat, Field(description="auto = by the file's ending")]
+    encoding: Annotated[
+        str,
+        Field(
+            description="encoding of a CSV or JSONL file, by Python's name; auto = UTF-8, and Latin-1 where a "
+            "package ships a file that is not UTF-8 (its user cannot mend it)"
+        ),
+    ]
     text_column: Annotated[str, Field(min_length=1, description="column that holds the text")]
     label_column: Annotated[str, Field(min_length=1, description="column that holds the label")]
     confidence_column: Annotated[
@@ -30,3 +38,14 @@ class IngestSection(Section):
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub dataset; null takes the newest and records it")
     ]
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        if encoding == "auto":
+            return encoding
+        try:
+            "".encode(encoding)
+        except LookupError as error:
+            raise ValueError("is not the name of a text encoding; try utf-8, cp1252 or gb18030") from error
+        return codecs.lookup(encoding).name

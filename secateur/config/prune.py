@@ -52,7 +52,8 @@ class Recovery(TrainingSection):
     """Training after each cut."""
 
     distillation_weight: Annotated[
-        float, Field(ge=0.0, le=1.0, description="share of the distillation loss; the rest is cross-entropy on the labels")
+        float,
+        Field(ge=0.0, le=1.0, description="share of the distillation loss; the rest is cross-entropy on the labels"),
     ]
     temperature: Annotated[float, Field(gt=0.0, description="softmax temperature of the distillation")]
 
@@ -65,7 +66,9 @@ class Round(Section):
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
     ] = None
     epochs: Annotated[float | None, Field(ge=0.0, le=1000.0, description="null takes recovery.epochs")] = None
-    learning_rate: Annotated[float | None, Field(gt=0.0, le=1.0, description="null takes recovery.learning_rate")] = None
+    learning_rate: Annotated[float | None, Field(gt=0.0, le=1.0, description="null takes recovery.learning_rate")] = (
+        None
+    )
 
 
 class PruneSettings(Section):
@@ -76,11 +79,15 @@ class PruneSettings(Section):
     budget: Annotated[Budget, Field(description="what the last round must meet")]
     schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")]
     calibration_rows: Annotated[PositiveInt, Field(description="training rows that the criterion sees")]
-    ffn_multiple: Annotated[PositiveInt, Field(description="FFN neurons are kept in multiples of this, which vector units like")]
+    ffn_multiple: Annotated[
+        PositiveInt, Field(description="FFN neurons are kept in multiples of this, which vector units like")
+    ]
     min_heads: Annotated[PositiveInt, Field(description="heads that stay in every layer")]
     max_drop: Annotated[
         Fraction,
-        Field(description="quality floor: a round that loses more of baseline's validation score is rolled back, and pruning stops"),
+        Field(
+            description="quality floor: a round that loses more of baseline's validation score is rolled back, and pruning stops"
+        ),
     ]
     recovery: Annotated[Recovery, Field(description="training after each cut")]
 

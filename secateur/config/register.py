@@ -11,4 +11,9 @@ class RegisterSection(Section):
     """Names in the tracking server and its model registry."""
 
     experiment: Annotated[str, Field(min_length=1, description="MLflow experiment")]
-    model_name: Annotated[str, Field(min_length=1, pattern=r"^[^/:]+$", description="registered model; baseline and rounds are versions of it")]
+    model_name: Annotated[
+        str,
+        Field(
+            min_length=1, pattern=r"^[^/:]+$", description="registered model; baseline and rounds are versions of it"
+        ),
+    ]

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from secateur.data.encodings import encoding_of
 from secateur.data.labels import require_classes
+from secateur.data.provenance import PROVENANCE
 from secateur.data.sources import Location, locate
 from secateur.data.tables import Columns, TableFormat, format_of, read_rows
 from secateur.errors import DataError
 from secateur.files import sha256_file, write_json
 
-PROVENANCE = "provenance.json"
 _HUB_FILE = "rows.parquet"
 
 
@@ -48,11 +48,18 @@ def check_rows(source: str, *, file_format: str, encoding: str, columns: Columns
 
 
 def copy_rows(
-    source: str, *, file_format: str, encoding: str, columns: Columns, hub: HubSelection, out: Path, root: Path | None = None
+    source: str,
+    *,
+    file_format: str,
+    encoding: str,
+    columns: Columns,
+    hub: HubSelection,
+    out: Path,
+    at: Path | None = None,
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
-    A hub dataset arrives as one Parquet file. The record holds no time and no absolute path, so that the same
+    ``at`` is where a local source is, when that is known. A hub dataset arrives as one Parquet file. The record holds no time and no absolute path, so that the same
     source gives the same bytes.
 
     Returns:
@@ -61,7 +68,7 @@ def copy_rows(
     Raises:
         DataError: as ``check_rows``; or the hub does not give the dataset out.
     """
-    location = locate(source, root=root)
+    location = locate(source, at=at)
     out.mkdir(parents=True, exist_ok=True)
     origin = dict(location.origin)
     if location.path is None:

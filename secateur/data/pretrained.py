@@ -39,10 +39,10 @@ def check_model(model: str, *, root: Path | None = None) -> None:
         _files(location, scratch=model.startswith(SCRATCH_PREFIX))
 
 
-def copy_model(model: str, *, revision: str | None, out: Path, root: Path | None = None) -> dict[str, Any]:
+def copy_model(model: str, *, revision: str | None, out: Path, at: Path | None = None) -> dict[str, Any]:
     """Copy the config, safetensors weights and tokenizer of a model into the folder ``out``.
 
-    ``scratch:FILE`` copies the config and the tokenizer files that stand beside it, and no weights.
+    ``at`` is where a local model is, when that is known. ``scratch:FILE`` copies the config and the tokenizer files that stand beside it, and no weights.
 
     Returns:
         The provenance record: kind, source, package or hub commit, licence, and the sha256 of every file.
@@ -50,7 +50,7 @@ def copy_model(model: str, *, revision: str | None, out: Path, root: Path | None
     Raises:
         ModelError: as ``check_model``; or the hub does not give the model out.
     """
-    location = _find(model, root=root)
+    location = _find(model, at=at)
     scratch = model.startswith(SCRATCH_PREFIX)
     with tempfile.TemporaryDirectory() as temporary:
         if location.path is None:
@@ -66,9 +66,9 @@ def copy_model(model: str, *, revision: str | None, out: Path, root: Path | None
     return {"kind": kind, "source": location.name, **origin, "files": copied}
 
 
-def _find(model: str, *, root: Path | None) -> Location:
+def _find(model: str, *, root: Path | None = None, at: Path | None = None) -> Location:
     try:
-        location = locate(model.removeprefix(SCRATCH_PREFIX), asked_by=_ASKED_BY, root=root)
+        location = locate(model.removeprefix(SCRATCH_PREFIX), asked_by=_ASKED_BY, root=root, at=at)
     except DataError as error:
         raise ModelError(str(error)) from error
     if location.path is None and model.startswith(SCRATCH_PREFIX):

@@ -32,13 +32,16 @@ class Location:
     origin: dict[str, Any]
 
 
-def locate(source: str, *, asked_by: str = "ingest.source", root: Path | None = None) -> Location:
+def locate(
+    source: str, *, asked_by: str = "ingest.source", root: Path | None = None, at: Path | None = None
+) -> Location:
     """Find a source without importing a package and without the network.
 
     Args:
         source: a path, ``package:NAME/path`` or a hub id.
         asked_by: the parameter that holds ``source``, for the messages.
         root: folder that a relative path starts from; the current one by default.
+        at: where ``source`` is, when the caller knows that it is a local path.
 
     Raises:
         DataError: nothing is there; the message names what was looked for.
@@ -46,10 +49,10 @@ def locate(source: str, *, asked_by: str = "ingest.source", root: Path | None = 
     if source.startswith(PACKAGE_PREFIX):
         return _in_package(source, asked_by=asked_by)
     path = Path(source).expanduser()
-    found = path if root is None else root / path
+    found = at or (path if root is None else root / path)
     if found.exists():
         return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {})
-    if _looks_like_a_path(source):
+    if at is not None or _looks_like_a_path(source):
         raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
     return Location("hub", source, None, {})
 

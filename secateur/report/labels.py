@@ -22,7 +22,6 @@ class Label:
     x: float
     y: float
     colour: str
-    bold: bool = False
 
 
 def segment(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> list[Box]:
@@ -51,8 +50,23 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: Sequence[Box], 
         x, y = axes.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
         axes.text(
             x, y, label.text, color=label.colour, ha="center", va="center_baseline", fontsize=font_size,
-            fontweight="bold" if label.bold else "normal", zorder=5,
+            zorder=5,
         )  # fmt: skip
+
+
+def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = 11.0) -> None:
+    """Write headings above their places, right-aligned; one that would touch its neighbour moves up a line."""
+    taken: list[Box] = []
+    for heading in headings:
+        right, bottom = (float(value) for value in axes.transData.transform((heading.x, heading.y)))
+        width = len(heading.text) * font_size * _CHARACTER_WIDTH
+        right, bottom = max(right + 6.0, float(axes.get_window_extent().x0) + width), bottom + 5.0
+        while any(right - width < other[2] and other[0] < right and bottom < other[3] for other in taken):
+            bottom += 1.3 * font_size
+        taken.append((right - width, bottom, right, bottom + font_size))
+        x, y = axes.transData.inverted().transform((right, bottom))
+        axes.text(x, y, heading.text, color=heading.colour, ha="right", va="bottom", fontsize=font_size,
+                  fontweight="bold", clip_on=False)  # fmt: skip
 
 
 def _candidates(x: float, y: float, width: float, height: float) -> list[Box]:

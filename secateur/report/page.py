@@ -38,6 +38,7 @@ def _environment() -> jinja2.Environment:
         "digest": formats.digest,
         "runtime": formats.runtime,
         "note": tables.verdict_note,
+        "num_mistakes": tables.num_mistakes,
     }
     return environment
 

@@ -1,17 +1,25 @@
 """The plots of the page. Each returns inline SVG, or None when there is nothing to draw."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from secateur.report import formats
-from secateur.report.labels import Box, Label, place_labels, segment
+from secateur.report.labels import Box, Label, place_headings, place_labels, segment
 from secateur.report.results import HistoryRow, Json, ModelResult, runtimes
 from secateur.report.svg import GRID, INK, MARKERS, MUTED, SERIES, SURFACE, Canvas, canvas
 
-Trace = tuple[str, str, str, list[tuple[float, ModelResult]]]
-"""Name, colour, marker, and the place on the x axis of each model."""
+
+@dataclass(frozen=True)
+class Trace:
+    """One line of a plot: its name (perhaps empty), its look, and each model's place on the x axis."""
+
+    name: str
+    colour: str
+    marker: str
+    models: Sequence[tuple[float, ModelResult]]
 
 
 def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
@@ -21,18 +29,22 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
     for index, runtime in enumerate(runtimes(shown)):
         models = [(result.timings[runtime].median_ms, result) for result in shown if runtime in result.timings]
         style = index % len(SERIES)
-        traces.append((formats.runtime(runtime), SERIES[style], MARKERS[style], models))
+        traces.append(Trace(formats.runtime(runtime), SERIES[style], MARKERS[style], models))
     if not traces:
         return None
-    largest = max(x for *_, models in traces for x, _ in models)
-    unit = formats.unit_for_ms([largest])
+    places = [x for trace in traces for x, _ in trace.models]
     with canvas(
         "speed",
         description="Macro-F1 on test against median milliseconds per call, one line per runtime",
-        x_label="median time per call, ms",
+        x_label="median time per call, ms (logarithmic)",
         y_label="macro-F1 on test",
     ) as drawn:
-        _draw_tradeoff(drawn, traces, largest=largest, unit=unit)
+        drawn.axes.set_xscale("log")  # equal speed-ups are equally far apart, on every runtime
+        drawn.axes.set_xlim(min(places) / 1.3, 1.3 * max(places))
+        drawn.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        drawn.axes.xaxis.set_minor_locator(NullLocator())
+        drawn.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _draw_tradeoff(drawn, traces)
     return drawn.svg
 
 
@@ -42,46 +54,58 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup:
     largest = max(result.nonembedding_params for result in shown)
     unit = formats.unit_for([largest])
     models = [(float(result.nonembedding_params), result) for result in shown]
+    spelled = {"k": ", thousands", "M": ", millions", "G": ", billions"}.get(unit.symbol, "")
     with canvas(
         "size",
         description="Macro-F1 on test against the number of parameters outside the embeddings",
-        x_label=f"parameters outside the embeddings, {_spelled(unit.symbol)}".rstrip(", "),
+        x_label=f"encoder parameters{spelled}",
         y_label="macro-F1 on test",
     ) as drawn:
-        _draw_tradeoff(drawn, [("", SERIES[0], MARKERS[0], models)], largest=float(largest), unit=unit)
+        drawn.axes.set_xlim(0, 1.08 * largest)
+        drawn.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.divisor:g}"))
+        _draw_tradeoff(drawn, [Trace("", SERIES[0], MARKERS[0], models)])
     return drawn.svg
 
 
-def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace], *, largest: float, unit: formats.Unit) -> None:
+def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
+    """Draw lines, points, intervals and labels; the limits of the x axis must be final."""
     axes = drawn.axes
-    every = [result for *_, models in traces for _, result in models]
+    every = [result for trace in traces for _, result in trace.models]
     low = min(result.macro_f1.low for result in every)
     high = max(result.macro_f1.high for result in every)
     margin = max(0.12 * (high - low), 0.002)
-    axes.set_xlim(0, 1.08 * largest)
-    axes.set_ylim(low - margin, high + 1.4 * margin)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.divisor:g}"))
+    axes.set_ylim(low - margin, high + (2.0 if traces[0].name else 1.0) * margin)
     axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.axhline(every[0].macro_f1.value, color=MUTED, linewidth=0.9, dashes=(3, 3), zorder=1)
     labels: list[Label] = []
     obstacles: list[Box] = []
-    for name, colour, marker, models in traces:
-        places = [x for x, _ in models]
-        scores = [result.macro_f1 for _, result in models]
-        below = [score.value - score.low for score in scores]
-        above = [score.high - score.value for score in scores]
-        axes.plot(places, [score.value for score in scores], color=colour, marker=marker,
-                  markeredgecolor=SURFACE, markeredgewidth=1.2, zorder=3)  # fmt: skip
-        axes.errorbar(places, [score.value for score in scores], yerr=[below, above], fmt="none",
-                      ecolor=colour, elinewidth=1.1, capsize=3, alpha=0.55, zorder=2)  # fmt: skip
-        points = [(x, score.value) for x, score in zip(places, scores, strict=True)]
+    for trace in traces:
+        _draw_trace(drawn, trace)
+        points = [(x, result.macro_f1.value) for x, result in trace.models]
         for start, end in zip(points, points[1:], strict=False):
             obstacles += segment(axes, start, end)
-        for x, result in models:
+        for x, result in trace.models:
             interval = result.macro_f1
             obstacles += segment(axes, (x, interval.low), (x, interval.high))
-            text = f"{result.title}, {name}" if name and result.is_dense else result.title
-            labels.append(Label(text, x, interval.value, INK if not name else colour, bold=result.is_dense))
+            colour = trace.colour if trace.name else INK
+            labels.append(Label(result.title, x, interval.value, colour))
     place_labels(axes, labels, obstacles)
+    place_headings(axes, [
+        Label(trace.name, max(x for x, _ in trace.models), high, trace.colour) for trace in traces if trace.name
+    ])  # fmt: skip
+
+
+def _draw_trace(drawn: Canvas, trace: Trace) -> None:
+    places = [x for x, _ in trace.models]
+    intervals = [result.macro_f1 for _, result in trace.models]
+    values = [interval.value for interval in intervals]
+    errors = [[item.value - item.low for item in intervals], [item.high - item.value for item in intervals]]
+    drawn.axes.errorbar(
+        places, values, yerr=errors, fmt="none", ecolor=trace.colour, elinewidth=1.1, capsize=3, alpha=0.5, zorder=2
+    )
+    drawn.axes.plot(
+        places, values, color=trace.colour, marker=trace.marker, markeredgecolor=SURFACE, markeredgewidth=1.2, zorder=3
+    )
 
 
 def training_score(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
@@ -139,7 +163,7 @@ def _training_curves(
 
 
 def _label_curves(drawn: Canvas, trained: Mapping[str, Sequence[HistoryRow]], columns: Mapping[str, str]) -> None:
-    """Name each curve at its first point; a single curve is named by the axis."""
+    """Name each curve in the middle of the first stage; a single curve is named by the axis."""
     rows = next(iter(trained.values()))
     labels, obstacles = [], []
     for index, (column, text) in enumerate(columns.items()):
@@ -147,7 +171,7 @@ def _label_curves(drawn: Canvas, trained: Mapping[str, Sequence[HistoryRow]], co
         for start, end in zip(series, series[1:], strict=False):
             obstacles += segment(drawn.axes, start, end)
         if text and series:
-            labels.append(Label(text, *series[0], colour=SERIES[index]))
+            labels.append(Label(text, *series[len(series) // 2], colour=SERIES[index]))
     place_labels(drawn.axes, labels, obstacles)
 
 
@@ -167,7 +191,7 @@ def lengths(histogram: Json) -> Markup | None:
         x_label="characters per text",
         y_label="rows",
     ) as drawn:
-        drawn.axes.bar(range(len(counts)), counts, width=0.86, align="edge", color=SERIES[0])
+        drawn.axes.bar(range(len(counts)), counts, width=0.86, align="edge", color=SERIES[0], alpha=0.8)
         # Bins are drawn equally wide, whatever they span; each edge is named where it lies.
         step = -(-len(edges) // 11)
         places = range(0, len(edges), step)
@@ -176,7 +200,3 @@ def lengths(histogram: Json) -> Markup | None:
         drawn.axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         drawn.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.count(value)))
     return drawn.svg
-
-
-def _spelled(symbol: str) -> str:
-    return {"k": "thousands", "M": "millions", "G": "billions"}.get(symbol, symbol)

@@ -138,6 +138,12 @@ def class_rows(
     return tuple(sorted(rows, key=lambda row: -row.support))
 
 
+def num_mistakes(result: ModelResult) -> int:
+    """Count the wrong predictions on the test set, of which the page shows some."""
+    confusion = result.details.get("confusion", ())
+    return sum(value for row, values in enumerate(confusion) for column, value in enumerate(values) if row != column)
+
+
 def has_long_headings(labels: Sequence[str]) -> bool:
     """Tell whether labels are too long or too many to stand over narrow columns; numbers stand there then."""
     return len(labels) > 5 or any(len(label) > _MAX_HEADING_CHARS for label in labels)

@@ -1,16 +1,20 @@
 """``magnitude``: a structure is as important as its weights are large."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from secateur.config.run import Precision
 from secateur.models.families import family_of
 from secateur.models.structures import Layer
 from secateur.pruning.scores import Scores
+from secateur.training.batches import Batch
 
 
 @torch.no_grad()
-def score(model: PreTrainedModel) -> Scores:
+def score(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> Scores:
     """Return the L2 norm of every coupled structure, relative to its layer.
 
     The group of a head is its rows of query, key and value with their biases and its columns of the output
@@ -20,6 +24,11 @@ def score(model: PreTrainedModel) -> Scores:
     Norms of different layers and kinds have different scales, so each vector is divided by its mean and shared
     out over the weights of a structure: what stays comparable is the norm relative to the layer. Differs from
     ranking plain norms over the model, which empties the layer that happens to have the smallest weights.
+
+    Args:
+        model: its weights are all that is looked at.
+        batches: not read; the criterion needs no data.
+        precision: not used.
     """
     layers = family_of(model).layers(model)
     return Scores(

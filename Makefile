@@ -1,0 +1,42 @@
+# `make demo` runs the main job, `make test` passes the tests; each sets up .venv by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
+
+.PHONY: help demo test check bench clean
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+# Installed anew when the pins change; a killed installation leaves no mark, so the next call repeats it.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "secateur needs Python 3.11 or newer, found " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(CLEAN_ENV) $(PYTHON) -m venv $(VENV)
+	@start=$$(date +%s); \
+	$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'; \
+	echo "installed in $$(( $$(date +%s) - start )) s"
+	@touch $(READY)
+
+demo: $(READY) ## clean real tweets, train, prune in rounds, evaluate, register, report
+	@start=$$(date +%s); $(BIN)/secateur run; echo "run time $$(( $$(date +%s) - start )) s"
+
+test: $(READY) check ## every check and every test
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(READY) ## style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## time the pruned models against the dense one on this machine
+	@$(BIN)/secateur bench models/baseline $$(ls -d models/r[0-9]*) --runtime torch --runtime onnx --runtime onnx-int8
+
+clean: ## remove what a run has made; the environment stays
+	rm -rf .secateur data models reports mlruns mlflow.db dvc.lock .dvc/cache .dvc/tmp

@@ -1,0 +1,255 @@
+"""What the terminal shows: tables on standard output, progress on standard error."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tasks.results import comparison
+
+if TYPE_CHECKING:
+    from tasks.driver import Outcome
+    from tasks.explain import Explanation
+    from tasks.params import Change
+    from tasks.project import Project
+
+_VERDICT_STYLE = {"up to date": "green", "restore": "cyan", "run": "yellow", "measure": "cyan"}
+_ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measured": "cyan"}
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    # A pipe has no width; 80 columns would cut the tables.
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table in the house style; columns that start with ``>`` are right-aligned numbers."""
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return made
+
+
+def show(made: Table) -> None:
+    """Print a table to standard output."""
+    _console().print(made)
+
+
+@contextmanager
+def stage_progress(*, quiet: bool) -> Iterator[Callable[[str, "Outcome | None"], None]]:
+    """Yield a function that is told when a stage starts and ends, and says so on standard error."""
+    console = _console(stderr=True)
+
+    def watch(address: str, outcome: "Outcome | None") -> None:
+        if quiet:
+            return
+        if outcome is None:
+            console.print(f"[bold]▸ {address}[/bold]")
+        elif outcome.action != "run":
+            console.print(f"  [{_ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
+        else:
+            console.print(f"  done in {duration(outcome.seconds)}")
+
+    yield watch
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for people: ``0.3 s``, ``42 s``, ``3 min 05 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def run_summary(project: "Project", outcomes: "Sequence[Outcome]", *, seconds: float, as_json: bool) -> None:
+    """Print what every stage did, and the dense model against the rounds."""
+    rows = comparison(project.root)
+    if as_json:
+        stages = [
+            {"stage": o.stage, "action": o.action, "seconds": round(o.seconds, 3), "key": o.key} for o in outcomes
+        ]
+        click.echo(json.dumps({"stages": stages, "seconds": round(seconds, 3), "models": rows}, indent=2))
+        return
+    listed = table("Stages", "stage", "", ">time", "key")
+    for outcome in outcomes:
+        style = _ACTION_STYLE[outcome.action]
+        listed.add_row(
+            outcome.stage,
+            f"[{style}]{outcome.action}[/]",
+            duration(outcome.seconds) if outcome.seconds else "",
+            outcome.key[:12],
+        )
+    show(listed)
+    if rows:
+        show(comparison_table(rows))
+    executed = sum(outcome.action == "run" for outcome in outcomes)
+    page = project.root / "reports" / "report.html"
+    click.echo(f"{executed} of {len(outcomes)} stages executed in {duration(seconds)}")
+    if page.exists():
+        click.echo(f"report: {page.relative_to(project.root)}")
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table dense against rounds; speed-up is measured, never derived from sparsity."""
+    runtimes = sorted({name.removesuffix("_ms") for row in rows for name in row if name.endswith("_ms")})
+    timed = [f">{runtime} {what}" for runtime in runtimes for what in ("ms", "speed-up")]
+    made = table(
+        "Dense against rounds (test set)",
+        "model", ">params", ">MACs", ">sparsity", ">macro-F1", ">95 % interval", ">accuracy", *timed, "",
+    )  # fmt: skip
+    for row in rows:
+        cells = []
+        for runtime in runtimes:
+            measured = row.get(f"{runtime}_ms")
+            cells += ["", ""] if measured is None else [f"{measured:.2f}", f"{row[f'{runtime}_speedup']:.2f}x"]
+        made.add_row(
+            row["model"],
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e6:.1f} M",
+            f"{row['sparsity']:.1%}",
+            f"{row['macro_f1']:.4f}",
+            f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}",
+            f"{row['accuracy']:.4f}",
+            *cells,
+            "" if row.get("accepted", True) else "[red]rolled back[/]",
+        )
+    return made
+
+
+def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
+    """Print what a run would do."""
+    if as_json:
+        plain = [
+            {"stage": e.stage, "verdict": e.verdict, "causes": list(e.causes), "upstream": list(e.upstream)}
+            for e in explained
+        ]
+        click.echo(json.dumps(plain, indent=2))
+        return
+    made = table("", "stage", "a run would", "because")
+    for entry in explained:
+        style = _VERDICT_STYLE.get(entry.verdict, "yellow")
+        reasons = [cause.splitlines()[0] for cause in entry.causes]
+        if entry.upstream:
+            reasons.append("depends on " + ", ".join(entry.upstream))
+        verdict = "do nothing" if entry.verdict == "up to date" else entry.verdict
+        made.add_row(entry.stage, f"[{style}]{verdict}[/]", "; ".join(reasons))
+    show(made)
+
+
+def planned_change(project: "Project", change: "Change", *, as_json: bool) -> None:
+    """Print which stages read a parameter that ``-S`` or ``--params`` would change, without writing it."""
+    from tasks.params import flatten, read_config
+    from tasks.stages import stages
+
+    before = flatten(read_config(project).model_dump(mode="json", by_alias=True))
+    after = flatten(change.config.model_dump(mode="json", by_alias=True))
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    readers = {
+        stage.address: [
+            name
+            for name in changed
+            for parameter in stage.parameters
+            if any(name == key or name.startswith(f"{key}.") for key in parameter.keys)
+        ]
+        for stage in stages(change.config)
+    }
+    if as_json:
+        click.echo(json.dumps({"changed": changed, "stages": readers}, indent=2))
+        return
+    made = table("", "stage", "a run would", "because")
+    touched = False
+    for address, names in readers.items():
+        shown = ", ".join(f"{name}: {before.get(name)} -> {after.get(name)}" for name in dict.fromkeys(names))
+        verdict = "[yellow]run[/]" if names else ("[yellow]run if upstream changes[/]" if touched else "do nothing")
+        touched = touched or bool(names)
+        made.add_row(address, verdict, shown)
+    show(made)
+
+
+def why(address: str, chain: "Sequence[Explanation]") -> None:
+    """Print the causes from the first changed stage down to the one asked for."""
+    console = _console()
+    target = chain[-1]
+    relevant = [entry for entry in chain if entry.verdict != "up to date"]
+    if not relevant:
+        console.print(f"{address} is up to date: command, code, inputs, parameters and outputs agree with dvc.lock")
+        return
+    if target.verdict == "up to date":
+        console.print(f"{address} itself is up to date; earlier stages are not:")
+    for entry in relevant:
+        verdict = "would run if an earlier stage changes its outputs" if entry.upstream else f"would {entry.verdict}"
+        console.print(f"[bold]{entry.stage}[/bold] {verdict}", markup=True)
+        for cause in entry.causes:
+            console.print("  " + cause.replace("\n", "\n  "), markup=False)
+        if entry.upstream:
+            console.print(f"  it depends on {', '.join(entry.upstream)}", markup=False)
+
+
+def models_table(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print registered models."""
+    if not found:
+        click.echo("no model is registered yet; `secateur run` registers the baseline and every accepted round")
+        return
+    made = table("", "model", ">version", "alias", "stage", ">macro-F1", ">onnx speed-up", "commit", "registered")
+    for model in found:
+        for version in model["versions"]:
+            made.add_row(
+                model["name"],
+                version["version"],
+                ", ".join(version["aliases"]),
+                version["tags"].get("secateur.stage", ""),
+                _number(version["metrics"].get("macro_f1"), "{:.4f}"),
+                _number(version["metrics"].get("onnx_speedup"), "{:.2f}x"),
+                version["tags"].get("secateur.commit", "")[:8],
+                datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+            )
+    show(made)
+
+
+def model_version(entry: Mapping[str, Any]) -> None:
+    """Print one version."""
+    aliases = "".join(f" @{alias}" for alias in entry["aliases"])
+    made = table(f"{entry['name']} version {entry['version']}{aliases}", "what", "value")
+    for name, value in sorted(entry["metrics"].items()):
+        if not name.startswith("training/"):
+            made.add_row(name, f"{value:.6g}")
+    for name, value in sorted(entry["tags"].items()):
+        made.add_row(name, value if len(value) < 100 else " ".join(value.split())[:97] + "...")
+    show(made)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def plain(text: str) -> str:
+    """Return text of a user's for a table cell, with square brackets shown as they are."""
+    return text.replace("[", "\\[")
+
+
+def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
+    """Print what ``inspect`` found."""
+    made = table(str(path), "what", ">value")
+    for name in ("model_type", "params", "nonembedding_params", "macs", "bytes"):
+        value = found.get(name)
+        made.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    card = found.get("card") or {}
+    for name in ("stage", "key", "state", "accepted", "reason", "seed"):
+        if card.get(name) is not None:
+            made.add_row(name, str(card[name]))
+    for name, value in (card.get("metrics") or {}).items():
+        made.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    show(made)
+    layers = table("Layers", ">layer", ">heads", ">FFN neurons")
+    for index, (heads, ffn) in enumerate(zip(found["widths"]["heads"], found["widths"]["ffn"], strict=True)):
+        layers.add_row(str(index), str(heads), str(ffn))
+    show(layers)

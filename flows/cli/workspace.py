@@ -1,0 +1,132 @@
+"""``report`` and ``doctor``."""
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from secateur.errors import CheckFailed, SecateurError
+
+_STACK = ("torch", "transformers", "datasets", "accelerate", "prefect", "dvc", "mlflow", "onnxruntime")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the path.")
+def report(as_json: bool) -> None:
+    """Write reports/report.html again from what the last run measured.
+
+    Example: secateur report
+    """
+    from tasks.dvc_store import DvcStore
+    from tasks.execution import execute_effects
+    from tasks.params import read_config
+    from tasks.project import exclusive, find_project
+    from tasks.stages import find_stage
+
+    project = find_project()
+    config = read_config(project)
+    stage = find_stage(config, "report")
+    with exclusive(project):
+        identity = DvcStore(project).identity(stage.address)
+        seconds = execute_effects(project, stage, config, identity)
+    path = stage.effects["page"]
+    click.echo(json.dumps({"page": path, "seconds": round(seconds, 3)}) if as_json else path)
+
+
+@click.command()
+@click.option("--params", "list_params", is_flag=True, help="List every parameter with its meaning and range.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(list_params: bool, as_json: bool) -> None:
+    """Check the machine, the environment and the workspace; exit 1 when something is wrong.
+
+    Example: secateur doctor
+    """
+    from flows.cli import display
+
+    if list_params:
+        _list_params(as_json=as_json)
+        return
+    checks = [*_environment(), *_workspace()]
+    if as_json:
+        click.echo(json.dumps({"checks": checks}, indent=2))
+    else:
+        made = display.table("", "", "what", "found")
+        for check in checks:
+            mark = {True: "[green]ok[/]", False: "[red]bad[/]", None: ""}[check["ok"]]
+            made.add_row(mark, str(check["what"]), display.plain(str(check["found"])))
+        display.show(made)
+    bad = [str(check["what"]) for check in checks if check["ok"] is False]
+    if bad:
+        raise CheckFailed(f"not in order: {', '.join(bad)}")
+
+
+def _environment() -> list[dict[str, Any]]:
+    import torch
+
+    from secateur.determinism import supports_bf16
+
+    found: list[dict[str, Any]] = []
+    for name in _STACK:
+        try:
+            found.append({"what": name, "ok": True, "found": version(name)})
+        except PackageNotFoundError:
+            found.append({"what": name, "ok": False, "found": "not installed"})
+    found.append({"what": "CPU code path", "ok": None, "found": torch.backends.cpu.get_cpu_capability()})
+    bf16 = "in hardware" if supports_bf16() else "not in hardware; precision auto trains in fp32"
+    found.append({"what": "bf16", "ok": None, "found": bf16})
+    found.append({"what": "threads", "ok": None, "found": torch.get_num_threads()})
+    return found
+
+
+def _workspace() -> list[dict[str, Any]]:
+    from secateur.files import free_bytes
+    from tasks.dvc_store import DvcStore
+    from tasks.params import read_config
+    from tasks.preflight import check
+    from tasks.project import commit_of, dirty_files, exclusive, find_project
+    from tasks.rendering import is_current
+
+    try:
+        project = find_project()
+    except SecateurError as error:
+        return [{"what": "project", "ok": False, "found": str(error)}]
+    found: list[dict[str, Any]] = [{"what": "project", "ok": True, "found": str(project.root)}]
+
+    def attempt(what: str, probe: Any) -> None:
+        try:
+            found.append({"what": what, "ok": True, "found": probe() or "in order"})
+        except SecateurError as error:
+            found.append({"what": what, "ok": False, "found": str(error)})
+
+    def locked() -> None:
+        with exclusive(project):
+            pass
+
+    attempt("params.yaml", lambda: read_config(project) and None)
+    attempt("source, model, budget", lambda: check(project, read_config(project)))
+    attempt("DVC workspace", lambda: f"{len(DvcStore(project).order())} stages")
+    attempt("run lock", locked)
+    current = is_current(project, read_config(project)) if found[1]["ok"] else None
+    found.append(
+        {"what": "dvc.yaml", "ok": current, "found": "agrees with the registry" if current else "run `secateur plan`"}
+    )
+    dirty = dirty_files(project.root)
+    found.append({"what": "commit", "ok": None, "found": (commit_of(project.root) or "none")[:12]})
+    found.append({"what": "changed code or params", "ok": None, "found": ", ".join(dirty) or "none"})
+    found.append({"what": "free space", "ok": None, "found": f"{free_bytes(project.root) / 1e9:.1f} GB"})
+    return found
+
+
+def _list_params(*, as_json: bool) -> None:
+    from flows.cli import display
+    from secateur.config.reference import parameters
+
+    rows = parameters()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    made = display.table("", "parameter", "type and range", "meaning")
+    for row in rows:
+        made.add_row(row["name"], display.plain(row["type"]), display.plain(row["description"]))
+    display.show(made)

@@ -1,0 +1,155 @@
+"""From raw rows to rows worth learning from: one pass of rules, each of which reports what it did."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from secateur.data.data_report import Example, RuleEffect, effect_on
+from secateur.data.near_duplicates import representatives
+from secateur.data.parallel import clean_texts_in_processes
+from secateur.data.text_rules import TextRules, before_and_after, steps_of
+from secateur.errors import DataError
+
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """Which rows stay; see the parameters of the same names under ``clean``.
+
+    ``min_confidence`` is None when the source has no confidence column.
+    """
+
+    text: TextRules
+    min_chars: int
+    min_confidence: float | None
+    label_conflicts: Literal["drop", "majority"]
+    near_duplicate_threshold: float
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The rows that stay, in the order of the source, and what each rule did.
+
+    ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source.
+    """
+
+    texts: list[str]
+    labels: list[str]
+    rows: Indices
+    effects: tuple[RuleEffect, ...]
+
+
+def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
+    """Apply the rules, in this order: empty, text steps, length, confidence, conflicts, equal, nearly equal.
+
+    Of equal rows the first with the majority's label stays; of nearly equal ones the first. The result does not
+    depend on ``num_proc``.
+
+    Args:
+        raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
+        rules: which rows stay.
+        num_proc: processes that clean texts, when there are enough rows.
+
+    Raises:
+        DataError: no row is left; the message names the rule that dropped most.
+    """
+    sieve = _Sieve(raw)
+    labels, texts = sieve.labels, sieve.texts
+    sieve.drop("empty_text", lambda i: not (texts[i] and not texts[i].isspace()))
+    sieve.drop("missing_label", lambda i: labels[i] is None)
+    sieve.change(rules.text, num_proc=num_proc)
+    sieve.drop("min_chars", lambda i: len(sieve.texts[i]) < rules.min_chars)
+    if rules.min_confidence is not None:
+        least = rules.min_confidence
+        confidence = raw["confidence"].to_pylist()
+        sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
+    sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
+    sieve.drop_rows("exact_duplicates", _repeated(sieve, threshold=1.0))
+    if rules.near_duplicate_threshold < 1.0:
+        sieve.drop_rows("near_duplicates", _repeated(sieve, threshold=rules.near_duplicate_threshold))
+    return sieve.result()
+
+
+class _Sieve:
+    """The rows that are left, and the record of why the others are gone."""
+
+    def __init__(self, raw: pa.Table) -> None:
+        self.texts: list[str] = [text or "" for text in raw["text"].to_pylist()]
+        self.labels: list[str | None] = raw["label"].to_pylist()
+        self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
+        self._source_rows: Indices = raw["row"].to_numpy()
+        self._effects: list[RuleEffect] = []
+
+    def change(self, rules: TextRules, *, num_proc: int) -> None:
+        """Apply the text steps to the rows that are left."""
+        before = [self.texts[i] for i in self.left]
+        after, changed = clean_texts_in_processes(before, rules, num_proc=num_proc)
+        bits = np.array(changed, np.int64)
+        for index, (name, _) in enumerate(steps_of(rules)):
+            touched = np.flatnonzero(bits & (1 << index))
+
+            def example(position: int, name: str = name) -> Example:
+                old, new = before_and_after(before[position], rules, name)
+                return Example(old, new, self._label(int(self.left[position])))
+
+            self._effects.append(effect_on(name, "changed", touched, example))
+        for i, text in zip(self.left.tolist(), after, strict=True):
+            self.texts[i] = text
+
+    def drop(self, rule: str, is_out: Callable[[int], bool]) -> None:
+        """Drop the rows for which ``is_out`` holds."""
+        self.drop_rows(rule, np.array([i for i in self.left.tolist() if is_out(i)], np.int64))
+
+    def drop_rows(self, rule: str, rows: Indices) -> None:
+        """Drop these rows; ``rows`` is ascending and a part of what is left."""
+        self._effects.append(
+            effect_on(rule, "dropped", rows, lambda i: Example(self.texts[i], None, self._label(i)))
+        )
+        self.left = np.setdiff1d(self.left, rows, assume_unique=True)
+        if len(self.left) == 0:
+            worst = max((e for e in self._effects if e.effect == "dropped"), key=lambda e: e.rows)
+            raise DataError(
+                f"no row is left after cleaning: clean dropped all {len(self.texts)}, most of them by the rule "
+                f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"
+            )
+
+    def result(self) -> Cleaned:
+        return Cleaned(
+            texts=[self.texts[i] for i in self.left],
+            labels=[self._label(i) for i in self.left],
+            rows=self._source_rows[self.left],
+            effects=tuple(self._effects),
+        )
+
+    def _label(self, row: int) -> str:
+        return self.labels[row] or ""
+
+
+def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
+    """Return the rows that go because equal texts have other labels."""
+    groups: dict[str, list[int]] = {}
+    for i in sieve.left.tolist():
+        groups.setdefault(sieve.texts[i].casefold(), []).append(i)
+    out: list[int] = []
+    for rows in groups.values():
+        votes = Counter(sieve.labels[i] for i in rows).most_common()
+        if len(votes) == 1:
+            continue
+        strict = votes[0][1] > votes[1][1]
+        winner = votes[0][0] if keep_majority and strict else None
+        out += [i for i in rows if winner is None or sieve.labels[i] != winner]
+    return np.array(sorted(out), np.int64)
+
+
+def _repeated(sieve: _Sieve, *, threshold: float) -> Indices:
+    """Return the rows that repeat an earlier one."""
+    first = representatives([sieve.texts[i] for i in sieve.left], threshold=threshold)
+    out: Indices = sieve.left[first != np.arange(len(first))]
+    return out

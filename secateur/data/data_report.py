@@ -1,0 +1,95 @@
+"""What cleaning did, as plain JSON: how many rows each rule touched, with examples."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_EXAMPLES = 20
+_NUM_BINS = 20
+_LONG_TAIL = 0.99
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as a rule met it and as the rule left it; ``after`` is None for a row that was dropped."""
+
+    before: str
+    after: str | None
+    label: str
+
+
+@dataclass(frozen=True)
+class RuleEffect:
+    """One rule of cleaning and what it did."""
+
+    rule: str
+    effect: Literal["changed", "dropped"]
+    rows: int
+    examples: tuple[Example, ...]
+
+
+def effect_on(
+    rule: str,
+    effect: Literal["changed", "dropped"],
+    touched: NDArray[np.int64],
+    example: Callable[[int], Example],
+) -> RuleEffect:
+    """Record what a rule did to the rows ``touched``, with examples spread evenly over them."""
+    picked = np.unique(np.linspace(0, len(touched) - 1, min(MAX_EXAMPLES, len(touched))).astype(np.int64))
+    return RuleEffect(rule, effect, len(touched), tuple(example(int(row)) for row in touched[picked]))
+
+
+def to_json_value(
+    *,
+    source: Mapping[str, Any],
+    num_read: int,
+    num_kept: int,
+    labels: Sequence[str],
+    parts: Mapping[str, NDArray[np.int64]],
+    effects: Sequence[RuleEffect],
+    lengths: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Return the report.
+
+    Args:
+        source: the provenance record.
+        num_read: records of the source.
+        num_kept: rows after cleaning, before the caps.
+        labels: names in index order.
+        parts: name of a split -> label index of each of its rows.
+        effects: what the rules did, in order.
+        lengths: characters of each kept row.
+    """
+    counts = {part: np.bincount(indices, minlength=len(labels)) for part, indices in parts.items()}
+    return {
+        "source": dict(source),
+        "rows": {"read": num_read, "kept": num_kept, **{part: len(rows) for part, rows in parts.items()}},
+        "labels": {
+            name: {part: int(counts[part][index]) for part in parts} for index, name in enumerate(labels)
+        },
+        "rules": [
+            {
+                "rule": effect.rule,
+                "effect": effect.effect,
+                "rows": effect.rows,
+                "examples": [{"before": e.before, "after": e.after, "label": e.label} for e in effect.examples],
+            }
+            for effect in effects
+        ],
+        "length_chars": histogram(lengths),
+    }
+
+
+def histogram(lengths: NDArray[np.int64]) -> dict[str, list[int]]:
+    """Count lengths in bins of one width, and the longest hundredth in the last bin.
+
+    Bin i holds ``edges[i] <= length < edges[i + 1]``.
+    """
+    width = max(1, -(-int(np.quantile(lengths, _LONG_TAIL)) // _NUM_BINS))
+    edges = [width * i for i in range(_NUM_BINS)]
+    edges.append(max(width * _NUM_BINS, int(lengths.max()) + 1))
+    counts, _ = np.histogram(lengths, bins=np.array(edges))
+    return {"edges": edges, "counts": [int(count) for count in counts]}

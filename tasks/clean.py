@@ -1,0 +1,112 @@
+"""``clean``: rows worth learning from, split without leakage, and a report of what was done to them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from secateur.config.clean import CleanSection
+from secateur.config.ingest import IngestSection
+from secateur.data.cleaning import Cleaned, RowRules, clean_rows
+from secateur.data.data_report import Example, RuleEffect, effect_on, to_json_value
+from secateur.data.labels import label_names, require_classes
+from secateur.data.provenance import read_provenance
+from secateur.data.splits import Split, cap_rows, split_rows
+from secateur.data.tables import Columns, read_rows
+from secateur.data.text_rules import TextRules
+from secateur.files import write_json
+from tasks.job import Job
+
+Indices = NDArray[np.int64]
+
+
+def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> None:
+    """Write the outputs ``train``, ``validation``, ``test`` (Parquet: text, label, row), ``labels`` and ``report``.
+
+    Raises:
+        DataError: too few rows or labels are left.
+    """
+    provenance = read_provenance(job.inputs["raw"])
+    raw = read_rows(
+        job.inputs["raw"] / provenance["file"],
+        file_format=provenance["format"],
+        encoding=provenance["encoding"],
+        columns=Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column),
+    )
+    cleaned = clean_rows(raw, _rules(clean, has_confidence=ingest.confidence_column is not None), num_proc=_num_proc())
+    require_classes(
+        cleaned.labels, when="after cleaning", remedy="add rows, remove the label, or relax the rules under clean"
+    )
+    names = label_names(cleaned.labels)
+    index_of = {name: index for index, name in enumerate(names)}
+    labels = np.array([index_of[label] for label in cleaned.labels], np.int64)
+    whole = split_rows(
+        labels, validation_fraction=clean.validation_fraction, test_fraction=clean.test_fraction, seed=seed
+    )
+    split = Split(
+        train=cap_rows(whole.train, labels, max_rows=clean.max_train_rows, seed=seed),
+        validation=cap_rows(whole.validation, labels, max_rows=clean.max_validation_rows, seed=seed),
+        test=whole.test,
+    )
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    for part, rows in parts.items():
+        _write_part(job.outputs[part], cleaned, labels, rows)
+    write_json(job.outputs["labels"], names)
+    report = to_json_value(
+        source=provenance,
+        num_read=raw.num_rows,
+        num_kept=len(cleaned.texts),
+        labels=names,
+        parts={part: labels[rows] for part, rows in parts.items()},
+        effects=[*cleaned.effects, *_caps(cleaned, whole=whole, split=split)],
+        lengths=np.array([len(text) for text in cleaned.texts], np.int64),
+    )
+    write_json(job.outputs["report"], report)
+
+
+def _rules(clean: CleanSection, *, has_confidence: bool) -> RowRules:
+    text = TextRules(
+        repair_encoding=clean.repair_encoding,
+        normalization=clean.normalization,
+        mask_handles=clean.mask_handles,
+        mask_links=clean.mask_links,
+        max_chars=clean.max_chars,
+    )
+    return RowRules(
+        text=text,
+        min_chars=clean.min_chars,
+        min_confidence=clean.min_confidence if has_confidence else None,
+        label_conflicts=clean.label_conflicts,
+        near_duplicate_threshold=clean.near_duplicate_threshold,
+    )
+
+
+def _num_proc() -> int:
+    """How many processes may clean texts; no parameter, because the result does not depend on it."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _write_part(path: Path, cleaned: Cleaned, labels: Indices, rows: Indices) -> None:
+    table = pa.table(
+        {
+            "text": pa.array([cleaned.texts[i] for i in rows], pa.string()),
+            "label": pa.array(labels[rows], pa.int64()),
+            "row": pa.array(cleaned.rows[rows], pa.int64()),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
+
+
+def _caps(cleaned: Cleaned, *, whole: Split, split: Split) -> Sequence[RuleEffect]:
+    def example(i: int) -> Example:
+        return Example(cleaned.texts[i], None, cleaned.labels[i])
+
+    return [
+        effect_on("max_train_rows", "dropped", np.setdiff1d(whole.train, split.train), example),
+        effect_on("max_validation_rows", "dropped", np.setdiff1d(whole.validation, split.validation), example),
+    ]

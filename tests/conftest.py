@@ -1,0 +1,105 @@
+"""What every test gets: no network, temporary homes, one Prefect server, one finished tiny project."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    DO_NOT_TRACK="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    DVC_NO_ANALYTICS="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",
+)
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection but loopback ones."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in _LOOPBACK:
+            raise OSError(f"network is blocked in tests: {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep Prefect, Hugging Face and MLflow out of the user's home."""
+    home = tmp_path_factory.mktemp("homes")
+    before = dict(os.environ)
+    os.environ.update(PREFECT_HOME=str(home / "prefect"), HF_HOME=str(home / "hf"))
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "SECATEUR_WORKSPACE_CODE"):
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> Iterator[str]:
+    """Run one server for all flow runs: an ephemeral one would cost 10 s each time."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (tmp_path_factory.mktemp("prefect") / "server.log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    _wait_for(f"{url}/health", server)
+    os.environ["PREFECT_API_URL"] = url
+    yield url
+    os.environ.pop("PREFECT_API_URL")
+    server.terminate()
+    server.wait(timeout=20)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        assert server.poll() is None, "the Prefect server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError("the Prefect server did not start")
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
+    """A tiny project after its first run. Treat it as read-only; ``project`` is a copy to play with."""
+    from tests.tiny import git, make_project, secateur
+
+    root = make_project(tmp_path_factory.mktemp("finished") / "project")
+    secateur(root, "run")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "first run")
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path, finished_project: Path) -> Path:
+    """A copy of the finished project."""
+    root = tmp_path / "project"
+    shutil.copytree(finished_project, root, symlinks=True)
+    return root

@@ -1,0 +1,212 @@
+"""Tiny real things: a random BERT with a trained tokenizer, rows that can be learned, a project around them."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_CODE = ("secateur", "tasks", "flows", "pyproject.toml", "constraints.txt", ".dvcignore", ".gitignore")
+_POSITIVE = "good great lovely happy sunny bright fine sweet calm superb".split()
+_NEGATIVE = "bad awful gloomy angry rainy dark poor bitter loud dreadful".split()
+_NEUTRAL = "table chair window street paper number letter bottle pencil clock".split()
+_FILLER = "the a my your this that today train house day walk song book river stone".split()
+
+PARAMS: dict[str, Any] = {
+    "run": {"task": "classification", "seed": 0, "num_threads": 1, "precision": "fp32"},
+    "ingest.source": "rows.csv",
+    "ingest.text_column": "text",
+    "ingest.label_column": "label",
+    "ingest.confidence_column": None,
+    "clean.min_confidence": 0.0,
+    "clean.near_duplicate_threshold": 0.95,
+    "clean.validation_fraction": 0.2,
+    "clean.test_fraction": 0.2,
+    "clean.max_train_rows": None,
+    "baseline.model": "./tiny-bert",
+    "baseline.max_length": 16,
+    "baseline.epochs": 3,
+    "baseline.learning_rate": 3e-3,
+    "baseline.batch_size": 16,
+    "prune.budget": {"macs": 0.6},
+    "prune.calibration_rows": 32,
+    "prune.ffn_multiple": 8,
+    "prune.max_drop": 0.9,
+    "prune.recovery.epochs": 1,
+    "prune.recovery.batch_size": 16,
+    "prune.schedule": {"shape": "cubic", "steps": 2},
+    "prune.rounds": {
+        "r1": {"prev": "baseline", "budget": None, "epochs": None, "learning_rate": None},
+        "r2": {"prev": "r1", "budget": None, "epochs": None, "learning_rate": None},
+    },
+    "evaluate.bootstrap_samples": 100,
+    "evaluate.latency.runtimes": ["torch"],
+    "evaluate.latency.length": 8,
+    "evaluate.latency.repeats": 3,
+    "register.model_name": "tiny",
+}
+
+
+def sentences(count: int, *, num_labels: int = 2, seed: int = 0) -> list[tuple[str, str]]:
+    """Return distinct (text, label) pairs that a model can learn: one telling word among fillers."""
+    draw = random.Random(seed)
+    words = {"negative": _NEGATIVE, "positive": _POSITIVE, "neutral": _NEUTRAL}
+    words |= {f"topic{i}": [f"{a}{i}" for a in _FILLER[:6]] for i in range(3, num_labels)}
+    labels = list(words)[:num_labels]
+    rows: dict[str, str] = {}
+    while len(rows) < count:
+        label = labels[len(rows) % num_labels]
+        text = draw.choices(_FILLER, k=6)
+        text.insert(draw.randrange(7), draw.choice(words[label]))
+        rows.setdefault(f"{' '.join(text)} {draw.randrange(10**6)}", label)
+    return list(rows.items())
+
+
+def write_rows(path: Path, count: int = 160, **options: Any) -> Path:
+    """Write ``sentences`` as a CSV file with the columns text and label."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(sentences(count, **options))
+    return path
+
+
+def write_bert(
+    folder: Path, *, seed: int = 0, hidden: int = 32, layers: int = 2, heads: int = 4, ffn: int = 64
+) -> Path:
+    """Write a random BERT encoder and a WordPiece tokenizer trained on the sentences."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    trained = BertWordPieceTokenizer(lowercase=True)
+    trained.train_from_iterator([text for text, _ in sentences(200, num_labels=3)], vocab_size=400, show_progress=False)
+    trained.save(str(folder / "raw.json"))
+    BertTokenizerFast(tokenizer_file=str(folder / "raw.json")).save_pretrained(folder)
+    (folder / "raw.json").unlink()
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=trained.get_vocab_size(),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def write_params(path: Path, changes: dict[str, Any] | None = None) -> None:
+    """Write params.yaml: the shipped one, made tiny, with changes by dotted name."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe")
+    values = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    for name, value in {**PARAMS, **(changes or {})}.items():
+        *parents, last = name.split(".")
+        section = values
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    path.write_text(json.dumps(values, indent=2), encoding="utf-8")  # JSON is YAML
+
+
+def make_project(root: Path, *, changes: dict[str, Any] | None = None, rows: int = 160) -> Path:
+    """Make a git and DVC workspace with a copy of the code, tiny rows, a tiny model and tiny parameters."""
+    root.mkdir(parents=True)
+    for name in _CODE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    (root / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
+    write_rows(root / "rows.csv", rows)
+    write_bert(root / "tiny-bert")
+    write_params(root / "params.yaml", changes)
+    (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    render(root)
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a project"]):
+        git(root, *arguments)
+    return root
+
+
+def render(root: Path) -> None:
+    """Render dvc.yaml as ``secateur plan`` does, without git or DVC."""
+    from tasks.params import read_config
+    from tasks.project import Project
+    from tasks.rendering import update_pipeline
+
+    project = Project(root)
+    update_pipeline(project, read_config(project))
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git as somebody."""
+    who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+    completed = subprocess.run(["git", "-C", str(root), *who, *arguments], capture_output=True, text=True, check=True)
+    return completed.stdout
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of a command in a project: its own code, the console scripts on PATH."""
+    binaries = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(root),
+        "GIT_AUTHOR_NAME": "tests",
+        "GIT_AUTHOR_EMAIL": "tests@localhost",
+        "GIT_COMMITTER_NAME": "tests",
+        "GIT_COMMITTER_EMAIL": "tests@localhost",
+    }
+
+
+def secateur(root: Path, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a project."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=root,
+        env={**environment(root), **options.pop("env", {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+    if check and completed.returncode != 0:
+        raise AssertionError(
+            f"secateur {' '.join(arguments)}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
+        )
+    return completed
+
+
+def dvc(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run DVC in a project."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        env=environment(root),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and completed.returncode != 0:
+        raise AssertionError(
+            f"dvc {' '.join(arguments)}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
+        )
+    return completed
+
+
+def actions(root: Path, *arguments: str) -> dict[str, str]:
+    """Run the flow and return stage -> what was done."""
+    printed = json.loads(secateur(root, "run", "--json", *arguments).stdout)
+    return {entry["stage"]: entry["action"] for entry in printed["stages"]}
