@@ -12,10 +12,26 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _CODE = ("secateur", "tasks", "flows", "pyproject.toml", "constraints.txt", ".dvcignore", ".gitignore")
-_POSITIVE = "good great lovely happy sunny bright fine sweet calm superb".split()
-_NEGATIVE = "bad awful gloomy angry rainy dark poor bitter loud dreadful".split()
-_NEUTRAL = "table chair window street paper number letter bottle pencil clock".split()
-_FILLER = "the a my your this that today train house day walk song book river stone".split()
+_POSITIVE = ["good", "great", "lovely", "happy", "sunny", "bright", "fine", "sweet", "calm", "superb"]
+_NEGATIVE = ["bad", "awful", "gloomy", "angry", "rainy", "dark", "poor", "bitter", "loud", "dreadful"]
+_NEUTRAL = ["table", "chair", "window", "street", "paper", "number", "letter", "bottle", "pencil", "clock"]
+_FILLER = [
+    "the",
+    "a",
+    "my",
+    "your",
+    "this",
+    "that",
+    "today",
+    "train",
+    "house",
+    "day",
+    "walk",
+    "song",
+    "book",
+    "river",
+    "stone",
+]
 
 PARAMS: dict[str, Any] = {
     "run": {"task": "classification", "seed": 0, "num_threads": 1, "precision": "fp32"},

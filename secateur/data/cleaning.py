@@ -109,9 +109,7 @@ class _Sieve:
 
     def drop_rows(self, rule: str, rows: Indices) -> None:
         """Drop these rows; ``rows`` is ascending and a part of what is left."""
-        self._effects.append(
-            effect_on(rule, "dropped", rows, lambda i: Example(self.texts[i], None, self._label(i)))
-        )
+        self._effects.append(effect_on(rule, "dropped", rows, lambda i: Example(self.texts[i], None, self._label(i))))
         self.left = np.setdiff1d(self.left, rows, assume_unique=True)
         if len(self.left) == 0:
             worst = max((e for e in self._effects if e.effect == "dropped"), key=lambda e: e.rows)

@@ -67,9 +67,7 @@ def to_json_value(
     return {
         "source": dict(source),
         "rows": {"read": num_read, "kept": num_kept, **{part: len(rows) for part, rows in parts.items()}},
-        "labels": {
-            name: {part: int(counts[part][index]) for part in parts} for index, name in enumerate(labels)
-        },
+        "labels": {name: {part: int(counts[part][index]) for part in parts} for index, name in enumerate(labels)},
         "rules": [
             {
                 "rule": effect.rule,

@@ -80,7 +80,9 @@ def require_classes(labels: Iterable[str | None], *, when: str, remedy: str) -> 
         raise DataError(f"no row has a label {when}; {remedy}")
     if len(counts) == 1:
         label, rows = next(iter(counts.items()))
-        raise DataError(f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}")
+        raise DataError(
+            f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}"
+        )
     rare = sorted((rows, label) for label, rows in counts.items() if rows < MIN_ROWS_PER_LABEL)
     if not rare:
         return

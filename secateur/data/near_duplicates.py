@@ -15,7 +15,7 @@ from rensa import RMinHash
 SHINGLE_CHARS = 5
 _NUM_PERM = 128
 _SIGNATURE_SEED = 20
-_CHUNK_CHARS = 4_000_000
+_CHUNK_CHARS = 1_000_000
 _PAIRS_AT_ONCE = 20_000
 # A pair at the threshold shares a band with at least this probability.
 _RECALL = 0.9999
@@ -59,7 +59,7 @@ def jaccard(left: str, right: str) -> float:
     return shared / (len(a) + len(b) - shared)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 9)
 def _shingles(text: str) -> frozenset[str]:
     """A text shorter than five characters is its own only shingle."""
     last = max(1, len(text) - SHINGLE_CHARS + 1)
@@ -123,17 +123,11 @@ def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float) ->
 
 def rows_per_band(threshold: float) -> int:
     """Return the most hashes per band with which a pair at the threshold is still found."""
-    fitting = [
-        rows
-        for rows in range(1, _NUM_PERM + 1)
-        if 1 - (1 - threshold**rows) ** (_NUM_PERM // rows) >= _RECALL
-    ]
+    fitting = [rows for rows in range(1, _NUM_PERM + 1) if 1 - (1 - threshold**rows) ** (_NUM_PERM // rows) >= _RECALL]
     return max(fitting, default=1)
 
 
-def _bands(
-    signatures: NDArray[np.uint32], rows_in_band: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _bands(signatures: NDArray[np.uint32], rows_in_band: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield per band the rows that share a bucket, bucket after bucket, and where each bucket starts."""
     for first in range(0, _NUM_PERM - rows_in_band + 1, rows_in_band):
         keys = np.zeros(len(signatures), np.uint64)

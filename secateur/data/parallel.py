@@ -15,9 +15,7 @@ _CHUNK_ROWS = 5_000
 _MIN_ROWS = 20_000
 
 
-def clean_texts_in_processes(
-    texts: Sequence[str], rules: TextRules, *, num_proc: int
-) -> tuple[list[str], list[int]]:
+def clean_texts_in_processes(texts: Sequence[str], rules: TextRules, *, num_proc: int) -> tuple[list[str], list[int]]:
     """Do what ``text_rules.clean_texts`` does, in ``num_proc`` processes when there are enough rows."""
     if num_proc <= 1 or len(texts) < _MIN_ROWS:
         return clean_texts(texts, rules)

@@ -97,7 +97,9 @@ def _files(location: Location, *, scratch: bool) -> dict[str, Path]:
     else:
         folder, found = path, {_CONFIG: path / _CONFIG}
     if not folder.is_dir():
-        raise ModelError(f"{_ASKED_BY}={location.name} is a file; it must be a folder with {_CONFIG} and model.safetensors")
+        raise ModelError(
+            f"{_ASKED_BY}={location.name} is a file; it must be a folder with {_CONFIG} and model.safetensors"
+        )
     if not found[_CONFIG].is_file():
         raise ModelError(f"{_ASKED_BY}={location.name} has no {_CONFIG}; it holds {_listing(folder)}")
     wanted = _TOKENIZER if scratch else _WEIGHTS + _TOKENIZER

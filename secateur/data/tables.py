@@ -64,7 +64,9 @@ def format_of(path: Path, asked: str) -> TableFormat:
         return "parquet"
     if by_ending is None:
         known = ", ".join(sorted(_BY_ENDING))
-        raise DataError(f"{path.name}: the ending {path.suffix!r} says no format; set ingest.format, or use one of {known}")
+        raise DataError(
+            f"{path.name}: the ending {path.suffix!r} says no format; set ingest.format, or use one of {known}"
+        )
     return by_ending
 
 
@@ -82,7 +84,9 @@ def read_rows(path: Path, *, file_format: TableFormat, encoding: str | None, col
     elif file_format == "parquet":
         raw = _read_parquet(path, columns)
     else:
-        raw = _read_csv(path, delimiter="\t" if file_format == "tsv" else ",", encoding=encoding or "utf-8", columns=columns)
+        raw = _read_csv(
+            path, delimiter="\t" if file_format == "tsv" else ",", encoding=encoding or "utf-8", columns=columns
+        )
     if raw.num_rows == 0:
         raise DataError(f"{path.name} has a header and no rows; nothing to train on")
     confidence = pa.nulls(raw.num_rows, pa.float64())

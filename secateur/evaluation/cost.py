@@ -80,9 +80,7 @@ def structure_costs(model: PreTrainedModel | PreTrainedConfig, *, length: int) -
     layer_params = 2 * hidden + 4 * hidden
     head_params = sum(inputs * outputs + outputs for inputs, outputs in family.head_sizes(config))
     return StructureCosts(
-        head=Amount(
-            macs=4 * length * hidden * dim + 2 * length * length * dim, params=4 * hidden * dim + 3 * dim
-        ),
+        head=Amount(macs=4 * length * hidden * dim + 2 * length * length * dim, params=4 * hidden * dim + 3 * dim),
         neuron=Amount(macs=2 * length * hidden, params=2 * hidden + 1),
         fixed=Amount(macs=0, params=widths.num_layers * layer_params + head_params),
     )

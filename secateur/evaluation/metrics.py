@@ -21,9 +21,7 @@ class Interval:
     high: float
 
 
-def confusion(
-    labels: Sequence[int] | IntArray, predicted: Sequence[int] | IntArray, *, num_labels: int
-) -> IntArray:
+def confusion(labels: Sequence[int] | IntArray, predicted: Sequence[int] | IntArray, *, num_labels: int) -> IntArray:
     """Count rows by true label (first axis) and predicted label (second axis), (C, C)."""
     counts: IntArray = confusion_matrix(labels, predicted, labels=np.arange(num_labels)).astype(np.int64)
     return counts

@@ -85,9 +85,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """
     folder = Path(path)
     if not (folder / "tokenizer_config.json").is_file() and not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(
-            f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json"
-        )
+        raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:

@@ -110,9 +110,7 @@ def load_base(path: str | Path, *, labels: Sequence[str], scratch: bool = False)
         if scratch:
             return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
         if not (folder / WEIGHTS).is_file():
-            raise ModelError(
-                f"{folder} has no {WEIGHTS} (pickled weights are not read); scratch:FILE needs none"
-            )
+            raise ModelError(f"{folder} has no {WEIGHTS} (pickled weights are not read); scratch:FILE needs none")
         return _from_pretrained(folder, config)
 
 
@@ -129,29 +127,20 @@ def _from_pretrained(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
         )
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be loaded: {_one_line(error)}") from error
-    heads = tuple(
-        id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()
-    )
+    heads = tuple(id(parameter) for module in family_of(model).head(model) for parameter in module.parameters())
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in heads]
     if missing:
-        raise ModelError(
-            f"{folder / WEIGHTS} lacks {len(missing)} pretrained tensors, the first is {missing[0]}"
-        )
+        raise ModelError(f"{folder / WEIGHTS} lacks {len(missing)} pretrained tensors, the first is {missing[0]}")
     return model.eval()
 
 
 def _shape_(model: PreTrainedModel, widths: Widths) -> None:
     """Replace the projections of a model without weights by narrower ones."""
     family = family_of(model)
-    for index, (layer, heads, ffn) in enumerate(
-        zip(family.layers(model), widths.heads, widths.ffn, strict=True)
-    ):
+    for index, (layer, heads, ffn) in enumerate(zip(family.layers(model), widths.heads, widths.ffn, strict=True)):
         attention, features = layer.attention, heads * widths.head_dim
         if heads != attention.num_heads:
-            rows = [
-                _resized(linear, rows=features)
-                for linear in (attention.query, attention.key, attention.value)
-            ]
+            rows = [_resized(linear, rows=features) for linear in (attention.query, attention.key, attention.value)]
             output = _resized(attention.output, columns=features)
             narrow = Attention(rows[0], rows[1], rows[2], output, head_dim=widths.head_dim)
             family.replace_attention_(model, index, narrow)
@@ -171,9 +160,7 @@ def _resized(linear: nn.Linear, *, rows: int | None = None, columns: int | None 
 def _check_fit(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
     expected = model.state_dict()
     if missing := sorted(set(expected) - set(tensors)):
-        raise CheckpointError(
-            f"{WEIGHTS} does not fit {CONFIG}: it lacks {missing[0]} ({len(missing)} missing)"
-        )
+        raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: it lacks {missing[0]} ({len(missing)} missing)")
     if surplus := sorted(set(tensors) - set(expected)):
         raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: {surplus[0]} is not part of the model")
     for name, tensor in expected.items():

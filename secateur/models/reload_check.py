@@ -57,7 +57,7 @@ def fixed_logits(model: PreTrainedModel) -> list[list[float]]:
 def _logits_of_fresh_process(folder: Path) -> list[list[float]]:
     root = str(Path(secateur.__file__).parents[1])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    finished = subprocess.run(  # noqa: S603  our own module and interpreter
+    finished = subprocess.run(
         [sys.executable, "-m", "secateur.models.reload_check", str(folder), str(torch.get_num_threads())],
         env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
         capture_output=True,

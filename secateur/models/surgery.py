@@ -124,6 +124,4 @@ def _check_something_stays(masks: Masks) -> None:
     for what, vectors in (("head", masks.heads), ("neuron", masks.ffn)):
         for index, vector in enumerate(vectors):
             if not bool(vector.any()):
-                raise ModelError(
-                    f"the masks leave layer {index} without any {what}; keep one or more in each layer"
-                )
+                raise ModelError(f"the masks leave layer {index} without any {what}; keep one or more in each layer")

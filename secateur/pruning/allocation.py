@@ -66,9 +66,7 @@ class _Removal:
     units: list[int]
 
 
-def choose(
-    scores: Scores, *, fraction: float, dense: Widths, prices: Prices, limits: Limits
-) -> Masks:
+def choose(scores: Scores, *, fraction: float, dense: Widths, prices: Prices, limits: Limits) -> Masks:
     """Choose what stays so that the price is at most ``fraction`` of the dense model's.
 
     All heads and blocks of neurons stand in one ranking by importance per price; the least important go, one

@@ -50,10 +50,10 @@ def headline(results: Sequence[ModelResult], *, confidence_level: float | None) 
         timed = all(runtime in result.timings for result in equal)
         best = min(equal, key=lambda result: result.timings[str(runtime)].median_ms if timed else result.macs)
         speed = "fastest" if timed else "smallest"
-        rule = f"The {speed} accepted round whose {level}interval of macro-F1 overlaps the dense model's."
+        rule = f"The {speed} accepted round whose {level}interval of macro-F1 overlaps the dense model’s."
     else:
         best = max(accepted, key=lambda result: result.macro_f1.value)
-        rule = f"The most accurate accepted round: no {level}interval of macro-F1 overlaps the dense model's."
+        rule = f"The most accurate accepted round: no {level}interval of macro-F1 overlaps the dense model’s."
     overlap = f"{level}intervals overlap" if equal else f"{level}intervals do not overlap"
     sentence = f"{best.title} {_speed(best, dense, runtime)} and {_quality(best, dense)} ({overlap})."
     return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime))

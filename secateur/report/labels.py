@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from secateur.report.svg import FONT_SIZE
+
 _CHARACTER_WIDTH = 0.6  # of the font size, on average
 _GAP = 7.0
 _SAMPLES = 24
@@ -31,7 +33,9 @@ def segment(axes: Axes, start: tuple[float, float], end: tuple[float, float]) ->
     return [(x - 2.0, y - 2.0, x + 2.0, y + 2.0) for x, y in samples.tolist()]
 
 
-def place_labels(axes: Axes, labels: Sequence[Label], obstacles: Sequence[Box], *, font_size: float = 11.0) -> None:
+def place_labels(
+    axes: Axes, labels: Sequence[Label], obstacles: Sequence[Box], *, font_size: float = FONT_SIZE
+) -> None:
     """Write each label at the free side of its point; the limits of the axes must be final.
 
     Greedy in the given order: right, left, above, below and the diagonals, nearest first, whichever overlaps
@@ -54,7 +58,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: Sequence[Box], 
         )  # fmt: skip
 
 
-def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = 11.0) -> None:
+def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = FONT_SIZE) -> None:
     """Write headings above their places, right-aligned; one that would touch its neighbour moves up a line."""
     taken: list[Box] = []
     for heading in headings:
@@ -82,7 +86,9 @@ def _candidates(x: float, y: float, width: float, height: float) -> list[Box]:
 
 def _penalty(box: Box, taken: Sequence[Box], bounds: Box) -> float:
     left, bottom, right, top = box
-    outside = max(bounds[0] - left, 0) + max(right - bounds[2], 0) + max(bounds[1] - bottom, 0) + max(top - bounds[3], 0)
+    outside = (
+        max(bounds[0] - left, 0) + max(right - bounds[2], 0) + max(bounds[1] - bottom, 0) + max(top - bounds[3], 0)
+    )
     covered = sum(
         max(0.0, min(right, other[2]) - max(left, other[0])) * max(0.0, min(top, other[3]) - max(bottom, other[1]))
         for other in taken

@@ -90,7 +90,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "max_examples": data.max_examples,
         "source": provenance.source_line(data.data.get("source", {})),
         "lineage": provenance.lineage(data, results),
-        "environment": provenance.environment(data, results),
+        "environment": provenance.environment(results),
         "timing_facts": provenance.timing_facts(data),
         "parameters": provenance.parameters(results),
     }

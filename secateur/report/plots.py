@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -82,7 +83,7 @@ def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
     for trace in traces:
         _draw_trace(drawn, trace)
         points = [(x, result.macro_f1.value) for x, result in trace.models]
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             obstacles += segment(axes, start, end)
         for x, result in trace.models:
             interval = result.macro_f1
@@ -134,10 +135,12 @@ def _training_curves(
     description: str,
     y_label: str,
 ) -> Markup | None:
-    trained = {stage: rows for stage, rows in histories.items() if _series(rows, tuple(columns)[0])}
+    trained = {stage: rows for stage, rows in histories.items() if _series(rows, next(iter(columns)))}
     if not trained:
         return None
-    with canvas(name, description=description, x_label="epochs of training, all stages in a row", y_label=y_label) as drawn:
+    with canvas(
+        name, description=description, x_label="epochs of training, all stages in a row", y_label=y_label
+    ) as drawn:
         offset = 0.0
         for number, (stage, rows) in enumerate(trained.items()):
             for index, column in enumerate(columns):
@@ -168,7 +171,7 @@ def _label_curves(drawn: Canvas, trained: Mapping[str, Sequence[HistoryRow]], co
     labels, obstacles = [], []
     for index, (column, text) in enumerate(columns.items()):
         series = _series(rows, column)
-        for start, end in zip(series, series[1:], strict=False):
+        for start, end in pairwise(series):
             obstacles += segment(drawn.axes, start, end)
         if text and series:
             labels.append(Label(text, *series[len(series) // 2], colour=SERIES[index]))

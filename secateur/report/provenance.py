@@ -30,7 +30,9 @@ def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...
     base = (("base model", str(inputs["base"])),) if "base" in inputs else ()
     steps = [
         Step("ingest", source_line(source), _digests(source, ("sha256",))),
-        Step("clean", f"{formats.count(rows.get('kept', 0))} of {formats.count(rows.get('read', 0))} rows kept", splits),
+        Step(
+            "clean", f"{formats.count(rows.get('kept', 0))} of {formats.count(rows.get('read', 0))} rows kept", splits
+        ),
         Step("baseline", "the dense model", (*_digests(dense, ("key", "weights_sha256")), *base)),
     ]
     for result in results[1:]:
@@ -51,18 +53,14 @@ def source_line(source: Json) -> str:
     return ", ".join(parts)
 
 
-def environment(data: ReportData, results: Sequence[ModelResult]) -> tuple[Fact, ...]:
+def environment(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
     """Describe what can change the bits: the fingerprint of dense, and which rounds have another one."""
     fingerprint: Json = results[0].card.get("fingerprint", {})
     facts = [(_words(key), str(value)) for key, value in sorted(fingerprint.items())]
     seed = results[0].card.get("seed")
     if seed is not None:
         facts.insert(0, ("seed", str(seed)))
-    others = [
-        result.title
-        for result in results[1:]
-        if result.card.get("fingerprint", fingerprint) != fingerprint
-    ]
+    others = [result.title for result in results[1:] if result.card.get("fingerprint", fingerprint) != fingerprint]
     if others:
         facts.append(("made elsewhere", ", ".join(others)))
     return tuple(facts)

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib as mpl
 import matplotlib.style
@@ -26,12 +26,12 @@ _VARIABLES = {
     SERIES[2]: "var(--series-3)",
 }
 
-_WIDTH, _HEIGHT = 6.0, 4.1  # inches at 72 dots: close to a phone's width, so that 11 units stay readable
-_FONT_SIZE = 11.0
+_WIDTH, _HEIGHT = 5.7, 4.1  # inches at 72 dots: close to a phone's width, so that the text stays readable
+FONT_SIZE = 11.5
 _STYLE = {
     "svg.fonttype": "none",  # real text: the browser's fonts know every script
     "text.parse_math": False,
-    "font.size": _FONT_SIZE,
+    "font.size": FONT_SIZE,
     "axes.linewidth": 0.8,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
@@ -62,7 +62,7 @@ class Canvas:
     """One plot while it is drawn; ``svg`` is set when the ``canvas`` block ends."""
 
     axes: Axes
-    svg: Markup = Markup()
+    svg: Markup = field(default_factory=Markup)
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def canvas(name: str, *, description: str, x_label: str, y_label: str) -> Iterat
         drawn = Canvas(axes=axes)
         yield drawn
         axes.set_xlabel(x_label, labelpad=7)
-        axes.set_title(y_label, loc="left", fontsize=_FONT_SIZE, color=MUTED, pad=10, x=-0.085)
+        axes.set_title(y_label, loc="left", fontsize=FONT_SIZE, color=MUTED, pad=10, x=-0.085)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn.svg = _inline(buffer.getvalue(), name=name, description=description)

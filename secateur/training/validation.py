@@ -1,6 +1,6 @@
 """The score that decides: how well a model does on rows it does not train on."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -19,6 +19,10 @@ class Scores:
     loss: float
     accuracy: float
     macro_f1: float
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the scores under the names that cards and reports use."""
+        return {f"validation_{name}": value for name, value in asdict(self).items()}
 
 
 def validate(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> Scores:

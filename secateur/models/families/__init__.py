@@ -35,7 +35,5 @@ def family_named(model_type: object) -> Family:
     """
     family = FAMILIES.get(str(model_type))
     if family is None:
-        raise ModelError(
-            f"model_type {model_type!r} is not supported; supported: {', '.join(sorted(FAMILIES))}"
-        )
+        raise ModelError(f"model_type {model_type!r} is not supported; supported: {', '.join(sorted(FAMILIES))}")
     return family

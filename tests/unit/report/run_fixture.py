@@ -72,7 +72,8 @@ def details() -> dict[str, Any]:
             "widths": {"heads": heads, "ffn": ffn, "head_dim": 32},
             "dense_widths": {"heads": [HEADS] * LAYERS, "ffn": [FFN] * LAYERS, "head_dim": 32},
             "errors": [
-                {"text": text, "label": LABELS[i % 3], "predicted": LABELS[(i + 1 + index) % 3], "score": 0.97 - 0.03 * i}
+                {"text": text, "label": LABELS[i % 3], "predicted": LABELS[(i + 1 + index) % 3],
+                 "score": 0.97 - 0.03 * i}
                 for i, text in enumerate(TWEETS)
             ],
         }  # fmt: skip
@@ -94,7 +95,13 @@ def latency() -> dict[str, Any]:
         "settings": {"runtimes": list(MS), "batch": 1, "length": 32, "num_threads": 1, "repeats": 100},
         "machine": {"cpu": "Example CPU @ 2.60GHz", "cores": 2, "torch": "2.13.0+cpu", "onnxruntime": "1.32.0"},
         "results": [
-            {"checkpoint": name, "runtime": runtime, "median_ms": ms, "p95_ms": 1.08 * ms, "speedup": by["baseline"] / ms}
+            {
+                "checkpoint": name,
+                "runtime": runtime,
+                "median_ms": ms,
+                "p95_ms": 1.08 * ms,
+                "speedup": by["baseline"] / ms,
+            }
             for runtime, by in MS.items()
             for name, ms in by.items()
         ],
@@ -122,7 +129,8 @@ def data_report() -> dict[str, Any]:
         "rules": [
             rule("drop_empty", "dropped", 0),
             rule("repair_encoding", "changed", 1874,
-                 ("I canâ€™t believe it", "I can’t believe it", "negative"), ("cafÃ© was great", "café was great", "positive")),
+                 ("I canâ€™t believe it", "I can’t believe it", "negative"),
+                 ("cafÃ© was great", "café was great", "positive")),
             rule("normalize", "changed", 412, ("ｆｕｌｌ　ｗｉｄｔｈ", "full width", "neutral")),
             rule("mask_handles", "changed", 19034, ("@airline thanks!", "@user thanks!", "positive")),
             rule("mask_links", "changed", 8120, ("look: https://t.example/x1", "look: http", "neutral")),
@@ -163,7 +171,9 @@ def card(name: str) -> dict[str, Any]:
 
 
 def history(name: str) -> list[dict[str, float | None]]:
-    epochs, start, end = (3, 0.61, 0.79) if name == "baseline" else (1, {"r1": 0.772, "r2": 0.741, "r3": 0.702}[name], 0.786)
+    epochs, start, end = (
+        (3, 0.61, 0.79) if name == "baseline" else (1, {"r1": 0.772, "r2": 0.741, "r3": 0.702}[name], 0.786)
+    )
     rows: list[dict[str, float | None]] = []
     for step in range(0, 375 * epochs + 1, 125):
         done = 1 - math.exp(-3.2 * step / (375 * epochs))

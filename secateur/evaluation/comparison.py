@@ -1,0 +1,125 @@
+"""The dense model and its rounds side by side: scores, costs, mistakes."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.cost import Cost
+from secateur.evaluation.metrics import bootstrap, confusion, per_label
+from secateur.files import replacing
+
+MAX_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model on the test rows.
+
+    Attributes:
+        cost: what it costs.
+        widths: of its layers, as in its card.
+        dense_widths: of the dense model.
+        logits: of the test rows, (rows, C) fp32.
+        accepted: whether the round held the quality floor; None for the dense model.
+    """
+
+    cost: Cost
+    widths: Mapping[str, Any]
+    dense_widths: Mapping[str, Any]
+    logits: Tensor
+    accepted: bool | None
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Index of the most probable label of every row, (rows,)."""
+        found: npt.NDArray[np.int64] = self.logits.argmax(dim=-1).numpy()
+        return found
+
+
+def metrics_of(
+    model: Evaluated, *, dense: Evaluated, labels: npt.NDArray[np.int64], settings: EvaluateSection, seed: int
+) -> dict[str, float | int | bool]:
+    """Return the entry of one model in metrics.json; no times.
+
+    ``sparsity`` is the fraction of the parameters outside the embeddings that is gone.
+    """
+    counts = confusion(labels, model.predicted, num_labels=model.logits.shape[-1])
+    intervals = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
+    entry: dict[str, float | int | bool] = {
+        "params": model.cost.params,
+        "nonembedding_params": model.cost.nonembedding_params,
+        "sparsity": 1.0 - model.cost.nonembedding_params / dense.cost.nonembedding_params,
+        "macs": model.cost.macs,
+        "bytes": model.cost.bytes,
+        "loss": float(cross_entropy(model.logits, torch.from_numpy(labels))),
+    }
+    for name, interval in intervals.items():
+        entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    if model.accepted is not None:
+        entry["accepted"] = model.accepted
+    return entry
+
+
+def details_of(
+    model: Evaluated, *, labels: npt.NDArray[np.int64], names: Sequence[str], texts: Sequence[str]
+) -> dict[str, Any]:
+    """Return the entry of one model in details.json: confusion, scores per label, widths, mistakes."""
+    counts = confusion(labels, model.predicted, num_labels=len(names))
+    return {
+        "confusion": counts.tolist(),
+        "per_class": dict(zip(names, per_label(counts), strict=True)),
+        "widths": dict(model.widths),
+        "dense_widths": dict(model.dense_widths),
+        "errors": mistakes(model, labels=labels, names=names, texts=texts),
+    }
+
+
+def mistakes(
+    model: Evaluated, *, labels: npt.NDArray[np.int64], names: Sequence[str], texts: Sequence[str]
+) -> list[dict[str, str | float]]:
+    """Return the wrong predictions the model was surest of, at most ``MAX_ERRORS``, the surest first."""
+    certainty, predicted = torch.softmax(model.logits, dim=-1).max(dim=-1)
+    wrong = np.flatnonzero(predicted.numpy() != labels)
+    surest = wrong[np.argsort(-certainty.numpy()[wrong], kind="stable")][:MAX_ERRORS]
+    return [
+        {
+            "text": texts[row],
+            "label": names[labels[row]],
+            "predicted": names[int(predicted[row])],
+            "score": round(float(certainty[row]), 6),
+        }
+        for row in surest.tolist()
+    ]
+
+
+def write_predictions(
+    path: Path,
+    models: Mapping[str, Evaluated],
+    *,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+) -> None:
+    """Write a parquet file: row number in the source, label, and one column of predictions per model."""
+    columns = {"row": rows, "label": labels} | {name: model.predicted for name, model in models.items()}
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write quality against cost as CSV, one line per model."""
+    names = ("params", "macs", "sparsity", "macro_f1", "accuracy")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["model", *names])
+        writer.writerows([model, *(repr(entry[name]) for name in names)] for model, entry in metrics.items())

@@ -1,0 +1,129 @@
+"""Measured latency: one interleaved run over all models and runtimes, so that a slow minute hits all alike."""
+
+import gc
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from secateur.config.evaluate import Runtime
+from secateur.evaluation.runners import Ids, Runner, open_runner
+from secateur.models.construction import read_config
+
+Key = TypeVar("Key", bound=Hashable)
+
+_WARM_UP_CALLS = 10
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """How long one call takes.
+
+    Attributes:
+        checkpoint: the folder, as it was given.
+        runtime: what ran it.
+        median_ms: half of the calls were faster.
+        p95_ms: 95 % of the calls were faster.
+        speedup: median of the first checkpoint on the same runtime, divided by this median.
+    """
+
+    checkpoint: Path
+    runtime: Runtime
+    median_ms: float
+    p95_ms: float
+    speedup: float
+
+
+def bench(
+    checkpoints: Sequence[Path],
+    *,
+    runtimes: Sequence[Runtime],
+    batch: int,
+    length: int,
+    num_threads: int,
+    repeats: int,
+    workdir: Path,
+) -> list[LatencyResult]:
+    """Time every checkpoint on every runtime: load all, warm all up, then one call of each in turn.
+
+    The garbage collector is off while the clock runs. torch's thread count is set for the duration.
+
+    Args:
+        checkpoints: folders; the first one is the reference of ``speedup``.
+        runtimes: where to run them.
+        batch: rows per call.
+        length: tokens per row, all of them real.
+        num_threads: threads of the runtime.
+        repeats: timed calls per model and runtime.
+        workdir: folder for ONNX exports, which are found again by the digest of the weights.
+
+    Returns:
+        One result per checkpoint and runtime, checkpoints in the outer order.
+
+    Raises:
+        CheckpointError: a folder is no checkpoint.
+        ModelError: an export does not agree with its checkpoint.
+    """
+    with _torch_threads(num_threads):
+        runners = {
+            (checkpoint, runtime): open_runner(checkpoint, runtime=runtime, num_threads=num_threads, workdir=workdir)
+            for checkpoint in checkpoints
+            for runtime in runtimes
+        }
+        vocab_size = min(read_config(checkpoint).vocab_size for checkpoint in checkpoints)
+        ids = np.random.default_rng(0).integers(vocab_size, size=(batch, length), dtype=np.int64)
+        times = time_runners(runners, ids=ids, repeats=repeats)
+    medians = {key: float(np.median(values)) for key, values in times.items()}
+    return [
+        LatencyResult(
+            checkpoint=checkpoint,
+            runtime=runtime,
+            median_ms=medians[checkpoint, runtime],
+            p95_ms=float(np.percentile(times[checkpoint, runtime], 95)),
+            speedup=medians[checkpoints[0], runtime] / medians[checkpoint, runtime],
+        )
+        for checkpoint, runtime in runners
+    ]
+
+
+def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> dict[Key, list[float]]:
+    """Call the runners in turn; return the milliseconds of every call, after the warm-up."""
+    mask = np.ones_like(ids)
+    for runner in runners.values():
+        for _ in range(_WARM_UP_CALLS):
+            runner(ids, mask)
+    times: dict[Key, list[float]] = {key: [] for key in runners}
+    with _no_garbage_collection():
+        for _ in range(repeats):
+            for key, runner in runners.items():
+                start = time.perf_counter_ns()
+                runner(ids, mask)
+                times[key].append((time.perf_counter_ns() - start) / 1e6)
+    return times
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def _torch_threads(num_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

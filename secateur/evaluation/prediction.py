@@ -1,0 +1,116 @@
+"""Labels for texts, from a checkpoint or an ONNX export."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from secateur.config.evaluate import Runtime
+from secateur.errors import CheckpointError
+from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner
+from secateur.export.onnx import ONNX_MODEL
+from secateur.models.card import read_card, verify
+from secateur.models.checkpoint import load, load_tokenizer
+from secateur.models.construction import WEIGHTS, read_config
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one text.
+
+    Attributes:
+        label: the most probable label; of equal ones, the first.
+        score: its probability.
+        scores: probability of every label, summing to 1.
+    """
+
+    label: str
+    score: float
+    scores: Mapping[str, float]
+
+
+@final
+@dataclass(frozen=True)
+class Predictor:
+    """A model with its tokenizer and the names of its labels."""
+
+    runner: Runner
+    tokenizer: PreTrainedTokenizerBase
+    labels: tuple[str, ...]
+    max_length: int
+
+    @classmethod
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int = 1) -> "Predictor":
+        """Load a folder whose files match its card.
+
+        Args:
+            path: a checkpoint, or an ONNX export of one.
+            runtime: None takes what the folder holds.
+            num_threads: threads of ONNX Runtime; torch has one setting per process.
+
+        Raises:
+            CheckpointError: the folder is neither, is damaged, or does not hold what the runtime needs.
+        """
+        folder = Path(path)
+        card = read_card(folder)
+        config = read_config(folder)
+        tokenizer = load_tokenizer(folder)
+        limits = (card.get("max_length"), tokenizer.model_max_length, config.max_position_embeddings)
+        return cls(
+            runner=_open(folder, runtime=runtime, num_threads=num_threads),
+            tokenizer=tokenizer,
+            labels=tuple(config.id2label[index] for index in range(config.num_labels)),
+            max_length=min(limit for limit in limits if limit is not None),
+        )
+
+    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
+        """Classify texts; the order is kept. Batches hold texts of similar length, longer texts are cut."""
+        if not texts:
+            return []
+        ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        found: dict[int, Prediction] = {}
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            logits = self._logits([ids[index] for index in chosen])
+            found.update(zip(chosen, map(self._prediction, logits), strict=True))
+        return [found[index] for index in range(len(ids))]
+
+    def _logits(self, rows: Sequence[Sequence[int]]) -> Logits:
+        length = max(map(len, rows))
+        ids = np.full((len(rows), length), self.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = 1
+        return self.runner(ids, mask)
+
+    def _prediction(self, logits: Logits) -> Prediction:
+        exponentials = np.exp((logits - logits.max()).astype(np.float64))
+        probabilities = exponentials / exponentials.sum()
+        best = int(np.argmax(probabilities))
+        scores = dict(zip(self.labels, probabilities.tolist(), strict=True))
+        return Prediction(label=self.labels[best], score=scores[self.labels[best]], scores=scores)
+
+
+def _open(folder: Path, *, runtime: Runtime | None, num_threads: int) -> Runner:
+    held = _held_runtime(folder)
+    if runtime not in (None, held):
+        raise CheckpointError(
+            f"{folder} holds a model for {held}, asked for {runtime}; `secateur export` writes ONNX folders"
+        )
+    if held == "torch":
+        return TorchRunner(load(folder))
+    verify(folder)
+    return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
+
+
+def _held_runtime(folder: Path) -> Runtime:
+    if (folder / WEIGHTS).is_file():
+        return "torch"
+    if (folder / ONNX_MODEL).is_file():
+        return "onnx-int8" if read_card(folder).get("runtime") == "onnx-int8" else "onnx"
+    raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")

@@ -1,0 +1,95 @@
+"""One way to run a model, whatever runs it: arrays of token ids in, logits out."""
+
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from transformers import PreTrainedModel
+
+from secateur.config.evaluate import Runtime
+from secateur.errors import CheckpointError
+from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
+from secateur.models.card import read_card, verify
+from secateur.models.checkpoint import load
+
+Ids = npt.NDArray[np.int64]
+Logits = npt.NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """A loaded model."""
+
+    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """Return ``(batch, labels)`` logits for ``(batch, length)`` ids and a mask of 1 = token, 0 = padding."""
+        ...
+
+
+@final
+class TorchRunner:
+    """PyTorch in fp32. The number of threads is the process's own: ``torch.set_num_threads``."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model.eval()
+
+    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """See ``Runner``."""
+        with torch.inference_mode():
+            output = self._model(input_ids=torch.from_numpy(input_ids), attention_mask=torch.from_numpy(attention_mask))
+        logits: Logits = output.logits.float().numpy()
+        return logits
+
+
+@final
+class OnnxRunner:
+    """ONNX Runtime on the CPU, fp32 or int8 as the file says."""
+
+    def __init__(self, file: Path, *, num_threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        # Threads that wait actively after a run would take the cores from the next model of an interleaved bench.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """See ``Runner``."""
+        logits: Logits = self._session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+        return logits
+
+
+def open_runner(checkpoint: Path, *, runtime: Runtime, num_threads: int, workdir: Path) -> Runner:
+    """Load a checkpoint into a runtime.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        runtime: ``torch``, ``onnx`` or ``onnx-int8``.
+        num_threads: threads of ONNX Runtime; torch has one setting per process.
+        workdir: exports are kept here under the digest of the weights, and found again.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or damaged.
+        ModelError: the export does not agree with the checkpoint.
+    """
+    if runtime == "torch":
+        return TorchRunner(load(checkpoint))
+    weights = str(read_card(checkpoint)["weights_sha256"])[:16]
+    fp32 = workdir / f"{weights}-onnx"
+    if not _is_intact(fp32):
+        export_onnx(checkpoint, fp32)
+    if runtime == "onnx":
+        return OnnxRunner(fp32 / ONNX_MODEL, num_threads=num_threads)
+    int8 = workdir / f"{weights}-onnx-int8"
+    if not _is_intact(int8):
+        quantize_onnx(fp32, int8)
+    return OnnxRunner(int8 / ONNX_MODEL, num_threads=num_threads)
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""What is inside a checkpoint, for people: layers, widths, sizes, card."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secateur.evaluation.cost import cost_of
+from secateur.models.card import read_card
+from secateur.models.checkpoint import load
+from secateur.models.families import family_of
+from secateur.models.surgery import widths_of
+
+
+def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
+    """Describe a checkpoint in plain JSON values.
+
+    Args:
+        path: the folder.
+        length: tokens per row, for the MACs.
+
+    Returns:
+        ``model_type``, ``labels``, ``layers`` (one entry per layer: heads, ffn, dense_heads, dense_ffn),
+        ``head_dim``, ``params``, ``nonembedding_params``, ``macs`` (with ``length``), ``bytes`` and ``card``.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or damaged.
+    """
+    model = load(path)
+    family, widths = family_of(model), widths_of(model)
+    dense = family.dense_widths(model.config)
+    return {
+        "model_type": family.model_type,
+        "labels": [model.config.id2label[index] for index in range(model.config.num_labels)],
+        "layers": [
+            {"heads": heads, "ffn": ffn, "dense_heads": dense_heads, "dense_ffn": dense_ffn}
+            for heads, ffn, dense_heads, dense_ffn in zip(widths.heads, widths.ffn, dense.heads, dense.ffn, strict=True)
+        ],
+        "head_dim": widths.head_dim,
+        "length": length,
+        **asdict(cost_of(model, length=length)),
+        "card": read_card(path),
+    }

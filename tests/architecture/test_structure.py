@@ -1,0 +1,121 @@
+"""The rooms and their doors: imports, one word per stage, dvc.yaml, params.yaml, the option surface."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from secateur.config import RunConfig
+from secateur.config.reference import parameters
+from tasks.params import flatten, read_config
+from tasks.project import Project
+from tasks.rendering import render
+from tasks.stages import stages
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = Project(ROOT)
+STAGES = ("ingest", "clean", "baseline", "prune", "evaluate", "register", "report")
+
+
+def test_dvc_yaml_agrees_with_the_registry() -> None:
+    assert PROJECT.pipeline_file.read_text() == render(PROJECT, read_config(PROJECT)), "run `secateur plan`"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_one_word_names_stage_section_file_and_test(name: str) -> None:
+    assert name in {field.alias or key for key, field in RunConfig.model_fields.items()}
+    assert (ROOT / "tasks" / f"{name}.py").is_file()
+    assert (ROOT / "secateur" / "config" / f"{name}.py").is_file()
+    assert (ROOT / "tests" / "tasks" / f"test_{name}.py").is_file()
+    assert name in {stage.name for stage in stages(read_config(PROJECT))}
+
+
+def test_params_yaml_holds_every_parameter() -> None:
+    values = flatten(YAML(typ="safe").load(PROJECT.params_file.read_text()))
+    found = {re.sub(r"rounds\.r\d+", "rounds.rN", name) for name in values}
+    budgets = {name for name in found if name.startswith("prune.budget.")}
+    assert len(budgets) == 1
+    described = {row["name"] for row in parameters()}
+    assert budgets <= described
+    assert found - budgets == {name for name in described if not name.startswith("prune.budget.")}
+
+
+def test_every_parameter_is_described() -> None:
+    assert [row["name"] for row in parameters() if not row["description"]] == []
+
+
+def test_a_stage_sees_only_parameters_that_are_part_of_its_identity() -> None:
+    config = read_config(PROJECT)
+    known = set(flatten(config.model_dump(by_alias=True)))
+    for stage in stages(config):
+        for parameter in stage.parameters:
+            for key in parameter.keys:
+                assert any(name == key or name.startswith(f"{key}.") for name in known), key
+
+
+def test_the_test_set_is_read_by_nothing_before_evaluate() -> None:
+    readers = [s.name for s in stages(read_config(PROJECT)) if "data/clean/test.parquet" in s.inputs.values()]
+    assert readers == ["evaluate"]
+
+
+@pytest.mark.parametrize(
+    "module", ["secateur", "secateur.config", "flows.cli", "tasks.stages", "tasks.explain", "tasks.driver"]
+)
+def test_cheap_modules_import_no_heavy_ones(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch','transformers','prefect','mlflow','datasets') if m in sys.modules])"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert completed.stdout.strip() == "[]"
+
+
+def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
+    allowed = {
+        "mlflow": {"tasks/mlflow_store.py", "tasks/registered_model.py"},
+        "dvc": {"tasks/dvc_store.py"},
+        "prefect": {"flows/build.py", "flows/cli/workflow.py"},
+    }
+    for tool, files in allowed.items():
+        pattern = re.compile(rf"^\s*(import|from) {tool}\b", re.MULTILINE)
+        found = {
+            path.relative_to(ROOT).as_posix()
+            for package in ("secateur", "tasks", "flows")
+            for path in (ROOT / package).rglob("*.py")
+            if pattern.search(path.read_text())
+        }
+        assert found == files
+
+
+def test_hugging_face_attribute_names_live_in_the_families() -> None:
+    names = re.compile(r"\.(self_attn|q_lin|k_lin|attention\.self|intermediate\.dense|ffn\.lin1)\b")
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "secateur").rglob("*.py")
+        if "families" not in path.parts and names.search(path.read_text())
+    ]
+    assert found == []
+
+
+def test_no_pickle_and_no_remote_code() -> None:
+    pattern = re.compile(r"pickle\.load|torch\.load\(|trust_remote_code=True|joblib\.load")
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("secateur", "tasks", "flows")
+        for path in (ROOT / package).rglob("*.py")
+        if pattern.search(path.read_text())
+    ]
+    assert found == []
+
+
+def test_every_package_that_is_asked_for_is_pinned() -> None:
+    import tomllib
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = declared["dependencies"] + sum(declared["optional-dependencies"].values(), [])
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()
+    }
+    names = {re.split(r"[<>=!~ ]", name)[0].lower().replace("_", "-") for name in asked}
+    assert names - pinned == set()
+    assert "://" not in (ROOT / "constraints.txt").read_text()

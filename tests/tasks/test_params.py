@@ -1,0 +1,79 @@
+"""params.yaml under -S and --params: validated first, comments kept, nothing lost."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from secateur.errors import ConfigError
+from tasks.params import flatten, propose, read_config
+from tasks.project import Project
+
+SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Project:
+    shutil.copy(SHIPPED, tmp_path / "params.yaml")
+    return Project(tmp_path)
+
+
+def test_an_override_changes_one_line_and_keeps_the_comments(workspace: Project) -> None:
+    before = workspace.params_file.read_text()
+    change = propose(workspace, file=None, overrides=["clean.min_chars=7"])
+    assert workspace.params_file.read_text() == before, "nothing is written before `apply`"
+    assert change.apply(workspace)
+    after = workspace.params_file.read_text()
+    differing = [(a, b) for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b]
+    assert [b.split("#")[0].strip() for _, b in differing] == ["min_chars: 7"]
+    assert read_config(workspace).clean.min_chars == 7
+    kept = list((workspace.state / "params").iterdir())
+    assert [path.read_text() for path in kept] == [before]
+
+
+def test_naming_a_budget_replaces_the_other(workspace: Project) -> None:
+    change = propose(workspace, file=None, overrides=["prune.budget.params=0.5"])
+    assert (change.config.prune.budget.kind, change.config.prune.budget.fraction) == ("params", 0.5)
+
+
+def test_a_round_can_be_added(workspace: Project) -> None:
+    change = propose(workspace, file=None, overrides=["prune.rounds.r4.prev=r3"])
+    assert list(change.config.prune.rounds) == ["r1", "r2", "r3", "r4"]
+
+
+def test_a_file_replaces_all_parameters(workspace: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(SHIPPED.read_text().replace("seed: 0", "seed: 5"))
+    assert propose(workspace, file=other, overrides=[]).config.run.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("clean.min_chars", "expected section.key=value"),
+        ("seed=1", "expected section.key=value"),
+        ("nowhere.key=1", "nowhere is not a section of params.yaml"),
+        ("clean.nothing=1", "clean.nothing is not a known parameter"),
+        ("clean.min_chars=[", "the value is not valid YAML"),
+        ("prune.budget.macs=7", "prune.budget.macs"),
+    ],
+)
+def test_refuses_what_it_does_not_understand(workspace: Project, override: str, message: str) -> None:
+    before = workspace.params_file.read_text()
+    with pytest.raises(ConfigError) as caught:
+        propose(workspace, file=None, overrides=[override])
+    assert message in str(caught.value)
+    assert workspace.params_file.read_text() == before
+
+
+def test_a_missing_or_broken_file_is_one_line(workspace: Project, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        propose(workspace, file=tmp_path / "none.yaml", overrides=[])
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("run: [\n")
+    with pytest.raises(ConfigError, match=r"broken.yaml is not valid YAML at line \d"):
+        propose(workspace, file=broken, overrides=[])
+
+
+def test_flatten_gives_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [1]}}}) == {"a.b": 1, "a.c.d": [1]}

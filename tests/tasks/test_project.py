@@ -1,0 +1,76 @@
+"""The workspace: found, held exclusively, released by the kernel."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secateur.errors import ProjectError
+from tasks.project import Project, dirty_files, exclusive, find_project
+from tests.tiny import git
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from tasks.project import Project, exclusive
+with exclusive(Project(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def _workspace(root: Path) -> Project:
+    for name in ("dvc.yaml", "params.yaml"):
+        (root / name).write_text("{}")
+    git(root, "init", "-q")
+    return Project(root)
+
+
+def test_is_found_from_a_folder_below(tmp_path: Path) -> None:
+    project = _workspace(tmp_path)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_project(below) == project
+
+
+def test_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match=r"neither .* nor a folder above it has dvc.yaml and params.yaml"):
+        find_project(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("")
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(ProjectError, match="is not a git repository; run `git init`"):
+        find_project(tmp_path)
+
+
+def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    project = _workspace(tmp_path)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline().strip() == "held"
+    with pytest.raises(ProjectError, match=rf"another run \(process {holder.pid}\) holds"), exclusive(project):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with exclusive(project):
+        assert (project.state / "run.lock").read_text() == str(os.getpid())
+
+
+def test_only_code_and_parameters_make_a_tree_dirty(tmp_path: Path) -> None:
+    _workspace(tmp_path)
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "first")
+    (tmp_path / "dvc.lock").write_text("an output")
+    assert dirty_files(tmp_path) == []
+    (tmp_path / "params.yaml").write_text("changed: 1")
+    assert dirty_files(tmp_path) == ["params.yaml"]
+
+
+def test_a_temporary_experiment_belongs_to_its_project(tmp_path: Path) -> None:
+    inner = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "abc"
+    assert Project(inner).home == tmp_path
+    assert Project(tmp_path).home == tmp_path
