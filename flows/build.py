@@ -48,7 +48,7 @@ def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool) 
     """Bring one stage up to date and return its manifest (paths and digests)."""
     project = Project(Path(root))
     config = read_config(project)
-    stage = find_stage(config, address)
+    stage = find_stage(config, project.root, address)
     store = DvcStore(project)
     return bring_up_to_date(project, store, config, stage, effects_outdated=effects_outdated).as_json()
 
@@ -69,7 +69,7 @@ def build(root: str, watch: Watcher | None = None) -> list[dict[str, Any]]:
     store = DvcStore(project)
     os.environ["SECATEUR_FLOW_RUN_ID"] = str(flow_run.get_id())
     outcomes: list[Outcome] = []
-    for stage in in_order(config, store):
+    for stage in in_order(project, config, store):
         if watch:
             watch(stage.address, None)
         outcome = _run_stage(project, store, stage, outcomes)
@@ -85,9 +85,9 @@ def build(root: str, watch: Watcher | None = None) -> list[dict[str, Any]]:
     return [outcome.as_json() for outcome in outcomes]
 
 
-def in_order(config: RunConfig, store: DvcStore) -> list[Stage]:
+def in_order(project: Project, config: RunConfig, store: DvcStore) -> list[Stage]:
     """Return the stages in DVC's order, so that dvc.lock comes out the same under both drivers."""
-    known = {stage.address: stage for stage in stages(config)}
+    known = {stage.address: stage for stage in stages(config, project.root)}
     return [known[address] for address in store.order()]
 
 

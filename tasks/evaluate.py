@@ -51,8 +51,11 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     write_plot(job.outputs["plot"], metrics)
 
 
-def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:  # noqa: ARG001
-    """Write the effect ``latency``, unless the file already describes these weights on this machine."""
+def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
+    """Write the effect ``latency``, unless the file already describes these weights on this machine.
+
+    The driver calls it with the arguments of ``run``; ``run`` and ``max_length`` do not matter here.
+    """
     path = job.effects["latency"]
     folders = _checkpoints(job)
     described = {

@@ -19,7 +19,7 @@ _HEADER = "# Rendered from tasks/stages.py by `secateur plan`; change the regist
 def render(project: Project, config: RunConfig) -> str:
     """Return the text of dvc.yaml for this code and these parameters."""
     rendered: dict[str, Any] = {}
-    for stage in stages(config):
+    for stage in stages(config, project.root):
         code = closure(project.root, stage.module)
         if stage.item is None:
             rendered[stage.name] = _entry(stage, code)

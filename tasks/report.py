@@ -19,7 +19,8 @@ def measure(job: Job, *, report: ReportSection) -> None:
     """Write the effect ``page`` from metrics, details, the data report, cards and histories.
 
     Inputs are ``metrics``, ``details``, ``data``, and per model ``model.NAME`` (a checkpoint folder, of which
-    only the card is read) and ``history.NAME``. The effect ``latency`` is shown when the file exists.
+    only the card is read) and ``history.NAME``. The effects ``latency`` and ``registered`` are shown
+    when their files exist.
 
     Raises:
         CheckpointError: a model folder has no card.
@@ -32,7 +33,8 @@ def measure(job: Job, *, report: ReportSection) -> None:
             metrics=_read_json(job.inputs["metrics"]),
             details=_read_json(job.inputs["details"]),
             data=_read_json(job.inputs["data"]),
-            latency=_read_latency(job),
+            latency=_read_effect(job, "latency"),
+            registered=_read_effect(job, "registered"),
             cards={name: _read_card(path) for name, path in _named(job, _MODEL)},
             histories={name: _read_history(path) for name, path in _named(job, _HISTORY)},
             max_examples=report.max_examples,
@@ -45,8 +47,8 @@ def _named(job: Job, prefix: str) -> list[tuple[str, Path]]:
     return [(name.removeprefix(prefix), path) for name, path in job.inputs.items() if name.startswith(prefix)]
 
 
-def _read_latency(job: Job) -> dict[str, Any] | None:
-    path = job.effects.get("latency")
+def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
+    path = job.effects.get(name)
     return _read_json(path) if path is not None and path.exists() else None
 
 

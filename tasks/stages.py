@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from secateur.config import RunConfig
 from secateur.config.prune import PruneSettings
+from secateur.data.sources import is_local
 from secateur.errors import ProjectError
 
 OutputKind = Literal["out", "metric", "plot"]
@@ -96,14 +97,14 @@ def _round(item: str) -> Parameter:
     return Parameter("round", (f"prune.rounds.{item}",), lambda config: config.prune.rounds[item])
 
 
-def _ingest(config: RunConfig) -> Stage:
+def _ingest(config: RunConfig, root: Path) -> Stage:
     # A package is pinned by the constraints; a local file is a dependency itself; a hub id has its revision.
     source = config.ingest.source
-    model = config.baseline.model
+    model = config.baseline.model.removeprefix("scratch:")
     inputs = {"constraints": "constraints.txt"}
-    if is_local(source):
+    if is_local(source, root=root):
         inputs["source"] = source
-    if is_local(model):
+    if is_local(model, root=root):
         inputs["model"] = model
     return Stage(
         name="ingest",
@@ -117,16 +118,13 @@ def _ingest(config: RunConfig) -> Stage:
     )
 
 
-def is_local(reference: str) -> bool:
-    """Tell whether a source or model is a path of this workspace, rather than a package's or a hub's."""
-    if reference.startswith(("package:", "scratch:")):
-        return False
-    path = PurePosixPath(reference)
-    return path.is_absolute() or reference.startswith(".") or path.suffix != "" or len(path.parts) > 2
+def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
+    """Return the graph for these parameters, in an order in which it can be run.
 
-
-def stages(config: RunConfig) -> tuple[Stage, ...]:
-    """Return the graph for these parameters, in an order in which it can be run."""
+    Args:
+        config: the parameters.
+        root: folder of the project; a source or model that lies there is a dependency.
+    """
     rounds = tuple(config.prune.rounds)
     names = ("baseline", *rounds)
     checkpoints = {f"model.{name}": f"models/{name}" for name in names}
@@ -135,7 +133,7 @@ def stages(config: RunConfig) -> tuple[Stage, ...]:
     data_report = "reports/data.json"
     run = _section("run")
     return (
-        _ingest(config),
+        _ingest(config, root),
         Stage(
             name="clean",
             inputs={"raw": "data/raw"},
@@ -145,7 +143,7 @@ def stages(config: RunConfig) -> tuple[Stage, ...]:
                 "validation": Output("data/clean/validation.parquet"),
                 "test": Output("data/clean/test.parquet"),
                 "labels": Output("data/clean/labels.json"),
-                "report": Output(data_report, "metric"),
+                "report": Output(data_report),
             },
         ),
         Stage(
@@ -214,13 +212,13 @@ def _prune(item: str, config: RunConfig) -> Stage:
     )
 
 
-def find_stage(config: RunConfig, address: str) -> Stage:
+def find_stage(config: RunConfig, root: Path, address: str) -> Stage:
     """Return one stage by its address.
 
     Raises:
         ProjectError: there is no such stage; the message lists those that exist.
     """
-    graph = stages(config)
+    graph = stages(config, root)
     for stage in graph:
         if stage.address == address:
             return stage

@@ -5,10 +5,14 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from secateur.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from secateur.config.evaluate import Runtime
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _RUNTIMES = ("torch", "onnx", "onnx-int8")
@@ -43,7 +47,7 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
 @_JSON
 def bench(
     checkpoints: tuple[Path, ...],
-    runtime: tuple[str, ...],
+    runtime: "tuple[Runtime, ...]",
     batch: int,
     length: int,
     threads: int,
@@ -94,7 +98,7 @@ def bench(
 @click.argument("texts", nargs=-1, metavar="[TEXT...]")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), default="torch", show_default=True)
 @_JSON
-def predict(model: str, texts: tuple[str, ...], runtime: str, as_json: bool) -> None:
+def predict(model: str, texts: tuple[str, ...], runtime: "Runtime", as_json: bool) -> None:
     """Classify texts given as arguments, or one per line on standard input.
 
     MODEL is a folder or models:/name@alias.
@@ -118,7 +122,7 @@ def predict(model: str, texts: tuple[str, ...], runtime: str, as_json: bool) -> 
         return
     made = display.table("", "label", ">score", "text")
     for row in rows:
-        made.add_row(row["label"], f"{row['score']:.3f}", display.plain(str(row["text"])))
+        made.add_row(str(row["label"]), f"{row['score']:.3f}", display.plain(str(row["text"])))
     display.show(made)
 
 

@@ -160,7 +160,7 @@ def planned_change(project: "Project", change: "Change", *, as_json: bool) -> No
             for parameter in stage.parameters
             if any(name == key or name.startswith(f"{key}.") for key in parameter.keys)
         ]
-        for stage in stages(change.config)
+        for stage in stages(change.config, project.root)
     }
     if as_json:
         click.echo(json.dumps({"changed": changed, "stages": readers}, indent=2))

@@ -48,7 +48,7 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     change = propose(project, file=file, overrides=overrides)
     with exclusive(project):
         store = _prepare(project, change)
-        if is_up_to_date(project, store, stages(change.config)):
+        if is_up_to_date(project, store, stages(change.config, project.root)):
             outcomes = _all_cached(store)
         elif driver == "prefect":
             outcomes = _with_prefect(project, as_json=as_json)
@@ -68,7 +68,7 @@ def _prepare(project: "Project", change: "Change") -> "DvcStore":
 
     if change.after == change.before and is_current(project, change.config):
         store = DvcStore(project)
-        if is_up_to_date(project, store, stages(change.config)):
+        if is_up_to_date(project, store, stages(change.config, project.root)):
             return store
     check(project, change.config)
     change.apply(project)
@@ -155,7 +155,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
         return
     with exclusive(project):
         rendered = update_pipeline(project, change.config)
-        explained = explain.plan(project, DvcStore(project), change.config, stages(change.config))
+        explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
     if rendered and not as_json:
         click.echo("dvc.yaml was rendered anew", err=True)
     display.plan_table(explained, as_json=as_json)
@@ -179,11 +179,11 @@ def why(address: str, as_json: bool) -> None:
 
     project = find_project()
     config = read_config(project)
-    find_stage(config, address)
+    find_stage(config, project.root, address)
     with exclusive(project):
         update_pipeline(project, config)
-        explained = explain.plan(project, DvcStore(project), config, stages(config))
-    relevant = explain.ancestors(stages(config), address)
+        explained = explain.plan(project, DvcStore(project), config, stages(config, project.root))
+    relevant = explain.ancestors(stages(config, project.root), address)
     chain = [entry for entry in explained if entry.stage in relevant]
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in chain], indent=2))
@@ -209,7 +209,7 @@ def stage(address: str) -> None:
 
     project = find_project()
     config = read_config(project)
-    wanted = find_stage(config, address)
+    wanted = find_stage(config, project.root, address)
     require_current(project, config)
     if wanted.name == "ingest":
         check(project, config)

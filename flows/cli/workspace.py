@@ -26,7 +26,7 @@ def report(as_json: bool) -> None:
 
     project = find_project()
     config = read_config(project)
-    stage = find_stage(config, "report")
+    stage = find_stage(config, project.root, "report")
     with exclusive(project):
         identity = DvcStore(project).identity(stage.address)
         seconds = execute_effects(project, stage, config, identity)

@@ -59,8 +59,8 @@ def copy_rows(
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
-    ``at`` is where a local source is, when that is known. A hub dataset arrives as one Parquet file. The record holds no time and no absolute path, so that the same
-    source gives the same bytes.
+    ``at`` is where a local source is, when that is known. A hub dataset arrives as one Parquet file. The record
+    holds no time and no absolute path, so that the same source gives the same bytes.
 
     Returns:
         The record: kind, source, file, format, encoding, sha256, bytes; package, version, licence or hub commit.

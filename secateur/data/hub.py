@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2  # what huggingface_hub raises from
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, load_dataset
@@ -32,7 +32,7 @@ def _explained(repository: str, *, asked_by: str) -> Iterator[None]:
             f"{asked_by}: the hub does not give out {repository!r} ({detail}); check the id, the revision and, "
             "for a private one, `hf auth login`"
         ) from error
-    except (httpx.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
         raise DataError(
             f"{asked_by}: {repository!r} is no file here, and the Hugging Face hub cannot be reached "
             f"({type(error).__name__}); use a local file or package:NAME/path"

@@ -93,7 +93,8 @@ def require_classes(labels: Iterable[str | None], *, when: str, remedy: str) -> 
         )
     listed = ", ".join(f"{_clipped(label)} has {rows} row{'s' if rows > 1 else ''}" for rows, label in rare)
     raise DataError(
-        f"label {listed} {when}; train, validation and test need one each, so a label needs {MIN_ROWS_PER_LABEL}: {remedy}"
+        f"label {listed} {when}; train, validation and test need one each, so a label needs {MIN_ROWS_PER_LABEL}: "
+        f"{remedy}"
     )
 
 

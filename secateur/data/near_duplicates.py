@@ -96,29 +96,32 @@ def _first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
 def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float) -> None:
     signatures = _signatures(texts)
     refused: set[tuple[int, int]] = set()
-    for band in _bands(signatures, rows_per_band(threshold)):
-        rows, starts = band
+    for rows, starts in _bands(signatures, rows_per_band(threshold)):
+        members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
         for _ in range(_MAX_LEADERS):
-            roots = forest.roots()
-            leaders = np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
-            apart = roots[leaders] != roots[rows]
-            leaders, rows = leaders[apart], rows[apart]
-            if len(rows) == 0:
-                break
-            for left, right in _promising(signatures, leaders, rows, threshold=threshold - _ESTIMATE_SLACK):
-                if (left, right) in refused or forest.root(left) == forest.root(right):
+            members, leaders = _apart(forest, members, leaders)
+            for pair in _promising(signatures, leaders, members, threshold=threshold - _ESTIMATE_SLACK):
+                if pair in refused or forest.root(pair[0]) == forest.root(pair[1]):
                     continue
-                if jaccard(texts[left], texts[right]) >= threshold:
-                    forest.link(left, right)
+                if jaccard(texts[pair[0]], texts[pair[1]]) >= threshold:
+                    forest.link(*pair)
                 else:
-                    refused.add((left, right))
-            # Next, the first member that is not linked to its leader leads the rest of its bucket.
-            roots = forest.roots()
-            apart = roots[leaders] != roots[rows]
-            leaders, rows = leaders[apart], rows[apart]
-            if len(rows) == 0:
+                    refused.add(pair)
+            members, leaders = _apart(forest, members, leaders)
+            if len(members) == 0:
                 break
-            starts = np.flatnonzero(np.append(True, leaders[1:] != leaders[:-1]))
+            # The first member that its leader did not win leads the rest of the bucket.
+            starts_bucket = np.append(True, leaders[1:] != leaders[:-1])
+            leaders = members[np.flatnonzero(starts_bucket)][np.cumsum(starts_bucket) - 1]
+
+
+def _apart(
+    forest: _Forest, members: NDArray[np.int64], leaders: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keep the members that are not linked to their leaders, and those leaders."""
+    roots = forest.roots()
+    apart = roots[members] != roots[leaders]
+    return members[apart], leaders[apart]
 
 
 def rows_per_band(threshold: float) -> int:

@@ -28,21 +28,26 @@ _TOKENIZER = (
 )
 
 
-def check_model(model: str, *, root: Path | None = None) -> None:
+def check_model(model: str, *, root: Path | None = None) -> Path | None:
     """Check that a model can be copied, without reading its weights and without the network.
+
+    Returns:
+        The config file; None for a model that is still on a hub.
 
     Raises:
         ModelError: there is no such model, or it has no config or no safetensors weights.
     """
     location = _find(model, root=root)
-    if location.path is not None:
-        _files(location, scratch=model.startswith(SCRATCH_PREFIX))
+    if location.path is None:
+        return None
+    return _files(location, scratch=model.startswith(SCRATCH_PREFIX))[_CONFIG]
 
 
 def copy_model(model: str, *, revision: str | None, out: Path, at: Path | None = None) -> dict[str, Any]:
     """Copy the config, safetensors weights and tokenizer of a model into the folder ``out``.
 
-    ``at`` is where a local model is, when that is known. ``scratch:FILE`` copies the config and the tokenizer files that stand beside it, and no weights.
+    ``at`` is where a local model is, when that is known. ``scratch:FILE`` copies the config and the tokenizer
+    files that stand beside it, and no weights.
 
     Returns:
         The provenance record: kind, source, package or hub commit, licence, and the sha256 of every file.

@@ -57,6 +57,13 @@ def locate(
     return Location("hub", source, None, {})
 
 
+def is_local(source: str, *, root: Path) -> bool:
+    """Tell whether ``source`` names a path of this machine, there or not, rather than a package's or a hub's."""
+    if source.startswith(PACKAGE_PREFIX):
+        return False
+    return (root / Path(source).expanduser()).exists() or _looks_like_a_path(source)
+
+
 def _looks_like_a_path(source: str) -> bool:
     return (
         _HUB_ID.fullmatch(source) is None
@@ -113,8 +120,9 @@ def _module_folders(distribution: importlib.metadata.Distribution, name: str) ->
 
 def _licence(distribution: importlib.metadata.Distribution) -> str | None:
     """Return the declared licence, unless the field holds nothing or the whole licence text."""
-    for key in ("License-Expression", "License"):
-        value = str(distribution.metadata.get(key) or "").strip()
+    declared = distribution.metadata.json
+    for key in ("license_expression", "license"):
+        value = str(declared.get(key, "")).strip()
         if value and value != "UNKNOWN" and "\n" not in value:
             return value
     return None

@@ -26,7 +26,7 @@ def apportion(total: int, counts: Rows) -> Rows:
     bounds do not allow it.
     """
     exact = counts * (min(total, int(counts.sum())) / max(1, int(counts.sum())))
-    quota = np.clip(np.floor(exact).astype(np.int64), np.minimum(1, counts), counts)
+    quota: Rows = np.clip(np.floor(exact).astype(np.int64), np.minimum(1, counts), counts)
     while (missing := total - int(quota.sum())) != 0:
         allowed = quota < counts if missing > 0 else quota > 1
         if not allowed.any():
@@ -63,7 +63,8 @@ def split_rows(labels: Rows, *, validation_fraction: float, test_fraction: float
         validation_end = test_end + int(num_validation[label])
         if validation_end >= len(shuffled):
             raise DataError(
-                f"clean.validation_fraction and clean.test_fraction take all {len(shuffled)} rows of a label; lower them"
+                f"clean.validation_fraction and clean.test_fraction take all {len(shuffled)} rows of a label; "
+                "lower them"
             )
         parts[0].append(shuffled[validation_end:])
         parts[1].append(shuffled[test_end:validation_end])

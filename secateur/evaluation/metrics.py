@@ -85,4 +85,5 @@ def bootstrap(counts: IntArray, *, samples: int, level: float, seed: int) -> dic
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
     """Divide, with 0 where there is nothing to divide by."""
     whole = np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    result: FloatArray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return result

@@ -10,6 +10,7 @@ from secateur.errors import ModelError
 from secateur.files import replacing
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.construction import quiet
 from secateur.models.families import family_of
 from secateur.models.structures import Attention, Ffn
 from secateur.models.surgery import linear_from, widths_of
@@ -38,7 +39,8 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     pad_(model)
     with replacing(out) as folder:
         save(model, tokenizer, folder, card=card, check_reload=False)
-        plain = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+        with quiet():
+            plain = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
         difference = (_logits(plain, ids) - expected).abs().max().item()
         if not difference <= _TOLERANCE:
             raise ModelError(

@@ -106,7 +106,7 @@ def load_base(path: str | Path, *, labels: Sequence[str], scratch: bool = False)
         raise ModelError(f"{folder} is already pruned; a baseline starts from a dense model")
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    with _quiet():
+    with quiet():
         if scratch:
             return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
         if not (folder / WEIGHTS).is_file():
@@ -172,8 +172,8 @@ def _check_fit(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> N
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # A fresh head is wanted here; the library would print a table about it.
+def quiet() -> Iterator[None]:
+    """Mute transformers' progress bars and its table about weights that are missing on purpose."""
     before = transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()

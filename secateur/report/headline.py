@@ -1,4 +1,4 @@
-"""Which round the page recommends, and the one sentence that says so."""
+"""Which round the page is about, and the one sentence that says so."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Headline:
-    """The recommended round (None when no round was accepted), the sentence and the rule behind it."""
+    """The round it is about (None when no round was accepted), the sentence and why it is that one."""
 
     best: ModelResult | None
     sentence: str
@@ -35,27 +35,20 @@ def reference_runtime(results: Sequence[ModelResult]) -> str | None:
 
 
 def headline(results: Sequence[ModelResult], *, confidence_level: float | None) -> Headline:
-    """Recommend the fastest accepted round whose macro-F1 interval overlaps dense's; else the best one.
+    """Speak of the last accepted round, the one that also becomes the registry's challenger.
 
-    Without measured times, fewest multiply-accumulates stands for fastest.
+    Acceptance rests on validation scores. Choosing by the scores on this page would be choosing on the test set.
     """
     dense = results[0]
     runtime = reference_runtime(results)
     accepted = [result for result in results[1:] if result.accepted]
     if not accepted:
         return Headline(best=None, sentence=_refusal(results), rule="", figures=_dense_figures(dense, runtime))
-    level = f"{formats.percent(confidence_level)} " if confidence_level else "confidence "
-    equal = [result for result in accepted if result.macro_f1.overlaps(dense.macro_f1)]
-    if equal:
-        timed = all(runtime in result.timings for result in equal)
-        best = min(equal, key=lambda result: result.timings[str(runtime)].median_ms if timed else result.macs)
-        speed = "fastest" if timed else "smallest"
-        rule = f"The {speed} accepted round whose {level}interval of macro-F1 overlaps the dense model’s."
-    else:
-        best = max(accepted, key=lambda result: result.macro_f1.value)
-        rule = f"The most accurate accepted round: no {level}interval of macro-F1 overlaps the dense model’s."
-    overlap = f"{level}intervals overlap" if equal else f"{level}intervals do not overlap"
-    sentence = f"{best.title} {_speed(best, dense, runtime)} and {_quality(best, dense)} ({overlap})."
+    best = accepted[-1]
+    level = formats.percent(confidence_level) if confidence_level else "confidence"
+    overlap = "overlap" if best.macro_f1.overlaps(dense.macro_f1) else "do not overlap"
+    sentence = f"{best.title} {_speed(best, dense, runtime)} and {_quality(best, dense)} ({level} intervals {overlap})."
+    rule = f"{best.title} is the last accepted round. Validation scores decide on that, so the test set had no say."
     return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime))
 
 

@@ -31,7 +31,7 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
         models = [(result.timings[runtime].median_ms, result) for result in shown if runtime in result.timings]
         style = index % len(SERIES)
         traces.append(Trace(formats.runtime(runtime), SERIES[style], MARKERS[style], models))
-    if not traces:
+    if len(shown) < 2 or not traces:
         return None
     places = [x for trace in traces for x, _ in trace.models]
     with canvas(
@@ -49,9 +49,11 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
     return drawn.svg
 
 
-def quality_against_parameters(results: Sequence[ModelResult]) -> Markup:
+def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
     """Macro-F1 against the parameters outside the embeddings."""
     shown = [result for result in results if result.accepted]
+    if len(shown) < 2:
+        return None
     largest = max(result.nonembedding_params for result in shown)
     unit = formats.unit_for([largest])
     models = [(float(result.nonembedding_params), result) for result in shown]

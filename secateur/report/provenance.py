@@ -1,11 +1,12 @@
 """Where the result comes from: the chain of stages with their digests, the machine, the parameters."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from secateur.report import formats
-from secateur.report.results import Json, ModelResult, ReportData
+from secateur.report.results import DENSE, Json, ModelResult, ReportData, round_number
 
 Fact = tuple[str, str]
 """A name and its value, both as the reader sees them."""
@@ -21,7 +22,7 @@ class Step:
 
 
 def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...]:
-    """Return the chain from the source file to the last round."""
+    """Return the chain from the source file to the last round, and to the registry."""
     source = data.data.get("source", {})
     rows = data.data.get("rows", {})
     dense = results[0].card
@@ -38,6 +39,8 @@ def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...
     for result in results[1:]:
         made = f"{result.title}, {_made(result)}"
         steps.append(Step(f"prune@{result.name}", made, _digests(result.card, ("key", "weights_sha256"))))
+    if data.registered is not None:
+        steps.append(Step("register", _published(data.registered), ()))
     return tuple(steps)
 
 
@@ -83,8 +86,16 @@ def parameters(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
 
 def _made(result: ModelResult) -> str:
     if not result.accepted:
-        return "rolled back"
+        return result.verdict
     return f"{formats.percent(result.sparsity)} of the encoder's parameters removed"
+
+
+def _published(registered: Json) -> str:
+    versions = [
+        f"{'dense' if name == DENSE else name} is version {version}"
+        for name, version in sorted(registered.get("versions", {}).items(), key=lambda item: round_number(item[0]))
+    ]
+    return f"{registered.get('model', 'the model')}: {', '.join(versions) or 'no version'}"
 
 
 def _digests(record: Json, keys: tuple[str, ...]) -> tuple[Fact, ...]:
@@ -98,4 +109,4 @@ def _words(key: str) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
-    return "none" if value is None else str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

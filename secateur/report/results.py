@@ -20,6 +20,7 @@ class ReportData:
         details: content of ``reports/details.json``.
         data: content of ``reports/data.json``.
         latency: content of ``reports/latency.json``, or None when nothing was timed.
+        registered: content of ``reports/registered.json``, or None when nothing was registered.
         cards: model name (``baseline``, ``r1``, ...) -> content of its ``card.json``.
         histories: model name -> rows of its training history, in order of time.
         max_examples: examples per cleaning rule.
@@ -30,6 +31,7 @@ class ReportData:
     details: Json
     data: Json
     latency: Json | None
+    registered: Json | None
     cards: Mapping[str, Json]
     histories: Mapping[str, Sequence[HistoryRow]]
     max_examples: int
@@ -87,11 +89,20 @@ class ModelResult:
         """Tell whether this is the reference."""
         return self.name == DENSE
 
+    @property
+    def verdict(self) -> str:
+        """What became of the model; a round after a rolled-back one is skipped, without having tried anything."""
+        if self.is_dense:
+            return "reference"
+        if self.accepted:
+            return "accepted"
+        return "skipped" if self.card.get("stopped") and not self.card.get("tried") else "rolled back"
+
 
 def read_results(data: ReportData) -> tuple[ModelResult, ...]:
     """Join what the stages say about each model: dense first, then the rounds in order."""
     rounds = data.metrics.get("rounds", {})
-    entries = [(DENSE, data.metrics[DENSE]), *sorted(rounds.items(), key=lambda item: _round_number(item[0]))]
+    entries = [(DENSE, data.metrics[DENSE]), *sorted(rounds.items(), key=lambda item: round_number(item[0]))]
     return tuple(_read_model(name, entry, data) for name, entry in entries)
 
 
@@ -144,6 +155,7 @@ def _timings(name: str, data: ReportData) -> Mapping[str, Timing]:
     }
 
 
-def _round_number(name: str) -> tuple[int, str]:
+def round_number(name: str) -> tuple[int, str]:
+    """Return a sort key that puts baseline first and r10 after r9."""
     digits = name.removeprefix("r")
     return (int(digits) if digits.isdecimal() else 0, name)

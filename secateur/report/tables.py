@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from secateur.report import formats
 from secateur.report.results import Json, ModelResult
 
 MAX_MATRIX_LABELS = 12
@@ -48,7 +48,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One label: its rows in the test set, each model's F1, and what the recommended round changes."""
+    """One label: its rows in the test set, each model's F1, and what the chosen round changes."""
 
     label: str
     support: int
@@ -166,11 +166,17 @@ def label_rows(data: Json) -> tuple[LabelRow, ...]:
 
 
 def verdict_note(result: ModelResult) -> str:
-    """Say why a round was rolled back or skipped, and what it had tried."""
-    reason = str(result.card.get("reason") or "it lost more quality than prune.max_drop allows")
-    tried = result.card.get("tried")
-    shown = ", ".join(f"{key} {_short(value)}" for key, value in sorted(_scalars(tried).items()))
-    return f"{reason} (tried: {shown})" if shown else reason
+    """Say why a round was rolled back or skipped, and what it had come to."""
+    reason = str(result.card.get("reason") or "the card gives no reason")
+    reason = reason.removeprefix("not run: ").removeprefix(f"{result.name} was rolled back: ")
+    tried: Json = result.card.get("tried") or {}
+    found = [
+        f"{kind} at {formats.percent(share)} of dense" for kind, share in sorted(tried.get("achieved", {}).items())
+    ]
+    score = tried.get("metrics", {}).get("validation_macro_f1")
+    if score is not None:
+        found.append(f"validation macro-F1 {formats.score(score)}")
+    return f"{reason} (it had {', '.join(found)})" if found else reason
 
 
 def _widths(result: ModelResult) -> Json | None:
@@ -180,16 +186,3 @@ def _widths(result: ModelResult) -> Json | None:
 
 def _cell(value: int, whole: int) -> Cell:
     return Cell(value=value, share=value / whole if whole else 0.0)
-
-
-def _scalars(value: Any, prefix: str = "") -> dict[str, float]:
-    if isinstance(value, dict):
-        found: dict[str, float] = {}
-        for key, inner in value.items():
-            found |= _scalars(inner, f"{prefix}{key}.")
-        return found
-    return {prefix.rstrip("."): value} if isinstance(value, int | float) else {}
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -17,7 +17,9 @@ from secateur.training.precision import autocast
 class Objective(Protocol):
     """Maps the logits of a batch, (B, C) fp32, to a scalar loss."""
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor: ...
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the mean over the rows, in nats."""
+        ...
 
 
 @dataclass(frozen=True)

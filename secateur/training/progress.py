@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Advance(Protocol):
     """Moves the bar by one step and shows a note beside it."""
 
-    def __call__(self, note: str = "") -> None: ...
+    def __call__(self, note: str = "") -> None:
+        """Advance; an empty note leaves the one that is shown."""
+        ...
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def test_one_word_names_stage_section_file_and_test(name: str) -> None:
     assert (ROOT / "tasks" / f"{name}.py").is_file()
     assert (ROOT / "secateur" / "config" / f"{name}.py").is_file()
     assert (ROOT / "tests" / "tasks" / f"test_{name}.py").is_file()
-    assert name in {stage.name for stage in stages(read_config(PROJECT))}
+    assert name in {stage.name for stage in stages(read_config(PROJECT), ROOT)}
 
 
 def test_params_yaml_holds_every_parameter() -> None:
@@ -50,14 +50,14 @@ def test_every_parameter_is_described() -> None:
 def test_a_stage_sees_only_parameters_that_are_part_of_its_identity() -> None:
     config = read_config(PROJECT)
     known = set(flatten(config.model_dump(by_alias=True)))
-    for stage in stages(config):
+    for stage in stages(config, ROOT):
         for parameter in stage.parameters:
             for key in parameter.keys:
                 assert any(name == key or name.startswith(f"{key}.") for name in known), key
 
 
 def test_the_test_set_is_read_by_nothing_before_evaluate() -> None:
-    readers = [s.name for s in stages(read_config(PROJECT)) if "data/clean/test.parquet" in s.inputs.values()]
+    readers = [s.name for s in stages(read_config(PROJECT), ROOT) if "data/clean/test.parquet" in s.inputs.values()]
     assert readers == ["evaluate"]
 
 

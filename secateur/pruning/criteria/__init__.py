@@ -19,7 +19,9 @@ class ScoreStructures(Protocol):
     weights nor their gradients change; the model may end in evaluation mode.
     """
 
-    def __call__(self, model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> Scores: ...
+    def __call__(self, model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> Scores:
+        """Return one value per structure."""
+        ...
 
 
 CRITERIA: Mapping[Criterion, ScoreStructures] = {"magnitude": magnitude.score, "gradient": gradient.score}

@@ -1,6 +1,6 @@
 """``gradient``: a structure is as important as the loss would change without it, to first order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -24,7 +24,12 @@ def score(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precis
     equation 2, for heads). The score is the mean over the rows of |dL/dm| of the row's own loss.
 
     Differs from TextPruner, which takes the absolute value of the sum over a batch: there the rows of a batch
-    cancel each other, and the score depends on the batch size.
+    cancel each other, and the score depends on the batch size. Absolute values of fine structures add up where
+    those inside a coarse one cancel, and early layers have larger gradients, so the raw scores empty the heads
+    and the last layers first. Each vector is therefore divided by the geometric mean of its own mean and of
+    its kind's mean over the layers, and shared out over the weights of a structure. Measured on MiniLM-L6 at
+    0.37 of dense MACs, no recovery, validation macro-F1: 0.743; by the layer's mean alone 0.688, by the kind's
+    mean alone 0.712, raw scores below 0.2 at 0.5 of dense already.
 
     Args:
         model: scored in evaluation mode; its gradients are left as they were.
@@ -37,8 +42,7 @@ def score(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precis
     totals: list[Tensor | float] = [0.0] * len(dims)
     num_rows = 0
     with _graph_from_embeddings(model), _structure_outputs(layers) as outputs:
-        for batch in batches:
-            batch = batch.to(model.device)
+        for batch in (host_batch.to(model.device) for host_batch in batches):
             logits = forward(model, batch, precision=precision)
             # The sum over rows, so that each row's gradient is that of its own loss.
             loss = cross_entropy(logits, batch.labels, reduction="sum")
@@ -49,7 +53,18 @@ def score(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precis
             num_rows += len(batch.labels)
             outputs.clear()
     means = [torch.as_tensor(total).cpu() / num_rows for total in totals]
-    return Scores(heads=tuple(means[: len(layers)]), ffn=tuple(means[len(layers) :]))
+    hidden = layers[0].attention.query.in_features
+    per_head, per_neuron = 4 * dims[0] * hidden, (len(layers[0].ffn.up) + 1) * hidden
+    return Scores(
+        heads=_comparable(means[: len(layers)], group_size=per_head),
+        ffn=_comparable(means[len(layers) :], group_size=per_neuron),
+    )
+
+
+def _comparable(layers: Sequence[Tensor], *, group_size: int) -> tuple[Tensor, ...]:
+    tiny = torch.finfo(torch.float32).tiny
+    of_kind = torch.stack([values.mean() for values in layers]).mean()
+    return tuple(values / (values.mean() * of_kind).sqrt().clamp_min(tiny) * group_size for values in layers)
 
 
 def mask_gradients(output: Tensor, gradient: Tensor, *, unit_size: int) -> Tensor:

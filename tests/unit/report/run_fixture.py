@@ -195,8 +195,32 @@ def report_data(**changes: Any) -> ReportData:
         "details": details(),
         "data": data_report(),
         "latency": latency(),
+        "registered": {
+            "tracking_uri": "sqlite:///mlflow.db",
+            "model": "tweets-sentiment",
+            "alias": "challenger",
+            "versions": {"baseline": 1, "r1": 2, "r2": 3, "r3": 4},
+        },
         "cards": {name: card(name) for name in WIDTHS},
         "histories": {name: history(name) for name in WIDTHS},
         "max_examples": 5,
     }
     return ReportData(**copy.deepcopy({**fields, **changes}))
+
+
+def rolled_back(*names: str) -> dict[str, Any]:
+    """The changes to ``report_data`` when the first of these rounds is rolled back and the others are skipped."""
+    changes: dict[str, Any] = {"metrics": metrics(), "cards": {name: card(name) for name in WIDTHS}}
+    kept = "baseline" if names[0] == "r1" else f"r{int(names[0][1:]) - 1}"
+    why = f"{names[0]} was rolled back: macro-F1 0.741 is below 0.757, the dense model's 0.787 less prune.max_drop"
+    for name in names:
+        source = changes["metrics"]["baseline"] if kept == "baseline" else changes["metrics"]["rounds"][kept]
+        changes["metrics"]["rounds"][name] = {**source, "accepted": False}
+        tried = {"widths": {"heads": [1] * 6, "ffn": [16] * 6, "head_dim": 32}, "achieved": {"macs": 0.352},
+                 "metrics": {"validation_macro_f1": 0.741}}  # fmt: skip
+        first = name == names[0]
+        changes["cards"][name] |= {
+            "accepted": False, "stopped": True, "weights_sha256": digest(f"weights {kept}"),
+            "reason": why if first else f"not run: {why}", "tried": tried if first else None,
+        }  # fmt: skip
+    return changes

@@ -1,0 +1,194 @@
+"""What holds for every model family: being in FAMILIES is being tested."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from secateur.evaluation.cost import cost_of, encoder_macs, structure_costs
+from secateur.export.padded import export_padded
+from secateur.models.checkpoint import load, load_base, save
+from secateur.models.families import FAMILIES, family_of
+from secateur.models.structures import Masks
+from secateur.models.surgery import cut_, masked, widths_of
+from tests.tiny_models import LABELS, MODEL_TYPES, logits_of, some_masks, tiny_config, tiny_model
+
+# fp32 sums of 32 products in another order; logits are of order 1.
+TOLERANCE = 1e-5
+
+pytestmark = pytest.mark.parametrize("model_type", MODEL_TYPES)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_cut_model_gives_the_logits_of_the_masked_one(model_type, attention, seed):
+    model = tiny_model(model_type, attention=attention)
+    dense = logits_of(model)
+    masks = some_masks(model, seed=seed)
+    with masked(model, masks):
+        expected = logits_of(model)
+    assert torch.equal(logits_of(model), dense), "the masks are gone after the block"
+    cut_(model, masks)
+    assert (expected - dense).abs().max() > 1e-2, "the masks do something"
+    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=TOLERANCE)
+    assert widths_of(model) == masks.widths(8) == family_of(model).widths(model.config)
+
+
+def test_two_cuts_are_one(model_type):
+    twice, once = tiny_model(model_type), tiny_model(model_type)
+    first = some_masks(twice, seed=0)
+    cut_(twice, first)
+    second = some_masks(twice, seed=1)
+    cut_(twice, second)
+
+    def through(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+        both = outer.clone()
+        both[outer] = inner
+        return both
+
+    cut_(
+        once,
+        Masks(heads=tuple(map(through, first.heads, second.heads)), ffn=tuple(map(through, first.ffn, second.ffn))),
+    )
+    assert torch.equal(logits_of(twice), logits_of(once))
+
+
+def test_keeping_everything_changes_no_bit_and_no_config(model_type):
+    model = tiny_model(model_type)
+    logits, config, parameters = logits_of(model), model.config.to_dict(), list(model.parameters())
+    cut_(model, Masks.ones(widths_of(model)))
+    assert torch.equal(logits_of(model), logits)
+    assert model.config.to_dict() == config
+    assert all(now is before for now, before in zip(model.parameters(), parameters, strict=True))
+
+
+def test_the_order_of_heads_and_neurons_is_without_meaning(model_type):
+    """Cutting the same head after the heads were permuted gives the same function."""
+    model, permuted = tiny_model(model_type), tiny_model(model_type)
+    order, neurons = torch.tensor([2, 0, 3, 1]), torch.randperm(24, generator=torch.Generator().manual_seed(3))
+    for layer in family_of(permuted).layers(permuted):
+        features = (order[:, None] * 8 + torch.arange(8)).reshape(-1)
+        for linear in (layer.attention.query, layer.attention.key, layer.attention.value):
+            linear.weight.data, linear.bias.data = linear.weight.data[features], linear.bias.data[features]
+        layer.attention.output.weight.data = layer.attention.output.weight.data[:, features]
+        (up,) = layer.ffn.up
+        up.weight.data, up.bias.data = up.weight.data[neurons], up.bias.data[neurons]
+        layer.ffn.down.weight.data = layer.ffn.down.weight.data[:, neurons]
+    masks = some_masks(model)
+    cut_(model, masks)
+    cut_(
+        permuted,
+        Masks(heads=tuple(mask[order] for mask in masks.heads), ffn=tuple(mask[neurons] for mask in masks.ffn)),
+    )
+    torch.testing.assert_close(logits_of(permuted), logits_of(model), rtol=0, atol=TOLERANCE)
+
+
+def test_gradients_reach_every_parameter_after_a_cut(model_type):
+    model = tiny_model(model_type).train()
+    cut_(model, some_masks(model))
+    ids = torch.arange(5, 23).reshape(2, 9)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 2])).loss.backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_saved_and_loaded_is_the_same_model(model_type, tmp_path: Path):
+    model = tiny_model(model_type)
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    loaded = load(tmp_path / "model")
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    assert not loaded.training
+    assert widths_of(loaded) == widths_of(model)
+    assert {name: value.shape for name, value in loaded.named_buffers()} == {
+        name: value.shape for name, value in model.named_buffers()
+    }
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in loaded.parameters())
+    assert family_of(loaded).dense_widths(loaded.config) == family_of(model).dense_widths(tiny_config(model_type))
+
+
+def test_transformers_reads_the_config_of_a_cut_model(model_type, tmp_path: Path):
+    model = tiny_model(model_type)
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    config = AutoConfig.from_pretrained(tmp_path / "model")
+    assert config.is_heterogeneous
+    assert family_of(config).widths(config) == widths_of(model)
+
+
+def test_the_padded_folder_loads_with_plain_transformers(model_type, tmp_path: Path):
+    model = tiny_model(model_type)
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    export_padded(tmp_path / "model", tmp_path / "padded")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "padded").eval()
+    torch.testing.assert_close(logits_of(plain), logits_of(model), rtol=0, atol=TOLERANCE)
+    assert set(widths_of(plain).ffn) == {max(widths_of(model).ffn)}
+
+
+def test_macs_agree_with_the_flop_counter(model_type):
+    model = tiny_model(model_type, attention="eager")
+    cut_(model, some_masks(model))
+    length = 13
+    ids = torch.arange(5, 5 + length)[None]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert 2 * cost_of(model, length=length).macs == counter.get_total_flops()
+
+
+def test_every_parameter_is_embedding_layer_or_head(model_type):
+    model = tiny_model(model_type)
+    family = family_of(model)
+    cut_(model, some_masks(model))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    embeddings = sum(parameter.numel() for parameter in family.embeddings(model).parameters())
+    cost, prices = cost_of(model), structure_costs(model.config, length=32)
+    assert cost.params == total
+    assert cost.nonembedding_params == total - embeddings == prices.total(widths_of(model)).params
+    assert cost.bytes == 4 * total
+    assert encoder_macs(model, 32) == prices.total(widths_of(model)).macs
+
+
+def test_the_attributes_that_tools_read_follow_the_cut(model_type):
+    model = tiny_model(model_type)
+    cut_(model, some_masks(model))
+    attentions = [module for module in model.modules() if type(module).__name__.endswith("SelfAttention")]
+    found = [getattr(module, "num_attention_heads", None) or module.n_heads for module in attentions]
+    assert tuple(found) == widths_of(model).heads
+
+
+def test_a_copy_is_independent(model_type):
+    model = tiny_model(model_type)
+    clone = copy.deepcopy(model)
+    cut_(clone, some_masks(clone))
+    assert widths_of(model) == family_of(model).dense_widths(model.config)
+    assert not model.config.is_heterogeneous
+
+
+def test_a_base_model_gets_a_head_that_follows_the_seed(model_type, tmp_path: Path):
+    encoder = tiny_model(model_type).base_model
+    encoder.save_pretrained(tmp_path / "base")
+    heads = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        model = load_base(tmp_path / "base", labels=["no", "yes"])
+        heads.append(torch.cat([parameter.flatten() for parameter in model.classifier.parameters()]))
+        for name, value in encoder.state_dict().items():
+            if "pooler" not in name:
+                assert torch.equal(model.base_model.state_dict()[name], value)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert model.config.id2label == {0: "no", 1: "yes"}
+
+
+def test_from_scratch_needs_a_config_only(model_type, tmp_path: Path):
+    tiny_config(model_type).save_pretrained(tmp_path / "base")
+    model = load_base(tmp_path / "base", labels=LABELS, scratch=True)
+    assert logits_of(model).shape == (3, 3)
+
+
+def test_the_family_is_registered_under_its_model_type(model_type):
+    assert FAMILIES[model_type].model_type == model_type == tiny_config(model_type).model_type

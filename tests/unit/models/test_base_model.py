@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from secateur.errors import CheckpointError, ModelError
+from secateur.models.checkpoint import load_base, save
+from secateur.models.surgery import cut_
+from tests.tiny_models import LABELS, logits_of, some_masks, tiny_config, tiny_model
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    tiny_model().base_model.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def test_a_fresh_head_comes_without_a_word(base: Path, capfd, caplog):
+    load_base(base, labels=LABELS)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+
+
+def test_a_classifier_keeps_its_head_when_the_labels_fit(tmp_path: Path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "classifier")
+    assert torch.equal(logits_of(load_base(tmp_path / "classifier", labels=LABELS)), logits_of(model))
+
+
+def test_a_head_of_another_size_is_not_silently_replaced(tmp_path: Path):
+    tiny_model().save_pretrained(tmp_path / "classifier")
+    with pytest.raises(ModelError, match=r"model.safetensors cannot be loaded: .*mismatch") as caught:
+        load_base(tmp_path / "classifier", labels=["no", "yes"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pruned_model_is_no_base(tmp_path: Path):
+    model = tiny_model()
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "cut", card={}, check_reload=False)
+    with pytest.raises(ModelError, match="is already pruned; a baseline starts from a dense model"):
+        load_base(tmp_path / "cut", labels=LABELS)
+
+
+def test_pickled_weights_are_not_read(base: Path):
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"has no model.safetensors \(pickled weights are not read\)"):
+        load_base(base, labels=LABELS)
+
+
+def test_missing_pretrained_tensors_are_not_silently_drawn(base: Path):
+    tensors = safetensors.torch.load_file(base / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    safetensors.torch.save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 pretrained tensors, the first is .*encoder.layer.1.output.dense"):
+        load_base(base, labels=LABELS)
+
+
+def test_truncated_weights(base: Path):
+    file = base / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(ModelError, match="model.safetensors cannot be loaded"):
+        load_base(base, labels=LABELS)
+
+
+def test_an_empty_folder(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="holds no model: it has no config.json"):
+        load_base(tmp_path, labels=LABELS)
+
+
+def test_scratch_follows_the_seed(tmp_path: Path):
+    tiny_config().save_pretrained(tmp_path)
+    models = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        models.append(logits_of(load_base(tmp_path, labels=LABELS, scratch=True)))
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])

