@@ -19,6 +19,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.ui import ui
 from dvc.utils.serialize import YAMLFileCorruptedError
 
 from secateur.errors import ProjectError
@@ -68,6 +69,7 @@ class DvcStore:
             ProjectError: it was never initialised for DVC.
         """
         self._project = project
+        ui.disable()  # what DVC would print belongs to its own command line
         try:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:

@@ -1,7 +1,9 @@
 """Runs and registered models in MLflow. Together with ``registered_model`` the only code that imports it."""
 
 import fcntl
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 # Set before the import, which reads them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from mlflow import MlflowClient
@@ -67,6 +70,7 @@ class ModelRegistry:
         """Connect, and make the schema of a new local database once."""
         self._project = project
         self.uri = tracking_uri(project)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         mlflow.set_tracking_uri(self.uri)
         self._client = MlflowClient(self.uri)
         # Four processes that met an empty database at once all crashed; the kernel releases this lock.
@@ -189,16 +193,23 @@ class ModelRegistry:
             self._client.log_batch(
                 child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
             )
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(_SCRIPT),
-                artifacts={"checkpoint": str(version.checkpoint)},
-                signature=_SIGNATURE,
-                pip_requirements=_requirements(),
-            )
-        # Registered in two steps, so that no version is ever visible without its tags.
+            logged = _log_model(version.checkpoint)
+        # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
         return str(registered.version)
+
+
+def _log_model(checkpoint: Path) -> Any:
+    with warnings.catch_warnings():
+        # It asks for an input example, from which it would infer the signature that is given here.
+        warnings.filterwarnings("ignore", message="An input example was not provided")
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_SCRIPT),
+            artifacts={"checkpoint": str(checkpoint)},
+            signature=_SIGNATURE,
+            pip_requirements=_requirements(),
+        )
 
 
 def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:

@@ -38,17 +38,15 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     Example: secateur run -S prune.criterion=magnitude -S prune.budget.macs=0.4
     """
     from flows.cli import display
-    from tasks.driver import is_up_to_date
     from tasks.params import propose
     from tasks.project import exclusive, find_project
-    from tasks.stages import stages
 
     project = find_project()
     started = time.monotonic()
     change = propose(project, file=file, overrides=overrides)
     with exclusive(project):
-        store = _prepare(project, change)
-        if is_up_to_date(project, store, stages(change.config, project.root)):
+        store, up_to_date = _prepare(project, change)
+        if up_to_date:
             outcomes = _all_cached(store)
         elif driver == "prefect":
             outcomes = _with_prefect(project, as_json=as_json)
@@ -58,8 +56,12 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     _offer_commit(project, commit=commit, as_json=as_json)
 
 
-def _prepare(project: "Project", change: "Change") -> "DvcStore":
-    """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml."""
+def _prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
+    """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml.
+
+    Returns:
+        The store, and whether there is nothing to do.
+    """
     from tasks.driver import is_up_to_date
     from tasks.dvc_store import DvcStore
     from tasks.preflight import check
@@ -69,11 +71,11 @@ def _prepare(project: "Project", change: "Change") -> "DvcStore":
     if change.after == change.before and is_current(project, change.config):
         store = DvcStore(project)
         if is_up_to_date(project, store, stages(change.config, project.root)):
-            return store
+            return store, True
     check(project, change.config)
     change.apply(project)
     update_pipeline(project, change.config)
-    return DvcStore(project)
+    return DvcStore(project), False
 
 
 def _all_cached(store: "DvcStore") -> "list[Outcome]":
@@ -117,7 +119,7 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
 def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
     from tasks.project import git
 
-    files = ["params.yaml", "dvc.yaml", "dvc.lock", "reports/metrics.json", "reports/data.json"]
+    files = ["params.yaml", "dvc.yaml", "dvc.lock", "reports/metrics.json"]
     changed = [line[3:] for line in git(project.root, "status", "--porcelain", "--", *files).splitlines()]
     if not changed:
         return

@@ -70,21 +70,9 @@ def copy_rows(
     """
     location = locate(source, at=at)
     out.mkdir(parents=True, exist_ok=True)
-    origin = dict(location.origin)
-    if location.path is None:
-        from secateur.data.hub import download_rows
-
-        copied = out / _HUB_FILE
-        origin["revision"] = download_rows(
-            location.name, config=hub.config, split=hub.split, revision=hub.revision, out=copied
-        )
-        origin |= {"config": hub.config, "split": hub.split}
-        file_format = "parquet"
-    else:
-        _require_file(location, location.path)
-        copied = out / location.path.name
-        shutil.copyfile(location.path, copied)
-    read = _read(location, copied, file_format=file_format, encoding=encoding, columns=columns)
+    copied, origin = _fetch(location, hub=hub, out=out)
+    asked_format = "parquet" if location.path is None else file_format
+    read = _read(location, copied, file_format=asked_format, encoding=encoding, columns=columns)
     record = {
         "kind": location.kind,
         "source": location.name,
@@ -97,6 +85,20 @@ def copy_rows(
     }
     write_json(out / PROVENANCE, record)
     return record
+
+
+def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, dict[str, Any]]:
+    """Bring the bytes into ``out``; return the file and what is known about its origin."""
+    if location.path is not None:
+        _require_file(location, location.path)
+        copied = out / location.path.name
+        shutil.copyfile(location.path, copied)
+        return copied, location.origin
+    from secateur.data.hub import download_rows
+
+    copied = out / _HUB_FILE
+    commit = download_rows(location.name, config=hub.config, split=hub.split, revision=hub.revision, out=copied)
+    return copied, {"revision": commit, "config": hub.config, "split": hub.split}
 
 
 def _require_file(location: Location, path: Path) -> None:

@@ -3,6 +3,7 @@
 The only module of this room that may use the network; nothing imports it before a hub id was asked for.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,10 +52,10 @@ def download_rows(repository: str, *, config: str | None, split: str, revision: 
         DataError: the hub cannot be reached or does not give it out.
     """
     asked_by = "ingest.source"
-    with _explained(repository, asked_by=asked_by):
+    with _explained(repository, asked_by=asked_by), tempfile.TemporaryDirectory() as temporary:
         commit = str(HfApi().dataset_info(repository, revision=revision).sha)
-        # Streaming reads through the network file system: the clients' caches stay empty.
-        rows = load_dataset(repository, name=config, split=split, revision=commit, streaming=True)
+        # Streaming reads through the network file system; the folder is for the lock that the client leaves.
+        rows = load_dataset(repository, name=config, split=split, revision=commit, streaming=True, cache_dir=temporary)
         classes = _classes(rows.features)
         writer: pq.ParquetWriter | None = None
         for batch in rows.with_format("arrow").iter(batch_size=_BATCH_ROWS):

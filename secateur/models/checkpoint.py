@@ -4,6 +4,7 @@ Two saves of the same model give the same bytes: no times, no paths.
 """
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import safetensors.torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.errors import CheckpointError
-from secateur.files import write_text
+from secateur.files import write_json, write_text
 from secateur.models.card import read_card, verify, write_card
 from secateur.models.construction import CONFIG, WEIGHTS, build, load_base, read_config, read_tensors
 from secateur.models.reload_check import check_reload as run_reload_check
@@ -51,7 +52,7 @@ def save(
     (folder / WEIGHTS).chmod(0o644)
     write_text(folder / CONFIG, _config_json(model))
     if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
+        _save_tokenizer(tokenizer, folder)
     write_card(folder, card=card, state=state)
     if check_reload:
         run_reload_check(model, folder)
@@ -94,6 +95,16 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 
 _verify = verify  # `load` has a parameter of that name
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    # How this process found the tokenizer is no property of it.
+    for key in ("is_local", "local_files_only"):
+        values.pop(key, None)
+    write_json(file, values)
 
 
 def _config_json(model: PreTrainedModel) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from secateur.report import formats
-from secateur.report.labels import Box, Label, place_headings, place_labels, segment
+from secateur.report.direct_labels import Box, Label, place_headings, place_labels, segment
 from secateur.report.results import HistoryRow, Json, ModelResult, runtimes
 from secateur.report.svg import GRID, INK, MARKERS, MUTED, SERIES, SURFACE, Canvas, canvas
 

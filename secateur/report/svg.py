@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import matplotlib as mpl
 import matplotlib.style
+from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,6 +53,7 @@ _STYLE = {
     "ytick.major.size": 0,
     "xtick.major.pad": 6,
     "ytick.major.pad": 6,
+    "axes.prop_cycle": cycler(color=SERIES),
     "lines.linewidth": 1.8,
     "lines.markersize": 6.5,
 }

@@ -42,9 +42,12 @@ class Batch:
 
 
 def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int) -> Batch:
-    """Pad the rows at ``index`` to the longest of them, and that to a multiple of ``_LENGTH_MULTIPLE``."""
-    lengths = rows.lengths[index]
-    width = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+    """Pad the rows at ``index`` to the longest of them, rounded up but never beyond the longest of all rows."""
+    all_lengths = rows.lengths
+    lengths = all_lengths[index]
+    rounded = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+    # The longest row of all may be as long as the model's table of positions.
+    width = min(rounded, int(all_lengths.max()))
     input_ids = np.full((len(index), width), pad_token_id, dtype=np.int64)
     for position, row in enumerate(index):
         input_ids[position, : lengths[position]] = rows.ids(int(row))

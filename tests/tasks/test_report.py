@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,7 @@ from secateur.config.report import ReportSection
 from secateur.errors import CheckpointError, DataError, ProjectError
 from tasks.job import Job
 from tasks.report import measure
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
-from run_fixture import WIDTHS, report_data
+from tests.unit.report.run_fixture import WIDTHS, report_data
 
 SECTION = ReportSection(title="A title", max_examples=5)
 

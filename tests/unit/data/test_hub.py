@@ -1,7 +1,7 @@
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from datasets import ClassLabel, Features, IterableDataset, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from secateur.data import hub
 from secateur.errors import DataError
@@ -22,7 +22,7 @@ class Unreachable:
 
 
 def stream(*rows):
-    return IterableDataset.from_generator(lambda: iter(rows), features=FEATURES)
+    return Dataset.from_list(list(rows), features=FEATURES).to_iterable_dataset()
 
 
 def download(tmp_path, split="train"):
@@ -39,7 +39,13 @@ def test_rows_are_streamed_and_labels_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "HfApi", Api)
     monkeypatch.setattr(hub, "load_dataset", load_dataset)
     assert download(tmp_path) == "c0ffee"
-    assert asked == {"repository": "own/set", "name": None, "split": "train", "revision": "c0ffee", "streaming": True}
+    assert asked.pop("cache_dir") and asked == {
+        "repository": "own/set",
+        "name": None,
+        "split": "train",
+        "revision": "c0ffee",
+        "streaming": True,
+    }
     written = pq.read_table(tmp_path / "rows.parquet")
     assert written.to_pydict() == {"text": ["good", "bad", "?"], "label": ["pos", "neg", None]}
     assert written.schema.metadata is None

@@ -52,12 +52,12 @@ def test_half_a_surrogate_does_not_stop_the_reader(tmp_path):
         ("a.csv", "text,text,label,sure\n", r"a.csv has 2 columns named 'text'; rename all but one"),
         ("a.csv", "text,label,sure\n", "a.csv has a header and no rows"),
         ("a.csv", "text,label,sure\nx,1\n", "a.csv cannot be read as 3 columns: .*Expected 3 columns, got 2"),
-        ("a.csv", "text,label,sure\nx,1,often\n", "ingest.confidence_column='sure' holds something that is not a number.*often"),
-        ("a.csv", "text,label,sure\nx,1,87\n", r"ingest.confidence_column='sure' ranges from 87 to 87; it must lie in \[0, 1\]"),
+        ("a.csv", "text,label,sure\nx,1,often\n", "'sure' holds something that is not a number.*often"),
+        ("a.csv", "text,label,sure\nx,1,87\n", r"'sure' ranges from 87 to 87; it must lie in \[0, 1\]"),
         ("a.jsonl", '{"text": "x", "label": 1, "sure": 1}\n{oops\n', "a.jsonl line 2 is not JSON"),
         ("a.jsonl", "[1]\n", "a.jsonl line 1 is a JSON list; each line must be an object"),
         ("a.jsonl", '{"text": 3, "label": 1, "sure": 1}\n', "a.jsonl line 1: 'text' holds int, not text"),
-        ("a.jsonl", '{"text": "x", "label": [1], "sure": 1}\n', "label column 'label' holds list; a label is text or a number"),
+        ("a.jsonl", '{"text": "x", "label": [1], "sure": 1}\n', "'label' holds list; a label is text or a number"),
         ("a.parquet", "text,label,sure\n", "a.parquet is not a Parquet file"),
     ],
 )  # fmt: skip
@@ -101,6 +101,6 @@ def test_a_file_that_is_not_utf8_names_the_byte_and_where_it_is(tmp_path):
 
 def test_utf16_is_recognised_and_readable(tmp_path):
     path = write(tmp_path / "a.csv", "text,label,sure\n好,1,1\n", encoding="utf-16")
-    with pytest.raises(DataError, match="set ingest.encoding=utf-16"):
+    with pytest.raises(DataError, match=r"set ingest.encoding=utf-16"):
         encoding_of(path, asked="auto", kind="file")
     assert rows_of(path, encoding=encoding_of(path, asked="utf-16", kind="file"))["text"].to_pylist() == ["好"]

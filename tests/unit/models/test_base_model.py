@@ -60,12 +60,12 @@ def test_missing_pretrained_tensors_are_not_silently_drawn(base: Path):
 def test_truncated_weights(base: Path):
     file = base / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ModelError, match="model.safetensors cannot be loaded"):
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be loaded"):
         load_base(base, labels=LABELS)
 
 
 def test_an_empty_folder(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="holds no model: it has no config.json"):
+    with pytest.raises(CheckpointError, match=r"holds no model: it has no config\.json"):
         load_base(tmp_path, labels=LABELS)
 
 

@@ -44,14 +44,14 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path: Path, cut_model, monkeypa
     save(cut_model, tiny_tokenizer(), tmp_path / "model", card={})
     assert cut_model.training
     cut_model.classifier.bias.data[0] += 1e-6
-    with pytest.raises(CheckpointError, match="loads to other logits than the saved model had .*largest difference"):
+    with pytest.raises(CheckpointError, match=r"loads to other logits than the saved model had .*largest difference"):
         check_reload(cut_model, tmp_path / "model")
 
 
 def test_a_process_that_fails_is_reported_in_one_line(tmp_path: Path, cut_model, monkeypatch):
     failed = subprocess.CompletedProcess([], 2, stdout="", stderr="Traceback\nsome reason\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(CheckpointError, match="does not load in a fresh process: some reason$"):
+    with pytest.raises(CheckpointError, match=r"does not load in a fresh process: some reason$"):
         save(cut_model, None, tmp_path / "model", card={})
 
 
@@ -121,18 +121,18 @@ def test_truncated_weights_are_refused_with_and_without_digests(checkpoint: Path
 def test_what_is_no_checkpoint(tmp_path: Path, cut_model):
     with pytest.raises(CheckpointError, match="missing does not exist"):
         load(tmp_path / "missing")
-    with pytest.raises(CheckpointError, match="is not a checkpoint: it has no card.json; a checkpoint is a folder"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint: it has no card\.json; a checkpoint is a folder"):
         load(tmp_path)
     cut_model.config.per_layer_config = None
     cut_model.config.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="it has no card.json; a plain Hugging Face folder"):
+    with pytest.raises(CheckpointError, match=r"it has no card\.json; a plain Hugging Face folder"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"files": 3}'])
 def test_a_broken_card(checkpoint: Path, text):
     (checkpoint / "card.json").write_text(text)
-    with pytest.raises(CheckpointError, match="card.json"):
+    with pytest.raises(CheckpointError, match=r"card\.json"):
         load(checkpoint)
 
 

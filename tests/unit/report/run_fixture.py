@@ -223,4 +223,11 @@ def rolled_back(*names: str) -> dict[str, Any]:
             "accepted": False, "stopped": True, "weights_sha256": digest(f"weights {kept}"),
             "reason": why if first else f"not run: {why}", "tried": tried if first else None,
         }  # fmt: skip
+    times = changes["latency"] = latency()
+    for name in names:
+        times["weights"][name] = digest(f"weights {kept}")
+        for row in times["results"]:
+            if row["checkpoint"] == name:
+                ms = MS[row["runtime"]]
+                row |= {"median_ms": ms[kept], "speedup": ms["baseline"] / ms[kept]}
     return changes

@@ -3,10 +3,10 @@
 import dataclasses
 
 import pytest
-from run_fixture import report_data, rolled_back
 
 from secateur.report.headline import headline, reference_runtime
 from secateur.report.results import Interval, Timing, read_results
+from tests.unit.report.run_fixture import report_data, rolled_back
 
 
 def _with_last(*, macro_f1: float = 0.784, speedup: float = 2.3, spread: float = 0.015):

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from secateur.report.labels import Label, place_headings, place_labels, segment
+from secateur.report.direct_labels import Label, place_headings, place_labels, segment
 
 
 @pytest.fixture

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from secateur.training.batches import Batch
+from secateur.training.objectives import CrossEntropy, Distillation, logits_of
+from tests.unit.pruning.material import tiny_model, tiny_rows
+
+TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+
+
+def batch_of(index, labels) -> Batch:
+    ids = torch.zeros(len(index), 1, dtype=torch.long)
+    return Batch(input_ids=ids, attention_mask=ids + 1, labels=torch.tensor(labels), index=torch.tensor(index))
+
+
+def distillation(weight: float, temperature: float = 2.0) -> Distillation:
+    return Distillation(teacher_logits=TEACHER, weight=weight, temperature=temperature, label_smoothing=0.0)
+
+
+def test_weight_zero_is_cross_entropy():
+    logits, batch = torch.randn(2, 2), batch_of([1, 2], [0, 1])
+    assert distillation(0.0)(logits, batch) == CrossEntropy(0.0)(logits, batch)
+
+
+def test_worked_by_hand():
+    # Teacher row 1 at T=2: softmax([1, 0]) = (e, 1) / (e + 1); a student with equal logits: (1/2, 1/2).
+    e = torch.e
+    p = torch.tensor([e, 1.0], dtype=torch.float64) / (e + 1)
+    expected = 4 * (p * (p / 0.5).log()).sum()
+    assert distillation(1.0)(torch.zeros(1, 2), batch_of([1], [0])).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_rows_find_their_own_teacher_and_agreement_costs_nothing():
+    assert distillation(1.0)(TEACHER[[2, 1]], batch_of([2, 1], [0, 0])).item() == pytest.approx(0.0, abs=1e-6)
+    assert distillation(1.0)(TEACHER[[1, 2]], batch_of([2, 1], [0, 0])).item() > 0.1
+
+
+def test_the_two_parts_are_mixed_linearly():
+    logits, batch = torch.tensor([[1.0, -1.0]]), batch_of([2], [0])
+    hard, soft = distillation(0.0)(logits, batch), distillation(1.0)(logits, batch)
+    assert distillation(0.3)(logits, batch).item() == pytest.approx((0.7 * hard + 0.3 * soft).item(), rel=1e-6)
+
+
+def test_logits_come_in_the_order_of_the_rows_whatever_the_batches():
+    model, rows = tiny_model(), tiny_rows(20)
+    one = torch.cat([logits_of(model, rows.take([i]), batch_size=1, precision="fp32") for i in range(20)])
+    torch.testing.assert_close(logits_of(model, rows, batch_size=7, precision="fp32"), one, rtol=1e-5, atol=1e-5)
