@@ -69,7 +69,9 @@ class DvcStore:
             ProjectError: it was never initialised for DVC.
         """
         self._project = project
-        ui.disable()  # what DVC would print belongs to its own command line
+        # What DVC would print belongs to its own command line.
+        ui._enabled = False
+        logging.getLogger("dvc").setLevel(logging.WARNING)
         try:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:

@@ -46,7 +46,7 @@ PARAMS: dict[str, Any] = {
     "clean.max_train_rows": None,
     "baseline.model": "./tiny-bert",
     "baseline.max_length": 16,
-    "baseline.epochs": 3,
+    "baseline.epochs": 8,
     "baseline.learning_rate": 3e-3,
     "baseline.batch_size": 16,
     "prune.budget": {"macs": 0.6},

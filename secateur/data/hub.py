@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from secateur.errors import DataError
 
@@ -33,7 +33,7 @@ def _explained(repository: str, *, asked_by: str) -> Iterator[None]:
             f"{asked_by}: the hub does not give out {repository!r} ({detail}); check the id, the revision and, "
             "for a private one, `hf auth login`"
         ) from error
-    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise DataError(
             f"{asked_by}: {repository!r} is no file here, and the Hugging Face hub cannot be reached "
             f"({type(error).__name__}); use a local file or package:NAME/path"

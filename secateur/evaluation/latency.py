@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from secateur.config.evaluate import Runtime
+from secateur.errors import ModelError
 from secateur.evaluation.runners import Ids, Runner, open_runner
 from secateur.models.construction import read_config
+from secateur.models.families import family_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -67,16 +69,21 @@ def bench(
 
     Raises:
         CheckpointError: a folder is no checkpoint.
-        ModelError: an export does not agree with its checkpoint.
+        ModelError: a model has fewer positions than ``length``, or an export does not agree with its checkpoint.
     """
+    configs = [read_config(checkpoint) for checkpoint in checkpoints]
+    for checkpoint, config in zip(checkpoints, configs, strict=True):
+        limit = family_of(config).max_tokens(config)
+        if length > limit:
+            raise ModelError(f"length {length} is more than {checkpoint} can read ({limit} tokens)")
+    vocab_size = min(config.vocab_size for config in configs)
+    ids = np.random.default_rng(0).integers(vocab_size, size=(batch, length), dtype=np.int64)
     with _torch_threads(num_threads):
         runners = {
             (checkpoint, runtime): open_runner(checkpoint, runtime=runtime, num_threads=num_threads, workdir=workdir)
             for checkpoint in checkpoints
             for runtime in runtimes
         }
-        vocab_size = min(read_config(checkpoint).vocab_size for checkpoint in checkpoints)
-        ids = np.random.default_rng(0).integers(vocab_size, size=(batch, length), dtype=np.int64)
         times = time_runners(runners, ids=ids, repeats=repeats)
     medians = {key: float(np.median(values)) for key, values in times.items()}
     return [

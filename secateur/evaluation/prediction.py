@@ -15,6 +15,7 @@ from secateur.export.onnx import ONNX_MODEL
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import WEIGHTS, read_config
+from secateur.models.families import family_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Predictor:
         card = read_card(folder)
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
-        limits = (card.get("max_length"), tokenizer.model_max_length, config.max_position_embeddings)
+        limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
         return cls(
             runner=_open(folder, runtime=runtime, num_threads=num_threads),
             tokenizer=tokenizer,

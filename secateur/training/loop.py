@@ -234,7 +234,7 @@ def warm_up_and_decay(step: int, *, num_steps: int, warmup_fraction: float) -> f
     warmup = warmup_fraction * num_steps
     if step <= warmup:
         return step / warmup
-    return (num_steps - step + 1) / (num_steps - warmup + 1)
+    return min(1.0, (num_steps - step + 1) / (num_steps - warmup))
 
 
 def evaluation_steps(num_steps: int, steps_per_epoch: int, evaluations_per_epoch: int) -> frozenset[int]:

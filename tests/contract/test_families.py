@@ -192,3 +192,12 @@ def test_from_scratch_needs_a_config_only(model_type, tmp_path: Path):
 
 def test_the_family_is_registered_under_its_model_type(model_type):
     assert FAMILIES[model_type].model_type == model_type == tiny_config(model_type).model_type
+
+
+def test_a_row_of_max_tokens_can_be_read_and_a_longer_one_not(model_type):
+    model = tiny_model(model_type)
+    limit = family_of(model).max_tokens(model.config)
+    with torch.inference_mode():
+        model(input_ids=torch.full((1, limit), 7))
+        with pytest.raises((IndexError, RuntimeError)):
+            model(input_ids=torch.full((1, limit + 1), 7))

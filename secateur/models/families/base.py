@@ -48,6 +48,10 @@ class Family(Protocol):
         """Return the width of the residual stream."""
         ...
 
+    def max_tokens(self, config: PreTrainedConfig) -> int:
+        """Return how many tokens a row can have, special ones included."""
+        ...
+
     def dense_widths(self, config: PreTrainedConfig) -> Widths:
         """Return the widths before any cut."""
         ...

@@ -41,6 +41,8 @@ class LinearEncoder:
     num_layers_key: str
     num_heads_key: str
     ffn_key: str
+    # RoBERTa numbers positions from pad_token_id + 1
+    positions_follow_padding: bool = False
 
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """See ``Family.layers``."""
@@ -82,6 +84,11 @@ class LinearEncoder:
     def hidden_size(self, config: PreTrainedConfig) -> int:
         """See ``Family.hidden_size``."""
         return self._global(config, self.hidden_size_key)
+
+    def max_tokens(self, config: PreTrainedConfig) -> int:
+        """See ``Family.max_tokens``."""
+        positions = self._global(config, "max_position_embeddings")
+        return positions - self._global(config, "pad_token_id") - 1 if self.positions_follow_padding else positions
 
     def dense_widths(self, config: PreTrainedConfig) -> Widths:
         """See ``Family.dense_widths``."""

@@ -20,4 +20,5 @@ ROBERTA = LinearEncoder(
     num_layers_key="num_hidden_layers",
     num_heads_key="num_attention_heads",
     ffn_key="intermediate_size",
+    positions_follow_padding=True,
 )

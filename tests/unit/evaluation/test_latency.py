@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.errors import CheckpointError
+from secateur.errors import CheckpointError, ModelError
 from secateur.evaluation.latency import bench, time_runners
 from secateur.evaluation.runners import open_runner
 from secateur.models.checkpoint import save
@@ -37,18 +37,20 @@ def test_calls_alternate_and_the_collector_rests():
     assert min(times["slow"]) >= 4.0 > max(times["fast"])
 
 
-def test_the_first_checkpoint_is_the_reference(tmp_path: Path):
+def test_the_first_checkpoint_is_the_reference(tmp_path: Path, monkeypatch):
     model = tiny_model()
     save(model, None, tmp_path / "dense", card={}, check_reload=False)
     cut_(model, some_masks(model))
     save(model, None, tmp_path / "cut", card={}, check_reload=False)
-    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    counts: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
     results = bench(
         [tmp_path / "dense", tmp_path / "cut"],
         runtimes=["torch"],
         batch=2,
         length=8,
-        num_threads=threads + 1,
+        num_threads=1,
         repeats=5,
         workdir=tmp_path / "work",
     )
@@ -56,9 +58,23 @@ def test_the_first_checkpoint_is_the_reference(tmp_path: Path):
     assert results[0].speedup == 1.0
     assert results[1].speedup == results[0].median_ms / results[1].median_ms
     assert all(0 < result.median_ms <= result.p95_ms for result in results)
-    assert torch.get_num_threads() == threads
+    assert counts == [1, 2], "set for the duration, then put back"
 
 
 def test_what_is_no_checkpoint_is_said_before_anything_runs(tmp_path: Path):
     with pytest.raises(CheckpointError, match="nowhere does not exist"):
         open_runner(tmp_path / "nowhere", runtime="onnx", num_threads=1, workdir=tmp_path)
+
+
+def test_more_tokens_than_the_model_has_positions_for(tmp_path: Path):
+    save(tiny_model("roberta"), None, tmp_path / "model", card={}, check_reload=False)
+    with pytest.raises(ModelError, match=r"length 39 is more than .*model can read \(38 tokens\)"):
+        bench(
+            [tmp_path / "model"],
+            runtimes=["torch"],
+            batch=1,
+            length=39,
+            num_threads=1,
+            repeats=3,
+            workdir=tmp_path / "work",
+        )
