@@ -149,7 +149,9 @@ def _dependency_causes(project: Project, path: str, state: str, recorded: Identi
         return [f"{what} {path} is a new dependency"]
     if state == "deleted":
         return [f"{what} {path} was deleted"]
-    changed = code_snapshots.changed_lines(project, path, recorded.dependencies[path]) if is_code else []
+    if not is_code:
+        return [f"{what} {path} changed (it was md5 {recorded.dependencies[path][:8]})"]
+    changed = code_snapshots.changed_lines(project, path, recorded.dependencies[path])
     shown = [f"    {line}" for line in changed[:_MAX_LINES]]
     if len(changed) > _MAX_LINES:
         shown.append(f"    and {len(changed) - _MAX_LINES} more lines")

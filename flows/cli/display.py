@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from tasks.project import Project
 
 _VERDICT_STYLE = {"up to date": "green", "restore": "cyan", "run": "yellow", "measure": "cyan"}
+_SAID = {
+    "run": "would run",
+    "restore": "would be restored from the cache, nothing is computed",
+    "measure": "would write again what is never compared",
+    "run if upstream changes": "would run if an earlier stage changes its outputs",
+}
 _ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measured": "cyan"}
 
 
@@ -186,8 +192,8 @@ def why(address: str, chain: "Sequence[Explanation]") -> None:
     if target.verdict == "up to date":
         console.print(f"{address} itself is up to date; earlier stages are not:")
     for entry in relevant:
-        verdict = "would run if an earlier stage changes its outputs" if entry.upstream else f"would {entry.verdict}"
-        console.print(f"[bold]{entry.stage}[/bold] {verdict}", markup=True)
+        said = "would run if an earlier stage changes its outputs" if entry.upstream else _SAID[entry.verdict]
+        console.print(f"[bold]{entry.stage}[/bold] {said}", markup=True)
         for cause in entry.causes:
             console.print("  " + cause.replace("\n", "\n  "), markup=False)
         if entry.upstream:

@@ -110,6 +110,6 @@ def read_tokens(path: Path) -> TokenRows:
     return TokenRows(
         values=ids.values.to_numpy(),
         offsets=ids.offsets.to_numpy().astype(np.int64),
-        labels=table.column("label").to_numpy(),
-        rows=table.column("row").to_numpy(),
+        labels=table.column("label").to_numpy().copy(),  # writable, as torch asks
+        rows=table.column("row").to_numpy().copy(),
     )

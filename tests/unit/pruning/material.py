@@ -7,7 +7,9 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedMo
 from secateur.data.tokens import TokenRows, from_lists
 
 
-def tiny_model(*, seed: int = 0, layers: int = 2, heads: int = 4, ffn: int = 24, num_labels: int = 3) -> PreTrainedModel:
+def tiny_model(
+    *, seed: int = 0, layers: int = 2, heads: int = 4, ffn: int = 24, num_labels: int = 3
+) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=40,

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_worked_by_hand():
 @given(steps=st.integers(1, 12), final=st.floats(0.01, 1.0))
 def test_falls_to_exactly_the_budget_and_stays(shape, steps, final):
     densities = [density_after(step, steps=steps, final=final, shape=shape) for step in range(1, steps + 3)]
-    assert all(earlier >= later - 1e-12 for earlier, later in zip(densities, densities[1:], strict=False))
+    assert all(earlier >= later - 1e-12 for earlier, later in pairwise(densities))
     assert densities[steps - 1 :] == [final] * 3
     assert all(final - 1e-12 <= density <= 1.0 for density in densities)
 

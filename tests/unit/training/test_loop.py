@@ -104,7 +104,9 @@ def test_divergence_is_named():
             return super().__call__(logits, batch) * float("nan")
 
     plan = Plan(title="r1", settings=settings(epochs=1), seed=0, precision="fp32")
-    with pytest.raises(ModelError, match=r"r1: the loss is nan at step 8 of 8; a learning_rate below 0\.005 would work"):
+    with pytest.raises(
+        ModelError, match=r"r1: the loss is nan at step 8 of 8; a learning_rate below 0\.005 would work"
+    ):
         train_(tiny_model(), train=ROWS, validation=HELD_OUT, objective=Broken(0.0), plan=plan)
 
 

@@ -1,0 +1,72 @@
+"""kill -9 costs at most the round that was running, and changes no bit of the result."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import actions, environment, secateur
+
+CHANGE = ("-S", "prune.rounds.r2.epochs=3")
+
+
+def _kill_in_round_2(root: Path, *, after_seconds: float) -> None:
+    """Start a run, wait until round 2 is announced and some time more, then kill the whole process group."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", *CHANGE],
+        cwd=root,
+        env=environment(root),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "prune@r2" in line:
+            break
+    time.sleep(after_seconds)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    run.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    import shutil
+
+    root = tmp_path_factory.mktemp("uninterrupted") / "project"
+    shutil.copytree(finished_project, root, symlinks=True)
+    secateur(root, "run", *CHANGE)
+    return (root / "dvc.lock").read_bytes()
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 1.5, 4.0, 7.0])
+def test_resumes_after_round_1_with_the_same_digests(project: Path, uninterrupted: bytes, after_seconds: float) -> None:
+    _kill_in_round_2(project, after_seconds=after_seconds)
+    done = actions(project, *CHANGE)
+    assert [done[stage] for stage in ("ingest", "clean", "baseline", "prune@r1")] == ["cached"] * 4
+    assert (project / "dvc.lock").read_bytes() == uninterrupted
+    left = [path for path in (project / "models").iterdir() if path.name.startswith(".") and path.is_dir()]
+    assert left == []
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"read": {', b"\x00\x00"])
+def test_survives_a_half_written_rwlock(project: Path, damage: bytes) -> None:
+    (project / ".dvc" / "tmp" / "rwlock").write_bytes(damage)
+    assert set(actions(project).values()) == {"cached"}
+
+
+def test_a_damaged_dvc_lock_is_one_line_and_deleting_it_helps(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    (project / "dvc.lock").write_bytes(lock[: len(lock) // 2] + b"\n  : [")
+    completed = secateur(project, "run", check=False)
+    assert completed.returncode == 2
+    assert "dvc.lock is damaged" in completed.stderr
+    (project / "dvc.lock").unlink()
+    assert "run" not in list(actions(project).values())[:6]
+    assert (project / "dvc.lock").read_bytes() == lock

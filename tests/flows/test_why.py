@@ -1,0 +1,75 @@
+"""``why`` names the cause: a parameter, a byte of data, a line of a helper, a lost or changed output."""
+
+import json
+from pathlib import Path
+
+from tests.tiny import git, secateur
+
+
+def _why(root: Path, stage: str = "prune@r2") -> str:
+    return secateur(root, "why", stage).stdout
+
+
+def test_says_so_when_nothing_changed(project: Path) -> None:
+    assert _why(project).startswith("prune@r2 is up to date")
+
+
+def test_a_parameter_with_both_values(project: Path) -> None:
+    text = (project / "params.yaml").read_text().replace('"temperature": 2.0', '"temperature": 3.0')
+    (project / "params.yaml").write_text(text)
+    assert "parameter prune.recovery.temperature changed from 2.0 to 3.0" in _why(project)
+
+
+def test_a_byte_of_data(project: Path) -> None:
+    rows = (project / "rows.csv").read_bytes()
+    (project / "rows.csv").write_bytes(rows.replace(b"good", b"gooe", 1))
+    said = _why(project)
+    assert "ingest would run" in said
+    assert "data rows.csv changed" in said
+    assert "prune@r2 would run if an earlier stage changes its outputs" in said
+
+
+def test_a_line_of_a_helper_two_imports_away(project: Path) -> None:
+    helper = project / "secateur" / "pruning" / "schedule.py"
+    assert "import secateur.pruning.schedule" not in (project / "tasks" / "prune.py").read_text()
+    helper.write_text(helper.read_text() + "\nUNUSED = 1\n")
+    said = _why(project)
+    assert "code secateur/pruning/schedule.py changed" in said
+    assert "UNUSED = 1" in said
+    assert "clean would" not in said, "cleaning does not use the schedule"
+
+
+def test_a_deleted_output(project: Path) -> None:
+    (project / "models/r2/model.safetensors").unlink()
+    (project / "models/r2/card.json").unlink()
+    said = _why(project)
+    assert "models/r2" in said
+    assert "would be restored" in said
+
+
+def test_a_tampered_output(project: Path) -> None:
+    with (project / "models/r2/model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert "output models/r2 was changed outside the workflow" in _why(project)
+
+
+def test_json_holds_the_same(project: Path) -> None:
+    (project / "models/r1/config.json").unlink()
+    entries = json.loads(secateur(project, "why", "prune@r2", "--json").stdout)
+    assert [entry["stage"] for entry in entries] == ["ingest", "clean", "baseline", "prune@r1", "prune@r2"]
+    assert entries[3]["verdict"] == "restore"
+
+
+def test_plan_lists_every_stage_and_writes_nothing_for_a_hypothetical_change(project: Path) -> None:
+    entries = json.loads(secateur(project, "plan", "--json").stdout)
+    assert {entry["verdict"] for entry in entries} == {"up to date"}
+    planned = json.loads(secateur(project, "plan", "--json", "-S", "evaluate.batch_size=7").stdout)
+    assert planned["changed"] == ["evaluate.batch_size"]
+    assert [stage for stage, names in planned["stages"].items() if names] == ["evaluate"]
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_an_unknown_stage_lists_those_that_exist(project: Path) -> None:
+    completed = secateur(project, "why", "prune@r9", check=False)
+    assert completed.returncode == 2
+    assert "prune@r9 is not a stage; stages are ingest, clean" in completed.stderr
