@@ -6,6 +6,7 @@ from typing import Any
 
 from secateur.config.baseline import BaselineSection
 from secateur.config.run import RunSection
+from secateur.data.provenance import read_provenance
 from secateur.data.tokens import read_tokens, tokenize
 from secateur.determinism import fingerprint, fix_randomness
 from secateur.models.checkpoint import load_base, load_tokenizer, save
@@ -20,7 +21,7 @@ from tasks.job import Job
 def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     """Fine-tune the dense model.
 
-    Inputs are ``train``, ``validation`` (parquet), ``labels`` (JSON) and ``base`` (a pretrained folder). Outputs
+    Inputs are ``train``, ``validation`` (parquet), ``labels``, ``text_rules`` (JSON) and ``base`` (a pretrained folder). Outputs
     are ``tokens`` (token files and dense logits), ``model`` (a checkpoint) and ``history`` (CSV).
 
     Raises:
@@ -29,11 +30,13 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
+    text_rules: dict[str, Any] = json.loads(job.inputs["text_rules"].read_text(encoding="utf-8"))
     tokens = job.outputs["tokens"]
     tokenizer = load_tokenizer(job.inputs["base"])
     _tokenize(job, tokenizer=tokenizer, max_length=baseline.max_length, folder=tokens)
     train, validation = read_tokens(tokens / TRAIN), read_tokens(tokens / VALIDATION)
-    model = load_base(job.inputs["base"], labels=labels)
+    from_nothing = read_provenance(job.inputs["base"])["kind"] == "scratch"
+    model = load_base(job.inputs["base"], labels=labels, scratch=from_nothing)
     plan = Plan(
         title=job.stage,
         settings=baseline,
@@ -59,6 +62,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         "fingerprint": fingerprint(constraints=job.constraints),
         "labels": labels,
         "max_length": baseline.max_length,
+        "text_rules": text_rules,
         "widths": widths,
         "dense_widths": widths,
         "asked": None,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ Indices = NDArray[np.int64]
 
 
 def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> None:
-    """Write the outputs ``train``, ``validation``, ``test`` (Parquet: text, label, row), ``labels`` and ``report``.
+    """Write the outputs ``train``, ``validation``, ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
+    ``report``. The text rules go with every model, so that it meets new texts as it met those it learned from.
 
     Raises:
         DataError: too few rows or labels are left.
@@ -56,6 +58,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> N
     for part, rows in parts.items():
         _write_part(job.outputs[part], cleaned, labels, rows)
     write_json(job.outputs["labels"], names)
+    write_json(job.outputs["text_rules"], asdict(_text_rules(clean)))
     report = to_json_value(
         source=provenance,
         num_read=raw.num_rows,
@@ -68,16 +71,19 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> N
     write_json(job.outputs["report"], report)
 
 
-def _rules(clean: CleanSection, *, has_confidence: bool) -> RowRules:
-    text = TextRules(
+def _text_rules(clean: CleanSection) -> TextRules:
+    return TextRules(
         repair_encoding=clean.repair_encoding,
         normalization=clean.normalization,
         mask_handles=clean.mask_handles,
         mask_links=clean.mask_links,
         max_chars=clean.max_chars,
     )
+
+
+def _rules(clean: CleanSection, *, has_confidence: bool) -> RowRules:
     return RowRules(
-        text=text,
+        text=_text_rules(clean),
         min_chars=clean.min_chars,
         min_confidence=clean.min_confidence if has_confidence else None,
         label_conflicts=clean.label_conflicts,

@@ -31,7 +31,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     target = target_of(_number(name), round_=round, schedule=prune.schedule, final=prune.budget.fraction)
     if before["stopped"]:
         write_history(job.outputs["history"], ())
-        changes: dict[str, Any] = {"reason": f"not run: {before['reason']}", "tried": None}
+        changes: dict[str, Any] = {"reason": before["reason"], "tried": None}
         _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
         return
     material = read_material(job.inputs["tokens"])
@@ -105,6 +105,7 @@ def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, 
         "fingerprint": fingerprint(constraints=job.constraints),
         "labels": before["labels"],
         "max_length": before["max_length"],
+        "text_rules": before.get("text_rules"),
         "dense_widths": before["dense_widths"],
         "asked": {prune.budget.kind: target},
     }

@@ -96,12 +96,11 @@ def bench(
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.argument("texts", nargs=-1, metavar="[TEXT...]")
-@click.option("--runtime", type=click.Choice(_RUNTIMES), default="torch", show_default=True)
 @_JSON
-def predict(model: str, texts: tuple[str, ...], runtime: "Runtime", as_json: bool) -> None:
+def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     """Classify texts given as arguments, or one per line on standard input.
 
-    MODEL is a folder or models:/name@alias.
+    MODEL is a checkpoint or ONNX folder, or models:/name@alias. Texts are cleaned as the training set was.
 
     Example: secateur predict models/r3 "what a lovely day"
     """
@@ -113,7 +112,7 @@ def predict(model: str, texts: tuple[str, ...], runtime: "Runtime", as_json: boo
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not given:
         raise click.UsageError("no text: give it as an argument or on standard input")
-    predictions = Predictor.load(folder, runtime=runtime).predict(given)
+    predictions = Predictor.load(folder).predict(given)
     rows = [
         {"text": text, "label": p.label, "score": float(p.score)} for text, p in zip(given, predictions, strict=True)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from secateur.config.evaluate import Runtime
+from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner
 from secateur.export.onnx import ONNX_MODEL
@@ -42,6 +43,7 @@ class Predictor:
     tokenizer: PreTrainedTokenizerBase
     labels: tuple[str, ...]
     max_length: int
+    text_rules: TextRules | None
 
     @classmethod
     def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int = 1) -> "Predictor":
@@ -64,14 +66,19 @@ class Predictor:
             runner=_open(folder, runtime=runtime, num_threads=num_threads),
             tokenizer=tokenizer,
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
+            text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
             max_length=min(limit for limit in limits if limit is not None),
         )
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
-        """Classify texts; the order is kept. Batches hold texts of similar length, longer texts are cut."""
+        """Classify texts, cleaned as those of the training set were; the order is kept.
+
+        Batches hold texts of similar length, longer texts are cut.
+        """
         if not texts:
             return []
-        ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        cleaned = clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
+        ids = self.tokenizer(cleaned, truncation=True, max_length=self.max_length)["input_ids"]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         found: dict[int, Prediction] = {}
         for start in range(0, len(order), batch_size):

@@ -16,8 +16,7 @@ composition of a batch still changes from epoch to epoch."""
 
 _LENGTH_MULTIPLE = 4
 """Batches are padded to a multiple of so many tokens. oneDNN compiles a kernel for every shape and keeps 1 024 of
-them; a pruned model has other widths in every layer, so every length of its own would compile again and again
-(measured: six times the training time of this multiple)."""
+them; a pruned model has other widths in every layer, so lengths of all values would compile again and again."""
 
 
 @dataclass(frozen=True)

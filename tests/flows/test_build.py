@@ -1,7 +1,6 @@
 """A tiny real run under both drivers: the second one computes nothing, and both leave the same bytes."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -118,9 +117,9 @@ def test_commit_keeps_the_run_in_git(project: Path) -> None:
 
 def test_the_disk_holds_no_path_of_this_machine(finished_project: Path) -> None:
     text = [finished_project / "dvc.lock", finished_project / "dvc.yaml"]
-    text += [path for path in (finished_project / "models").rglob("*.json")]
+    text += (finished_project / "models").rglob("*.json")
     text += [finished_project / "reports/metrics.json", finished_project / "data/raw/provenance.json"]
     for path in text:
         content = path.read_text()
         assert str(finished_project) not in content, path
-        assert os.path.expanduser("~") not in content, path
+        assert str(Path.home()) not in content, path

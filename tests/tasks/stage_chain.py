@@ -51,6 +51,15 @@ EVALUATE = EvaluateSection.model_validate(
 )
 
 
+TEXT_RULES = {
+    "repair_encoding": True,
+    "normalization": "NFC",
+    "mask_handles": True,
+    "mask_links": True,
+    "max_chars": 100,
+}
+
+
 def write_inputs(root: Path) -> None:
     """Write the clean tables, the labels and a random pretrained encoder."""
     names = ["negative", "positive"]
@@ -59,13 +68,15 @@ def write_inputs(root: Path) -> None:
         columns = {"text": [text for text, _ in rows], "label": [names.index(label) for _, label in rows]}
         pq.write_table(pa.table({**columns, "row": list(range(count))}), root / f"{table}.parquet")
     write_json(root / "labels.json", names)
+    write_json(root / "text_rules.json", TEXT_RULES)
     write_bert(root / "base")
+    write_json(root / "base" / "provenance.json", {"kind": "file"})
 
 
 def run_baseline(root: Path, *, settings: BaselineSection = BASELINE, run: RunSection = RUN) -> None:
     outputs = _fresh(root, {"tokens": "tokens", "model": "models/baseline", "history": "baseline.csv"})
     inputs = {name: root / f"{name}.parquet" for name in ("train", "validation")}
-    inputs |= {"labels": root / "labels.json", "base": root / "base"}
+    inputs |= {name: root / f"{name}.json" for name in ("labels", "text_rules")} | {"base": root / "base"}
     job = Job("baseline", "key-of-baseline", inputs, outputs, parameters={"baseline.epochs": settings.epochs})
     baseline.run(job, run=run, baseline=settings)
 

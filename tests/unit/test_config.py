@@ -51,5 +51,5 @@ def test_refuses_in_the_users_words(name: str, value: Any, message: str) -> None
 def test_a_missing_parameter_is_named() -> None:
     values = YAML(typ="safe").load(SHIPPED.read_text())
     del values["clean"]["min_chars"]
-    with pytest.raises(ConfigError, match="clean.min_chars is missing from params.yaml"):
+    with pytest.raises(ConfigError, match=r"clean\.min_chars is missing from params\.yaml"):
         parse_config(values)

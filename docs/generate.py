@@ -1,0 +1,141 @@
+"""Writes the generated parts of the documents: `python docs/generate.py`; `--check` only compares.
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. After `make demo`,
+`--record` first keeps the run's figures in docs/results/demo.json, from which the README's table comes.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from flows.cli import cli  # noqa: E402
+from secateur.config.reference import parameters  # noqa: E402
+
+DEMO = ROOT / "docs" / "results" / "demo.json"
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/parameters.md")
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+
+
+def commands() -> str:
+    """One row per command: its usage and the first sentence of its help."""
+    rows = ["| command | does |", "|---|---|"]
+    for name, command in cli.commands.items():
+        nested: Mapping[str, Any] = getattr(command, "commands", {})
+        label = f"{name} {'\\|'.join(nested)}" if nested else name
+        rows.append(f"| `secateur {label}` | {_sentence(command.help or '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def parameter_table() -> str:
+    """One row per entry of params.yaml."""
+    rows = ["| parameter | type and range | meaning |", "|---|---|---|"]
+    for row in parameters():
+        kind = row["type"].replace("|", "\\|")
+        rows.append(f"| `{row['name']}` | {kind} | {row['description']} |")
+    return "\n".join(rows) + "\n"
+
+
+def results() -> str:
+    """The demo's table, with the machine and the versions it was measured on."""
+    run = json.loads(DEMO.read_text(encoding="utf-8"))
+    rows = [
+        "| model | parameters | encoder and head MACs | macro-F1 (95 % interval) | accuracy | ONNX fp32 | speed-up |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in run["models"]:
+        rows.append(
+            f"| {row['model']} | {row['params'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M "
+            f"| {row['macro_f1']:.4f} ({row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}) "
+            f"| {row['accuracy']:.4f} | {row['onnx_ms']:.2f} ms | {row['onnx_speedup']:.2f}x |"
+        )
+    machine, settings = run["machine"], run["settings"]
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run["seconds"].items() if seconds >= 0.5)
+    return (
+        "\n".join(rows)
+        + f"\n\nMedian of {settings['repeats']} interleaved calls, batch {settings['batch']}, {settings['length']} tokens, "
+        f"{settings['num_threads']} thread; {run['test_rows']} test rows; {machine['cpu']}, {machine['cores']} cores, "
+        f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}.\nTime: {stages}.\n"
+    )
+
+
+def tree() -> str:
+    """The rooms, with the first line of each one's docstring."""
+    lines = ["```text"]
+    for package in ("flows", "tasks", "secateur"):
+        lines.append(f"{package + '/':<24}{_purpose(ROOT / package)}")
+        if package == "secateur":
+            for folder in sorted(path for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()):
+                lines.append(f"  {folder.name + '/':<22}{_purpose(folder)}")
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def _purpose(package: Path) -> str:
+    text = (package / "__init__.py").read_text(encoding="utf-8")
+    return text.split('"""')[1].strip().splitlines()[0].rstrip(".") if '"""' in text else ""
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "parameters": parameter_table,
+    "results": results,
+    "tree": tree,
+}
+
+
+def render(text: str) -> str:
+    """Return a document with its generated parts made anew."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found['name']]()}{found[4]}", text)
+
+
+def record() -> None:
+    """Keep the figures of the last run."""
+    from tasks.results import comparison, read_json
+
+    latency = read_json(ROOT / "reports" / "latency.json")
+    timed = read_json(ROOT / ".secateur" / "last_run.json")
+    DEMO.parent.mkdir(exist_ok=True)
+    kept = {
+        "models": comparison(ROOT),
+        "machine": latency["machine"],
+        "settings": latency["settings"],
+        "test_rows": read_json(ROOT / "reports" / "details.json")["test_rows"],
+        "seconds": {entry["stage"]: entry["seconds"] for entry in timed["stages"]},
+    }
+    DEMO.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Rewrite or compare; exit 1 when a document is not what would be generated."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    asked = parser.parse_args()
+    if asked.record:
+        record()
+    outdated = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = render(before)
+        if after != before:
+            outdated.append(name)
+            if not asked.check:
+                path.write_text(after, encoding="utf-8")
+    if outdated:
+        sys.stdout.write(f"{'outdated' if asked.check else 'written'}: {', '.join(outdated)}\n")
+    return 1 if outdated and asked.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
