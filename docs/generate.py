@@ -28,13 +28,13 @@ def commands() -> str:
     rows = ["| command | does |", "|---|---|"]
     for name, command in cli.commands.items():
         nested: Mapping[str, Any] = getattr(command, "commands", {})
-        label = f"{name} {'\\|'.join(nested)}" if nested else name
+        label = " ".join([name, "\\|".join(nested)]).strip()
         rows.append(f"| `secateur {label}` | {_sentence(command.help or '')} |")
     return "\n".join(rows) + "\n"
 
 
 def _sentence(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split())
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
 
 
 def parameter_table() -> str:
@@ -62,8 +62,8 @@ def results() -> str:
     machine, settings = run["machine"], run["settings"]
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run["seconds"].items() if seconds >= 0.5)
     return (
-        "\n".join(rows)
-        + f"\n\nMedian of {settings['repeats']} interleaved calls, batch {settings['batch']}, {settings['length']} tokens, "
+        "\n".join(rows) + f"\n\nMedian of {settings['repeats']} interleaved calls, batch {settings['batch']}, "
+        f"{settings['length']} tokens, "
         f"{settings['num_threads']} thread; {run['test_rows']} test rows; {machine['cpu']}, {machine['cores']} cores, "
         f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}.\nTime: {stages}.\n"
     )
@@ -82,7 +82,7 @@ def tree() -> str:
 
 def _purpose(package: Path) -> str:
     text = (package / "__init__.py").read_text(encoding="utf-8")
-    return text.split('"""')[1].strip().splitlines()[0].rstrip(".") if '"""' in text else ""
+    return text.split('"""', 2)[1].strip().splitlines()[0].rstrip(".") if '"""' in text else ""
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -103,14 +103,13 @@ def record() -> None:
     from tasks.results import comparison, read_json
 
     latency = read_json(ROOT / "reports" / "latency.json")
-    timed = read_json(ROOT / ".secateur" / "last_run.json")
     DEMO.parent.mkdir(exist_ok=True)
     kept = {
         "models": comparison(ROOT),
         "machine": latency["machine"],
         "settings": latency["settings"],
         "test_rows": read_json(ROOT / "reports" / "details.json")["test_rows"],
-        "seconds": {entry["stage"]: entry["seconds"] for entry in timed["stages"]},
+        "seconds": read_json(ROOT / ".secateur" / "seconds.json"),
     }
     DEMO.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from secateur.errors import ProjectError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full device and of a used-up quota."""
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -72,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
             path.rename(replaced)
         temporary.rename(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise ProjectError(f"no space left on the device while writing {path}; nothing was replaced") from error
         raise
     finally:

@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from secateur.config import RunConfig
+from secateur.files import write_json
 from tasks import code_snapshots
 from tasks.dvc_store import DvcStore
 from tasks.execution import execute, execute_effects, has_effects
 from tasks.project import Project
+from tasks.results import read_json
 from tasks.stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -69,11 +71,18 @@ def bring_up_to_date(
             seconds = execute(project, stage, config, identity)
             store.commit(address)
             action = "run"
+            _remember_seconds(project, address, seconds)
         code_snapshots.keep(project, identity)
     if action != "run" and stage.effects and (effects_outdated or not has_effects(project, stage)):
         seconds = execute_effects(project, stage, config, identity)
         action = "measured"
     return Outcome(address, action, identity.key, seconds, store.output_digests(address))
+
+
+def _remember_seconds(project: Project, address: str, seconds: float) -> None:
+    """Keep how long the last execution of every stage took, for people who plan the next one."""
+    path = project.state / "seconds.json"
+    write_json(path, {**read_json(path), address: round(seconds, 1)})
 
 
 def is_up_to_date(project: Project, store: DvcStore, graph: tuple[Stage, ...]) -> bool:

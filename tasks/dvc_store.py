@@ -23,7 +23,7 @@ from dvc.ui import ui
 from dvc.utils.serialize import YAMLFileCorruptedError
 
 from secateur.errors import ProjectError
-from secateur.files import remove
+from secateur.files import NO_SPACE, remove
 from tasks.key import Identity
 from tasks.project import Project
 
@@ -238,6 +238,12 @@ def _as_project_errors(project: Project) -> Iterator[None]:
         raise ProjectError(f"{_line(error)}; delete .dvc/tmp/rwlock") from error
     except DvcException as error:
         raise ProjectError(f"DVC: {_line(error)}") from error
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise ProjectError(
+            f"no space left on the device while DVC worked in {project.root}; what it had recorded before is kept"
+        ) from error
 
 
 def _line(error: Exception) -> str:

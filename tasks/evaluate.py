@@ -46,7 +46,8 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     details = {name: details_of(model, labels=rows.labels, names=names, texts=texts) for name, model in models.items()}
     rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds})
-    write_json(job.outputs["details"], {"labels": names, "test_rows": len(rows), "models": details})
+    described = {"labels": names, "test_rows": len(rows), "confidence_level": evaluate.confidence_level}
+    write_json(job.outputs["details"], {**described, "models": details})
     write_predictions(job.outputs["predictions"], models, rows=rows.rows, labels=rows.labels)
     write_plot(job.outputs["plot"], metrics)
 

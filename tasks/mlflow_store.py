@@ -18,7 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
 from secateur import __version__
@@ -160,7 +160,9 @@ class ModelRegistry:
         entry = self.version(reference)
         uri = f"models:/{entry['name']}/{entry['version']}"
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target) if target else None)
-        return Path(folder) / "artifacts" / "checkpoint"
+        # MLflow keeps the folder under its own name (r2), which the flavour records.
+        flavor = Model.load(folder).flavors["python_function"]
+        return Path(folder) / str(flavor["artifacts"]["checkpoint"]["path"])
 
     def _describe(self, version: Any) -> dict[str, Any]:
         full = self._client.get_model_version(version.name, version.version)

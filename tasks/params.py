@@ -27,7 +27,7 @@ def read_config(project: Project) -> RunConfig:
     Raises:
         ConfigError: the file is not YAML or does not fit the schema.
     """
-    return parse_config(_load(project.params_file.read_text(encoding="utf-8"), project.params_file))
+    return parse_config(_load(_read(project.params_file), project.params_file))
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) ->
     Raises:
         ConfigError: an override is malformed, names no parameter, or has a value out of range.
     """
-    before = project.params_file.read_text(encoding="utf-8")
+    before = _read(project.params_file)
     origin = file or project.params_file
     if not origin.is_file():
         raise ConfigError(f"--params {origin}: no such file")
-    text = origin.read_text(encoding="utf-8")
+    text = _read(origin)
     values = _load(text, origin)
     for override in overrides:
         _assign(values, override)
@@ -94,6 +94,15 @@ def _yaml() -> YAML:
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path.name} is not UTF-8: byte 0x{error.object[error.start]:02x} at {error.start}"
+        ) from error
 
 
 def _load(text: str, path: Path) -> Any:

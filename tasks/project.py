@@ -1,6 +1,5 @@
 """The workspace: where it is, which of its files count, and who is working in it."""
 
-import errno
 import fcntl
 import os
 import subprocess
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.errors import ProjectError
+from secateur.files import NO_SPACE
 
 CODE = ("secateur", "tasks", "flows", "pyproject.toml", "constraints.txt")
 """What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
@@ -110,7 +110,7 @@ def exclusive(project: Project) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise ProjectError(f"no space left on the device that holds {project.root}; nothing was run") from error
         raise ProjectError(f"cannot write {path}: {error.strerror}") from error
     with file:

@@ -13,6 +13,7 @@ from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
 from secateur import __version__
 from secateur.errors import SecateurError
+from secateur.files import NO_SPACE
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -63,6 +64,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        click.echo("secateur: no space left on the device; finished stages are kept, `secateur run` goes on", err=True)
+        sys.exit(SecateurError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -256,6 +256,8 @@ def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
         made.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     show(made)
     layers = table("Layers", ">layer", ">heads", ">FFN neurons")
-    for index, (heads, ffn) in enumerate(zip(found["widths"]["heads"], found["widths"]["ffn"], strict=True)):
-        layers.add_row(str(index), str(heads), str(ffn))
+    for index, layer in enumerate(found["layers"]):
+        layers.add_row(
+            str(index), f"{layer['heads']} of {layer['dense_heads']}", f"{layer['ffn']} of {layer['dense_ffn']}"
+        )
     show(layers)

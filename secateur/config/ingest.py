@@ -1,9 +1,9 @@
 """``ingest``: where the rows come from."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Section
 
@@ -49,3 +49,13 @@ class IngestSection(Section):
         except LookupError as error:
             raise ValueError("is not the name of a text encoding; try utf-8, cp1252 or gb18030") from error
         return codecs.lookup(encoding).name
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        named = [self.text_column, self.label_column, self.confidence_column]
+        twice = [column for column in named if column is not None and named.count(column) > 1]
+        if twice:
+            raise ValueError(
+                f"text_column, label_column and confidence_column must name different columns; {twice[0]!r} is named twice"
+            )
+        return self

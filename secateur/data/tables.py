@@ -105,7 +105,7 @@ def read_rows(path: Path, *, file_format: TableFormat, encoding: str | None, col
 def _require(columns: Columns, found: list[str], *, name: str) -> None:
     missing = [column for column in columns.names if column not in found]
     if missing:
-        listed = ", ".join(found) if found else "none"
+        listed = ", ".join(column if column.isprintable() else repr(column) for column in found)[:300] or "none"
         raise DataError(f"{name} has no column {missing[0]!r}; its columns are: {listed}")
     twice = [column for column in columns.names if found.count(column) > 1]
     if twice:

@@ -58,6 +58,7 @@ class Predictor:
             CheckpointError: the folder is neither, is damaged, or does not hold what the runtime needs.
         """
         folder = Path(path)
+        verify(folder)
         card = read_card(folder)
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
@@ -111,8 +112,7 @@ def _open(folder: Path, *, runtime: Runtime | None, num_threads: int) -> Runner:
             f"{folder} holds a model for {held}, asked for {runtime}; `secateur export` writes ONNX folders"
         )
     if held == "torch":
-        return TorchRunner(load(folder))
-    verify(folder)
+        return TorchRunner(load(folder, verify=False))
     return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
 
 

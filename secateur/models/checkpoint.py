@@ -4,12 +4,16 @@ Two saves of the same model give the same bytes: no times, no paths.
 """
 
 import copy
+import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.errors import CheckpointError
@@ -46,10 +50,7 @@ def save(
     if any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty; a checkpoint is written into a new folder")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    # "format" is what plain from_pretrained asks for.
-    safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    # safetensors writes for the owner alone; the other files follow the umask.
-    (folder / WEIGHTS).chmod(0o644)
+    _write_weights(state, folder / WEIGHTS)
     write_text(folder / CONFIG, _config_json(model))
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
@@ -95,6 +96,19 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 
 _verify = verify  # `load` has a parameter of that name
+
+
+def _write_weights(state: Mapping[str, torch.Tensor], file: Path) -> None:
+    try:
+        # "format" is what plain from_pretrained asks for.
+        safetensors.torch.save_file(dict(state), file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # Its text is all that is left of the error number.
+        if f"os error {errno.ENOSPC}" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from error
+    # safetensors writes for the owner alone; the other files follow the umask.
+    file.chmod(0o644)
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

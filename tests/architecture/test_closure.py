@@ -37,7 +37,8 @@ def test_leaves_out_imports_for_type_checkers_and_takes_resources(tmp_path: Path
     _write(
         tmp_path,
         "tasks/report.py",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.types\nelse:\n    import secateur.page.html\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.types\n"
+        "else:\n    import secateur.page.html\n",
     )
     _write(tmp_path, "secateur/types.py")
     _write(tmp_path, "secateur/page/html.py")

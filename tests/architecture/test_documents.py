@@ -1,0 +1,56 @@
+"""The generated parts of the documents are what the program says today."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from flows.cli import cli
+from tasks.params import propose
+from tasks.project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_generated_parts_are_current() -> None:
+    completed = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, f"run `python docs/generate.py`: {completed.stdout}{completed.stderr}"
+
+
+def test_every_document_that_is_named_exists() -> None:
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / target).exists(), f"{name} names {target}"
+
+
+def _shell_lines() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line for line in joined.splitlines() if line.startswith("secateur ")]
+
+
+@pytest.mark.parametrize("line", _shell_lines())
+def test_commands_of_the_readme_parse(line: str) -> None:
+    command, context = cli, None
+    words = shlex.split(line, comments=True)[1:]
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        command = command.commands[name]
+    context = command.make_context(command.name, words)
+    assert context.params is not None
+
+
+def test_parameters_of_the_readme_exist(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for line in _shell_lines():
+        overrides = [word for word in shlex.split(line, comments=True) if "=" in word]
+        assert propose(Project(tmp_path), file=None, overrides=overrides).config

@@ -1,0 +1,34 @@
+"""Commands that must be refused: run inside this process, because a subprocess costs seconds."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+from flows.cli import cli
+from secateur.errors import SecateurError
+
+_OWN_RECORDS = (".git", ".dvc/tmp", ".secateur/run.lock")
+
+
+def digests(root: Path) -> Mapping[str, str]:
+    """Return path -> sha256 of everything a user could miss; not what git, DVC and the lock keep for themselves."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and not any(name == own or name.startswith(f"{own}/") for own in _OWN_RECORDS):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def refused(root: Path, *arguments: str | Path) -> SecateurError:
+    """Run a command that is the user's mistake: one line, exit code 2, and not a byte of the workspace changes."""
+    before = digests(root)
+    with chdir(root), pytest.raises(SecateurError) as caught:
+        cli.main([str(argument) for argument in arguments], standalone_mode=False)
+    assert caught.value.exit_code == 2
+    assert len(str(caught.value).splitlines()) == 1
+    assert digests(root) == before
+    return caught.value
