@@ -6,18 +6,20 @@ DVC is the only store of bytes and the only truth of staleness.
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dvc.config import ConfigError as DvcConfigError
 from dvc.dependency.param import ParamsDependency
+from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
+from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.ui import ui
 from dvc.utils.serialize import YAMLFileCorruptedError
@@ -81,12 +83,14 @@ class DvcStore:
         """Return the addresses of all stages in the order in which ``dvc repro`` runs them."""
         with self._locked():
             graph = get_active_graph(self._repo.index.graph)
-            return tuple(stage.addressing for stage in plan_repro(graph, list(self._repo.index.stages)))
+            stages = self._stages()
+            ordered = plan_repro(graph, list(self._repo.index.stages))
+            return tuple(stage.name for stage in ordered if stage in stages.values())
 
     def statuses(self) -> dict[str, Status]:
         """Return the status of every stage, with one look at the workspace."""
         with self._locked():
-            return {stage.addressing: _status(stage) for stage in self._repo.index.stages}
+            return {address: _status(stage) for address, stage in self._stages().items()}
 
     def status(self, address: str) -> Status:
         """Return the status of one stage."""
@@ -188,21 +192,30 @@ class DvcStore:
         entry = cache._load(stage)
         return entry is not None and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
 
+    def _stages(self) -> dict[str, Any]:
+        """Return address -> stage of the project's own dvc.yaml; a source under ``dvc add`` is no stage of ours."""
+        return {
+            stage.name: stage
+            for stage in self._repo.index.stages
+            if isinstance(stage, PipelineStage) and stage.path_in_repo == PROJECT_FILE
+        }
+
     def _stage(self, address: str) -> Any:
-        for stage in self._repo.index.stages:
-            if stage.addressing == address:
-                return stage
-        raise ProjectError(f"{address} is not in dvc.yaml; run `secateur plan`, which renders it anew")
+        stage = self._stages().get(address)
+        if stage is None:
+            raise ProjectError(f"{address} is not in dvc.yaml; run `secateur plan`, which renders it anew")
+        return stage
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Look at the workspace without DVC's lock: also possible while ``dvc repro`` runs us."""
-        with _as_project_errors(self._project):
+        with _as_project_errors(self._project), chdir(self._project.root):
             yield
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _as_project_errors(self._project), _repaired(self._project), lock_repo(self._repo):
+        # DVC takes names and its scratch files to be relative to the current folder, which may be a deeper one.
+        with self._reading(), _repaired(self._project), lock_repo(self._repo):
             yield
 
 

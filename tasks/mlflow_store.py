@@ -5,7 +5,9 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +199,16 @@ class ModelRegistry:
             )
             logged = _log_model(version.checkpoint)
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
-        registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
+        with redirect_stderr(StringIO()):  # it prints what it created
+            registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
         return str(registered.version)
 
 
 def _log_model(checkpoint: Path) -> Any:
     with warnings.catch_warnings():
-        # It asks for an input example, from which it would infer the signature that is given here.
-        warnings.filterwarnings("ignore", message="An input example was not provided")
+        # It asks for an input example and for type hints, from which it would infer the signature that is given here.
+        # The texts start with a colour code.
+        warnings.filterwarnings("ignore", message=".*(An input example was not provided|Add type hints)")
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_SCRIPT),

@@ -14,6 +14,7 @@ import torch
 from secateur.config.evaluate import Runtime
 from secateur.errors import ModelError
 from secateur.evaluation.runners import Ids, Runner, open_runner
+from secateur.models.card import verify
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
 
@@ -71,6 +72,8 @@ def bench(
         CheckpointError: a folder is no checkpoint.
         ModelError: a model has fewer positions than ``length``, or an export does not agree with its checkpoint.
     """
+    for checkpoint in checkpoints:
+        verify(checkpoint)
     configs = [read_config(checkpoint) for checkpoint in checkpoints]
     for checkpoint, config in zip(checkpoints, configs, strict=True):
         limit = family_of(config).max_tokens(config)
