@@ -23,8 +23,6 @@ def fix_randomness(*, seed: int, num_threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
-    # By default every new tensor is filled first, to catch reads of uninitialised memory; a third of a step's time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def supports_bf16() -> bool:

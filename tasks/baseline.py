@@ -21,8 +21,8 @@ from tasks.job import Job
 def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     """Fine-tune the dense model.
 
-    Inputs are ``train``, ``validation`` (parquet), ``labels``, ``text_rules`` (JSON) and ``base`` (a pretrained folder). Outputs
-    are ``tokens`` (token files and dense logits), ``model`` (a checkpoint) and ``history`` (CSV).
+    Inputs are ``train``, ``validation`` (parquet), ``labels``, ``text_rules`` (JSON) and ``base`` (a pretrained
+    folder). Outputs are ``tokens`` (token files and dense logits), ``model`` (a checkpoint) and ``history`` (CSV).
 
     Raises:
         DataError: there are no rows.

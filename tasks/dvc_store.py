@@ -278,7 +278,8 @@ def _status(stage: Any) -> Status:
             dependencies[dependency.def_path] = str(next(iter(found.values())))
     outputs: dict[str, str] = {}
     for out in stage.outs:
-        outputs.update({out.def_path: str(state) for state in out.status().values()})
+        for state in out.status().values():
+            outputs[out.def_path] = str(state)
     recorded = [entry for entry in (*stage.deps, *stage.outs) if entry.hash_info.value is not None]
     return Status(
         new=not recorded,

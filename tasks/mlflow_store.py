@@ -28,10 +28,12 @@ from secateur.errors import ModelError
 from tasks.project import Project
 
 KEY_TAG = "secateur.key"
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMETER_CHARS = 500
 _SCRIPT = Path(__file__).with_name("registered_model.py")
 _SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("string", "text")]),
+    # Without a name: a list of strings has none, and the column of a data frame may have any.
+    inputs=Schema([ColSpec("string")]),
     outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
 )
 
@@ -62,7 +64,7 @@ def tracking_uri(project: Project) -> str:
 
     A relative one would make a second database in every temporary experiment.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.home / 'mlflow.db'}"
+    return os.environ.get(_URI_VARIABLE) or f"sqlite:///{project.home / 'mlflow.db'}"
 
 
 class ModelRegistry:
@@ -73,7 +75,11 @@ class ModelRegistry:
         self._project = project
         self.uri = tracking_uri(project)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        asked = os.environ.get(_URI_VARIABLE)
         mlflow.set_tracking_uri(self.uri)
+        if asked is None:
+            # MLflow exports it, and the next registry of this process would take it for the user's own.
+            os.environ.pop(_URI_VARIABLE, None)
         self._client = MlflowClient(self.uri)
         # Four processes that met an empty database at once all crashed; the kernel releases this lock.
         lock = project.home / ".secateur" / "mlflow.lock"
@@ -183,7 +189,7 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = None if "MLFLOW_TRACKING_URI" in os.environ else (self._project.home / "mlruns").as_uri()
+        local = None if _URI_VARIABLE in os.environ else (self._project.home / "mlruns").as_uri()
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:

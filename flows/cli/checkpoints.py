@@ -26,9 +26,8 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
 
     Example: secateur inspect models/r3
     """
-    from secateur.models.summary import describe
-
     from flows.cli import display
+    from secateur.models.summary import describe
 
     found = describe(_resolve(str(checkpoint)))
     if as_json:
@@ -58,9 +57,8 @@ def bench(
 
     Example: secateur bench models/baseline models/r3 --runtime onnx --batch 1 --length 32 --threads 1
     """
-    from secateur.evaluation.latency import bench as measure
-
     from flows.cli import display
+    from secateur.evaluation.latency import bench as measure
 
     folders = [_resolve(str(checkpoint)) for checkpoint in checkpoints]
     with tempfile.TemporaryDirectory() as workdir:
@@ -79,7 +77,7 @@ def bench(
         click.echo(json.dumps({"results": rows}, indent=2))
         return
     made = display.table(
-        f"batch {batch}, {length} tokens, {threads} thread{'s' if threads > 1 else ''}, {repeats} calls each, interleaved",
+        f"batch {batch}, {length} tokens, {threads} thread{'s' if threads > 1 else ''}, {repeats} calls each in turn",
         "checkpoint", "runtime", ">median ms", ">p95 ms", ">speed-up",
     )  # fmt: skip
     for row in rows:
@@ -104,9 +102,8 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
 
     Example: secateur predict models/r3 "what a lovely day"
     """
-    from secateur.evaluation.prediction import Predictor
-
     from flows.cli import display
+    from secateur.evaluation.prediction import Predictor
 
     folder = _resolve(model)
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
@@ -127,7 +124,9 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
-@click.option("--to", "target", type=click.Choice(["onnx", "padded"]), required=True)
+@click.option(
+    "--to", "target", type=click.Choice(["onnx", "padded"]), required=True, help="ONNX Runtime, or plain transformers."
+)
 @click.option("--int8", is_flag=True, help="Quantise the weights to int8 (onnx only).")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:

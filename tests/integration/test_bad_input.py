@@ -25,7 +25,7 @@ from tasks.params import read_config
 from tasks.preflight import check
 from tasks.project import Project
 from tasks.stages import find_stage
-from tests.integration.refusals import digests, refused
+from tests.integration.in_process import digests, refused
 from tests.tiny import git, secateur
 
 HEADER = "text,label\n"

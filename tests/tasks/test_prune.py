@@ -5,7 +5,7 @@ import pytest
 
 from secateur.errors import BudgetError
 from secateur.evaluation.cost import encoder_macs
-from secateur.files import sha256_file
+from secateur.files import sha256_file, write_json
 from secateur.models.checkpoint import load, read_card, verify
 from secateur.models.surgery import widths_of
 from tests.tasks.stage_chain import PRUNE, run_baseline, run_round, write_inputs
@@ -74,16 +74,20 @@ def test_a_budget_of_everything_without_training_changes_no_bit(root):
 
 
 def test_below_the_floor_the_round_is_rolled_back_and_later_ones_pass_through(root):
+    # A floor above every score: whether a cut of so tiny a model loses anything is a matter of luck.
+    dense = card_of(root, "baseline")
+    dense["metrics"]["validation_macro_f1"] = 1.1
+    write_json(root / "models/baseline/card.json", dense)
     run_round(root, "r1", "baseline", settings=_IMPOSSIBLE)
-    r1, dense = card_of(root, "r1"), card_of(root, "baseline")
+    r1 = card_of(root, "r1")
     assert r1["weights_sha256"] == dense["weights_sha256"]
     assert (r1["accepted"], r1["stopped"], r1["state"]) == (False, True, "dense")
-    assert r1["reason"].startswith("r1 was rolled back: validation macro-F1 0.")
+    assert r1["reason"].startswith("r1 was rolled back: validation macro-F1 ")
     assert "is below the floor of" in r1["reason"]
     assert r1["widths"] == dense["widths"]
     assert r1["metrics"] == dense["metrics"]
     assert r1["tried"]["achieved"]["macs"] <= 0.75
-    assert r1["tried"]["metrics"]["validation_macro_f1"] < dense["metrics"]["validation_macro_f1"]
+    assert set(r1["tried"]["metrics"]) == {"validation_loss", "validation_accuracy", "validation_macro_f1"}
 
     run_round(root, "r2", "r1", settings=_IMPOSSIBLE)
     r2 = card_of(root, "r2")

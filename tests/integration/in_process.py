@@ -1,4 +1,4 @@
-"""Commands that must be refused: run inside this process, because a subprocess costs seconds."""
+"""Commands that run inside the process of the test, because a subprocess costs seconds."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from flows.cli import cli
 from secateur.errors import SecateurError
@@ -32,3 +33,11 @@ def refused(root: Path, *arguments: str | Path) -> SecateurError:
     assert len(str(caught.value).splitlines()) == 1
     assert digests(root) == before
     return caught.value
+
+
+def output(root: Path, *arguments: str | Path, stdin: str | None = None) -> str:
+    """Run a command that succeeds, inside this process, and return what it printed to standard output."""
+    with chdir(root):
+        result = CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
