@@ -26,7 +26,9 @@ Indices = NDArray[np.int64]
 
 
 def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> None:
-    """Write the outputs ``train``, ``validation``, ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
+    """Clean the rows and split them.
+
+    The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
     ``report``. The text rules go with every model, so that it meets new texts as it met those it learned from.
 
     Raises:

@@ -18,7 +18,7 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         self._predictor = Predictor.load(Path(context.artifacts["checkpoint"]))
 
     # Without annotations: MLflow would take them for a schema and warn about it.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
         """Return a row ``label``, ``score`` per text."""
         predictions = self._predictor.predict(_texts(model_input))
         return pd.DataFrame({"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]})

@@ -22,7 +22,7 @@ _RUNTIMES = ("torch", "onnx", "onnx-int8")
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
 @_JSON
 def inspect(checkpoint: Path, as_json: bool) -> None:
-    """Show layers, widths, parameters, MACs, bytes and the card of a checkpoint.
+    """Show widths, sizes and the card of a checkpoint.
 
     Example: secateur inspect models/r3
     """
@@ -53,7 +53,9 @@ def bench(
     repeats: int,
     as_json: bool,
 ) -> None:
-    """Time checkpoints in one interleaved run; the first one is the reference of the speed-up.
+    """Time checkpoints in one interleaved run.
+
+    The first one is the reference of the speed-up.
 
     Example: secateur bench models/baseline models/r3 --runtime onnx --batch 1 --length 32 --threads 1
     """
@@ -96,9 +98,10 @@ def bench(
 @click.argument("texts", nargs=-1, metavar="[TEXT...]")
 @_JSON
 def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
-    """Classify texts given as arguments, or one per line on standard input.
+    """Classify texts.
 
-    MODEL is a checkpoint or ONNX folder, or models:/name@alias. Texts are cleaned as the training set was.
+    They are arguments, or lines of standard input. MODEL is a checkpoint or ONNX folder, or models:/name@alias.
+    Texts are cleaned as the training set was.
 
     Example: secateur predict models/r3 "what a lovely day"
     """
@@ -130,7 +133,9 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
 @click.option("--int8", is_flag=True, help="Quantise the weights to int8 (onnx only).")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
-    """Write a checkpoint for ONNX Runtime, or padded for plain AutoModel.from_pretrained.
+    """Write a checkpoint for ONNX Runtime or plain transformers.
+
+    onnx takes dynamic batch and length; padded loads by AutoModelForSequenceClassification.from_pretrained.
 
     Example: secateur export models/r3 --to onnx --out exported
     """

@@ -31,9 +31,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 )
 @_JSON
 def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, as_json: bool) -> None:
-    """Run the whole flow: clean, train, prune, evaluate, register, report.
+    """Run the whole flow, as far as it is stale.
 
-    Only what is stale is run. -S and --params write to params.yaml, as `dvc exp run -S` does.
+    The stages are ingest, clean, baseline, prune (in rounds), evaluate, register and report. -S and --params write
+    to params.yaml, as `dvc exp run -S` does.
 
     Example: secateur run -S prune.criterion=magnitude -S prune.budget.macs=0.4
     """
@@ -136,9 +137,9 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
 @_JSON
 def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what a run would do, stage by stage. Renders dvc.yaml anew when the registry or the rounds changed.
+    """Say what a run would do, stage by stage.
 
-    With -S or --params nothing is written.
+    Renders dvc.yaml anew when the registry or the rounds changed. With -S or --params nothing is written.
 
     Example: secateur plan -S clean.min_confidence=0.7
     """
@@ -167,7 +168,9 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
 @click.argument("address", metavar="STAGE")
 @_JSON
 def why(address: str, as_json: bool) -> None:
-    """Name the cause for which STAGE would run again: a parameter, data, a code line, an output.
+    """Name the cause for which STAGE would run again.
+
+    That is a parameter with both values, a file of data, a line of code, or an output that was lost or changed.
 
     Example: secateur why prune@r2
     """
@@ -196,7 +199,7 @@ def why(address: str, as_json: bool) -> None:
 @click.command()
 @click.argument("address", metavar="NAME")
 def stage(address: str) -> None:
-    """Run one stage, stale or not: what dvc.yaml calls.
+    """Run one stage, stale or not; dvc.yaml calls this.
 
     Under `dvc repro` DVC records the result; called by hand it is recorded here.
 

@@ -14,7 +14,7 @@ _STACK = ("torch", "transformers", "datasets", "accelerate", "prefect", "dvc", "
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the path.")
 def report(as_json: bool) -> None:
-    """Write reports/report.html again from what the last run measured.
+    """Write the report again from what the last run measured.
 
     Example: secateur report
     """
@@ -38,7 +38,9 @@ def report(as_json: bool) -> None:
 @click.option("--params", "list_params", is_flag=True, help="List every parameter with its meaning and range.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(list_params: bool, as_json: bool) -> None:
-    """Check the machine, the environment and the workspace; exit 1 when something is wrong.
+    """Check the machine, the environment and the workspace.
+
+    Exit 1 when something is wrong.
 
     Example: secateur doctor
     """
