@@ -1,5 +1,6 @@
 """What every test gets: no network, temporary homes, one Prefect server, one finished tiny project."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -90,10 +91,18 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory, prefect_server: s
     """A tiny project after its first run. Treat it as read-only; ``project`` is a copy to play with."""
     from tests.tiny import git, make_project, secateur
 
-    root = make_project(tmp_path_factory.mktemp("finished") / "project")
-    secateur(root, "run")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "first run")
+    base = tmp_path_factory.getbasetemp()
+    # Making it costs a minute: the first worker does, and every worker takes a copy.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made, root = shared / "made" / "project", base / "finished" / "project"
+    with (shared / "made.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make_project(made)
+            secateur(made, "run")
+            git(made, "add", "-A")
+            git(made, "commit", "-qm", "first run")
+        shutil.copytree(made, root, symlinks=True)
     return root
 
 

@@ -13,7 +13,14 @@ from tasks import clean as task
 from tasks.job import Job
 from tests.tasks.test_ingest import section
 
-OUTPUTS = {"train": ".parquet", "validation": ".parquet", "test": ".parquet", "labels": ".json", "text_rules": ".json", "report": ".json"}
+OUTPUTS = {
+    "train": ".parquet",
+    "validation": ".parquet",
+    "test": ".parquet",
+    "labels": ".json",
+    "text_rules": ".json",
+    "report": ".json",
+}
 SYLLABLES = ["ka", "lo", "mi", "tu", "re", "so", "ban", "del", "fir", "gon", "hes", "jur", "kly", "nop", "好", "店"]
 
 
