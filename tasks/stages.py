@@ -12,6 +12,8 @@ from secateur.errors import ProjectError
 
 OutputKind = Literal["out", "metric", "plot"]
 
+_DATA_REPORT = "reports/data.json"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -118,6 +120,41 @@ def _ingest(config: RunConfig, root: Path) -> Stage:
     )
 
 
+def _clean() -> Stage:
+    return Stage(
+        name="clean",
+        inputs={"raw": "data/raw"},
+        parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed")),
+        outputs={
+            "train": Output("data/clean/train.parquet"),
+            "validation": Output("data/clean/validation.parquet"),
+            "test": Output("data/clean/test.parquet"),
+            "labels": Output("data/clean/labels.json"),
+            "text_rules": Output("data/clean/text_rules.json"),
+            "report": Output(_DATA_REPORT),
+        },
+    )
+
+
+def _baseline() -> Stage:
+    return Stage(
+        name="baseline",
+        inputs={
+            "train": "data/clean/train.parquet",
+            "validation": "data/clean/validation.parquet",
+            "labels": "data/clean/labels.json",
+            "text_rules": "data/clean/text_rules.json",
+            "base": "models/base",
+        },
+        parameters=(_section("run"), _section("baseline")),
+        outputs={
+            "tokens": Output("data/tokens"),
+            "model": Output("models/baseline"),
+            "history": Output("reports/training/baseline.csv", "plot"),
+        },
+    )
+
+
 def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
     """Return the graph for these parameters, in an order in which it can be run.
 
@@ -130,39 +167,10 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
     checkpoints = {f"model.{name}": f"models/{name}" for name in names}
     histories = {f"history.{name}": f"reports/training/{name}.csv" for name in names}
     evaluated = {"metrics": "reports/metrics.json", "details": "reports/details.json"}
-    data_report = "reports/data.json"
-    run = _section("run")
     return (
         _ingest(config, root),
-        Stage(
-            name="clean",
-            inputs={"raw": "data/raw"},
-            parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed")),
-            outputs={
-                "train": Output("data/clean/train.parquet"),
-                "validation": Output("data/clean/validation.parquet"),
-                "test": Output("data/clean/test.parquet"),
-                "labels": Output("data/clean/labels.json"),
-                "text_rules": Output("data/clean/text_rules.json"),
-                "report": Output(data_report),
-            },
-        ),
-        Stage(
-            name="baseline",
-            inputs={
-                "train": "data/clean/train.parquet",
-                "validation": "data/clean/validation.parquet",
-                "labels": "data/clean/labels.json",
-                "text_rules": "data/clean/text_rules.json",
-                "base": "models/base",
-            },
-            parameters=(run, _section("baseline")),
-            outputs={
-                "tokens": Output("data/tokens"),
-                "model": Output("models/baseline"),
-                "history": Output("reports/training/baseline.csv", "plot"),
-            },
-        ),
+        _clean(),
+        _baseline(),
         *(_prune(item, config) for item in rounds),
         Stage(
             name="evaluate",
@@ -171,7 +179,7 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
                 "labels": "data/clean/labels.json",
                 **checkpoints,
             },
-            parameters=(run, _section("evaluate"), _value("max_length", "baseline.max_length")),
+            parameters=(_section("run"), _section("evaluate"), _value("max_length", "baseline.max_length")),
             outputs={
                 "metrics": Output(evaluated["metrics"], "metric"),
                 "details": Output(evaluated["details"]),
@@ -182,14 +190,14 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
         ),
         Stage(
             name="register",
-            inputs={**evaluated, "data": data_report, **checkpoints},
+            inputs={**evaluated, "data": _DATA_REPORT, **checkpoints},
             parameters=(_section("register", attribute="register_"),),
             effects={"registered": "reports/registered.json"},
             effect_inputs=("reports/latency.json",),
         ),
         Stage(
             name="report",
-            inputs={**evaluated, "data": data_report, **checkpoints, **histories},
+            inputs={**evaluated, "data": _DATA_REPORT, **checkpoints, **histories},
             parameters=(_section("report"),),
             effects={"page": "reports/report.html"},
             effect_inputs=("reports/latency.json", "reports/registered.json"),

@@ -190,38 +190,31 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
-def secateur(root: Path, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+def secateur(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line in a project."""
+    return _run(root, "flows.cli", *arguments, **options)
+
+
+def dvc(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run DVC in a project."""
+    return _run(root, "dvc", *arguments, **options)
+
+
+def _run(
+    root: Path, module: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     completed = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=root,
-        env={**environment(root), **options.pop("env", {})},
+        env=environment(root) | (env or {}),
         capture_output=True,
         text=True,
         check=False,
         **options,
     )
     if check and completed.returncode != 0:
-        raise AssertionError(
-            f"secateur {' '.join(arguments)}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
-        )
-    return completed
-
-
-def dvc(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run DVC in a project."""
-    completed = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=environment(root),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check and completed.returncode != 0:
-        raise AssertionError(
-            f"dvc {' '.join(arguments)}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
-        )
+        said = f"{completed.stdout}\n{completed.stderr}"
+        raise AssertionError(f"{module} {' '.join(arguments)}: {completed.returncode}\n{said}")
     return completed
 
 

@@ -38,5 +38,7 @@ def test_labels_that_cannot_be_learnt(labels, message):
         require_classes(labels, when="here", remedy="do something")
 
 
-def test_three_rows_of_each_are_enough():
+def test_three_rows_of_each_are_enough_and_two_are_not():
     require_classes(["a", "b", None] * 3, when="here", remedy="-")
+    with pytest.raises(DataError):
+        require_classes(["a", "b", None] * 2, when="here", remedy="-")

@@ -1,0 +1,109 @@
+"""``register``: which models are published, with what, and who becomes the challenger."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.config.register import RegisterSection
+from secateur.files import write_json
+from tasks import mlflow_store, register
+from tasks.job import Job
+from tests.tiny import git
+
+SECTION = RegisterSection(experiment="tests", model_name="tiny")
+MODELS = ("baseline", "r1", "r2")
+
+
+class _Registry:
+    """Stands in for the server and keeps what it is told."""
+
+    published: list[mlflow_store.Version]
+    alias: tuple[str, str, str]
+    uri = "sqlite:///somewhere"
+
+    def publish(self, versions: Sequence[mlflow_store.Version], **_: Any) -> dict[str, str]:
+        self.published = list(versions)
+        return {version.name: str(number) for number, version in enumerate(versions, start=1)}
+
+    def set_alias(self, model_name: str, alias: str, version: str) -> None:
+        self.alias = (model_name, alias, version)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> _Registry:
+    made = _Registry()
+    monkeypatch.setattr(mlflow_store, "ModelRegistry", lambda _: made)
+    return made
+
+
+def _job(root: Path, *, rejected: str | None = None) -> Job:
+    entry = {"macro_f1": 0.8, "params": 10, "accepted": True}
+    rounds = dict.fromkeys(MODELS[1:], entry)
+    write_json(root / "reports" / "metrics.json", {"baseline": entry, "rounds": rounds})
+    write_json(root / "reports" / "data.json", {})
+    for name in MODELS:
+        card = {
+            "key": f"key-{name}",
+            "stage": name,
+            "state": "recovered",
+            "weights_sha256": "0" * 64,
+            "files": {"model.safetensors": "1" * 64},
+            "inputs": {"tokens": "abc"},
+            "fingerprint": {"torch": "2"},
+            "parameters": {"run.seed": 0},
+            "accepted": name != rejected,
+        }
+        write_json(root / "models" / name / "card.json", card)
+    (root / "params.yaml").write_text("run: {}\n")
+    for arguments in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "parameters"]):
+        git(root, *arguments)
+    return Job(
+        stage="register",
+        key="abcdef0123456789",
+        inputs={
+            "metrics": root / "reports" / "metrics.json",
+            "data": root / "reports" / "data.json",
+            **{f"model.{name}": root / "models" / name for name in MODELS},
+        },
+        outputs={},
+        effects={"registered": root / "reports" / "registered.json"},
+        digests={"data": "d41d8"},
+    )
+
+
+def test_publishes_every_accepted_model_and_points_the_challenger_at_the_last(
+    tmp_path: Path, registry: _Registry
+) -> None:
+    register.measure(_job(tmp_path), register=SECTION)
+    assert [version.name for version in registry.published] == ["baseline", "r1", "r2"]
+    assert registry.alias == ("tiny", "challenger", "3")
+    written = json.loads((tmp_path / "reports" / "registered.json").read_text())
+    assert written["versions"] == {"baseline": "1", "r1": "2", "r2": "3"}
+
+
+def test_leaves_out_a_round_that_was_rolled_back(tmp_path: Path, registry: _Registry) -> None:
+    register.measure(_job(tmp_path, rejected="r2"), register=SECTION)
+    assert [version.name for version in registry.published] == ["baseline", "r1"]
+    assert registry.alias == ("tiny", "challenger", "2")
+
+
+def test_the_tags_name_the_commit_and_say_whether_it_can_be_rebuilt(tmp_path: Path, registry: _Registry) -> None:
+    job = _job(tmp_path)
+    register.measure(job, register=SECTION)
+    tags = registry.published[0].tags
+    assert tags["secateur.commit"] == git(tmp_path, "rev-parse", "HEAD").strip()
+    assert tags["secateur.reproducible"] == "true"
+    assert tags["secateur.key"] == "key-baseline"
+    (tmp_path / "params.yaml").write_text("run: {seed: 1}\n")
+    register.measure(job, register=SECTION)
+    tags = registry.published[0].tags
+    assert (tags["secateur.reproducible"], tags["secateur.dirty_files"]) == ("false", "params.yaml")
+
+
+def test_metrics_are_numbers_and_parameters_are_those_of_the_card(tmp_path: Path, registry: _Registry) -> None:
+    register.measure(_job(tmp_path), register=SECTION)
+    assert registry.published[1].metrics == {"macro_f1": 0.8, "params": 10.0}
+    assert registry.published[1].parameters == {"run.seed": 0}
