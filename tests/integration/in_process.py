@@ -19,7 +19,11 @@ def digests(root: Path) -> Mapping[str, str]:
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and not any(name == own or name.startswith(f"{own}/") for own in _OWN_RECORDS):
+        if (
+            path.is_file()
+            and path.suffix != ".pyc"
+            and not any(name == own or name.startswith(f"{own}/") for own in _OWN_RECORDS)
+        ):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
