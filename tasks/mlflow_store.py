@@ -4,8 +4,8 @@ import fcntl
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -203,25 +203,26 @@ class ModelRegistry:
             self._client.log_batch(
                 child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
             )
-            logged = _log_model(version.checkpoint)
+            with _quiet():
+                logged = mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(_SCRIPT),
+                    artifacts={"checkpoint": str(version.checkpoint)},
+                    signature=_SIGNATURE,
+                    pip_requirements=_requirements(),
+                )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
-        with redirect_stderr(StringIO()):  # it prints what it created
+        with _quiet():
             registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
         return str(registered.version)
 
 
-def _log_model(checkpoint: Path) -> Any:
-    with warnings.catch_warnings():
-        # It asks for an input example and for type hints, from which it would infer the signature that is given here.
-        # The texts start with a colour code.
-        warnings.filterwarnings("ignore", message=".*(An input example was not provided|Add type hints)")
-        return mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(_SCRIPT),
-            artifacts={"checkpoint": str(checkpoint)},
-            signature=_SIGNATURE,
-            pip_requirements=_requirements(),
-        )
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what MLflow prints about what it made, and its wish for hints to infer the signature that is given."""
+    with redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
