@@ -95,17 +95,25 @@ def write_rows(path: Path, count: int = 160, **options: Any) -> Path:
     return path
 
 
+def _vocabulary() -> dict[str, int]:
+    """Words of the sentences and single characters. A trained one would differ from process to process."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({*_POSITIVE, *_NEGATIVE, *_NEUTRAL, *_FILLER} - set("a"))
+    characters = list("abcdefghijklmnopqrstuvwxyz0123456789")
+    pieces = [*special, *words, *characters, *(f"##{character}" for character in characters)]
+    return {piece: index for index, piece in enumerate(pieces)}
+
+
 def write_bert(
     folder: Path, *, seed: int = 0, hidden: int = 32, layers: int = 2, heads: int = 4, ffn: int = 64
 ) -> Path:
-    """Write a random BERT encoder and a WordPiece tokenizer trained on the sentences."""
+    """Write a random BERT encoder and a WordPiece tokenizer that knows the words of the sentences."""
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
-    trained = BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator([text for text, _ in sentences(200, num_labels=3)], vocab_size=400, show_progress=False)
+    trained = BertWordPieceTokenizer(vocab=_vocabulary(), lowercase=True)
     trained.save(str(folder / "raw.json"))
     BertTokenizerFast(tokenizer_file=str(folder / "raw.json")).save_pretrained(folder)
     (folder / "raw.json").unlink()
