@@ -17,6 +17,7 @@ from prefect.runtime import flow_run
 
 from secateur.config import RunConfig
 from secateur.errors import SecateurError
+from tasks import latency_table
 from tasks.driver import Outcome, bring_up_to_date
 from tasks.dvc_store import DvcStore
 from tasks.execution import has_effects
@@ -54,12 +55,13 @@ def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool) 
 
 
 @flow(name="build", flow_run_name="build", validate_parameters=False)
-def build(root: str, watch: Watcher | None = None) -> list[dict[str, Any]]:
+def build(root: str, watch: Watcher | None = None, until: str | None = None) -> list[dict[str, Any]]:
     """Run what is stale: ingest, clean, baseline, rounds, evaluate, register, report.
 
     Args:
         root: folder of the project, held exclusively by the caller.
         watch: told about progress.
+        until: address of the last stage; None runs all.
 
     Returns:
         The manifest of every stage.
@@ -70,6 +72,8 @@ def build(root: str, watch: Watcher | None = None) -> list[dict[str, Any]]:
     os.environ["SECATEUR_FLOW_RUN_ID"] = str(flow_run.get_id())
     outcomes: list[Outcome] = []
     for stage in in_order(project, config, store):
+        if stage.name == "prune":
+            latency_table.ensure(project, config)  # a model from a hub has no shape before ingest
         if watch:
             watch(stage.address, None)
         outcome = _run_stage(project, store, stage, outcomes)
@@ -82,6 +86,8 @@ def build(root: str, watch: Watcher | None = None) -> list[dict[str, Any]]:
             )
         if watch:
             watch(stage.address, outcome)
+        if stage.address == until:
+            break
     return [outcome.as_json() for outcome in outcomes]
 
 

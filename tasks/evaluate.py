@@ -2,51 +2,70 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from torch import Tensor
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.determinism import fix_randomness
 from secateur.evaluation.comparison import Evaluated, details_of, metrics_of, write_plot, write_predictions
+from secateur.evaluation.compression import stored_size
 from secateur.evaluation.cost import cost_of
+from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.latency import bench
 from secateur.evaluation.machine import describe_machine
-from secateur.files import write_json
+from secateur.evaluation.robustness import robustness
+from secateur.evaluation.runners import export_name
+from secateur.files import remove, write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
+from secateur.models.construction import CONFIG, WEIGHTS
 from secateur.training.objectives import logits_of
+from tasks.exports import exports_of
 from tasks.job import Job
 
 _MODEL = "model."
 
 
 def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
-    """Score the dense model and every round.
+    """Score the dense model and every round: as PyTorch models, in the deployed form, and under attack.
 
     Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ... Outputs are
     ``metrics`` and ``details`` (JSON), ``predictions`` (parquet) and ``plot`` (CSV).
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     names: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
-    folders = _checkpoints(job)
-    rows = _tokens(job.inputs["test"], model=folders["baseline"], max_length=max_length)
-    models = _evaluated(folders, rows, run=run, evaluate=evaluate)
+    texts = pq.read_table(job.inputs["test"], columns=["text"]).column("text").to_pylist()
+    with exports_of(job) as exports:
+        rows, models = _evaluated(
+            _checkpoints(job),
+            table=job.inputs["test"],
+            texts=texts,
+            run=run,
+            evaluate=evaluate,
+            max_length=max_length,
+            exports=exports,
+        )
     dense = models["baseline"]
     metrics = {
         name: metrics_of(model, dense=dense, labels=rows.labels, settings=evaluate, seed=run.seed)
         for name, model in models.items()
     }
-    texts = pq.read_table(job.inputs["test"], columns=["text"]).column("text").to_pylist()
     details = {name: details_of(model, labels=rows.labels, names=names, texts=texts) for name, model in models.items()}
     rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds})
-    described = {"labels": names, "test_rows": len(rows), "confidence_level": evaluate.confidence_level}
+    described = {
+        "labels": names,
+        "test_rows": len(rows),
+        "confidence_level": evaluate.confidence_level,
+        "deployed": evaluate.deployed,
+        "robustness": evaluate.robustness.model_dump(mode="json"),
+    }
     write_json(job.outputs["details"], {**described, "models": details})
     write_predictions(job.outputs["predictions"], models, rows=rows.rows, labels=rows.labels)
     write_plot(job.outputs["plot"], metrics)
@@ -54,6 +73,9 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
 
 def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
     """Write the effect ``latency``, unless the file already describes these weights on this machine.
+
+    The effect ``exports``, where it is declared, is the folder of ONNX exports that ``run`` made and ``register``
+    publishes; exports of other weights are removed from it.
 
     The driver calls it with the arguments of ``run``; ``run`` and ``max_length`` do not matter here.
     """
@@ -64,10 +86,11 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
         "machine": describe_machine(),
         "weights": {name: read_card(folder)["weights_sha256"] for name, folder in folders.items()},
     }
-    if _measured_before(path, described):
-        return
     settings = evaluate.latency
-    with tempfile.TemporaryDirectory() as workdir:
+    with exports_of(job) as workdir:
+        _remove_other_exports(workdir, folders.values())
+        if _measured_before(path, described):
+            return
         results = bench(
             list(folders.values()),
             runtimes=settings.runtimes,
@@ -75,7 +98,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
             length=settings.length,
             num_threads=settings.num_threads,
             repeats=settings.repeats,
-            workdir=Path(workdir),
+            workdir=workdir,
         )
     by_folder = {str(folder): name for name, folder in folders.items()}
     rows = [
@@ -96,6 +119,92 @@ def _checkpoints(job: Job) -> dict[str, Path]:
     return {name.removeprefix(_MODEL): path for name, path in job.inputs.items() if name.startswith(_MODEL)}
 
 
+def _evaluated(
+    folders: Mapping[str, Path],
+    *,
+    table: Path,
+    texts: Sequence[str],
+    run: RunSection,
+    evaluate: EvaluateSection,
+    max_length: int,
+    exports: Path,
+) -> tuple[TokenRows, dict[str, Evaluated]]:
+    """Return the rows as the last model reads them, and every model on its own tokens of them."""
+    tokens: dict[tuple[str, ...], TokenRows] = {}
+    known: dict[tuple[str, ...], Evaluated] = {}  # a rolled-back round holds the weights of the one before it
+    models = {}
+    for name, folder in folders.items():
+        card: dict[str, Any] = read_card(folder)
+        tokenizer = _tokenizer_digests(card)
+        if tokenizer not in tokens:
+            tokens[tokenizer] = _tokens(table, model=folder, max_length=max_length)
+        identity = (card["weights_sha256"], *tokenizer)
+        if identity not in known:
+            known[identity] = _evaluate_one(
+                folder,
+                tokens[tokenizer],
+                texts=texts,
+                run=run,
+                evaluate=evaluate,
+                max_length=max_length,
+                exports=exports,
+            )
+        accepted = None if name == "baseline" else bool(card["accepted"])
+        described = {"widths": card["widths"], "dense_widths": card["dense_widths"], "accepted": accepted}
+        models[name] = replace(known[identity], **described)
+    return tokens[tokenizer], models
+
+
+def _evaluate_one(
+    folder: Path,
+    rows: TokenRows,
+    *,
+    texts: Sequence[str],
+    run: RunSection,
+    evaluate: EvaluateSection,
+    max_length: int,
+    exports: Path,
+) -> Evaluated:
+    """Score one model; its card is read by the caller."""
+    model = load(folder)
+    attacked = None
+    if evaluate.robustness.rows:
+        attacked = robustness(
+            model,
+            load_tokenizer(folder),
+            texts,
+            rows.labels.tolist(),
+            settings=evaluate.robustness,
+            max_length=max_length,
+            batch_size=evaluate.batch_size,
+            precision=run.precision,
+            seed=run.seed,
+        )
+    return Evaluated(
+        cost=cost_of(model),
+        stored=stored_size(model),
+        widths={},
+        dense_widths={},
+        logits=logits_of(model, rows, batch_size=evaluate.batch_size, precision=run.precision),
+        accepted=None,
+        deployed=evaluate_deployed(
+            folder,
+            rows,
+            runtime=evaluate.deployed,
+            batch_size=evaluate.batch_size,
+            num_threads=run.num_threads,
+            workdir=exports,
+        ),
+        robustness=attacked,
+    )
+
+
+def _tokenizer_digests(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the digests of the files of a checkpoint that are its tokenizer's."""
+    files: Mapping[str, str] = card["files"]
+    return tuple(f"{name}:{digest}" for name, digest in sorted(files.items()) if name not in (WEIGHTS, CONFIG))
+
+
 def _tokens(table: Path, *, model: Path, max_length: int) -> TokenRows:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "test.arrow"
@@ -103,25 +212,12 @@ def _tokens(table: Path, *, model: Path, max_length: int) -> TokenRows:
         return read_tokens(file)
 
 
-def _evaluated(
-    folders: Mapping[str, Path], rows: TokenRows, *, run: RunSection, evaluate: EvaluateSection
-) -> dict[str, Evaluated]:
-    known: dict[str, Tensor] = {}  # a round that was rolled back holds the weights of the one before it
-    models = {}
-    for name, folder in folders.items():
-        card: dict[str, Any] = read_card(folder)
-        model = load(folder)
-        weights = card["weights_sha256"]
-        if weights not in known:
-            known[weights] = logits_of(model, rows, batch_size=evaluate.batch_size, precision=run.precision)
-        models[name] = Evaluated(
-            cost=cost_of(model),
-            widths=card["widths"],
-            dense_widths=card["dense_widths"],
-            logits=known[weights],
-            accepted=None if name == "baseline" else bool(card["accepted"]),
-        )
-    return models
+def _remove_other_exports(folder: Path, checkpoints: Iterable[Path]) -> None:
+    """Keep the exports of today's checkpoints, and no others: each is as large as its checkpoint."""
+    names = tuple(export_name(checkpoint) for checkpoint in checkpoints)
+    for found in folder.iterdir():
+        if not found.name.startswith(names):
+            remove(found)
 
 
 def _measured_before(path: Path, described: Mapping[str, Any]) -> bool:

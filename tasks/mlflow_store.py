@@ -24,10 +24,13 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
 from secateur import __version__
+from secateur.config.evaluate import Runtime
 from secateur.errors import ModelError
 from tasks.project import Project
 
 KEY_TAG = "secateur.key"
+RUNTIME_TAG = "secateur.runtime"
+_WEIGHTS_TAG = "secateur.weights_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMETER_CHARS = 500
 _SCRIPT = Path(__file__).with_name("registered_model.py")
@@ -45,6 +48,8 @@ class Version:
     Attributes:
         name: baseline or the round.
         checkpoint: its folder.
+        runtime: what it predicts with.
+        deployed: the folder that this runtime reads, stored beside the checkpoint; None for torch.
         tags: everything that is needed to rebuild it.
         metrics: name -> value.
         parameters: dotted name -> value.
@@ -53,6 +58,8 @@ class Version:
 
     name: str
     checkpoint: Path
+    runtime: Runtime
+    deployed: Path | None
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     parameters: Mapping[str, Any]
@@ -88,11 +95,13 @@ class ModelRegistry:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._client.search_experiments(max_results=1)
 
-    def find(self, model_name: str, key: str, weights: str) -> str | None:
-        """Return the version that was registered for a stage key with these weights, if there is one."""
-        filter_ = f"name = '{_quoted(model_name)}' and tags.`{KEY_TAG}` = '{key}'"
+    def find(self, model_name: str, version: Version) -> str | None:
+        """Return the number under which the same key, weights and runtime were registered, if they were."""
+        filter_ = f"name = '{_quoted(model_name)}' and tags.`{KEY_TAG}` = '{version.tags[KEY_TAG]}'"
         for found in self._client.search_model_versions(filter_):
-            if found.tags.get("secateur.weights_sha256") == weights:
+            same_weights = found.tags.get(_WEIGHTS_TAG) == version.tags[_WEIGHTS_TAG]
+            # Versions from before there was a choice carry no tag and predict with torch.
+            if same_weights and found.tags.get(RUNTIME_TAG, "torch") == version.runtime:
                 return str(found.version)
         return None
 
@@ -101,7 +110,7 @@ class ModelRegistry:
     ) -> dict[str, str]:
         """Write one run with a child per model, register every child's model, and return name -> version.
 
-        A model that is registered already (same key, same weights) is left as it is; when all are, no run is
+        A model that is registered already (same key, weights and runtime) is left as it is; when all are, no run is
         written.
 
         Args:
@@ -111,7 +120,7 @@ class ModelRegistry:
             run_name: name of the parent run.
             files: what is kept with the parent run (dvc.lock, params.yaml, metrics).
         """
-        known = {v.name: self.find(model_name, v.tags[KEY_TAG], v.tags["secateur.weights_sha256"]) for v in versions}
+        known = {version.name: self.find(model_name, version) for version in versions}
         published = {name: version for name, version in known.items() if version is not None}
         missing = [version for version in versions if version.name not in published]
         if not missing:
@@ -124,6 +133,29 @@ class ModelRegistry:
             for version in missing:
                 published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
         return published
+
+    def record_sweep(self, values: Mapping[str, Any], *, experiment: str, files: Sequence[Path]) -> None:
+        """Write a sweep as one run with a child per point; nothing is registered.
+
+        Args:
+            values: content of ``reports/sweep.json``.
+            experiment: name of the experiment.
+            files: what is kept with the run.
+        """
+        experiment_id = self._experiment(experiment)
+        with mlflow.start_run(experiment_id=experiment_id, run_name="sweep", tags={"secateur.kind": "sweep"}):
+            mlflow.log_metrics({f"calibration_s.{name}": s for name, s in values["calibration_s"].items()})
+            for file in files:
+                mlflow.log_artifact(str(file))
+            for point in values["points"]:
+                if point["error"] is not None:
+                    continue
+                name = f"{point['method']} {point['asked']:g}"
+                tags = {"secateur.method": point["method"], "secateur.front": str(point["front"]).lower()}
+                with mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
+                    numbers = {key: point[key] for key in ("asked", "params", "macs", "accuracy", "macro_f1", "loss")}
+                    metrics = [Metric(key, float(value), 0, 0) for key, value in numbers.items()]
+                    self._client.log_batch(child.info.run_id, metrics=metrics)
 
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
@@ -193,8 +225,9 @@ class ModelRegistry:
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
-        tags = {**version.tags, "mlflow.parentRunId": parent}
-        with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=tags) as child:
+        tags = {**version.tags, RUNTIME_TAG: version.runtime}
+        run_tags = {**tags, "mlflow.parentRunId": parent}
+        with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
             parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
             metrics = [Metric(k, v, 0, 0) for k, v in version.metrics.items()]
             for row in version.history:
@@ -207,13 +240,13 @@ class ModelRegistry:
                 logged = mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(_SCRIPT),
-                    artifacts={"checkpoint": str(version.checkpoint)},
+                    artifacts=_artifacts(version),
                     signature=_SIGNATURE,
-                    pip_requirements=_requirements(),
+                    pip_requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         with _quiet():
-            registered = mlflow.register_model(logged.model_uri, model_name, tags=dict(version.tags))
+            registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
 
 
@@ -230,10 +263,17 @@ def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(v.tags.get(key) == value for v in versions)}
 
 
-def _requirements() -> list[str]:
+def _artifacts(version: Version) -> dict[str, str]:
+    """Name the folders that are stored with a version; the checkpoint is there whatever predicts."""
+    artifacts = {"checkpoint": str(version.checkpoint)}
+    return artifacts if version.deployed is None else artifacts | {"deployed": str(version.deployed)}
+
+
+def _requirements(registered: Version) -> list[str]:
     from importlib.metadata import version
 
-    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "transformers", "safetensors")]
+    names = ["torch", "transformers", "safetensors"] + ([] if registered.deployed is None else ["onnxruntime"])
+    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in names]
     return [f"secateur=={__version__}", *pinned]
 
 
@@ -250,4 +290,4 @@ def _parse(reference: str) -> tuple[str, str | None, str | None]:
     return name, None, number or None
 
 
-__all__ = ["KEY_TAG", "MlflowException", "ModelRegistry", "Version", "tracking_uri"]
+__all__ = ["KEY_TAG", "RUNTIME_TAG", "MlflowException", "ModelRegistry", "Version", "tracking_uri"]

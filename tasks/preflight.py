@@ -1,16 +1,19 @@
 """What is refused before any compute: an unreadable source, an unsupported model, a budget or length out of reach."""
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.config import RunConfig
-from secateur.config.prune import PruneSection
-from secateur.errors import ModelError
+from secateur.errors import ConfigError, ModelError
 from tasks.execution import require_space
 from tasks.project import Project
+from tasks.stages import LATENCY_TABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+
+    from secateur.pruning.prices import Prices, PriceTable
 
 
 def check(project: Project, config: RunConfig) -> None:
@@ -23,14 +26,19 @@ def check(project: Project, config: RunConfig) -> None:
     from tasks.ingest import check_source
 
     require_space(project)
+    if config.register_.runtime != config.evaluate.deployed:
+        raise ConfigError(
+            f"register.runtime={config.register_.runtime} is not what was evaluated "
+            f"(evaluate.deployed={config.evaluate.deployed}); set both to the same"
+        )
     check_source(config.ingest, root=project.root)
     model_config = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; its budget is judged when the round starts.
     if model_config is not None and model_config.name == "config.json":
-        _check_shapes(model_config, config)
+        _check_shapes(project, model_config, config)
 
 
-def _check_shapes(model_config: Path, config: RunConfig) -> None:
+def _check_shapes(project: Project, model_config: Path, config: RunConfig) -> None:
     """Judge lengths and budgets from the shapes alone; this is the one check that imports transformers."""
     from secateur.models.construction import read_config
     from secateur.models.families import family_of
@@ -41,30 +49,93 @@ def _check_shapes(model_config: Path, config: RunConfig) -> None:
         "baseline.max_length": config.baseline.max_length,
         "evaluate.latency.length": config.evaluate.latency.length,
     }
+    if config.prune.budget.kind == "latency":
+        lengths["prune.latency.length"] = config.prune.latency.length
     for name, asked in lengths.items():
         if asked > limit:
             raise ModelError(
                 f"{name}={asked} is more than baseline.model={config.baseline.model} can read ({limit} tokens); "
                 f"ask for {limit} or less"
             )
-    _check_budgets(shapes, config.prune)
+    _check_size(shapes, config)
+    _check_budgets(project, shapes, config)
 
 
-def _check_budgets(shapes: "PreTrainedConfig", prune: PruneSection) -> None:
-    """Judge every round's target, the last one first: it is the number that the user typed."""
-    from secateur.evaluation.cost import structure_costs
+def _check_size(shapes: "PreTrainedConfig", config: RunConfig) -> None:
+    """Judge depth, hidden size and the names of preset importance."""
     from secateur.models.families import family_of
-    from secateur.pruning.allocation import Limits, Prices, check_reachable
-    from secateur.pruning.round import COST_LENGTH
+    from secateur.pruning.multipliers import check_multipliers
+
+    family, prune = family_of(shapes), config.prune
+    dense = family.dense_widths(shapes)
+    sizes = (
+        ("num_layers", prune.num_layers, dense.num_layers, "layers"),
+        ("hidden_size", prune.hidden_size, family.hidden_size(shapes), "features"),
+    )
+    for name, asked, found, unit in sizes:
+        if asked is not None and asked > found:
+            raise ModelError(
+                f"prune.{name}={asked} is more than baseline.model={config.baseline.model} has ({found} {unit}); "
+                f"ask for {found} or less"
+            )
+    if prune.multipliers and prune.granularity == "structures":
+        check_multipliers(prune.multipliers, dense, complete=prune.criterion == "fixed_weight")
+
+
+def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> None:
+    """Judge every round's target, the last one first: it is the number that the user typed."""
+    from secateur.models.families import family_of
+    from secateur.models.structures import Widths
+    from secateur.pruning.allocation import Limits, check_reachable
     from secateur.pruning.schedule import target_of
 
+    prune = config.prune
+    if prune.granularity == "weights":
+        return  # single weights can all go
+    if (prices := _prices(project, shapes, config)) is None:
+        return
     dense = family_of(shapes).dense_widths(shapes)
-    costs = structure_costs(shapes, length=COST_LENGTH)
-    for number, round_ in reversed(list(enumerate(prune.rounds.values(), start=1))):
+    kept = prune.num_layers or dense.num_layers
+    for number, (name, round_) in reversed(list(enumerate(prune.rounds.items(), start=1))):
         check_reachable(
             fraction=target_of(number, round_=round_, schedule=prune.schedule, final=prune.budget.fraction),
-            current=dense,
+            current=Widths(heads=dense.heads[:kept], ffn=dense.ffn[:kept], head_dim=dense.head_dim),
             dense=dense,
-            prices=Prices.of(costs, prune.budget.kind),
+            prices=prices,
             limits=Limits.of(prune),
+            asked=None if round_.budget is None else f"prune.rounds.{name}.budget={round_.budget:g}",
         )
+
+
+def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> "Prices | PriceTable | None":
+    """Return what structures cost after the cut of the hidden size; None while no time has been measured."""
+    from secateur.evaluation.cost import structure_costs
+    from secateur.models.families import family_of
+    from secateur.pruning.prices import Prices
+    from secateur.pruning.selection import COST_LENGTH
+
+    family, prune = family_of(shapes), config.prune
+    if prune.budget.kind == "latency":
+        return _measured_prices(project, shapes, config)
+    narrow = copy.deepcopy(shapes)
+    if prune.hidden_size is not None:
+        family.write_hidden_size_(narrow, prune.hidden_size)
+    dense = Prices.of(structure_costs(shapes, length=COST_LENGTH), prune.budget.kind)
+    return Prices.of(
+        structure_costs(narrow, length=COST_LENGTH),
+        prune.budget.kind,
+        dense=dense.total(family.dense_widths(shapes)),
+    )
+
+
+def _measured_prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> "PriceTable | None":
+    from secateur.evaluation.latency_table import LatencyTable, shape_of
+    from secateur.pruning.prices import PriceTable
+
+    file = project.root / LATENCY_TABLE
+    if not file.exists():
+        return None
+    table = LatencyTable.read(file)
+    if table.mismatch(config.prune.latency, shape_of(shapes, hidden_size=config.prune.hidden_size)) is not None:
+        return None  # `secateur run` measures it anew
+    return PriceTable.measured(table)

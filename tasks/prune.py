@@ -1,26 +1,35 @@
 """Stage ``prune``: one round; a round that fails the quality floor leaves the model before it in place."""
 
+from collections.abc import Callable
 from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import RunSection
 from secateur.determinism import fingerprint, fix_randomness
+from secateur.evaluation.latency_table import LatencyTable, shape_of
+from secateur.evaluation.robust_score import robust_score
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.models.structures import Widths
+from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome, Reference, prune_
 from secateur.pruning.schedule import target_of
+from secateur.pruning.state_files import read_state, write_state
+from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.training.history import write_history
-from secateur.training.material import read_material
+from secateur.training.material import Material, read_material
 from tasks.job import Job
 
 
 def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> None:  # noqa: A002  the graph's name
     """Run the round that ``job.stage`` names (``prune@r2``).
 
-    Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round). Outputs are
-    ``model`` and ``history``. Below the quality floor, and in every round after that, the model is ``prev``'s,
-    bit by bit, and the card says ``stopped`` and why.
+    Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round), ``latency_table``
+    for a budget of time and ``validation`` (parquet) for a floor of robustness. Outputs are ``model`` and
+    ``history``. Below the quality floor, and in every round after that, the model is ``prev``'s, bit by bit, and
+    the card says ``stopped`` and why.
 
     Raises:
         BudgetError: the target of the round is out of reach.
@@ -34,18 +43,15 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         changes: dict[str, Any] = {"reason": before["reason"], "tried": None}
         _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
         return
+    model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
+    state = read_state(job.inputs["prev"], model, card=before)
     material = read_material(job.inputs["tokens"])
-    reference = Reference(
-        widths=_widths(dense),
-        macro_f1=dense["metrics"]["validation_macro_f1"],
-        logits=material.dense_logits,
-    )
-    model = load(job.inputs["prev"])
+    vocabulary = vocabulary.narrowed_(model, material.train, min_count=prune.vocabulary_min_count)
     outcome = prune_(
         model,
-        train=material.train,
-        validation=material.validation,
-        reference=reference,
+        train=vocabulary.translate(material.train, max_length=before["max_length"]),
+        validation=vocabulary.translate(material.validation, max_length=before["max_length"]),
+        reference=_reference(job, material, vocabulary, dense=dense, run=run, prune=prune),
         target=target,
         settings=prune,
         round_=round,
@@ -53,6 +59,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         seed=run.seed + _number(name),
         precision=run.precision,
         title=job.stage,
+        state=state,
     )
     write_history(job.outputs["history"], outcome.history)
     if not outcome.accepted:
@@ -60,15 +67,66 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
         return
     card = _card(job, run=run, before=before, target=target, prune=prune) | _accepted(outcome)
-    save(model.cpu(), load_tokenizer(job.inputs["prev"]), job.outputs["model"], card=card)
+    save(
+        outcome.model.cpu(),
+        vocabulary.tokenizer,
+        job.outputs["model"],
+        card=card,
+        beside=lambda folder: write_state(folder, outcome.state),
+    )
+
+
+def _vocabulary(job: Job) -> Vocabulary:
+    return shared_vocabulary(load_tokenizer(job.inputs["dense"]), load_tokenizer(job.inputs["prev"]))
+
+
+def _reference(
+    job: Job,
+    material: Material,
+    vocabulary: Vocabulary,
+    *,
+    dense: dict[str, Any],
+    run: RunSection,
+    prune: PruneSettings,
+) -> Reference:
+    table = job.inputs.get("latency_table")
+    model = load(job.inputs["dense"])
+    shape = shape_of(model.config, hidden_size=prune.hidden_size)
+    return Reference(
+        model=model,
+        macro_f1=dense["metrics"]["validation_macro_f1"],
+        logits=material.dense_logits,
+        table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
+        token_ids=vocabulary.dense_ids,
+        robust_score=_robust_score(job, model, vocabulary, dense=dense, run=run) if prune.max_robust_drop else None,
+    )
+
+
+def _robust_score(
+    job: Job, dense_model: PreTrainedModel, vocabulary: Vocabulary, *, dense: dict[str, Any], run: RunSection
+) -> Callable[[PreTrainedModel], float]:
+    """Return what scores a model under attack, on the validation texts, with the tokenizer that is its own."""
+    rows = pq.read_table(job.inputs["validation"], columns=["text", "label"])
+    texts, labels = rows.column("text").to_pylist(), rows.column("label").to_pylist()
+
+    def score(model: PreTrainedModel) -> float:
+        tokenizer: PreTrainedTokenizerBase = vocabulary.dense if model is dense_model else vocabulary.tokenizer
+        return robust_score(
+            model, tokenizer, texts, labels, run.seed, max_length=dense["max_length"], precision=run.precision
+        )
+
+    return score
 
 
 def _accepted(outcome: Outcome) -> dict[str, Any]:
+    features = outcome.state.features
     return {
         "state": "recovered",
-        "widths": outcome.widths.as_dict(),
+        "widths": widths_of(outcome.model).as_dict(),
+        "kept": outcome.state.kept.as_dict(),
+        "features": None if features is None else list(features),
         "achieved": outcome.achieved,
-        "metrics": outcome.scores.as_metrics(),
+        "metrics": outcome.metrics(),
         "accepted": True,
         "stopped": False,
         "reason": None,
@@ -86,15 +144,25 @@ def _save_unchanged(
     changes: dict[str, Any],
 ) -> None:
     """Write the checkpoint of the round before once more, with a card that says what happened."""
-    inherited = {key: before[key] for key in ("state", "widths", "achieved", "metrics")}
+    inherited = {key: before.get(key) for key in ("state", "widths", "kept", "features", "achieved", "metrics")}
     card = _card(job, run=run, prune=prune, before=before, target=target)
     card |= inherited | {"accepted": False, "stopped": True} | changes
     prev = job.inputs["prev"]
-    save(load(prev), load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False)
+    model = load(prev)
+    state = read_state(prev, model, card=before)
+    save(
+        model,
+        load_tokenizer(prev),
+        job.outputs["model"],
+        card=card,
+        check_reload=False,
+        beside=lambda folder: write_state(folder, state),
+    )
 
 
 def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], target: float) -> dict[str, Any]:
     """Return what every card of this stage says, whatever the round came to."""
+    kind = prune.budget.kind
     return {
         "stage": job.stage,
         "key": job.key,
@@ -107,15 +175,10 @@ def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, 
         "max_length": before["max_length"],
         "text_rules": before.get("text_rules"),
         "dense_widths": before["dense_widths"],
-        "asked": {prune.budget.kind: target},
+        "asked": {kind: 1.0 - target if kind == "sparsity" else target},
     }
 
 
 def _number(name: str) -> int:
     """Return 2 for ``r2``."""
     return int(name.removeprefix("r"))
-
-
-def _widths(card: dict[str, Any]) -> Widths:
-    stored = card["dense_widths"]
-    return Widths(heads=tuple(stored["heads"]), ffn=tuple(stored["ffn"]), head_dim=stored["head_dim"])

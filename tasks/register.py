@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.config.evaluate import Runtime
 from secateur.config.register import RegisterSection
+from secateur.errors import ConfigError
 from secateur.files import to_json, write_json
+from tasks.exports import exports_of
 from tasks.job import Job
 from tasks.project import Project, commit_of, dirty_files
 from tasks.results import comparison, read_json
@@ -21,36 +24,40 @@ def measure(job: Job, *, register: RegisterSection) -> None:
 
     Rolled-back rounds carry the weights of the round before them and are left out. The choice of the
     challenger rests on validation alone: a round is accepted by its validation score.
+
+    Raises:
+        ConfigError: ``register.runtime`` is not the form that was evaluated.
     """
     from tasks.mlflow_store import ModelRegistry, Version
 
     root = job.inputs["metrics"].parent.parent
+    _require_evaluated(job, register.runtime)
     project = Project(root)
     rows = {row["model"]: row for row in comparison(root)}
     shared = _shared_tags(project, job)
-    versions = []
-    for name, checkpoint in _checkpoints(job).items():
-        card = read_json(checkpoint / "card.json")
-        if not card.get("accepted", True):
-            continue
-        versions.append(
+    registry = ModelRegistry(project)
+    with exports_of(job) as exports:
+        versions = [
             Version(
                 name=name,
                 checkpoint=checkpoint,
+                runtime=register.runtime,
+                deployed=_deployed(checkpoint, card, runtime=register.runtime, exports=exports),
                 tags={**shared, **_tags(card)},
                 metrics=_numbers(rows[name]),
                 parameters=card["parameters"],
                 history=_history(root / "reports" / "training" / f"{name}.csv"),
             )
+            for name, checkpoint in _checkpoints(job).items()
+            if (card := read_json(checkpoint / "card.json")).get("accepted", True)
+        ]
+        published = registry.publish(
+            versions,
+            experiment=register.experiment,
+            model_name=register.model_name,
+            run_name=f"build-{job.key[:8]}",
+            files=[root / "dvc.lock", root / "params.yaml", job.inputs["metrics"], job.inputs["data"]],
         )
-    registry = ModelRegistry(project)
-    published = registry.publish(
-        versions,
-        experiment=register.experiment,
-        model_name=register.model_name,
-        run_name=f"build-{job.key[:8]}",
-        files=[root / "dvc.lock", root / "params.yaml", job.inputs["metrics"], job.inputs["data"]],
-    )
     registry.set_alias(register.model_name, CHALLENGER, published[versions[-1].name])
     write_json(
         job.effects["registered"],
@@ -60,6 +67,28 @@ def measure(job: Job, *, register: RegisterSection) -> None:
 
 def _checkpoints(job: Job) -> dict[str, Path]:
     return {name.partition(".")[2]: path for name, path in job.inputs.items() if name.startswith("model.")}
+
+
+def _require_evaluated(job: Job, runtime: Runtime) -> None:
+    """Refuse to publish a form whose quality nobody has measured."""
+    evaluated = read_json(job.inputs["details"]).get("deployed", runtime) if "details" in job.inputs else runtime
+    if runtime != evaluated:
+        raise ConfigError(
+            f"register.runtime={runtime} was not evaluated, evaluate.deployed={evaluated} was; set both to the same"
+        )
+
+
+def _deployed(checkpoint: Path, card: Mapping[str, Any], *, runtime: Runtime, exports: Path) -> Path | None:
+    """Return the folder that the runtime reads, exported when it is not there; None for torch."""
+    if runtime == "torch":
+        return None
+    from secateur.evaluation.runners import exported_folder
+
+    folder = exported_folder(checkpoint, runtime=runtime, workdir=exports)
+    if read_json(folder / "card.json").get("key") == card["key"]:
+        return folder
+    # Another checkpoint with the same weights was exported first: its card would say the wrong round.
+    return exported_folder(checkpoint, runtime=runtime, workdir=exports / card["key"][:8])
 
 
 def _shared_tags(project: Project, job: Job) -> dict[str, str]:

@@ -12,10 +12,11 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
     """Predicts on strings: a list, a data frame with a ``text`` column, or a single string."""
 
     def load_context(self, context: Any) -> None:
-        """Load the checkpoint, after its digests are verified."""
+        """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
         from secateur.evaluation.prediction import Predictor
 
-        self._predictor = Predictor.load(Path(context.artifacts["checkpoint"]))
+        folders = context.artifacts
+        self._predictor = Predictor.load(Path(folders.get("deployed", folders["checkpoint"])))
 
     # Without annotations: MLflow would take them for a schema and warn about it.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201

@@ -1,6 +1,7 @@
 """What a run has measured, read back for tables: the terminal's, Prefect's and the registry's."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ def round_rows(root: Path, item: str) -> list[dict[str, Any]]:
 def comparison(root: Path) -> list[dict[str, Any]]:
     """Return one row per model, dense first: size, quality and measured time where there is one.
 
-    ``<runtime>_ms`` and ``<runtime>_speedup`` come from reports/latency.json; the others from
-    reports/metrics.json.
+    ``<runtime>_ms`` and ``<runtime>_speedup`` come from reports/latency.json; ``budget`` (its kind), ``budget_asked``
+    and ``budget_achieved`` (fractions of dense, of sparsity the share that is gone) from the cards; the others,
+    ``deployed_*`` and ``robust_*`` among them, from reports/metrics.json.
     """
     metrics = read_json(root / "reports" / "metrics.json")
     if not metrics:
@@ -34,13 +36,22 @@ def comparison(root: Path) -> list[dict[str, Any]]:
     latency = read_json(root / "reports" / "latency.json").get("results", [])
     rows = []
     for name, entry in {"baseline": metrics["baseline"], **metrics["rounds"]}.items():
-        row = {"model": name, **entry}
+        row = {"model": name, **entry, **_budget(read_json(root / "models" / name / "card.json"))}
         for result in latency:
             if result["checkpoint"] == name:
                 row[f"{result['runtime']}_ms"] = result["median_ms"]
                 row[f"{result['runtime']}_speedup"] = result["speedup"]
         rows.append(row)
     return rows
+
+
+def _budget(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a round was asked for and what it came to; nothing for the dense model."""
+    for kind, asked in (card.get("asked") or {}).items():
+        achieved = (card.get("achieved") or {}).get(kind)
+        measured = {} if achieved is None else {"budget_achieved": achieved}
+        return {"budget": kind, "budget_asked": asked, **measured}
+    return {}
 
 
 def _shown(value: Any) -> str:

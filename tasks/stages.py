@@ -13,6 +13,11 @@ from secateur.errors import ProjectError
 OutputKind = Literal["out", "metric", "plot"]
 
 _DATA_REPORT = "reports/data.json"
+_LATENCY = "reports/latency.json"
+_EXPORTS = ".secateur/exports"
+
+LATENCY_TABLE = "latency_table.json"
+"""Measured prices of a budget of time, from the project's root; ``tasks/latency_table.py`` writes it."""
 
 
 @dataclass(frozen=True)
@@ -186,34 +191,40 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
                 "predictions": Output("reports/predictions.parquet"),
                 "plot": Output("reports/quality.csv", "plot"),
             },
-            effects={"latency": "reports/latency.json"},
+            effects={"latency": _LATENCY, "exports": _EXPORTS},
         ),
         Stage(
             name="register",
             inputs={**evaluated, "data": _DATA_REPORT, **checkpoints},
             parameters=(_section("register", attribute="register_"),),
             effects={"registered": "reports/registered.json"},
-            effect_inputs=("reports/latency.json",),
+            effect_inputs=(_LATENCY, _EXPORTS),
         ),
         Stage(
             name="report",
             inputs={**evaluated, "data": _DATA_REPORT, **checkpoints, **histories},
             parameters=(_section("report"),),
             effects={"page": "reports/report.html"},
-            effect_inputs=("reports/latency.json", "reports/registered.json"),
+            effect_inputs=(_LATENCY, "reports/registered.json"),
         ),
     )
 
 
 def _prune(item: str, config: RunConfig) -> Stage:
+    inputs = {
+        "tokens": "data/tokens",
+        "dense": "models/baseline",
+        "prev": f"models/{config.prune.rounds[item].prev}",
+    }
+    if config.prune.budget.kind == "latency":
+        # Measured once by `secateur run`; no stage measures what decides its own outputs.
+        inputs["latency_table"] = LATENCY_TABLE
+    if config.prune.max_robust_drop is not None:
+        inputs["validation"] = "data/clean/validation.parquet"
     return Stage(
         name="prune",
         item=item,
-        inputs={
-            "tokens": "data/tokens",
-            "dense": "models/baseline",
-            "prev": f"models/{config.prune.rounds[item].prev}",
-        },
+        inputs=inputs,
         parameters=(_section("run"), _PRUNE_SETTINGS, _round(item)),
         outputs={
             "model": Output(f"models/{item}"),

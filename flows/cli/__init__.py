@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.checkpoints import bench, export, inspect, predict
+from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
@@ -45,7 +46,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, why, stage, inspect, bench, predict, export, models, report, doctor):
+for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, export, models, report, doctor):
     cli.add_command(_command)
 
 

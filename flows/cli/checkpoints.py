@@ -29,7 +29,7 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
     from flows.cli import display
     from secateur.models.summary import describe
 
-    found = describe(_resolve(str(checkpoint)))
+    found = describe(resolve(str(checkpoint)))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -62,7 +62,7 @@ def bench(
     from flows.cli import display
     from secateur.evaluation.latency import bench as measure
 
-    folders = [_resolve(str(checkpoint)) for checkpoint in checkpoints]
+    folders = [resolve(str(checkpoint)) for checkpoint in checkpoints]
     with tempfile.TemporaryDirectory() as workdir:
         results = measure(
             folders,
@@ -108,7 +108,7 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     from flows.cli import display
     from secateur.evaluation.prediction import Predictor
 
-    folder = _resolve(model)
+    folder = resolve(model)
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not given:
         raise click.UsageError("no text: give it as an argument or on standard input")
@@ -145,7 +145,7 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
         raise click.UsageError("--int8 goes with --to onnx")
     if out.exists():
         raise CheckpointError(f"--out {out} exists already; name a new folder")
-    folder = _resolve(str(checkpoint))
+    folder = resolve(str(checkpoint))
     with replacing(out) as written:
         if target == "onnx":
             from secateur.export.onnx import export_onnx
@@ -159,7 +159,7 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
     click.echo(f"{out}: {total / 1e6:.1f} MB")
 
 
-def _resolve(model: str) -> Path:
+def resolve(model: str) -> Path:
     """Return the folder of ``models:/name@alias``, or the folder itself."""
     if not model.startswith("models:/"):
         return Path(model)

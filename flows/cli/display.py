@@ -48,6 +48,40 @@ def show(made: Table) -> None:
     _console().print(made)
 
 
+def say(message: str) -> None:
+    """Print one line to standard error."""
+    _console(stderr=True).print(plain(message))
+
+
+def sweep_table(values: Mapping[str, Any]) -> None:
+    """Show every point of a sweep, the front marked, and where the time went."""
+    dense = values["dense"]
+    made = table(
+        "No training; scores on validation rows. * = on the Pareto front of MACs and macro-F1",
+        "", "method", ">budget", ">MACs", ">parameters", ">macro-F1", ">change", ">loss", ">s",
+    )  # fmt: skip
+    made.add_row("", "dense", "", "1.000", f"{dense['params'] / 1e6:.2f} M", f"{dense['macro_f1']:.4f}", "",
+                 f"{dense['loss']:.4f}", "")  # fmt: skip
+    for point in values["points"]:
+        if point["error"] is not None:
+            made.add_row("", point["method"], f"{point['asked']:g}", "", "", "not reachable")
+            continue
+        made.add_row(
+            "*" if point["front"] else "",
+            point["method"],
+            f"{point['asked']:g}",
+            f"{point['macs'] / dense['macs']:.3f}",
+            f"{point['params'] / 1e6:.2f} M",
+            f"{point['macro_f1']:.4f}",
+            f"{100 * (point['macro_f1'] - dense['macro_f1']):+.2f}",
+            f"{point['loss']:.4f}",
+            f"{point['seconds']:.1f}",
+        )
+    show(made)
+    seconds = ", ".join(f"{method} {value:.1f} s" for method, value in values["calibration_s"].items())
+    click.echo(f"calibration, once per method: {seconds}; reports/sweep.json and reports/sweep.svg hold all of it")
+
+
 @contextmanager
 def stage_progress(*, quiet: bool) -> Iterator[Callable[[str, "Outcome | None"], None]]:
     """Yield a function that is told when a stage starts and ends, and says so on standard error."""

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +48,7 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     started = time.monotonic()
     change = propose(project, file=file, overrides=overrides)
     with exclusive(project):
-        store, up_to_date = _prepare(project, change)
+        store, up_to_date = prepare(project, change)
         if up_to_date:
             outcomes = _all_cached(store)
         elif driver == "prefect":
@@ -57,12 +59,13 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     _offer_commit(project, commit=commit, as_json=as_json)
 
 
-def _prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
+def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
     """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml.
 
     Returns:
         The store, and whether there is nothing to do.
     """
+    from tasks import latency_table
     from tasks.driver import is_up_to_date
     from tasks.dvc_store import DvcStore
     from tasks.preflight import check
@@ -75,6 +78,8 @@ def _prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
             return store, True
     check(project, change.config)
     change.apply(project)
+    if told := latency_table.ensure(project, change.config):
+        click.echo(told, err=True)
     update_pipeline(project, change.config)
     return DvcStore(project), False
 
@@ -90,15 +95,22 @@ def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
 
     with display.stage_progress(quiet=as_json) as watch:
         watch("starting Prefect", None)
-        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+        with prefect_settings():
+            from flows.build import build
+            from tasks.driver import Outcome
 
-        from flows.build import build
-        from tasks.driver import Outcome
-
-        # Without a server of the user's own nobody watches heartbeats, and joining their thread costs 1 s.
-        updates = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-        with temporary_settings(updates):
             return [Outcome.from_json(values) for values in build(str(project.root), watch)]
+
+
+@contextmanager
+def prefect_settings() -> Iterator[None]:
+    """Import Prefect, and leave out what only a server of the user's own would look at."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    # Joining the thread of the heartbeats costs 1 s.
+    updates = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates):
+        yield
 
 
 def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
@@ -120,7 +132,7 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
 def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
     from tasks.project import git
 
-    files = ["params.yaml", "dvc.yaml", "dvc.lock", "reports/metrics.json"]
+    files = ["params.yaml", "dvc.yaml", "dvc.lock", "latency_table.json", "reports/metrics.json"]
     changed = [line[3:] for line in git(project.root, "status", "--porcelain", "--", *files).splitlines()]
     if not changed:
         return
@@ -206,6 +218,7 @@ def stage(address: str) -> None:
     Example: secateur stage prune@r2
     """
     from tasks.driver import run_stage
+    from tasks.latency_table import require_present
     from tasks.params import read_config
     from tasks.preflight import check
     from tasks.project import exclusive, find_project
@@ -218,6 +231,8 @@ def stage(address: str) -> None:
     require_current(project, config)
     if wanted.name == "ingest":
         check(project, config)
+    if wanted.name == "prune":
+        require_present(project, config)
     if "DVC_STAGE" in os.environ:
         run_stage(project, config, wanted, commit=False)
         return

@@ -1,24 +1,55 @@
 """``prune``: what is removed, how much of it, and how the model recovers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Section
 from secateur.config.baseline import TrainingSection
+from secateur.config.evaluate import Runtime
 
-Criterion = Literal["magnitude", "gradient"]
+Criterion = Literal[
+    "magnitude",
+    "gradient",
+    "l1",
+    "l2",
+    "group_lasso",
+    "fixed_weight",
+    "fluctuation",
+    "fisher",
+    "obs",
+    "wanda",
+    "sparsegpt",
+    "random",
+]
 StructureKind = Literal["heads", "ffn"]
 ScheduleShape = Literal["linear", "geometric", "cubic"]
-BudgetKind = Literal["macs", "params"]
+BudgetKind = Literal["latency", "macs", "params", "sparsity"]
+Granularity = Literal["structures", "weights"]
+Action = Literal["remove", "suppress"]
+Regularizer = Literal["none", "l1", "l2", "group_lasso"]
+Repair = Literal["none", "bias", "least_squares"]
+
+_REGULARIZERS: Mapping[str, Regularizer] = {"l1": "l1", "l2": "l2", "group_lasso": "group_lasso"}
+
+
+Multiplier = Annotated[float, Field(ge=0.0, allow_inf_nan=True)]
+"""A preset factor on an importance; infinity protects."""
 
 
 class Budget(Section):
     """What the last round must meet, as a fraction of dense. Exactly one of the fields is set."""
 
+    latency: Annotated[
+        PositiveFraction | None, Field(description="time of one call on the runtime of prune.latency")
+    ] = None
     macs: Annotated[PositiveFraction | None, Field(description="multiply-accumulates of the encoder")] = None
     params: Annotated[PositiveFraction | None, Field(description="parameters outside the embeddings")] = None
+    sparsity: Annotated[
+        Fraction | None,
+        Field(description="share of the encoder's weights that goes (all others: the share that stays)"),
+    ] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -31,14 +62,13 @@ class Budget(Section):
     @property
     def kind(self) -> BudgetKind:
         """The field that is set."""
-        return "macs" if self.macs is not None else "params"
+        return next(kind for kind in get_args(BudgetKind) if getattr(self, kind) is not None)
 
     @property
     def fraction(self) -> float:
-        """The value of the field that is set."""
-        value = self.macs if self.macs is not None else self.params
-        assert value is not None  # guaranteed by the validator
-        return value
+        """What may stay, as a fraction of dense; ``1 - sparsity`` for a budget of sparsity."""
+        value = float(getattr(self, self.kind))
+        return 1.0 - value if self.kind == "sparsity" else value
 
 
 class Schedule(Section):
@@ -56,12 +86,41 @@ class Recovery(TrainingSection):
         Field(ge=0.0, le=1.0, description="share of the distillation loss; the rest is cross-entropy on the labels"),
     ]
     temperature: Annotated[float, Field(gt=0.0, description="softmax temperature of the distillation")]
+    hidden_weight: Annotated[
+        float, Field(ge=0.0, description="weight of the distance to the dense model's hidden states, token by token")
+    ]
+    adversarial_epsilon: Annotated[
+        float, Field(ge=0.0, description="L2 norm of a perturbation of the embeddings against the loss; 0 = off")
+    ]
+    best_by: Annotated[
+        Literal["macro_f1", "loss"], Field(description="which validation score decides which weights are kept")
+    ]
+
+
+class Regularization(Section):
+    """The training before the cut that drives what is unimportant towards zero; runs when there is a regulariser."""
+
+    strength: Annotated[float, Field(ge=0.0, description="lambda: size of the proximal step per unit of learning rate")]
+    growth: Annotated[float, Field(ge=1.0, description="l2 only: factor on the strength from first to last step")]
+    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows")]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")]
+
+
+class LatencyBudget(Section):
+    """Where a budget of ``latency`` is measured."""
+
+    runtime: Annotated[Runtime, Field(description="what runs the model in production")]
+    batch: Annotated[PositiveInt, Field(description="rows per call")]
+    length: Annotated[PositiveInt, Field(description="tokens per row")]
+    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")]
+    repeats: Annotated[int, Field(ge=3, description="timed calls per entry of the table")]
 
 
 class Round(Section):
     """One round: what it starts from, and what it does differently from the section above."""
 
     prev: Annotated[str, Field(description="the round it continues: baseline, r1, r2, ...")]
+    action: Annotated[Action | None, Field(description="null takes prune.action")] = None
     budget: Annotated[
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
     ] = None
@@ -74,22 +133,107 @@ class Round(Section):
 class PruneSettings(Section):
     """score -> choose -> cut -> recover -> validate -> accept or roll back: what all rounds share."""
 
-    criterion: Annotated[Criterion, Field(description="how structures are scored")]
+    criterion: Annotated[
+        Criterion,
+        Field(description="how structures or weights are scored; l1, l2 and group_lasso bring their regulariser"),
+    ]
+    norm: Annotated[Literal["l1", "l2", "lamp"], Field(description="magnitude: what measures the size of a group")]
+    gradient_score: Annotated[
+        Literal["taylor", "snip", "movement"], Field(description="gradient: which first-order score")
+    ]
+    multipliers: Annotated[
+        Mapping[str, Multiplier],
+        Field(
+            description="preset importance by name, e.g. layers.0.heads.3 or layers.*.ffn; 0 goes first, .inf stays; fixed_weight needs one for every layer"
+        ),
+    ]
+    regularizer: Annotated[Regularizer, Field(description="trained with before each cut; goes with any criterion")]
+    regularization: Annotated[Regularization, Field(description="the training before the cut")]
+    granularity: Annotated[
+        Granularity,
+        Field(description="structures = heads and neurons are cut out; weights = single weights, smaller files only"),
+    ]
+    pattern: Annotated[
+        Literal["2:4", "4:8"] | None, Field(description="weights: so many of each group of inputs stay; null is free")
+    ]
+    action: Annotated[
+        Action, Field(description="remove = gone for good; suppress = divided, and rescued or removed by a later round")
+    ]
+    suppress_divisor: Annotated[float, Field(gt=1.0, description="what suppressed weights are divided by")]
+    regrow_fraction: Annotated[
+        Fraction, Field(description="share of what is removed that returns where the gradient asks for it")
+    ]
     structures: Annotated[tuple[StructureKind, ...], Field(min_length=1, description="what may be removed")]
+    num_layers: Annotated[
+        PositiveInt | None, Field(description="layers that stay, chosen by calibration loss; null keeps all")
+    ]
+    hidden_size: Annotated[
+        PositiveInt | None, Field(description="features of the residual stream that stay; null = all")
+    ]
+    vocabulary_min_count: Annotated[
+        int, Field(ge=0, description="tokens rarer than this in the training rows leave the vocabulary; 0 keeps all")
+    ]
     budget: Annotated[Budget, Field(description="what the last round must meet")]
+    latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")]
     schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")]
     calibration_rows: Annotated[PositiveInt, Field(description="training rows that the criterion sees")]
+    search_trials: Annotated[
+        int, Field(ge=0, description="obs, fisher: stitched models that are tried on the calibration rows; 0 = none")
+    ]
+    repair: Annotated[
+        Repair, Field(description="what compensates for a cut before any training: nothing, a bias, or least squares")
+    ]
     ffn_multiple: Annotated[
         PositiveInt, Field(description="FFN neurons are kept in multiples of this, which vector units like")
     ]
-    min_heads: Annotated[PositiveInt, Field(description="heads that stay in every layer")]
+    min_heads: Annotated[int, Field(ge=0, description="heads that stay in every layer; 0 lets whole blocks go")]
+    min_neurons: Annotated[int, Field(ge=0, description="FFN neurons that stay in every layer; 0 lets whole blocks go")]
     max_drop: Annotated[
         Fraction,
         Field(
             description="quality floor: a round that loses more of baseline's validation score is rolled back, and pruning stops"
         ),
     ]
+    max_robust_drop: Annotated[
+        PositiveFraction | None,
+        Field(description="the same for the validation score under attack; null does not measure it"),
+    ]
     recovery: Annotated[Recovery, Field(description="training after each cut")]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        weights = self.granularity == "weights"
+        only = {"structures": ("obs", "fisher", "fluctuation", "group_lasso"), "weights": ("wanda", "sparsegpt")}
+        other = "structures" if weights else "weights"
+        if self.criterion in only[other]:
+            raise ValueError(
+                f"criterion {self.criterion} is for granularity {other}, found granularity {self.granularity}"
+            )
+        if weights and self.budget.kind != "sparsity":
+            raise ValueError(
+                "granularity weights makes files smaller and nothing faster, so its budget is sparsity, "
+                f"found budget.{self.budget.kind}"
+            )
+        if self.pattern is not None and not weights:
+            raise ValueError(f"pattern {self.pattern} is for granularity weights, found granularity structures")
+        if self.pattern is not None and self.budget.sparsity != 0.5:
+            raise ValueError(
+                f"pattern {self.pattern} is a sparsity of 0.5, found budget.sparsity={self.budget.sparsity}"
+            )
+        if self.pattern is not None and self.regrow_fraction > 0.0:
+            raise ValueError(
+                f"pattern {self.pattern} leaves no room for what returns; found regrow_fraction={self.regrow_fraction:g}"
+            )
+        if self.criterion == "fixed_weight" and not self.multipliers:
+            raise ValueError(
+                "criterion fixed_weight needs multipliers, e.g. {layers.*.heads: 1, layers.*.ffn: 1}; found none"
+            )
+        return self
+
+    @property
+    def trained_with(self) -> Regularizer:
+        """The regulariser of the training before the cut: the criterion's own, or the one that is combined with it."""
+        return _REGULARIZERS.get(self.criterion, self.regularizer)
 
 
 class PruneSection(PruneSettings):

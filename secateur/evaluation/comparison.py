@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.cost import Cost
-from secateur.evaluation.metrics import bootstrap, confusion, per_label
+from secateur.evaluation.deployed import Deployed
+from secateur.evaluation.metrics import accuracy, bootstrap, confusion, macro_f1, per_label
+from secateur.evaluation.robustness import Robustness
 from secateur.files import replacing
 
 MAX_ERRORS = 20
@@ -28,17 +31,23 @@ class Evaluated:
 
     Attributes:
         cost: what it costs.
+        stored: what its weights take as a file.
         widths: of its layers, as in its card.
         dense_widths: of the dense model.
         logits: of the test rows, (rows, C) fp32.
         accepted: whether the round held the quality floor; None for the dense model.
+        deployed: the form that goes into production.
+        robustness: scores under attack; None when none were asked for.
     """
 
     cost: Cost
+    stored: StoredSize
     widths: Mapping[str, Any]
     dense_widths: Mapping[str, Any]
     logits: Tensor
     accepted: bool | None
+    deployed: Deployed
+    robustness: Robustness | None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -52,31 +61,48 @@ def metrics_of(
 ) -> dict[str, float | int | bool]:
     """Return the entry of one model in metrics.json; no times.
 
-    ``sparsity`` is the fraction of the parameters outside the embeddings that is gone.
+    ``sparsity`` is the fraction of the parameters outside the embeddings that is gone. ``deployed_*`` belong to the
+    form that goes into production, ``bytes`` to the parameters in memory. ``robust_*`` are there when models were
+    attacked: the mean over the attacks, and what it is below the clean score of the same rows.
     """
     counts = confusion(labels, model.predicted, num_labels=model.logits.shape[-1])
     intervals = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
     entry: dict[str, float | int | bool] = {
         "params": model.cost.params,
         "nonembedding_params": model.cost.nonembedding_params,
-        "sparsity": 1.0 - model.cost.nonembedding_params / dense.cost.nonembedding_params,
+        "sparsity": 1.0 - _nonzero(model) / dense.cost.nonembedding_params,
         "macs": model.cost.macs,
         "bytes": model.cost.bytes,
+        "compressed_bytes": model.stored.compressed_bytes,
         "loss": float(cross_entropy(model.logits, torch.from_numpy(labels))),
     }
     for name, interval in intervals.items():
         entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    entry |= _deployed_metrics(model.deployed, labels)
+    if model.robustness is not None:
+        entry |= {"robust_macro_f1": model.robustness.robust_macro_f1, "robust_drop": model.robustness.robust_drop}
     if model.accepted is not None:
         entry["accepted"] = model.accepted
     return entry
 
 
+def _deployed_metrics(deployed: Deployed, labels: npt.NDArray[np.int64]) -> dict[str, float | int]:
+    counts = confusion(labels, deployed.logits.argmax(dim=-1).numpy(), num_labels=deployed.logits.shape[-1])
+    return {
+        "deployed_macro_f1": float(macro_f1(counts)),
+        "deployed_accuracy": float(accuracy(counts)),
+        "deployed_bytes": deployed.bytes,
+    }
+
+
 def details_of(
     model: Evaluated, *, labels: npt.NDArray[np.int64], names: Sequence[str], texts: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the entry of one model in details.json: confusion, scores per label, widths, mistakes."""
+    """Return the entry of one model in details.json: confusion, scores per label, widths, mistakes, attacks."""
     counts = confusion(labels, model.predicted, num_labels=len(names))
+    attacked = {} if model.robustness is None else {"robustness": asdict(model.robustness)}
     return {
+        **attacked,
         "confusion": counts.tolist(),
         "per_class": dict(zip(names, per_label(counts), strict=True)),
         "widths": dict(model.widths),
@@ -123,3 +149,8 @@ def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["model", *names])
         writer.writerows([model, *(repr(entry[name]) for name in names)] for model, entry in metrics.items())
+
+
+def _nonzero(model: Evaluated) -> int:
+    """Count the parameters outside the embeddings, less the weights that are zero."""
+    return model.cost.nonembedding_params - (model.stored.num_weights - model.stored.num_nonzero)

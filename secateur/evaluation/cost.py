@@ -43,9 +43,10 @@ class StructureCosts:
     """Prices for an allocator: the encoder costs ``fixed + sum heads * head + sum neurons * neuron``.
 
     Attributes:
-        head: one attention head, in any layer.
-        neuron: one feed-forward neuron, in any layer.
-        fixed: what no cut removes: biases of the output projections, norms, and the parameters of the head.
+        head: one attention head, in any layer of a model with this hidden size.
+        neuron: one feed-forward neuron, likewise.
+        fixed: what stays in these layers when every block is gone: biases of the output projections, norms, and
+            the parameters of the head.
             Its MACs are 0, because encoder MACs exclude the head.
     """
 
@@ -96,10 +97,18 @@ def neuron_cost(model: PreTrainedModel | PreTrainedConfig, length: int) -> Amoun
     return structure_costs(model, length=length).neuron
 
 
+def amount_of(model: PreTrainedModel | PreTrainedConfig, *, length: int) -> Amount:
+    """Return encoder MACs and parameters outside the embeddings, at the current widths, depth and hidden size.
+
+    The amount of a model over that of the dense one's config is its fraction of dense, whatever was cut.
+    """
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    return structure_costs(config, length=length).total(family_of(config).widths(config))
+
+
 def encoder_macs(model: PreTrainedModel | PreTrainedConfig, length: int) -> int:
     """Return the MACs of the layers at their current widths, for one row of ``length`` tokens."""
-    config = model.config if isinstance(model, PreTrainedModel) else model
-    return structure_costs(config, length=length).total(family_of(config).widths(config)).macs
+    return amount_of(model, length=length).macs
 
 
 def nonembedding_params(model: PreTrainedModel) -> int:

@@ -52,7 +52,7 @@ def bench(
     repeats: int,
     workdir: Path,
 ) -> list[LatencyResult]:
-    """Time every checkpoint on every runtime: load all, warm all up, then one call of each in turn.
+    """Time every checkpoint on every runtime: load all, warm all up, then one timed call of each in turn.
 
     The garbage collector is off while the clock runs. torch's thread count is set for the duration.
 
@@ -81,7 +81,7 @@ def bench(
             raise ModelError(f"length {length} is more than {checkpoint} can read ({limit} tokens)")
     vocab_size = min(config.vocab_size for config in configs)
     ids = np.random.default_rng(0).integers(vocab_size, size=(batch, length), dtype=np.int64)
-    with _torch_threads(num_threads):
+    with torch_threads(num_threads):
         runners = {
             (checkpoint, runtime): open_runner(checkpoint, runtime=runtime, num_threads=num_threads, workdir=workdir)
             for checkpoint in checkpoints
@@ -102,7 +102,11 @@ def bench(
 
 
 def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> dict[Key, list[float]]:
-    """Call the runners in turn; return the milliseconds of every call, after the warm-up."""
+    """Call the runners in turn; return the milliseconds of every call, after the warm-up.
+
+    Each timed call follows one of the same model that is not timed. So its weights lie in the caches as they do
+    where one model serves alone, and its time does not depend on which other models are timed beside it.
+    """
     mask = np.ones_like(ids)
     for runner in runners.values():
         for _ in range(_WARM_UP_CALLS):
@@ -111,6 +115,7 @@ def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> di
     with _no_garbage_collection():
         for _ in range(repeats):
             for key, runner in runners.items():
+                runner(ids, mask)
                 start = time.perf_counter_ns()
                 runner(ids, mask)
                 times[key].append((time.perf_counter_ns() - start) / 1e6)
@@ -130,7 +135,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _torch_threads(num_threads: int) -> Iterator[None]:
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Set torch's threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:

@@ -1,5 +1,9 @@
 """One way to run a model, whatever runs it: arrays of token ids in, logits out."""
 
+import hashlib
+import inspect
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, final
 
@@ -9,6 +13,7 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel
 
+import secateur.export.onnx
 from secateur.config.evaluate import Runtime
 from secateur.errors import CheckpointError
 from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
@@ -67,24 +72,60 @@ def open_runner(checkpoint: Path, *, runtime: Runtime, num_threads: int, workdir
         checkpoint: a checkpoint folder.
         runtime: ``torch``, ``onnx`` or ``onnx-int8``.
         num_threads: threads of ONNX Runtime; torch has one setting per process.
-        workdir: exports are kept here under the digest of the weights, and found again.
+        workdir: see ``exported_folder``.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or damaged.
+        ModelError: the export does not agree with the checkpoint.
+    """
+    folder = exported_folder(checkpoint, runtime=runtime, workdir=workdir)
+    return open_folder(folder, runtime=runtime, num_threads=num_threads)
+
+
+def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
+    """Load what ``exported_folder`` returned."""
+    if runtime == "torch":
+        return TorchRunner(load(folder))
+    return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
+
+
+def exported_folder(checkpoint: Path, *, runtime: Runtime, workdir: Path) -> Path:
+    """Return the folder of a checkpoint in the form that a runtime reads; for torch that is the checkpoint.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        runtime: ``torch``, ``onnx`` or ``onnx-int8``.
+        workdir: exports are kept here and found again while weights, exporter and its libraries are the same.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or damaged.
         ModelError: the export does not agree with the checkpoint.
     """
     if runtime == "torch":
-        return TorchRunner(load(checkpoint))
-    weights = str(read_card(checkpoint)["weights_sha256"])[:16]
-    fp32 = workdir / f"{weights}-onnx"
+        return checkpoint
+    name = export_name(checkpoint)
+    fp32 = workdir / f"{name}-onnx"
     if not _is_intact(fp32):
         export_onnx(checkpoint, fp32)
     if runtime == "onnx":
-        return OnnxRunner(fp32 / ONNX_MODEL, num_threads=num_threads)
-    int8 = workdir / f"{weights}-onnx-int8"
+        return fp32
+    int8 = workdir / f"{name}-onnx-int8"
     if not _is_intact(int8):
         quantize_onnx(fp32, int8)
-    return OnnxRunner(int8 / ONNX_MODEL, num_threads=num_threads)
+    return int8
+
+
+def export_name(checkpoint: Path) -> str:
+    """Return how the exports of a checkpoint are named: by its weights and by what exports them."""
+    return f"{str(read_card(checkpoint)['weights_sha256'])[:16]}-{_exporter()}"
+
+
+@cache
+def _exporter() -> str:
+    # An export made by other code must not be taken for today's.
+    versions = [f"{package}=={version(package)}" for package in ("torch", "onnx", "onnxscript", "onnxruntime")]
+    source = inspect.getsource(secateur.export.onnx)
+    return hashlib.sha256("\n".join([source, *versions]).encode()).hexdigest()[:8]
 
 
 def _is_intact(folder: Path) -> bool:

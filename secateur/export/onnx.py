@@ -3,6 +3,7 @@
 The export folder holds ``model.onnx``, the config and tokenizer of the checkpoint, and a card of its own.
 """
 
+import copy
 import logging
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -54,7 +55,7 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
     model.set_attn_implementation("eager")
     with replacing(out) as folder:
         folder.mkdir()
-        _trace(model, folder / ONNX_MODEL)
+        trace(model, folder / ONNX_MODEL)
         _compare(model, folder / ONNX_MODEL)
         _copy_companions(checkpoint, folder)
         _write_card(folder, source=read_card(checkpoint), runtime="onnx")
@@ -87,13 +88,53 @@ class _Logits(nn.Module):
         return logits
 
 
-def _trace(model: PreTrainedModel, file: Path) -> None:
+class _NoFeatures(nn.Module):
+    """A linear without rows: its output is empty, whatever the input."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[..., :0]
+
+
+class _OnlyBias(nn.Module):
+    """A linear without columns: its output is its bias for every token."""
+
+    def __init__(self, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias.detach())
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        # Without the dimensions of the tokens: what it is added to has them.
+        return self.bias
+
+
+def _without_empty_products(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model, or a copy whose absent blocks leave no node but the addition of their bias.
+
+    ONNX Runtime would run products over zero features, and its quantisation fails on weights without elements.
+    """
+    linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    empty = [name for name, linear in linears if linear.weight.numel() == 0]
+    if not empty:
+        return model
+    model = copy.deepcopy(model)
+    for name in empty:
+        linear = cast("nn.Linear", model.get_submodule(name))
+        if linear.out_features == 0:
+            model.set_submodule(name, _NoFeatures())
+        else:
+            bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+            model.set_submodule(name, _OnlyBias(bias))
+    return model
+
+
+def trace(model: PreTrainedModel, file: Path) -> None:
+    """Write the graph of a model with dynamic batch and length, unchecked."""
     ids = torch.ones(2, 8, dtype=torch.int64)
     # DYNAMIC lets the tracer find the bounds itself; named dimensions fail once and are traced again.
     shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with _silence(), torch.inference_mode():
         program = torch.onnx.export(
-            _Logits(model).eval(),
+            _Logits(_without_empty_products(model)).eval(),
             (ids, torch.ones_like(ids)),
             dynamo=True,
             input_names=list(_INPUTS),

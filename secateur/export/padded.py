@@ -22,13 +22,14 @@ _TOLERANCE = 1e-5
 def export_padded(checkpoint: Path, out: Path) -> Path:
     """Write a folder that ``AutoModelForSequenceClassification.from_pretrained`` loads; return it.
 
-    Heads are padded to the dense count (these configs cannot say otherwise), neurons to the widest layer.
-    A zero query and key attend evenly to zero values, and a zero neuron feeds a zero column: the logits stay.
-    The model is as large and as slow as one of these widths: this export is for compatibility only.
+    Heads are padded to the dense count, neurons to the widest layer. A zero query and key attend evenly to zero
+    values, and a zero neuron feeds a zero column: the logits stay. The model is as large and as slow as one of
+    these widths: this export is for compatibility only. A hidden size cannot be padded (a norm sees the zeros);
+    where it was cut, heads and the features of a head are padded until they fill it.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ModelError: the padded folder does not give the logits of the checkpoint.
+        ModelError: no padding fits the hidden size, or the padded folder does not give the logits of the checkpoint.
     """
     model = load(checkpoint)
     ids = torch.arange(24).reshape(3, 8) % model.config.vocab_size
@@ -51,23 +52,69 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
 
 
 def pad_(model: PreTrainedModel) -> None:
-    """Fill every layer with zeros up to the dense head count and the widest FFN; the config becomes uniform."""
+    """Fill every layer with zeros up to the same heads and the widest FFN; the config becomes uniform.
+
+    Raises:
+        ModelError: the hidden size cannot be divided into as many heads of at least as many features.
+    """
     family = family_of(model)
-    num_heads = family.dense_widths(model.config).heads[0]
-    width = max(widths_of(model).ffn)
+    num_heads, head_dim = _uniform_heads(model)
+    width = max(1, *widths_of(model).ffn)
     for index, layer in enumerate(family.layers(model)):
-        attention, features = layer.attention, num_heads * layer.attention.head_dim
-        padded = Attention(
-            query=_pad_rows(attention.query, features),
-            key=_pad_rows(attention.key, features),
-            value=_pad_rows(attention.value, features),
-            output=_pad_columns(attention.output, features),
-            head_dim=attention.head_dim,
-        )
-        family.replace_attention_(model, index, padded)
+        family.replace_attention_(model, index, _pad_attention(layer.attention, num_heads, head_dim))
         ups = tuple(_pad_rows(up, width) for up in layer.ffn.up)
         family.replace_ffn_(model, index, Ffn(up=ups, down=_pad_columns(layer.ffn.down, width)))
-    model.config = family.uniform_config(model.config, ffn=width)
+    model.config = family.uniform_config(model.config, heads=num_heads, ffn=width)
+
+
+def _uniform_heads(model: PreTrainedModel) -> tuple[int, int]:
+    """Return number and features of heads that fill the hidden size: the dense ones where they do."""
+    family = family_of(model)
+    dense, hidden_size = family.dense_widths(model.config), family.hidden_size(model.config)
+    if dense.heads[0] * dense.head_dim == hidden_size:
+        return dense.heads[0], dense.head_dim
+    most = max(1, *widths_of(model).heads)
+    for num_heads in range(hidden_size // dense.head_dim, most - 1, -1):
+        if hidden_size % num_heads == 0:
+            return num_heads, hidden_size // num_heads
+    raise ModelError(
+        f"plain transformers divides the hidden size of {hidden_size} evenly among the heads, found {most} heads of "
+        f"{dense.head_dim}; a hidden size that is a multiple of {most * dense.head_dim} would work"
+    )
+
+
+def _pad_attention(attention: Attention, num_heads: int, head_dim: int) -> Attention:
+    if head_dim != attention.head_dim:
+        attention = _pad_features(attention, head_dim)
+    features = num_heads * head_dim
+    return Attention(
+        query=_pad_rows(attention.query, features),
+        key=_pad_rows(attention.key, features),
+        value=_pad_rows(attention.value, features),
+        output=_pad_columns(attention.output, features),
+        head_dim=head_dim,
+    )
+
+
+def _pad_features(attention: Attention, head_dim: int) -> Attention:
+    """Give every head more features, all zero; the larger queries make up for the smaller ``head_dim ** -0.5``."""
+    count, old = attention.num_heads, attention.head_dim
+    rows = (torch.arange(count)[:, None] * head_dim + torch.arange(old)).reshape(-1)
+
+    def spread(linear: nn.Linear, factor: float = 1.0) -> nn.Linear:
+        weight = linear.weight.new_zeros(count * head_dim, linear.in_features)
+        weight[rows] = linear.weight.detach() * factor
+        bias = None
+        if linear.bias is not None:
+            bias = linear.bias.new_zeros(count * head_dim)
+            bias[rows] = linear.bias.detach() * factor
+        return linear_from(weight, bias)
+
+    weight = attention.output.weight.new_zeros(attention.output.out_features, count * head_dim)
+    weight[:, rows] = attention.output.weight.detach()
+    output = linear_from(weight, None if attention.output.bias is None else attention.output.bias.detach())
+    query = spread(attention.query, (head_dim / old) ** 0.5)
+    return Attention(query, spread(attention.key), spread(attention.value), output, head_dim=head_dim)
 
 
 def _pad_rows(linear: nn.Linear, rows: int) -> nn.Linear:

@@ -7,7 +7,7 @@ import copy
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def save(
     *,
     card: Mapping[str, Any],
     check_reload: bool = True,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a checkpoint into a folder, then load it in a fresh process and compare the logits bit by bit.
 
@@ -41,6 +42,7 @@ def save(
         path: an empty or missing folder; it may be a temporary one that is renamed afterwards.
         card: JSON values; ``files`` and ``weights_sha256`` are added.
         check_reload: False leaves the fresh process out (5 s, nearly all of it imports).
+        beside: writes further files into the folder before the card takes the digests.
 
     Raises:
         CheckpointError: the folder is not empty, or what was written does not load to the same logits.
@@ -54,6 +56,8 @@ def save(
     write_text(folder / CONFIG, _config_json(model))
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
+    if beside is not None:
+        beside(folder)
     write_card(folder, card=card, state=state)
     if check_reload:
         run_reload_check(model, folder)

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from secateur.errors import CheckpointError, ModelError
 from secateur.models.families import family_named, family_of
 from secateur.models.structures import Attention, Ffn, Widths
+from secateur.models.surgery import linear_from
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -57,11 +58,14 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
         CheckpointError: names or shapes of the tensors do not fit the config.
     """
     family = family_of(config)
-    dense = family.uniform_config(config, ffn=family.dense_widths(config).ffn[0])
+    dense = family.dense_widths(config)
+    # transformers wants heads that divide the hidden size; one always does.
+    plain = dense.heads[0] * dense.head_dim == family.hidden_size(config)
+    uniform = family.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForSequenceClassification.from_config(dense)
+        model = AutoModelForSequenceClassification.from_config(uniform)
         _shape_(model, family.widths(config))
-    family.write_widths_(model.config, family.widths(config))
+    family.take_widths_(model.config, config)
     _check_fit(model, tensors)
     model.load_state_dict(tensors, strict=True, assign=True)
     model.eval()
@@ -102,7 +106,8 @@ def load_base(path: str | Path, *, labels: Sequence[str], scratch: bool = False)
     """
     folder = Path(path)
     config = read_config(folder)
-    if config.is_heterogeneous:
+    dense = family_of(config).dense_widths(config)
+    if config.is_heterogeneous or dense.heads[0] * dense.head_dim != family_of(config).hidden_size(config):
         raise ModelError(f"{folder} is already pruned; a baseline starts from a dense model")
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
@@ -114,7 +119,22 @@ def load_base(path: str | Path, *, labels: Sequence[str], scratch: bool = False)
         return _from_pretrained(folder, config)
 
 
-def _from_pretrained(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
+def load_classifier(path: str | Path) -> PreTrainedModel:
+    """Load a finished classifier from a plain Hugging Face folder, with the head it was trained with; fp32, eval mode.
+
+    Raises:
+        ModelError: the architecture is not supported, or tensors are missing or do not fit, the head's included.
+        CheckpointError: there is no config, or it cannot be read.
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder} has no {WEIGHTS} (pickled weights are not read)")
+    with quiet():
+        return _from_pretrained(folder, config, fresh_head=False)
+
+
+def _from_pretrained(folder: Path, config: PreTrainedConfig, *, fresh_head: bool = True) -> PreTrainedModel:
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -127,10 +147,12 @@ def _from_pretrained(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
         )
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be loaded: {_one_line(error)}") from error
-    heads = tuple(id(parameter) for module in family_of(model).head(model) for parameter in module.parameters())
-    missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in heads]
+    head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
+    may_miss = head if fresh_head else set()
+    missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
     if missing:
-        raise ModelError(f"{folder / WEIGHTS} lacks {len(missing)} pretrained tensors, the first is {missing[0]}")
+        what = "pretrained tensors" if fresh_head else "tensors of a finished classifier"
+        raise ModelError(f"{folder / WEIGHTS} lacks {len(missing)} {what}, the first is {missing[0]}")
     return model.eval()
 
 
@@ -139,7 +161,7 @@ def _shape_(model: PreTrainedModel, widths: Widths) -> None:
     family = family_of(model)
     for index, (layer, heads, ffn) in enumerate(zip(family.layers(model), widths.heads, widths.ffn, strict=True)):
         attention, features = layer.attention, heads * widths.head_dim
-        if heads != attention.num_heads:
+        if (heads, widths.head_dim) != (attention.num_heads, attention.head_dim):
             rows = [_resized(linear, rows=features) for linear in (attention.query, attention.key, attention.value)]
             output = _resized(attention.output, columns=features)
             narrow = Attention(rows[0], rows[1], rows[2], output, head_dim=widths.head_dim)
@@ -150,11 +172,10 @@ def _shape_(model: PreTrainedModel, widths: Widths) -> None:
 
 
 def _resized(linear: nn.Linear, *, rows: int | None = None, columns: int | None = None) -> nn.Linear:
-    return nn.Linear(
-        linear.in_features if columns is None else columns,
-        linear.out_features if rows is None else rows,
-        bias=linear.bias is not None,
-    )
+    rows = linear.out_features if rows is None else rows
+    columns = linear.in_features if columns is None else columns
+    bias = None if linear.bias is None else torch.empty(rows, device="meta")
+    return linear_from(torch.empty(rows, columns, device="meta"), bias)
 
 
 def _check_fit(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -3,8 +3,9 @@
 Shape letters: ``E`` hidden size, ``H`` heads of a layer, ``D`` features per head, ``F`` neurons of a layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,8 +16,8 @@ class Widths:
     """How many heads and neurons every layer has.
 
     Attributes:
-        heads: heads per layer.
-        ffn: feed-forward neurons per layer.
+        heads: heads per layer; 0 is a layer without attention.
+        ffn: feed-forward neurons per layer; 0 is a layer without that block.
         head_dim: features per head, the same in every layer.
     """
 
@@ -32,6 +33,14 @@ class Widths:
     def num_layers(self) -> int:
         """Number of layers."""
         return len(self.heads)
+
+    def take(self, layers: Sequence[int]) -> "Widths":
+        """Return the widths of some layers, in that order."""
+        return Widths(
+            heads=tuple(self.heads[index] for index in layers),
+            ffn=tuple(self.ffn[index] for index in layers),
+            head_dim=self.head_dim,
+        )
 
     def as_dict(self) -> dict[str, list[int] | int]:
         """Return plain lists and numbers, as they stand in a card."""
@@ -72,6 +81,78 @@ class Masks:
             ffn=tuple(int(mask.sum()) for mask in self.ffn),
             head_dim=head_dim,
         )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which units of the dense model are still there, by their numbers in the dense model.
+
+    Widths say how many; what is computed against the dense model later (regrowth, hidden states layer by layer)
+    needs to know which.
+
+    Attributes:
+        layers: the dense layer behind every layer of the model.
+        heads: per layer of the model, its dense heads in their order.
+        ffn: the same for neurons.
+    """
+
+    layers: tuple[int, ...]
+    heads: tuple[tuple[int, ...], ...]
+    ffn: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.layers) == len(self.heads) == len(self.ffn):
+            raise ValueError(f"{len(self.layers)} layers, heads of {len(self.heads)}, neurons of {len(self.ffn)}")
+
+    @classmethod
+    def all(cls, widths: Widths) -> "Kept":
+        """Keep everything of a dense model with these widths."""
+        return cls(
+            layers=tuple(range(widths.num_layers)),
+            heads=tuple(tuple(range(count)) for count in widths.heads),
+            ffn=tuple(tuple(range(count)) for count in widths.ffn),
+        )
+
+    def after(self, masks: Masks) -> "Kept":
+        """Return what is left when a model of this state is cut by ``masks``.
+
+        Raises:
+            ValueError: the masks have other sizes.
+        """
+        return Kept(
+            layers=self.layers,
+            heads=tuple(_chosen(units, mask) for units, mask in zip(self.heads, masks.heads, strict=True)),
+            ffn=tuple(_chosen(units, mask) for units, mask in zip(self.ffn, masks.ffn, strict=True)),
+        )
+
+    def after_dropping(self, keep: Sequence[int]) -> "Kept":
+        """Return what is left when of a model of this state only the layers ``keep`` stay."""
+        return Kept(
+            layers=tuple(self.layers[index] for index in keep),
+            heads=tuple(self.heads[index] for index in keep),
+            ffn=tuple(self.ffn[index] for index in keep),
+        )
+
+    def as_dict(self) -> dict[str, list[int] | list[list[int]]]:
+        """Return plain lists, as they stand in a card."""
+        return {
+            "layers": list(self.layers),
+            "heads": [list(units) for units in self.heads],
+            "ffn": [list(units) for units in self.ffn],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Kept":
+        """Read what ``as_dict`` gave."""
+        return cls(
+            layers=tuple(values["layers"]),
+            heads=tuple(map(tuple, values["heads"])),
+            ffn=tuple(map(tuple, values["ffn"])),
+        )
+
+
+def _chosen(units: tuple[int, ...], mask: torch.Tensor) -> tuple[int, ...]:
+    return tuple(unit for unit, keep in zip(units, mask.tolist(), strict=True) if keep)
 
 
 @dataclass(frozen=True)

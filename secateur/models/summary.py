@@ -1,4 +1,4 @@
-"""What is inside a checkpoint, for people: layers, widths, sizes, card."""
+"""What is inside a checkpoint, for people: layers, widths, sizes, vocabulary, card."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,8 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
 
     Returns:
         ``model_type``, ``labels``, ``layers`` (one entry per layer: heads, ffn, dense_heads, dense_ffn),
-        ``head_dim``, ``params``, ``nonembedding_params``, ``macs`` (with ``length``), ``bytes`` and ``card``.
+        ``head_dim``, ``hidden_size``, ``vocab_size``, ``params``, ``nonembedding_params``, ``macs`` (with
+        ``length``), ``bytes`` and ``card``.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or damaged.
@@ -36,6 +37,8 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
             for heads, ffn, dense_heads, dense_ffn in zip(widths.heads, widths.ffn, dense.heads, dense.ffn, strict=True)
         ],
         "head_dim": widths.head_dim,
+        "hidden_size": family.hidden_size(model.config),
+        "vocab_size": model.config.vocab_size,
         "length": length,
         **asdict(cost_of(model, length=length)),
         "card": read_card(path),

@@ -27,14 +27,15 @@ def cut_(model: PreTrainedModel, masks: Masks) -> None:
 
     A head takes its rows of query, key and value (with biases) and its columns of the output projection with
     it; a neuron its row of the up projection (with bias) and its column of the down projection. The order of
-    what stays is kept. Optimisers built before the call hold the old parameters.
+    what stays is kept. A block that loses everything keeps the bias of its output, and the norm behind it.
+    Optimisers built before the call hold the old parameters.
 
     Args:
         model: changed in place.
         masks: sized for the model's current widths.
 
     Raises:
-        ModelError: the masks have other sizes than the model, or leave a layer without any head or neuron.
+        ModelError: the masks have other sizes than the model, or leave it without any head and any neuron.
     """
     family = family_of(model)
     layers = family.layers(model)
@@ -69,8 +70,13 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[PreTrainedModel]:
 
 
 def linear_from(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    """Build a linear around existing tensors; no initial weights are drawn, the generator stays as it is."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    """Build a linear around existing tensors; no initial weights are drawn, the generator stays as it is.
+
+    Either dimension may be 0.
+    """
+    # Made with one weight: torch warns when it initialises a matrix without any.
+    linear = nn.Linear(1, 1, bias=bias is not None, device="meta")
+    linear.out_features, linear.in_features = weight.shape
     linear.weight = nn.Parameter(weight)
     if bias is not None:
         linear.bias = nn.Parameter(bias)
@@ -80,25 +86,27 @@ def linear_from(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
 def _narrow_attention(attention: Attention, heads: torch.Tensor) -> Attention:
     features = heads.repeat_interleave(attention.head_dim)
     return Attention(
-        query=_keep_rows(attention.query, features),
-        key=_keep_rows(attention.key, features),
-        value=_keep_rows(attention.value, features),
-        output=_keep_columns(attention.output, features),
+        query=keep_rows(attention.query, features),
+        key=keep_rows(attention.key, features),
+        value=keep_rows(attention.value, features),
+        output=keep_columns(attention.output, features),
         head_dim=attention.head_dim,
     )
 
 
 def _narrow_ffn(ffn: Ffn, neurons: torch.Tensor) -> Ffn:
-    return Ffn(up=tuple(_keep_rows(up, neurons) for up in ffn.up), down=_keep_columns(ffn.down, neurons))
+    return Ffn(up=tuple(keep_rows(up, neurons) for up in ffn.up), down=keep_columns(ffn.down, neurons))
 
 
-def _keep_rows(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+def keep_rows(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+    """Return a linear with some of the output features; ``keep`` is ``(out,)``, True = keep."""
     keep = keep.to(linear.weight.device)
     bias = None if linear.bias is None else linear.bias.detach()[keep]
     return linear_from(linear.weight.detach()[keep], bias)
 
 
-def _keep_columns(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+def keep_columns(linear: nn.Linear, keep: torch.Tensor) -> nn.Linear:
+    """Return a linear with some of the input features; ``keep`` is ``(in,)``, True = keep."""
     keep = keep.to(linear.weight.device)
     bias = None if linear.bias is None else linear.bias.detach().clone()
     return linear_from(linear.weight.detach()[:, keep].contiguous(), bias)
@@ -120,8 +128,7 @@ def _check_sizes_match(masks: Masks, widths: Widths) -> None:
 
 
 def _check_something_stays(masks: Masks) -> None:
-    # The forward pass views a projection as (*, -1, head_dim), which is ambiguous for an empty one.
-    for what, vectors in (("head", masks.heads), ("neuron", masks.ffn)):
-        for index, vector in enumerate(vectors):
-            if not bool(vector.any()):
-                raise ModelError(f"the masks leave layer {index} without any {what}; keep one or more in each layer")
+    if not any(bool(vector.any()) for vector in (*masks.heads, *masks.ffn)):
+        raise ModelError(
+            f"the masks leave none of the heads and neurons of {len(masks.heads)} layers; keep at least one"
+        )

@@ -1,15 +1,16 @@
 """Which structures go: one ranking over the whole model, cut off where the budget is met."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from secateur.config.prune import BudgetKind, PruneSettings, StructureKind
+from secateur.config.prune import PruneSettings, StructureKind
 from secateur.errors import BudgetError
-from secateur.evaluation.cost import StructureCosts
 from secateur.models.structures import Masks, Widths
+from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.scores import Scores
 
 _SLACK = 1e-9
@@ -22,38 +23,46 @@ class Limits:
 
     Attributes:
         structures: kinds that may go.
-        min_heads: heads that stay in every layer.
-        ffn_multiple: neurons stay in multiples of this; one multiple always stays in every layer.
+        min_heads: heads that stay in every layer; 0 lets whole attention blocks go.
+        ffn_multiple: neurons stay in multiples of this.
+        min_neurons: neurons that stay in every layer, rounded up to a multiple; 0 lets whole blocks go.
     """
 
     structures: tuple[StructureKind, ...]
     min_heads: int
     ffn_multiple: int
+    min_neurons: int = 1
 
     @classmethod
     def of(cls, settings: PruneSettings) -> "Limits":
         """Take the limits out of the ``prune`` section."""
-        return cls(settings.structures, min_heads=settings.min_heads, ffn_multiple=settings.ffn_multiple)
+        return cls(
+            settings.structures,
+            min_heads=settings.min_heads,
+            ffn_multiple=settings.ffn_multiple,
+            min_neurons=settings.min_neurons,
+        )
 
+    def kept_heads(self, count: int, *, protected: int = 0) -> tuple[int, ...]:
+        """Return the numbers of heads that may stay of ``count``, descending from ``count``.
 
-@dataclass(frozen=True)
-class Prices:
-    """What is saved by removing a structure, in the unit of the budget, as integers."""
+        Args:
+            count: heads of a layer as it is.
+            protected: how many of them must stay.
+        """
+        least = max(self.min_heads, protected) if "heads" in self.structures else count
+        return _steps(count, multiple=1, least=least)
 
-    head: int
-    neuron: int
-    fixed: int
+    def kept_neurons(self, count: int, *, protected: int = 0) -> tuple[int, ...]:
+        """Return the numbers of neurons that may stay of ``count``, descending; all but the first are multiples."""
+        least = max(self.min_neurons, protected) if "ffn" in self.structures else count
+        return _steps(count, multiple=self.ffn_multiple, least=least)
 
-    @classmethod
-    def of(cls, costs: StructureCosts, kind: BudgetKind) -> "Prices":
-        """Take one column of the cost table."""
-        if kind == "macs":
-            return cls(head=costs.head.macs, neuron=costs.neuron.macs, fixed=costs.fixed.macs)
-        return cls(head=costs.head.params, neuron=costs.neuron.params, fixed=costs.fixed.params)
-
-    def total(self, widths: Widths) -> int:
-        """Return the price of a whole model."""
-        return self.fixed + sum(widths.heads) * self.head + sum(widths.ffn) * self.neuron
+    def __str__(self) -> str:
+        return (
+            f"structures={'+'.join(self.structures)}, min_heads={self.min_heads}, "
+            f"min_neurons={self.min_neurons} and ffn_multiple={self.ffn_multiple}"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,14 +83,15 @@ def choose(scores: Scores, *, fraction: float, dense: Widths, prices: Prices, li
     keeps, no more goes than needed, and of equal scores the unit with the higher index goes first.
 
     Args:
-        scores: of the model as it is now; its widths are those of the scores.
+        scores: of the model as it is now; its widths are those of the scores. Infinity stays.
         fraction: of the dense price, in (0, 1].
         dense: widths of the dense model, the reference of ``fraction``.
         prices: of one head and one neuron.
         limits: what must stay.
 
     Raises:
-        BudgetError: the limits keep more than the budget allows; the message names what can be reached.
+        BudgetError: the limits or protected structures keep more than the budget allows; the message names what
+            can be reached.
     """
     current = Widths(
         heads=tuple(len(layer) for layer in scores.heads),
@@ -90,77 +100,133 @@ def choose(scores: Scores, *, fraction: float, dense: Widths, prices: Prices, li
     )
     check_reachable(fraction=fraction, current=current, dense=dense, prices=prices, limits=limits)
     masks = Masks.ones(current)
-    excess = prices.total(current) - (fraction + _SLACK) * prices.total(dense)
+    excess = prices.total(current) - (fraction + _SLACK) * prices.of_dense(dense)
     for removal in _ranking(scores, masks, prices=prices, limits=limits):
         if excess <= 0:
-            break
+            return masks
         removal.mask[removal.units] = False
         excess -= removal.price
+    if excess > 0:
+        left = achieved(masks.widths(dense.head_dim), dense=dense, prices=prices)
+        raise unreachable(fraction, reachable=left, prices=prices, why="with what prune.multipliers protect, ")
     return masks
 
 
-def check_reachable(*, fraction: float, current: Widths, dense: Widths, prices: Prices, limits: Limits) -> None:
+def check_reachable(
+    *,
+    fraction: float,
+    current: Widths,
+    dense: Widths,
+    prices: Prices | PriceTable,
+    limits: Limits,
+    asked: str | None = None,
+) -> None:
     """Refuse a budget that the limits put out of reach; needs shapes only, no model.
+
+    Args:
+        fraction: of the dense price.
+        current: widths before the cut; fewer layers than dense has, if depth was cut.
+        dense: widths of the dense model.
+        prices: of the structures; their kind names the entry of params.yaml.
+        limits: what must stay.
+        asked: the entry and its value, if the fraction comes from another one.
 
     Raises:
         BudgetError: names the smallest fraction that can be reached.
     """
-    floor = smallest(current, limits=limits)
-    reachable = prices.total(floor) / prices.total(dense)
+    reachable = achieved(smallest(current, limits=limits), dense=dense, prices=prices)
     if fraction + _SLACK < reachable:
-        raise BudgetError(
-            f"prune.budget of {fraction:g} is not reachable: with structures={'+'.join(limits.structures)}, "
-            f"min_heads={limits.min_heads} and ffn_multiple={limits.ffn_multiple} the smallest model is "
-            f"{reachable:.4f} of dense; ask for {_round_up(reachable):g} or more"
+        raise unreachable(fraction, reachable=reachable, prices=prices, why=f"with {limits} ", asked=asked)
+
+
+def unreachable(
+    fraction: float, *, reachable: float, prices: Prices | PriceTable, why: str = "", asked: str | None = None
+) -> BudgetError:
+    """Say in the user's words that a budget is out of reach, and the nearest one that works when it is typed.
+
+    Args:
+        fraction: of dense, as it was asked for.
+        reachable: the smallest fraction of dense that can be reached.
+        prices: the unit of the budget.
+        why: what keeps the model from getting smaller.
+        asked: the entry of params.yaml and its value; taken from ``fraction`` if it is not given.
+    """
+    if prices.kind == "sparsity":
+        best = math.floor((1.0 - reachable) * 10_000) / 10_000
+        return BudgetError(
+            f"{asked or f'prune.budget.sparsity={1.0 - fraction:g}'} is not reachable: "
+            f"{why}at most {1.0 - reachable:.4f} of the encoder's weights can go; ask for {best:g} or less"
         )
+    best = math.ceil(reachable * 10_000) / 10_000
+    if isinstance(prices, PriceTable) and prices.runtime is not None:
+        found = f"the smallest structure left runs at {reachable:.4f} of dense on {prices.runtime}"
+    else:
+        found = f"the smallest model is {reachable:.4f} of dense"
+    return BudgetError(
+        f"{asked or f'prune.budget.{prices.kind}={fraction:g}'} is not reachable: "
+        f"{why}{found}; ask for {best:g} or more"
+    )
 
 
 def smallest(widths: Widths, *, limits: Limits) -> Widths:
     """Return the widths that are left when everything goes that may go."""
-    heads, ffn = widths.heads, widths.ffn
-    if "heads" in limits.structures:
-        heads = tuple(min(count, limits.min_heads) for count in heads)
-    if "ffn" in limits.structures:
-        ffn = tuple(min(count, limits.ffn_multiple) for count in ffn)
-    return Widths(heads=heads, ffn=ffn, head_dim=widths.head_dim)
+    return Widths(
+        heads=tuple(limits.kept_heads(count)[-1] for count in widths.heads),
+        ffn=tuple(limits.kept_neurons(count)[-1] for count in widths.ffn),
+        head_dim=widths.head_dim,
+    )
 
 
-def achieved(widths: Widths, *, dense: Widths, prices: Prices) -> float:
+def achieved(widths: Widths, *, dense: Widths, prices: Prices | PriceTable) -> float:
     """Return the price as a fraction of dense."""
-    return prices.total(widths) / prices.total(dense)
+    return prices.total(widths) / prices.of_dense(dense)
+
+
+def order_of_removal(values: Tensor) -> Tensor:
+    """Return the units of a layer, first to go first; of equals, the higher index goes first.
+
+    Args:
+        values: (U,) scores.
+
+    Returns:
+        (U,) int64.
+    """
+    backwards = values.flip(0).argsort(stable=True)
+    return len(values) - 1 - backwards
+
+
+def num_protected(values: Tensor) -> int:
+    """Count the units that must stay: a score of infinity."""
+    return int(values.isinf().sum())
 
 
 def _ranking(scores: Scores, masks: Masks, *, prices: Prices, limits: Limits) -> list[_Removal]:
     """List everything that may go, the least important first."""
     removals: list[_Removal] = []
-    kinds: tuple[tuple[StructureKind, Sequence[Tensor], Sequence[Tensor], int, int, int], ...] = (
-        ("heads", scores.heads, masks.heads, prices.head, 1, limits.min_heads),
-        ("ffn", scores.ffn, masks.ffn, prices.neuron, limits.ffn_multiple, limits.ffn_multiple),
+    kinds: tuple[tuple[Sequence[Tensor], Sequence[Tensor], int], ...] = (
+        (scores.heads, masks.heads, prices.head),
+        (scores.ffn, masks.ffn, prices.neuron),
     )
-    for number, (kind, layers, keeps, price, multiple, least) in enumerate(kinds):
-        if kind not in limits.structures:
-            continue
+    for number, (layers, keeps, price) in enumerate(kinds):
+        kept = limits.kept_neurons if number else limits.kept_heads
         for layer, (values, keep) in enumerate(zip(layers, keeps, strict=True)):
-            for place, units in enumerate(_blocks(values, multiple=multiple, least=least)):
+            steps = kept(len(values), protected=num_protected(values))
+            for place, units in enumerate(_blocks(values, steps)):
                 worth = float(values[units].double().mean()) / price
                 removals.append(_Removal((worth, number, layer, place), price * len(units), keep, units))
     return sorted(removals, key=lambda removal: removal.rank)
 
 
-def _blocks(values: Tensor, *, multiple: int, least: int) -> Iterator[list[int]]:
-    """Yield the units that go together, least important first, down to ``least`` units.
-
-    The first block takes the width down to a multiple, every other one is a multiple.
-    """
-    backwards = values.flip(0).argsort(stable=True)  # stable and reversed: of equals, the higher index first
-    order = (len(values) - 1 - backwards).tolist()
-    start, removable = 0, len(values) - least
-    while start < removable:
-        size = (len(values) - start) % multiple or multiple
-        yield order[start : start + size]
-        start += size
+def _blocks(values: Tensor, kept: tuple[int, ...]) -> Iterator[list[int]]:
+    """Yield the units that go together from one number of kept units to the next, least important first."""
+    order: list[int] = order_of_removal(values).tolist()
+    gone = [len(values) - count for count in kept]
+    for start, end in pairwise(gone):
+        yield order[start:end]
 
 
-def _round_up(fraction: float) -> float:
-    """Round up to four digits, so that the number in the message works when it is typed."""
-    return float(torch.tensor(fraction * 10_000, dtype=torch.float64).ceil()) / 10_000
+def _steps(count: int, *, multiple: int, least: int) -> tuple[int, ...]:
+    """Return ``count`` and every multiple below it, down to ``least`` rounded up to a multiple."""
+    floor = math.ceil(least / multiple) * multiple
+    first = (count - 1) // multiple * multiple
+    return (count, *range(first, floor - 1, -multiple)) if count > 0 else (count,)

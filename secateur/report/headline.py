@@ -99,8 +99,13 @@ def _figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
             formats.percent(best.nonembedding_params / dense.nonembedding_params),
             f"{_one(best.nonembedding_params)} of {_one(dense.nonembedding_params)}",
         ),
-        Figure("On disk", _one(best.bytes, "B"), f"dense {_one(dense.bytes, 'B')}"),
+        Figure("On disk", _one(_on_disk(best), "B"), f"dense {_one(_on_disk(dense), 'B')}"),
     )
+
+
+def _on_disk(result: ModelResult) -> int:
+    """Return the size of what is deployed, or of the weights where no form was evaluated."""
+    return result.bytes if result.deployed is None else result.deployed.bytes
 
 
 def _time_figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Figure, ...]:

@@ -61,12 +61,18 @@ def _context(data: ReportData) -> dict[str, Any]:
         "test_rows": data.details.get("test_rows", 0),
         "runtimes": timed,
         "reference_runtime": reference_runtime(results),
+        "deployed": data.details.get("deployed"),
+        "has_budgets": any(result.budget for result in results),
+        "has_deployed": any(result.deployed for result in results),
+        "attacked": tables.attacked(results),
+        "attack_rows": data.details.get("robustness", {}).get("rows", 0),
         "stale_timings": stale_timings(data),
         "units": {
             "params": formats.unit_for(result.params for result in results),
             "nonembedding": formats.unit_for(result.nonembedding_params for result in results),
             "macs": formats.unit_for(result.macs for result in results),
             "bytes": formats.unit_for((result.bytes for result in results), "B"),
+            "deployed": formats.unit_for((r.deployed.bytes for r in results if r.deployed), "B"),
             "ms": {
                 name: formats.unit_for_ms(r.timings[name].median_ms for r in results if name in r.timings)
                 for name in timed
@@ -77,6 +83,7 @@ def _context(data: ReportData) -> dict[str, Any]:
             "size": plots.quality_against_parameters(results),
             "score": plots.training_score(data.histories),
             "loss": plots.training_loss(data.histories),
+            "attacks": plots.attacks(tables.attacked(results)),
             "lengths": plots.lengths(data.data.get("length_chars", {})),
         },
         "grids": tables.width_grids(results),

@@ -111,6 +111,34 @@ def _draw_trace(drawn: Canvas, trace: Trace) -> None:
     )
 
 
+def attacks(results: Sequence[ModelResult]) -> Markup | None:
+    """Macro-F1 under each attack: dense and the last accepted round, one column per attack."""
+    scored = [(result, result.robustness) for result in results if result.robustness and result.robustness.attacks]
+    if not scored:
+        return None
+    shown = scored if len(scored) < 2 else [scored[0], scored[-1]]
+    names = list(shown[0][1].attacks)
+    with canvas(
+        "attacks",
+        description="Macro-F1 on attacked test rows, one column per attack, dense and the last accepted round",
+        x_label="what was done to the texts",
+        y_label="macro-F1 on attacked rows",
+    ) as drawn:
+        for index, (result, robustness) in enumerate(shown):
+            scores = [robustness.clean, *(robustness.attacks[name] for name in names)]
+            places = [place + 0.16 * (index - (len(shown) - 1) / 2) for place in range(len(scores))]
+            drawn.axes.plot(places, scores, color=SERIES[index], marker=MARKERS[index], linestyle="none",
+                            markeredgecolor=SURFACE, markeredgewidth=1.0)  # fmt: skip
+            # Headings stand above the points, at the right, where the strongest attack is.
+            drawn.axes.annotate(result.title, (1.0, 1.0), xycoords="axes fraction", xytext=(0, -3 - 14 * index),
+                                textcoords="offset points", ha="right", va="top", color=SERIES[index])  # fmt: skip
+        drawn.axes.set_xticks(range(len(names) + 1), ["clean", *names], rotation=18)
+        drawn.axes.set_xlim(-0.5, len(names) + 0.5)
+        drawn.axes.margins(y=0.18)
+        drawn.axes.yaxis.set_major_locator(MaxNLocator(5))
+    return drawn.svg
+
+
 def training_score(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
     """Validation macro-F1 over all epochs of all stages, one after the other."""
     return _training_curves(

@@ -60,10 +60,38 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a round was asked for and what it came to, as fractions of dense (of sparsity: the share that is gone)."""
+
+    kind: str
+    asked: float
+    achieved: float | None
+
+
+@dataclass(frozen=True)
+class DeployedResult:
+    """The form that goes into production: its scores on the test set, and the size of its folder."""
+
+    macro_f1: float
+    accuracy: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RobustnessResult:
+    """Macro-F1 on a sample of the test rows: clean, under each attack, and the mean over the attacks."""
+
+    clean: float
+    mean: float
+    attacks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class ModelResult:
     """One model: dense, or the outcome of a round.
 
     A round that was not accepted holds the weights of the round before it, so its numbers are that round's.
+    ``budget``, ``deployed`` and ``robustness`` are None where the files say nothing of them.
     """
 
     name: str
@@ -76,6 +104,9 @@ class ModelResult:
     macro_f1: Interval
     accuracy: Interval
     timings: Mapping[str, Timing]
+    budget: Budget | None
+    deployed: DeployedResult | None
+    robustness: RobustnessResult | None
     card: Json
     details: Json
 
@@ -124,6 +155,7 @@ def stale_timings(data: ReportData) -> tuple[str, ...]:
 
 
 def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
+    card, details = data.cards.get(name, {}), data.details.get("models", {}).get(name, {})
     return ModelResult(
         name=name,
         accepted=bool(entry.get("accepted", True)),
@@ -135,9 +167,37 @@ def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
         macro_f1=_interval(entry, "macro_f1"),
         accuracy=_interval(entry, "accuracy"),
         timings=_timings(name, data),
-        card=data.cards.get(name, {}),
-        details=data.details.get("models", {}).get(name, {}),
+        budget=_budget(card),
+        deployed=_deployed(entry),
+        robustness=_robustness(entry, details),
+        card=card,
+        details=details,
     )
+
+
+def _budget(card: Json) -> Budget | None:
+    """Read what was asked of a round; a rolled-back one shows what it tried."""
+    tried: Json = card.get("tried") or {}
+    achieved: Json = tried.get("achieved") or card.get("achieved") or {}
+    for kind, asked in (card.get("asked") or {}).items():
+        return Budget(kind=kind, asked=asked, achieved=achieved.get(kind))
+    return None
+
+
+def _deployed(entry: Json) -> DeployedResult | None:
+    if "deployed_macro_f1" not in entry:
+        return None
+    return DeployedResult(
+        macro_f1=entry["deployed_macro_f1"], accuracy=entry["deployed_accuracy"], bytes=entry["deployed_bytes"]
+    )
+
+
+def _robustness(entry: Json, details: Json) -> RobustnessResult | None:
+    found: Json = details.get("robustness") or {}
+    if "robust_macro_f1" not in entry or "clean" not in found:
+        return None
+    attacks = {name: score["macro_f1"] for name, score in found.get("attacks", {}).items()}
+    return RobustnessResult(clean=found["clean"]["macro_f1"], mean=entry["robust_macro_f1"], attacks=attacks)
 
 
 def _interval(entry: Json, name: str) -> Interval:

@@ -71,6 +71,15 @@ def distinct(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
     return tuple(result for result in results if result.accepted)
 
 
+def attacked(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
+    """Return the models that were attacked, all with the same attacks; none when dense was not."""
+    found = [result for result in distinct(results) if result.robustness]
+    if not found or not found[0].is_dense or found[0].robustness is None:
+        return ()
+    names = list(found[0].robustness.attacks)
+    return tuple(result for result in found if result.robustness and list(result.robustness.attacks) == names)
+
+
 def width_grids(results: Sequence[ModelResult]) -> tuple[Grid, ...]:
     """Count heads and FFN neurons per layer and model, as shares of dense."""
     described = [(result, widths) for result in distinct(results) if (widths := _widths(result))]

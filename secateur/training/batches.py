@@ -1,12 +1,14 @@
 """Batches whose rows are about equally long, so that little time goes into padding."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from secateur.data.tokens import TokenRows
 
@@ -38,6 +40,27 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
+
+    def with_ids(self, input_ids: Tensor) -> "Batch":
+        """Return the same rows with other token ids, (B, T) int64."""
+        return replace(self, input_ids=input_ids)
+
+
+class EpochOrder:
+    """A batch sampler: all rows once, batches of similar length, another order in every epoch."""
+
+    def __init__(self, rows: TokenRows, *, batch_size: int, seed: int) -> None:
+        self._lengths = rows.lengths
+        self._generator = np.random.default_rng(seed)
+        self.batch_size = batch_size
+        self.drop_last = False
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._lengths) / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in shuffled(self._lengths, batch_size=self.batch_size, generator=self._generator):
+            yield batch.tolist()
 
 
 def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int) -> Batch:
@@ -83,3 +106,13 @@ def batches_of(rows: TokenRows, *, batch_size: int, pad_token_id: int) -> Iterat
     """Yield all rows in a fixed order, for passes that change no weight."""
     for index in sorted_by_length(rows.lengths, batch_size=batch_size):
         yield collate(rows, index, pad_token_id=pad_token_id)
+
+
+def loader(rows: TokenRows, *, batch_size: int, seed: int, pad_token_id: int) -> DataLoader[Batch]:
+    """Yield all rows in another order in every epoch, for training."""
+    order = EpochOrder(rows, batch_size=batch_size, seed=seed)
+
+    def to_batch(index: list[int]) -> Batch:
+        return collate(rows, np.asarray(index, dtype=np.int64), pad_token_id=pad_token_id)
+
+    return DataLoader(range(len(rows)), batch_sampler=order, collate_fn=to_batch)  # type: ignore[arg-type]

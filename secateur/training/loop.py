@@ -1,26 +1,29 @@
 """The one training loop: the dense model, and the recovery of a pruned one."""
 
 import logging
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.baseline import TrainingSection
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
-from secateur.errors import ModelError
 from secateur.models.families import family_of
-from secateur.training.batches import Batch, collate, shuffled
+from secateur.training.adversarial import Perturbation
+from secateur.training.batches import Batch, loader
+from secateur.training.dropout import fast_dropout
 from secateur.training.history import HistoryRow
-from secateur.training.objectives import Objective, forward, pad_token_id
+from secateur.training.kept import Average, Best, BestBy
+from secateur.training.objectives import Objective, outputs_of, pad_token_id
+from secateur.training.optimizer import adamw, check_weights, clip_
+from secateur.training.precision import narrow_stream
 from secateur.training.progress import progress
+from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import Scores, validate
 
 _log = logging.getLogger(__name__)
@@ -38,6 +41,11 @@ class Plan:
         evaluations_per_epoch: validation passes per epoch; one more always follows the last step.
         patience: validation passes without a better score after which training ends.
         evaluate_first: score the model before the first step as well.
+        best_by: the validation score that decides which weights are kept, and when patience counts.
+        adversarial_epsilon: L2 norm of a perturbation of every row's word embeddings against the loss; the perturbed
+            loss counts half; 0 = off.
+        average_from: share of the steps after which weights are averaged; the mean so far is what is scored and kept
+            from there on; None = off.
     """
 
     title: str
@@ -47,6 +55,9 @@ class Plan:
     evaluations_per_epoch: int = 1
     patience: int = 1_000_000
     evaluate_first: bool = False
+    best_by: BestBy = "macro_f1"
+    adversarial_epsilon: float = 0.0
+    average_from: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,48 +68,32 @@ class Trained:
     best: Scores
 
 
-@dataclass
-class _Best:
-    """The best scores so far, and a copy of their weights."""
+class Constraint(Protocol):
+    """Holds weights where they may be: a proximal step, zeros that stay zero."""
 
-    scores: Scores | None = None
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    step: int = 0
-    passes_since: int = 0
+    def after_step_(self, *, learning_rate: float, progress: float) -> None:
+        """Change the weights in place after a step of the optimiser.
 
-    def update(self, scores: Scores, model: nn.Module, *, step: int) -> None:
-        """Keep the weights when macro-F1 rose; the earlier of two equal ones stays."""
-        if self.scores is not None and scores.macro_f1 <= self.scores.macro_f1:
-            self.passes_since += 1
-            return
-        self.scores, self.step, self.passes_since = scores, step, 0
-        self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-class _EpochOrder:
-    """A batch sampler: all rows once, batches of similar length, another order in every epoch."""
-
-    def __init__(self, rows: TokenRows, *, batch_size: int, seed: int) -> None:
-        self._lengths = rows.lengths
-        self._generator = np.random.default_rng(seed)
-        self.batch_size = batch_size
-        self.drop_last = False
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._lengths) / self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch in shuffled(self._lengths, batch_size=self.batch_size, generator=self._generator):
-            yield batch.tolist()
+        Args:
+            learning_rate: of the step.
+            progress: share of all steps that are done, in (0, 1].
+        """
+        ...
 
 
 def train_(
-    model: PreTrainedModel, *, train: TokenRows, validation: TokenRows, objective: Objective, plan: Plan
+    model: PreTrainedModel,
+    *,
+    train: TokenRows,
+    validation: TokenRows,
+    objective: Objective,
+    plan: Plan,
+    constraint: Constraint | None = None,
 ) -> Trained:
     """Train a model in place; it ends in evaluation mode with the weights of its best validation pass.
 
     AdamW with linear warm-up and linear decay to 0. Deterministic for a fixed seed, thread count and CPU, given
-    ``fix_randomness`` at the entry of the stage (dropout draws from torch's global generator).
+    ``fix_randomness`` at the entry of the stage (dropout of attention weights draws from torch's global generator).
 
     Args:
         model: changed in place.
@@ -106,13 +101,16 @@ def train_(
         validation: rows that choose the weights to keep.
         objective: loss of a batch.
         plan: how long, and when to look.
+        constraint: called after every step of the optimiser.
 
     Raises:
-        ModelError: the loss is not finite any more.
+        ModelError: weights, loss or gradients are not finite.
     """
-    run = _Run(model, train=train, validation=validation, objective=objective, plan=plan)
+    check_weights(model, title=plan.title)
+    run = _Run(model, train=train, validation=validation, objective=objective, plan=plan, constraint=constraint)
     try:
-        return run.execute()
+        with fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision):
+            return run.execute()
     finally:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
@@ -122,33 +120,50 @@ class _Run:
     """One call of ``train_``: what its steps share."""
 
     def __init__(
-        self, model: PreTrainedModel, *, train: TokenRows, validation: TokenRows, objective: Objective, plan: Plan
+        self,
+        model: PreTrainedModel,
+        *,
+        train: TokenRows,
+        validation: TokenRows,
+        objective: Objective,
+        plan: Plan,
+        constraint: Constraint | None,
     ) -> None:
         self._accelerator = Accelerator()
         self._plan = plan
         self._objective = objective
+        self._constraint = constraint
         self._validation = validation
         if not plan.settings.train_embeddings:
             family_of(model).embeddings(model).requires_grad_(False)
         optimizer = adamw(model, settings=plan.settings)
-        loader = _loader(train, plan=plan, pad=pad_token_id(model))
+        rows = loader(train, batch_size=plan.settings.batch_size, seed=plan.seed, pad_token_id=pad_token_id(model))
         self._inner = model
-        self._model, self._optimizer, self._loader = self._accelerator.prepare(model, optimizer, loader)
+        self._model, self._optimizer, self._loader = self._accelerator.prepare(model, optimizer, rows)
         self._steps_per_epoch = len(self._loader)
         self._num_steps = round(plan.settings.epochs * self._steps_per_epoch)
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
         self._history: list[HistoryRow] = []
-        self._best = _Best()
+        self._best = Best(by=plan.best_by)
+        self._average = Average(model)
+        epsilon = plan.adversarial_epsilon
+        self._perturbation = Perturbation(model, epsilon=epsilon) if epsilon > 0.0 else None
 
     def execute(self) -> Trained:
         if self._num_steps == 0 or self._plan.evaluate_first:
             self._look(step=0, train_loss=None)
         self._train()
-        if self._best.step != (self._history[-1].step if self._history else 0):
+        if self._best.step != self._step_of_weights():
             self._inner.load_state_dict(self._best.weights)
         self._inner.eval()
         assert self._best.scores is not None  # there is at least one validation pass
         return Trained(history=tuple(self._history), best=self._best.scores)
+
+    def _step_of_weights(self) -> int | None:
+        """Return the step whose scored weights the model still has; an average was swapped out again."""
+        if self._average.count:
+            return None
+        return self._history[-1].step if self._history else 0
 
     def _train(self) -> None:
         losses: list[Tensor] = []
@@ -176,15 +191,39 @@ class _Run:
                     return
 
     def _step(self, batch: Batch, *, step: int) -> Tensor:
-        settings = self._plan.settings
+        plan, rate = self._plan, self._learning_rate(step)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate(step)
+            group["lr"] = rate
         self._model.train()
-        loss = self._objective(forward(self._model, batch, precision=self._plan.precision), batch)
-        self._accelerator.backward(loss)
-        self._accelerator.clip_grad_norm_(self._model.parameters(), settings.max_grad_norm)
+        loss = self._backward(batch)
+        where = f"{plan.title}: step {step} of {self._num_steps}"
+        clip_(self._inner, loss=loss, settings=plan.settings, where=where)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        if self._constraint is not None:
+            self._constraint.after_step_(learning_rate=rate, progress=step / self._num_steps)
+        if plan.average_from is not None and step > plan.average_from * self._num_steps:
+            self._average.add()
+        return loss
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Leave the gradients of a batch, and return its loss: with a perturbation, the mean of clean and perturbed."""
+        if self._perturbation is None:
+            return self._backward_once(batch, share=1.0)
+        with self._perturbation.recorded():
+            clean = self._backward_once(batch, share=0.5)
+        with self._perturbation.applied():
+            return clean + self._backward_once(batch, share=0.5)
+
+    def _backward_once(self, batch: Batch, *, share: float) -> Tensor:
+        outputs = outputs_of(
+            self._model,
+            batch,
+            precision=self._plan.precision,
+            hidden_states=self._objective.needs_hidden_states,
+        )
+        loss = share * self._objective(outputs, batch)
+        self._accelerator.backward(loss)
         return loss.detach()
 
     def _learning_rate(self, step: int) -> float:
@@ -195,15 +234,12 @@ class _Run:
 
     def _look(self, *, step: int, train_loss: float | None) -> Scores:
         plan = self._plan
-        if train_loss is not None and not math.isfinite(train_loss):
-            raise ModelError(
-                f"{plan.title}: the loss is {train_loss} at step {step} of {self._num_steps}; "
-                f"a learning_rate below {plan.settings.learning_rate:g} would work"
-            )
+        self._average.swap_()
         scores = validate(
             self._inner, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
         )
         self._best.update(scores, self._inner, step=step)
+        self._average.swap_()
         row = HistoryRow(
             step=step,
             epoch=step / self._steps_per_epoch,
@@ -216,41 +252,3 @@ class _Run:
         self._history.append(row)
         _log.info("%s: %s", plan.title, row.summary(num_steps=self._num_steps))
         return scores
-
-
-def adamw(model: nn.Module, *, settings: TrainingSection) -> torch.optim.AdamW:
-    """Build the optimiser; biases and norms are not decayed."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    # One fused kernel instead of one per tensor and operation.
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-
-
-def warm_up_and_decay(step: int, *, num_steps: int, warmup_fraction: float) -> float:
-    """Return the factor on the peak rate at step 1..num_steps: linear to 1, then linear towards 0, never 0."""
-    warmup = warmup_fraction * num_steps
-    if step <= warmup:
-        return step / warmup
-    return min(1.0, (num_steps - step + 1) / (num_steps - warmup))
-
-
-def evaluation_steps(num_steps: int, steps_per_epoch: int, evaluations_per_epoch: int) -> frozenset[int]:
-    """Return the steps after which the model is scored; the last step is always one of them."""
-    if num_steps == 0:
-        return frozenset()
-    interval = steps_per_epoch / evaluations_per_epoch
-    count = int(num_steps / interval)
-    steps = {max(1, round(number * interval)) for number in range(1, count + 1)}
-    return frozenset({step for step in steps if step <= num_steps} | {num_steps})
-
-
-def _loader(rows: TokenRows, *, plan: Plan, pad: int) -> DataLoader[Batch]:
-    order = _EpochOrder(rows, batch_size=plan.settings.batch_size, seed=plan.seed)
-
-    def to_batch(index: list[int]) -> Batch:
-        return collate(rows, np.asarray(index, dtype=np.int64), pad_token_id=pad)
-
-    return DataLoader(range(len(rows)), batch_sampler=order, collate_fn=to_batch)  # type: ignore[arg-type]

@@ -14,10 +14,33 @@ from secateur.training.batches import Batch, batches_of
 from secateur.training.precision import autocast
 
 
-class Objective(Protocol):
-    """Maps the logits of a batch, (B, C) fp32, to a scalar loss."""
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says about a batch.
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+    Attributes:
+        logits: (B, C) fp32.
+        hidden_states: of the embeddings and of every layer, (B, T, E) each; None when nobody asked for them.
+    """
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+    def layers(self) -> tuple[Tensor, ...]:
+        """Return the output of every layer, (B, T, E) each."""
+        assert self.hidden_states is not None  # an objective that reads them says that it needs them
+        return self.hidden_states[1:]
+
+
+class Objective(Protocol):
+    """Maps what the model says about a batch to a scalar loss."""
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether ``Outputs.hidden_states`` must be there."""
+        ...
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, in nats."""
         ...
 
@@ -28,9 +51,11 @@ class CrossEntropy:
 
     label_smoothing: float
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+    needs_hidden_states = False
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, in nats."""
-        return cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        return cross_entropy(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -49,8 +74,11 @@ class Distillation:
     temperature: float
     label_smoothing: float
 
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+    needs_hidden_states = False
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, in nats."""
+        logits = outputs.logits
         hard = cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         if self.weight == 0.0:
             return hard
@@ -64,12 +92,17 @@ class Distillation:
         return (1.0 - self.weight) * hard + self.weight * self.temperature**2 * soft
 
 
+def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hidden_states: bool = False) -> Outputs:
+    """Run a model on a batch; hidden states come in the precision they were computed in."""
+    asked = {"output_hidden_states": True} if hidden_states else {}
+    with autocast(precision, device=batch.input_ids.device):
+        outputs: Any = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **asked)
+    return Outputs(logits=outputs.logits.float(), hidden_states=tuple(outputs.hidden_states) if hidden_states else None)
+
+
 def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
     """Return the logits of a batch, (B, C) fp32."""
-    with autocast(precision, device=batch.input_ids.device):
-        outputs: Any = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-    logits: Tensor = outputs.logits
-    return logits.float()
+    return outputs_of(model, batch, precision=precision).logits
 
 
 @torch.no_grad()

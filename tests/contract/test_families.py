@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from secateur.evaluation.cost import cost_of, encoder_macs, structure_costs
+from secateur.errors import ModelError
+from secateur.evaluation.cost import amount_of, cost_of, encoder_macs, structure_costs
 from secateur.export.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.families import FAMILIES, family_of
@@ -22,12 +24,29 @@ TOLERANCE = 1e-5
 pytestmark = pytest.mark.parametrize("model_type", MODEL_TYPES)
 
 
+def absent_blocks(model: PreTrainedModel) -> Masks:
+    """No heads in layer 0, no neurons in layer 1, neither in layer 2."""
+    masks = some_masks(model)
+    for mask in (masks.heads[0], masks.ffn[1], masks.heads[2], masks.ffn[2]):
+        mask[:] = False
+    return masks
+
+
+def no_heads(model: PreTrainedModel) -> Masks:
+    """No head anywhere."""
+    masks = some_masks(model)
+    return Masks(heads=tuple(torch.zeros_like(mask) for mask in masks.heads), ffn=masks.ffn)
+
+
+CHOICES = pytest.mark.parametrize("choose", [some_masks, absent_blocks, no_heads])
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_cut_model_gives_the_logits_of_the_masked_one(model_type, attention, seed):
+@CHOICES
+def test_the_cut_model_gives_the_logits_of_the_masked_one(model_type, attention, choose):
     model = tiny_model(model_type, attention=attention)
     dense = logits_of(model)
-    masks = some_masks(model, seed=seed)
+    masks = choose(model)
     with masked(model, masks):
         expected = logits_of(model)
     assert torch.equal(logits_of(model), dense), "the masks are gone after the block"
@@ -86,18 +105,77 @@ def test_the_order_of_heads_and_neurons_is_without_meaning(model_type):
     torch.testing.assert_close(logits_of(permuted), logits_of(model), rtol=0, atol=TOLERANCE)
 
 
-def test_gradients_reach_every_parameter_after_a_cut(model_type):
+@CHOICES
+def test_gradients_reach_every_parameter_after_a_cut(model_type, choose):
     model = tiny_model(model_type).train()
-    cut_(model, some_masks(model))
+    cut_(model, choose(model))
     ids = torch.arange(5, 23).reshape(2, 9)
     model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 2])).loss.backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
 
 
-def test_saved_and_loaded_is_the_same_model(model_type, tmp_path: Path):
+@CHOICES
+def test_a_step_in_bf16_moves_what_is_there(model_type, choose):
+    model = tiny_model(model_type).train()
+    cut_(model, choose(model))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+    ids = torch.arange(5, 23).reshape(2, 9)
+    for _ in range(2):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        cross_entropy(logits.float(), torch.tensor([0, 2])).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    for name, parameter in model.named_parameters():
+        assert parameter.numel() == 0 or not torch.equal(parameter, before[name]), name
+        assert bool(parameter.isfinite().all()), name
+
+
+def test_hooks_see_every_projection_of_an_absent_block(model_type):
+    """What records inputs need not know which blocks are there."""
     model = tiny_model(model_type)
-    cut_(model, some_masks(model))
+    cut_(model, absent_blocks(model))
+    linears = [linear for layer in family_of(model).layers(model) for linear in layer.linears()]
+    seen = []
+    for linear in linears:
+        linear.register_forward_pre_hook(lambda module, inputs: seen.append((id(module), inputs[0].shape[-1])))
+    logits_of(model)
+    assert sorted(seen) == sorted((id(linear), linear.in_features) for linear in linears)
+
+
+def test_heads_may_come_back(model_type):
+    model = tiny_model(model_type)
+    dense = logits_of(model)
+    whole = family_of(model).layers(model)[0].attention
+    masks = Masks.ones(widths_of(model))
+    masks.heads[0][:] = False
+    cut_(model, masks)
+    clone = copy.deepcopy(model)
+    assert torch.equal(logits_of(clone), logits_of(model))
+    assert not torch.equal(logits_of(clone), dense)
+    for target in (clone, model):
+        family_of(target).replace_attention_(target, 0, whole)
+        assert torch.equal(logits_of(target), dense)
+        assert widths_of(target).heads == (4, 4, 4)
+
+
+def test_a_model_that_loses_everything_is_refused(model_type):
+    model = tiny_model(model_type)
+    ones = Masks.ones(widths_of(model))
+    nothing = Masks(heads=tuple(~mask for mask in ones.heads), ffn=tuple(~mask for mask in ones.ffn))
+    with pytest.raises(ModelError, match="leave none of the heads and neurons of 3 layers; keep at least one"):
+        cut_(model, nothing)
+    assert widths_of(model).heads == (4, 4, 4)
+
+
+@CHOICES
+@pytest.mark.filterwarnings("error:Initializing zero-element")
+def test_saved_and_loaded_is_the_same_model(model_type, choose, tmp_path: Path):
+    model = tiny_model(model_type)
+    cut_(model, choose(model))
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     loaded = load(tmp_path / "model")
     assert torch.equal(logits_of(loaded), logits_of(model))
@@ -119,9 +197,10 @@ def test_transformers_reads_the_config_of_a_cut_model(model_type, tmp_path: Path
     assert family_of(config).widths(config) == widths_of(model)
 
 
-def test_the_padded_folder_loads_with_plain_transformers(model_type, tmp_path: Path):
+@CHOICES
+def test_the_padded_folder_loads_with_plain_transformers(model_type, choose, tmp_path: Path):
     model = tiny_model(model_type)
-    cut_(model, some_masks(model))
+    cut_(model, choose(model))
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     export_padded(tmp_path / "model", tmp_path / "padded")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "padded").eval()
@@ -129,9 +208,10 @@ def test_the_padded_folder_loads_with_plain_transformers(model_type, tmp_path: P
     assert set(widths_of(plain).ffn) == {max(widths_of(model).ffn)}
 
 
-def test_macs_agree_with_the_flop_counter(model_type):
+@CHOICES
+def test_macs_agree_with_the_flop_counter(model_type, choose):
     model = tiny_model(model_type, attention="eager")
-    cut_(model, some_masks(model))
+    cut_(model, choose(model))
     length = 13
     ids = torch.arange(5, 5 + length)[None]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -139,10 +219,11 @@ def test_macs_agree_with_the_flop_counter(model_type):
     assert 2 * cost_of(model, length=length).macs == counter.get_total_flops()
 
 
-def test_every_parameter_is_embedding_layer_or_head(model_type):
+@CHOICES
+def test_every_parameter_is_embedding_layer_or_head(model_type, choose):
     model = tiny_model(model_type)
     family = family_of(model)
-    cut_(model, some_masks(model))
+    cut_(model, choose(model))
     total = sum(parameter.numel() for parameter in model.parameters())
     embeddings = sum(parameter.numel() for parameter in family.embeddings(model).parameters())
     cost, prices = cost_of(model), structure_costs(model.config, length=32)
@@ -150,6 +231,7 @@ def test_every_parameter_is_embedding_layer_or_head(model_type):
     assert cost.nonembedding_params == total - embeddings == prices.total(widths_of(model)).params
     assert cost.bytes == 4 * total
     assert encoder_macs(model, 32) == prices.total(widths_of(model)).macs
+    assert amount_of(model, length=32) == amount_of(model.config, length=32) == prices.total(widths_of(model))
 
 
 def test_the_attributes_that_tools_read_follow_the_cut(model_type):

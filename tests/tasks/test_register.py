@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from secateur.config.register import RegisterSection
+from secateur.errors import ConfigError
 from secateur.files import write_json
 from tasks import mlflow_store, register
 from tasks.job import Job
 from tests.tiny import git
 
-SECTION = RegisterSection(experiment="tests", model_name="tiny")
+SECTION = RegisterSection(experiment="tests", model_name="tiny", runtime="torch")
 MODELS = ("baseline", "r1", "r2")
 
 
@@ -107,3 +109,37 @@ def test_metrics_are_numbers_and_parameters_are_those_of_the_card(tmp_path: Path
     register.measure(_job(tmp_path), register=SECTION)
     assert registry.published[1].metrics == {"macro_f1": 0.8, "params": 10.0}
     assert registry.published[1].parameters == {"run.seed": 0}
+
+
+def test_the_registered_form_is_the_one_that_was_evaluated(tmp_path: Path, registry: _Registry) -> None:
+    job = _job(tmp_path)
+    details = tmp_path / "reports" / "details.json"
+    write_json(details, {"deployed": "onnx-int8"})
+    job = replace(job, inputs={**job.inputs, "details": details})
+    message = r"register\.runtime=torch was not evaluated, evaluate\.deployed=onnx-int8 was; set both to the same"
+    with pytest.raises(ConfigError, match=message):
+        register.measure(job, register=SECTION)
+    write_json(details, {"deployed": "torch"})
+    register.measure(job, register=SECTION)
+    assert {(version.runtime, version.deployed) for version in registry.published} == {("torch", None)}
+
+
+def test_the_export_of_equal_weights_has_the_card_of_its_own_round(
+    tmp_path: Path, registry: _Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[Path] = []
+
+    def export(checkpoint: Path, *, runtime: str, workdir: Path) -> Path:
+        folder = workdir / "0000-onnx"
+        if not folder.exists():
+            write_json(folder / "card.json", json.loads((checkpoint / "card.json").read_text()) | {"runtime": runtime})
+            exported.append(folder)
+        return folder
+
+    monkeypatch.setattr("secateur.evaluation.runners.exported_folder", export)
+    job = _job(tmp_path)
+    job = replace(job, effects={**job.effects, "exports": tmp_path / "exports"})
+    register.measure(job, register=SECTION.model_copy(update={"runtime": "onnx"}))
+    keys = [json.loads((version.deployed / "card.json").read_text())["key"] for version in registry.published]
+    assert keys == ["key-baseline", "key-r1", "key-r2"]
+    assert len(exported) == 3

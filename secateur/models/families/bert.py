@@ -1,6 +1,21 @@
 """BERT and MiniLM (``model_type: bert``)."""
 
+from typing import Any
+
+from torch import Tensor
+
 from secateur.models.families.linear_encoder import LinearEncoder
+
+
+def attend_to_nothing(attention: Any, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+    """Stand in for the forward pass of an attention without heads: features (B, T, 0), and no attention weights.
+
+    The empty projections are called, so that hooks on them and gradients through them work as everywhere.
+    """
+    query, key, value = attention.query(hidden_states), attention.key(hidden_states), attention.value(hidden_states)
+    empty: Tensor = query + key + value
+    return empty, None
+
 
 BERT = LinearEncoder(
     model_type="bert",
@@ -20,4 +35,5 @@ BERT = LinearEncoder(
     num_layers_key="num_hidden_layers",
     num_heads_key="num_attention_heads",
     ffn_key="intermediate_size",
+    forward_without_heads=attend_to_nothing,
 )

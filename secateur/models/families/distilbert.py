@@ -1,6 +1,21 @@
 """DistilBERT (``model_type: distilbert``)."""
 
+from typing import Any
+
+from torch import Tensor
+
 from secateur.models.families.linear_encoder import LinearEncoder
+
+
+def attend_to_nothing(attention: Any, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+    """Stand in for the forward pass of an attention without heads: the bias of its output, no attention weights.
+
+    The empty projections are called, so that hooks on them and gradients through them work as everywhere.
+    """
+    query, key, value = attention.q_lin(hidden_states), attention.k_lin(hidden_states), attention.v_lin(hidden_states)
+    bias: Tensor = attention.out_lin(query + key + value)
+    return bias, None
+
 
 DISTILBERT = LinearEncoder(
     model_type="distilbert",
@@ -20,4 +35,5 @@ DISTILBERT = LinearEncoder(
     num_layers_key="n_layers",
     num_heads_key="n_heads",
     ffn_key="hidden_dim",
+    forward_without_heads=attend_to_nothing,
 )

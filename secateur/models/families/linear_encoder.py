@@ -1,13 +1,21 @@
 """Post-norm encoders whose projections are separate linears: a family of this kind is a table of names."""
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import cast, final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.errors import ModelError
 from secateur.models.structures import Attention, Ffn, Layer, Widths
+
+_HEAD_DIM = "head_dim"
+"""Key of the config for features per head, where they are not ``hidden size / heads``: our own, loaders ignore it."""
+_PADDING = "pad_token_id"
 
 
 @final
@@ -16,7 +24,8 @@ class LinearEncoder:
     """One family; paths are dotted and relative to what their comment says.
 
     The attention of transformers 5 views its projections as ``(*, -1, head_dim)``, so narrower linears need
-    no change of the forward pass; ``num_heads_attribute`` and ``all_heads_attribute`` are for tools only.
+    no change of the forward pass; ``num_heads_attribute`` and ``all_heads_attribute`` are for tools only. Without
+    any head that view is ambiguous, and ``forward_without_heads(attention, hidden_states, ...)`` takes its place.
     """
 
     model_type: str
@@ -41,6 +50,11 @@ class LinearEncoder:
     num_layers_key: str
     num_heads_key: str
     ffn_key: str
+    forward_without_heads: Callable[..., tuple[Tensor, None]]
+    # more attributes of the attention module
+    head_dim_attribute: str = "attention_head_size"
+    scaling_attribute: str = "scaling"
+    layer_index_attribute: str = "layer_idx"
     # RoBERTa numbers positions from pad_token_id + 1
     positions_follow_padding: bool = False
 
@@ -58,8 +72,15 @@ class LinearEncoder:
         block.set_submodule(self.output_path, attention.output)
         owner = block.get_submodule(self.attention_path)
         setattr(owner, self.num_heads_attribute, attention.num_heads)
+        setattr(owner, self.head_dim_attribute, attention.head_dim)
+        setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         if self.all_heads_attribute is not None:
             setattr(owner, self.all_heads_attribute, attention.num_heads * attention.head_dim)
+        # On the instance, not as another module: names of the state stay, and heads may come back.
+        if attention.num_heads == 0:
+            owner.__dict__["forward"] = MethodType(self.forward_without_heads, owner)
+        else:
+            owner.__dict__.pop("forward", None)
 
     def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
         """See ``Family.replace_ffn_``."""
@@ -67,6 +88,41 @@ class LinearEncoder:
         (up,) = ffn.up
         block.set_submodule(self.up_path, up)
         block.set_submodule(self.down_path, ffn.down)
+
+    def keep_layers_(self, model: PreTrainedModel, keep: Sequence[int]) -> None:
+        """See ``Family.keep_layers_``."""
+        widths = self.widths(model.config)
+        blocks = self._blocks(model)
+        model.base_model.set_submodule(self.layers_path, nn.ModuleList([blocks[index] for index in keep]))
+        for number, block in enumerate(self._blocks(model)):
+            owner = block.get_submodule(self.attention_path)
+            if hasattr(owner, self.layer_index_attribute):
+                setattr(owner, self.layer_index_attribute, number)
+        owner = model.base_model.get_submodule(self.layers_path.rpartition(".")[0])
+        if hasattr(owner, self.num_layers_key):
+            setattr(owner, self.num_layers_key, len(keep))
+        model.config.per_layer_config = None
+        setattr(model.config, self.num_layers_key, len(keep))
+        self.write_widths_(model.config, widths.take(keep))
+
+    def replace_vocabulary_(self, model: PreTrainedModel, rows: Sequence[int]) -> None:
+        """See ``Family.replace_vocabulary_``."""
+        new_ids = {old: new for new, old in enumerate(rows)}
+        padding = vars(model.config).get(_PADDING)
+        if padding is not None and padding not in new_ids:
+            raise ModelError(f"the id {padding} pads the rows of this model and must be kept")
+        if padding is not None and self.positions_follow_padding and new_ids[padding] != padding:
+            raise ModelError(f"positions are counted from the padding id {padding}; every id below it must be kept")
+        embedding = cast("nn.Embedding", model.get_input_embeddings())
+        index = torch.tensor(rows, device=embedding.weight.device)
+        embedding.weight = nn.Parameter(embedding.weight.detach()[index])
+        embedding.num_embeddings = len(rows)
+        if embedding.padding_idx is not None:
+            embedding.padding_idx = new_ids.get(embedding.padding_idx)
+        model.config.vocab_size = len(rows)
+        for key, value in list(vars(model.config).items()):
+            if key.endswith("_token_id") and isinstance(value, int):
+                setattr(model.config, key, new_ids.get(value))
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
         """See ``Family.embeddings``."""
@@ -85,10 +141,16 @@ class LinearEncoder:
         """See ``Family.hidden_size``."""
         return self._global(config, self.hidden_size_key)
 
+    def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
+        """See ``Family.write_hidden_size_``."""
+        head_dim = self.dense_widths(config).head_dim
+        setattr(config, self.hidden_size_key, hidden_size)
+        self._write_head_dim_(config, head_dim)
+
     def max_tokens(self, config: PreTrainedConfig) -> int:
         """See ``Family.max_tokens``."""
         positions = self._global(config, "max_position_embeddings")
-        return positions - self._global(config, "pad_token_id") - 1 if self.positions_follow_padding else positions
+        return positions - self._global(config, _PADDING) - 1 if self.positions_follow_padding else positions
 
     def dense_widths(self, config: PreTrainedConfig) -> Widths:
         """See ``Family.dense_widths``."""
@@ -97,7 +159,7 @@ class LinearEncoder:
         return Widths(
             heads=(num_heads,) * num_layers,
             ffn=(self._global(config, self.ffn_key),) * num_layers,
-            head_dim=self.hidden_size(config) // num_heads,
+            head_dim=int(vars(config).get(_HEAD_DIM, self.hidden_size(config) // num_heads)),
         )
 
     def widths(self, config: PreTrainedConfig) -> Widths:
@@ -118,12 +180,27 @@ class LinearEncoder:
             for index, (heads, ffn) in enumerate(zip(widths.heads, widths.ffn, strict=True))
         }
 
-    def uniform_config(self, config: PreTrainedConfig, *, ffn: int) -> PreTrainedConfig:
-        """See ``Family.uniform_config``. These configs have no head_dim, hence the dense heads."""
+    def uniform_config(self, config: PreTrainedConfig, *, heads: int, ffn: int) -> PreTrainedConfig:
+        """See ``Family.uniform_config``."""
         uniform = copy.deepcopy(config)
         uniform.per_layer_config = None
+        vars(uniform).pop(_HEAD_DIM, None)
+        setattr(uniform, self.num_heads_key, heads)
         setattr(uniform, self.ffn_key, ffn)
         return uniform
+
+    def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
+        """See ``Family.take_widths_``."""
+        config.per_layer_config = None
+        for key in (self.num_heads_key, self.ffn_key):
+            setattr(config, key, self._global(source, key))
+        self._write_head_dim_(config, self.dense_widths(source).head_dim)
+        self.write_widths_(config, self.widths(source))
+
+    def _write_head_dim_(self, config: PreTrainedConfig, head_dim: int) -> None:
+        vars(config).pop(_HEAD_DIM, None)
+        if head_dim * self._global(config, self.num_heads_key) != self.hidden_size(config):
+            setattr(config, _HEAD_DIM, head_dim)
 
     def _blocks(self, model: PreTrainedModel) -> nn.ModuleList:
         return cast("nn.ModuleList", model.base_model.get_submodule(self.layers_path))

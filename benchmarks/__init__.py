@@ -1,0 +1,1 @@
+"""Benchmarks: one module answers one question, prints a table, and writes ``docs/results/<name>.json``."""

@@ -1,0 +1,83 @@
+"""A labelled table for a model that exists already: its own labels, its own tokenizer."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.data.encodings import encoding_of
+from secateur.data.labels import canonical_labels
+from secateur.data.sources import locate
+from secateur.data.tables import Columns, format_of, read_rows
+from secateur.data.text_rules import TextRules, clean_texts
+from secateur.data.tokens import TokenRows, read_tokens, tokenize
+from secateur.errors import DataError
+
+_ASKED_BY = "--data"
+
+
+def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Read texts and the indices of their labels.
+
+    Rows without a text or a label are left out. Labels are compared as text; a model that never named its labels
+    (``LABEL_0``, ``LABEL_1``, ...) takes the numbers.
+
+    Args:
+        data: a CSV, TSV, JSONL or Parquet file, or ``package:NAME/path``.
+        text: column of the texts.
+        label: column of the labels.
+        labels: the model's labels, in index order.
+
+    Raises:
+        DataError: there is no such file or column, it holds a label that the model does not know, or no row at all.
+    """
+    location = locate(data, asked_by=_ASKED_BY)
+    if location.path is None or not location.path.is_file():
+        raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL and Parquet")
+    path = location.path
+    table = read_rows(
+        path,
+        file_format=format_of(path, "auto"),
+        encoding=encoding_of(path, asked="auto", kind=location.kind),
+        columns=Columns(text=text, label=label, confidence=None),
+    )
+    names = canonical_labels(table["label"], name=label).to_pylist()
+    index_of = _indices(labels)
+    pairs = [
+        (words, name)
+        for words, name in zip(table["text"].to_pylist(), names, strict=True)
+        if name is not None and words is not None and words.strip()
+    ]
+    unseen = sorted({name for _, name in pairs if name not in index_of})
+    if unseen:
+        raise DataError(
+            f"{_ASKED_BY}: {path.name} has labels that the model has not: {', '.join(unseen[:10])}; "
+            f"it knows {', '.join(labels)}"
+        )
+    if not pairs:
+        raise DataError(f"{_ASKED_BY}: {path.name} holds no row with both a text and a label")
+    return [words for words, _ in pairs], [index_of[name] for _, name in pairs]
+
+
+def tokenize_labelled(
+    texts: Sequence[str], labels: Sequence[int], *, tokenizer: Any, max_length: int, rules: TextRules | None
+) -> TokenRows:
+    """Tokenise texts, cleaned as those that the model was trained on when its rules are known."""
+    cleaned = clean_texts(texts, rules)[0] if rules else list(texts)
+    columns = {"text": pa.array(cleaned, pa.string()), "label": pa.array(labels, pa.int64())}
+    with tempfile.TemporaryDirectory() as folder:
+        table, file = Path(folder) / "rows.parquet", Path(folder) / "rows.arrow"
+        pq.write_table(pa.table({**columns, "row": pa.array(np.arange(len(cleaned)), pa.int64())}), table)
+        tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file)
+        return read_tokens(file)
+
+
+def _indices(labels: Sequence[str]) -> Mapping[str, int]:
+    named = {name: index for index, name in enumerate(labels)}
+    if set(labels) == {f"LABEL_{index}" for index in range(len(labels))}:
+        named |= {str(index): index for index in range(len(labels))}
+    return named

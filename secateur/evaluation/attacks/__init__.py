@@ -1,0 +1,1 @@
+"""Attacks on texts: by characters, by words, and by the gradient of the model under attack."""

@@ -1,0 +1,195 @@
+"""ONNX graphs of narrower models, cut out of the graph of one dense model of random weights.
+
+An export takes seconds, a slice milliseconds. Only the speed of what comes out means anything.
+"""
+
+import copy
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from torch import nn
+from transformers import PreTrainedModel
+
+from secateur.errors import ModelError
+from secateur.export.onnx import ONNX_MODEL, trace
+from secateur.models.families import family_of
+from secateur.models.structures import Widths
+
+_Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """Where one linear stands in the graph.
+
+    Attributes:
+        weight: name of the initialiser.
+        transposed: the initialiser is (in, out).
+        bias: name of its bias.
+    """
+
+    weight: str
+    transposed: bool
+    bias: str
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The projections of one layer: what loses rows and what loses columns."""
+
+    attention_rows: tuple[_Projection, ...]
+    attention_columns: _Projection
+    ffn_rows: tuple[_Projection, ...]
+    ffn_columns: _Projection
+
+
+class DenseGraph:
+    """The graph of a dense model, from which graphs of other widths are cut."""
+
+    def __init__(self, model: PreTrainedModel, *, int8: bool) -> None:
+        """Export a model; its parameters are overwritten, so that each can be told from all others.
+
+        Args:
+            model: dense, of a supported family.
+            int8: quantise as the deployed form is.
+
+        Raises:
+            ModelError: a projection cannot be found in the exported graph.
+        """
+        model.set_attn_implementation("eager")  # as deployed graphs are exported
+        _make_distinct_(model)
+        self._head_dim = family_of(model).dense_widths(model.config).head_dim
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / ONNX_MODEL
+            trace(model, file)
+            graph = onnx.load(file)
+            self._layers = _locate(model, graph)
+            if int8:
+                # The suffix of the quantised weight is all that changes in the names.
+                add_pre_process_metadata(graph)
+                quantize_dynamic(graph, file, weight_type=QuantType.QInt8)
+                graph = onnx.load(file)
+        self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+        self._suffix = "_quantized" if int8 else ""
+        self._graph = graph
+        del self._graph.graph.initializer[:]
+
+    def slice(self, widths: Widths) -> onnx.ModelProto:
+        """Return the graph of a model with these widths; fewer layers than the dense model has are the last ones.
+
+        A block of width 0 leaves its bias behind, as a cut does.
+        """
+        model = copy.deepcopy(self._graph)
+        arrays = dict(self._arrays)
+        layers = self._layers[len(self._layers) - widths.num_layers :]
+        replaced = {self._input_of(layers[0]): self._input_of(self._layers[0])}
+        for layer, heads, neurons in zip(layers, widths.heads, widths.ffn, strict=True):
+            for rows, columns, width in (
+                (layer.attention_rows, layer.attention_columns, heads * self._head_dim),
+                (layer.ffn_rows, layer.ffn_columns, neurons),
+            ):
+                if width == 0:
+                    replaced[self._biased_output(columns)] = columns.bias
+                    continue
+                for projection in rows:
+                    self._narrow_(arrays, projection, rows=width)
+                self._narrow_(arrays, columns, columns=width)
+        _rewire_(model.graph, replaced)
+        _drop_unused_(model.graph)
+        used = {name for node in model.graph.node for name in node.input}
+        model.graph.initializer.extend(
+            numpy_helper.from_array(array, name) for name, array in arrays.items() if name in used
+        )
+        return model
+
+    def _narrow_(
+        self, arrays: dict[str, _Array], projection: _Projection, *, rows: int | None = None, columns: int | None = None
+    ) -> None:
+        name = projection.weight + self._suffix
+        array = arrays[name]
+        narrow = array[:columns, :rows] if projection.transposed else array[:rows, :columns]
+        arrays[name] = np.ascontiguousarray(narrow)
+        if rows is not None:
+            arrays[projection.bias] = arrays[projection.bias][:rows]
+
+    def _input_of(self, layer: _Layer) -> str:
+        """Return the value that a layer's first projection reads, before it is quantised."""
+        (node,) = self._readers(layer.attention_rows[0].weight + self._suffix)
+        value = str(node.input[0])
+        makers = {output: maker for maker in self._graph.graph.node for output in maker.output}
+        if node.op_type == "MatMulInteger":
+            value = str(makers[value].input[0])
+        return value
+
+    def _biased_output(self, projection: _Projection) -> str:
+        (node,) = self._readers(projection.bias)
+        return str(node.output[0])
+
+    def _readers(self, name: str) -> list[onnx.NodeProto]:
+        return [node for node in self._graph.graph.node if name in node.input]
+
+
+def _make_distinct_(model: PreTrainedModel) -> None:
+    # Equal tensors, such as biases of zero, are exported as one.
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.02, generator=generator)
+
+
+def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...]:
+    """Find every projection by the values of its tensors: the exporter renames and transposes them."""
+    arrays = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) in (1, 2)
+    }
+    names = {(array.ndim, float(array.flat[0])): name for name, array in arrays.items() if array.size > 1}
+
+    def find(linear: nn.Linear) -> _Projection:
+        weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+        try:
+            name, bias_name = names[2, float(weight.flat[0])], names[1, float(bias[0])]
+        except KeyError as error:
+            raise ModelError("a projection is not in the exported graph, so the graph cannot be sliced") from error
+        return _Projection(name, transposed=not np.array_equal(arrays[name], weight), bias=bias_name)
+
+    return tuple(
+        _Layer(
+            attention_rows=(find(layer.attention.query), find(layer.attention.key), find(layer.attention.value)),
+            attention_columns=find(layer.attention.output),
+            ffn_rows=tuple(find(up) for up in layer.ffn.up),
+            ffn_columns=find(layer.ffn.down),
+        )
+        for layer in family_of(model).layers(model)
+    )
+
+
+def _rewire_(graph: onnx.GraphProto, replaced: dict[str, str]) -> None:
+    """Let every reader of a key read its value instead."""
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            while name in replaced and replaced[name] != name:
+                name = replaced[name]  # noqa: PLW2901  a chain ends at what nothing replaces
+            node.input[place] = name
+
+
+def _drop_unused_(graph: onnx.GraphProto) -> None:
+    """Remove what no output depends on."""
+    needed = {output.name for output in graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    del graph.value_info[:]

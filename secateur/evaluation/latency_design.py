@@ -1,0 +1,110 @@
+"""Which models a latency table is measured on, and how their times become prices of blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LinearRegression
+
+from secateur.evaluation.latency_table import Shape
+from secateur.models.structures import Widths
+
+_Floats = npt.NDArray[np.float64]
+
+FFN_STEP = 64
+"""Neurons between two timed widths; wider blocks than ``_MAX_WIDTHS`` such steps take a multiple of it."""
+
+_MAX_WIDTHS = 24
+_NUM_MIXED = 18
+_NUM_CHECKS = 8
+
+
+@dataclass(frozen=True)
+class Design:
+    """The models to time.
+
+    Attributes:
+        ffn_widths: neurons with a price of their own, ascending from 0.
+        fitted: the dense model first, then models with one width in all layers, models of few layers, and
+            models of random widths.
+        checks: models of random widths that judge the prices.
+    """
+
+    ffn_widths: tuple[int, ...]
+    fitted: tuple[Widths, ...]
+    checks: tuple[Widths, ...]
+
+
+@dataclass(frozen=True)
+class BlockPrices:
+    """Milliseconds per block, as ``LatencyTable`` holds them."""
+
+    attention_ms: tuple[float, ...]
+    ffn_ms: tuple[float, ...]
+    fixed_ms: float
+
+
+def design_for(shape: Shape) -> Design:
+    """Choose the models: every width once in all layers while the other kind stays at half, and random mixtures.
+
+    The mixtures make the prices hold for the models that a solver chooses, whose layers differ. Their widths
+    are drawn around a level of their own, so that small and large models occur alike. The draw is fixed.
+    """
+    step = FFN_STEP * -(-shape.ffn // (FFN_STEP * _MAX_WIDTHS))
+    ffn_widths = tuple(sorted({*range(0, shape.ffn, step), shape.ffn}))
+    heads, ffn = (shape.num_heads + 1) // 2, ffn_widths[len(ffn_widths) // 2]
+    uniform = [_uniform(shape, heads=count, ffn=ffn) for count in range(shape.num_heads + 1)]
+    uniform += [_uniform(shape, heads=heads, ffn=count) for count in ffn_widths]
+    # Without a model of fewer layers, what is paid per layer could not be told from what is paid once.
+    shallow = [_uniform(shape, heads=heads, ffn=ffn, num_layers=count) for count in (1, (shape.num_layers + 1) // 2)]
+    draw = np.random.default_rng(0)
+    mixed = [_mixed(shape, ffn_widths, draw) for _ in range(_NUM_MIXED + _NUM_CHECKS)]
+    return Design(
+        ffn_widths=ffn_widths,
+        fitted=(shape.dense, *dict.fromkeys((*uniform, *shallow, *mixed[:_NUM_MIXED]))),
+        checks=tuple(mixed[_NUM_MIXED:]),
+    )
+
+
+def fit_prices(widths: Sequence[Widths], times_ms: Sequence[float], *, ffn_widths: Sequence[int]) -> BlockPrices:
+    """Fit prices to the times of whole models: non-negative least squares of relative errors.
+
+    What is fitted are the steps from one width to the next, and none may be negative, so a wider block is never
+    cheaper. The price of a layer whose blocks are both absent (norms, biases) is split between the two.
+
+    Args:
+        widths: of every model.
+        times_ms: of every model.
+        ffn_widths: ascending from 0; no other numbers of neurons occur.
+    """
+    num_heads = max(max(entry.heads) for entry in widths)
+    rows = np.array([_row(entry, num_heads=num_heads, ffn_widths=ffn_widths) for entry in widths])
+    times = np.asarray(times_ms, dtype=np.float64)
+    solver = LinearRegression(positive=True, fit_intercept=False)
+    steps: _Floats = solver.fit(rows / times[:, None], np.ones_like(times)).coef_
+    empty = float(steps[1]) / 2
+    attention = empty + np.cumsum([0.0, *steps[2 : 2 + num_heads]])
+    ffn = empty + np.cumsum([0.0, *steps[2 + num_heads :]])
+    return BlockPrices(tuple(attention.tolist()), tuple(ffn.tolist()), fixed_ms=float(steps[0]))
+
+
+def _row(widths: Widths, *, num_heads: int, ffn_widths: Sequence[int]) -> list[float]:
+    """Count how often a model pays every step: 1, layers, heads above 0, 1, ..., neurons above each width."""
+    heads = [float(sum(count > step for count in widths.heads)) for step in range(num_heads)]
+    neurons = [float(sum(count >= step for count in widths.ffn)) for step in ffn_widths[1:]]
+    return [1.0, float(widths.num_layers), *heads, *neurons]
+
+
+def _uniform(shape: Shape, *, heads: int, ffn: int, num_layers: int | None = None) -> Widths:
+    count = shape.num_layers if num_layers is None else num_layers
+    return Widths(heads=(heads,) * count, ffn=(ffn,) * count, head_dim=shape.head_dim)
+
+
+def _mixed(shape: Shape, ffn_widths: Sequence[int], draw: np.random.Generator) -> Widths:
+    level = draw.uniform(0.1, 0.8)
+    parts = np.clip(draw.normal(level, 0.2, size=(2, shape.num_layers)), 0.0, 1.0)
+    heads = tuple(round(part * shape.num_heads) for part in parts[0].tolist())
+    ffn = tuple(ffn_widths[round(part * (len(ffn_widths) - 1))] for part in parts[1].tolist())
+    # A model of which nothing is left is none.
+    return Widths(heads, ffn, shape.head_dim) if any((*heads, *ffn)) else _mixed(shape, ffn_widths, draw)

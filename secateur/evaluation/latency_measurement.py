@@ -1,0 +1,177 @@
+"""Measuring a latency table: models of random weights on the runtime that is deployed."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from secateur.config.evaluate import Runtime
+from secateur.config.prune import LatencyBudget
+from secateur.errors import ModelError
+from secateur.evaluation.graph_slicing import DenseGraph
+from secateur.evaluation.latency import time_runners, torch_threads
+from secateur.evaluation.latency_design import design_for, fit_prices
+from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
+from secateur.evaluation.machine import describe_machine
+from secateur.evaluation.runners import Ids, OnnxRunner, Runner, TorchRunner
+from secateur.models.families import family_of
+from secateur.models.hidden import cut_hidden_
+from secateur.models.structures import Masks, Widths
+from secateur.models.surgery import cut_
+
+_VOCABULARY = 1024
+"""Rows of the embeddings: a call reads a few of them, however many there are, and memory is saved."""
+
+_GROUP_BYTES = 2_000_000_000
+"""Weights that are loaded at the same time."""
+
+Opener = Callable[[Widths], Runner]
+
+
+def measure_table(
+    config: PreTrainedConfig,
+    *,
+    runtime: Runtime,
+    batch: int,
+    length: int,
+    num_threads: int,
+    repeats: int,
+    hidden_size: int | None = None,
+) -> LatencyTable:
+    """Time models of many widths and turn the times into prices of blocks.
+
+    Every block is timed inside whole models, so caches, fusion and threads are as in production. The models run
+    in interleaved groups with the dense model in each, and every group is scaled to the same dense time. What
+    the prices predict for models of random widths that they were not fitted to stands in ``checks``.
+
+    Args:
+        config: of the dense model; its weights do not matter.
+        runtime: what runs the model in production.
+        batch: rows per call.
+        length: tokens per row, all of them real.
+        num_threads: threads of the runtime.
+        repeats: timed calls per model.
+        hidden_size: features of the residual stream that stay in all models but the dense one; None = all.
+
+    Raises:
+        ModelError: the model has fewer positions than ``length``, or its graph cannot be sliced.
+    """
+    settings = LatencyBudget(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
+    limit = family_of(config).max_tokens(config)
+    if length > limit:
+        raise ModelError(f"prune.latency.length={length} is more than the model can read ({limit} tokens)")
+    shape = shape_of(config, hidden_size=hidden_size)
+    design = design_for(shape)
+    model = _random_model(config)
+    with torch_threads(num_threads), tempfile.TemporaryDirectory() as workdir:
+        dense = _opener(model, settings, Path(workdir) / "dense.onnx")
+        narrow = dense
+        if hidden_size is not None:
+            narrow = _opener(_narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx")
+        models = [*design.fitted, *design.checks]
+        runs = _Run(dense, narrow, settings=settings, shape=shape, vocab_size=model.config.vocab_size)
+        dense_ms, times = _time_all(runs, models)
+    num_fitted = len(design.fitted)
+    prices = fit_prices(design.fitted, times[:num_fitted], ffn_widths=design.ffn_widths)
+    table = LatencyTable(
+        attention_ms=prices.attention_ms,
+        ffn_widths=design.ffn_widths,
+        ffn_ms=prices.ffn_ms,
+        fixed_ms=prices.fixed_ms,
+        dense_ms=dense_ms,
+        settings=settings,
+        shape=shape,
+        machine=describe_machine(),
+    )
+    return table.checked(
+        tuple(
+            Check(heads=widths.heads, ffn=widths.ffn, predicted_ms=table.predict(widths), measured_ms=measured)
+            for widths, measured in zip(design.checks, times[num_fitted:], strict=True)
+        )
+    )
+
+
+def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
+    small = copy.deepcopy(config)
+    small.vocab_size = min(small.vocab_size, _VOCABULARY)
+    with torch.random.fork_rng(devices=[]):
+        return AutoModelForSequenceClassification.from_config(small, dtype=torch.float32).eval()
+
+
+def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
+    narrow = copy.deepcopy(model)
+    cut_hidden_(narrow, torch.arange(family_of(model).hidden_size(model.config)) < hidden_size)
+    return narrow
+
+
+def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path) -> Opener:
+    """Return what makes a runner of any widths; ``file`` is overwritten each time."""
+    if settings.runtime == "torch":
+        return lambda widths: TorchRunner(cut_copy(model, widths))
+    graph = DenseGraph(model, int8=settings.runtime == "onnx-int8")
+
+    def open_(widths: Widths) -> Runner:
+        onnx.save(graph.slice(widths), file)
+        return OnnxRunner(file, num_threads=settings.num_threads)
+
+    return open_
+
+
+def cut_copy(model: PreTrainedModel, widths: Widths) -> PreTrainedModel:
+    """Return a copy with the first heads and neurons of each layer, and the last layers if there are fewer."""
+    cut, family = copy.deepcopy(model), family_of(model)
+    dense = family.dense_widths(model.config)
+    family.keep_layers_(cut, range(dense.num_layers - widths.num_layers, dense.num_layers))
+    cut_(
+        cut,
+        Masks(
+            heads=tuple(torch.arange(dense.heads[0]) < count for count in widths.heads),
+            ffn=tuple(torch.arange(dense.ffn[0]) < count for count in widths.ffn),
+        ),
+    )
+    return cut
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all models of a table."""
+
+    dense: Opener
+    narrow: Opener
+    settings: LatencyBudget
+    shape: Shape
+    vocab_size: int
+
+
+def _time_all(run: _Run, models: Sequence[Widths]) -> tuple[float, list[float]]:
+    """Return the milliseconds of the dense model and of every other one."""
+    settings, shape, narrow = run.settings, run.shape, run.narrow
+    ids: Ids = np.random.default_rng(0).integers(run.vocab_size, size=(settings.batch, settings.length))
+    reference = run.dense(shape.dense)
+    ratios = np.ones(len(models))
+    references: list[float] = []
+    for group in _groups(models, shape=shape):
+        runners: dict[int, Runner] = {-1: reference, **{place: narrow(models[place]) for place in group}}
+        timed = time_runners(runners, ids=ids, repeats=settings.repeats)
+        times = {place: np.array(values) for place, values in timed.items()}
+        references += times[-1].tolist()
+        for place in group:
+            # Both calls of a ratio stand in the same round, so a slow second of the machine slows both.
+            ratios[place] = np.median(times[place] / times[-1])
+    dense_ms = float(np.median(references))
+    return dense_ms, (ratios * dense_ms).tolist()
+
+
+def _groups(models: Sequence[Widths], *, shape: Shape) -> list[list[int]]:
+    """Split the places of the models into groups that fit into memory, each with models of all kinds."""
+    layer = shape.hidden_size * (4 * shape.num_heads * shape.head_dim + 2 * shape.ffn)
+    half = 2 * shape.num_layers * layer  # bytes of a model of half the width, which the average one is
+    num_groups = -(-len(models) * half // _GROUP_BYTES)
+    order = np.random.default_rng(0).permutation(len(models)).tolist()
+    return [order[start::num_groups] for start in range(num_groups)]

@@ -1,0 +1,91 @@
+"""Features of the residual stream go: in the embeddings, every norm, every projection and the head."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from secateur.errors import ModelError
+from secateur.models.families import family_of
+from secateur.models.structures import Attention, Ffn
+from secateur.models.surgery import keep_columns, keep_rows
+
+
+def cut_hidden_(model: PreTrainedModel, keep: torch.Tensor, *, keep_head: torch.Tensor | None = None) -> None:
+    """Remove features of the residual stream for good, and record the new hidden size in the config.
+
+    Heads, neurons and features per head stay. The norms average over fewer features, so unlike the cut of a head
+    there is no masked model with the same logits: even features that are zero everywhere leave a trace.
+    Optimisers built before the call hold the old parameters.
+
+    Args:
+        model: changed in place.
+        keep: ``(E,)`` booleans, True = keep.
+        keep_head: ``(E,)``: features between the linears of the head. They are no part of the residual stream,
+            but the config has one number for both; ``keep`` when it is left out.
+
+    Raises:
+        ModelError: a mask has another size, keeps nothing, or the two keep different numbers.
+    """
+    family = family_of(model)
+    hidden_size = family.hidden_size(model.config)
+    inner = keep if keep_head is None else keep_head
+    _check_masks(keep, inner, hidden_size=hidden_size)
+    if bool(keep.all()):
+        return
+    for index, layer in enumerate(family.layers(model)):
+        attention = layer.attention
+        narrow = Attention(
+            query=keep_columns(attention.query, keep),
+            key=keep_columns(attention.key, keep),
+            value=keep_columns(attention.value, keep),
+            output=keep_rows(attention.output, keep),
+            head_dim=attention.head_dim,
+        )
+        family.replace_attention_(model, index, narrow)
+        ups = tuple(keep_columns(up, keep) for up in layer.ffn.up)
+        family.replace_ffn_(model, index, Ffn(up=ups, down=keep_rows(layer.ffn.down, keep)))
+    _narrow_vectors_(model, keep)
+    _narrow_head_(model, keep, inner)
+    family.write_hidden_size_(model.config, int(keep.sum()))
+
+
+def _check_masks(keep: torch.Tensor, inner: torch.Tensor, *, hidden_size: int) -> None:
+    for mask in (keep, inner):
+        if mask.dtype != torch.bool or mask.shape != (hidden_size,):
+            raise ModelError(
+                f"a mask of {tuple(mask.shape)} {mask.dtype} does not fit a hidden size of {hidden_size}; "
+                f"({hidden_size},) booleans would"
+            )
+    if not bool(keep.any()) or int(keep.sum()) != int(inner.sum()):
+        raise ModelError(
+            f"asked to keep {int(keep.sum())} features of the layers and {int(inner.sum())} of the head; "
+            "the same number, one or more, would work"
+        )
+
+
+def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
+    """Narrow embeddings and norms: every one of these families is as wide as the residual stream."""
+    for module in model.base_model.modules():
+        if isinstance(module, nn.Embedding):
+            module.weight = nn.Parameter(_kept(module.weight, keep))
+            module.embedding_dim = int(keep.sum())
+        elif isinstance(module, nn.LayerNorm):
+            module.weight, module.bias = (nn.Parameter(_kept(vector, keep)) for vector in (module.weight, module.bias))
+            module.normalized_shape = (int(keep.sum()),)
+
+
+def _narrow_head_(model: PreTrainedModel, keep: torch.Tensor, inner: torch.Tensor) -> None:
+    """Narrow the linears of the head; the rows of the last one are the labels, and stay."""
+    modules = {id(module): name for name, module in model.named_modules()}
+    linears = [
+        module for part in family_of(model).head(model) for module in part.modules() if isinstance(module, nn.Linear)
+    ]
+    for number, linear in enumerate(linears):
+        narrow = keep_columns(linear, keep if number == 0 else inner)
+        if number + 1 < len(linears):
+            narrow = keep_rows(narrow, inner)
+        model.set_submodule(modules[id(linear)], narrow)
+
+
+def _kept(tensor: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    return tensor.detach()[..., keep.to(tensor.device)].contiguous()

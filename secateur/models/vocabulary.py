@@ -1,0 +1,181 @@
+"""The vocabulary shrinks to what a domain uses: embedding rows go, and the tokenizer's entries with them.
+
+Text whose tokens all stay is tokenised as before, to the same logits. WordPiece matches the longest entry first, so
+with fewer entries the match that stays is still the longest; BPE applies the merge of the lowest rank, so with all
+merges behind a token kept, in their order, that token is built as before. A word that the tokenizer did not know
+(the unknown token) may find pieces now.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from secateur.data.tokens import TokenRows, from_lists
+from secateur.errors import ModelError
+from secateur.models.families import family_of
+from secateur.models.tokenizer_json import WordSpelling, describe, merges_of, surface_pieces, with_fewer_tokens
+
+
+def covering(
+    counts: npt.NDArray[np.int64], tokenizer: PreTrainedTokenizerBase, *, min_count: int, min_count_character: int = 0
+) -> npt.NDArray[np.int64]:
+    """Choose the tokens that cover a domain.
+
+    Special and added tokens stay; so do all pieces of one character (bytes of a byte-level alphabet), which every
+    other word can be spelled with, and tokens that occur often enough; for BPE also what these are merged from.
+
+    Args:
+        counts: occurrences of every id in the training rows, ``(V,)``.
+        tokenizer: the tokenizer that made them.
+        min_count: how often a token must occur.
+        min_count_character: how often a character must occur, in whatever tokens; of a byte-level alphabet all
+            stay. 0 keeps all: no word becomes unknown that was not.
+
+    Returns:
+        The ids that stay, ascending.
+
+    Raises:
+        ModelError: the tokenizer is no fast WordPiece or BPE one.
+    """
+    values = describe(tokenizer)
+    tokens = tokens_of(tokenizer, len(counts))
+    always = {token["content"] for token in values["added_tokens"]} | set(tokenizer.all_special_tokens)
+    prefix = values["model"].get("continuing_subword_prefix") or ""
+    is_bytes = values["model"]["type"] == "BPE"
+    characters = _characters(counts, tokens, prefix=prefix)
+    kept = {
+        token
+        for token, count in zip(tokens, counts.tolist(), strict=True)
+        if token in always
+        or count >= max(1, min_count)
+        or (
+            len(token.removeprefix(prefix)) == 1
+            and (is_bytes or characters.get(token.removeprefix(prefix), 0) >= min_count_character)
+        )
+    }
+    _close_under_merges_(kept, merges_of(values))
+    return np.array([number for number, token in enumerate(tokens) if token in kept], dtype=np.int64)
+
+
+def cut_vocabulary_(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: npt.NDArray[np.int64]
+) -> PreTrainedTokenizerFast:
+    """Keep the embedding rows of some tokens, and return the tokenizer that gives their new ids 0, 1, 2, ...
+
+    The size and the ids of special tokens in the config follow. Optimisers built before the call hold the old
+    parameters.
+
+    Args:
+        model: changed in place.
+        tokenizer: the model's; left as it is.
+        kept: ids that stay, ascending; see ``covering``.
+
+    Raises:
+        ModelError: ids are missing that every row needs, or the tokenizer cannot be cut.
+    """
+    tokens = tokens_of(tokenizer, int(model.config.vocab_size))
+    if len(kept) == 0 or kept[0] < 0 or kept[-1] >= len(tokens) or bool((np.diff(kept) <= 0).any()):
+        raise ModelError(f"ids that stay must be ascending and in 0 to {len(tokens) - 1}")
+    needed = {token["content"] for token in describe(tokenizer)["added_tokens"]} | set(tokenizer.all_special_tokens)
+    if missing := sorted(needed & set(tokens) - {tokens[number] for number in kept}):
+        raise ModelError(f"the special token {missing[0]!r} must be kept ({len(missing)} missing)")
+    cut = with_fewer_tokens(tokenizer, {tokens[old]: new for new, old in enumerate(kept.tolist())})
+    family_of(model).replace_vocabulary_(model, kept.tolist())
+    return cut
+
+
+@dataclass(frozen=True)
+class Remapping:
+    """What the rows of an old vocabulary become under a smaller one.
+
+    Attributes:
+        pieces: for every old id, the new ids that take its place when it stands alone.
+        gone: which old ids were dropped, ``(V,)`` booleans.
+        words: WordPiece only: spells a whole word, from old ids to new ones.
+    """
+
+    pieces: tuple[tuple[int, ...], ...]
+    gone: npt.NDArray[np.bool_]
+    words: WordSpelling | None
+
+    def row(self, old: npt.NDArray[np.int32]) -> list[int]:
+        """Return the new ids of a row."""
+        groups = [[number] for number in old.tolist()] if self.words is None else self.words.split(old.tolist())
+        new: list[int] = []
+        for group in groups:
+            if self.words is not None and len(group) > 1 and bool(self.gone[group].any()):
+                new.extend(self.words.spell(tuple(group)))
+            else:
+                new.extend(piece for number in group for piece in self.pieces[number])
+        return new
+
+
+def remapping(tokenizer: PreTrainedTokenizerBase, cut: PreTrainedTokenizerBase, *, vocab_size: int) -> Remapping:
+    """Return how rows of the old vocabulary are spelled in the new one.
+
+    A token that stayed is itself. WordPiece: a word with a token that went is spelled anew as a whole, as the new
+    tokenizer would; only words that were cut off at the end of a row or unknown differ from tokenising the text
+    again. BPE: such a token is merged as far as the merges that are left go, on its own, because rows do not say
+    where words end.
+
+    Args:
+        tokenizer: before the cut.
+        cut: after it.
+        vocab_size: of the model before the cut.
+    """
+    tokens, values, new_ids = tokens_of(tokenizer, vocab_size), describe(cut), cut.get_vocab()
+    pieces = surface_pieces(values, [token for token in tokens if token not in new_ids])
+    is_words = values["model"]["type"] == "WordPiece"
+    return Remapping(
+        pieces=tuple((new_ids[token],) if token in new_ids else pieces[token] for token in tokens),
+        gone=np.array([token not in new_ids for token in tokens]),
+        words=WordSpelling(values["model"], tokens) if is_words else None,
+    )
+
+
+def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -> TokenRows:
+    """Return the rows in the new vocabulary; labels and row numbers stay.
+
+    Args:
+        rows: old ids.
+        table: see ``remapping``.
+        max_length: rows that grew beyond it lose what stands before their last token, as truncation does.
+    """
+    new_rows = []
+    for index in range(len(rows)):
+        ids = table.row(rows.ids(index))
+        if max_length is not None and len(ids) > max_length:
+            ids = [*ids[: max_length - 1], ids[-1]]
+        new_rows.append(ids)
+    return from_lists(new_rows, labels=rows.labels, rows=rows.rows)
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:
+    """Return the token of every id; rows of the embeddings behind the last token have none, and are left out."""
+    by_id = {number: token for token, number in tokenizer.get_vocab().items()}
+    size = min(vocab_size, max(by_id) + 1)
+    if missing := [number for number in range(size) if number not in by_id]:
+        raise ModelError(f"the tokenizer has no token for the id {missing[0]}; a vocabulary without gaps can be cut")
+    return [by_id[number] for number in range(size)]
+
+
+def _characters(counts: npt.NDArray[np.int64], tokens: Sequence[str], *, prefix: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for token, count in zip(tokens, counts.tolist(), strict=True):
+        if count:
+            for character in token.removeprefix(prefix):
+                found[character] = found.get(character, 0) + count
+    return found
+
+
+def _close_under_merges_(kept: set[str], merges: Sequence[tuple[str, str]]) -> None:
+    # Backwards, because a part is usually merged before what it is part of: one pass is enough then.
+    size = -1
+    while size != len(kept):
+        size = len(kept)
+        for left, right in reversed(merges):
+            if left + right in kept:
+                kept.update((left, right))

@@ -1,0 +1,68 @@
+"""``fluctuation``: what hardly varies can be replaced by its mean."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from secateur.config.prune import PruneSettings
+from secateur.config.run import Precision
+from secateur.pruning.mask_gradients import inputs_of
+from secateur.pruning.scores import Scores
+from secateur.pruning.second_order.blocks import Block, blocks_of
+from secateur.training.batches import Batch
+from secateur.training.objectives import forward
+
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@torch.no_grad()
+def score(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, settings: PruneSettings) -> Scores:
+    """Return how much of a block's output is lost when a structure is replaced by its mean.
+
+    For input j of a projection W that is ``Var(x_j) * ||W_:j||^2`` (An et al. 2024, FLAP, equation 5); a head adds
+    up its features. The mean itself is kept by a bias: repair mode ``bias``. Scores of a block are divided by
+    their mean and shared out over the weights of a structure, so that blocks compare.
+
+    Differs from the paper in: no squared score for attention and no standardisation, which makes half of the scores
+    negative; variances are sums over the real tokens of all rows, not a running mean over batches. (The authors'
+    code updates the mean in place before it takes the difference to the old one, so that its variance is wrong.)
+
+    Args:
+        model: scored in evaluation mode.
+        batches: calibration rows; padding is left out.
+        precision: arithmetic of the forward pass; sums are float64.
+        settings: not read.
+    """
+    blocks = blocks_of(model)
+    there = [block for block in blocks if block.num_units > 0]
+    sums = {id(block): torch.zeros(2, block.projection.in_features, dtype=torch.float64) for block in there}
+    num_tokens = 0
+    model.eval()
+    with inputs_of([block.projection for block in there]) as inputs:
+        for batch in (host_batch.to(model.device) for host_batch in batches):
+            forward(model, batch, precision=precision)
+            tokens = batch.attention_mask.bool()
+            num_tokens += int(tokens.sum())
+            for block, given in zip(there, inputs, strict=True):
+                values = given[tokens].double()
+                sums[id(block)] += torch.stack([values.sum(dim=0), values.square().sum(dim=0)]).cpu()
+            inputs.clear()
+    scores = [_score(block, sums.get(id(block)), num_tokens) for block in blocks]
+    return Scores(heads=tuple(scores[: len(blocks) // 2]), ffn=tuple(scores[len(blocks) // 2 :]))
+
+
+def _score(block: Block, sums: Tensor | None, num_tokens: int) -> Tensor:
+    if sums is None:
+        return torch.zeros(0)
+    mean, squares = sums / max(num_tokens, 1)
+    variance = (squares - mean.square()).clamp_min(0.0)
+    lost = fluctuation(variance, block.projection.weight.detach().cpu())
+    of_units = lost.view(block.num_units, block.unit_size).sum(dim=1).float()
+    return of_units / of_units.mean().clamp_min(_TINY) * block.unit_size
+
+
+def fluctuation(variance: Tensor, weight: Tensor) -> Tensor:
+    """Return ``Var(x_j) * ||W_:j||^2`` for every input, (inputs,)."""
+    return variance * weight.double().square().sum(dim=0)

@@ -1,0 +1,225 @@
+"""Pruning somebody's finished classifier with a table of rows: no project, and training only when asked for."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.config.prune import PruneSettings, Round
+from secateur.config.run import Precision
+from secateur.data.labelled import read_labelled, tokenize_labelled
+from secateur.data.splits import split_rows
+from secateur.data.text_rules import TextRules
+from secateur.data.tokens import TokenRows
+from secateur.determinism import fingerprint, fix_randomness
+from secateur.errors import DataError
+from secateur.evaluation.cost import cost_of
+from secateur.evaluation.latency_measurement import measure_table
+from secateur.evaluation.latency_table import LatencyTable
+from secateur.files import replacing
+from secateur.models.card import CARD, read_card
+from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.construction import load_classifier
+from secateur.models.families import family_of
+from secateur.models.surgery import widths_of
+from secateur.pruning.round import Reference, prune_
+from secateur.pruning.state_files import write_state
+from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.training.objectives import logits_of
+from secateur.training.validation import Scores, validate
+
+_HELD_OUT, _VALIDATION = 0.2, 0.1
+_EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier.
+        data: table of rows, see ``read_labelled``.
+        text: its column of texts.
+        label: its column of labels.
+        settings: criterion, budget, recovery (0 epochs = no training).
+        max_length: longer texts are cut, tokens.
+        seed: of every random draw.
+        num_threads: CPU threads.
+        precision: arithmetic of the matrix products.
+    """
+
+    checkpoint: Path
+    data: str
+    text: str
+    label: str
+    settings: PruneSettings
+    max_length: int
+    seed: int
+    num_threads: int
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class _Rows:
+    calibration: TokenRows
+    validation: TokenRows
+    held_out: TokenRows
+
+    def translated(self, vocabulary: Vocabulary, *, max_length: int) -> "_Rows":
+        """Return the rows as a model with this vocabulary reads them."""
+        parts = (self.calibration, self.validation, self.held_out)
+        return _Rows(*(vocabulary.translate(rows, max_length=max_length) for rows in parts))
+
+
+def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Prune a checkpoint and save what is left; nothing is written before the end.
+
+    A fifth of the rows is held out and only used for the scores that are returned; the rest calibrates the
+    criterion and, with epochs, trains.
+
+    Returns:
+        ``dense`` and ``pruned`` (params, macs, accuracy, macro_f1 on the held-out rows), ``achieved`` (fractions of
+        dense), ``seconds`` (of choosing and cutting, training included) and ``rows``.
+
+    Raises:
+        CheckpointError, ModelError: the checkpoint cannot be used.
+        DataError: the table cannot be used.
+        BudgetError: the budget is out of reach; nothing is written.
+    """
+    fix_randomness(seed=request.seed, num_threads=request.num_threads)
+    model, tokenizer, card = _open(request.checkpoint)
+    rows = _rows(request, model, tokenizer, rules=_text_rules(card))
+    dense, dense_cost, before = widths_of(model), cost_of(model), _score(model, rows.held_out, request)
+    say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
+    reference = _reference(model, rows, request)
+    started = time.monotonic()
+    vocabulary = shared_vocabulary(tokenizer, tokenizer).narrowed_(
+        model, rows.calibration, min_count=request.settings.vocabulary_min_count
+    )
+    rows = rows.translated(vocabulary, max_length=request.max_length)
+    outcome = prune_(
+        model,
+        train=rows.calibration,
+        validation=rows.validation,
+        reference=replace(reference, token_ids=vocabulary.dense_ids),
+        target=request.settings.budget.fraction,
+        settings=request.settings,
+        round_=Round(prev="baseline"),
+        seed=request.seed,
+        precision=request.precision,
+        title="prune",
+    )
+    seconds = time.monotonic() - started
+    model = outcome.model
+    after = _score(model, rows.held_out, request)
+    with replacing(out) as folder:
+        facts = {"dense_widths": card.get("dense_widths", dense.as_dict()), "achieved": outcome.achieved}
+        facts["kept"] = outcome.state.kept.as_dict()
+        described = _card(request, card, model=model, scores=after) | facts
+        save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
+    return {
+        "dense": _entry(before, cost=dense_cost),
+        "pruned": _entry(after, cost=cost_of(model)),
+        "achieved": outcome.achieved,
+        "seconds": round(seconds, 1),
+        "rows": {"calibration": len(rows.calibration), "held_out": len(rows.held_out)},
+    }
+
+
+def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+    if (folder / CARD).is_file():
+        return load(folder), load_tokenizer(folder), read_card(folder)
+    return load_classifier(folder), load_tokenizer(folder), {}
+
+
+def _text_rules(card: dict[str, Any]) -> TextRules | None:
+    return TextRules(**card["text_rules"]) if card.get("text_rules") else None
+
+
+def _rows(
+    request: Request, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, rules: TextRules | None
+) -> _Rows:
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    texts, labels = read_labelled(request.data, text=request.text, label=request.label, labels=names)
+    if len(texts) < 20:
+        raise DataError(f"--data: {len(texts)} rows are too few to calibrate and to check the result; give 20 or more")
+    limit = min(request.max_length, family_of(model).max_tokens(model.config))
+    rows = tokenize_labelled(texts, labels, tokenizer=tokenizer, max_length=limit, rules=rules)
+    split = split_rows(np.asarray(labels), validation_fraction=_VALIDATION, test_fraction=_HELD_OUT, seed=request.seed)
+    return _Rows(
+        calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
+    )
+
+
+def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Reference:
+    recovery = request.settings.recovery
+    return Reference(
+        model=copy.deepcopy(model),
+        table=_table(model.config, request.settings),
+        macro_f1=_score(model, rows.validation, request).macro_f1,
+        logits=_logits(model, rows.calibration, request) if recovery.epochs else Tensor(),
+    )
+
+
+def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | None:
+    """Measure what a budget of time needs; without a project there is no table that was measured before."""
+    if settings.budget.kind != "latency":
+        return None
+    asked = settings.latency
+    return measure_table(
+        config,
+        runtime=asked.runtime,
+        batch=asked.batch,
+        length=asked.length,
+        num_threads=asked.num_threads,
+        repeats=asked.repeats,
+        hidden_size=settings.hidden_size,
+    )
+
+
+def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
+    return logits_of(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
+
+
+def _score(model: PreTrainedModel, rows: TokenRows, request: Request) -> Scores:
+    return validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
+
+
+def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
+    return {
+        "params": cost.params,
+        "macs": cost.macs,
+        "accuracy": round(scores.accuracy, 6),
+        "macro_f1": round(scores.macro_f1, 6),
+    }
+
+
+def _card(request: Request, before: dict[str, Any], *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
+    budget = request.settings.budget
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    return {
+        "stage": "prune",
+        "key": None,
+        "task": "classification",
+        "state": "recovered" if request.settings.recovery.epochs else "compact",
+        "parameters": request.settings.model_dump(mode="json"),
+        "inputs": {"checkpoint": before.get("weights_sha256")},
+        "seed": request.seed,
+        "fingerprint": fingerprint(constraints=None),
+        "labels": before.get("labels", names),
+        "max_length": before.get("max_length", request.max_length),
+        "text_rules": before.get("text_rules"),
+        "widths": widths_of(model).as_dict(),
+        "asked": {budget.kind: getattr(budget, budget.kind)},
+        "metrics": {f"held_out_{name}": value for name, value in scores.__dict__.items()},
+        "accepted": True,
+        "stopped": False,
+        "reason": None,
+        "tried": None,
+    }

@@ -1,0 +1,107 @@
+"""Running a model layer by layer over many rows, with what passes between the layers on disk instead of in memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import takewhile
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from secateur.config.run import Precision
+from secateur.models.families import family_of
+from secateur.training.batches import Batch
+from secateur.training.objectives import forward
+from secateur.training.precision import autocast
+
+
+class Spool(AbstractContextManager["Spool"]):
+    """Tensors of a temporary file, fp32, read back in the order in which they were written."""
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._shapes: list[tuple[int, ...]] = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def append(self, tensor: Tensor) -> None:
+        """Write one more tensor."""
+        self._file.write(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        self._shapes.append(tuple(tensor.shape))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self._file.seek(0)
+        for shape in self._shapes:
+            values = np.frombuffer(bytearray(self._file.read(4 * int(np.prod(shape)))), dtype=np.float32)
+            yield torch.from_numpy(values).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a layer is called with besides the hidden states: masks and the like, the same for every layer."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class _Entered(Exception):
+    """The first layer was reached."""
+
+
+def layer_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the smallest module around each layer's attention and feed-forward part."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found = []
+    for layer in family_of(model).layers(model):
+        first, last = (names[id(linear)].split(".") for linear in (layer.attention.query, layer.ffn.down))
+        common = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+        found.append(model.get_submodule(".".join(common)))
+    return found
+
+
+@torch.no_grad()
+def enter(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> tuple[Tensor, Call]:
+    """Return what the first layer is given: hidden states (B, T, E), and the rest of its call."""
+    given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given.append((args, kwargs))
+        raise _Entered
+
+    handle = layer_modules(model)[0].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        forward(model, batch, precision=precision)
+    except _Entered:
+        pass
+    finally:
+        handle.remove()
+    (hidden, *rest), kwargs = given[0]
+    return hidden, Call(args=tuple(rest), kwargs=kwargs)
+
+
+@torch.no_grad()
+def run_layer(layer: nn.Module, hidden: Tensor, call: Call, *, precision: Precision) -> Tensor:
+    """Return the hidden states after a layer, (B, T, E)."""
+    with autocast(precision, device=hidden.device):
+        found = layer(hidden, *call.args, **call.kwargs)
+    output: Tensor = found[0] if isinstance(found, tuple) else found
+    return output
+
+
+def calls(
+    model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, precision: Precision
+) -> Iterator[tuple[Batch, Call]]:
+    """Yield every batch with the call of its layers; computed again each time, it costs the embeddings only."""
+    for batch in (host_batch.to(model.device) for host_batch in batches()):
+        yield batch, enter(model, batch, precision=precision)[1]

@@ -1,0 +1,69 @@
+"""The blocks of a model as second-order methods see them: a projection whose input columns come in units."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from secateur.models.families import family_of
+from secateur.models.groups import of_attention, of_ffn
+from secateur.models.structures import Masks
+
+
+@dataclass(frozen=True)
+class Block:
+    """Attention or feed-forward part of one layer.
+
+    Attributes:
+        entry: a linear that reads the residual stream.
+        projection: the linear that writes to it; its inputs are the units' features.
+        unit_size: features per unit.
+    """
+
+    entry: nn.Linear
+    projection: nn.Linear
+    unit_size: int
+
+    @property
+    def num_units(self) -> int:
+        """Heads or neurons that are there."""
+        return self.projection.in_features // self.unit_size
+
+    def inputs_kept(self, mask: Tensor) -> Tensor:
+        """Return the numbers of the inputs of the units that stay, and last that of the constant 1."""
+        features = mask.repeat_interleave(self.unit_size)
+        return torch.cat([features, torch.ones(1, dtype=torch.bool)]).nonzero()[:, 0]
+
+    def extended_weight(self) -> Tensor:
+        """Return weight and, as last column, bias, (E, N) float64; a projection without bias has zeros there."""
+        weight = self.projection.weight.detach()
+        bias = self.projection.bias
+        last = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        return torch.cat([weight, last[:, None]], dim=1).double().cpu()
+
+    def write_(self, extended: Tensor) -> None:
+        """Overwrite weight and bias in place.
+
+        Args:
+            extended: (E, N).
+        """
+        with torch.no_grad():
+            self.projection.weight.copy_(extended[:, :-1])
+            if self.projection.bias is not None:
+                self.projection.bias.copy_(extended[:, -1])
+
+
+def blocks_of(model: PreTrainedModel) -> list[Block]:
+    """Return attention of all layers, then the feed-forward parts of all layers; the modules are the model's own."""
+    layers = family_of(model).layers(model)
+    attention = [
+        Block(layer.attention.query, layer.attention.output, of_attention(layer.attention).unit_size)
+        for layer in layers
+    ]
+    return attention + [Block(layer.ffn.up[0], layer.ffn.down, of_ffn(layer.ffn).unit_size) for layer in layers]
+
+
+def masks_of_blocks(masks: Masks) -> list[Tensor]:
+    """Return the masks in the order of ``blocks_of``."""
+    return [*masks.heads, *masks.ffn]

@@ -1,0 +1,201 @@
+"""One calibration of one model, from which every budget takes what stays."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from secateur.config.prune import PruneSettings
+from secateur.config.run import Precision
+from secateur.data.tokens import TokenRows
+from secateur.evaluation.cost import structure_costs
+from secateur.evaluation.latency_table import LatencyTable
+from secateur.models.families import family_of
+from secateur.models.structures import Kept, Masks, Widths
+from secateur.models.surgery import widths_of
+from secateur.pruning.allocation import Limits, check_reachable, choose
+from secateur.pruning.criteria import CRITERIA, check_finite
+from secateur.pruning.dynamic_programming import solve
+from secateur.pruning.levels import levels_of, masks_at
+from secateur.pruning.multipliers import apply_multipliers
+from secateur.pruning.prices import Prices, PriceTable
+from secateur.pruning.repair import repair_
+from secateur.pruning.scores import Scores
+from secateur.pruning.second_order.selection import SecondOrder, calibrate_second_order
+from secateur.training.batches import Batch, batches_of
+from secateur.training.objectives import pad_token_id
+
+COST_LENGTH = 32
+"""Tokens per row for which MACs are counted; that of ``cost_of`` and of the published timings."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """What budgets are fractions of.
+
+    Attributes:
+        config: of the dense model.
+        table: measured prices, for a budget of latency.
+    """
+
+    config: PreTrainedConfig
+    table: LatencyTable | None = None
+
+    @property
+    def widths(self) -> Widths:
+        """Widths of the dense model."""
+        return family_of(self.config).dense_widths(self.config)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a criterion is calibrated with.
+
+    Attributes:
+        rows: training rows.
+        settings: the ``prune`` section.
+        seed: of whatever is drawn.
+        precision: arithmetic of the matrix products.
+    """
+
+    rows: TokenRows
+    settings: PruneSettings
+    seed: int
+    precision: Precision
+
+    def batches(self, model: PreTrainedModel) -> Iterator[Batch]:
+        """Yield the rows in a fixed order."""
+        size = self.settings.recovery.batch_size
+        return batches_of(self.rows, batch_size=size, pad_token_id=pad_token_id(model))
+
+
+class Selector(Protocol):
+    """Knows one model; chooses for any budget."""
+
+    def select_(self, model: PreTrainedModel, *, target: float) -> Masks:
+        """Choose what stays, and let what stays make up for it; the widths stay until ``cut_``.
+
+        Args:
+            model: the calibrated model, or a copy of it; its weights may change.
+            target: fraction of dense that may stay, in the unit of the budget.
+
+        Raises:
+            BudgetError: the target is out of reach; the model is as it was.
+        """
+        ...
+
+
+def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense, kept: Kept | None) -> Selector:
+    """Look at a model once, for as many budgets as there are.
+
+    Args:
+        model: left as it is.
+        calibration: rows and settings.
+        dense: what the budget is a fraction of.
+        kept: which units of the dense model this one has, for multipliers that name them; None = all.
+    """
+    settings = calibration.settings
+    if settings.criterion in ("obs", "fisher"):
+        found = calibrate_second_order(
+            model,
+            lambda: calibration.batches(model),
+            settings=settings,
+            seed=calibration.seed,
+            precision=calibration.precision,
+            kept=kept,
+        )
+        return Surveyed(found=found, settings=settings, dense=dense)
+    scores = CRITERIA[settings.criterion](
+        model, calibration.batches(model), precision=calibration.precision, settings=settings
+    )
+    check_finite(scores, criterion=settings.criterion)
+    if settings.multipliers:
+        scores = apply_multipliers(scores, settings.multipliers, kept=kept)
+    return Ranking(scores=scores, calibration=calibration, dense=dense)
+
+
+@final
+@dataclass(frozen=True)
+class Ranking:
+    """Scores of single structures: the least important per price go first."""
+
+    scores: Scores
+    calibration: Calibration
+    dense: Dense
+
+    def select_(self, model: PreTrainedModel, *, target: float) -> Masks:
+        """See ``Selector``."""
+        masks, calibration = self._chosen(model, target=target), self.calibration
+        if calibration.settings.repair != "none":
+            repair_(
+                model,
+                masks,
+                dense=copy.deepcopy(model),
+                batches=lambda: calibration.batches(model),
+                mode=calibration.settings.repair,
+                precision=calibration.precision,
+            )
+        return masks
+
+    def _chosen(self, model: PreTrainedModel, *, target: float) -> Masks:
+        settings, limits = self.calibration.settings, Limits.of(self.calibration.settings)
+        if settings.budget.kind == "latency":
+            prices = price_table(model, settings, dense=self.dense)
+            check_reachable(
+                fraction=target, current=widths_of(model), dense=self.dense.widths, prices=prices, limits=limits
+            )
+            levels = levels_of(self.scores, limits)
+            return masks_at(levels, solve(levels, prices, budget=target * prices.of_dense(self.dense.widths)))
+        linear = linear_prices(model, settings, dense=self.dense)
+        return choose(self.scores, fraction=target, dense=self.dense.widths, prices=linear, limits=limits)
+
+
+@final
+@dataclass(frozen=True)
+class Surveyed:
+    """Errors of every width of every block, and the weights that make up for it."""
+
+    found: SecondOrder
+    settings: PruneSettings
+    dense: Dense
+
+    def select_(self, model: PreTrainedModel, *, target: float) -> Masks:
+        """See ``Selector``."""
+        prices = price_table(model, self.settings, dense=self.dense)
+        check_reachable(
+            fraction=target,
+            current=widths_of(model),
+            dense=self.dense.widths,
+            prices=prices,
+            limits=Limits.of(self.settings),
+        )
+        return self.found.select_(model, prices=prices, budget=target * prices.of_dense(self.dense.widths))
+
+
+def linear_prices(model: PreTrainedModel, settings: PruneSettings, *, dense: Dense) -> Prices:
+    """Return the price of a head and a neuron of this model, and what the dense model cost."""
+    kind = settings.budget.kind
+    of_dense = Prices.of(structure_costs(dense.config, length=COST_LENGTH), kind).total(dense.widths)
+    return Prices.of(structure_costs(model, length=COST_LENGTH), kind, dense=of_dense)
+
+
+def price_table(model: PreTrainedModel, settings: PruneSettings, *, dense: Dense) -> PriceTable:
+    """Return the price of every width of a block, measured or counted."""
+    kind = settings.budget.kind
+    if kind == "latency":
+        assert dense.table is not None  # whoever asks for a budget of latency brings the table
+        return PriceTable.measured(dense.table)
+    of_dense = Prices.of(structure_costs(dense.config, length=COST_LENGTH), kind).total(dense.widths)
+    costs = structure_costs(model, length=COST_LENGTH)
+    return PriceTable.linear(costs, kind, dense=dense.widths, dense_price=of_dense)
+
+
+def calibration_sample(rows: TokenRows, *, num_rows: int, seed: int) -> TokenRows:
+    """Draw rows without replacement; all of them when there are fewer."""
+    if num_rows >= len(rows):
+        return rows
+    chosen = np.random.default_rng(seed).choice(len(rows), size=num_rows, replace=False)
+    return rows.take(np.sort(chosen))

@@ -1,0 +1,100 @@
+"""``latency_table.json``: measured prices, taken once and kept, so that a rebuild meets the same numbers.
+
+The table is an input of every round whose budget is time. A measured time inside a stage would change its
+outputs from run to run; a file that is committed does not.
+"""
+
+from typing import TYPE_CHECKING
+
+from secateur.config import RunConfig
+from secateur.errors import ProjectError
+from tasks.project import Project
+from tasks.stages import LATENCY_TABLE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from secateur.evaluation.latency_table import LatencyTable
+
+
+def ensure(project: Project, config: RunConfig) -> str | None:
+    """Measure the table if the budget is time and the file is missing or belongs to other settings or shapes.
+
+    Another machine is no reason: a rebuild must take the same numbers.
+
+    Returns:
+        One line for the user about what was done or kept; None when there is nothing to say.
+
+    Raises:
+        ModelError: the model cannot be read, or is shorter than ``prune.latency.length``.
+        ProjectError: the file is no latency table.
+    """
+    if not is_needed(config):
+        return None
+    from secateur.evaluation.latency_measurement import measure_table
+    from secateur.evaluation.latency_table import LatencyTable, shape_of
+
+    shapes = model_config(project, config)
+    if shapes is None:
+        return f"{LATENCY_TABLE} is measured when ingest has fetched the model; run again after it"
+    file = project.root / LATENCY_TABLE
+    wanted = config.prune.latency
+    if file.exists():
+        found = LatencyTable.read(file)
+        if found.mismatch(wanted, shape_of(shapes, hidden_size=config.prune.hidden_size)) is None:
+            return _other_machine(found)
+    table = measure_table(
+        shapes,
+        runtime=wanted.runtime,
+        batch=wanted.batch,
+        length=wanted.length,
+        num_threads=wanted.num_threads,
+        repeats=wanted.repeats,
+        hidden_size=config.prune.hidden_size,
+    )
+    table.write(file)
+    return (
+        f"{LATENCY_TABLE} was measured: dense {table.dense_ms:.2f} ms on {wanted.runtime}, predictions are within "
+        f"{table.worst_error:.1%} on {len(table.checks)} models it was not fitted to"
+    )
+
+
+def require_present(project: Project, config: RunConfig) -> None:
+    """Refuse to run a stage towards a budget of time that nobody has measured.
+
+    Raises:
+        ProjectError: there is no table.
+    """
+    if is_needed(config) and not (project.root / LATENCY_TABLE).is_file():
+        raise ProjectError(
+            f"prune.budget.latency={config.prune.budget.latency:g} needs {LATENCY_TABLE}, which is missing; "
+            "`secateur run` measures it"
+        )
+
+
+def is_needed(config: RunConfig) -> bool:
+    """Tell whether the budget is time."""
+    return config.prune.budget.kind == "latency"
+
+
+def model_config(project: Project, config: RunConfig) -> "PreTrainedConfig | None":
+    """Return the config of the dense model: a local one, or what ``ingest`` has copied; None before that."""
+    from secateur.data.pretrained import check_model
+    from secateur.models.construction import CONFIG, read_config
+
+    found = check_model(config.baseline.model, root=project.root)
+    # A scratch config may have any name; the copy has the usual one.
+    folder = found.parent if found is not None and found.name == CONFIG else project.root / "models/base"
+    return read_config(folder) if (folder / CONFIG).is_file() else None
+
+
+def _other_machine(table: "LatencyTable") -> str | None:
+    from secateur.evaluation.machine import describe_machine
+
+    machine = describe_machine()
+    other = [f"{name}: {value}" for name, value in table.machine.items() if machine.get(name) != value]
+    if not other:
+        return None
+    return (
+        f"{LATENCY_TABLE} was measured on another machine ({', '.join(other)}) and is kept; delete it to measure here"
+    )
