@@ -6,7 +6,6 @@ Nothing but the cut differs: rounds, epochs, rows, order of the rows, optimiser,
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 from benchmarks import torch_pruning_bert as adapter
 from benchmarks.aiming import Aimed, Cut, OutOfReach, aim
 from benchmarks.material import Material
-from benchmarks.speed import SpeedModel, measured_speed
+from benchmarks.speed import SpeedModel
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.errors import BudgetError
 from secateur.models.families import family_of
@@ -40,13 +39,12 @@ class Task:
 
     Attributes:
         material: the dense model and its rows.
-        speeds: predicts the speed from widths.
+        speeds: predicts the speed of a model.
         asked: times faster than dense, after the last round.
         seed: of the calibration sample and of the order of the rows.
         epochs: over all rounds.
         one_shot: cut once instead of in the rounds of the parameters.
         tolerance: relative error of the speed that counts as a hit.
-        cache: folder for measured speeds of shapes that ``speeds`` does not cover.
     """
 
     material: Material
@@ -56,7 +54,6 @@ class Task:
     epochs: float
     one_shot: bool
     tolerance: float
-    cache: Path
 
     @property
     def settings(self) -> PruneSettings:
@@ -84,13 +81,6 @@ class Task:
         size = self.settings.recovery.batch_size
         return list(batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)))
 
-    def speed_of(self, model: PreTrainedModel) -> float:
-        """Predict from the widths; a narrower residual stream is timed, because the prediction does not know it."""
-        dense = family_of(model).hidden_size(self.material.dense().config)
-        if family_of(model).hidden_size(model.config) == dense:
-            return self.speeds.speed(widths_of(model))
-        return measured_speed(model, dense=self.material.baseline, repeats=60, cache=self.cache)
-
 
 # ---- ours: the one function to change when the product's best settings change ------------------------------------
 
@@ -112,19 +102,14 @@ def ours(task: Task) -> PreTrainedModel:
         # The sample that prune_ will draw from the same seed.
         rows = calibration_sample(material.train, num_rows=settings.calibration_rows, seed=seed)
         calibration = Calibration(rows=rows, settings=settings, seed=seed, precision=precision)
-        aimed = aim(
-            _budgets(model, calibration, reference),
-            task.speed_of,
-            asked=asked,
-            tolerance=task.tolerance,
-            refine=False,
-        )
+        budgets = _Budgets(model, calibration, reference)
+        aimed = aim(budgets.cut, task.speeds.speed_of, asked=asked, tolerance=task.tolerance, refine=False)
         outcome = prune_(
             model,
             train=material.train,
             validation=material.validation,
             reference=reference,
-            target=_target(aimed.shares[0]),
+            target=budgets.target(aimed.shares[0]),
             settings=settings,
             round_=Round(prev="baseline", epochs=recovery.epochs, learning_rate=recovery.learning_rate),
             seed=seed,
@@ -136,27 +121,30 @@ def ours(task: Task) -> PreTrainedModel:
     return model
 
 
-def _budgets(model: PreTrainedModel, calibration: Calibration, reference: Reference) -> Cut:
-    """Return a cut for every budget, from one calibration."""
-    selector = calibrate(model, calibration, dense=reference.dense, kept=None)
+class _Budgets:
+    """A cut for every budget, from one calibration; a share of 1 is the smallest budget that can be met."""
 
-    def cut(share: float, _: float) -> PreTrainedModel:
-        candidate, target = copy.deepcopy(model), _target(share)
-        while True:
-            try:
-                masks = selector.select_(candidate, target=target)
-            except BudgetError:
-                # The smallest models are left out of the bisection rather than searched for.
-                target = 1.1 * target
-                continue
-            cut_(candidate, masks)
-            return candidate
+    def __init__(self, model: PreTrainedModel, calibration: Calibration, reference: Reference) -> None:
+        self._model = model
+        self._selector = calibrate(model, calibration, dense=reference.dense, kept=None)
+        self._smallest = 0.01
+        while not self._is_reachable():
+            self._smallest *= 1.1
 
-    return cut
+    def target(self, share: float) -> float:
+        return 1.0 - share * (1.0 - self._smallest)
 
+    def cut(self, share: float, _: float) -> PreTrainedModel:
+        candidate = copy.deepcopy(self._model)
+        cut_(candidate, self._selector.select_(candidate, target=self.target(share)))
+        return candidate
 
-def _target(share: float) -> float:
-    return 1.0 - 0.98 * share
+    def _is_reachable(self) -> bool:
+        try:
+            self._selector.select_(copy.deepcopy(self._model), target=self._smallest)
+        except BudgetError:
+            return False
+        return True
 
 
 # ---- everybody else -------------------------------------------------------------------------------------------------
@@ -182,9 +170,11 @@ def compared(cuts: Cuts, fallback: Cuts | None = None) -> Callable[[Task], PreTr
 def _rounds(task: Task, cuts: Cuts) -> PreTrainedModel:
     material = task.material
     model = material.dense()
-    # Before any training: a speed that cannot be reached from dense cannot be reached at all.
-    _best(task, model, cuts, asked=task.asked)
-    for number, (asked, recovery) in enumerate(task.rounds(), start=1):
+    rounds = task.rounds()
+    if len(rounds) > 1:
+        # Before any training: a speed that cannot be reached from dense cannot be reached at all.
+        _best(task, model, cuts, asked=task.asked)
+    for number, (asked, recovery) in enumerate(rounds, start=1):
         model = _best(task, model, cuts, asked=asked)
         objective = Distillation(
             teacher_logits=material.logits,
@@ -208,7 +198,7 @@ def _best(task: Task, model: PreTrainedModel, cuts: Cuts, *, asked: float) -> Pr
     fastest = 0.0
     for cut in cuts(task, model):
         try:
-            found.append(aim(cut, task.speed_of, asked=asked, tolerance=task.tolerance))
+            found.append(aim(cut, task.speeds.speed_of, asked=asked, tolerance=task.tolerance))
         except OutOfReach as error:
             fastest = max(fastest, error.fastest)
     if not found:

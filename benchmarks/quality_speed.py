@@ -38,8 +38,7 @@ from secateur.training.objectives import logits_of
 
 NOTES = (
     "speed: dense / pruned time of one call, medians of one interleaved run over all models, every call after one of "
-    "the dense model; the widths were chosen by bisection on a speed model measured on this machine (heads, neurons) "
-    "or on real exports (residual stream)",
+    "the dense model; the widths were chosen by bisection on a speed model measured on this machine",
     "macro-F1: test rows, median of the seeds; interval: 95 %, rows resampled jointly with those of the dense model; "
     "seeds: lowest and highest",
     "equal retraining: rows, epochs, rounds, batch, optimiser, rate, distillation; the cut alone differs",
@@ -90,7 +89,6 @@ def run_one(setup: Setup, method: str, asked: float, seed: int) -> dict[str, Any
         epochs=setup.epochs,
         one_shot=setup.one_shot,
         tolerance=setup.tolerance,
-        cache=work / "shapes",
     )
     record: dict[str, Any] = {"method": method, "asked": asked, "seed": seed, "identity": setup.identity(material)}
     try:
@@ -107,7 +105,7 @@ def run_one(setup: Setup, method: str, asked: float, seed: int) -> dict[str, Any
         "widths": widths_of(model).as_dict(),
         "hidden_size": int(vars(model.config)["hidden_size"]),
         "params": cost_of(model).params,
-        "expected_speed": task.speed_of(model),
+        "expected_speed": speeds.speed_of(model),
         "seconds": time.monotonic() - start,
     }
 

@@ -65,8 +65,7 @@ def prune(
         global_pruning=ranking == "global",
         isomorphic=ranking == "global",
         pruning_ratio=min(ffn, 1.0 - ffn_multiple / layers[0].ffn.width),
-        # It rounds the number of heads to go up, and refuses to take all of a layer.
-        head_pruning_ratio=min(heads, 1.0 - 1.0 / layers[0].attention.num_heads),
+        head_pruning_ratio=min(heads, _all_but_one(layers)),
         prune_num_heads=True,
         prune_head_dims=False,
         ignored_layers=[*fixed, *outputs],
@@ -98,7 +97,7 @@ def prune_everywhere(
         global_pruning=False,
         pruning_ratio=min(share, 1.0 - dim / layers[0].attention.output.out_features),
         pruning_ratio_dict={up: min(ffn, 1.0 - dim / layer.ffn.width) for layer in layers for up in layer.ffn.up},
-        head_pruning_ratio=min(share, 1.0 - 1.0 / layers[0].attention.num_heads),
+        head_pruning_ratio=min(share, _all_but_one(layers)),
         prune_num_heads=True,
         prune_head_dims=False,
         ignored_layers=[family_of(pruned).head(pruned)[-1]],
@@ -146,6 +145,11 @@ def _heads(layers: tuple[Layer, ...]) -> dict[nn.Module, int]:
         for layer in layers
         for linear in (layer.attention.query, layer.attention.key, layer.attention.value)
     }
+
+
+def _all_but_one(layers: tuple[Layer, ...]) -> float:
+    """Return the largest share of heads: it rounds the number to go up, and takes nothing if that is all of a layer."""
+    return 1.0 - 1.5 / max(layer.attention.num_heads for layer in layers)
 
 
 def _norms(model: PreTrainedModel) -> list[nn.Module]:

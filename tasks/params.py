@@ -128,7 +128,7 @@ def _assign(values: Any, override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or "." not in name:
         raise ConfigError(f"-S {override}: expected section.key=value")
-    value = _load_scalar(text, override)
+    value = read_value(text, override)
     *parents, last = name.split(".")
     target = values
     for depth, parent in enumerate(parents):
@@ -143,7 +143,12 @@ def _assign(values: Any, override: str) -> None:
     target[last] = value
 
 
-def _load_scalar(text: str, override: str) -> Any:
+def read_value(text: str, override: str) -> Any:
+    """Read the value of an override, by the rules of params.yaml (YAML 1.2: ``2:4`` is text and ``1e-3`` a number).
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
     if text.strip() == "":
         return ""
     try:

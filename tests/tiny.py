@@ -56,6 +56,7 @@ PARAMS: dict[str, Any] = {
     "prune.criterion": "gradient",
     "prune.repair": "none",
     "prune.search_trials": 0,
+    "prune.vocabulary_min_count": 0,
     "prune.min_heads": 1,
     "prune.min_neurons": 8,
     "prune.calibration_rows": 32,
@@ -65,8 +66,8 @@ PARAMS: dict[str, Any] = {
     "prune.recovery.batch_size": 16,
     "prune.schedule": {"shape": "cubic", "steps": 2},
     "prune.rounds": {
-        "r1": {"prev": "baseline", "budget": None, "epochs": None, "learning_rate": None},
-        "r2": {"prev": "r1", "budget": None, "epochs": None, "learning_rate": None},
+        "r1": {"prev": "baseline", "action": None, "budget": None, "epochs": None, "learning_rate": None},
+        "r2": {"prev": "r1", "action": None, "budget": None, "epochs": None, "learning_rate": None},
     },
     "evaluate.bootstrap_samples": 100,
     "evaluate.deployed": "torch",

@@ -138,13 +138,18 @@ def run_summary(project: "Project", outcomes: "Sequence[Outcome]", *, seconds: f
         click.echo(f"report: {page.relative_to(project.root)}")
 
 
+def _score(row: Mapping[str, Any], name: str) -> str:
+    return f"{row[name]:.4f}" if row.get(name) is not None else ""
+
+
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the table dense against rounds; speed-up is measured, never derived from sparsity."""
     runtimes = sorted({name.removesuffix("_ms") for row in rows for name in row if name.endswith("_ms")})
     timed = [f">{runtime} {what}" for runtime in runtimes for what in ("ms", "speed-up")]
     made = table(
         "Dense against rounds (test set)",
-        "model", ">params", ">MACs", ">sparsity", ">macro-F1", ">95 % interval", ">accuracy", *timed, "",
+        "model", ">params", ">MACs", ">macro-F1", ">95 % interval", ">accuracy", ">deployed", ">size", ">attacked",
+        *timed, "",
     )  # fmt: skip
     for row in rows:
         cells = []
@@ -155,10 +160,12 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["model"],
             f"{row['params'] / 1e6:.2f} M",
             f"{row['macs'] / 1e6:.1f} M",
-            f"{row['sparsity']:.1%}",
             f"{row['macro_f1']:.4f}",
             f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}",
             f"{row['accuracy']:.4f}",
+            _score(row, "deployed_macro_f1"),
+            f"{row['deployed_bytes'] / 1e6:.1f} MB" if "deployed_bytes" in row else "",
+            _score(row, "robust_macro_f1"),
             *cells,
             "" if row.get("accepted", True) else "[red]rolled back[/]",
         )
@@ -279,7 +286,9 @@ def plain(text: str) -> str:
 def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
     """Print what ``inspect`` found."""
     made = table(str(path), "what", ">value")
-    for name in ("model_type", "params", "nonembedding_params", "macs", "bytes"):
+    for name in (
+        "model_type", "hidden_size", "head_dim", "vocab_size", "params", "nonembedding_params", "macs", "bytes",
+    ):  # fmt: skip
         value = found.get(name)
         made.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
     card = found.get("card") or {}

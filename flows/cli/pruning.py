@@ -69,19 +69,21 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
 
 
 def _settings(options: dict[str, Any]) -> "PruneSettings":
-    import yaml
-
     from secateur.config.one_shot import one_shot_settings
+    from tasks.params import read_value
 
     changes: dict[str, Any] = {"criterion": options["criterion"], "recovery.epochs": options["epochs"]}
     asked = {f"budget.{kind}": options[kind] for kind in _BUDGETS if options[kind] is not None}
-    if len(asked) > 1:
-        raise ConfigError(f"one budget at a time: found {', '.join('--' + name.partition('.')[2] for name in asked)}")
+    budgets = [f"--{name.partition('.')[2]}" for name in asked]
     for override in options["overrides"]:
-        name, equals, value = override.partition("=")
+        given, equals, value = override.partition("=")
         if not equals:
             raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
-        changes[name.removeprefix("prune.")] = yaml.safe_load(value)
+        name = given.removeprefix("prune.")
+        changes[name] = read_value(value, override)
+        budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" else []
+    if len(budgets) > 1:
+        raise ConfigError(f"one budget at a time: found {', '.join(budgets)}")
     return one_shot_settings(changes | asked)
 
 
@@ -107,9 +109,7 @@ def _show(result: dict[str, Any], out: Path) -> None:
 
 @click.command()
 @click.option("--methods", default="magnitude,gradient,fisher,obs", show_default=True, help="Criteria, by commas.")
-@click.option(
-    "--budgets", default="0.75,0.6,0.5,0.4,0.3,0.25", show_default=True, help="Fractions, by commas."
-)
+@click.option("--budgets", default="0.75,0.6,0.5,0.4,0.3,0.25", show_default=True, help="Fractions, by commas.")
 @click.option("--kind", type=click.Choice(_BUDGETS), default="macs", show_default=True, help="Unit of the budgets.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None:

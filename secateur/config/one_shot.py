@@ -15,7 +15,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "gradient_score": "taylor",
     "multipliers": {},
     "regularizer": "none",
-    "regularization": {"strength": 1e-2, "growth": 10.0, "epochs": 0.5, "learning_rate": 1e-4},
+    "regularization": {"strength": 1.0, "growth": 10.0, "epochs": 0.5, "learning_rate": 1e-4},
     "granularity": "structures",
     "pattern": None,
     "action": "remove",

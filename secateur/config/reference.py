@@ -19,11 +19,16 @@ def _walk(node: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) 
         inner = _resolve(field, definitions)
         if "properties" in inner:
             yield from _walk(inner, definitions, f"{prefix}{name}.")
-        elif isinstance(inner.get("additionalProperties"), Mapping):
-            entry = _resolve(inner["additionalProperties"], definitions)
+        elif "properties" in (entry := _values(inner, definitions)):
             yield from _walk(entry, definitions, f"{prefix}{name}.rN.")
         else:
             yield {"name": prefix + name, "type": _type(inner), "description": field.get("description", "")}
+
+
+def _values(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a mapping's values are; nothing for any other field."""
+    values = field.get("additionalProperties")
+    return _resolve(values, definitions) if isinstance(values, Mapping) else {}
 
 
 def _resolve(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -38,6 +43,8 @@ def _type(field: Mapping[str, Any]) -> str:
         return " | ".join(map(str, field["enum"]))
     if "const" in field:
         return str(field["const"])
+    if isinstance(field.get("additionalProperties"), Mapping):
+        return f"mapping of names to {_type(field['additionalProperties'])}"
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}"
     bounds = [f"{sign} {field[name]:g}" for name, sign in _BOUNDS.items() if name in field]

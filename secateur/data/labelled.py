@@ -39,10 +39,13 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
     if location.path is None or not location.path.is_file():
         raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL and Parquet")
     path = location.path
+    if path.stat().st_size == 0:
+        raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
+    file_format = format_of(path, "auto")
     table = read_rows(
         path,
-        file_format=format_of(path, "auto"),
-        encoding=encoding_of(path, asked="auto", kind=location.kind),
+        file_format=file_format,
+        encoding=None if file_format == "parquet" else encoding_of(path, asked="auto", kind=location.kind),
         columns=Columns(text=text, label=label, confidence=None),
     )
     names = canonical_labels(table["label"], name=label).to_pylist()

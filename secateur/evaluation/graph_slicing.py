@@ -13,13 +13,11 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.export.onnx import ONNX_MODEL, trace
+from secateur.export.onnx import ONNX_MODEL, quantize_, trace
 from secateur.models.families import family_of
 from secateur.models.structures import Widths
 
@@ -74,8 +72,7 @@ class DenseGraph:
             self._layers = _locate(model, graph)
             if int8:
                 # The suffix of the quantised weight is all that changes in the names.
-                add_pre_process_metadata(graph)
-                quantize_dynamic(graph, file, weight_type=QuantType.QInt8)
+                quantize_(graph, file)
                 graph = onnx.load(file)
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
         self._suffix = "_quantized" if int8 else ""
@@ -192,4 +189,3 @@ def _drop_unused_(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
-    del graph.value_info[:]

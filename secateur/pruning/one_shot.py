@@ -18,7 +18,7 @@ from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint, fix_randomness
-from secateur.errors import DataError
+from secateur.errors import DataError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable
@@ -28,9 +28,12 @@ from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.construction import load_classifier
 from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
+from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.round import Reference, prune_
 from secateur.pruning.state_files import write_state
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.pruning.weights.matrices import prunable
+from secateur.pruning.weights.multipliers import factors_of
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
@@ -94,6 +97,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     """
     fix_randomness(seed=request.seed, num_threads=request.num_threads)
     model, tokenizer, card = _open(request.checkpoint)
+    _check_names(model, request.settings)
     rows = _rows(request, model, tokenizer, rules=_text_rules(card))
     dense, dense_cost, before = widths_of(model), cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
@@ -102,7 +106,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     vocabulary = shared_vocabulary(tokenizer, tokenizer).narrowed_(
         model, rows.calibration, min_count=request.settings.vocabulary_min_count
     )
-    rows = rows.translated(vocabulary, max_length=request.max_length)
+    rows = rows.translated(vocabulary, max_length=_limit(request, model))
     outcome = prune_(
         model,
         train=rows.calibration,
@@ -133,9 +137,26 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 
 
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
-    if (folder / CARD).is_file():
-        return load(folder), load_tokenizer(folder), read_card(folder)
-    return load_classifier(folder), load_tokenizer(folder), {}
+    is_ours = (folder / CARD).is_file()
+    model = load(folder) if is_ours else load_classifier(folder)
+    for name, tensor in model.named_parameters():
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")
+    return model, load_tokenizer(folder), read_card(folder) if is_ours else {}
+
+
+def _check_names(model: PreTrainedModel, settings: PruneSettings) -> None:
+    """Refuse multipliers that name what is not there, before anything is computed."""
+    complete = settings.criterion == "fixed_weight"
+    if settings.granularity == "weights":
+        factors_of(settings.multipliers, prunable(model), complete=complete)
+    else:
+        check_multipliers(settings.multipliers, widths_of(model), complete=complete)
+
+
+def _limit(request: Request, model: PreTrainedModel) -> int:
+    """Return the tokens that a row may have."""
+    return min(request.max_length, family_of(model).max_tokens(model.config))
 
 
 def _text_rules(card: dict[str, Any]) -> TextRules | None:
@@ -149,8 +170,7 @@ def _rows(
     texts, labels = read_labelled(request.data, text=request.text, label=request.label, labels=names)
     if len(texts) < 20:
         raise DataError(f"--data: {len(texts)} rows are too few to calibrate and to check the result; give 20 or more")
-    limit = min(request.max_length, family_of(model).max_tokens(model.config))
-    rows = tokenize_labelled(texts, labels, tokenizer=tokenizer, max_length=limit, rules=rules)
+    rows = tokenize_labelled(texts, labels, tokenizer=tokenizer, max_length=_limit(request, model), rules=rules)
     split = split_rows(np.asarray(labels), validation_fraction=_VALIDATION, test_fraction=_HELD_OUT, seed=request.seed)
     return _Rows(
         calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
@@ -172,7 +192,7 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
     if settings.budget.kind != "latency":
         return None
     asked = settings.latency
-    return measure_table(
+    table = measure_table(
         config,
         runtime=asked.runtime,
         batch=asked.batch,
@@ -181,6 +201,9 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
         repeats=asked.repeats,
         hidden_size=settings.hidden_size,
     )
+    widths = family_of(config).widths(config)
+    # A checkpoint that was pruned before is its own reference.
+    return table if widths == table.shape.dense else replace(table, dense_ms=table.predict(widths))
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:

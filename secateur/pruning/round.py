@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.config.prune import Action, PruneSettings, Recovery, Round
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
+from secateur.errors import BudgetError
 from secateur.evaluation.cost import amount_of, structure_costs
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.structures import Kept, Masks, Widths
@@ -248,7 +249,7 @@ def _growing_decay(model: PreTrainedModel, state: State, work: _Work) -> Constra
         masks = choose_weights(
             model,
             rows=calibration.rows,
-            sparsity=1.0 - work.target,
+            sparsity=_sparsity(model, work),
             settings=settings,
             precision=work.precision,
             already=state.weights,
@@ -269,16 +270,16 @@ def _pruned(model: PreTrainedModel, state: State, work: _Work) -> tuple[PreTrain
         masks = prune_weights_(
             model,
             rows=calibration.rows,
-            sparsity=1.0 - work.target,
+            sparsity=_sparsity(model, work),
             settings=settings.model_copy(update={"action": work.action}),
             precision=work.precision,
             already=state.weights,
         )
         return model, replace(state, weights=masks)
-    selector = calibrate(model, calibration, dense=work.reference.dense, kept=state.kept)
     returning = settings.regrow_fraction if work.action == "remove" else 0.0
-    # What comes back after the cut is cut beforehand.
-    chosen = selector.select_(model, target=1.0 - (1.0 - work.target) / (1.0 - returning))
+    target = _before_regrowth(work, returning)
+    selector = calibrate(model, calibration, dense=work.reference.dense, kept=state.kept)
+    chosen = selector.select_(model, target=target)
     if work.action == "suppress":
         suppress_(model, chosen, divisor=settings.suppress_divisor, already=state.suppressed)
         return model, replace(state, suppressed=chosen)
@@ -295,6 +296,24 @@ def _pruned(model: PreTrainedModel, state: State, work: _Work) -> tuple[PreTrain
             precision=work.precision,
         )
     return model, replace(state, kept=kept, suppressed=None)
+
+
+def _before_regrowth(work: _Work, returning: float) -> float:
+    """Return what the cut must leave for the budget to hold when ``returning`` of what went has come back."""
+    if returning > 0.0 and work.target <= returning:
+        raise BudgetError(
+            f"prune.regrow_fraction={returning:g} brings back so much that more than {returning:g} of dense stays, "
+            f"and a round is to leave {work.target:g}; ask for a regrow_fraction below {work.target:g}"
+        )
+    return 1.0 - (1.0 - work.target) / (1.0 - returning)
+
+
+def _sparsity(model: PreTrainedModel, work: _Work) -> float:
+    """Return the share of the weights that are there which must go; what left with layers and features counts."""
+    config = work.reference.dense.config
+    dense = _prices_of_weights(config).total(work.reference.dense.widths)
+    current = _prices_of_weights(model.config).total(widths_of(model))
+    return max(0.0, 1.0 - work.target * dense / max(current, 1))
 
 
 def _recover_(model: PreTrainedModel, state: State, work: _Work) -> Trained:

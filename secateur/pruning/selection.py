@@ -46,8 +46,8 @@ class Dense:
 
     @property
     def widths(self) -> Widths:
-        """Widths of the dense model."""
-        return family_of(self.config).dense_widths(self.config)
+        """Widths of the dense model, or of what `secateur prune` was given, which somebody may have pruned before."""
+        return family_of(self.config).widths(self.config)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from transformers import PreTrainedModel
 
+from secateur.config import describe
 from secateur.config.prune import Budget, BudgetKind, Criterion, PruneSettings
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
@@ -100,13 +102,15 @@ def sweep(
         precision: arithmetic of the matrix products.
         table: measured prices, for budgets of latency.
     """
+    own_settings = {
+        method: _settings(settings, method=method, kind=kind, fraction=min(fractions)) for method in methods
+    }
     reference = Dense(model.config, table)
     dense = _point(model, reference, validation, precision=precision, method="dense", asked=1.0, seconds=0.0)
     points: list[Point] = []
     calibration_s: dict[str, float] = {}
     with progress("sweep", total=len(methods) * len(fractions)) as advance:
-        for method in methods:
-            own = _settings(settings, method=method, kind=kind, fraction=min(fractions))
+        for method, own in own_settings.items():
             started = time.monotonic()
             sample = calibration_sample(train, num_rows=own.calibration_rows, seed=seed)
             calibration = Calibration(rows=sample, settings=own, seed=seed, precision=precision)
@@ -147,8 +151,8 @@ def _settings(settings: PruneSettings, *, method: Criterion, kind: BudgetKind, f
     changes = {"criterion": method, "budget": Budget(**{kind: value}), "granularity": "structures", "pattern": None}
     try:
         return PruneSettings.model_validate({**dict(settings), **changes})
-    except ValueError as error:
-        raise ConfigError(f"sweep of {method}: {str(error).splitlines()[-2].strip()}") from error
+    except ValidationError as error:
+        raise ConfigError(f"sweep of {method}: {describe(error).removeprefix('params.yaml: ')}") from error
 
 
 def _point(

@@ -47,7 +47,8 @@ class Vocabulary:
         """
         if min_count == 0 or self.table is not None:
             return self
-        counts = np.bincount(rows.values, minlength=model.config.vocab_size)
+        # Embeddings may have rows behind the last token; none of them is ever counted.
+        counts = np.bincount(rows.values, minlength=len(self.dense))
         cut = cut_vocabulary_(model, self.dense, covering(counts, self.dense, min_count=min_count))
         return shared_vocabulary(self.dense, cut)
 

