@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from secateur.config import RunConfig, parse_config
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import ProjectError
+from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.training.material import read_material
+from tasks.stages import LATENCY_TABLE
 
 BASELINE = Path("models") / "baseline"
 
@@ -31,6 +33,7 @@ class Material:
         validation: rows that choose weights.
         test: rows that nothing but the final score may read.
         logits: of the dense model on the training rows, (rows, C).
+        table: measured prices; None when the budget of the parameters is another one.
     """
 
     baseline: Path
@@ -39,6 +42,7 @@ class Material:
     validation: TokenRows
     test: TokenRows
     logits: Tensor
+    table: LatencyTable | None
 
     def dense(self) -> PreTrainedModel:
         """Load a fresh copy of the dense model."""
@@ -76,6 +80,7 @@ def read_project(project: Path, *, params: Path, num_rows: int | None) -> Materi
         validation=found.validation,
         test=_test_rows(project),
         logits=logits,
+        table=LatencyTable.read(project / LATENCY_TABLE) if config.prune.budget.kind == "latency" else None,
     )
 
 

@@ -93,6 +93,7 @@ def ours(task: Task) -> PreTrainedModel:
         model=material.dense(),
         macro_f1=material.card()["metrics"]["validation_macro_f1"],
         logits=material.logits,
+        table=material.table,
     )
     precision = material.config.run.precision
 

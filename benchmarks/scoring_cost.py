@@ -6,7 +6,6 @@ Random weights: the cost does not depend on their values. Every figure comes fro
 a process never falls again.
 """
 
-import inspect
 import json
 import os
 import resource
@@ -27,10 +26,10 @@ from benchmarks.report import environment, show, write_results
 from secateur.config import parse_config
 from secateur.config.prune import Criterion, PruneSettings
 from secateur.data.tokens import from_lists
-from secateur.pruning.criteria import CRITERIA
-from secateur.training.batches import batches_of
+from secateur.pruning.selection import Calibration, Dense, calibrate
 
 _LENGTH, _VOCABULARY = 24, 1000
+_ALL_ALIKE = {"layers.*.heads": 1.0, "layers.*.ffn": 1.0}
 _NOTES = (
     "seconds: one pass of the criterion, median (lowest to highest); MB: peak of the process above its state with the "
     "model loaded",
@@ -57,10 +56,11 @@ def measure(*, criterion: str, hidden: int, layers: int, rows: int, params: str)
     tokens = from_lists(list(ids), labels=generator.integers(3, size=rows))
     before = _peak_bytes()
     start = time.monotonic()
-    score = CRITERIA[criterion]  # type: ignore[index]
-    settings: PruneSettings = parse_config(YAML(typ="safe").load(Path(params))).prune
-    extra = {"settings": settings} if "settings" in inspect.signature(score).parameters else {}
-    score(model, batches_of(tokens, batch_size=32, pad_token_id=0), precision="fp32", **extra)
+    values = parse_config(YAML(typ="safe").load(Path(params))).prune.model_dump(mode="json", exclude={"rounds"})
+    values |= {"criterion": criterion, "budget": {"macs": 0.5}, "multipliers": _ALL_ALIKE, "repair": "none"}
+    settings = PruneSettings.model_validate(values)
+    calibration = Calibration(rows=tokens, settings=settings, seed=0, precision="fp32")
+    calibrate(model, calibration, dense=Dense(model.config), kept=None)
     seconds = time.monotonic() - start
     return {"seconds": seconds, "peak_mb": (_peak_bytes() - before) / 1e6, "model_mb": before / 1e6}
 
