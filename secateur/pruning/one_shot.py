@@ -97,6 +97,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     """
     fix_randomness(seed=request.seed, num_threads=request.num_threads)
     model, tokenizer, card = _open(request.checkpoint)
+    _check_sizes(model, request.settings)
     _check_names(model, request.settings)
     rows = _rows(request, model, tokenizer, rules=_text_rules(card))
     dense, dense_cost, before = widths_of(model), cost_of(model), _score(model, rows.held_out, request)
@@ -143,6 +144,22 @@ def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[
         if not bool(tensor.isfinite().all()):
             raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")
     return model, load_tokenizer(folder), read_card(folder) if is_ours else {}
+
+
+def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:
+    """Refuse depth and width that the model does not have, and time that cannot be measured."""
+    widths, hidden_size = widths_of(model), family_of(model).hidden_size(model.config)
+    sizes = (
+        ("num_layers", settings.num_layers, widths.num_layers, "layers"),
+        ("hidden_size", settings.hidden_size, hidden_size, "features"),
+    )
+    for name, asked, found, unit in sizes:
+        if asked is not None and asked > found:
+            raise ModelError(f"{name}={asked} is more than the model has ({found} {unit}); ask for {found} or less")
+    # A table of latency is taken from models as transformers builds them.
+    plain = widths.heads[0] * widths.head_dim == hidden_size and not model.config.is_heterogeneous
+    if settings.budget.kind == "latency" and not plain:
+        raise ModelError("--latency starts from a dense model, and this one was pruned before; ask for --macs instead")
 
 
 def _check_names(model: PreTrainedModel, settings: PruneSettings) -> None:
@@ -192,7 +209,7 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
     if settings.budget.kind != "latency":
         return None
     asked = settings.latency
-    table = measure_table(
+    return measure_table(
         config,
         runtime=asked.runtime,
         batch=asked.batch,
@@ -201,9 +218,6 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
         repeats=asked.repeats,
         hidden_size=settings.hidden_size,
     )
-    widths = family_of(config).widths(config)
-    # A checkpoint that was pruned before is its own reference.
-    return table if widths == table.shape.dense else replace(table, dense_ms=table.predict(widths))
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:

@@ -12,9 +12,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.config.prune import Action, PruneSettings, Recovery, Round
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
-from secateur.errors import BudgetError
+from secateur.errors import BudgetError, ConfigError
 from secateur.evaluation.cost import amount_of, structure_costs
 from secateur.evaluation.latency_table import LatencyTable
+from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks, Widths
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.places import reshape_
@@ -185,6 +186,7 @@ def prune_(
         precision=precision,
         title=title,
     )
+    _check_regrowth(work)
     before = State.dense(widths_of(model)) if state is None else state
     before = _reshaped(model, before, work)
     _regularize_(model, before, work)
@@ -277,9 +279,9 @@ def _pruned(model: PreTrainedModel, state: State, work: _Work) -> tuple[PreTrain
         )
         return model, replace(state, weights=masks)
     returning = settings.regrow_fraction if work.action == "remove" else 0.0
-    target = _before_regrowth(work, returning)
     selector = calibrate(model, calibration, dense=work.reference.dense, kept=state.kept)
-    chosen = selector.select_(model, target=target)
+    # What comes back after the cut is cut beforehand.
+    chosen = selector.select_(model, target=1.0 - (1.0 - work.target) / (1.0 - returning))
     if work.action == "suppress":
         suppress_(model, chosen, divisor=settings.suppress_divisor, already=state.suppressed)
         return model, replace(state, suppressed=chosen)
@@ -298,14 +300,21 @@ def _pruned(model: PreTrainedModel, state: State, work: _Work) -> tuple[PreTrain
     return model, replace(state, kept=kept, suppressed=None)
 
 
-def _before_regrowth(work: _Work, returning: float) -> float:
-    """Return what the cut must leave for the budget to hold when ``returning`` of what went has come back."""
-    if returning > 0.0 and work.target <= returning:
+def _check_regrowth(work: _Work) -> None:
+    """Refuse, before any compute, a return for which there is no room or no place."""
+    returning, settings, config = work.settings.regrow_fraction, work.settings, work.reference.dense.config
+    if returning == 0.0 or settings.granularity == "weights" or work.action == "suppress":
+        return
+    if work.target <= returning:
         raise BudgetError(
             f"prune.regrow_fraction={returning:g} brings back so much that more than {returning:g} of dense stays, "
             f"and a round is to leave {work.target:g}; ask for a regrow_fraction below {work.target:g}"
         )
-    return 1.0 - (1.0 - work.target) / (1.0 - returning)
+    if settings.hidden_size is not None and settings.hidden_size < family_of(config).hidden_size(config):
+        raise ConfigError(
+            f"prune.regrow_fraction={returning:g} brings back dense structures, which do not fit into "
+            f"prune.hidden_size={settings.hidden_size}; set one of the two to its default (0, null)"
+        )
 
 
 def _sparsity(model: PreTrainedModel, work: _Work) -> float:

@@ -14,7 +14,9 @@ import torch
 
 from flows.cli import cli
 from secateur import load
+from secateur.config.prune import LatencyBudget
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, SecateurError
+from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
@@ -177,6 +179,34 @@ def test_what_was_pruned_before_is_pruned_again(home: Path, tmp_path: Path) -> N
     assert second["pruned"]["macs"] < 0.55 * first["pruned"]["macs"]
     assert read_card(tmp_path / "second")["inputs"] == {"checkpoint": read_card(tmp_path / "first")["weights_sha256"]}
     assert_works(home, tmp_path / "second", labels=NAMES)
+    error = error_of(home, tmp_path / "third", "--latency", "0.5", checkpoint=tmp_path / "first")
+    assert isinstance(error, ModelError)
+    assert "--latency starts from a dense model, and this one was pruned before; ask for --macs" in str(error)
+
+
+def test_a_budget_of_time_is_measured_on_the_spot(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where and how is a setting; so tiny a model spends its time outside of what can be cut, so times are made up."""
+    asked: dict[str, Any] = {}
+
+    def measure(config: Any, *, hidden_size: int | None, **where: Any) -> LatencyTable:
+        asked.update(where)
+        return LatencyTable(
+            attention_ms=(0.0, 1.0, 1.5, 1.75, 2.0),
+            ffn_widths=(0, 64),
+            ffn_ms=(0.0, 4.0),
+            fixed_ms=0.5,
+            dense_ms=12.5,
+            settings=LatencyBudget(**where),
+            shape=shape_of(config, hidden_size=hidden_size),
+            machine={},
+        )
+
+    monkeypatch.setattr("secateur.pruning.one_shot.measure_table", measure)
+    where = ("-S", "latency.runtime=torch", "-S", "latency.repeats=3", "-S", "latency.length=8")
+    found = pruned(home, tmp_path / "out", "--latency", "0.5", *where)
+    assert asked == {"runtime": "torch", "batch": 1, "length": 8, "num_threads": 1, "repeats": 3}
+    assert 0.4 < found["achieved"]["latency"] <= 0.5
+    assert read_card(tmp_path / "out")["asked"] == {"latency": 0.5}
 
 
 @pytest.mark.usefixtures("fresh_process")
@@ -246,6 +276,9 @@ _FIXED = ("--criterion", "fixed_weight")
         (("-S", "pattern=2:4"), ConfigError, "pattern 2:4 is for granularity weights"),
         (("-S", "min_heads=4", "-S", "min_neurons=64"), BudgetError, "ask for 1 or more"),
         (("-S", "regrow_fraction=0.7"), BudgetError, "ask for a regrow_fraction below 0.5"),
+        (("-S", "regrow_fraction=0.1", "-S", "hidden_size=24"), ConfigError, "do not fit into prune.hidden_size=24"),
+        (("-S", "num_layers=7"), ModelError, "num_layers=7 is more than the model has (2 layers); ask for 2 or less"),
+        (("-S", "hidden_size=99"), ModelError, "hidden_size=99 is more than the model has (32 features)"),
     ],
 )
 def test_what_is_refused(home: Path, tmp_path: Path, arguments: tuple[str, ...], kind: type, message: str) -> None:
