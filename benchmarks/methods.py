@@ -24,9 +24,10 @@ from secateur.models.groups import of_attention, of_ffn
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.group_norms import group_norms
-from secateur.pruning.round import Reference, overridden, prune_
+from secateur.pruning.round import overridden, prune_
 from secateur.pruning.schedule import density_after
 from secateur.pruning.selection import Calibration, calibrate, calibration_sample
+from secateur.pruning.training import Reference
 from secateur.training.batches import Batch, batches_of
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import Distillation, pad_token_id

@@ -14,9 +14,10 @@ from secateur.evaluation.robust_score import robust_score
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import Outcome, Reference, prune_
+from secateur.pruning.round import Outcome, prune_
 from secateur.pruning.schedule import target_of
 from secateur.pruning.state_files import read_state, write_state
+from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.training.history import write_history
 from secateur.training.material import Material, read_material

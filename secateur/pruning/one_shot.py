@@ -29,8 +29,9 @@ from secateur.models.construction import load_classifier
 from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
-from secateur.pruning.round import Reference, prune_
+from secateur.pruning.round import prune_
 from secateur.pruning.state_files import write_state
+from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of

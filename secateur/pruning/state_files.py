@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from secateur.models.structures import Kept
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import State
+from secateur.pruning.state import State
 from secateur.pruning.suppression import read_masks, write_masks
 from secateur.pruning.weights.mask_files import MASKS, read_weight_masks, write_weight_masks
 

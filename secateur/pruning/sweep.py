@@ -17,8 +17,8 @@ from secateur.errors import BudgetError, ConfigError
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.round import achieved_fractions
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
+from secateur.pruning.state import achieved_fractions
 from secateur.training.progress import progress
 from secateur.training.validation import validate
 

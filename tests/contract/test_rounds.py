@@ -20,8 +20,10 @@ from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.families import family_of
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import Outcome, Reference, State, prune_
+from secateur.pruning.round import Outcome, prune_
+from secateur.pruning.state import State
 from secateur.pruning.state_files import read_state, write_state
+from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import shared_vocabulary
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.training.objectives import logits_of

@@ -18,8 +18,9 @@ from secateur.export.padded import export_padded
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_
-from secateur.pruning.round import Reference, prune_
+from secateur.pruning.round import prune_
 from secateur.pruning.state_files import read_state, write_state
+from secateur.pruning.training import Reference
 from tests.tiny_models import some_masks
 from tests.unit.pruning.prune_settings import prune_settings
 

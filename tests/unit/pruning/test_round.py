@@ -9,8 +9,10 @@ from secateur.determinism import fix_randomness
 from secateur.errors import BudgetError
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.round import Outcome, Reference, State, achieved_fractions, below_floor, overridden, prune_
+from secateur.pruning.round import Outcome, below_floor, overridden, prune_
 from secateur.pruning.selection import Dense
+from secateur.pruning.state import State, achieved_fractions
+from secateur.pruning.training import Reference
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores

@@ -10,7 +10,6 @@ from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.round import achieved_fractions
 from secateur.pruning.selection import (
     Calibration,
     Dense,
@@ -21,6 +20,7 @@ from secateur.pruning.selection import (
     linear_prices,
     price_table,
 )
+from secateur.pruning.state import achieved_fractions
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
 

@@ -6,7 +6,7 @@ import torch
 from secateur.errors import CheckpointError
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import State
+from secateur.pruning.state import State
 from secateur.pruning.state_files import SUPPRESSED, read_state, write_state
 from secateur.pruning.weights.mask_files import MASKS
 from secateur.pruning.weights.matrices import WeightMasks, prunable
