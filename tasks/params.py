@@ -68,10 +68,10 @@ def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) ->
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into dotted names."""
+    """Turn nested mappings into dotted names; an empty one is a value."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
             flat[f"{prefix}{name}"] = value

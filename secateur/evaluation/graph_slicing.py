@@ -189,3 +189,4 @@ def _drop_unused_(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
+    del graph.value_info[:]  # shapes of the dense model

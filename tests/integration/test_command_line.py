@@ -223,4 +223,4 @@ def test_run_prints_the_table_and_json(finished_project: Path) -> None:
     table = output(finished_project, "run")
     assert "Dense against rounds (test set)" in table
     assert "0 of 8 stages executed in" in table
-    assert re.search(r"r2\s+0\.02 M\s+0\.4 M\s+\d\d\.\d%", table)
+    assert re.search(r"r2\s+0\.02 M\s+0\.4 M\s+0\.\d{4}\s+0\.\d{3} to 0\.\d{3}", table)

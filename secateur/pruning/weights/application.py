@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
-from secateur.errors import ConfigError
 from secateur.pruning.weights import gradient, sparsegpt
 from secateur.pruning.weights.criteria import WEIGHT_CRITERIA, comparison_of
 from secateur.pruning.weights.matrices import WeightMasks, WeightScores, check_fits, prunable, source_of
@@ -55,7 +54,7 @@ def prune_weights_(
 
     Raises:
         BudgetError: multipliers or the pattern protect too much.
-        ConfigError: multipliers name what is not there, or the pattern leaves no room for regrowth.
+        ConfigError: multipliers name what is not there.
         ModelError: weights, gradients or activations are not finite, or ``already`` is of another model.
     """
     round_ = _prepare(model, rows, sparsity=sparsity, settings=settings, precision=precision, already=already)
@@ -128,11 +127,6 @@ def _prepare(
     precision: Precision,
     already: WeightMasks | None,
 ) -> _Round:
-    if settings.pattern is not None and settings.regrow_fraction > 0:
-        raise ConfigError(
-            f"prune.regrow_fraction={settings.regrow_fraction:g} needs room that prune.pattern={settings.pattern} "
-            "does not leave; set regrow_fraction to 0 or pattern to null"
-        )
     if already is not None:
         check_fits(already, model)
     weights = {name: linear.weight.detach() for name, linear in prunable(model).items()}

@@ -8,13 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.latency_measurement import cut_copy
 from secateur.evaluation.runners import OnnxRunner, TorchRunner
+from secateur.export.onnx import quantize_
 from secateur.models.structures import Widths
 from tests.tiny_models import MODEL_TYPES, tiny_model
 
@@ -51,8 +50,7 @@ def test_a_slice_gives_the_logits_of_the_cut_model(graph_of, model_type: str, tm
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_slicing_commutes_with_quantisation(graph_of, widths: Widths, tmp_path: Path):
     sliced = graph_of("bert", int8=False)[1].slice(widths)
-    add_pre_process_metadata(sliced)
-    quantize_dynamic(sliced, tmp_path / "int8.onnx", weight_type=QuantType.QInt8)
+    quantize_(sliced, tmp_path / "int8.onnx")
     expected = onnx.load(tmp_path / "int8.onnx")
     found = graph_of("bert", int8=True)[1].slice(widths)
     assert sorted(node.op_type for node in found.graph.node) == sorted(node.op_type for node in expected.graph.node)

@@ -139,7 +139,7 @@ def test_the_share_of_the_removed_that_returns_is_the_asked_one():
 
 
 def test_a_pattern_has_no_room_for_regrowth():
-    with pytest.raises(ConfigError, match=r"regrow_fraction=0\.1 needs room that prune\.pattern=2:4 does not leave"):
+    with pytest.raises(ValueError, match=r"pattern 2:4 leaves no room for what returns; found regrow_fraction=0\.1"):
         prune_(tiny_model(), 0.5, pattern="2:4", regrow_fraction=0.1)
 
 
