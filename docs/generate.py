@@ -69,8 +69,8 @@ def results() -> str:
         "\n".join(rows) + f"\n\nMedian of {settings['repeats']} interleaved calls, batch {settings['batch']}, "
         f"{settings['length']} tokens, "
         f"{settings['num_threads']} thread; {run['test_rows']} test rows; {machine['cpu']}, {machine['cores']} cores, "
-        f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}; dense PyTorch fp32 takes {dense_ms:.2f} ms.\n"
-        f"Time: {stages}.\n"
+        f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}; "
+        f"dense PyTorch fp32 takes {dense_ms:.2f} ms.\nTime: {stages}.\n"
     )
 
 
