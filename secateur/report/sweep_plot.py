@@ -20,7 +20,8 @@ def draw_sweep(values: Mapping[str, Any], path: Path) -> None:
         figure = Figure(figsize=(7.6, 4.8), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(dense["macro_f1"], color="#8c8c8c", linewidth=1, dashes=(4, 3))
-        axes.annotate("dense", (1.0, dense["macro_f1"]), xytext=(0, 4), textcoords="offset points", ha="right")
+        place = (0.01, dense["macro_f1"])
+        axes.annotate("dense", place, xycoords=("axes fraction", "data"), xytext=(0, 4), textcoords="offset points")
         for index, method in enumerate(methods):
             colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
             own = sorted(_places(points, dense, method=method))
