@@ -43,15 +43,7 @@ def ensure(project: Project, config: RunConfig) -> str | None:
         found = LatencyTable.read(file)
         if found.mismatch(wanted, shape_of(shapes, hidden_size=config.prune.hidden_size)) is None:
             return _other_machine(found)
-    table = measure_table(
-        shapes,
-        runtime=wanted.runtime,
-        batch=wanted.batch,
-        length=wanted.length,
-        num_threads=wanted.num_threads,
-        repeats=wanted.repeats,
-        hidden_size=config.prune.hidden_size,
-    )
+    table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size)
     table.write(file)
     return (
         f"{LATENCY_TABLE} was measured: dense {table.dense_ms:.2f} ms on {wanted.runtime}, predictions are within "

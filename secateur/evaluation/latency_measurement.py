@@ -11,7 +11,6 @@ import onnx
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from secateur.config.evaluate import Runtime
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
@@ -34,16 +33,7 @@ _GROUP_BYTES = 2_000_000_000
 Opener = Callable[[Widths], Runner]
 
 
-def measure_table(
-    config: PreTrainedConfig,
-    *,
-    runtime: Runtime,
-    batch: int,
-    length: int,
-    num_threads: int,
-    repeats: int,
-    hidden_size: int | None = None,
-) -> LatencyTable:
+def measure_table(config: PreTrainedConfig, settings: LatencyBudget, *, hidden_size: int | None = None) -> LatencyTable:
     """Time models of many widths and turn the times into prices of blocks.
 
     Every block is timed inside whole models, so caches, fusion and threads are as in production. The models run
@@ -52,24 +42,19 @@ def measure_table(
 
     Args:
         config: of the dense model; its weights do not matter.
-        runtime: what runs the model in production.
-        batch: rows per call.
-        length: tokens per row, all of them real.
-        num_threads: threads of the runtime.
-        repeats: timed calls per model.
+        settings: runtime, rows and tokens per call, threads, timed calls per model.
         hidden_size: features of the residual stream that stay in all models but the dense one; None = all.
 
     Raises:
-        ModelError: the model has fewer positions than ``length``, or its graph cannot be sliced.
+        ModelError: the model has fewer positions than ``settings.length``, or its graph cannot be sliced.
     """
-    settings = LatencyBudget(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
     limit = family_of(config).max_tokens(config)
-    if length > limit:
-        raise ModelError(f"prune.latency.length={length} is more than the model can read ({limit} tokens)")
+    if settings.length > limit:
+        raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
     shape = shape_of(config, hidden_size=hidden_size)
     design = design_for(shape)
     model = _random_model(config)
-    with torch_threads(num_threads), tempfile.TemporaryDirectory() as workdir:
+    with torch_threads(settings.num_threads), tempfile.TemporaryDirectory() as workdir:
         dense = _opener(model, settings, Path(workdir) / "dense.onnx")
         narrow = dense
         if hidden_size is not None:

@@ -209,16 +209,7 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
     """Measure what a budget of time needs; without a project there is no table that was measured before."""
     if settings.budget.kind != "latency":
         return None
-    asked = settings.latency
-    return measure_table(
-        config,
-        runtime=asked.runtime,
-        batch=asked.batch,
-        length=asked.length,
-        num_threads=asked.num_threads,
-        repeats=asked.repeats,
-        hidden_size=settings.hidden_size,
-    )
+    return measure_table(config, settings.latency, hidden_size=settings.hidden_size)
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:

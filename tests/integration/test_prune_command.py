@@ -188,15 +188,15 @@ def test_a_budget_of_time_is_measured_on_the_spot(home: Path, tmp_path: Path, mo
     """Where and how is a setting; so tiny a model spends its time outside of what can be cut, so times are made up."""
     asked: dict[str, Any] = {}
 
-    def measure(config: Any, *, hidden_size: int | None, **where: Any) -> LatencyTable:
-        asked.update(where)
+    def measure(config: Any, where: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
+        asked.update(where.model_dump())
         return LatencyTable(
             attention_ms=(0.0, 1.0, 1.5, 1.75, 2.0),
             ffn_widths=(0, 64),
             ffn_ms=(0.0, 4.0),
             fixed_ms=0.5,
             dense_ms=12.5,
-            settings=LatencyBudget(**where),
+            settings=where,
             shape=shape_of(config, hidden_size=hidden_size),
             machine={},
         )

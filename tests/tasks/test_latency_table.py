@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from secateur.config.prune import LatencyBudget
 from secateur.errors import BudgetError, ModelError, ProjectError
 from secateur.evaluation import latency_measurement
 from secateur.evaluation.latency_table import LatencyTable, shape_of
@@ -45,14 +46,12 @@ def table_for(config: Any, **settings: Any) -> LatencyTable:
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the measurement; return the runtimes it was asked for."""
-    from secateur.config.prune import LatencyBudget
-
     calls: list[str] = []
 
-    def measure(config: Any, *, hidden_size: int | None, **settings: Any) -> LatencyTable:
-        calls.append(settings["runtime"])
+    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
+        calls.append(settings.runtime)
         table = table_for(config, hidden_size=hidden_size)
-        return LatencyTable(**{**vars(table), "settings": LatencyBudget(**settings)})
+        return LatencyTable(**{**vars(table), "settings": settings})
 
     monkeypatch.setattr(latency_measurement, "measure_table", measure)
     return calls

@@ -3,20 +3,21 @@ from itertools import pairwise
 import pytest
 import torch
 
+from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import shape_of
 from secateur.evaluation.machine import describe_machine
 from tests.tiny_models import tiny_config
 
-SETTINGS = {"batch": 1, "length": 4, "num_threads": 1, "repeats": 3}
+SETTINGS = LatencyBudget(runtime="torch", batch=1, length=4, num_threads=1, repeats=3)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx", "onnx-int8"])
 def test_a_table_is_measured_on_every_runtime(runtime: str):
     config = tiny_config(num_layers=2)
     state = torch.get_rng_state()
-    table = measure_table(config, runtime=runtime, **SETTINGS)
+    table = measure_table(config, SETTINGS.model_copy(update={"runtime": runtime}))
     assert torch.equal(torch.get_rng_state(), state), "the global generator stays as it was"
     assert config.vocab_size == 60
     assert (len(table.attention_ms), table.ffn_widths) == (5, (0, 24))
@@ -31,10 +32,10 @@ def test_a_table_is_measured_on_every_runtime(runtime: str):
 
 
 def test_a_narrower_residual_stream_is_timed_against_the_dense_model():
-    table = measure_table(tiny_config(num_layers=2), runtime="torch", hidden_size=16, **SETTINGS)
+    table = measure_table(tiny_config(num_layers=2), SETTINGS, hidden_size=16)
     assert (table.shape.hidden_size, table.shape.kept_hidden_size) == (32, 16)
 
 
 def test_more_tokens_than_positions():
     with pytest.raises(ModelError, match=r"prune\.latency\.length=41 is more than the model can read \(40 tokens\)"):
-        measure_table(tiny_config(), runtime="onnx", **(SETTINGS | {"length": 41}))
+        measure_table(tiny_config(), SETTINGS.model_copy(update={"length": 41}))
