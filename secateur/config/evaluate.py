@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.config.base import PositiveInt, Section
+from secateur.config.base import PositiveFraction, PositiveInt, Section
 
 Runtime = Literal["torch", "onnx", "onnx-int8"]
 TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
@@ -42,6 +42,25 @@ class RobustnessSection(Section):
         return self
 
 
+class GenerationSection(Section):
+    """What a generator is asked to write (run.task=generation): how it reads, and what it repeats."""
+
+    prompts: Annotated[tuple[str, ...], Field(min_length=1, description="beginnings; an empty one starts from nothing")]
+    num_texts: Annotated[PositiveInt, Field(description="texts per prompt and control label that are sampled")]
+    max_tokens: Annotated[PositiveInt, Field(description="tokens per text, at most")]
+    temperature: Annotated[float, Field(gt=0.0, description="of the sampled texts; 1 = the model's own probabilities")]
+    top_p: Annotated[
+        PositiveFraction, Field(description="sampled from the most probable tokens that hold so much of the mass")
+    ]
+    num_samples: Annotated[int, Field(ge=0, description="texts per prompt and control label that the report shows")]
+    batches: Annotated[tuple[PositiveInt, ...], Field(min_length=1, description="texts at once, where speed is timed")]
+
+
+_GENERATION = GenerationSection(
+    prompts=("",), num_texts=32, max_tokens=96, temperature=0.8, top_p=0.95, num_samples=3, batches=(1, 8)
+)
+
+
 class EvaluateSection(Section):
     """Test-set scores with confidence intervals, scores of the deployed form and under attack, measured latency."""
 
@@ -54,3 +73,18 @@ class EvaluateSection(Section):
     ]
     robustness: Annotated[RobustnessSection, Field(description="what the models are attacked with")]
     latency: Annotated[LatencySection, Field(description="what is timed, never compared")]
+    reference: Annotated[
+        bool,
+        Field(
+            description="score what needs no network on the same rows: logistic regression on character n-grams, or a "
+            "character 5-gram model"
+        ),
+    ] = False
+    generation: Annotated[GenerationSection, Field(description="run.task=generation: what is written")] = _GENERATION
+    judge: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="run.task=generation: checkpoint of a classifier that tells the label of what was generated",
+        ),
+    ] = None
