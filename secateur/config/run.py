@@ -7,12 +7,13 @@ from pydantic import Field
 from secateur.config.base import PositiveInt, Section
 
 Precision = Literal["auto", "fp32", "bf16"]
+Task = Literal["classification", "generation"]
 
 
 class RunSection(Section):
     """Settings that hold for the whole run."""
 
-    task: Annotated[Literal["classification"], Field(description="what the model does")]
+    task: Annotated[Task, Field(description="what the model does: it labels a text, or continues it")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random draw")]
     num_threads: Annotated[
         PositiveInt, Field(description="CPU threads of a training stage; other counts give other bits")

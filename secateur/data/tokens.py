@@ -1,5 +1,6 @@
 """Token rows: a table of texts is tokenised once, and mapped from disk by every stage after that."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,22 +24,27 @@ SCHEMA = pa.schema(
 )
 """Columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
 
+_GIVEN = b"given"
+
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Tokenised, labelled rows.
+    """Tokenised rows: texts with a label, or text whose every next token is to be predicted.
 
     Attributes:
         values: all token ids, row after row, (tokens,) int32.
         offsets: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``, (rows + 1,).
         labels: index of the label of every row, (rows,) int64.
         rows: number of the row in the source, (rows,) int64.
+        given: ids that a generator is told and never predicts (begin of text, control tokens); None for rows that
+            have one label each.
     """
 
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    given: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,7 +62,7 @@ class TokenRows:
         """Return the rows at ``indices``, in that order."""
         chosen = [self.ids(int(index)) for index in indices]
         index = np.asarray(indices, dtype=np.int64)
-        return from_lists(chosen, labels=self.labels[index], rows=self.rows[index])
+        return from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given)
 
 
 def from_lists(
@@ -64,6 +70,7 @@ def from_lists(
     *,
     labels: Sequence[int] | npt.NDArray[np.int64],
     rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    given: tuple[int, ...] | None = None,
 ) -> TokenRows:
     """Build token rows from one list of ids per row; ``rows`` defaults to 0, 1, 2, ..."""
     lengths = [len(ids) for ids in input_ids]
@@ -73,6 +80,7 @@ def from_lists(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
         labels=np.asarray(labels, dtype=np.int64),
         rows=np.asarray(np.arange(len(lengths)) if rows is None else rows, dtype=np.int64),
+        given=given,
     )
 
 
@@ -96,8 +104,22 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> None
             writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
+def write_tokens(rows: TokenRows, out: Path) -> None:
+    """Write rows as ``tokenize`` does, with what is given in the metadata of the schema; equal rows, equal bytes."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    schema = SCHEMA if rows.given is None else SCHEMA.with_metadata({_GIVEN: json.dumps(rows.given)})
+    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for start in range(0, len(rows), _ROWS_PER_BATCH):
+            end = min(start + _ROWS_PER_BATCH, len(rows))
+            first, last = rows.offsets[start], rows.offsets[end]
+            offsets = pa.array(rows.offsets[start : end + 1] - first, pa.int32())
+            ids = pa.ListArray.from_arrays(offsets, pa.array(rows.values[first:last], pa.int32()))
+            columns = [ids, pa.array(rows.labels[start:end]), pa.array(rows.rows[start:end])]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
 def read_tokens(path: Path) -> TokenRows:
-    """Read a file that ``tokenize`` wrote.
+    """Read a file that ``tokenize`` or ``write_tokens`` wrote.
 
     Raises:
         DataError: the file holds no rows.
@@ -107,9 +129,11 @@ def read_tokens(path: Path) -> TokenRows:
     if table.num_rows == 0:
         raise DataError(f"{path} holds no rows; training and evaluation need at least one")
     ids = table.column("input_ids").chunk(0)
+    given = (table.schema.metadata or {}).get(_GIVEN)
     return TokenRows(
         values=ids.values.to_numpy(),
         offsets=ids.offsets.to_numpy().astype(np.int64),
         labels=table.column("label").to_numpy().copy(),  # writable, as torch asks
         rows=table.column("row").to_numpy().copy(),
+        given=None if given is None else tuple(json.loads(given)),
     )

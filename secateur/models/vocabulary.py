@@ -150,7 +150,8 @@ def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -
         if max_length is not None and len(ids) > max_length:
             ids = [*ids[: max_length - 1], ids[-1]]
         new_rows.append(ids)
-    return from_lists(new_rows, labels=rows.labels, rows=rows.rows)
+    given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
+    return from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given)
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:

@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 
 from secateur.data.tokens import TokenRows
 
+IGNORED = -100
+"""Label of a position whose next token is not to be predicted."""
+
 _BATCHES_PER_POOL = 64
 """Rows are sorted by length within pools of so many batches: enough to save the padding, while the
 composition of a batch still changes from epoch to epoch."""
@@ -28,7 +31,8 @@ class Batch:
     Attributes:
         input_ids: (B, T) int64.
         attention_mask: 1 on tokens, 0 on padding, (B, T) int64.
-        labels: (B,) int64.
+        labels: of a classifier: of every row, (B,) int64. Of a generator: the token that follows every position,
+            (B, T) int64, and ``IGNORED`` where none follows, or one that is given.
         index: position of each row in its ``TokenRows``, (B,) int64.
     """
 
@@ -42,7 +46,7 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
 
     def with_ids(self, input_ids: Tensor) -> "Batch":
-        """Return the same rows with other token ids, (B, T) int64."""
+        """Return the same rows with other token ids, (B, T) int64; the labels stay."""
         return replace(self, input_ids=input_ids)
 
 
@@ -74,12 +78,24 @@ def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int)
     for position, row in enumerate(index):
         input_ids[position, : lengths[position]] = rows.ids(int(row))
     mask = np.arange(input_ids.shape[1])[None, :] < lengths[:, None]
+    labels = rows.labels[index] if rows.given is None else _followers(input_ids, lengths, rows.given)
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         attention_mask=torch.from_numpy(mask.astype(np.int64)),
-        labels=torch.from_numpy(rows.labels[index]),
+        labels=torch.from_numpy(labels),
         index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
     )
+
+
+def _followers(
+    input_ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], given: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
+    """Return the token after every position, (B, T)."""
+    labels = np.full_like(input_ids, IGNORED)
+    labels[:, :-1] = input_ids[:, 1:]
+    labels[np.arange(input_ids.shape[1])[None, :] >= lengths[:, None] - 1] = IGNORED
+    labels[np.isin(labels, given)] = IGNORED
+    return labels
 
 
 def shuffled(

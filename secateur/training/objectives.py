@@ -1,7 +1,7 @@
 """What a training step minimises."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
-from secateur.training.batches import Batch, batches_of
+from secateur.training.batches import IGNORED, Batch, batches_of
 from secateur.training.precision import autocast
 
 
@@ -19,7 +19,7 @@ class Outputs:
     """What a model says about a batch.
 
     Attributes:
-        logits: (B, C) fp32.
+        logits: of a classifier (B, C), of a generator (B, T, V); fp32.
         hidden_states: of the embeddings and of every layer, (B, T, E) each; None when nobody asked for them.
     """
 
@@ -41,7 +41,7 @@ class Objective(Protocol):
         ...
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the mean over the rows, in nats."""
+        """Return the mean over the rows, of a generator over the tokens, in nats."""
         ...
 
 
@@ -54,8 +54,28 @@ class CrossEntropy:
     needs_hidden_states = False
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the mean over the rows, in nats."""
-        return cross_entropy(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
+        """Return the mean over the rows, of a generator over the tokens, in nats."""
+        return label_loss(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
+
+
+def label_loss(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the cross-entropy of rows, or of next tokens, in nats.
+
+    Args:
+        logits: (B, C) or (B, T, V).
+        labels: (B,) or (B, T), as in ``Batch``; ignored positions count neither in the sum nor in the mean.
+        label_smoothing: share of the mass that is spread over all labels.
+        reduction: over rows or tokens.
+    """
+    return cross_entropy(
+        logits.flatten(0, -2),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
 
 
 @dataclass(frozen=True)
@@ -101,13 +121,13 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
 
 
 def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
-    """Return the logits of a batch, (B, C) fp32."""
+    """Return the logits of a batch, (B, C) or of a generator (B, T, V), fp32."""
     return outputs_of(model, batch, precision=precision).logits
 
 
 @torch.no_grad()
 def logits_of(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> Tensor:
-    """Return the logits of all rows in the order of the rows, (rows, C) fp32 on the CPU.
+    """Return a classifier's logits of all rows in the order of the rows, (rows, C) fp32 on the CPU.
 
     The model is put into evaluation mode and stays in it.
     """

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.data.tokens import from_lists, read_tokens, tokenize
+from secateur.data.tokens import from_lists, read_tokens, tokenize, write_tokens
 from secateur.errors import DataError
 
 
@@ -69,3 +69,19 @@ def test_take_keeps_the_asked_order():
     assert rows.labels.tolist() == [2, 0]
     assert rows.rows.tolist() == [2, 0]
     assert rows.values.dtype == np.int32
+
+
+def test_written_rows_are_what_tokenize_writes(table, tmp_path):
+    tokenize(table, tokenizer=Letters(), max_length=6, out=tmp_path / "a")
+    write_tokens(read_tokens(tmp_path / "a"), tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_is_given_survives_the_file_and_a_choice_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("secateur.data.tokens._ROWS_PER_BATCH", 2)
+    rows = from_lists([[1, 5], [1, 6, 7], [1, 8, 9, 2]], labels=[0, 1, 0], given=(1,))
+    write_tokens(rows, tmp_path / "a")
+    back = read_tokens(tmp_path / "a")
+    assert [back.ids(i).tolist() for i in range(3)] == [[1, 5], [1, 6, 7], [1, 8, 9, 2]]
+    assert back.given == back.take([1]).given == (1,)
+    assert read_tokens(tmp_path / "a").labels.tolist() == [0, 1, 0]

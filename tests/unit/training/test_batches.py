@@ -51,3 +51,15 @@ def test_rows_are_padded_to_a_multiple_and_masked():
 def test_padding_never_exceeds_the_longest_row_of_all():
     rows = from_lists([[5, 6], [7, 8, 9, 1, 2]], labels=[1, 0])
     assert collate(rows, np.array([1]), pad_token_id=0).input_ids.shape == (1, 5)
+
+
+def test_labels_of_a_generator_are_the_tokens_that_follow():
+    rows = from_lists([[1, 9, 5, 6, 2], [1, 7, 2]], labels=[0, 0], given=(1, 9))
+    batch = collate(rows, np.array([0, 1]), pad_token_id=0)
+    assert batch.input_ids.tolist() == [[1, 9, 5, 6, 2], [1, 7, 2, 0, 0]]
+    assert batch.labels.tolist() == [[-100, 5, 6, 2, -100], [7, 2, -100, -100, -100]]
+
+
+def test_what_is_given_in_the_middle_of_a_block_is_not_predicted():
+    rows = from_lists([[5, 2, 1, 9, 6]], labels=[0], given=(1, 9))
+    assert collate(rows, np.array([0]), pad_token_id=0).labels.tolist() == [[2, -100, -100, 6, -100]]

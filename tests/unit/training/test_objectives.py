@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from secateur.training.batches import Batch, batches_of
-from secateur.training.objectives import CrossEntropy, Distillation, Outputs, logits_of, outputs_of
+from secateur.training.objectives import CrossEntropy, Distillation, Outputs, label_loss, logits_of, outputs_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
@@ -57,3 +58,10 @@ def test_hidden_states_are_there_when_asked_for_and_change_no_logit():
     assert without.hidden_states is None
     assert torch.equal(with_states.logits, without.logits)
     assert [tuple(state.shape) for state in with_states.layers()] == [(*batch.input_ids.shape, 16)] * 3
+
+
+def test_next_tokens_count_alike_and_ignored_ones_not_at_all():
+    logits, labels = torch.randn(2, 3, 5), torch.tensor([[1, -100, 4], [-100, 0, -100]])
+    by_hand = [cross_entropy(logits[b, t], labels[b, t]) for b, t in ((0, 0), (0, 2), (1, 1))]
+    assert label_loss(logits, labels).item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-6)
+    assert label_loss(logits, labels, reduction="sum").item() == pytest.approx(sum(by_hand).item(), rel=1e-6)

@@ -1,0 +1,39 @@
+"""What a model of a task is judged by: one score, and which way is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from secateur.config.run import Task
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The score that decides.
+
+    Attributes:
+        name: in cards, metrics and params.yaml.
+        title: in sentences.
+        higher_is_better: a perplexity is better when it is lower.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Compare two values; equal ones are not better."""
+        return value > than if self.higher_is_better else value < than
+
+    def floor(self, dense: float, *, max_drop: float) -> float:
+        """Return the worst value that is allowed.
+
+        ``max_drop`` is subtracted from a score of a classifier; of a perplexity it is the relative growth.
+        """
+        return dense - max_drop if self.higher_is_better else dense * (1.0 + max_drop)
+
+
+MACRO_F1 = Measure("macro_f1", "macro-F1", higher_is_better=True)
+PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
+
+MEASURES: Mapping[Task, Measure] = {"classification": MACRO_F1, "generation": PERPLEXITY}
+"""What a task is judged by."""

@@ -1,0 +1,22 @@
+import pytest
+
+from secateur.quality import MACRO_F1, MEASURES, PERPLEXITY
+
+
+def test_better_means_higher_or_lower():
+    assert MACRO_F1.is_better(0.8, 0.7)
+    assert not MACRO_F1.is_better(0.7, 0.7)
+    assert PERPLEXITY.is_better(30.0, 31.0)
+    assert not PERPLEXITY.is_better(31.0, 31.0)
+
+
+def test_a_score_may_fall_and_a_perplexity_may_grow_by_its_share():
+    assert MACRO_F1.floor(0.875, max_drop=0.125) == 0.75
+    assert PERPLEXITY.floor(60.0, max_drop=0.05) == pytest.approx(63.0)
+
+
+def test_every_task_has_a_measure():
+    assert {task: measure.name for task, measure in MEASURES.items()} == {
+        "classification": "macro_f1",
+        "generation": "perplexity",
+    }
