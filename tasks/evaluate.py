@@ -19,6 +19,7 @@ from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.latency import bench
 from secateur.evaluation.machine import describe_machine
+from secateur.evaluation.reference import CLASSIFIER, score_classifier
 from secateur.evaluation.robustness import robustness
 from secateur.evaluation.runners import export_name
 from secateur.files import remove, write_json
@@ -26,6 +27,7 @@ from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import CONFIG, WEIGHTS
 from secateur.training.objectives import logits_of
+from tasks import generation
 from tasks.exports import exports_of
 from tasks.job import Job
 
@@ -35,15 +37,19 @@ _MODEL = "model."
 def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
     """Score the dense model and every round: as PyTorch models, in the deployed form, and under attack.
 
-    Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ... Outputs are
-    ``metrics`` and ``details`` (JSON), ``predictions`` (parquet) and ``plot`` (CSV).
+    Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ..., and where they are
+    needed ``train`` (parquet) and ``judge`` (a checkpoint). Outputs are ``metrics`` and ``details`` (JSON),
+    ``predictions`` (parquet) and ``plot`` (CSV). Generators are scored in ``tasks.generation``.
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
+    if run.task == "generation":
+        generation.evaluate(job, checkpoints_of(job), run=run, settings=evaluate, max_length=max_length)
+        return
     names: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     texts = pq.read_table(job.inputs["test"], columns=["text"]).column("text").to_pylist()
     with exports_of(job) as exports:
         rows, models = _evaluated(
-            _checkpoints(job),
+            checkpoints_of(job),
             table=job.inputs["test"],
             texts=texts,
             run=run,
@@ -58,8 +64,10 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     }
     details = {name: details_of(model, labels=rows.labels, names=names, texts=texts) for name, model in models.items()}
     rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
-    write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds})
+    reference = _reference(job, rows, texts=texts, names=names, settings=evaluate, seed=run.seed)
+    write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
     described = {
+        **({"reference": CLASSIFIER} if reference else {}),
         "labels": names,
         "test_rows": len(rows),
         "confidence_level": evaluate.confidence_level,
@@ -77,14 +85,16 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
     The effect ``exports``, where it is declared, is the folder of ONNX exports that ``run`` made and ``register``
     publishes; exports of other weights are removed from it.
 
-    The driver calls it with the arguments of ``run``; ``run`` and ``max_length`` do not matter here.
+    A generator's time is that of a token; its tokens per second stand beside it. The driver calls this with the
+    arguments of ``run``; ``max_length`` does not matter here.
     """
     path = job.effects["latency"]
-    folders = _checkpoints(job)
+    folders = checkpoints_of(job)
     described = {
         "settings": evaluate.latency.model_dump(mode="json"),
         "machine": describe_machine(),
         "weights": {name: read_card(folder)["weights_sha256"] for name, folder in folders.items()},
+        **({"batches": list(evaluate.generation.batches)} if run.task == "generation" else {}),
     }
     settings = evaluate.latency
     with exports_of(job) as workdir:
@@ -111,10 +121,30 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
         }
         for result in results
     ]
-    write_json(path, {**described, "results": rows})
+    timed = generation.throughputs(folders, settings=evaluate) if run.task == "generation" else {}
+    write_json(path, {**described, "results": rows, **timed})
 
 
-def _checkpoints(job: Job) -> dict[str, Path]:
+def _reference(
+    job: Job, rows: TokenRows, *, texts: Sequence[str], names: Sequence[str], settings: EvaluateSection, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return the entry of the simple classifier in metrics.json, where it is asked for."""
+    if not settings.reference:
+        return {}
+    training = pq.read_table(job.inputs["train"], columns=["text", "label"]).to_pydict()
+    found = score_classifier(
+        training["text"],
+        training["label"],
+        texts=texts,
+        expected=rows.labels,
+        num_labels=len(names),
+        settings=settings,
+        seed=seed,
+    )
+    return {"reference": found}
+
+
+def checkpoints_of(job: Job) -> dict[str, Path]:
     """Return the folder of every model, the dense one first."""
     return {name.removeprefix(_MODEL): path for name, path in job.inputs.items() if name.startswith(_MODEL)}
 

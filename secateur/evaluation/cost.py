@@ -10,8 +10,9 @@ from typing import NamedTuple
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.models.construction import tied_names
 from secateur.models.families import family_of
-from secateur.models.structures import Widths
+from secateur.models.structures import Anatomy, Head, Widths
 
 
 class Amount(NamedTuple):
@@ -26,9 +27,10 @@ class Cost:
     """What a whole model takes.
 
     Attributes:
-        params: all parameters.
-        nonembedding_params: parameters outside the embeddings (and the norm that belongs to them).
-        macs: of the encoder and the head, for one row.
+        params: all parameters; a matrix that is tied counts once.
+        nonembedding_params: parameters outside the embeddings (and the norm that belongs to them). A head that is
+            tied to them is among them.
+        macs: of the layers and the head, for one row; a language model's head sees every token of it.
         bytes: of all parameters and persistent buffers in memory.
     """
 
@@ -40,22 +42,27 @@ class Cost:
 
 @dataclass(frozen=True)
 class StructureCosts:
-    """Prices for an allocator: the encoder costs ``fixed + sum heads * head + sum neurons * neuron``.
+    """Prices for an allocator: the layers cost ``fixed + sum heads * head + sum neurons * neuron``.
 
     Attributes:
-        head: one attention head, in any layer of a model with this hidden size.
+        head: one attention head (with grouped queries: a key-value group), in any layer of a model with this
+            hidden size.
         neuron: one feed-forward neuron, likewise.
         fixed: what stays in these layers when every block is gone: biases of the output projections, norms, and
             the parameters of the head.
-            Its MACs are 0, because encoder MACs exclude the head.
+            Its MACs are 0, because the MACs of the layers exclude the head.
+        head_weights: matrix entries of one attention head, biases left out.
+        neuron_weights: of one neuron.
     """
 
     head: Amount
     neuron: Amount
     fixed: Amount
+    head_weights: int
+    neuron_weights: int
 
     def total(self, widths: Widths) -> Amount:
-        """Return encoder MACs and parameters outside the embeddings at these widths."""
+        """Return the layers' MACs and the parameters outside the embeddings at these widths."""
         heads, neurons = sum(widths.heads), sum(widths.ffn)
         return Amount(
             macs=self.fixed.macs + heads * self.head.macs + neurons * self.neuron.macs,
@@ -74,17 +81,26 @@ def structure_costs(model: PreTrainedModel | PreTrainedConfig, *, length: int) -
     """
     config = model.config if isinstance(model, PreTrainedModel) else model
     family = family_of(config)
-    hidden = family.hidden_size(config)
-    widths = family.dense_widths(config)
-    dim = widths.head_dim
-    # Per layer: the biases of the two output projections, and two norms of a gain and a bias each.
-    layer_params = 2 * hidden + 4 * hidden
-    head_params = sum(inputs * outputs + outputs for inputs, outputs in family.head_sizes(config))
+    hidden, dense, parts = family.hidden_size(config), family.dense_widths(config), family.anatomy(config)
+    dim = dense.head_dim
+    head_weights, head_biases, scores = _attention(parts, hidden=hidden, dim=dim)
+    neuron_weights = (parts.num_ups + 1) * hidden
+    layer_params = hidden * (parts.output_bias + parts.down_bias) + parts.norm_params
     return StructureCosts(
-        head=Amount(macs=4 * length * hidden * dim + 2 * length * length * dim, params=4 * hidden * dim + 3 * dim),
-        neuron=Amount(macs=2 * length * hidden, params=2 * hidden + 1),
-        fixed=Amount(macs=0, params=widths.num_layers * layer_params + head_params),
+        head=Amount(macs=length * head_weights + length * length * scores, params=head_weights + head_biases),
+        neuron=Amount(macs=length * neuron_weights, params=neuron_weights + parts.num_ups * parts.up_bias),
+        fixed=Amount(macs=0, params=dense.num_layers * layer_params + family.head_anatomy(config).params),
+        head_weights=head_weights,
+        neuron_weights=neuron_weights,
     )
+
+
+def _attention(parts: Anatomy, *, hidden: int, dim: int) -> tuple[int, int, int]:
+    """Return weights and biases of one head, and the MACs of its scores and sums per pair of tokens."""
+    queries = parts.queries_per_head
+    # Queries and output columns, key and value.
+    weights = 2 * queries * dim * hidden + 2 * dim * hidden
+    return weights, (queries + 2) * dim * parts.query_bias, 2 * queries * dim
 
 
 def head_cost(model: PreTrainedModel | PreTrainedConfig, length: int) -> Amount:
@@ -98,7 +114,7 @@ def neuron_cost(model: PreTrainedModel | PreTrainedConfig, length: int) -> Amoun
 
 
 def amount_of(model: PreTrainedModel | PreTrainedConfig, *, length: int) -> Amount:
-    """Return encoder MACs and parameters outside the embeddings, at the current widths, depth and hidden size.
+    """Return MACs of the layers and parameters outside the embeddings, at the current widths, depth and hidden size.
 
     The amount of a model over that of the dense one's config is its fraction of dense, whatever was cut.
     """
@@ -111,26 +127,46 @@ def encoder_macs(model: PreTrainedModel | PreTrainedConfig, length: int) -> int:
     return amount_of(model, length=length).macs
 
 
+def step_macs(model: PreTrainedModel | PreTrainedConfig, *, context: int) -> int:
+    """Return the MACs of one cached step of a decoder: one new token behind ``context - 1`` others.
+
+    Keys and values of these come from the cache, so the projections see one token; scores and sums go over all
+    ``context`` positions, the new one included. The head is part of it.
+    """
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    family = family_of(config)
+    widths, hidden = family.widths(config), family.hidden_size(config)
+    weights, _, scores = _attention(family.anatomy(config), hidden=hidden, dim=widths.head_dim)
+    neurons = structure_costs(config, length=1).neuron_weights
+    layers = sum(widths.heads) * (weights + context * scores) + sum(widths.ffn) * neurons
+    return layers + _macs_per_token(family.head_anatomy(config))
+
+
 def nonembedding_params(model: PreTrainedModel) -> int:
     """Count the parameters outside the embeddings."""
-    return _count(model) - _count(family_of(model).embeddings(model))
+    return _count(model) - sum(map(_count, family_of(model).embedding_modules(model)))
 
 
 def cost_of(model: PreTrainedModel, *, length: int = 32) -> Cost:
     """Measure a model's size and count its work.
 
     Args:
-        model: a classifier of a supported family.
+        model: a classifier or causal language model of a supported family.
         length: tokens per row.
     """
-    family = family_of(model)
-    head_macs = sum(inputs * outputs for inputs, outputs in family.head_sizes(model.config))
+    head = family_of(model).head_anatomy(model.config)
+    tied = tied_names(model)
+    tensors = (tensor for name, tensor in model.state_dict().items() if name not in tied)
     return Cost(
         params=_count(model),
         nonembedding_params=nonembedding_params(model),
-        macs=encoder_macs(model, length) + head_macs,
-        bytes=sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()),
+        macs=encoder_macs(model, length) + _macs_per_token(head) * (length if head.every_token else 1),
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
     )
+
+
+def _macs_per_token(head: Head) -> int:
+    return sum(inputs * outputs for inputs, outputs in head.sizes)
 
 
 def _count(module: nn.Module) -> int:

@@ -112,7 +112,7 @@ def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> di
         for _ in range(_WARM_UP_CALLS):
             runner(ids, mask)
     times: dict[Key, list[float]] = {key: [] for key in runners}
-    with _no_garbage_collection():
+    with no_garbage_collection():
         for _ in range(repeats):
             for key, runner in runners.items():
                 runner(ids, mask)
@@ -123,7 +123,8 @@ def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> di
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector off for a while."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

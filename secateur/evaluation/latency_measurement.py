@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import LatencyBudget
+from secateur.config.run import Task
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.latency import time_runners, torch_threads
 from secateur.evaluation.latency_design import design_for, fit_prices
 from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
 from secateur.evaluation.machine import describe_machine
-from secateur.evaluation.runners import Ids, OnnxRunner, Runner, TorchRunner
+from secateur.evaluation.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
 from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.structures import Masks, Widths
@@ -33,7 +34,13 @@ _GROUP_BYTES = 2_000_000_000
 Opener = Callable[[Widths], Runner]
 
 
-def measure_table(config: PreTrainedConfig, settings: LatencyBudget, *, hidden_size: int | None = None) -> LatencyTable:
+def measure_table(
+    config: PreTrainedConfig,
+    settings: LatencyBudget,
+    *,
+    hidden_size: int | None = None,
+    task: Task = "classification",
+) -> LatencyTable:
     """Time models of many widths and turn the times into prices of blocks.
 
     Every block is timed inside whole models, so caches, fusion and threads are as in production. The models run
@@ -42,23 +49,28 @@ def measure_table(config: PreTrainedConfig, settings: LatencyBudget, *, hidden_s
 
     Args:
         config: of the dense model; its weights do not matter.
-        settings: runtime, rows and tokens per call, threads, timed calls per model.
+        settings: runtime, rows and tokens per call, threads, timed calls per model. A generator reads the last of the
+            tokens after the others are in its cache.
         hidden_size: features of the residual stream that stay in all models but the dense one; None = all.
+        task: what the model does.
 
     Raises:
-        ModelError: the model has fewer positions than ``settings.length``, or its graph cannot be sliced.
+        ModelError: the model has fewer positions than ``settings.length``, its graph cannot be sliced, or the runtime
+            has no cached step.
     """
+    if task == "generation" and settings.runtime != "torch":
+        raise ModelError(f"prune.latency.runtime={settings.runtime} has no cached step of a generator; torch has")
     limit = family_of(config).max_tokens(config)
     if settings.length > limit:
         raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
-    shape = shape_of(config, hidden_size=hidden_size)
+    shape = shape_of(config, hidden_size=hidden_size, task=task)
     design = design_for(shape)
-    model = _random_model(config)
+    model = _random_model(config, task)
     with torch_threads(settings.num_threads), tempfile.TemporaryDirectory() as workdir:
-        dense = _opener(model, settings, Path(workdir) / "dense.onnx")
+        dense = _opener(model, settings, Path(workdir) / "dense.onnx", task=task)
         narrow = dense
         if hidden_size is not None:
-            narrow = _opener(_narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx")
+            narrow = _opener(_narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx", task=task)
         models = [*design.fitted, *design.checks]
         runs = _Run(dense, narrow, settings=settings, shape=shape, vocab_size=model.config.vocab_size)
         dense_ms, times = _time_all(runs, models)
@@ -82,11 +94,13 @@ def measure_table(config: PreTrainedConfig, settings: LatencyBudget, *, hidden_s
     )
 
 
-def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
-    small = copy.deepcopy(config)
-    small.vocab_size = min(small.vocab_size, _VOCABULARY)
+def _random_model(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
+    config = copy.deepcopy(config)
     with torch.random.fork_rng(devices=[]):
-        return AutoModelForSequenceClassification.from_config(small, dtype=torch.float32).eval()
+        if task == "generation":  # its head reads the whole vocabulary for every token
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+        config.vocab_size = min(config.vocab_size, _VOCABULARY)
+        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
 
 
 def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
@@ -95,10 +109,11 @@ def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     return narrow
 
 
-def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path) -> Opener:
+def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, task: Task) -> Opener:
     """Return what makes a runner of any widths; ``file`` is overwritten each time."""
     if settings.runtime == "torch":
-        return lambda widths: TorchRunner(cut_copy(model, widths))
+        runner = StepRunner if task == "generation" else TorchRunner
+        return lambda widths: runner(cut_copy(model, widths))
     graph = DenseGraph(model, int8=settings.runtime == "onnx-int8")
 
     def open_(widths: Widths) -> Runner:
@@ -110,7 +125,12 @@ def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path) -> Open
 
 def cut_copy(model: PreTrainedModel, widths: Widths) -> PreTrainedModel:
     """Return a copy with the first heads and neurons of each layer, and the last layers if there are fewer."""
-    cut, family = copy.deepcopy(model), family_of(model)
+    family = family_of(model)
+    # Nothing changes embeddings and head, which may be most of the model: all copies share them.
+    shared = [
+        parameter for module in (family.embeddings(model), *family.head(model)) for parameter in module.parameters()
+    ]
+    cut = copy.deepcopy(model, {id(parameter): parameter for parameter in shared})
     dense = family.dense_widths(model.config)
     family.keep_layers_(cut, range(dense.num_layers - widths.num_layers, dense.num_layers))
     cut_(

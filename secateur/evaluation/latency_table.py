@@ -14,6 +14,7 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from secateur.config.prune import LatencyBudget
+from secateur.config.run import Task
 from secateur.errors import ProjectError
 from secateur.files import write_json
 from secateur.models.families import family_of
@@ -32,6 +33,7 @@ class Shape:
         hidden_size: width of the residual stream.
         ffn: neurons per layer.
         kept_hidden_size: width of the residual stream in all models but the dense one.
+        task: what a call does: all tokens of a row at once, or one token after those in the cache.
     """
 
     model_type: str
@@ -41,6 +43,7 @@ class Shape:
     hidden_size: int
     ffn: int
     kept_hidden_size: int
+    task: Task = "classification"
 
     @property
     def dense(self) -> Widths:
@@ -51,16 +54,17 @@ class Shape:
     def __str__(self) -> str:
         return (
             f"{self.model_type} with {self.num_layers} layers, {self.num_heads} heads, hidden size {self.hidden_size} "
-            f"({self.kept_hidden_size} kept) and {self.ffn} neurons"
+            f"({self.kept_hidden_size} kept) and {self.ffn} neurons{', token by token' * (self.task == 'generation')}"
         )
 
 
-def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None) -> Shape:
+def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: Task = "classification") -> Shape:
     """Return what the speed of a model depends on.
 
     Args:
         config: of the dense model.
         hidden_size: features of the residual stream that stay; None = all.
+        task: what the model does.
     """
     family = family_of(config)
     dense = family.dense_widths(config)
@@ -72,6 +76,7 @@ def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None) -> Sha
         hidden_size=family.hidden_size(config),
         ffn=dense.ffn[0],
         kept_hidden_size=family.hidden_size(config) if hidden_size is None else hidden_size,
+        task=task,
     )
 
 
@@ -153,6 +158,8 @@ class LatencyTable:
         """Return plain values, as they stand in the file; a tenth of a microsecond is the last digit."""
         values = asdict(self)
         values["settings"] = self.settings.model_dump(mode="json")
+        if self.shape.task == "classification":
+            del values["shape"]["task"]  # as in tables from before there was another task
         for name in ("attention_ms", "ffn_ms"):
             values[name] = [round(value, 4) for value in values[name]]
         for name in ("fixed_ms", "dense_ms"):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 import secateur.export.onnx
 from secateur.config.evaluate import Runtime
@@ -45,6 +45,37 @@ class TorchRunner:
             output = self._model(input_ids=torch.from_numpy(input_ids), attention_mask=torch.from_numpy(attention_mask))
         logits: Logits = output.logits.float().numpy()
         return logits
+
+
+@final
+class StepRunner:
+    """One cached step of a causal language model in PyTorch, fp32: what a generated token costs.
+
+    A call takes rows without padding. All of their tokens but the last are read once and stay in the cache; every call
+    with as many rows and tokens computes the last one. So only the first call depends on the tokens before it.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model.eval()
+        self._caches: dict[tuple[int, ...], DynamicCache] = {}
+
+    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """Return the logits of the next token, (batch, vocabulary)."""
+        ids = torch.from_numpy(input_ids)
+        with torch.inference_mode():
+            if input_ids.shape not in self._caches:
+                self._caches[input_ids.shape] = self._read(ids[:, :-1])
+            cache = self._caches[input_ids.shape]
+            output = self._model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True)
+            cache.crop(-1)
+        logits: Logits = output.logits[:, -1].float().numpy()
+        return logits
+
+    def _read(self, ids: torch.Tensor) -> DynamicCache:
+        cache = DynamicCache(config=self._model.config)
+        if ids.shape[1]:
+            self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
 
 
 @final
@@ -83,9 +114,10 @@ def open_runner(checkpoint: Path, *, runtime: Runtime, num_threads: int, workdir
 
 
 def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
-    """Load what ``exported_folder`` returned."""
+    """Load what ``exported_folder`` returned; a generator runs step by step."""
     if runtime == "torch":
-        return TorchRunner(load(folder))
+        model = load(folder)
+        return StepRunner(model) if read_card(folder).get("task") == "generation" else TorchRunner(model)
     return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
 
 

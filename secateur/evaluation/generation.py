@@ -1,0 +1,185 @@
+"""Texts from a checkpoint of a generator."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.data.text_rules import TextRules, clean_texts
+from secateur.errors import CheckpointError, ModelError
+from secateur.evaluation.decoding import Sampling, decode
+from secateur.evaluation.documents import end_id, given_ids
+from secateur.models.card import read_card, verify
+from secateur.models.checkpoint import load, load_tokenizer
+
+_BATCH_SIZE = 64
+_UNFINISHED = "\ufffd"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One text.
+
+    Attributes:
+        prompt: what it starts with.
+        label: what was asked for; None when nothing was.
+        text: the prompt and what the model wrote after it.
+        tokens: that the model wrote, the end included where there is one.
+        finished: whether the model ended it; else it was cut at the limit.
+    """
+
+    prompt: str
+    label: str | None
+    text: str
+    tokens: tuple[int, ...]
+    finished: bool
+
+
+@final
+@dataclass(frozen=True)
+class Writer:
+    """A causal language model with its tokenizer.
+
+    Attributes:
+        model: in evaluation mode.
+        tokenizer: its own.
+        controls: label -> the control token that stands in front of its texts; empty when there are none.
+        context: tokens that the model reads, at most.
+        text_rules: how its training texts were cleaned.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    controls: Mapping[str, str]
+    context: int
+    text_rules: TextRules | None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Writer":
+        """Load a folder whose files match its card.
+
+        Raises:
+            CheckpointError: the folder is no checkpoint of a generator, or is damaged.
+        """
+        folder = Path(path)
+        card = read_card(folder)
+        if card.get("task") != "generation":
+            raise CheckpointError(
+                f"{folder} holds a model for {card.get('task', 'classification')}, which writes no text; "
+                "`secateur predict` asks it for labels"
+            )
+        verify(folder)
+        return cls(
+            model=load(folder, verify=False).eval(),
+            tokenizer=load_tokenizer(folder),
+            controls=dict(card.get("control") or {}),
+            context=int(card["max_length"]),
+            text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
+        )
+
+    def write(
+        self,
+        prompts: Sequence[str],
+        *,
+        sampling: Sampling,
+        label: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Written]:
+        """Continue prompts, cleaned as the training texts were; the order is kept, and text ``i`` draws as row ``i``.
+
+        Args:
+            prompts: beginnings; an empty one starts from nothing.
+            sampling: how tokens are chosen.
+            label: what the texts should be; needs a model with control tokens.
+            on_text: is told the first text piece by piece, its prompt excluded.
+
+        Raises:
+            ModelError: the model does not know the label, or a prompt leaves no room in its context.
+        """
+        given = self._given(label)
+        cleaned = clean_texts(prompts, self.text_rules)[0] if self.text_rules else list(prompts)
+        ids = [[*given, *self._encode(prompt)] for prompt in cleaned]
+        for prompt, tokens in zip(prompts, ids, strict=True):
+            if len(tokens) >= self.context:
+                found = f"{len(tokens)} tokens, the model reads {self.context}"
+                raise ModelError(f"the prompt {prompt[:20]!r}... has {found}; shorten it")
+        written: dict[int, Written] = {}
+        for chosen in _equally_long(ids):
+            rows = self._decode([ids[index] for index in chosen], chosen, sampling=sampling, on_text=on_text)
+            for index, tokens in zip(chosen, rows, strict=True):
+                written[index] = self._written(cleaned[index], label, tokens)
+        return [written[index] for index in range(len(ids))]
+
+    def _given(self, label: str | None) -> tuple[int, ...]:
+        if label is not None and label not in self.controls:
+            known = f"known: {', '.join(self.controls)}" if self.controls else "it was trained without control tokens"
+            raise ModelError(f"{label!r} is nothing that the model can be asked for; {known}")
+        return given_ids(self.tokenizer, controls=self.controls, label=label)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _decode(
+        self,
+        ids: Sequence[Sequence[int]],
+        rows: Sequence[int],
+        *,
+        sampling: Sampling,
+        on_text: Callable[[str], None] | None,
+    ) -> list[list[int]]:
+        end = end_id(self.tokenizer)
+        room = self.context - len(ids[0])
+        limited = Sampling(min(sampling.max_tokens, room), sampling.temperature, sampling.top_p, sampling.seed)
+        stream = None
+        if on_text is not None and rows[0] == 0:
+            stream = _Stream(self.tokenizer, end=end, on_text=on_text)
+        return decode(
+            self.model,
+            torch.tensor(ids, dtype=torch.int64),
+            sampling=limited,
+            end=end,
+            banned=[token for token in self._special_ids() if token != end],
+            rows=rows,
+            on_token=stream,
+        )
+
+    def _special_ids(self) -> list[int]:
+        added = self.tokenizer.added_tokens_decoder.items()
+        return sorted(index for index, token in added if token.special)
+
+    def _written(self, prompt: str, label: str | None, tokens: Sequence[int]) -> Written:
+        finished = bool(tokens) and tokens[-1] == end_id(self.tokenizer)
+        text = self.tokenizer.decode(tokens[:-1] if finished else tokens)
+        return Written(prompt=prompt, label=label, text=prompt + text, tokens=tuple(tokens), finished=finished)
+
+
+class _Stream:
+    """Turns tokens into pieces of text; the bytes of a character may come in several tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, end: int, on_text: Callable[[str], None]) -> None:
+        self._tokenizer, self._end, self._on_text = tokenizer, end, on_text
+        self._tokens: list[int] = []
+        self._shown = 0
+
+    def __call__(self, token: int) -> None:
+        """Add a token, and tell what can be read by now."""
+        if token == self._end:
+            return
+        self._tokens.append(token)
+        text = self._tokenizer.decode(self._tokens)
+        if not text.endswith(_UNFINISHED):
+            self._on_text(text[self._shown :])
+            self._shown = len(text)
+
+
+def _equally_long(ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Split rows into batches of equal length: nothing is padded, so no mask can be wrong."""
+    by_length: dict[int, list[int]] = {}
+    for index, row in enumerate(ids):
+        by_length.setdefault(len(row), []).append(index)
+    return [
+        same[start : start + _BATCH_SIZE] for same in by_length.values() for start in range(0, len(same), _BATCH_SIZE)
+    ]

@@ -1,0 +1,96 @@
+"""Tokens per second of whole generations: one interleaved run over all models."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from secateur.errors import ModelError
+from secateur.evaluation.decoding import Sampling, decode
+from secateur.evaluation.documents import given_ids
+from secateur.evaluation.latency import no_garbage_collection, torch_threads
+from secateur.models.checkpoint import load, load_tokenizer, read_card
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """How fast a model writes.
+
+    Attributes:
+        checkpoint: the folder, as it was given.
+        batch: texts at once.
+        tokens_per_second: of all texts together; the median over the generations.
+        speedup: over the first checkpoint at the same batch.
+    """
+
+    checkpoint: Path
+    batch: int
+    tokens_per_second: float
+    speedup: float
+
+
+def throughput(
+    checkpoints: Sequence[Path], *, batches: Sequence[int], length: int, num_threads: int, repeats: int
+) -> list[Throughput]:
+    """Time greedy generation with the cache from the begin token, in turn; texts go on after their end.
+
+    Every model is called once before the clock runs, and a generation is long enough to warm its own caches. The
+    garbage collector is off meanwhile; torch's thread count is set for the duration.
+
+    Args:
+        checkpoints: of generators; the first is the reference of ``speedup``.
+        batches: texts at once.
+        length: tokens per text.
+        num_threads: of torch.
+        repeats: timed generations per model and batch.
+
+    Returns:
+        One result per checkpoint and batch, checkpoints in the outer order.
+
+    Raises:
+        CheckpointError: a folder is no checkpoint.
+        ModelError: ``length`` does not fit into a model's context.
+    """
+    models: dict[Path, PreTrainedModel] = {}
+    begins: dict[Path, tuple[int, ...]] = {}
+    for checkpoint in checkpoints:
+        context = int(read_card(checkpoint)["max_length"])
+        if length >= context:
+            raise ModelError(f"length {length} does not fit into the context of {checkpoint} ({context} tokens)")
+        models[checkpoint] = load(checkpoint).eval()
+        begins[checkpoint] = given_ids(load_tokenizer(checkpoint), controls={})
+    with torch_threads(num_threads), no_garbage_collection():
+        times = _times(models, begins, batches=batches, length=length, repeats=repeats)
+    rates = {
+        (checkpoint, batch): batch * length / float(np.median(times[checkpoint, batch]))
+        for checkpoint in checkpoints
+        for batch in batches
+    }
+    return [
+        Throughput(checkpoint, batch, tokens_per_second=rate, speedup=rate / rates[checkpoints[0], batch])
+        for (checkpoint, batch), rate in rates.items()
+    ]
+
+
+def _times(
+    models: Mapping[Path, PreTrainedModel],
+    begins: Mapping[Path, tuple[int, ...]],
+    *,
+    batches: Sequence[int],
+    length: int,
+    repeats: int,
+) -> dict[tuple[Path, int], list[float]]:
+    """Return the seconds of every generation."""
+    times: dict[tuple[Path, int], list[float]] = {(path, batch): [] for path in models for batch in batches}
+    for repeat in range(repeats + 1):
+        for (path, batch), seconds in times.items():
+            prompts = torch.tensor([begins[path]] * batch)
+            start = time.perf_counter()
+            decode(models[path], prompts, sampling=Sampling(length), end=None)
+            if repeat:
+                seconds.append(time.perf_counter() - start)
+    return times

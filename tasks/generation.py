@@ -1,0 +1,164 @@
+"""Stage ``evaluate`` for generators: perplexity on the test texts, and what they write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from secateur.config.evaluate import EvaluateSection
+from secateur.config.run import RunSection
+from secateur.evaluation.compression import stored_size
+from secateur.evaluation.control import control_of, require_labels
+from secateur.evaluation.cost import cost_of
+from secateur.evaluation.deployed import folder_bytes
+from secateur.evaluation.documents import TextRow, documents_of, read_texts
+from secateur.evaluation.generation import Writer
+from secateur.evaluation.generators import (
+    EvaluatedGenerator,
+    describe_texts,
+    details_of,
+    metrics_of,
+    real_texts,
+    write_losses,
+    write_plot,
+    write_texts,
+)
+from secateur.evaluation.perplexity import document_losses
+from secateur.evaluation.prediction import Predictor
+from secateur.evaluation.reference import GENERATOR, score_ngrams
+from secateur.evaluation.throughput import throughput
+from secateur.files import write_json
+from secateur.models.card import read_card
+from secateur.models.checkpoint import load_tokenizer
+from tasks.job import Job
+
+
+def evaluate(
+    job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int
+) -> None:
+    """Score the dense generator and every round; inputs and outputs are those of ``tasks.evaluate.run``.
+
+    Raises:
+        ConfigError: the judge does not know what the generators can be asked for.
+    """
+    labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
+    rows = read_texts(job.inputs["test"], labels=labels)
+    training = [row.text for row in read_texts(job.inputs["train"], labels=labels)]
+    judge = Predictor.load(job.inputs["judge"]) if "judge" in job.inputs else None
+    if judge is not None:
+        require_labels(judge, list(read_card(folders["baseline"]).get("control") or {}))
+    known: dict[str, EvaluatedGenerator] = {}  # a rolled-back round holds the weights of the one before it
+    models: dict[str, EvaluatedGenerator] = {}
+    for name, folder in folders.items():
+        card = read_card(folder)
+        if card["weights_sha256"] not in known:
+            known[card["weights_sha256"]] = _evaluate_one(
+                folder, rows, training=training, judge=judge, run=run, settings=settings, max_length=max_length
+            )
+        accepted = None if name == "baseline" else bool(card["accepted"])
+        described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
+        models[name] = replace(known[card["weights_sha256"]], **described, accepted=accepted)
+    _write(job, models, rows=rows, training=training, judge=judge, labels=labels, run=run, settings=settings)
+
+
+def throughputs(folders: Mapping[str, Path], *, settings: EvaluateSection) -> dict[str, list[dict[str, Any]]]:
+    """Return ``throughput`` of latency.json: tokens per second of every model at every number of texts at once."""
+    names = {folder: name for name, folder in folders.items()}
+    timed = throughput(
+        list(folders.values()),
+        batches=settings.generation.batches,
+        length=settings.latency.length,
+        num_threads=settings.latency.num_threads,
+        repeats=max(3, settings.latency.repeats // settings.latency.length),  # about as many tokens as calls elsewhere
+    )
+    return {
+        "throughput": [
+            {
+                "checkpoint": names[entry.checkpoint],
+                "batch": entry.batch,
+                "tokens_per_second": entry.tokens_per_second,
+                "speedup": entry.speedup,
+            }
+            for entry in timed
+        ]
+    }
+
+
+def _evaluate_one(
+    folder: Path,
+    rows: Sequence[TextRow],
+    *,
+    training: Sequence[str],
+    judge: Predictor | None,
+    run: RunSection,
+    settings: EvaluateSection,
+    max_length: int,
+) -> EvaluatedGenerator:
+    """Score one model; its card is read by the caller."""
+    writer = Writer.load(folder)
+    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
+    losses = document_losses(
+        writer.model, documents, context=max_length, batch_size=settings.batch_size, precision=run.precision
+    )
+    sampled, greedy = write_texts(writer, settings=settings.generation, seed=run.seed)
+    control = None if judge is None else control_of(judge, sampled, level=settings.confidence_level)
+    return EvaluatedGenerator(
+        cost=cost_of(writer.model),
+        stored=stored_size(writer.model),
+        folder_bytes=folder_bytes(folder),
+        widths={},
+        dense_widths={},
+        losses=losses,
+        accepted=None,
+        texts=describe_texts(sampled, greedy, training=training, control=control),
+    )
+
+
+def _write(
+    job: Job,
+    models: Mapping[str, EvaluatedGenerator],
+    *,
+    rows: Sequence[TextRow],
+    training: Sequence[str],
+    judge: Predictor | None,
+    labels: Sequence[str],
+    run: RunSection,
+    settings: EvaluateSection,
+) -> None:
+    dense = models["baseline"]
+    metrics = {name: metrics_of(model, dense=dense, settings=settings, seed=run.seed) for name, model in models.items()}
+    rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
+    tokenizer = load_tokenizer(job.inputs["model.baseline"])
+    texts = [row.text for row in rows]
+    reference: dict[str, Any] = {}
+    if settings.reference:
+        found = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=run.seed)
+        reference = {"reference": found}
+    write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
+    controls = list(read_card(job.inputs["model.baseline"]).get("control") or {})
+    details = {
+        "task": run.task,
+        "labels": labels,
+        "controls": controls,
+        "test_rows": len(rows),
+        "confidence_level": settings.confidence_level,
+        "deployed": settings.deployed,
+        "generation": settings.generation.model_dump(mode="json"),
+        "judge": None if judge is None else _judge(judge, rows),
+        "real_texts": real_texts(
+            texts, training, tokenizer=tokenizer, num_texts=len(dense.texts.sampled), settings=settings.generation
+        ),
+        "models": {name: details_of(model, settings=settings.generation) for name, model in models.items()},
+        **({"reference": GENERATOR} if reference else {}),
+    }
+    write_json(job.outputs["details"], details)
+    write_losses(job.outputs["predictions"], models, rows=rows)
+    write_plot(job.outputs["plot"], metrics)
+
+
+def _judge(judge: Predictor, rows: Sequence[TextRow]) -> dict[str, float | int]:
+    """Return how often the judge is right about real texts: more than that no generator can be expected to reach."""
+    said = judge.predict([row.text for row in rows])
+    hits = sum(found.label == row.label for found, row in zip(said, rows, strict=True))
+    return {"accuracy": hits / len(rows), "chance": 1.0 / len({row.label for row in rows})}
