@@ -1,4 +1,4 @@
-"""Tiny random classifiers of every family, and a tokenizer for them."""
+"""Tiny random classifiers and language models of every family, and a tokenizer for them."""
 
 import torch
 from tokenizers import Tokenizer
@@ -6,26 +6,35 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
     DistilBertConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
     RobertaConfig,
 )
 
-from secateur.models.families import FAMILIES
+from secateur.models.families import FAMILIES, family_of
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 
 LABELS = ["negative", "neutral", "positive"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "very", "the", "a", "is"]
-MODEL_TYPES = sorted(FAMILIES)
+FAMILY_TYPES = sorted(FAMILIES)
+MODEL_TYPES = sorted(name for name, family in FAMILIES.items() if not family.generates)
+DECODER_TYPES = sorted(name for name, family in FAMILIES.items() if family.generates)
+QUERIES_PER_HEAD = {"llama": 2, "mistral": 2, "qwen3": 2}
 
 
-def tiny_config(model_type: str = "bert", *, num_layers: int = 3) -> PreTrainedConfig:
-    """4 heads of 8 features, 24 neurons, 3 labels."""
+def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = True) -> PreTrainedConfig:
+    """4 heads of 8 features (with grouped queries: of 2 queries each), 24 neurons, 3 labels."""
     shared = {
         "vocab_size": 60,
         "max_position_embeddings": 40,
@@ -34,16 +43,42 @@ def tiny_config(model_type: str = "bert", *, num_layers: int = 3) -> PreTrainedC
     }
     if model_type == "distilbert":
         return DistilBertConfig(dim=32, n_layers=num_layers, n_heads=4, hidden_dim=24, **shared)
-    kind = {"bert": BertConfig, "roberta": RobertaConfig}[model_type]
-    return kind(hidden_size=32, num_hidden_layers=num_layers, num_attention_heads=4, intermediate_size=24, **shared)
+    sizes = {"hidden_size": 32, "num_hidden_layers": num_layers, "num_attention_heads": 4}
+    if model_type in DECODER_TYPES:
+        shared |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": tied}
+    if model_type == "gpt2":
+        return GPT2Config(n_inner=24, **sizes, **shared)
+    sizes["intermediate_size"] = 24
+    encoders = {"bert": BertConfig, "roberta": RobertaConfig}
+    if model_type in encoders:
+        return encoders[model_type](**sizes, **shared)
+    queries = QUERIES_PER_HEAD.get(model_type, 1)
+    sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
+    kind = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}[model_type]
+    return kind(**sizes, **shared)
 
 
 def tiny_model(model_type: str = "bert", *, attention: str = "sdpa", seed: int = 0) -> PreTrainedModel:
-    """Weights and biases are drawn wide, so that a forgotten bias or mask shows in the logits."""
+    """A classifier; weights and biases are drawn wide, so that a forgotten bias or mask shows in the logits."""
+    config = tiny_config(model_type)
+    config.architectures = ["ForSequenceClassification"]
     torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_config(tiny_config(model_type), attn_implementation=attention)
+    return _spread(AutoModelForSequenceClassification.from_config(config, attn_implementation=attention))
+
+
+def tiny_generator(
+    model_type: str = "llama", *, attention: str = "sdpa", seed: int = 0, tied: bool = True
+) -> PreTrainedModel:
+    """A causal language model, drawn alike."""
+    config = tiny_config(model_type, tied=tied)
+    torch.manual_seed(seed)
+    return _spread(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
+
+
+def _spread(model: PreTrainedModel) -> PreTrainedModel:
     for parameter in model.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
+    family_of(model).prepare_(model)
     return model.eval()
 
 

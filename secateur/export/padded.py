@@ -1,31 +1,36 @@
 """Padded export: zeros fill every layer up to uniform widths, so that plain transformers loads the model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.files import replacing
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.construction import quiet
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
+from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn
-from secateur.models.surgery import linear_from, widths_of
+from secateur.models.surgery import widths_of
 
 # The zeros take part in the sums, in another order of additions.
 _TOLERANCE = 1e-5
 
 
 def export_padded(checkpoint: Path, out: Path) -> Path:
-    """Write a folder that ``AutoModelForSequenceClassification.from_pretrained`` loads; return it.
+    """Write a folder that ``AutoModelForSequenceClassification.from_pretrained`` loads, or ``AutoModelForCausalLM``.
 
-    Heads are padded to the dense count, neurons to the widest layer. A zero query and key attend evenly to zero
+    Heads are padded to the dense count (of decoders: to the layer with most), neurons to the widest layer. A zero query and key attend evenly to zero
     values, and a zero neuron feeds a zero column: the logits stay. The model is as large and as slow as one of
     these widths: this export is for compatibility only. A hidden size cannot be padded (a norm sees the zeros);
     where it was cut, heads and the features of a head are padded until they fill it.
+
+    Returns:
+        The folder.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
@@ -41,7 +46,8 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     with replacing(out) as folder:
         save(model, tokenizer, folder, card=card, check_reload=False)
         with quiet():
-            plain = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+            auto = AutoModelForCausalLM if is_generator(model) else AutoModelForSequenceClassification
+            plain = auto.from_pretrained(folder, local_files_only=True).eval()
         difference = (_logits(plain, ids) - expected).abs().max().item()
         if not difference <= _TOLERANCE:
             raise ModelError(
@@ -58,7 +64,7 @@ def pad_(model: PreTrainedModel) -> None:
         ModelError: the hidden size cannot be divided into as many heads of at least as many features.
     """
     family = family_of(model)
-    num_heads, head_dim = _uniform_heads(model)
+    num_heads, head_dim = family.padded_heads(model.config, at_least=max(1, *widths_of(model).heads))
     width = max(1, *widths_of(model).ffn)
     for index, layer in enumerate(family.layers(model)):
         family.replace_attention_(model, index, _pad_attention(layer.attention, num_heads, head_dim))
@@ -67,37 +73,24 @@ def pad_(model: PreTrainedModel) -> None:
     model.config = family.uniform_config(model.config, heads=num_heads, ffn=width)
 
 
-def _uniform_heads(model: PreTrainedModel) -> tuple[int, int]:
-    """Return number and features of heads that fill the hidden size: the dense ones where they do."""
-    family = family_of(model)
-    dense, hidden_size = family.dense_widths(model.config), family.hidden_size(model.config)
-    if dense.heads[0] * dense.head_dim == hidden_size:
-        return dense.heads[0], dense.head_dim
-    most = max(1, *widths_of(model).heads)
-    for num_heads in range(hidden_size // dense.head_dim, most - 1, -1):
-        if hidden_size % num_heads == 0:
-            return num_heads, hidden_size // num_heads
-    raise ModelError(
-        f"plain transformers divides the hidden size of {hidden_size} evenly among the heads, found {most} heads of "
-        f"{dense.head_dim}; a hidden size that is a multiple of {most * dense.head_dim} would work"
-    )
-
-
 def _pad_attention(attention: Attention, num_heads: int, head_dim: int) -> Attention:
     if head_dim != attention.head_dim:
         attention = _pad_features(attention, head_dim)
-    features = num_heads * head_dim
-    return Attention(
+    features, keys = num_heads * attention.unit_size, num_heads * attention.head_dim
+    return replace(
+        attention,
         query=_pad_rows(attention.query, features),
-        key=_pad_rows(attention.key, features),
-        value=_pad_rows(attention.value, features),
+        key=_pad_rows(attention.key, keys),
+        value=_pad_rows(attention.value, keys),
         output=_pad_columns(attention.output, features),
-        head_dim=head_dim,
     )
 
 
 def _pad_features(attention: Attention, head_dim: int) -> Attention:
-    """Give every head more features, all zero; the larger queries make up for the smaller ``head_dim ** -0.5``."""
+    """Give every head more features, all zero; the larger queries make up for the smaller ``head_dim ** -0.5``.
+
+    Architectures that need it know no grouped queries.
+    """
     count, old = attention.num_heads, attention.head_dim
     rows = (torch.arange(count)[:, None] * head_dim + torch.arange(old)).reshape(-1)
 

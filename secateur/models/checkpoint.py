@@ -14,13 +14,17 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
 from secateur.models.card import read_card, verify, write_card
-from secateur.models.construction import CONFIG, WEIGHTS, build, load_base, read_config, read_tensors
+from secateur.models.construction import CONFIG, WEIGHTS, build, load_base, read_config, read_tensors, tied_names
+from secateur.models.families import is_generator
 from secateur.models.reload_check import check_reload as run_reload_check
+
+_GENERATION = "generation_config.json"
+_VERSION = "transformers_version"
 
 __all__ = ["load", "load_base", "load_tokenizer", "read_card", "save", "verify"]
 
@@ -37,7 +41,7 @@ def save(
     """Write a checkpoint into a folder, then load it in a fresh process and compare the logits bit by bit.
 
     Args:
-        model: a classifier of a supported family, dense or cut.
+        model: a classifier or causal language model of a supported family, dense or cut. A tied matrix is saved once.
         tokenizer: saved beside it; None when there is none.
         path: an empty or missing folder; it may be a temporary one that is renamed afterwards.
         card: JSON values; ``files`` and ``weights_sha256`` are added.
@@ -51,9 +55,14 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty; a checkpoint is written into a new folder")
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tied = tied_names(model)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in tied
+    }
     _write_weights(state, folder / WEIGHTS)
     write_text(folder / CONFIG, _config_json(model))
+    if is_generator(model) and model.generation_config is not None:
+        _save_generation(model.generation_config, folder)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
     if beside is not None:
@@ -65,6 +74,8 @@ def save(
 
 def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     """Load a checkpoint as an ordinary transformers model in eval mode, with its own widths.
+
+    It is a causal language model or a classifier, whichever was saved.
 
     Args:
         path: the folder.
@@ -80,7 +91,10 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
         _verify(folder)
     else:
         read_card(folder)
-    return build(read_config(folder), read_tensors(folder))
+    model = build(read_config(folder), read_tensors(folder))
+    if (folder / _GENERATION).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return model
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
@@ -113,6 +127,11 @@ def _write_weights(state: Mapping[str, torch.Tensor], file: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from error
     # safetensors writes for the owner alone; the other files follow the umask.
     file.chmod(0o644)
+
+
+def _save_generation(settings: GenerationConfig, folder: Path) -> None:
+    """Write what ends a text, and the like; a version of a library is no property of that."""
+    write_json(folder / _GENERATION, {key: value for key, value in settings.to_diff_dict().items() if key != _VERSION})
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -12,12 +13,19 @@ from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.models.families import family_named, family_of
-from secateur.models.structures import Attention, Ffn, Widths
-from secateur.models.surgery import linear_from
+from secateur.models.card import CARD, verify
+from secateur.models.families import FAMILIES, family_named, family_of, is_generator
+from secateur.models.linears import linear_from
+from secateur.models.structures import Ffn, Widths
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -49,7 +57,9 @@ def read_config(folder: Path) -> PreTrainedConfig:
 
 
 def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreTrainedModel:
-    """Build a classifier with the config's widths around existing tensors; the result is in eval mode.
+    """Build a model with the config's widths around existing tensors; the result is in eval mode.
+
+    It is a causal language model or a classifier, as the config's ``architectures`` say.
 
     Parameters are made on the meta device and replaced by ``tensors``, so no initial weight is drawn; buffers
     that are not saved (position ids) are computed as usual.
@@ -58,18 +68,23 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
         CheckpointError: names or shapes of the tensors do not fit the config.
     """
     family = family_of(config)
-    dense = family.dense_widths(config)
-    # transformers wants heads that divide the hidden size; one always does.
-    plain = dense.heads[0] * dense.head_dim == family.hidden_size(config)
-    uniform = family.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
+    auto = AutoModelForCausalLM if is_generator(config) else AutoModelForSequenceClassification
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForSequenceClassification.from_config(uniform)
+        model: PreTrainedModel = auto.from_config(family.buildable(config))
+        family.prepare_(model)
         _shape_(model, family.widths(config))
     family.take_widths_(model.config, config)
     _check_fit(model, tensors)
-    model.load_state_dict(tensors, strict=True, assign=True)
+    # What is tied is not in the file.
+    model.load_state_dict(tensors, strict=False, assign=True)
+    family.tie_(model)
     model.eval()
     return model
+
+
+def tied_names(model: PreTrainedModel) -> frozenset[str]:
+    """Return the names in the state whose tensors stand there under another name already."""
+    return frozenset(model.all_tied_weights_keys) if is_generator(model) else frozenset()
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -91,36 +106,69 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def load_base(path: str | Path, *, labels: Sequence[str], scratch: bool = False) -> PreTrainedModel:
-    """Make a classifier with a fresh head from a pretrained folder; fp32, eval mode.
-
-    The head (and with ``scratch`` every weight) is drawn from torch's global generator: seed it before.
+def task_config(path: str | Path, *, labels: Sequence[str] | None) -> PreTrainedConfig:
+    """Read the config of a base folder as that of the model that a baseline makes of it.
 
     Args:
-        path: folder with ``config.json`` and, unless ``scratch``, ``model.safetensors``.
-        labels: names of the classes, in index order.
+        path: the folder.
+        labels: names of the classes, in index order; None for a causal language model.
+
+    Raises:
+        ModelError: the architecture is not supported, writes no text, or has no padding token to classify with.
+        CheckpointError: there is no config, or it cannot be read.
+    """
+    config = read_config(Path(path))
+    family = family_of(config)
+    if labels is None:
+        if not family.generates:
+            raise ModelError(f"{path}: {config.model_type} models write no text; {_generators()} do")
+        config.architectures = None
+        return config
+    config.architectures = [f"{config.model_type}ForSequenceClassification"]
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    if family.generates and config.pad_token_id is None:
+        # The head reads the last token that is no padding. The end of a text may serve: it is read at its first one.
+        end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
+        if end is None:
+            raise ModelError(f"{path} names neither pad_token_id nor eos_token_id in {CONFIG}; a classifier needs one")
+        config.pad_token_id = end
+    return config
+
+
+def load_base(path: str | Path, *, labels: Sequence[str] | None = None, scratch: bool = False) -> PreTrainedModel:
+    """Make a classifier with a fresh head, or a causal language model, from a pretrained folder; fp32, eval mode.
+
+    A fresh head (and with ``scratch`` every weight) is drawn from torch's global generator: seed it before. A
+    language model without a head of its own gets its token embeddings for one.
+
+    Args:
+        path: folder with ``config.json`` and, unless ``scratch``, ``model.safetensors``: a plain one, or a dense
+            checkpoint of ours, whose digests are checked.
+        labels: names of the classes, in index order; None for a causal language model.
         scratch: build from the config alone.
 
     Raises:
         ModelError: the architecture is not supported, the model is pruned already, or its weights do not fit.
+        CheckpointError: there is no config, or a file differs from its digest.
     """
     folder = Path(path)
-    config = read_config(folder)
-    dense = family_of(config).dense_widths(config)
-    if config.is_heterogeneous or dense.heads[0] * dense.head_dim != family_of(config).hidden_size(config):
+    config = task_config(folder, labels=labels)
+    if not family_of(config).is_dense(config):
         raise ModelError(f"{folder} is already pruned; a baseline starts from a dense model")
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
+    if not scratch and (folder / CARD).is_file():
+        verify(folder)
     with quiet():
         if scratch:
-            return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
+            auto = AutoModelForCausalLM if labels is None else AutoModelForSequenceClassification
+            return _prepared(auto.from_config(config, dtype=torch.float32))
         if not (folder / WEIGHTS).is_file():
             raise ModelError(f"{folder} has no {WEIGHTS} (pickled weights are not read); scratch:FILE needs none")
         return _from_pretrained(folder, config)
 
 
-def load_classifier(path: str | Path) -> PreTrainedModel:
-    """Load a finished classifier from a plain Hugging Face folder, with the head it was trained with; fp32, eval mode.
+def load_finished(path: str | Path) -> PreTrainedModel:
+    """Load a classifier or causal language model from a plain Hugging Face folder, with its head; fp32, eval mode.
 
     Raises:
         ModelError: the architecture is not supported, or tensors are missing or do not fit, the head's included.
@@ -135,8 +183,10 @@ def load_classifier(path: str | Path) -> PreTrainedModel:
 
 
 def _from_pretrained(folder: Path, config: PreTrainedConfig, *, fresh_head: bool = True) -> PreTrainedModel:
+    generator = is_generator(config)
+    auto = AutoModelForCausalLM if generator else AutoModelForSequenceClassification
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = auto.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -148,23 +198,38 @@ def _from_pretrained(folder: Path, config: PreTrainedConfig, *, fresh_head: bool
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be loaded: {_one_line(error)}") from error
     head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
-    may_miss = head if fresh_head else set()
+    may_miss = head if fresh_head and not generator else set()
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
     if missing:
-        what = "pretrained tensors" if fresh_head else "tensors of a finished classifier"
+        what = "pretrained tensors" if fresh_head else "tensors of a finished model"
         raise ModelError(f"{folder / WEIGHTS} lacks {len(missing)} {what}, the first is {missing[0]}")
+    return _prepared(model)
+
+
+def _prepared(model: PreTrainedModel) -> PreTrainedModel:
+    family_of(model).prepare_(model)
+    model.config.architectures = [type(model).__name__]
     return model.eval()
+
+
+def _generators() -> str:
+    return ", ".join(sorted(name for name, family in FAMILIES.items() if family.generates))
 
 
 def _shape_(model: PreTrainedModel, widths: Widths) -> None:
     """Replace the projections of a model without weights by narrower ones."""
     family = family_of(model)
     for index, (layer, heads, ffn) in enumerate(zip(family.layers(model), widths.heads, widths.ffn, strict=True)):
-        attention, features = layer.attention, heads * widths.head_dim
-        if (heads, widths.head_dim) != (attention.num_heads, attention.head_dim):
-            rows = [_resized(linear, rows=features) for linear in (attention.query, attention.key, attention.value)]
-            output = _resized(attention.output, columns=features)
-            narrow = Attention(rows[0], rows[1], rows[2], output, head_dim=widths.head_dim)
+        attention = replace(layer.attention, head_dim=widths.head_dim)
+        features, keys = heads * attention.unit_size, heads * attention.head_dim
+        if (heads, widths.head_dim) != (layer.attention.num_heads, layer.attention.head_dim):
+            narrow = replace(
+                attention,
+                query=_resized(attention.query, rows=features),
+                key=_resized(attention.key, rows=keys),
+                value=_resized(attention.value, rows=keys),
+                output=_resized(attention.output, columns=features),
+            )
             family.replace_attention_(model, index, narrow)
         if ffn != layer.ffn.width:
             ups = tuple(_resized(up, rows=ffn) for up in layer.ffn.up)
@@ -179,7 +244,8 @@ def _resized(linear: nn.Linear, *, rows: int | None = None, columns: int | None 
 
 
 def _check_fit(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    expected = model.state_dict()
+    left_out = tied_names(model)
+    expected = {name: tensor for name, tensor in model.state_dict().items() if name not in left_out}
     if missing := sorted(set(expected) - set(tensors)):
         raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: it lacks {missing[0]} ({len(missing)} missing)")
     if surplus := sorted(set(tensors) - set(expected)):

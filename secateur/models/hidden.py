@@ -1,12 +1,14 @@
 """Features of the residual stream go: in the embeddings, every norm, every projection and the head."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.models.families import family_of
-from secateur.models.structures import Attention, Ffn
+from secateur.models.structures import Ffn
 from secateur.models.surgery import keep_columns, keep_rows
 
 
@@ -34,12 +36,12 @@ def cut_hidden_(model: PreTrainedModel, keep: torch.Tensor, *, keep_head: torch.
         return
     for index, layer in enumerate(family.layers(model)):
         attention = layer.attention
-        narrow = Attention(
+        narrow = replace(
+            attention,
             query=keep_columns(attention.query, keep),
             key=keep_columns(attention.key, keep),
             value=keep_columns(attention.value, keep),
             output=keep_rows(attention.output, keep),
-            head_dim=attention.head_dim,
         )
         family.replace_attention_(model, index, narrow)
         ups = tuple(keep_columns(up, keep) for up in layer.ffn.up)
@@ -64,18 +66,20 @@ def _check_masks(keep: torch.Tensor, inner: torch.Tensor, *, hidden_size: int) -
 
 
 def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
-    """Narrow embeddings and norms: every one of these families is as wide as the residual stream."""
+    """Narrow embeddings and norms: every embedding of these families is as wide as the residual stream."""
     for module in model.base_model.modules():
         if isinstance(module, nn.Embedding):
             module.weight = nn.Parameter(_kept(module.weight, keep))
             module.embedding_dim = int(keep.sum())
-        elif isinstance(module, nn.LayerNorm):
-            module.weight, module.bias = (nn.Parameter(_kept(vector, keep)) for vector in (module.weight, module.bias))
-            module.normalized_shape = (int(keep.sum()),)
+    for norm in family_of(model).stream_norms(model):
+        for name, vector in list(norm.named_parameters()):
+            setattr(norm, name, nn.Parameter(_kept(vector, keep)))
+        if isinstance(norm, nn.LayerNorm):
+            norm.normalized_shape = (int(keep.sum()),)
 
 
 def _narrow_head_(model: PreTrainedModel, keep: torch.Tensor, inner: torch.Tensor) -> None:
-    """Narrow the linears of the head; the rows of the last one are the labels, and stay."""
+    """Narrow the linears of the head; the rows of the last one are the labels, or tokens, and stay."""
     modules = {id(module): name for name, module in model.named_modules()}
     linears = [
         module for part in family_of(model).head(model) for module in part.modules() if isinstance(module, nn.Linear)
@@ -85,6 +89,7 @@ def _narrow_head_(model: PreTrainedModel, keep: torch.Tensor, inner: torch.Tenso
         if number + 1 < len(linears):
             narrow = keep_rows(narrow, inner)
         model.set_submodule(modules[id(linear)], narrow)
+    family_of(model).tie_(model)
 
 
 def _kept(tensor: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

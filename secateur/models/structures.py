@@ -1,6 +1,10 @@
 """The structures that may go: attention heads and feed-forward neurons, free of any library's names.
 
-Shape letters: ``E`` hidden size, ``H`` heads of a layer, ``D`` features per head, ``F`` neurons of a layer.
+Where several queries share one key and value (grouped-query attention), a head is the whole group: its key, its value
+and all of its queries. They cannot leave one by one, because every group must have equally many.
+
+Shape letters: ``E`` hidden size, ``H`` heads of a layer, ``G`` queries per head, ``D`` features per key, value or
+query, ``F`` neurons of a layer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +20,9 @@ class Widths:
     """How many heads and neurons every layer has.
 
     Attributes:
-        heads: heads per layer; 0 is a layer without attention.
+        heads: heads (key-value groups) per layer; 0 is a layer without attention.
         ffn: feed-forward neurons per layer; 0 is a layer without that block.
-        head_dim: features per head, the same in every layer.
+        head_dim: features per head (of a group: of each of its queries), the same in every layer.
     """
 
     heads: tuple[int, ...]
@@ -160,9 +164,11 @@ class Attention:
     """The four projections of one attention block.
 
     Attributes:
-        query: ``(H*D, E)``; ``key`` and ``value`` have the same shape.
-        output: ``(E, H*D)``. Its input is the concatenated heads: the place for masks and hooks.
+        query: ``(H*G*D, E)``, the queries of a head beside each other.
+        key: ``(H*D, E)``; ``value`` has the same shape.
+        output: ``(E, H*G*D)``. Its input is the concatenated heads: the place for masks and hooks.
         head_dim: ``D``.
+        queries_per_head: ``G``; 1 without grouping.
     """
 
     query: nn.Linear
@@ -170,11 +176,17 @@ class Attention:
     value: nn.Linear
     output: nn.Linear
     head_dim: int
+    queries_per_head: int = 1
 
     @property
     def num_heads(self) -> int:
         """Heads that are there."""
-        return self.query.out_features // self.head_dim
+        return self.key.out_features // self.head_dim
+
+    @property
+    def unit_size(self) -> int:
+        """What a head puts out: ``G*D`` features."""
+        return self.queries_per_head * self.head_dim
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,57 @@ class Ffn:
     def width(self) -> int:
         """Neurons that are there."""
         return self.down.in_features
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One place where a pre-norm model reads its residual stream.
+
+    Attributes:
+        norm: what the stream passes first.
+        readers: linears behind the norm, ``(out, E)``.
+    """
+
+    norm: nn.Module
+    readers: tuple[nn.Linear, ...]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What every layer of a model has, as far as counting parameters and work needs it.
+
+    Attributes:
+        queries_per_head: ``G``.
+        num_ups: 1 for a plain feed-forward block, 2 for a gated one.
+        query_bias: the query, key and value projections have biases.
+        output_bias: the attention's output projection has one.
+        up_bias: the up projections have biases.
+        down_bias: the down projection has one.
+        norm_params: parameters of the norms of a layer.
+    """
+
+    queries_per_head: int
+    num_ups: int
+    query_bias: bool
+    output_bias: bool
+    up_bias: bool
+    down_bias: bool
+    norm_params: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands between the last layer and the logits.
+
+    Attributes:
+        sizes: ``(in, out)`` of its linears.
+        params: all of its parameters, norms included; a matrix that is the embeddings' too belongs to those.
+        every_token: whether it sees every token of a row, or one.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    params: int
+    every_token: bool
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from secateur.evaluation.cost import cost_of
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 
 
@@ -19,7 +19,7 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
         length: tokens per row, for the MACs.
 
     Returns:
-        ``model_type``, ``labels``, ``layers`` (one entry per layer: heads, ffn, dense_heads, dense_ffn),
+        ``model_type``, ``labels`` (none of a language model), ``layers`` (one entry per layer: heads, ffn, dense_heads, dense_ffn),
         ``head_dim``, ``hidden_size``, ``vocab_size``, ``params``, ``nonembedding_params``, ``macs`` (with
         ``length``), ``bytes`` and ``card``.
 
@@ -31,7 +31,9 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
     dense = family.dense_widths(model.config)
     return {
         "model_type": family.model_type,
-        "labels": [model.config.id2label[index] for index in range(model.config.num_labels)],
+        "labels": []
+        if is_generator(model)
+        else [model.config.id2label[index] for index in range(model.config.num_labels)],
         "layers": [
             {"heads": heads, "ffn": ffn, "dense_heads": dense_heads, "dense_ffn": dense_ffn}
             for heads, ffn, dense_heads, dense_ffn in zip(widths.heads, widths.ffn, dense.heads, dense.ffn, strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.models.families import family_of
+from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn, Masks, Widths
 
 
@@ -26,7 +28,7 @@ def cut_(model: PreTrainedModel, masks: Masks) -> None:
     """Remove the masked heads and neurons for good, and record the new widths in the config.
 
     A head takes its rows of query, key and value (with biases) and its columns of the output projection with
-    it; a neuron its row of the up projection (with bias) and its column of the down projection. The order of
+    it; a neuron its row of every up projection (with bias) and its column of the down projection. The order of
     what stays is kept. A block that loses everything keeps the bias of its output, and the norm behind it.
     Optimisers built before the call hold the old parameters.
 
@@ -63,34 +65,20 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[PreTrainedModel]:
     _check_sizes_match(masks, widths_of(model))
     with ExitStack() as hooks:
         for layer, heads, ffn in zip(layers, masks.heads, masks.ffn, strict=True):
-            features = heads.repeat_interleave(layer.attention.head_dim)
+            features = heads.repeat_interleave(layer.attention.unit_size)
             hooks.callback(_multiply_input(layer.attention.output, features))
             hooks.callback(_multiply_input(layer.ffn.down, ffn))
         yield model
 
 
-def linear_from(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    """Build a linear around existing tensors; no initial weights are drawn, the generator stays as it is.
-
-    Either dimension may be 0.
-    """
-    # Made with one weight: torch warns when it initialises a matrix without any.
-    linear = nn.Linear(1, 1, bias=bias is not None, device="meta")
-    linear.out_features, linear.in_features = weight.shape
-    linear.weight = nn.Parameter(weight)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias)
-    return linear
-
-
 def _narrow_attention(attention: Attention, heads: torch.Tensor) -> Attention:
-    features = heads.repeat_interleave(attention.head_dim)
-    return Attention(
+    features, keys = (heads.repeat_interleave(size) for size in (attention.unit_size, attention.head_dim))
+    return replace(
+        attention,
         query=keep_rows(attention.query, features),
-        key=keep_rows(attention.key, features),
-        value=keep_rows(attention.value, features),
+        key=keep_rows(attention.key, keys),
+        value=keep_rows(attention.value, keys),
         output=keep_columns(attention.output, features),
-        head_dim=attention.head_dim,
     )
 
 

@@ -25,7 +25,7 @@ from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
 from secateur.models.card import CARD, read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.models.construction import load_classifier
+from secateur.models.construction import load_finished
 from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
@@ -140,7 +140,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
     is_ours = (folder / CARD).is_file()
-    model = load(folder) if is_ours else load_classifier(folder)
+    model = load(folder) if is_ours else load_finished(folder)
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")

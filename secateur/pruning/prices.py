@@ -32,7 +32,7 @@ class Prices:
     def of(cls, costs: StructureCosts, kind: BudgetKind, *, dense: float | None = None) -> "Prices":
         """Take one column of the cost table.
 
-        ``sparsity`` counts the weights of the encoder's linears, so nothing is fixed.
+        ``sparsity`` counts the weights of the layers' linears, so nothing is fixed.
 
         Args:
             costs: of the model as it is cut.
@@ -50,10 +50,7 @@ class Prices:
             return cls(
                 head=costs.head.params, neuron=costs.neuron.params, fixed=costs.fixed.params, kind=kind, dense=dense
             )
-        # A neuron has 2E weights and a bias, a head 4ED weights and 3D biases.
-        hidden = costs.neuron.params // 2
-        head_dim = costs.head.params // (4 * hidden + 3)
-        return cls(head=4 * hidden * head_dim, neuron=2 * hidden, fixed=0, kind=kind, dense=dense)
+        return cls(head=costs.head_weights, neuron=costs.neuron_weights, fixed=0, kind=kind, dense=dense)
 
     def total(self, widths: Widths) -> int:
         """Return the price of a whole model."""

@@ -8,8 +8,9 @@ import torch
 from secateur.config.prune import Criterion
 from secateur.errors import ModelError
 from secateur.models.families import family_of
+from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn, Masks, Widths
-from secateur.models.surgery import cut_, linear_from, widths_of
+from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.allocation import Limits, achieved, choose
 from secateur.pruning.criteria import CRITERIA, check_finite
 from secateur.pruning.multipliers import apply_multipliers

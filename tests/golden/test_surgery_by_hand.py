@@ -6,8 +6,9 @@ from transformers import BertConfig
 
 from secateur.evaluation.cost import encoder_macs, structure_costs
 from secateur.models.families import family_of
+from secateur.models.linears import linear_from
 from secateur.models.structures import Masks, Widths
-from secateur.models.surgery import cut_, linear_from, masked, widths_of
+from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import logits_of, some_masks, tiny_config, tiny_model
 
 

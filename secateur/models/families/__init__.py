@@ -7,12 +7,21 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.errors import ModelError
 from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
+from secateur.models.families.decoder import writes_text
 from secateur.models.families.distilbert import DISTILBERT
+from secateur.models.families.gpt2 import GPT2
+from secateur.models.families.llama import LLAMA
+from secateur.models.families.mistral import MISTRAL
+from secateur.models.families.qwen2 import QWEN2
+from secateur.models.families.qwen3 import QWEN3
 from secateur.models.families.roberta import ROBERTA
 
-FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT)}
+_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT)
+_DECODERS: tuple[Family, ...] = (GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
-__all__ = ["FAMILIES", "Family", "family_named", "family_of"]
+FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
+
+__all__ = ["FAMILIES", "Family", "family_named", "family_of", "is_generator"]
 
 
 def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
@@ -24,7 +33,19 @@ def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
     config = model.config if isinstance(model, PreTrainedModel) else model
     if getattr(config, "is_decoder", False):
         raise ModelError(f"{config.model_type} with is_decoder: true is not supported; encoders are")
-    return family_named(config.model_type)
+    family = family_named(config.model_type)
+    family.check(config)
+    return family
+
+
+def is_generator(model: PreTrainedModel | PreTrainedConfig) -> bool:
+    """Say whether a model, or what a config describes, is a causal language model; else it is a classifier.
+
+    Raises:
+        ModelError: the architecture is not supported.
+    """
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    return family_of(config).generates and writes_text(config)
 
 
 def family_named(model_type: object) -> Family:

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from secateur.models.structures import Attention, Ffn, Layer, Widths
+from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 
 
 class Family(Protocol):
@@ -22,6 +22,26 @@ class Family(Protocol):
         """The ``model_type`` of the config."""
         ...
 
+    @property
+    def generates(self) -> bool:
+        """Whether there are causal language models of this architecture."""
+        ...
+
+    def check(self, config: PreTrainedConfig) -> None:
+        """Refuse variants of the architecture that surgery does not know.
+
+        Raises:
+            ModelError: naming what is not supported.
+        """
+        ...
+
+    def prepare_(self, model: PreTrainedModel) -> None:
+        """Turn what transformers builds into what the methods below work on: linears in place of fused projections.
+
+        Names and shapes of the state stay. Nothing happens to a model that was prepared before.
+        """
+        ...
+
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """Return the layers in forward order; the modules are the model's own."""
         ...
@@ -29,7 +49,7 @@ class Family(Protocol):
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """Put other projections into layer ``index`` and update the attributes that go with them.
 
-        No heads are allowed: such a block adds the bias of its output projection and attends to nothing.
+        Having no heads is allowed: such a block adds the bias of its output projection and attends to nothing.
         """
         ...
 
@@ -44,21 +64,46 @@ class Family(Protocol):
     def replace_vocabulary_(self, model: PreTrainedModel, rows: Sequence[int]) -> None:
         """Keep these rows of the token embeddings in this order; size and special ids of the config follow.
 
+        So do the outputs of a language model's head.
+
         Raises:
             ModelError: the padding token goes, or moves where positions are counted from it.
         """
         ...
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
-        """Return the module that holds every embedding, with its norm."""
+        """Return the module whose output the residual stream begins with; it holds the token embeddings."""
+        ...
+
+    def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """Return the modules that hold every embedding, with their norm."""
+        ...
+
+    def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """Return the norms that are as wide as the residual stream."""
+        ...
+
+    def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
+        """Return, in forward order, what reads the residual stream: the blocks and the head.
+
+        None for post-norm models, where norms stand inside the stream.
+        """
+        ...
+
+    def tie_(self, model: PreTrainedModel) -> None:
+        """Let the head of a language model be the token embeddings again, where the config says so."""
         ...
 
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """Return the modules between the last layer and the logits."""
         ...
 
-    def head_sizes(self, config: PreTrainedConfig) -> tuple[tuple[int, int], ...]:
-        """Return ``(in, out)`` of every linear of the head; each sees one token per row."""
+    def head_anatomy(self, config: PreTrainedConfig) -> Head:
+        """Return the sizes of the head that the config describes."""
+        ...
+
+    def anatomy(self, config: PreTrainedConfig) -> Anatomy:
+        """Return what every layer has."""
         ...
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
@@ -81,14 +126,30 @@ class Family(Protocol):
         """Return the widths that the config promises now."""
         ...
 
+    def is_dense(self, config: PreTrainedConfig) -> bool:
+        """Say whether heads, neurons and features per head are those that the architecture started with."""
+        ...
+
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
-        """Record the widths in ``per_layer_config``; dense widths remove it."""
+        """Record the widths, in ``per_layer_config`` where they differ from the global ones; dense ones remove it."""
+        ...
+
+    def buildable(self, config: PreTrainedConfig) -> PreTrainedConfig:
+        """Return a copy that plain transformers can build a model from; it may have other widths."""
         ...
 
     def uniform_config(self, config: PreTrainedConfig, *, heads: int, ffn: int) -> PreTrainedConfig:
         """Return a copy that plain transformers understands: so many heads and neurons in every layer.
 
-        Features per head are ``hidden size / heads``.
+        Features per head are ``hidden size / heads`` where the architecture knows no ``head_dim``.
+        """
+        ...
+
+    def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
+        """Return number and features of heads that plain transformers accepts in every layer.
+
+        Raises:
+            ModelError: there are none for this hidden size.
         """
         ...
 

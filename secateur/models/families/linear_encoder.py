@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import cast, final
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.structures import Attention, Ffn, Layer, Widths
+from secateur.models.families.head_filling import filling_heads
+from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
+from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 
 _HEAD_DIM = "head_dim"
 """Key of the config for features per head, where they are not ``hidden size / heads``: our own, loaders ignore it."""
@@ -57,6 +58,14 @@ class LinearEncoder:
     layer_index_attribute: str = "layer_idx"
     # RoBERTa numbers positions from pad_token_id + 1
     positions_follow_padding: bool = False
+
+    generates = False
+
+    def check(self, config: PreTrainedConfig) -> None:
+        """See ``Family.check``: every variant works."""
+
+    def prepare_(self, model: PreTrainedModel) -> None:
+        """See ``Family.prepare_``: these models have linears."""
 
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """See ``Family.layers``."""
@@ -113,16 +122,12 @@ class LinearEncoder:
             raise ModelError(f"the id {padding} pads the rows of this model and must be kept")
         if padding is not None and self.positions_follow_padding and new_ids[padding] != padding:
             raise ModelError(f"positions are counted from the padding id {padding}; every id below it must be kept")
-        embedding = cast("nn.Embedding", model.get_input_embeddings())
-        index = torch.tensor(rows, device=embedding.weight.device)
-        embedding.weight = nn.Parameter(embedding.weight.detach()[index])
-        embedding.num_embeddings = len(rows)
-        if embedding.padding_idx is not None:
-            embedding.padding_idx = new_ids.get(embedding.padding_idx)
+        keep_rows_(model, rows)
         model.config.vocab_size = len(rows)
-        for key, value in list(vars(model.config).items()):
-            if key.endswith("_token_id") and isinstance(value, int):
-                setattr(model.config, key, new_ids.get(value))
+        renumber_special_ids_(model.config, new_ids)
+
+    def tie_(self, model: PreTrainedModel) -> None:
+        """See ``Family.tie_``: a classifier ties nothing."""
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
         """See ``Family.embeddings``."""
@@ -132,10 +137,35 @@ class LinearEncoder:
         """See ``Family.head``."""
         return tuple(model.get_submodule(path) for path in self.head_paths)
 
-    def head_sizes(self, config: PreTrainedConfig) -> tuple[tuple[int, int], ...]:
-        """See ``Family.head_sizes``: a dense layer, then the classifier."""
+    def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """See ``Family.embedding_modules``."""
+        return (self.embeddings(model),)
+
+    def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """See ``Family.stream_norms``: all norms there are."""
+        return tuple(module for module in model.base_model.modules() if isinstance(module, nn.LayerNorm))
+
+    def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
+        """See ``Family.readings``: norms stand inside the stream."""
+        return None
+
+    def head_anatomy(self, config: PreTrainedConfig) -> Head:
+        """See ``Family.head_anatomy``: a dense layer, then the classifier, which see one token per row."""
         hidden = self.hidden_size(config)
-        return ((hidden, hidden), (hidden, config.num_labels))
+        sizes = ((hidden, hidden), (hidden, config.num_labels))
+        return Head(sizes=sizes, params=sum(rows * columns + columns for rows, columns in sizes), every_token=False)
+
+    def anatomy(self, config: PreTrainedConfig) -> Anatomy:
+        """See ``Family.anatomy``: every linear has a bias; two norms of a gain and a bias each."""
+        return Anatomy(
+            queries_per_head=1,
+            num_ups=1,
+            query_bias=True,
+            output_bias=True,
+            up_bias=True,
+            down_bias=True,
+            norm_params=4 * self.hidden_size(config),
+        )
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
         """See ``Family.hidden_size``."""
@@ -170,6 +200,11 @@ class LinearEncoder:
             head_dim=self.dense_widths(config).head_dim,
         )
 
+    def is_dense(self, config: PreTrainedConfig) -> bool:
+        """See ``Family.is_dense``."""
+        dense = self.dense_widths(config)
+        return not config.is_heterogeneous and dense.heads[0] * dense.head_dim == self.hidden_size(config)
+
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
         """See ``Family.write_widths_``."""
         if widths == self.dense_widths(config):
@@ -188,6 +223,17 @@ class LinearEncoder:
         setattr(uniform, self.num_heads_key, heads)
         setattr(uniform, self.ffn_key, ffn)
         return uniform
+
+    def buildable(self, config: PreTrainedConfig) -> PreTrainedConfig:
+        """See ``Family.buildable``."""
+        dense = self.dense_widths(config)
+        # transformers wants heads that divide the hidden size; one always does.
+        plain = dense.heads[0] * dense.head_dim == self.hidden_size(config)
+        return self.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
+
+    def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
+        """See ``Family.padded_heads``."""
+        return filling_heads(self.dense_widths(config), hidden_size=self.hidden_size(config), at_least=at_least)
 
     def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
         """See ``Family.take_widths_``."""

@@ -6,7 +6,7 @@ import torch
 
 from secateur.errors import CheckpointError, ModelError
 from secateur.models.checkpoint import load_base, save
-from secateur.models.construction import load_classifier
+from secateur.models.construction import load_finished
 from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_
 from tests.tiny_models import LABELS, logits_of, some_masks, tiny_config, tiny_model
@@ -56,14 +56,14 @@ def test_a_model_with_a_cut_hidden_size_is_no_base(tmp_path: Path):
 def test_a_finished_classifier_comes_with_its_head_and_its_labels(tmp_path: Path):
     model = tiny_model()
     model.save_pretrained(tmp_path / "classifier")
-    loaded = load_classifier(tmp_path / "classifier")
+    loaded = load_finished(tmp_path / "classifier")
     assert torch.equal(logits_of(loaded), logits_of(model))
     assert list(loaded.config.id2label.values()) == LABELS
 
 
 def test_an_encoder_is_no_finished_classifier(base: Path):
-    with pytest.raises(ModelError, match=r"lacks 2 tensors of a finished classifier, the first is classifier\.bias"):
-        load_classifier(base)
+    with pytest.raises(ModelError, match=r"lacks 2 tensors of a finished model, the first is classifier\.bias"):
+        load_finished(base)
 
 
 def test_pickled_weights_are_not_read(base: Path):

@@ -1,0 +1,305 @@
+"""Pre-norm decoders with one attention and one feed-forward block per layer: a family is a table of names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from secateur.errors import ModelError
+from secateur.models.families.decoder_config import DecoderConfig
+from secateur.models.families.fused import separated
+from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
+from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+
+
+@final
+@dataclass(frozen=True)
+class Decoder:
+    """One family; paths are dotted and relative to what their comment says.
+
+    The attention of transformers 5 views its projections as ``(*, -1, head_dim)`` and repeats keys by a factor that
+    no cut of whole groups changes, so narrower linears need no change of the forward pass. Without any head that view
+    is ambiguous, and ``_attend_to_nothing`` takes its place.
+    """
+
+    config: DecoderConfig
+    # relative to the base model
+    embeddings_path: str = "embed_tokens"
+    positions_path: str | None = None
+    layers_path: str = "layers"
+    final_norm_path: str = "norm"
+    # relative to a layer
+    attention_path: str = "self_attn"
+    ffn_path: str = "mlp"
+    attention_norm_path: str = "input_layernorm"
+    ffn_norm_path: str = "post_attention_layernorm"
+    # relative to the attention and to the feed-forward block
+    query_path: str = "q_proj"
+    key_path: str = "k_proj"
+    value_path: str = "v_proj"
+    output_path: str = "o_proj"
+    up_paths: tuple[str, ...] = ("gate_proj", "up_proj")
+    down_path: str = "down_proj"
+    # other norms of a layer, by their features: "head_dim" or "hidden_size"
+    other_norms: tuple[str, ...] = ()
+    # relative to the model: of a generator, of a classifier
+    language_head_path: str = "lm_head"
+    label_head_path: str = "score"
+    # linears of a layer that are stored as one, or transposed: path and number of parts
+    fused_paths: tuple[tuple[str, int], ...] = ()
+    # attributes of the attention that follow its heads: name and features per head (None: counts the heads)
+    num_heads_attribute: str | None = None
+    split_size_attribute: str | None = None
+    layer_index_attribute: str = "layer_idx"
+    # norms divide by the root mean square and have a gain alone
+    norm_is_rms: bool = True
+    # keys of the config that say whether linears have biases; a boolean where it is fixed
+    query_bias: bool | str = False
+    output_bias: bool | str = False
+    ffn_bias: bool | str = False
+    # the hidden size stands in the code of the architecture, too
+    hidden_size_is_fixed: bool = False
+
+    generates = True
+
+    @property
+    def model_type(self) -> str:
+        """See ``Family.model_type``."""
+        return self.config.model_type
+
+    def check(self, config: PreTrainedConfig) -> None:
+        """See ``Family.check``."""
+        self.config.check(config)
+
+    def prepare_(self, model: PreTrainedModel) -> None:
+        """See ``Family.prepare_``."""
+        for block in self._blocks(model):
+            for path, num_parts in self.fused_paths:
+                module = block.get_submodule(path)
+                if not hasattr(module, "parts"):
+                    block.set_submodule(path, separated(module, num_parts))
+
+    def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
+        """See ``Family.layers``."""
+        head_dim, queries = self.config.head_dim(model.config), self.config.queries_per_head(model.config)
+        return tuple(self._layer(block, head_dim=head_dim, queries=queries) for block in self._blocks(model))
+
+    def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
+        """See ``Family.readings``."""
+        found = []
+        for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
+            attention = layer.attention
+            entries = (attention.query, attention.key, attention.value)
+            found.append(Reading(block.get_submodule(self.attention_norm_path), entries))
+            found.append(Reading(block.get_submodule(self.ffn_norm_path), layer.ffn.up))
+        (head,) = self.head(model)
+        return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
+
+    def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """See ``Family.stream_norms``."""
+        return tuple(reading.norm for reading in self.readings(model) or ())
+
+    def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
+        """See ``Family.replace_attention_``."""
+        owner = self._blocks(model)[index].get_submodule(self.attention_path)
+        owner.set_submodule(self.query_path, attention.query)
+        owner.set_submodule(self.key_path, attention.key)
+        owner.set_submodule(self.value_path, attention.value)
+        owner.set_submodule(self.output_path, attention.output)
+        if self.num_heads_attribute is not None:
+            setattr(owner, self.num_heads_attribute, attention.num_heads * attention.queries_per_head)
+        if self.split_size_attribute is not None:
+            setattr(owner, self.split_size_attribute, attention.num_heads * attention.unit_size)
+        # On the instance, not as another module: names of the state stay, and heads may come back.
+        if attention.num_heads == 0:
+            owner.__dict__["forward"] = MethodType(self._attend_to_nothing, owner)
+        else:
+            owner.__dict__.pop("forward", None)
+
+    def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
+        """See ``Family.replace_ffn_``."""
+        owner = self._blocks(model)[index].get_submodule(self.ffn_path)
+        for path, up in zip(self.up_paths, ffn.up, strict=True):
+            owner.set_submodule(path, up)
+        owner.set_submodule(self.down_path, ffn.down)
+
+    def keep_layers_(self, model: PreTrainedModel, keep: Sequence[int]) -> None:
+        """See ``Family.keep_layers_``."""
+        widths, blocks = self.widths(model.config), self._blocks(model)
+        model.base_model.set_submodule(self.layers_path, nn.ModuleList([blocks[index] for index in keep]))
+        for number, block in enumerate(self._blocks(model)):
+            # Where its keys and values stand in the cache.
+            setattr(block.get_submodule(self.attention_path), self.layer_index_attribute, number)
+        model.config.per_layer_config = None
+        kinds = vars(model.config).get("layer_types")
+        setattr(model.config, self.config.num_layers, len(keep))
+        if kinds is not None:
+            model.config.layer_types = [kinds[index] for index in keep]
+        self.write_widths_(model.config, widths.take(keep))
+
+    def replace_vocabulary_(self, model: PreTrainedModel, rows: Sequence[int]) -> None:
+        """See ``Family.replace_vocabulary_``."""
+        new_ids = {old: new for new, old in enumerate(rows)}
+        padding = model.config.pad_token_id
+        if padding is not None and padding not in new_ids:
+            raise ModelError(f"the id {padding} pads the rows of this model and must be kept")
+        head = self._language_head(model)
+        keep_rows_(model, rows)
+        if head is not None:
+            index = torch.tensor(rows, device=head.weight.device)
+            head.weight = nn.Parameter(head.weight.detach()[index])
+            head.out_features = len(rows)
+            if head.bias is not None:
+                head.bias = nn.Parameter(head.bias.detach()[index])
+        self.tie_(model)
+        model.config.vocab_size = len(rows)
+        for owner in (model, model.base_model):
+            if hasattr(owner, "vocab_size"):
+                owner.vocab_size = len(rows)
+        for config in (model.config, getattr(model, "generation_config", None)):
+            if config is not None:
+                renumber_special_ids_(config, new_ids)
+
+    def tie_(self, model: PreTrainedModel) -> None:
+        """See ``Family.tie_``."""
+        head = self._language_head(model)
+        if head is not None and model.config.tie_word_embeddings:
+            head.weight = cast("nn.Embedding", model.get_input_embeddings()).weight
+
+    def embeddings(self, model: PreTrainedModel) -> nn.Module:
+        """See ``Family.embeddings``."""
+        return cast("nn.Module", model.base_model.get_submodule(self.embeddings_path))
+
+    def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """See ``Family.embedding_modules``."""
+        tokens = self.embeddings(model)
+        return (tokens,) if self.positions_path is None else (tokens, model.base_model.get_submodule(self.positions_path))
+
+    def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
+        """See ``Family.head``."""
+        language_head = self._language_head(model)
+        return (model.get_submodule(self.label_head_path) if language_head is None else language_head,)
+
+    def head_anatomy(self, config: PreTrainedConfig) -> Head:
+        """See ``Family.head_anatomy``: the last norm and one linear, which sees every token."""
+        hidden = self.hidden_size(config)
+        if writes_text(config):
+            outputs = self.config.value(config, "vocab_size")
+            own = 0 if config.tie_word_embeddings else hidden * outputs
+        else:
+            outputs = config.num_labels
+            own = hidden * outputs
+        return Head(sizes=((hidden, outputs),), params=self._norm_params(hidden) + own, every_token=True)
+
+    def anatomy(self, config: PreTrainedConfig) -> Anatomy:
+        """See ``Family.anatomy``."""
+        ffn_bias = _flag(config, self.ffn_bias)
+        sizes = {"head_dim": self.config.head_dim(config), "hidden_size": self.hidden_size(config)}
+        return Anatomy(
+            queries_per_head=self.config.queries_per_head(config),
+            num_ups=len(self.up_paths),
+            query_bias=_flag(config, self.query_bias),
+            output_bias=_flag(config, self.output_bias),
+            up_bias=ffn_bias,
+            down_bias=ffn_bias,
+            norm_params=2 * self._norm_params(self.hidden_size(config))
+            + sum(self._norm_params(sizes[name]) for name in self.other_norms),
+        )
+
+    def hidden_size(self, config: PreTrainedConfig) -> int:
+        """See ``Family.hidden_size``."""
+        return self.config.value(config, self.config.hidden_size)
+
+    def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
+        """See ``Family.write_hidden_size_``."""
+        self.config.write_hidden_size_(config, hidden_size)
+
+    def max_tokens(self, config: PreTrainedConfig) -> int:
+        """See ``Family.max_tokens``."""
+        return self.config.value(config, self.config.max_positions)
+
+    def dense_widths(self, config: PreTrainedConfig) -> Widths:
+        """See ``Family.dense_widths``."""
+        return self.config.dense_widths(config)
+
+    def widths(self, config: PreTrainedConfig) -> Widths:
+        """See ``Family.widths``."""
+        return self.config.widths(config)
+
+    def is_dense(self, config: PreTrainedConfig) -> bool:
+        """See ``Family.is_dense``."""
+        return self.widths(config) == self.dense_widths(config)
+
+    def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
+        """See ``Family.write_widths_``."""
+        self.config.write_widths_(config, widths)
+
+    def buildable(self, config: PreTrainedConfig) -> PreTrainedConfig:
+        """See ``Family.buildable``."""
+        return self.config.buildable(config)
+
+    def uniform_config(self, config: PreTrainedConfig, *, heads: int, ffn: int) -> PreTrainedConfig:
+        """See ``Family.uniform_config``."""
+        return self.config.uniform(config, heads=heads, ffn=ffn)
+
+    def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
+        """See ``Family.padded_heads``."""
+        return self.config.padded_heads(config, at_least=at_least)
+
+    def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
+        """See ``Family.take_widths_``."""
+        self.config.take_widths_(config, source)
+
+    def _blocks(self, model: PreTrainedModel) -> nn.ModuleList:
+        return cast("nn.ModuleList", model.base_model.get_submodule(self.layers_path))
+
+    def _layer(self, block: nn.Module, *, head_dim: int, queries: int) -> Layer:
+        def linear(owner: str, path: str) -> nn.Linear:
+            return cast("nn.Linear", block.get_submodule(f"{owner}.{path}"))
+
+        attention = Attention(
+            query=linear(self.attention_path, self.query_path),
+            key=linear(self.attention_path, self.key_path),
+            value=linear(self.attention_path, self.value_path),
+            output=linear(self.attention_path, self.output_path),
+            head_dim=head_dim,
+            queries_per_head=queries,
+        )
+        ups = tuple(linear(self.ffn_path, path) for path in self.up_paths)
+        return Layer(attention=attention, ffn=Ffn(up=ups, down=linear(self.ffn_path, self.down_path)))
+
+    def _language_head(self, model: PreTrainedModel) -> nn.Linear | None:
+        return cast("nn.Linear | None", getattr(model, self.language_head_path, None))
+
+    def _norm_params(self, features: int) -> int:
+        return features if self.norm_is_rms else 2 * features
+
+    def _attend_to_nothing(
+        self, attention: Any, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
+    ) -> tuple[Tensor, None]:
+        """Stand in for the forward pass of an attention without heads: the bias of its output, no attention weights.
+
+        The empty projections are called, so that hooks on them and gradients through them work as everywhere. A cache
+        counts its tokens by what the first layer has put in, so one zero per token goes in.
+        """
+        projections = (attention.get_submodule(path) for path in (self.query_path, self.key_path, self.value_path))
+        query, key, value = (projection(hidden_states) for projection in projections)
+        if past_key_values is not None:
+            zeros = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
+            past_key_values.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
+        bias: Tensor = attention.get_submodule(self.output_path)(query + key + value)
+        return bias, None
+
+
+def writes_text(config: PreTrainedConfig) -> bool:
+    """Say whether the config is that of a language model; the other head of a decoder is a classifier."""
+    name = str((config.architectures or ["ForCausalLM"])[0])
+    return not name.endswith("ForSequenceClassification")
+
+
+def _flag(config: PreTrainedConfig, value: bool | str) -> bool:
+    return bool(vars(config)[value]) if isinstance(value, str) else value

@@ -1,0 +1,70 @@
+"""Linears that an architecture stores, and calls, as one."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from secateur.models.linears import linear_from
+
+
+class Fused(nn.Module):
+    """Separate linears in place of one: its output is theirs, side by side.
+
+    The state is that of the module it replaces, one matrix and one bias under the old names, so checkpoints stay
+    those that transformers reads.
+    """
+
+    def __init__(self, parts: Sequence[nn.Linear], *, transposed: bool) -> None:
+        """Take the parts in the order of their outputs; ``transposed``: the stored matrix is ``(in, out)``."""
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self._transposed = transposed
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of all parts beside each other."""
+        outputs = [part(inputs) for part in self.parts]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+
+    def state_dict(self, *_: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        """Return one ``weight`` and, where the parts have them, one ``bias``."""
+        found = {} if destination is None else destination
+        parts = self._linears()
+        weight = torch.cat([part.weight for part in parts])
+        values = {"weight": weight.t() if self._transposed else weight}
+        if parts[0].bias is not None:
+            values["bias"] = torch.cat([part.bias for part in parts])
+        found.update({prefix + name: value if keep_vars else value.detach() for name, value in values.items()})
+        return found
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        parts = self._linears()
+        for name in ("weight", "bias"):
+            value = state_dict.pop(prefix + name, None)
+            if value is None:
+                continue
+            if name == "weight" and self._transposed:
+                value = value.t()
+            pieces = value.split([part.out_features for part in parts])
+            for number, piece in enumerate(pieces):
+                # A copy of its own: views would keep the whole alive, and be unaligned.
+                state_dict[f"{prefix}parts.{number}.{name}"] = piece.clone(memory_format=torch.contiguous_format)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _linears(self) -> list[nn.Linear]:
+        return [cast("nn.Linear", part) for part in self.parts]
+
+
+def separated(module: nn.Module, num_parts: int) -> Fused:
+    """Split a linear, or a ``Conv1D``, into equally many outputs per part."""
+    weight, bias = cast("Tensor", module.weight), cast("Tensor | None", module.bias)
+    transposed = isinstance(module, Conv1D)
+    rows = (weight.detach().t() if transposed else weight.detach()).chunk(num_parts)
+    biases = (None,) * num_parts if bias is None else bias.detach().chunk(num_parts)
+    parts = [
+        linear_from(row.clone(memory_format=torch.contiguous_format), None if one is None else one.clone())
+        for row, one in zip(rows, biases, strict=True)
+    ]
+    return Fused(parts, transposed=transposed)

@@ -1,0 +1,11 @@
+"""Qwen 3 (``model_type: qwen3``): a norm over the features of every query and key. Any number of heads is accepted."""
+
+from secateur.models.families.decoder import Decoder
+from secateur.models.families.decoder_config import DecoderConfig
+
+QWEN3 = Decoder(
+    config=DecoderConfig(model_type="qwen3"),
+    other_norms=("head_dim", "head_dim"),
+    query_bias="attention_bias",
+    output_bias="attention_bias",
+)
