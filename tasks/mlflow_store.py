@@ -21,10 +21,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, Schema
+from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
 from secateur import __version__
 from secateur.config.evaluate import Runtime
+from secateur.config.run import Task
 from secateur.errors import ModelError
 from tasks.project import Project
 
@@ -34,11 +35,26 @@ _WEIGHTS_TAG = "secateur.weights_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMETER_CHARS = 500
 _SCRIPT = Path(__file__).with_name("registered_model.py")
-_SIGNATURE = ModelSignature(
-    # Without a name: a list of strings has none, and the column of a data frame may have any.
-    inputs=Schema([ColSpec("string")]),
-    outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
-)
+# Without a name: a list of strings has none, and the column of a data frame may have any.
+_INPUTS = Schema([ColSpec("string")])
+_SIGNATURES: Mapping[Task, ModelSignature] = {
+    "classification": ModelSignature(
+        inputs=_INPUTS, outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")])
+    ),
+    "generation": ModelSignature(
+        inputs=_INPUTS,
+        outputs=Schema([ColSpec("string", "text")]),
+        params=ParamSchema(
+            [
+                ParamSpec("control", "string", ""),
+                ParamSpec("max_tokens", "long", 128),
+                ParamSpec("temperature", "double", 0.8),
+                ParamSpec("top_p", "double", 0.95),
+                ParamSpec("seed", "long", 0),
+            ]
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Version:
         metrics: name -> value.
         parameters: dotted name -> value.
         history: rows of its training curve.
+        task: what it does.
     """
 
     name: str
@@ -64,6 +81,7 @@ class Version:
     metrics: Mapping[str, float]
     parameters: Mapping[str, Any]
     history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
+    task: Task = "classification"
 
 
 def tracking_uri(project: Project) -> str:
@@ -241,7 +259,7 @@ class ModelRegistry:
                     name="model",
                     python_model=str(_SCRIPT),
                     artifacts=_artifacts(version),
-                    signature=_SIGNATURE,
+                    signature=_SIGNATURES[version.task],
                     pip_requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.

@@ -47,6 +47,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 metrics=_numbers(rows[name]),
                 parameters=card["parameters"],
                 history=_history(root / "reports" / "training" / f"{name}.csv"),
+                task=card.get("task", "classification"),
             )
             for name, checkpoint in _checkpoints(job).items()
             if (card := read_json(checkpoint / "card.json")).get("accepted", True)

@@ -1,6 +1,6 @@
 """The script that MLflow stores with every registered model: safetensors and this text, no pickle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +9,39 @@ import pandas as pd
 
 
 class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is not typed
-    """Predicts on strings: a list, a data frame with a ``text`` column, or a single string."""
+    """Works on strings: a list, a data frame with a ``text`` column, or a single string."""
 
     def load_context(self, context: Any) -> None:
         """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
+        from secateur.evaluation.generation import Writer
         from secateur.evaluation.prediction import Predictor
+        from secateur.models.card import read_card
 
         folders = context.artifacts
-        self._predictor = Predictor.load(Path(folders.get("deployed", folders["checkpoint"])))
+        folder = Path(folders.get("deployed", folders["checkpoint"]))
+        self._generates = read_card(folder).get("task") == "generation"
+        self._model = Writer.load(folder) if self._generates else Predictor.load(folder)
 
     # Without annotations: MLflow would take them for a schema and warn about it.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Return a row ``label``, ``score`` per text."""
-        predictions = self._predictor.predict(_texts(model_input))
+        """Return a row per text: ``label`` and ``score`` of a classifier, ``text`` of a generator.
+
+        A generator takes the parameters ``control`` (empty = none), ``max_tokens``, ``temperature``, ``top_p`` and
+        ``seed``.
+        """
+        texts = _texts(model_input)
+        if self._generates:
+            return pd.DataFrame({"text": self._write(texts, params or {})})
+        predictions = self._model.predict(texts)
         return pd.DataFrame({"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]})
+
+    def _write(self, prompts: Sequence[str], params: Mapping[str, Any]) -> list[str]:
+        from secateur.evaluation.decoding import Sampling
+
+        given = {name: params[name] for name in ("max_tokens", "temperature", "top_p", "seed") if name in params}
+        sampling = Sampling(**{"max_tokens": 128, **given})
+        written = self._model.write(prompts, sampling=sampling, label=params.get("control") or None)
+        return [text.text for text in written]
 
 
 def _texts(model_input: Any) -> Sequence[str]:

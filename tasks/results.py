@@ -28,21 +28,31 @@ def comparison(root: Path) -> list[dict[str, Any]]:
 
     ``<runtime>_ms`` and ``<runtime>_speedup`` come from reports/latency.json; ``budget`` (its kind), ``budget_asked``
     and ``budget_achieved`` (fractions of dense, of sparsity the share that is gone) from the cards; the others,
-    ``deployed_*`` and ``robust_*`` among them, from reports/metrics.json.
+    ``deployed_*`` and ``robust_*`` among them, from reports/metrics.json. Of generators, ``<runtime>_ms`` is the time
+    of a token, and ``tokens_per_second_<batch>`` what so many texts at once come to.
     """
     metrics = read_json(root / "reports" / "metrics.json")
     if not metrics:
         return []
-    latency = read_json(root / "reports" / "latency.json").get("results", [])
+    measured = read_json(root / "reports" / "latency.json")
     rows = []
     for name, entry in {"baseline": metrics["baseline"], **metrics["rounds"]}.items():
         row = {"model": name, **entry, **_budget(read_json(root / "models" / name / "card.json"))}
-        for result in latency:
+        for result in measured.get("results", []):
             if result["checkpoint"] == name:
                 row[f"{result['runtime']}_ms"] = result["median_ms"]
                 row[f"{result['runtime']}_speedup"] = result["speedup"]
+        for result in measured.get("throughput", []):
+            if result["checkpoint"] == name:
+                row[f"tokens_per_second_{result['batch']}"] = result["tokens_per_second"]
         rows.append(row)
     return rows
+
+
+def reference(root: Path) -> dict[str, Any]:
+    """Return the scores of the simple model beside the others, and its ``name``; nothing when none was scored."""
+    scores = read_json(root / "reports" / "metrics.json").get("reference")
+    return {"name": read_json(root / "reports" / "details.json").get("reference"), **scores} if scores else {}
 
 
 def _budget(card: Mapping[str, Any]) -> dict[str, Any]:

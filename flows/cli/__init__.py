@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.checkpoints import bench, export, inspect, predict
+from flows.cli.generation import generate
 from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
 from flows.cli.workflow import plan, run, stage, why
@@ -46,7 +47,11 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, export, models, report, doctor):
+_COMMANDS = (
+    run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, doctor,
+)  # fmt: skip
+
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tasks.results import comparison
+from tasks.results import comparison, reference
 
 if TYPE_CHECKING:
     from tasks.driver import Outcome
@@ -130,7 +130,8 @@ def run_summary(project: "Project", outcomes: "Sequence[Outcome]", *, seconds: f
         )
     show(listed)
     if rows:
-        show(comparison_table(rows))
+        show(generation_table(rows) if "perplexity" in rows[0] else comparison_table(rows))
+        _say_reference(reference(project.root))
     executed = sum(outcome.action == "run" for outcome in outcomes)
     page = project.root / "reports" / "report.html"
     click.echo(f"{executed} of {len(outcomes)} stages executed in {duration(seconds)}")
@@ -170,6 +171,41 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "" if row.get("accepted", True) else "[red]rolled back[/]",
         )
     return made
+
+
+def generation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table dense against rounds of generators; times are measured, per token and of whole texts."""
+    batches = sorted(int(name.rpartition("_")[2]) for name in rows[0] if name.startswith("tokens_per_second_"))
+    made = table(
+        "Dense against rounds (test texts; lower perplexity is better)",
+        "model", ">params", ">MACs", ">perplexity", ">95 % interval", ">per character", ">control", ">size",
+        ">ms per token", ">speed-up", *(f">tokens/s, {batch} at once" for batch in batches), "",
+    )  # fmt: skip
+    for row in rows:
+        made.add_row(
+            row["model"],
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e6:.1f} M",
+            f"{row['perplexity']:.2f}",
+            f"{row['perplexity_low']:.2f} to {row['perplexity_high']:.2f}",
+            f"{row['char_perplexity']:.2f}",
+            _score(row, "control_accuracy"),
+            f"{row['deployed_bytes'] / 1e6:.1f} MB",
+            _number(row.get("torch_ms"), "{:.2f}"),
+            _number(row.get("torch_speedup"), "{:.2f}x"),
+            *(_number(row.get(f"tokens_per_second_{batch}"), "{:.0f}") for batch in batches),
+            "" if row.get("accepted", True) else "[red]rolled back[/]",
+        )
+    return made
+
+
+def _say_reference(found: Mapping[str, Any]) -> None:
+    if "char_perplexity" in found:
+        click.echo(f"{found['name']}: {found['char_perplexity']:.2f} per character on the same texts")
+    elif found:
+        click.echo(
+            f"{found['name']}: macro-F1 {found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f} on the same rows"
+        )
 
 
 def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:

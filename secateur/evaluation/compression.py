@@ -6,6 +6,7 @@ import pyarrow as pa
 import safetensors.torch
 from transformers import PreTrainedModel
 
+from secateur.models.construction import tied_names
 from secateur.models.families import family_of
 
 CODEC, LEVEL = "zstd", 9
@@ -37,7 +38,10 @@ class StoredSize:
 
 def stored_size(model: PreTrainedModel) -> StoredSize:
     """Write the weights of a model into memory, as a checkpoint does, and compress them (zstd, level 9)."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tied = tied_names(model)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in tied
+    }
     file = safetensors.torch.save(state, metadata={"format": "pt"})
     num_weights, num_nonzero = _counts(model)
     return StoredSize(

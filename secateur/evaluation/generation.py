@@ -105,7 +105,7 @@ class Writer:
         for prompt, tokens in zip(prompts, ids, strict=True):
             if len(tokens) >= self.context:
                 found = f"{len(tokens)} tokens, the model reads {self.context}"
-                raise ModelError(f"the prompt {prompt[:20]!r}... has {found}; shorten it")
+                raise ModelError(f"the prompt that starts with {prompt[:20]!r} has {found}; shorten it")
         written: dict[int, Written] = {}
         for chosen in _equally_long(ids):
             rows = self._decode([ids[index] for index in chosen], chosen, sampling=sampling, on_text=on_text)

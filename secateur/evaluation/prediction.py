@@ -58,8 +58,10 @@ class Predictor:
             CheckpointError: the folder is neither, is damaged, or does not hold what the runtime needs.
         """
         folder = Path(path)
-        verify(folder)
         card = read_card(folder)
+        if card.get("task") == "generation":
+            raise CheckpointError(f"{folder} holds a generator, which knows no labels; `secateur generate` lets it write")
+        verify(folder)
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
         limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))

@@ -19,6 +19,7 @@ from secateur.errors import CheckpointError
 from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load
+from secateur.models.families import is_generator
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -117,7 +118,7 @@ def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
     """Load what ``exported_folder`` returned; a generator runs step by step."""
     if runtime == "torch":
         model = load(folder)
-        return StepRunner(model) if read_card(folder).get("task") == "generation" else TorchRunner(model)
+        return StepRunner(model) if is_generator(model) else TorchRunner(model)
     return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
 
 
