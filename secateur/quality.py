@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from secateur.config.run import Task
+
+MeasureName = Literal["macro_f1", "perplexity"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Measure:
         higher_is_better: a perplexity is better when it is lower.
     """
 
-    name: str
+    name: MeasureName
     title: str
     higher_is_better: bool
 
@@ -30,6 +33,10 @@ class Measure:
         ``max_drop`` is subtracted from a score of a classifier; of a perplexity it is the relative growth.
         """
         return dense - max_drop if self.higher_is_better else dense * (1.0 + max_drop)
+
+    def holds(self, value: float, *, floor: float) -> bool:
+        """Tell whether a value is allowed; NaN never is."""
+        return value >= floor if self.higher_is_better else value <= floor
 
 
 MACRO_F1 = Measure("macro_f1", "macro-F1", higher_is_better=True)

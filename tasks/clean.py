@@ -12,20 +12,24 @@ from numpy.typing import NDArray
 
 from secateur.config.clean import CleanSection
 from secateur.config.ingest import IngestSection
+from secateur.config.run import Task
+from secateur.data.acquisition import read_copied
 from secateur.data.cleaning import Cleaned, RowRules, clean_rows
 from secateur.data.data_report import Example, RuleEffect, effect_on, to_json_value
-from secateur.data.labels import label_names, require_classes
+from secateur.data.document_splitting import split_documents
+from secateur.data.labels import MIN_ROWS_PER_LABEL, label_names, require_classes
 from secateur.data.provenance import read_provenance
 from secateur.data.splits import Split, cap_rows, split_rows
-from secateur.data.tables import Columns, read_rows
+from secateur.data.tables import Columns
 from secateur.data.text_rules import TextRules
+from secateur.errors import DataError
 from secateur.files import write_json
 from tasks.job import Job
 
 Indices = NDArray[np.int64]
 
 
-def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> None:
+def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task: Task = "classification") -> None:
     """Clean the rows and split them.
 
     The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
@@ -34,20 +38,10 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> N
     Raises:
         DataError: too few rows or labels are left.
     """
-    provenance = read_provenance(job.inputs["raw"])
-    raw = read_rows(
-        job.inputs["raw"] / provenance["file"],
-        file_format=provenance["format"],
-        encoding=provenance["encoding"],
-        columns=Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column),
-    )
-    cleaned = clean_rows(raw, _rules(clean, has_confidence=ingest.confidence_column is not None), num_proc=_num_proc())
-    require_classes(
-        cleaned.labels, when="after cleaning", remedy="add rows, remove the label, or relax the rules under clean"
-    )
-    names = label_names(cleaned.labels)
-    index_of = {name: index for index, name in enumerate(names)}
-    labels = np.array([index_of[label] for label in cleaned.labels], np.int64)
+    columns = Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column)
+    raw = split_documents(read_copied(job.inputs["raw"], columns), at=clean.split)
+    cleaned = clean_rows(raw, _rules(clean, columns), num_proc=_num_proc())
+    names, labels = _labels(cleaned, labelled=columns.label is not None, task=task)
     whole = split_rows(
         labels, validation_fraction=clean.validation_fraction, test_fraction=clean.test_fraction, seed=seed
     )
@@ -62,7 +56,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> N
     write_json(job.outputs["labels"], names)
     write_json(job.outputs["text_rules"], asdict(_text_rules(clean)))
     report = to_json_value(
-        source=provenance,
+        source=read_provenance(job.inputs["raw"]),
         num_read=raw.num_rows,
         num_kept=len(cleaned.texts),
         labels=names,
@@ -71,6 +65,31 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int) -> N
         lengths=np.array([len(text) for text in cleaned.texts], np.int64),
     )
     write_json(job.outputs["report"], report)
+
+
+def _labels(cleaned: Cleaned, *, labelled: bool, task: Task) -> tuple[list[str], Indices]:
+    """Return the names of the labels, and the index of each row's; no names and zeros where there are none.
+
+    Raises:
+        DataError: too few rows or labels are left.
+    """
+    if not labelled:
+        if len(cleaned.texts) < MIN_ROWS_PER_LABEL:
+            worst = max((e for e in cleaned.effects if e.effect == "dropped"), key=lambda effect: effect.rows)
+            raise DataError(
+                f"rows left after cleaning: {len(cleaned.texts)}; train, validation and test need one each (most were "
+                f"dropped by the rule {worst.rule}: {worst.rows}); add text, or relax the rules under clean"
+            )
+        return [], np.zeros(len(cleaned.texts), np.int64)
+    require_classes(
+        cleaned.labels,
+        when="after cleaning",
+        remedy="add rows, remove the label, or relax the rules under clean",
+        task=task,
+    )
+    names = label_names(cleaned.labels)
+    index_of = {name: index for index, name in enumerate(names)}
+    return names, np.array([index_of[label] for label in cleaned.labels], np.int64)
 
 
 def _text_rules(clean: CleanSection) -> TextRules:
@@ -83,13 +102,15 @@ def _text_rules(clean: CleanSection) -> TextRules:
     )
 
 
-def _rules(clean: CleanSection, *, has_confidence: bool) -> RowRules:
+def _rules(clean: CleanSection, columns: Columns) -> RowRules:
     return RowRules(
         text=_text_rules(clean),
         min_chars=clean.min_chars,
-        min_confidence=clean.min_confidence if has_confidence else None,
+        min_confidence=clean.min_confidence if columns.confidence is not None else None,
         label_conflicts=clean.label_conflicts,
         near_duplicate_threshold=clean.near_duplicate_threshold,
+        near_duplicate_chars=clean.near_duplicate_chars,
+        labelled=columns.label is not None,
     )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from secateur.config.ingest import IngestSection
+from secateur.config.run import Task
 from secateur.data.acquisition import HubSelection, check_rows, copy_rows
 from secateur.data.pretrained import check_model, copy_model
 from secateur.data.provenance import PROVENANCE
@@ -16,14 +17,19 @@ def columns_of(ingest: IngestSection) -> Columns:
     return Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column)
 
 
-def check_source(ingest: IngestSection, *, root: Path | None = None) -> None:
+def check_source(ingest: IngestSection, *, root: Path | None = None, task: Task = "classification") -> None:
     """Read the source once, before any stage runs; a hub dataset is not looked at, to stay off the network.
 
     Raises:
         DataError: missing, a folder, empty, undecodable, a column missing, one label only, a label with too few rows.
     """
     check_rows(
-        ingest.source, file_format=ingest.format, encoding=ingest.encoding, columns=columns_of(ingest), root=root
+        ingest.source,
+        file_format=ingest.format,
+        encoding=ingest.encoding,
+        columns=columns_of(ingest),
+        root=root,
+        task=task,
     )
 
 
@@ -36,7 +42,9 @@ def check_base(model: str, *, root: Path | None = None) -> None:
     check_model(model, root=root)
 
 
-def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None) -> None:
+def run(
+    job: Job, *, ingest: IngestSection, model: str, model_revision: str | None, task: Task = "classification"
+) -> None:
     """Write the outputs ``raw`` and ``base``; a local source or model is read where the inputs say.
 
     Raises:
@@ -50,7 +58,8 @@ def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | No
         columns=columns_of(ingest),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
-        at=job.inputs.get("source"),
+        at=[path for name, path in job.inputs.items() if name.startswith("source")],
+        task=task,
     )
     base = job.outputs["base"]
     record = copy_model(model, revision=model_revision, out=base, at=job.inputs.get("model"))

@@ -40,7 +40,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     name = job.stage.partition("@")[2]
     target = target_of(_number(name), round_=round, schedule=prune.schedule, final=prune.budget.fraction)
     if before["stopped"]:
-        write_history(job.outputs["history"], ())
+        write_history(job.outputs["history"], (), task=run.task)
         changes: dict[str, Any] = {"reason": before["reason"], "tried": None}
         _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
         return
@@ -62,7 +62,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         title=job.stage,
         state=state,
     )
-    write_history(job.outputs["history"], outcome.history)
+    write_history(job.outputs["history"], outcome.history, task=run.task)
     if not outcome.accepted:
         changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": outcome.tried()}
         _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
@@ -95,7 +95,8 @@ def _reference(
     shape = shape_of(model.config, hidden_size=prune.hidden_size)
     return Reference(
         model=model,
-        macro_f1=dense["metrics"]["validation_macro_f1"],
+        macro_f1=dense["metrics"].get("validation_macro_f1"),
+        perplexity=dense["metrics"].get("validation_perplexity"),
         logits=material.dense_logits,
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,
@@ -173,6 +174,7 @@ def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, 
         "seed": run.seed,
         "fingerprint": fingerprint(constraints=job.constraints),
         "labels": before["labels"],
+        **({"control": before["control"]} if "control" in before else {}),
         "max_length": before["max_length"],
         "text_rules": before.get("text_rules"),
         "dense_widths": before["dense_widths"],

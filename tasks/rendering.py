@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from secateur.config import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_text
+from secateur.quality import MEASURES
 from tasks.closure import closure
 from tasks.project import Project
 from tasks.stages import Output, Stage, stages
@@ -95,24 +96,27 @@ def _template(stage: Stage, code: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _plots(config: RunConfig) -> list[dict[str, Any]]:
-    curves = {f"reports/training/{name}.csv": "validation_macro_f1" for name in ("baseline", *config.prune.rounds)}
+    measure = MEASURES[config.run.task]
+    title = measure.title[:1].upper() + measure.title[1:]
+    column = f"validation_{measure.name}"
+    curves = {f"reports/training/{name}.csv": column for name in ("baseline", *config.prune.rounds)}
     return [
         {
             "learning curves": {
                 "x": "epoch",
                 "y": curves,
-                "title": "Macro-F1 on validation while training",
-                "y_label": "macro-F1",
+                "title": f"{title} on validation while training",
+                "y_label": measure.title,
             }
         },
         {
             "quality against size": {
                 "x": "macs",
-                "y": {"reports/quality.csv": "macro_f1"},
+                "y": {"reports/quality.csv": measure.name},
                 "template": "scatter",
-                "title": "Macro-F1 on test against multiply-accumulates",
+                "title": f"{title} on test against multiply-accumulates",
                 "x_label": "MACs per row",
-                "y_label": "macro-F1",
+                "y_label": measure.title,
             }
         },
     ]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from secateur.config import RunConfig
 from secateur.config.prune import PruneSettings
-from secateur.data.sources import is_local
+from secateur.data.sources import expand, is_local
 from secateur.errors import ProjectError
 
 OutputKind = Literal["out", "metric", "plot"]
@@ -106,11 +106,11 @@ def _round(item: str) -> Parameter:
 
 def _ingest(config: RunConfig, root: Path) -> Stage:
     # A package is pinned by the constraints; a local file is a dependency itself; a hub id has its revision.
-    source = config.ingest.source
+    sources = expand(config.ingest.source)
     model = config.baseline.model.removeprefix("scratch:")
     inputs = {"constraints": "constraints.txt"}
-    if is_local(source, root=root):
-        inputs["source"] = source
+    if is_local(sources[0], root=root):
+        inputs |= {f"source{number or ''}": source for number, source in enumerate(sources)}
     if is_local(model, root=root):
         inputs["model"] = model
     return Stage(
@@ -120,6 +120,7 @@ def _ingest(config: RunConfig, root: Path) -> Stage:
             _section("ingest"),
             _value("model", "baseline.model"),
             _value("model_revision", "baseline.hub_revision"),
+            _value("task", "run.task"),
         ),
         outputs={"raw": Output("data/raw"), "base": Output("models/base")},
     )
@@ -129,7 +130,7 @@ def _clean() -> Stage:
     return Stage(
         name="clean",
         inputs={"raw": "data/raw"},
-        parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed")),
+        parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed"), _value("task", "run.task")),
         outputs={
             "train": Output("data/clean/train.parquet"),
             "validation": Output("data/clean/validation.parquet"),

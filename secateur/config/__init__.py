@@ -1,9 +1,9 @@
 """The schema of params.yaml: one frozen section per stage, in stage order."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from secateur.config.base import Section
 from secateur.config.baseline import BaselineSection
@@ -14,6 +14,7 @@ from secateur.config.prune import PruneSection
 from secateur.config.register import RegisterSection
 from secateur.config.report import ReportSection
 from secateur.config.run import RunSection
+from secateur.config.tasks import check_task
 from secateur.errors import ConfigError
 
 
@@ -28,6 +29,11 @@ class RunConfig(Section):
     evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
     register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
     report: Annotated[ReportSection, Field(description="the page")]
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        check_task(self)
+        return self
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:

@@ -1,10 +1,13 @@
 """``baseline``: the dense model."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from secateur.config.base import Fraction, PositiveInt, Section
+
+SCRATCH_PREFIX = "scratch:"
+TokenizerKind = Literal["model", "bytes", "characters"]
 
 
 class TrainingSection(Section):
@@ -14,14 +17,38 @@ class TrainingSection(Section):
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")]
     batch_size: Annotated[PositiveInt, Field(description="rows per step")]
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0, description="decoupled, on matrices only")]
-    warmup_fraction: Annotated[
-        Fraction, Field(description="share of the steps with rising rate; it falls linearly to 0 after")
-    ]
+    warmup_fraction: Annotated[Fraction, Field(description="share of the steps with rising rate; it falls to 0 after")]
+    decay: Annotated[Literal["linear", "cosine"], Field(description="how the rate falls")] = "linear"
+    dropout: Annotated[
+        Fraction | None,
+        Field(
+            description="probability for the embeddings and what every block adds; null = where and as the model has it"
+        ),
+    ] = None
     label_smoothing: Annotated[Fraction, Field(description="probability mass spread over all labels")]
     train_embeddings: Annotated[
         bool, Field(description="false keeps the embeddings as they are, which saves a fifth of the time")
     ]
     max_grad_norm: Annotated[float, Field(gt=0.0, description="gradients are clipped to this L2 norm")]
+
+
+class TokenizerSection(Section):
+    """Where the tokens come from."""
+
+    kind: Annotated[
+        TokenizerKind,
+        Field(
+            description="model = the model's own; trained on the training rows, for scratch: only: bytes = byte-level BPE, characters = one token each (Chinese)"
+        ),
+    ]
+    vocab_size: Annotated[int, Field(ge=300, le=1_000_000, description="tokens at most; not for kind model")]
+    min_count: Annotated[
+        PositiveInt,
+        Field(description="rarer characters are written as bytes, rarer pairs are not merged; not for kind model"),
+    ]
+
+
+_OWN_TOKENIZER = TokenizerSection(kind="model", vocab_size=8000, min_count=2)
 
 
 class BaselineSection(TrainingSection):
@@ -37,9 +64,34 @@ class BaselineSection(TrainingSection):
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub model; null takes the newest and records it")
     ]
-    max_length: Annotated[int, Field(ge=4, le=8192, description="longer texts are cut, tokens")]
+    tokenizer: Annotated[TokenizerSection, Field(description="the model's own, or one that is trained")] = (
+        _OWN_TOKENIZER
+    )
+    control: Annotated[
+        bool,
+        Field(
+            description="generation: a text is told its label first, as a token <|label|>, so that it can be asked for"
+        ),
+    ] = False
+    max_length: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=8192,
+            description="longer texts are cut; generation: tokens of the blocks that texts are packed into",
+        ),
+    ]
     evaluations_per_epoch: Annotated[PositiveInt, Field(description="validation passes per epoch")]
     patience: Annotated[
         PositiveInt,
         Field(description="stop after so many validation passes without a better score; the best weights are kept"),
     ]
+
+    @model_validator(mode="after")
+    def _own_tokenizer(self) -> Self:
+        if self.tokenizer.kind != "model" and not self.model.startswith(SCRATCH_PREFIX):
+            raise ValueError(
+                f"tokenizer.kind {self.tokenizer.kind} trains a tokenizer, and model {self.model} has learned with its own; "
+                f"set tokenizer.kind to model, or model to {SCRATCH_PREFIX}FILE"
+            )
+        return self

@@ -10,6 +10,12 @@ from secateur.config.base import PositiveInt, ProperFraction, Section
 class CleanSection(Section):
     """Rules of cleaning, in the order in which they are applied."""
 
+    split: Annotated[
+        Literal["none", "lines", "documents"],
+        Field(
+            description="generation: what a text of the source is taken apart into; documents stand between blank lines"
+        ),
+    ] = "none"
     repair_encoding: Annotated[bool, Field(description="undo mojibake (ftfy)")]
     normalization: Annotated[
         Literal["NFC", "NFKC"], Field(description="Unicode normalisation form; NFKC also folds full-width forms")
@@ -36,9 +42,12 @@ class CleanSection(Section):
         Field(
             gt=0.0,
             le=1.0,
-            description="Jaccard similarity of character 5-grams from which rows are duplicates; 1 = exact only",
+            description="Jaccard similarity of character n-grams from which rows are duplicates; 1 = exact only",
         ),
     ]
+    near_duplicate_chars: Annotated[
+        int, Field(ge=1, le=50, description="n of these n-grams, characters; 5 for letters, 2 or 3 for Chinese")
+    ] = 5
     validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
     test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
     max_train_rows: Annotated[PositiveInt | None, Field(description="stratified cap on training rows, or null for all")]

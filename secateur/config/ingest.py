@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Section
 
-SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "text"]
+SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "text", "lines"]
 
 
 class IngestSection(Section):
@@ -17,19 +17,27 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="a local file, package:NAME/path inside an installed package, or a hub dataset id",
+            description="a local file, package:NAME/path inside an installed package, or a hub dataset id; {a,b}.txt names two files",
         ),
     ]
-    format: Annotated[SourceFormat, Field(description="auto = by the file's ending")]
+    format: Annotated[
+        SourceFormat,
+        Field(
+            description="auto = by the file's ending; lines = plain text, a row per line; text = a row per file. Both have the columns text and file (its name without the ending)"
+        ),
+    ]
     encoding: Annotated[
         str,
         Field(
-            description="encoding of a CSV or JSONL file, by Python's name; auto = UTF-8, and Latin-1 where a "
+            description="encoding of a CSV, JSONL or text file, by Python's name; auto = UTF-8, and Latin-1 where a "
             "package ships a file that is not UTF-8 (its user cannot mend it)"
         ),
     ]
     text_column: Annotated[str, Field(min_length=1, description="column that holds the text")]
-    label_column: Annotated[str, Field(min_length=1, description="column that holds the label")]
+    label_column: Annotated[
+        str | None,
+        Field(min_length=1, description="column that holds the label; null = there is none (generation)"),
+    ]
     confidence_column: Annotated[
         str | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ]
@@ -58,4 +66,8 @@ class IngestSection(Section):
             raise ValueError(
                 f"text_column, label_column and confidence_column must name different columns; {twice[0]!r} is named twice"
             )
+        if self.format in ("text", "lines"):
+            unknown = [column for column in named if column not in (None, "text", "file")]
+            if unknown:
+                raise ValueError(f"format {self.format} has the columns text and file, found {unknown[0]!r}")
         return self

@@ -93,7 +93,8 @@ class Recovery(TrainingSection):
         float, Field(ge=0.0, description="L2 norm of a perturbation of the embeddings against the loss; 0 = off")
     ]
     best_by: Annotated[
-        Literal["macro_f1", "loss"], Field(description="which validation score decides which weights are kept")
+        Literal["macro_f1", "perplexity", "loss"],
+        Field(description="which validation score decides which weights are kept; perplexity is for generation"),
     ]
 
 
@@ -191,7 +192,7 @@ class PruneSettings(Section):
     max_drop: Annotated[
         Fraction,
         Field(
-            description="quality floor: a round that loses more of baseline's validation score is rolled back, and pruning stops"
+            description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops"
         ),
     ]
     max_robust_drop: Annotated[

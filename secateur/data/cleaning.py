@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from secateur.data.data_report import Example, RuleEffect, effect_on
-from secateur.data.near_duplicates import representatives
+from secateur.data.near_duplicates import SHINGLE_CHARS, representatives
 from secateur.data.parallel import clean_texts_in_processes
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
@@ -23,7 +23,7 @@ Indices = NDArray[np.int64]
 class RowRules:
     """Which rows stay; see the parameters of the same names under ``clean``.
 
-    ``min_confidence`` is None when the source has no confidence column.
+    ``min_confidence`` is None when the source has no confidence column; ``labelled`` is False when it has no labels.
     """
 
     text: TextRules
@@ -31,6 +31,8 @@ class RowRules:
     min_confidence: float | None
     label_conflicts: Literal["drop", "majority"]
     near_duplicate_threshold: float
+    near_duplicate_chars: int = SHINGLE_CHARS
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,20 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
     sieve = _Sieve(raw)
     labels, texts = sieve.labels, sieve.texts
     sieve.drop("empty_text", lambda i: not (texts[i] and not texts[i].isspace()))
-    sieve.drop("missing_label", lambda i: labels[i] is None)
+    if rules.labelled:
+        sieve.drop("missing_label", lambda i: labels[i] is None)
     sieve.change(rules.text, num_proc=num_proc)
     sieve.drop("min_chars", lambda i: len(sieve.texts[i]) < rules.min_chars)
     if rules.min_confidence is not None:
         least = rules.min_confidence
         confidence = raw["confidence"].to_pylist()
         sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
-    sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
-    sieve.drop_rows("exact_duplicates", _repeated(sieve, threshold=1.0))
+    if rules.labelled:
+        sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
+    sieve.drop_rows("exact_duplicates", _repeated(sieve, threshold=1.0, num_chars=rules.near_duplicate_chars))
     if rules.near_duplicate_threshold < 1.0:
-        sieve.drop_rows("near_duplicates", _repeated(sieve, threshold=rules.near_duplicate_threshold))
+        threshold, num_chars = rules.near_duplicate_threshold, rules.near_duplicate_chars
+        sieve.drop_rows("near_duplicates", _repeated(sieve, threshold=threshold, num_chars=num_chars))
     return sieve.result()
 
 
@@ -146,8 +151,8 @@ def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     return np.array(sorted(out), np.int64)
 
 
-def _repeated(sieve: _Sieve, *, threshold: float) -> Indices:
+def _repeated(sieve: _Sieve, *, threshold: float, num_chars: int) -> Indices:
     """Return the rows that repeat an earlier one."""
-    first = representatives([sieve.texts[i] for i in sieve.left], threshold=threshold)
+    first = representatives([sieve.texts[i] for i in sieve.left], threshold=threshold, num_chars=num_chars)
     out: Indices = sieve.left[first != np.arange(len(first))]
     return out

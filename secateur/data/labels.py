@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from secateur.config.run import Task
 from secateur.errors import DataError
 
 MIN_ROWS_PER_LABEL = 3
@@ -64,13 +65,14 @@ def label_names(labels: Iterable[str]) -> list[str]:
     return sorted(distinct)
 
 
-def require_classes(labels: Iterable[str | None], *, when: str, remedy: str) -> None:
-    """Check that there are two labels, each with a row for every split.
+def require_classes(labels: Iterable[str | None], *, when: str, remedy: str, task: Task = "classification") -> None:
+    """Check that there are labels, two for a classifier, each with a row for every split.
 
     Args:
         labels: one label per row.
         when: where the rows stand, for the message (``in reviews.csv``).
         remedy: what would work besides more rows, for the message.
+        task: a generator may be told one label only.
 
     Raises:
         DataError: naming the labels at fault and their rows.
@@ -78,7 +80,7 @@ def require_classes(labels: Iterable[str | None], *, when: str, remedy: str) -> 
     counts = Counter(label for label in labels if label is not None)
     if not counts:
         raise DataError(f"no row has a label {when}; {remedy}")
-    if len(counts) == 1:
+    if len(counts) == 1 and task == "classification":
         label, rows = next(iter(counts.items()))
         raise DataError(
             f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}"

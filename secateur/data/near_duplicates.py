@@ -2,7 +2,7 @@
 
 Candidates come from locality-sensitive hashing as in Broder, "On the resemblance and containment of documents"
 (1997), with R-MinHash signatures (rensa). Differs from the usual recipe in that every candidate is verified
-on its sets of character 5-grams, so no row is dropped because hashes collided.
+on its sets of character n-grams, so no row is dropped because hashes collided.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,15 +28,16 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
-def representatives(texts: Sequence[str], *, threshold: float) -> NDArray[np.int64]:
+def representatives(texts: Sequence[str], *, threshold: float, num_chars: int = SHINGLE_CHARS) -> NDArray[np.int64]:
     """Return for each text the index of the first text of its component.
 
-    Two texts are linked when the Jaccard similarity of their sets of character 5-grams, compared without case, is
+    Two texts are linked when the Jaccard similarity of their sets of character n-grams, compared without case, is
     at least ``threshold``; a component is everything that links reach. ``threshold`` 1 links equal texts only.
 
     Args:
         texts: the rows, N of them.
         threshold: similarity in (0, 1].
+        num_chars: n of the n-grams; characters of Chinese say more than letters, and fewer are enough.
 
     Returns:
         N indices; ``result[i] == i`` exactly for the row of each component that comes first.
@@ -47,23 +48,23 @@ def representatives(texts: Sequence[str], *, threshold: float) -> NDArray[np.int
         return parents
     distinct = np.flatnonzero(parents == np.arange(len(parents)))
     forest = _Forest(len(distinct))
-    _link_similar(forest, [folded[i] for i in distinct], threshold=threshold)
+    _link_similar(forest, [folded[i] for i in distinct], threshold=threshold, num_chars=num_chars)
     position = np.searchsorted(distinct, parents)
     return distinct[forest.roots()[position]]
 
 
-def jaccard(left: str, right: str) -> float:
-    """Return the Jaccard similarity of the character 5-grams of two texts, as they are written."""
-    a, b = _shingles(left), _shingles(right)
+def jaccard(left: str, right: str, *, num_chars: int = SHINGLE_CHARS) -> float:
+    """Return the Jaccard similarity of the character n-grams of two texts, as they are written."""
+    a, b = _shingles(left, num_chars), _shingles(right, num_chars)
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
 
 
 @lru_cache(maxsize=1 << 9)
-def _shingles(text: str) -> frozenset[str]:
-    """A text shorter than five characters is its own only shingle."""
-    last = max(1, len(text) - SHINGLE_CHARS + 1)
-    return frozenset(text[i : i + SHINGLE_CHARS] for i in range(last))
+def _shingles(text: str, num_chars: int) -> frozenset[str]:
+    """A text shorter than a shingle is its own only one."""
+    last = max(1, len(text) - num_chars + 1)
+    return frozenset(text[i : i + num_chars] for i in range(last))
 
 
 class _Forest:
@@ -93,8 +94,8 @@ def _first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter((first.setdefault(text, i) for i, text in enumerate(texts)), np.int64, count=len(texts))
 
 
-def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float) -> None:
-    signatures = _signatures(texts)
+def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, num_chars: int) -> None:
+    signatures = _signatures(texts, num_chars=num_chars)
     refused: set[tuple[int, int]] = set()
     for rows, starts in _bands(signatures, rows_per_band(threshold)):
         members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
@@ -103,7 +104,7 @@ def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float) ->
             for pair in _promising(signatures, leaders, members, threshold=threshold - _ESTIMATE_SLACK):
                 if pair in refused or forest.root(pair[0]) == forest.root(pair[1]):
                     continue
-                if jaccard(texts[pair[0]], texts[pair[1]]) >= threshold:
+                if jaccard(texts[pair[0]], texts[pair[1]], num_chars=num_chars) >= threshold:
                     forest.link(*pair)
                 else:
                     refused.add(pair)
@@ -156,21 +157,21 @@ def _promising(
         yield from zip(a[likely].tolist(), b[likely].tolist(), strict=True)
 
 
-def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
+def _signatures(texts: Sequence[str], *, num_chars: int) -> NDArray[np.uint32]:
     """Return the MinHash signatures, shape (len(texts), 128)."""
     signatures = np.empty((len(texts), _NUM_PERM), np.uint32)
-    for start, end in _chunks(texts):
-        hashes, offsets = _shingle_hashes(texts[start:end])
+    for start, end in _chunks(texts, num_chars=num_chars):
+        hashes, offsets = _shingle_hashes(texts[start:end], num_chars=num_chars)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _NUM_PERM, _SIGNATURE_SEED)
         signatures[start:end] = np.array(matrix.to_rows(), np.uint32)
     return signatures
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _chunks(texts: Sequence[str], *, num_chars: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of rows of about ``_CHUNK_CHARS`` characters, which bounds the memory of the hashes."""
     start, held = 0, 0
     for i, text in enumerate(texts):
-        held += len(text) + SHINGLE_CHARS
+        held += len(text) + num_chars
         if held >= _CHUNK_CHARS:
             yield start, i + 1
             start, held = i + 1, 0
@@ -178,15 +179,15 @@ def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
         yield start, len(texts)
 
 
-def _shingle_hashes(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Hash every run of five code points; return the hashes of all texts, and where each text's start."""
-    padded = [text.ljust(SHINGLE_CHARS, "\0") for text in texts]
+def _shingle_hashes(texts: Sequence[str], *, num_chars: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Hash every run of so many code points; return the hashes of all texts, and where each text's start."""
+    padded = [text.ljust(num_chars, "\0") for text in texts]
     points = np.frombuffer("".join(padded).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    counts = np.fromiter((len(text) - SHINGLE_CHARS + 1 for text in padded), np.int64, count=len(padded))
-    # Each text has four positions fewer than characters: skip them at every border.
-    begins = np.arange(counts.sum()) + np.repeat(np.arange(len(padded)) * (SHINGLE_CHARS - 1), counts)
-    rolled = np.zeros(len(points) - SHINGLE_CHARS + 1, np.uint64)
-    for shift in range(SHINGLE_CHARS):
+    counts = np.fromiter((len(text) - num_chars + 1 for text in padded), np.int64, count=len(padded))
+    # Each text has so many positions less one fewer than characters: skip them at every border.
+    begins = np.arange(counts.sum()) + np.repeat(np.arange(len(padded)) * (num_chars - 1), counts)
+    rolled = np.zeros(len(points) - num_chars + 1, np.uint64)
+    for shift in range(num_chars):
         rolled = (rolled + points[shift : shift + len(rolled)]) * _MULTIPLIER
         rolled ^= rolled >> np.uint64(31)
     hashes = rolled[begins] * _MIX

@@ -6,11 +6,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from secateur.config.baseline import SCRATCH_PREFIX
 from secateur.data.sources import Location, locate
 from secateur.errors import DataError, ModelError
 from secateur.files import sha256_file
 
-SCRATCH_PREFIX = "scratch:"
 _ASKED_BY = "baseline.model"
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")

@@ -12,6 +12,7 @@ from secateur.errors import DataError
 
 PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _FILE_ENDINGS = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"})
 
 
@@ -55,6 +56,15 @@ def locate(
     if at is not None or _looks_like_a_path(source):
         raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
     return Location("hub", source, None, {})
+
+
+def expand(source: str) -> list[str]:
+    """Return the sources that braces name: ``a/{b,c}.txt`` is ``a/b.txt`` and ``a/c.txt``; others name themselves."""
+    found = _BRACES.fullmatch(source)
+    if found is None:
+        return [source]
+    before, inside, after = found.groups()
+    return [f"{before}{name.strip()}{after}" for name in inside.split(",")]
 
 
 def is_local(source: str, *, root: Path) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from secateur.data.labels import canonical_labels
 from secateur.errors import DataError
 
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "lines", "text"]
 
 _BY_ENDING: dict[str, TableFormat] = {
     ".csv": "csv",
@@ -38,24 +38,29 @@ class Columns:
     """Names of the columns in the source."""
 
     text: str
-    label: str
+    label: str | None
     confidence: str | None
 
     @property
     def names(self) -> list[str]:
         """The names that are asked for, text first."""
-        return [self.text, self.label, *([self.confidence] if self.confidence else [])]
+        return [name for name in (self.text, self.label, self.confidence) if name is not None]
 
 
 def format_of(path: Path, asked: str) -> TableFormat:
     """Return the table format of a file.
 
     Raises:
-        DataError: the ending says nothing, or the format has no labels.
+        DataError: the ending says nothing, or plain text was not asked for.
     """
     by_ending = _BY_ENDING.get(path.suffix.lower())
-    if asked == "text" or (asked == "auto" and path.suffix.lower() in {".txt", ".text"}):
-        raise DataError(f"{path.name} is plain text, which has no labels; classification needs CSV, JSONL or Parquet")
+    if asked in ("lines", "text"):
+        return "lines" if asked == "lines" else "text"
+    if asked == "auto" and path.suffix.lower() in {".txt", ".text"}:
+        raise DataError(
+            f"{path.name} is plain text, which has no labels; set ingest.format to lines (a row per line, "
+            "labelled with its file's name if ingest.label_column is file) or to text, or use CSV, JSONL or Parquet"
+        )
     if asked == "csv":
         return "tsv" if by_ending == "tsv" else "csv"
     if asked == "jsonl":
@@ -73,8 +78,8 @@ def format_of(path: Path, asked: str) -> TableFormat:
 def read_rows(path: Path, *, file_format: TableFormat, encoding: str | None, columns: Columns) -> pa.Table:
     """Read a source into the columns ``text``, ``label``, ``confidence``, ``row``.
 
-    ``text`` and ``label`` are strings or null, ``confidence`` is float64 in [0, 1] or null (all null without a
-    confidence column), ``row`` counts the records of the source from 0. Blank lines are not records.
+    ``text`` and ``label`` are strings or null, ``confidence`` is float64 in [0, 1] or null (both all null without a
+    column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records.
 
     Raises:
         DataError: a column is missing, a line cannot be read, or a value has the wrong type.
@@ -83,19 +88,22 @@ def read_rows(path: Path, *, file_format: TableFormat, encoding: str | None, col
         raw = _read_jsonl(path, encoding=encoding or "utf-8", columns=columns)
     elif file_format == "parquet":
         raw = _read_parquet(path, columns)
+    elif file_format in ("lines", "text"):
+        raw = _read_plain(path, whole=file_format == "text", encoding=encoding or "utf-8", columns=columns)
     else:
         raw = _read_csv(
             path, delimiter="\t" if file_format == "tsv" else ",", encoding=encoding or "utf-8", columns=columns
         )
     if raw.num_rows == 0:
-        raise DataError(f"{path.name} has a header and no rows; nothing to train on")
-    confidence = pa.nulls(raw.num_rows, pa.float64())
+        what = "no line that is not blank" if file_format in ("lines", "text") else "a header and no rows"
+        raise DataError(f"{path.name} has {what}; nothing to train on")
+    nothing, confidence = pa.nulls(raw.num_rows, pa.string()), pa.nulls(raw.num_rows, pa.float64())
     if columns.confidence:
         confidence = _confidence(raw[columns.confidence], name=columns.confidence)
     return pa.table(
         {
             "text": raw[columns.text],
-            "label": canonical_labels(raw[columns.label], name=columns.label),
+            "label": canonical_labels(raw[columns.label], name=columns.label) if columns.label else nothing,
             "confidence": confidence,
             "row": pa.array(range(raw.num_rows), pa.int64()),
         }
@@ -152,6 +160,17 @@ def _read_parquet(path: Path, columns: Columns) -> pa.Table:
     return table.set_column(table.schema.get_field_index(columns.text), columns.text, text.cast(pa.large_string()))
 
 
+def _read_plain(path: Path, *, whole: bool, encoding: str, columns: Columns) -> pa.Table:
+    """Read plain text: one record per line that is not blank, or one in all."""
+    _require(columns, ["text", "file"], name=path.name)
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding) as file:
+        texts = [file.read()] if whole else [line.rstrip("\n") for line in file]
+    texts = [text for text in texts if text.strip()]
+    return pa.table(
+        {"text": pa.array(texts, pa.large_string()), "file": pa.array([path.stem] * len(texts), pa.string())}
+    )
+
+
 def _read_jsonl(path: Path, *, encoding: str, columns: Columns) -> pa.Table:
     # Read here and not by pyarrow.json: labels may mix 1 and "1", and an error should name its line.
     with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="\n") as file:
@@ -170,7 +189,7 @@ def _read_jsonl(path: Path, *, encoding: str, columns: Columns) -> pa.Table:
     return pa.table(
         {
             columns.text: pa.array(values[columns.text], pa.large_string()),
-            columns.label: canonical_labels(values[columns.label], name=columns.label),
+            **({columns.label: canonical_labels(values[columns.label], name=columns.label)} if columns.label else {}),
             **({columns.confidence: _as_strings(values[columns.confidence])} if columns.confidence else {}),
         }
     )

@@ -217,7 +217,9 @@ def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor
 
 
 def _score(model: PreTrainedModel, rows: TokenRows, request: Request) -> Scores:
-    return validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
+    scores = validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
+    assert isinstance(scores, Scores)  # labelled rows
+    return scores
 
 
 def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:

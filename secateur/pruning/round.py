@@ -18,8 +18,9 @@ from secateur.pruning.state import State, achieved_fractions, share_to_remove
 from secateur.pruning.suppression import suppress_
 from secateur.pruning.training import Reference, Work, recover_, regularize_
 from secateur.pruning.weights.application import prune_weights_
-from secateur.training.history import HistoryRow
-from secateur.training.validation import Scores
+from secateur.quality import MACRO_F1, Measure
+from secateur.training.history import AnyHistoryRow
+from secateur.training.validation import AnyScores
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Outcome:
     accepted: bool
     reason: str | None
     achieved: dict[str, float]
-    scores: Scores
+    scores: AnyScores
     robust: float | None
-    history: tuple[HistoryRow, ...]
+    history: tuple[AnyHistoryRow, ...]
 
     def tried(self) -> dict[str, Any]:
         """Return what was attempted, as it stands in a card."""
@@ -108,14 +109,15 @@ def prune_(
     model, after = _pruned(model, before, work)
     trained = recover_(model, after, work)
     robust = reference.robust_score(model) if reference.robust_score else None
-    reason = below_floor(trained.best.macro_f1, dense=reference.macro_f1, max_drop=settings.max_drop)
+    scores = trained.best
+    reason = below_floor(scores.quality, dense=reference.quality, max_drop=settings.max_drop, measure=scores.measure)
     return Outcome(
         model=model,
         state=after,
         accepted=(reason := reason or _not_robust(robust, work)) is None,
         reason=reason,
         achieved=achieved_fractions(model, dense=reference.dense, state=after),
-        scores=trained.best,
+        scores=scores,
         robust=robust,
         history=trained.history,
     )
@@ -196,15 +198,15 @@ def overridden(recovery: Recovery, round_: Round) -> Recovery:
     return recovery.model_copy(update=own)
 
 
-def below_floor(macro_f1: float, *, dense: float, max_drop: float) -> str | None:
+def below_floor(quality: float, *, dense: float, max_drop: float, measure: Measure = MACRO_F1) -> str | None:
     """Return why a score violates the quality floor, or None when it does not."""
-    floor = dense - max_drop
-    if macro_f1 >= floor:
+    floor = measure.floor(dense, max_drop=max_drop)
+    if measure.holds(quality, floor=floor):
         return None
-    return (
-        f"validation macro-F1 {macro_f1:.4f} is below the floor of {floor:.4f} "
-        f"(dense {dense:.4f} less prune.max_drop {max_drop:g})"
-    )
+    found = f"validation {measure.title} {quality:.4f}"
+    if measure.higher_is_better:
+        return f"{found} is below the floor of {floor:.4f} (dense {dense:.4f} less prune.max_drop {max_drop:g})"
+    return f"{found} is above the limit of {floor:.4f} (dense {dense:.4f} and prune.max_drop {max_drop:g} of it)"
 
 
 def _not_robust(robust: float | None, work: Work) -> str | None:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,10 +19,12 @@ from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import achieved_fractions
+from secateur.quality import MACRO_F1, PERPLEXITY, Measure
 from secateur.training.progress import progress
 from secateur.training.validation import validate
 
 _EVALUATION_BATCH = 64
+_SCORES = ("accuracy", "macro_f1", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Point:
         widths: heads and neurons per layer.
         params: all parameters.
         macs: of encoder and head, for one row.
-        accuracy: on the validation rows.
-        macro_f1: on the validation rows.
-        loss: on the validation rows, nats per row.
+        loss: on the validation rows, nats per row, of a generator per token.
         seconds: of choosing and cutting; the calibration that all budgets share is apart.
         error: why there is no such model, else None.
         front: no other point is both smaller and better.
+        accuracy: of a classifier, on the validation rows.
+        macro_f1: of a classifier, on the validation rows.
+        perplexity: of a generator, on the validation rows.
     """
 
     method: str
@@ -50,12 +53,28 @@ class Point:
     widths: dict[str, Any]
     params: int
     macs: int
-    accuracy: float
-    macro_f1: float
     loss: float
     seconds: float
     error: str | None = None
     front: bool = False
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    perplexity: float | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What its task is judged by."""
+        return MACRO_F1 if self.perplexity is None else PERPLEXITY
+
+    @property
+    def quality(self) -> float:
+        """The score that decides; of a point without a model the worst there is."""
+        value: float | None = getattr(self, self.measure.name)
+        return 0.0 if value is None else value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, without the scores of the other task."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in _SCORES}
 
 
 @dataclass(frozen=True)
@@ -69,8 +88,8 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in ``reports/sweep.json``."""
         return {
-            "dense": asdict(self.dense),
-            "points": [asdict(point) for point in self.points],
+            "dense": self.dense.as_dict(),
+            "points": [point.as_dict() for point in self.points],
             "calibration_s": self.calibration_s,
         }
 
@@ -122,7 +141,7 @@ def sweep(
                 try:
                     cut_(narrowed, selector.select_(narrowed, target=fraction))
                 except BudgetError as error:
-                    points.append(_unreachable(method, fraction, reason=str(error)))
+                    points.append(_unreachable(method, fraction, reason=str(error), dense=dense))
                     advance()
                     continue
                 seconds = time.monotonic() - started
@@ -130,20 +149,24 @@ def sweep(
                     narrowed, reference, validation, precision=precision, method=method, asked=fraction, seconds=seconds
                 )
                 points.append(point)
-                advance(f"{method} {fraction:g}: macro-F1 {point.macro_f1:.4f}")
+                advance(f"{method} {fraction:g}: {point.measure.title} {point.quality:.4f}")
     return Sweep(dense=dense, points=tuple(with_front(points)), calibration_s=calibration_s)
 
 
 def with_front(points: Iterable[Point]) -> list[Point]:
-    """Mark the points that no other one beats in both MACs and macro-F1; of equals, the first stays."""
+    """Mark the points that no other one beats in both MACs and quality; of equals, the first stays."""
     given = list(points)
-    reached = sorted((p for p in given if p.error is None), key=lambda p: (p.macs, -p.macro_f1))
-    front, best = set(), -1.0
-    for point in reached:
-        if point.macro_f1 > best:
+
+    def order(point: Point) -> tuple[int, float]:
+        return point.macs, -point.quality if point.measure.higher_is_better else point.quality
+
+    front: set[int] = set()
+    best: float | None = None
+    for point in sorted((p for p in given if p.error is None), key=order):
+        if best is None or point.measure.is_better(point.quality, best):
             front.add(id(point))
-            best = point.macro_f1
-    return [Point(**{**asdict(point), "front": id(point) in front}) for point in given]
+            best = point.quality
+    return [replace(point, front=id(point) in front) for point in given]
 
 
 def _settings(settings: PruneSettings, *, method: Criterion, kind: BudgetKind, fraction: float) -> PruneSettings:
@@ -174,15 +197,14 @@ def _point(
         widths=widths_of(model).as_dict(),
         params=cost.params,
         macs=cost.macs,
-        accuracy=scores.accuracy,
-        macro_f1=scores.macro_f1,
-        loss=scores.loss,
         seconds=round(seconds, 3),
+        **asdict(scores),
     )
 
 
-def _unreachable(method: str, asked: float, *, reason: str) -> Point:
+def _unreachable(method: str, asked: float, *, reason: str, dense: Point) -> Point:
+    scores: dict[str, Any] = {name: 0.0 for name in _SCORES if getattr(dense, name) is not None}
     return Point(
-        method=method, asked=asked, achieved={}, widths={}, params=0, macs=0,
-        accuracy=0.0, macro_f1=0.0, loss=0.0, seconds=0.0, error=reason,
+        method=method, asked=asked, achieved={}, widths={}, params=0, macs=0, loss=0.0, seconds=0.0,
+        error=reason, **scores,
     )  # fmt: skip

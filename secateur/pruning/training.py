@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from secateur.training.hidden_states import HiddenStates, layer_mapping
 from secateur.training.loop import Constraint, Plan, Trained, train_
 from secateur.training.objectives import Distillation, Objective
 from secateur.training.regularizers import regularizer_for
+from secateur.training.text_distillation import TextDistillation
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,28 @@ class Reference:
 
     Attributes:
         model: budgets are fractions of its price; it teaches, and lends what is regrown. It is left as it is.
-        macro_f1: on the validation rows.
-        logits: of the training rows, by position, (rows, C).
+        macro_f1: of a classifier, on the validation rows.
+        logits: of a classifier, of the training rows, by position, (rows, C).
+        perplexity: of a generator, on the validation rows.
         table: measured prices, for a budget of latency.
         token_ids: its id for every id of the pruned model, (V',) int64; None for the same vocabulary.
         robust_score: score of a model under attack; None when nobody asks.
     """
 
     model: PreTrainedModel
-    macro_f1: float
-    logits: Tensor
+    macro_f1: float | None = None
+    logits: Tensor | None = None
+    perplexity: float | None = None
     table: LatencyTable | None = None
     token_ids: Tensor | None = None
     robust_score: Callable[[PreTrainedModel], float] | None = None
+
+    @property
+    def quality(self) -> float:
+        """What the dense model is judged by: the one of the two scores that it has."""
+        value = self.macro_f1 if self.perplexity is None else self.perplexity
+        assert value is not None  # a classifier comes with the one, a generator with the other
+        return value
 
     @property
     def dense(self) -> Dense:
@@ -90,7 +100,7 @@ def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
         model,
         train=work.train,
         validation=work.validation,
-        objective=_distillation(work),
+        objective=_labels_and_teacher(work),
         # The last weights are the ones that the regulariser has worked on longest.
         plan=work.plan(f"{work.title} {kind}", recovery, best_by="last"),
         constraint=_both(constraint, _zeros(model, state)),
@@ -121,18 +131,6 @@ def _growing_decay(model: PreTrainedModel, state: State, work: Work) -> Constrai
 def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
     """Train after the cut, in place, against the labels and the dense model."""
     recovery = work.recovery
-    objective: Objective = _distillation(work)
-    if recovery.hidden_weight > 0.0:
-        num_layers = work.reference.dense.widths.num_layers
-        objective = HiddenStates(
-            base=objective,
-            teacher=work.reference.model,
-            layers=layer_mapping(state.kept.layers, num_layers=num_layers),
-            weight=recovery.hidden_weight,
-            precision=work.precision,
-            features=None if state.features is None else torch.tensor(state.features),
-            token_ids=work.reference.token_ids,
-        )
     plan = work.plan(
         work.title,
         recovery,
@@ -144,18 +142,44 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
         model,
         train=work.train,
         validation=work.validation,
-        objective=objective,
+        objective=_with_hidden_states(state, work),
         plan=plan,
         constraint=_zeros(model, state),
     )
 
 
-def _distillation(work: Work) -> Distillation:
-    return Distillation(
-        teacher_logits=work.reference.logits,
-        weight=work.recovery.distillation_weight,
-        temperature=work.recovery.temperature,
-        label_smoothing=work.recovery.label_smoothing,
+def _labels_and_teacher(work: Work) -> Distillation | TextDistillation:
+    """Return what is learned from the labels and from what the dense model says."""
+    recovery = work.recovery
+    shared: dict[str, Any] = {
+        "weight": recovery.distillation_weight,
+        "temperature": recovery.temperature,
+        "label_smoothing": recovery.label_smoothing,
+    }
+    reference = work.reference
+    if work.train.given is None:
+        assert reference.logits is not None  # a classifier's reference brings them
+        return Distillation(teacher_logits=reference.logits, **shared)
+    return TextDistillation(teacher=reference.model, precision=work.precision, token_ids=reference.token_ids, **shared)
+
+
+def _with_hidden_states(state: State, work: Work) -> Objective:
+    """Add the distance to the dense model's hidden states when its weight asks for it."""
+    objective, weight = _labels_and_teacher(work), work.recovery.hidden_weight
+    if weight == 0.0:
+        return objective
+    layers = layer_mapping(state.kept.layers, num_layers=work.reference.dense.widths.num_layers)
+    features = None if state.features is None else torch.tensor(state.features)
+    if isinstance(objective, TextDistillation):
+        return replace(objective, hidden_weight=weight, layers=layers, features=features)
+    return HiddenStates(
+        base=objective,
+        teacher=work.reference.model,
+        layers=layers,
+        weight=weight,
+        precision=work.precision,
+        features=features,
+        token_ids=work.reference.token_ids,
     )
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from secateur.models.families import family_of
 
 _LEVELS = 1 << 16
 
@@ -35,6 +38,42 @@ class Dropout(nn.Module):
         scale = inputs.new_tensor(_LEVELS / (_LEVELS - dropped))
         noise = torch.where(bits < dropped - _LEVELS // 2, torch.zeros_like(scale), scale)
         return inputs * noise
+
+
+@contextmanager
+def block_dropout(model: PreTrainedModel, p: float | None, *, seed: int) -> Iterator[None]:
+    """Drop from the embeddings and from what every block adds to the residual stream, for a while.
+
+    These are the places of Radford et al. 2019 and of BERT; models of the Llama kind are built without any. What the
+    model has of its own rests meanwhile; ``p`` None leaves it as it is and adds nothing.
+    """
+    if p is None:
+        yield
+        return
+    own = [(module, module.p) for module in model.modules() if type(module) is nn.Dropout]
+    drop = Dropout(p, generator=np.random.SFC64([seed, 1])) if model.device.type == "cpu" else nn.Dropout(p)
+    family = family_of(model)
+    layers = family.layers(model)
+    places = [
+        family.embeddings(model),
+        *(layer.attention.output for layer in layers),
+        *(layer.ffn.down for layer in layers),
+    ]
+
+    def thin(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+        thinned: Tensor = drop(output) if module.training else output
+        return thinned
+
+    handles = [place.register_forward_hook(thin) for place in places]
+    for module, _ in own:
+        module.p = 0.0
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, rate in own:
+            module.p = rate
 
 
 @contextmanager

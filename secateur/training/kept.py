@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.training.validation import Scores
+from secateur.training.validation import AnyScores
 
-BestBy = Literal["macro_f1", "loss", "last"]
-"""The score that decides, or the last pass whatever its score."""
+BestBy = Literal["macro_f1", "perplexity", "loss", "last"]
+"""The score that decides (what the task is judged by, under its name), or the last pass whatever its score."""
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Best:
     """The best scores so far, and a copy of their weights.
 
     Attributes:
-        by: what better means: a higher macro-F1, a lower loss, or later.
+        by: what better means: a higher macro-F1, a lower perplexity, a lower loss, or later.
         scores: of the best pass.
         weights: its whole state dict.
         step: its step.
@@ -25,12 +25,12 @@ class Best:
     """
 
     by: BestBy
-    scores: Scores | None = None
+    scores: AnyScores | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     passes_since: int = 0
 
-    def update(self, scores: Scores, model: nn.Module, *, step: int) -> None:
+    def update(self, scores: AnyScores, model: nn.Module, *, step: int) -> None:
         """Keep the weights when the score is better; the earlier of two equal ones stays."""
         if self.scores is not None and not self._better(scores, self.scores):
             self.passes_since += 1
@@ -38,10 +38,12 @@ class Best:
         self.scores, self.step, self.passes_since = scores, step, 0
         self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
-    def _better(self, scores: Scores, than: Scores) -> bool:
+    def _better(self, scores: AnyScores, than: AnyScores) -> bool:
         if self.by == "last":
             return True
-        return scores.loss < than.loss if self.by == "loss" else scores.macro_f1 > than.macro_f1
+        if self.by == "loss":
+            return scores.loss < than.loss
+        return scores.measure.is_better(scores.quality, than.quality)
 
 
 class Average:

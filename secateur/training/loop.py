@@ -16,15 +16,15 @@ from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
 from secateur.training.adversarial import Perturbation
 from secateur.training.batches import Batch, loader
-from secateur.training.dropout import fast_dropout
-from secateur.training.history import HistoryRow
+from secateur.training.dropout import block_dropout, fast_dropout
+from secateur.training.history import ROWS, AnyHistoryRow
 from secateur.training.kept import Average, Best, BestBy
 from secateur.training.objectives import Objective, outputs_of, pad_token_id
 from secateur.training.optimizer import adamw, check_weights, clip_
 from secateur.training.precision import narrow_stream
 from secateur.training.progress import progress
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
-from secateur.training.validation import Scores, validate
+from secateur.training.validation import AnyScores, validate
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Plan:
 class Trained:
     """What training came to: every validation pass, and the one whose weights were kept."""
 
-    history: tuple[HistoryRow, ...]
-    best: Scores
+    history: tuple[AnyHistoryRow, ...]
+    best: AnyScores
 
 
 class Constraint(Protocol):
@@ -92,7 +92,7 @@ def train_(
 ) -> Trained:
     """Train a model in place; it ends in evaluation mode with the weights of its best validation pass.
 
-    AdamW with linear warm-up and linear decay to 0. Deterministic for a fixed seed, thread count and CPU, given
+    AdamW with linear warm-up and a decay towards 0. Deterministic for a fixed seed, thread count and CPU, given
     ``fix_randomness`` at the entry of the stage (dropout of attention weights draws from torch's global generator).
 
     Args:
@@ -109,7 +109,8 @@ def train_(
     check_weights(model, title=plan.title)
     run = _Run(model, train=train, validation=validation, objective=objective, plan=plan, constraint=constraint)
     try:
-        with fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision):
+        dropout = block_dropout(model, plan.settings.dropout, seed=plan.seed)
+        with dropout, fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision):
             return run.execute()
     finally:
         for parameter in model.parameters():
@@ -143,7 +144,8 @@ class _Run:
         self._steps_per_epoch = len(self._loader)
         self._num_steps = round(plan.settings.epochs * self._steps_per_epoch)
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
-        self._history: list[HistoryRow] = []
+        self._history: list[AnyHistoryRow] = []
+        self._row = ROWS["classification" if validation.given is None else "generation"]
         self._best = Best(by=plan.best_by)
         self._average = Average(model)
         epsilon = plan.adversarial_epsilon
@@ -174,7 +176,8 @@ class _Run:
                 if step in self._looks:
                     mean = float(torch.stack(losses).mean())
                     losses.clear()
-                    note = f"macro-F1 {self._look(step=step, train_loss=mean).macro_f1:.4f}"
+                    scores = self._look(step=step, train_loss=mean)
+                    note = f"{scores.measure.title} {scores.quality:.4f}"
                 advance(note)
                 if self._best.passes_since >= self._plan.patience:
                     _log.info("%s: no better score in %d passes", self._plan.title, self._best.passes_since)
@@ -229,10 +232,10 @@ class _Run:
     def _learning_rate(self, step: int) -> float:
         settings = self._plan.settings
         return settings.learning_rate * warm_up_and_decay(
-            step, num_steps=self._num_steps, warmup_fraction=settings.warmup_fraction
+            step, num_steps=self._num_steps, warmup_fraction=settings.warmup_fraction, decay=settings.decay
         )
 
-    def _look(self, *, step: int, train_loss: float | None) -> Scores:
+    def _look(self, *, step: int, train_loss: float | None) -> AnyScores:
         plan = self._plan
         self._average.swap_()
         scores = validate(
@@ -240,14 +243,12 @@ class _Run:
         )
         self._best.update(scores, self._inner, step=step)
         self._average.swap_()
-        row = HistoryRow(
+        row = self._row(
             step=step,
             epoch=step / self._steps_per_epoch,
             train_loss=train_loss,
             learning_rate=self._learning_rate(step) if step else 0.0,
-            validation_loss=scores.loss,
-            validation_accuracy=scores.accuracy,
-            validation_macro_f1=scores.macro_f1,
+            **scores.as_metrics(),
         )
         self._history.append(row)
         _log.info("%s: %s", plan.title, row.summary(num_steps=self._num_steps))

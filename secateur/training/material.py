@@ -1,4 +1,4 @@
-"""What the rounds learn from: token files and the dense model's logits, in one folder."""
+"""What the rounds learn from: token files, and the logits of a dense classifier, in one folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,14 @@ _LOGITS = "dense_logits.safetensors"
 
 @dataclass(frozen=True)
 class Material:
-    """Rows to train on and to validate on, and what the dense model says about the former, (rows, C)."""
+    """Rows to train on and to validate on, and what a dense classifier says about the former, (rows, C).
+
+    What a generator says would be as large as rows, tokens and vocabulary together: it says it again when asked.
+    """
 
     train: TokenRows
     validation: TokenRows
-    dense_logits: Tensor
+    dense_logits: Tensor | None
 
 
 def write_logits(folder: Path, logits: Tensor) -> None:
@@ -33,10 +36,12 @@ def read_material(folder: Path) -> Material:
     Raises:
         DataError: the logits belong to other rows.
     """
-    train = read_tokens(folder / TRAIN)
+    train, validation = read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION)
+    if train.given is not None:
+        return Material(train=train, validation=validation, dense_logits=None)
     logits = load_file(folder / _LOGITS)["logits"]
     if len(logits) != len(train):
         raise DataError(
             f"{folder} holds {len(train)} training rows but logits of {len(logits)}; run the baseline again"
         )
-    return Material(train=train, validation=read_tokens(folder / VALIDATION), dense_logits=logits)
+    return Material(train=train, validation=validation, dense_logits=logits)

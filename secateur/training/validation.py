@@ -1,6 +1,8 @@
 """The score that decides: how well a model does on rows it does not train on."""
 
+import math
 from dataclasses import asdict, dataclass
+from typing import ClassVar, final
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,25 +11,78 @@ from transformers import PreTrainedModel
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
-from secateur.training.objectives import logits_of
+from secateur.quality import MACRO_F1, PERPLEXITY, Measure
+from secateur.training.batches import IGNORED, batches_of
+from secateur.training.objectives import forward, label_loss, logits_of, pad_token_id
 
 
+@final
 @dataclass(frozen=True)
 class Scores:
-    """Loss in nats per row, accuracy and macro-F1 in [0, 1]."""
+    """Of a classifier: loss in nats per row, accuracy and macro-F1 in [0, 1]."""
+
+    measure: ClassVar[Measure] = MACRO_F1
 
     loss: float
     accuracy: float
     macro_f1: float
+
+    @property
+    def quality(self) -> float:
+        """The score that decides."""
+        return self.macro_f1
 
     def as_metrics(self) -> dict[str, float]:
         """Return the scores under the names that cards and reports use."""
         return {f"validation_{name}": value for name, value in asdict(self).items()}
 
 
-def validate(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> Scores:
-    """Score a model; it stays in evaluation mode."""
+@final
+@dataclass(frozen=True)
+class TextScores:
+    """Of a generator: loss in nats per token, and its exponential."""
+
+    measure: ClassVar[Measure] = PERPLEXITY
+
+    loss: float
+    perplexity: float
+
+    @property
+    def quality(self) -> float:
+        """The score that decides."""
+        return self.perplexity
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the scores under the names that cards and reports use."""
+        return {f"validation_{name}": value for name, value in asdict(self).items()}
+
+
+AnyScores = Scores | TextScores
+"""What a task's models are scored by; each says which score decides, and which way is better."""
+
+
+def validate(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> AnyScores:
+    """Score a model, rows with labels as a classifier and others as a generator; it stays in evaluation mode."""
+    if rows.given is not None:
+        return _of_text(model, rows, batch_size=batch_size, precision=precision)
     logits = logits_of(model, rows, batch_size=batch_size, precision=precision)
     counts = confusion(rows.labels, logits.argmax(dim=-1).numpy(), num_labels=logits.shape[-1])
     loss = cross_entropy(logits, torch.from_numpy(rows.labels))
     return Scores(loss=float(loss), accuracy=float(accuracy(counts)), macro_f1=float(macro_f1(counts)))
+
+
+@torch.no_grad()
+def _of_text(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> TextScores:
+    model.eval()
+    total, count = 0.0, 0
+    for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
+        on_device = batch.to(model.device)
+        logits = forward(model, on_device, precision=precision)
+        total += float(label_loss(logits, on_device.labels, reduction="sum"))
+        count += int((batch.labels != IGNORED).sum())
+    loss = total / max(count, 1)
+    return TextScores(loss=loss, perplexity=math.exp(min(loss, _LARGEST_EXPONENT)))
+
+
+_LARGEST_EXPONENT = 700.0
+"""``exp`` of more is no float; a model that bad is bad enough."""

@@ -15,6 +15,14 @@ def test_a_score_may_fall_and_a_perplexity_may_grow_by_its_share():
     assert PERPLEXITY.floor(60.0, max_drop=0.05) == pytest.approx(63.0)
 
 
+def test_the_floor_itself_is_allowed_and_nan_is_not():
+    assert MACRO_F1.holds(0.75, floor=0.75)
+    assert not MACRO_F1.holds(0.7499, floor=0.75)
+    assert PERPLEXITY.holds(63.0, floor=63.0)
+    assert not PERPLEXITY.holds(63.1, floor=63.0)
+    assert not any(measure.holds(float("nan"), floor=1.0) for measure in (MACRO_F1, PERPLEXITY))
+
+
 def test_every_task_has_a_measure():
     assert {task: measure.name for task, measure in MEASURES.items()} == {
         "classification": "macro_f1",

@@ -1,0 +1,89 @@
+"""Distillation of a generator: the dense model says, token by token, what it would have written."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div
+from transformers import PreTrainedModel
+
+from secateur.config.run import Precision
+from secateur.training.batches import IGNORED, Batch
+from secateur.training.hidden_states import distance
+from secateur.training.objectives import Outputs, label_loss, outputs_of
+
+
+@dataclass(frozen=True)
+class TextDistillation:
+    """``(1 - weight) * CE + weight * T^2 * KL(teacher_T || student_T) + hidden_weight * mean distance of the layers``.
+
+    Hinton et al. 2015, section 2, at every predicted token, and the hidden states of ``HiddenStates``. The teacher runs
+    on every batch, once for both: what it says about all tokens of all rows would be as large as the vocabulary is.
+
+    Attributes:
+        teacher: the dense model; it is put into evaluation mode.
+        weight: share of the distillation, in [0, 1].
+        temperature: T, above 0.
+        label_smoothing: of the cross-entropy.
+        precision: arithmetic of the teacher's matrix products.
+        hidden_weight: factor on the mean distance; 0 = off.
+        layers: teacher layer for every student layer, as in ``HiddenStates``.
+        features: hidden features of the teacher that the student kept, (E',) int64; None for all.
+        token_ids: the teacher's id for every id of the student, (V',) int64; None for the same vocabulary. The
+            teacher's probabilities are those among the tokens that the student has.
+    """
+
+    teacher: PreTrainedModel
+    weight: float
+    temperature: float
+    label_smoothing: float
+    precision: Precision
+    hidden_weight: float = 0.0
+    layers: tuple[int, ...] = ()
+    features: Tensor | None = None
+    token_ids: Tensor | None = None
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether hidden states are compared."""
+        return self.hidden_weight > 0.0
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the mean over the predicted tokens, in nats."""
+        hard = label_loss(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
+        if self.weight == 0.0 and self.hidden_weight == 0.0:
+            return hard
+        teacher = self._teacher_outputs(batch)
+        loss = (1.0 - self.weight) * hard
+        if self.weight > 0.0:
+            loss = loss + self.weight * self._soft(outputs.logits, teacher.logits, batch.labels)
+        if self.hidden_weight > 0.0:
+            loss = loss + self.hidden_weight * self._distance(outputs, teacher, mask=batch.attention_mask)
+        return loss
+
+    @torch.no_grad()
+    def _teacher_outputs(self, batch: Batch) -> Outputs:
+        self.teacher.eval()
+        if self.token_ids is not None:
+            batch = batch.with_ids(self.token_ids.to(batch.input_ids.device)[batch.input_ids])
+        return outputs_of(self.teacher, batch, precision=self.precision, hidden_states=self.needs_hidden_states)
+
+    def _soft(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        predicted = labels != IGNORED
+        if self.token_ids is not None:
+            teacher = teacher.index_select(-1, self.token_ids.to(teacher.device))
+        divergence = kl_div(
+            torch.log_softmax(student[predicted] / self.temperature, dim=-1),
+            torch.log_softmax(teacher[predicted] / self.temperature, dim=-1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        return self.temperature**2 * divergence
+
+    def _distance(self, student: Outputs, teacher: Outputs, *, mask: Tensor) -> Tensor:
+        expected = teacher.layers()
+        if self.features is not None:
+            features = self.features.to(mask.device)
+            expected = tuple(state.index_select(-1, features) for state in expected)
+        pairs = zip(student.layers(), self.layers, strict=True)
+        return torch.stack([distance(state, expected[index], mask=mask) for state, index in pairs]).mean()
