@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from secateur.report.svg import FONT_SIZE
 
 _CHARACTER_WIDTH = 0.6  # of the font size, on average
+_WIDE_WIDTH = 1.0  # of Chinese, Japanese and Korean characters
 _GAP = 7.0
 _SAMPLES = 24
 
@@ -45,7 +47,7 @@ def place_labels(
     taken = list(obstacles)
     for label in labels:
         anchor = axes.transData.transform((label.x, label.y))
-        width = len(label.text) * font_size * _CHARACTER_WIDTH
+        width = _width(label.text, font_size)
         boxes = _candidates(float(anchor[0]), float(anchor[1]), width, font_size)
         bounds = (float(frame.x0), float(frame.y0), float(frame.x1) + 10.0, float(frame.y1) + 6.0)
         penalties = [_penalty(box, taken, bounds) + 0.5 * rank for rank, box in enumerate(boxes)]
@@ -63,7 +65,7 @@ def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = 
     taken: list[Box] = []
     for heading in headings:
         right, bottom = (float(value) for value in axes.transData.transform((heading.x, heading.y)))
-        width = len(heading.text) * font_size * _CHARACTER_WIDTH
+        width = _width(heading.text, font_size)
         right, bottom = max(right + 6.0, float(axes.get_window_extent().x0) + width), bottom + 5.0
         while any(right - width < other[2] and other[0] < right and bottom < other[3] for other in taken):
             bottom += 1.3 * font_size
@@ -71,6 +73,11 @@ def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = 
         x, y = axes.transData.inverted().transform((right, bottom))
         axes.text(x, y, heading.text, color=heading.colour, ha="right", va="bottom", fontsize=font_size,
                   fontweight="bold", clip_on=False)  # fmt: skip
+
+
+def _width(text: str, font_size: float) -> float:
+    wide = sum(east_asian_width(character) in "WF" for character in text)
+    return font_size * (_WIDE_WIDTH * wide + _CHARACTER_WIDTH * (len(text) - wide))
 
 
 def _candidates(x: float, y: float, width: float, height: float) -> list[Box]:

@@ -60,6 +60,11 @@ def score(value: float) -> str:
     return f"{value:.3f}"
 
 
+def perplexity(value: float) -> str:
+    """Write a perplexity with three digits, or all of those before the point."""
+    return count(value) if value >= 100 else f"{value:.{1 if value >= 10 else 2}f}"
+
+
 def percent(fraction: float, decimals: int = 0) -> str:
     """Write a fraction as per cent; what is there but rounds to nothing is written as ``< 1 %``."""
     smallest = 10.0**-decimals

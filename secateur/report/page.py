@@ -1,13 +1,14 @@
 """The page: one HTML file that needs nothing from anywhere, and reads the same with or without a screen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from secateur.report import formats, plots, provenance, tables
+from secateur.report import formats, plots, provenance, samples, tables
 from secateur.report.headline import headline, reference_runtime
-from secateur.report.results import ReportData, read_results, runtimes, stale_timings
+from secateur.report.results import ModelResult, ReportData, read_results, runtimes, stale_timings
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,6 +33,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "count": formats.count,
         "score": formats.score,
+        "perplexity": formats.perplexity,
         "percent": formats.percent,
         "points": formats.points,
         "times": formats.times,
@@ -100,4 +102,24 @@ def _context(data: ReportData) -> dict[str, Any]:
         "environment": provenance.environment(results),
         "timing_facts": provenance.timing_facts(data),
         "parameters": provenance.parameters(results),
+        "is_text": results[0].text is not None,
+        "reference": data.metrics.get("reference"),
+        "reference_name": data.details.get("reference"),
+        **(_text_context(data, results, chosen.best) if results[0].text is not None else {}),
+    }
+
+
+def _text_context(data: ReportData, results: Sequence[ModelResult], best: ModelResult | None) -> dict[str, Any]:
+    """Return what only the page of a generator shows."""
+    controls = [str(label) for label in data.details.get("controls", ())]
+    rows = samples.writing_rows(results, controls=controls, real=data.details.get("real_texts", {}))
+    return {
+        "batches": sorted({batch for result in results if result.text for batch in result.text.tokens_per_second}),
+        "controls": controls,
+        "judge": data.details.get("judge"),
+        "judged": any(row.control for row in rows),
+        "writing": rows,
+        "generation": data.details.get("generation", {}),
+        "sample_groups": samples.sample_groups(results, best=best),
+        "sample_titles": samples.sample_titles(results, best=best),
     }

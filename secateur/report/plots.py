@@ -24,7 +24,7 @@ class Trace:
 
 
 def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
-    """Macro-F1 against measured milliseconds: one line per runtime, from dense to the last accepted round."""
+    """The deciding score against measured milliseconds: one line per runtime, from dense to the last accepted round."""
     shown = [result for result in results if result.accepted]
     traces: list[Trace] = []
     for index, runtime in enumerate(runtimes(shown)):
@@ -34,11 +34,12 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
     if len(shown) < 2 or not traces:
         return None
     places = [x for trace in traces for x, _ in trace.models]
+    title, call = shown[0].measure.title, "call" if shown[0].text is None else "token"
     with canvas(
         "speed",
-        description="Macro-F1 on test against median milliseconds per call, one line per runtime",
-        x_label="median time per call, ms (logarithmic)",
-        y_label="macro-F1 on test",
+        description=f"{_sentence(title)} on test against median milliseconds per {call}, one line per runtime",
+        x_label=f"median time per {call}, ms (logarithmic)",
+        y_label=f"{title} on test",
     ) as drawn:
         drawn.axes.set_xscale("log")  # equal speed-ups are equally far apart, on every runtime
         drawn.axes.set_xlim(min(places) / 1.3, 1.3 * max(places))
@@ -50,7 +51,7 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
 
 
 def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
-    """Macro-F1 against the parameters outside the embeddings."""
+    """The deciding score against the parameters outside the embeddings."""
     shown = [result for result in results if result.accepted]
     if len(shown) < 2:
         return None
@@ -58,11 +59,12 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
     unit = formats.unit_for([largest])
     models = [(float(result.nonembedding_params), result) for result in shown]
     spelled = {"k": ", thousands", "M": ", millions", "G": ", billions"}.get(unit.symbol, "")
+    title, body = shown[0].measure.title, "encoder" if shown[0].text is None else "decoder"
     with canvas(
         "size",
-        description="Macro-F1 on test against the number of parameters outside the embeddings",
-        x_label=f"encoder parameters{spelled}",
-        y_label="macro-F1 on test",
+        description=f"{_sentence(title)} on test against the number of parameters outside the embeddings",
+        x_label=f"{body} parameters{spelled}",
+        y_label=f"{title} on test",
     ) as drawn:
         drawn.axes.set_xlim(0, 1.08 * largest)
         drawn.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.divisor:g}"))
@@ -70,25 +72,29 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
     return drawn.svg
 
 
+def _sentence(title: str) -> str:
+    return title[0].upper() + title[1:]
+
+
 def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
     """Draw lines, points, intervals and labels; the limits of the x axis must be final."""
     axes = drawn.axes
     every = [result for trace in traces for _, result in trace.models]
-    low = min(result.macro_f1.low for result in every)
-    high = max(result.macro_f1.high for result in every)
+    low = min(result.quality.low for result in every)
+    high = max(result.quality.high for result in every)
     margin = max(0.12 * (high - low), 0.002)
     axes.set_ylim(low - margin, high + (2.0 if traces[0].name else 1.0) * margin)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.axhline(every[0].macro_f1.value, color=MUTED, linewidth=0.9, dashes=(3, 3), zorder=1)
+    axes.axhline(every[0].quality.value, color=MUTED, linewidth=0.9, dashes=(3, 3), zorder=1)
     labels: list[Label] = []
     obstacles: list[Box] = []
     for trace in traces:
         _draw_trace(drawn, trace)
-        points = [(x, result.macro_f1.value) for x, result in trace.models]
+        points = [(x, result.quality.value) for x, result in trace.models]
         for start, end in pairwise(points):
             obstacles += segment(axes, start, end)
         for x, result in trace.models:
-            interval = result.macro_f1
+            interval = result.quality
             obstacles += segment(axes, (x, interval.low), (x, interval.high))
             colour = trace.colour if trace.name else INK
             labels.append(Label(result.title, x, interval.value, colour))
@@ -100,7 +106,7 @@ def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
 
 def _draw_trace(drawn: Canvas, trace: Trace) -> None:
     places = [x for x, _ in trace.models]
-    intervals = [result.macro_f1 for _, result in trace.models]
+    intervals = [result.quality for _, result in trace.models]
     values = [interval.value for interval in intervals]
     errors = [[item.value - item.low for item in intervals], [item.high - item.value for item in intervals]]
     drawn.axes.errorbar(
@@ -140,7 +146,13 @@ def attacks(results: Sequence[ModelResult]) -> Markup | None:
 
 
 def training_score(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
-    """Validation macro-F1 over all epochs of all stages, one after the other."""
+    """The deciding score on validation over all epochs of all stages, one after the other."""
+    if _is_text(histories):
+        return _training_curves(
+            "validation", histories, {"validation_perplexity": ""},
+            description="Perplexity on validation while dense and then each round were trained",
+            y_label="perplexity on validation (logarithmic)", logarithmic=True,
+        )  # fmt: skip
     return _training_curves(
         "validation", histories, {"validation_macro_f1": ""},
         description="Macro-F1 on validation while dense and then each round were trained",
@@ -153,8 +165,12 @@ def training_loss(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | Non
     return _training_curves(
         "loss", histories, {"validation_loss": "validation", "train_loss": "training"},
         description="Loss while dense and then each round were trained",
-        y_label="loss, nats per row",
+        y_label=f"loss, nats per {'token' if _is_text(histories) else 'row'}",
     )  # fmt: skip
+
+
+def _is_text(histories: Mapping[str, Sequence[HistoryRow]]) -> bool:
+    return any("validation_perplexity" in row for rows in histories.values() for row in rows)
 
 
 def _training_curves(
@@ -164,6 +180,7 @@ def _training_curves(
     *,
     description: str,
     y_label: str,
+    logarithmic: bool = False,
 ) -> Markup | None:
     trained = {stage: rows for stage, rows in histories.items() if _series(rows, next(iter(columns)))}
     if not trained:
@@ -190,6 +207,11 @@ def _training_curves(
         drawn.axes.set_xlim(0, offset * 1.02 or 1.0)
         drawn.axes.margins(y=0.18)
         drawn.axes.yaxis.set_major_locator(MaxNLocator(5))
+        if logarithmic:
+            drawn.axes.set_yscale("log")
+            drawn.axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            drawn.axes.yaxis.set_minor_locator(NullLocator())
+            drawn.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         drawn.axes.xaxis.set_major_locator(MaxNLocator(8, integer=offset >= 2))
         _label_curves(drawn, trained, columns)
     return drawn.svg

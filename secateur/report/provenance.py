@@ -87,7 +87,8 @@ def parameters(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
 def _made(result: ModelResult) -> str:
     if not result.accepted:
         return result.verdict
-    return f"{formats.percent(result.sparsity)} of the encoder's parameters removed"
+    body = "encoder" if result.text is None else "decoder"
+    return f"{formats.percent(result.sparsity)} of the {body}'s parameters removed"
 
 
 def _published(registered: Json) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.quality import MACRO_F1, PERPLEXITY, Measure
+
 Json = Mapping[str, Any]
 HistoryRow = Mapping[str, float | None]
 
@@ -87,11 +89,35 @@ class RobustnessResult:
 
 
 @dataclass(frozen=True)
+class TextResult:
+    """A generator on the test texts, and what it wrote.
+
+    Attributes:
+        perplexity: per token.
+        char_perplexity: per character.
+        control: share of its texts that a judge finds to be what was asked for; None without a judge.
+        distinct: different n-grams over all n-grams for n = 1, 2, 3.
+        repetition: share of the 4-grams of a text that stood in it before.
+        copied: share of passages of 20 characters that stand in the training texts.
+        tokens_per_second: texts at once -> tokens per second of all of them; empty when nothing was timed.
+    """
+
+    perplexity: Interval
+    char_perplexity: Interval
+    control: Interval | None
+    distinct: tuple[float, ...]
+    repetition: float
+    copied: float
+    tokens_per_second: Mapping[int, float]
+
+
+@dataclass(frozen=True)
 class ModelResult:
     """One model: dense, or the outcome of a round.
 
     A round that was not accepted holds the weights of the round before it, so its numbers are that round's.
-    ``budget``, ``deployed`` and ``robustness`` are None where the files say nothing of them.
+    ``budget``, ``deployed`` and ``robustness`` are None where the files say nothing of them. A classifier has
+    ``macro_f1`` and ``accuracy``, a generator ``text``.
     """
 
     name: str
@@ -101,14 +127,27 @@ class ModelResult:
     macs: int
     bytes: int
     sparsity: float
-    macro_f1: Interval
-    accuracy: Interval
+    macro_f1: Interval | None
+    accuracy: Interval | None
+    text: TextResult | None
     timings: Mapping[str, Timing]
     budget: Budget | None
     deployed: DeployedResult | None
     robustness: RobustnessResult | None
     card: Json
     details: Json
+
+    @property
+    def measure(self) -> Measure:
+        """What the model is judged by."""
+        return MACRO_F1 if self.text is None else PERPLEXITY
+
+    @property
+    def quality(self) -> Interval:
+        """The score that judges it, on the test set."""
+        found = self.macro_f1 if self.text is None else self.text.perplexity
+        assert found is not None  # one of them always is
+        return found
 
     @property
     def title(self) -> str:
@@ -164,14 +203,28 @@ def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
         macs=entry["macs"],
         bytes=entry["bytes"],
         sparsity=entry["sparsity"],
-        macro_f1=_interval(entry, "macro_f1"),
-        accuracy=_interval(entry, "accuracy"),
+        macro_f1=_interval(entry, "macro_f1") if "perplexity" not in entry else None,
+        accuracy=_interval(entry, "accuracy") if "perplexity" not in entry else None,
+        text=_text(name, entry, data) if "perplexity" in entry else None,
         timings=_timings(name, data),
         budget=_budget(card),
         deployed=_deployed(entry),
         robustness=_robustness(entry, details),
         card=card,
         details=details,
+    )
+
+
+def _text(name: str, entry: Json, data: ReportData) -> TextResult:
+    timed = [] if data.latency is None or name in stale_timings(data) else data.latency.get("throughput", [])
+    return TextResult(
+        perplexity=_interval(entry, "perplexity"),
+        char_perplexity=_interval(entry, "char_perplexity"),
+        control=_interval(entry, "control_accuracy") if "control_accuracy" in entry else None,
+        distinct=tuple(entry[f"distinct_{size}"] for size in (1, 2, 3)),
+        repetition=entry["repetition"],
+        copied=entry["copied"],
+        tokens_per_second={row["batch"]: row["tokens_per_second"] for row in timed if row["checkpoint"] == name},
     )
 
 

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.style
 from cycler import cycler
 from markupsafe import Markup, escape
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -59,6 +60,23 @@ _STYLE = {
 }
 
 
+_CJK_FONTS = (
+    "Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei", "SimHei",
+    "Noto Sans CJK JP", "Noto Serif CJK SC", "Arial Unicode MS",
+)  # fmt: skip
+
+
+def cjk_fallback() -> dict[str, list[str]]:
+    """Return the setting that measures Chinese text by an installed font; empty where there is none.
+
+    Text stays text in the SVG, so the browser chooses the font it is drawn with; the glyphs only serve the layout, and
+    a font of ours would be no help to anybody. Latin text is measured by matplotlib's own font in any case.
+    """
+    installed = set(font_manager.get_font_names())
+    found = next((name for name in _CJK_FONTS if name in installed), None)
+    return {} if found is None else {"font.family": ["DejaVu Sans", found]}
+
+
 @dataclass
 class Canvas:
     """One plot while it is drawn; ``svg`` is set when the ``canvas`` block ends."""
@@ -78,7 +96,7 @@ def canvas(name: str, *, description: str, x_label: str, y_label: str) -> Iterat
         y_label: quantity and unit above the axis, left-aligned, where it reads without turning the head.
     """
     # The default style first: a matplotlibrc of the user's must not change the bytes.
-    with mpl.style.context(["default", {**_STYLE, "svg.hashsalt": name}]):
+    with mpl.style.context(["default", {**_STYLE, **cjk_fallback(), "svg.hashsalt": name}]):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=72)
         axes = figure.add_axes((0.1, 0.135, 0.87, 0.765))
         drawn = Canvas(axes=axes)

@@ -86,7 +86,8 @@ def width_grids(results: Sequence[ModelResult]) -> tuple[Grid, ...]:
     if not described or not described[0][0].is_dense:
         return ()
     grids = []
-    for key, kind in (("heads", "Attention heads"), ("ffn", "FFN neurons")):
+    attention = "Attention heads" if described[0][0].text is None else "Attention groups"
+    for key, kind in (("heads", attention), ("ffn", "FFN neurons")):
         dense = [int(width) for width in described[0][1][key]]
         columns = [[int(width) for width in widths[key]] for _, widths in described]
         layers = tuple(
@@ -182,9 +183,11 @@ def verdict_note(result: ModelResult) -> str:
     found = [
         f"{kind} at {formats.percent(share)} of dense" for kind, share in sorted(tried.get("achieved", {}).items())
     ]
-    score = tried.get("metrics", {}).get("validation_macro_f1")
-    if score is not None:
-        found.append(f"validation macro-F1 {formats.score(score)}")
+    scores = tried.get("metrics", {})
+    if "validation_macro_f1" in scores:
+        found.append(f"validation macro-F1 {formats.score(scores['validation_macro_f1'])}")
+    elif "validation_perplexity" in scores:
+        found.append(f"validation perplexity {formats.perplexity(scores['validation_perplexity'])}")
     return f"{reason} (it had {', '.join(found)})" if found else reason
 
 
