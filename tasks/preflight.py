@@ -31,11 +31,25 @@ def check(project: Project, config: RunConfig) -> None:
             f"register.runtime={config.register_.runtime} is not what was evaluated "
             f"(evaluate.deployed={config.evaluate.deployed}); set both to the same"
         )
+    _check_judge(project, config)
     check_source(config.ingest, root=project.root, task=config.run.task)
     model_config = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; its budget is judged when the round starts.
     if model_config is not None and model_config.name == "config.json":
         _check_shapes(project, model_config, config)
+
+
+def _check_judge(project: Project, config: RunConfig) -> None:
+    """Refuse a judge that nobody will have made by the time it is needed."""
+    judge = config.evaluate.judge
+    if judge is None or (project.root / judge / "card.json").is_file():
+        return
+    # Another project's model: that project may run between our baseline and our evaluation.
+    if (project.root / judge).parent.name == "models" and (project.root / judge).parents[1].joinpath(
+        "dvc.yaml"
+    ).is_file():
+        return
+    raise ConfigError(f"evaluate.judge={judge}: there is no checkpoint; name a folder that secateur wrote, or null")
 
 
 def _check_shapes(project: Project, model_config: Path, config: RunConfig) -> None:
@@ -136,6 +150,7 @@ def _measured_prices(project: Project, shapes: "PreTrainedConfig", config: RunCo
     if not file.exists():
         return None
     table = LatencyTable.read(file)
-    if table.mismatch(config.prune.latency, shape_of(shapes, hidden_size=config.prune.hidden_size)) is not None:
+    shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
+    if table.mismatch(config.prune.latency, shape) is not None:
         return None  # `secateur run` measures it anew
     return PriceTable.measured(table)

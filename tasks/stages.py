@@ -183,6 +183,7 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
             inputs={
                 "test": "data/clean/test.parquet",
                 "labels": "data/clean/labels.json",
+                **_beside(config),
                 **checkpoints,
             },
             parameters=(_section("run"), _section("evaluate"), _value("max_length", "baseline.max_length")),
@@ -209,6 +210,16 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
             effect_inputs=(_LATENCY, "reports/registered.json"),
         ),
     )
+
+
+def _beside(config: RunConfig) -> dict[str, str]:
+    """Return what models are compared with: the texts they learned from, and a classifier that judges."""
+    inputs = {}
+    if config.evaluate.reference or config.run.task == "generation":
+        inputs["train"] = "data/clean/train.parquet"
+    if config.evaluate.judge is not None:
+        inputs["judge"] = config.evaluate.judge
+    return inputs
 
 
 def _prune(item: str, config: RunConfig) -> Stage:

@@ -27,6 +27,8 @@ def _of_classification(config: "RunConfig") -> Iterator[str]:
         yield f"clean.split must be none, found {config.clean.split}: a label belongs to a whole text"
     if config.baseline.control:
         yield "baseline.control must be false: labels are what the model predicts, not what it is told"
+    if config.evaluate.judge is not None:
+        yield f"evaluate.judge must be null, found {config.evaluate.judge}: it tells the label of a generated text"
     if config.prune.recovery.best_by == "perplexity":
         yield "prune.recovery.best_by must be macro_f1 or loss, found perplexity"
 
@@ -34,6 +36,8 @@ def _of_classification(config: "RunConfig") -> Iterator[str]:
 def _of_generation(config: "RunConfig") -> Iterator[str]:
     if config.baseline.control and config.ingest.label_column is None:
         yield "baseline.control needs ingest.label_column, found null"
+    if config.evaluate.judge is not None and not config.baseline.control:
+        yield "evaluate.judge needs baseline.control: true, since it tells whether a text has the label that was asked for"
     if config.prune.recovery.best_by == "macro_f1":
         yield "prune.recovery.best_by must be perplexity or loss, found macro_f1"
     if config.prune.max_robust_drop is not None:
