@@ -24,10 +24,11 @@ _TOLERANCE = 1e-5
 def export_padded(checkpoint: Path, out: Path) -> Path:
     """Write a folder that ``AutoModelForSequenceClassification.from_pretrained`` loads, or ``AutoModelForCausalLM``.
 
-    Heads are padded to the dense count (of decoders: to the layer with most), neurons to the widest layer. A zero query and key attend evenly to zero
-    values, and a zero neuron feeds a zero column: the logits stay. The model is as large and as slow as one of
-    these widths: this export is for compatibility only. A hidden size cannot be padded (a norm sees the zeros);
-    where it was cut, heads and the features of a head are padded until they fill it.
+    Heads are padded to the dense count (of decoders: to the layer with most), neurons to the widest layer. A zero
+    query and key attend evenly to zero values, and a zero neuron feeds a zero column: the logits stay. The model is
+    as large and as slow as one of these widths: this export is for compatibility only. A hidden size cannot be padded
+    (a norm sees the zeros); where it was cut, heads and, if the config does not name them, the features of a head are
+    padded until they fill it.
 
     Returns:
         The folder.

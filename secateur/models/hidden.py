@@ -1,5 +1,6 @@
 """Features of the residual stream go: in the embeddings, every norm, every projection and the head."""
 
+import copy
 from dataclasses import replace
 
 import torch
@@ -26,7 +27,8 @@ def cut_hidden_(model: PreTrainedModel, keep: torch.Tensor, *, keep_head: torch.
             but the config has one number for both; ``keep`` when it is left out.
 
     Raises:
-        ModelError: a mask has another size, keeps nothing, or the two keep different numbers.
+        ModelError: a mask has another size, keeps nothing, or the two keep different numbers; or the architecture
+            accepts no such hidden size.
     """
     family = family_of(model)
     hidden_size = family.hidden_size(model.config)
@@ -34,6 +36,8 @@ def cut_hidden_(model: PreTrainedModel, keep: torch.Tensor, *, keep_head: torch.
     _check_masks(keep, inner, hidden_size=hidden_size)
     if bool(keep.all()):
         return
+    # First on a copy: not every architecture's config accepts every size.
+    family.write_hidden_size_(copy.deepcopy(model.config), int(keep.sum()))
     for index, layer in enumerate(family.layers(model)):
         attention = layer.attention
         narrow = replace(

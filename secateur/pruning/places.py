@@ -104,7 +104,7 @@ def best_features(
         Masks of the stream and of the head, (E,) each, True = keep, with ``hidden_size`` features each.
     """
     family = family_of(model)
-    norms = [module for module in model.base_model.modules() if isinstance(module, nn.LayerNorm)]
+    norms = family.stream_norms(model)
     last = [m for part in family.head(model) for m in part.modules() if isinstance(m, nn.Linear)][-1]
     width = family.hidden_size(model.config)
     stream, head = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
@@ -116,7 +116,7 @@ def best_features(
         stream.add_(means.double().square().sum(dim=0).cpu())
 
     def see_head(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        head.add_(inputs[0].double().square().sum(dim=0).cpu())
+        head.add_(inputs[0].flatten(0, -2).double().square().sum(dim=0).cpu())
 
     model.eval()
     with ExitStack() as hooks:

@@ -3,24 +3,23 @@
 import copy
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
-from secateur.models.structures import Attention, Ffn, Kept
+from secateur.models.structures import Ffn, Kept
 from secateur.models.linears import linear_from
 from secateur.models.surgery import widths_of
 from secateur.pruning.mask_gradients import graph_from_embeddings, mask_gradients
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward
+from secateur.training.objectives import forward, label_loss
 
 Columns = Literal["dense", "zero"]
 """What the output columns of a restored unit hold."""
@@ -127,7 +126,7 @@ def expanded(
         if heads.changes:
             merged, output = heads.merged(of_attention(layer.attention), of_attention(sources[number].attention))
             query, key, value = merged
-            attention = Attention(query, key, value, output, head_dim=layer.attention.head_dim)
+            attention = replace(layer.attention, query=query, key=key, value=value, output=output)
             family.replace_attention_(model, index, attention)
         if ffn.changes:
             ups, down = ffn.merged(of_ffn(layer.ffn), of_ffn(sources[number].ffn))
@@ -150,22 +149,27 @@ class _Placing:
 
     def merged(self, own: Groups, source: Groups) -> tuple[tuple[nn.Linear, ...], nn.Linear]:
         """Return the linears with the rows and columns of both."""
-        size = own.unit_size
-        numbers = torch.tensor(self.into, dtype=torch.int64)
-        features = (numbers[:, None] * size + torch.arange(size)).reshape(-1)
-        own_places = _places(self.kept, self.into).repeat_interleave(size)
-        rows = tuple(
-            linear_from(
-                _placed(mine.weight, theirs.weight[features.to(theirs.weight.device)], own_places, dim=0),
-                None if mine.bias is None else _placed(mine.bias, theirs.bias[features], own_places, dim=0),
-            )
-            for mine, theirs in zip(own.rows, source.rows, strict=True)
-        )
+        numbers, own_places = torch.tensor(self.into, dtype=torch.int64), _places(self.kept, self.into)
+        rows: list[nn.Linear] = []
+        for mine, theirs, size in zip(own.rows, source.rows, own.row_sizes, strict=True):
+            wanted, places = _features(numbers, size), own_places.repeat_interleave(size)
+            weight = _placed(mine.weight, theirs.weight[wanted.to(theirs.weight.device)], places, dim=0)
+            bias = None
+            if mine.bias is not None:
+                others = torch.zeros(len(wanted)) if theirs.bias is None else theirs.bias[wanted]
+                bias = _placed(mine.bias, others, places, dim=0)
+            rows.append(linear_from(weight, bias))
+        features, own_places = _features(numbers, own.unit_size), own_places.repeat_interleave(own.unit_size)
         restored = source.columns.weight[:, features]
         weight = own.columns.weight
         filler = restored if self.columns == "dense" else torch.zeros_like(restored)
         bias = None if own.columns.bias is None else own.columns.bias.detach().clone()
-        return rows, linear_from(_placed(weight, filler, own_places, dim=1), bias)
+        return tuple(rows), linear_from(_placed(weight, filler, own_places, dim=1), bias)
+
+
+def _features(units: Tensor, size: int) -> Tensor:
+    """Return the numbers of the features of some units, (units * size,)."""
+    return (units[:, None] * size + torch.arange(size)).reshape(-1)
 
 
 def _placed(own: Tensor, filler: Tensor, places: Tensor, *, dim: int) -> Tensor:
@@ -197,7 +201,7 @@ def _mask_slopes(
         for of, tap in zip(groups, taps, strict=True):
             hooks.callback(of.columns.register_forward_pre_hook(tap.hook).remove)
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            loss = cross_entropy(forward(model, batch, precision=precision), batch.labels, reduction="sum")
+            loss = label_loss(forward(model, batch, precision=precision), batch.labels, reduction="sum")
             gradients = torch.autograd.grad(loss, [tap.masked for tap in taps])
             for total, tap, of, gradient in zip(totals, taps, groups, gradients, strict=True):
                 total.add_(mask_gradients(tap.output, gradient, unit_size=of.unit_size).sum(dim=0).cpu())
@@ -224,7 +228,7 @@ def _loss(model: PreTrainedModel, batches: Sequence[Batch], *, precision: Precis
     total, num_rows = 0.0, 0
     for batch in (host_batch.to(model.device) for host_batch in batches):
         logits = forward(model, batch, precision=precision)
-        total += float(cross_entropy(logits, batch.labels, reduction="sum"))
+        total += float(label_loss(logits, batch.labels, reduction="sum"))
         num_rows += len(batch.labels)
     return total / num_rows
 

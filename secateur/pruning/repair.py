@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from secateur.config.prune import Repair
 from secateur.config.run import Precision
 from secateur.errors import ModelError
+from secateur.models.families import family_of
 from secateur.models.structures import Masks
 from secateur.pruning.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
 from secateur.pruning.second_order.blocks import Block, blocks_of, masks_of_blocks
@@ -48,7 +49,7 @@ def repair_(
       OSSCAR, equation 5);
     * ``scales``: one factor per unit, folded into the weights (Kwon et al. 2022, section 4.3).
 
-    Post-norm encoders only: there, a block reads what its output is added to.
+    A model without biases gets some where its config can say so: the criterion ``bias`` has nothing else to change.
 
     Args:
         model: changed in place and put into evaluation mode.
@@ -61,8 +62,12 @@ def repair_(
         drift: whether the target includes the drift of the residual stream.
 
     Raises:
-        ModelError: the two models have another depth.
+        ModelError: the two models have another depth, or the architecture has no biases to fit.
     """
+    if mode == "bias" and not family_of(model).add_biases_(model):
+        raise ModelError(
+            f"{model.config.model_type} has no biases, so nothing can be made up for by them; repair=least_squares works"
+        )
     blocks, dense_blocks, keeps = blocks_of(model), blocks_of(dense), masks_of_blocks(masks)
     if len(blocks) != len(dense_blocks):
         raise ModelError(

@@ -17,14 +17,26 @@ from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, widths_of
-from tests.tiny_models import MODEL_TYPES, logits_of, some_masks, tiny_config, tiny_model
+from tests.tiny_models import (
+    FAMILY_TYPES,
+    MODEL_TYPES,
+    QUERIES_PER_HEAD,
+    logits_of,
+    some_masks,
+    tiny_config,
+    tiny_model,
+)
 
 # fp32 sums of 32 products in another order; logits are of order 1.
 TOLERANCE = 1e-5
-LAYER_CLASSES = ("BertLayer", "RobertaLayer", "TransformerBlock")
+LAYER_CLASSES = ("BertLayer", "RobertaLayer", "TransformerBlock", "GPT2Block")
 HIDDEN_SIZE_KEYS = {"distilbert": "dim"}
 
-pytestmark = pytest.mark.parametrize("model_type", MODEL_TYPES)
+pytestmark = pytest.mark.parametrize("model_type", FAMILY_TYPES)
+
+
+def is_layer(module: torch.nn.Module) -> bool:
+    return type(module).__name__ in LAYER_CLASSES or type(module).__name__.endswith("DecoderLayer")
 
 
 def some_features(count: int, *, seed: int = 0) -> torch.Tensor:
@@ -39,14 +51,14 @@ def saved_and_loaded(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
 
 def cut_everywhere(model_type: str, *, attention: str = "sdpa") -> PreTrainedModel:
-    """Layer 1 of 3 is dropped, layer 0 has no heads and the last one no neurons; 27 of 32 features."""
+    """Layer 1 of 3 is dropped, layer 0 has no heads and the last one no neurons; 26 of 32 features."""
     model = tiny_model(model_type, attention=attention)
     masks = some_masks(model)
     masks.heads[0][:] = False
     masks.ffn[2][:] = False
     cut_(model, masks)
     drop_layers_(model, [0, 2])
-    cut_hidden_(model, some_features(27))
+    cut_hidden_(model, some_features(26))
     return model
 
 
@@ -55,7 +67,7 @@ def test_dropping_layers_is_a_walk_through_fewer(model_type):
     model, by_hand = tiny_model(model_type), tiny_model(model_type)
     for target in (model, by_hand):
         cut_(target, some_masks(target))
-    blocks = [module for module in by_hand.modules() if type(module).__name__ in LAYER_CLASSES]
+    blocks = [module for module in by_hand.modules() if is_layer(module)]
     with ExitStack() as hooks:
         hooks.callback(blocks[1].register_forward_hook(lambda _, inputs, __: inputs[0]).remove)
         expected = logits_of(by_hand)
@@ -70,7 +82,7 @@ def test_a_depth_only_checkpoint_is_an_ordinary_one(model_type, tmp_path: Path):
     drop_layers_(model, [0, 2])
     loaded = saved_and_loaded(model, tmp_path / "model")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
-    assert torch.equal(logits_of(plain), logits_of(model))
+    torch.testing.assert_close(logits_of(plain), logits_of(model), rtol=0, atol=TOLERANCE)
     assert torch.equal(logits_of(loaded), logits_of(model))
     assert family_of(plain).dense_widths(plain.config) == Widths(heads=(4, 4), ffn=(24, 24), head_dim=8)
 
@@ -118,10 +130,10 @@ def slice_by_hand(name: str, tensor: torch.Tensor, keep: torch.Tensor) -> torch.
     return tensor[:, keep] if tensor.shape[1] == 32 else tensor
 
 
-@pytest.mark.parametrize("num_features", [27, 16])
+@pytest.mark.parametrize("num_features", [26, 16])
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_path: Path):
-    """27 is no multiple of 4 heads; 16 is, and a head still has 8 features."""
+    """26 is no multiple of 4 heads; 16 is, and a head still has 8 features."""
     model = tiny_model(model_type)
     if narrow:
         cut_(model, some_masks(model))
@@ -132,7 +144,8 @@ def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_pat
     assert widths_of(loaded) == widths == family_of(loaded).widths(loaded.config)
     again = saved_and_loaded(loaded, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "model" / "config.json").read_bytes()
-    assert loaded.config.is_heterogeneous == narrow
+    # Llama's config accepts no 8 queries for 26 features, so the global values cannot be those of the layers.
+    assert loaded.config.is_heterogeneous == (narrow or (model_type == "llama" and num_features == 26))
     assert torch.equal(logits_of(again), logits_of(model))
 
 
@@ -146,7 +159,7 @@ def test_everything_at_once_saves_and_loads(model_type, tmp_path: Path):
 
 def test_hidden_size_and_widths_are_cut_in_any_order(model_type):
     first, second = tiny_model(model_type), tiny_model(model_type)
-    masks, keep = some_masks(first), some_features(27)
+    masks, keep = some_masks(first), some_features(26)
     cut_(first, masks)
     cut_hidden_(first, keep)
     cut_hidden_(second, keep)
@@ -157,8 +170,10 @@ def test_hidden_size_and_widths_are_cut_in_any_order(model_type):
 
 def test_the_head_may_keep_other_features(model_type):
     """They are no part of the residual stream: a feature that the classifier ignores goes without a trace."""
-    model, keep = tiny_model(model_type), some_features(27)
-    inner = some_features(27, seed=1)
+    if model_type not in MODEL_TYPES:
+        pytest.skip("one linear has nothing between")
+    model, keep = tiny_model(model_type), some_features(26)
+    inner = some_features(26, seed=1)
     last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
     assert last.out_features == 3
     last.weight.data[:, ~inner] = 0.0
@@ -187,7 +202,7 @@ def test_masks_of_features_that_do_not_fit(model_type, keep, inner, message):
 
 @pytest.mark.parametrize("num_features", [24, 28])
 def test_a_smaller_hidden_size_is_padded_where_heads_fill_it(model_type, num_features, tmp_path: Path):
-    """24 = 3 heads of 8; 28 = 2 heads of 14, of which 6 features are zero."""
+    """24 = 3 heads of 8; 28 = 2 heads of 14, of which 6 features are zero, where the config names no features."""
     model = tiny_model(model_type)
     masks = Masks.ones(widths_of(model))
     for mask in masks.heads:
@@ -201,10 +216,12 @@ def test_a_smaller_hidden_size_is_padded_where_heads_fill_it(model_type, num_fea
 
 
 def test_a_hidden_size_that_heads_cannot_fill_is_not_padded(model_type, tmp_path: Path):
+    if model_type not in (*MODEL_TYPES, "gpt2"):
+        pytest.skip("the config names the features of a head")
     model = tiny_model(model_type)
-    cut_hidden_(model, some_features(27))
+    cut_hidden_(model, some_features(26))
     save(model, None, tmp_path / "model", card={}, check_reload=False)
-    with pytest.raises(ModelError, match="divides the hidden size of 27 evenly among the heads, found 4 heads of 8"):
+    with pytest.raises(ModelError, match="divides the hidden size of 26 evenly among the heads, found 4 heads of 8"):
         export_padded(tmp_path / "model", tmp_path / "padded")
 
 
@@ -222,9 +239,11 @@ def test_cost_follows_every_cut(model_type):
 
 def test_a_fraction_of_dense_needs_the_dense_config_only(model_type):
     model, dense = tiny_model(model_type), tiny_config(model_type)
+    dense.architectures = model.config.architectures
     assert amount_of(model, length=16) == amount_of(dense, length=16)
     drop_layers_(model, [1])
     assert 3 * amount_of(model, length=16).macs == amount_of(dense, length=16).macs
     cut_hidden_(model, some_features(16))
-    projections, scores = 4 * 16 * 16 * 32 + 2 * 16 * 16 * 24, 2 * 16 * 16 * 32
-    assert amount_of(model, length=16).macs == projections + scores
+    parts, features = family_of(model).anatomy(model.config), 32 * QUERIES_PER_HEAD.get(model_type, 1)
+    projections = 2 * 16 * 16 * (features + 32) + (parts.num_ups + 1) * 16 * 16 * 24
+    assert amount_of(model, length=16).macs == projections + 2 * 16 * 16 * features

@@ -27,6 +27,11 @@ class Family(Protocol):
         """Whether there are causal language models of this architecture."""
         ...
 
+    @property
+    def is_pre_norm(self) -> bool:
+        """Whether blocks read the residual stream through a norm and add to the stream itself."""
+        ...
+
     def check(self, config: PreTrainedConfig) -> None:
         """Refuse variants of the architecture that surgery does not know.
 
@@ -86,7 +91,16 @@ class Family(Protocol):
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """Return, in forward order, what reads the residual stream: the blocks and the head.
 
-        None for post-norm models, where norms stand inside the stream.
+        None where the stream cannot be rotated: norms stand inside it, or do more than divide by the root mean
+        square and multiply by a gain.
+        """
+        ...
+
+    def add_biases_(self, model: PreTrainedModel) -> bool:
+        """Give the linears of the layers biases of zero where they have none and the config can say so.
+
+        Returns:
+            Whether any block's last projection has a bias now.
         """
         ...
 

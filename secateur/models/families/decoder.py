@@ -44,16 +44,20 @@ class Decoder:
     output_path: str = "o_proj"
     up_paths: tuple[str, ...] = ("gate_proj", "up_proj")
     down_path: str = "down_proj"
-    # other norms of a layer, by their features: "head_dim" or "hidden_size"
-    other_norms: tuple[str, ...] = ()
+    # norms over the features of every query and key, relative to the attention
+    query_key_norm_paths: tuple[str, str] | None = None
+    # further norms of a layer that are as wide as the residual stream
+    num_other_norms: int = 0
     # relative to the model: of a generator, of a classifier
     language_head_path: str = "lm_head"
     label_head_path: str = "score"
     # linears of a layer that are stored as one, or transposed: path and number of parts
     fused_paths: tuple[tuple[str, int], ...] = ()
-    # attributes of the attention that follow its heads: name and features per head (None: counts the heads)
+    # attributes of the attention that follow its heads
     num_heads_attribute: str | None = None
     split_size_attribute: str | None = None
+    head_dim_attribute: str = "head_dim"
+    scaling_attribute: str = "scaling"
     layer_index_attribute: str = "layer_idx"
     # norms divide by the root mean square and have a gain alone
     norm_is_rms: bool = True
@@ -61,10 +65,9 @@ class Decoder:
     query_bias: bool | str = False
     output_bias: bool | str = False
     ffn_bias: bool | str = False
-    # the hidden size stands in the code of the architecture, too
-    hidden_size_is_fixed: bool = False
 
     generates = True
+    is_pre_norm = True
 
     @property
     def model_type(self) -> str:
@@ -90,18 +93,11 @@ class Decoder:
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``."""
-        found = []
-        for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
-            attention = layer.attention
-            entries = (attention.query, attention.key, attention.value)
-            found.append(Reading(block.get_submodule(self.attention_norm_path), entries))
-            found.append(Reading(block.get_submodule(self.ffn_norm_path), layer.ffn.up))
-        (head,) = self.head(model)
-        return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
+        return self._readings(model) if self.norm_is_rms and self.num_other_norms == 0 else None
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
-        return tuple(reading.norm for reading in self.readings(model) or ())
+        return tuple(reading.norm for reading in self._readings(model))
 
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
@@ -114,6 +110,10 @@ class Decoder:
             setattr(owner, self.num_heads_attribute, attention.num_heads * attention.queries_per_head)
         if self.split_size_attribute is not None:
             setattr(owner, self.split_size_attribute, attention.num_heads * attention.unit_size)
+        if self.config.query_counts == "filling":
+            # Worked out from the config's sizes, which may be others by now.
+            setattr(owner, self.head_dim_attribute, attention.head_dim)
+            setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         # On the instance, not as another module: names of the state stay, and heads may come back.
         if attention.num_heads == 0:
             owner.__dict__["forward"] = MethodType(self._attend_to_nothing, owner)
@@ -164,6 +164,23 @@ class Decoder:
             if config is not None:
                 renumber_special_ids_(config, new_ids)
 
+    def add_biases_(self, model: PreTrainedModel) -> bool:
+        """See ``Family.add_biases_``."""
+        flags = {flag for flag in (self.query_bias, self.output_bias, self.ffn_bias) if isinstance(flag, str)}
+        for flag in flags:
+            setattr(model.config, flag, True)
+        for layer in self.layers(model):
+            attention = layer.attention
+            for flag, linears in (
+                (self.query_bias, (attention.query, attention.key, attention.value)),
+                (self.output_bias, (attention.output,)),
+                (self.ffn_bias, (*layer.ffn.up, layer.ffn.down)),
+            ):
+                for linear in linears:
+                    if flag in flags and linear.bias is None:
+                        linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
+        return bool(flags) or (self.output_bias is True and self.ffn_bias is True)
+
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``."""
         head = self._language_head(model)
@@ -177,7 +194,9 @@ class Decoder:
     def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.embedding_modules``."""
         tokens = self.embeddings(model)
-        return (tokens,) if self.positions_path is None else (tokens, model.base_model.get_submodule(self.positions_path))
+        return (
+            (tokens,) if self.positions_path is None else (tokens, model.base_model.get_submodule(self.positions_path))
+        )
 
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
@@ -198,7 +217,7 @@ class Decoder:
     def anatomy(self, config: PreTrainedConfig) -> Anatomy:
         """See ``Family.anatomy``."""
         ffn_bias = _flag(config, self.ffn_bias)
-        sizes = {"head_dim": self.config.head_dim(config), "hidden_size": self.hidden_size(config)}
+        of_heads = 0 if self.query_key_norm_paths is None else 2 * self.config.head_dim(config)
         return Anatomy(
             queries_per_head=self.config.queries_per_head(config),
             num_ups=len(self.up_paths),
@@ -206,8 +225,7 @@ class Decoder:
             output_bias=_flag(config, self.output_bias),
             up_bias=ffn_bias,
             down_bias=ffn_bias,
-            norm_params=2 * self._norm_params(self.hidden_size(config))
-            + sum(self._norm_params(sizes[name]) for name in self.other_norms),
+            norm_params=(2 + self.num_other_norms) * self._norm_params(self.hidden_size(config)) + of_heads,
         )
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
@@ -272,6 +290,16 @@ class Decoder:
         ups = tuple(linear(self.ffn_path, path) for path in self.up_paths)
         return Layer(attention=attention, ffn=Ffn(up=ups, down=linear(self.ffn_path, self.down_path)))
 
+    def _readings(self, model: PreTrainedModel) -> tuple[Reading, ...]:
+        found = []
+        for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
+            attention = layer.attention
+            entries = (attention.query, attention.key, attention.value)
+            found.append(Reading(block.get_submodule(self.attention_norm_path), entries))
+            found.append(Reading(block.get_submodule(self.ffn_norm_path), layer.ffn.up))
+        (head,) = self.head(model)
+        return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
+
     def _language_head(self, model: PreTrainedModel) -> nn.Linear | None:
         return cast("nn.Linear | None", getattr(model, self.language_head_path, None))
 
@@ -288,11 +316,21 @@ class Decoder:
         """
         projections = (attention.get_submodule(path) for path in (self.query_path, self.key_path, self.value_path))
         query, key, value = (projection(hidden_states) for projection in projections)
+        if self.query_key_norm_paths is not None:
+            query, key = (
+                _normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
+                for path, empty in zip(self.query_key_norm_paths, (query, key), strict=True)
+            )
         if past_key_values is not None:
             zeros = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
             past_key_values.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
         bias: Tensor = attention.get_submodule(self.output_path)(query + key + value)
         return bias, None
+
+
+def _normed(norm: nn.Module, empty: Tensor, *, head_dim: int) -> Tensor:
+    output: Tensor = norm(empty.view(*empty.shape[:-1], 0, head_dim))
+    return output.flatten(start_dim=-2)
 
 
 def writes_text(config: PreTrainedConfig) -> bool:

@@ -60,6 +60,7 @@ class LinearEncoder:
     positions_follow_padding: bool = False
 
     generates = False
+    is_pre_norm = False
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``: every variant works."""
@@ -125,6 +126,10 @@ class LinearEncoder:
         keep_rows_(model, rows)
         model.config.vocab_size = len(rows)
         renumber_special_ids_(model.config, new_ids)
+
+    def add_biases_(self, model: PreTrainedModel) -> bool:
+        """See ``Family.add_biases_``: every linear has one."""
+        return True
 
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``: a classifier ties nothing."""

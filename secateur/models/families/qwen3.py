@@ -5,7 +5,7 @@ from secateur.models.families.decoder_config import DecoderConfig
 
 QWEN3 = Decoder(
     config=DecoderConfig(model_type="qwen3"),
-    other_norms=("head_dim", "head_dim"),
+    query_key_norm_paths=("q_norm", "k_norm"),
     query_bias="attention_bias",
     output_bias="attention_bias",
 )

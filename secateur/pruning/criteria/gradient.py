@@ -5,7 +5,7 @@ from typing import assert_never
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softplus
+from torch.nn.functional import softplus
 from transformers import PreTrainedModel
 
 from secateur.config.prune import PruneSettings
@@ -15,7 +15,7 @@ from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.pruning.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients
 from secateur.pruning.scores import Scores
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward
+from secateur.training.objectives import forward, label_loss
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -68,7 +68,7 @@ def taylor(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Preci
         for batch in (host_batch.to(model.device) for host_batch in batches):
             logits = forward(model, batch, precision=precision)
             # The sum over rows, so that each row's gradient is that of its own loss.
-            loss = cross_entropy(logits, batch.labels, reduction="sum")
+            loss = label_loss(logits, batch.labels, reduction="sum")
             gradients = torch.autograd.grad(loss, outputs)
             for place, output, gradient in zip(there, outputs, gradients, strict=True):
                 totals[place] += mask_gradients(output, gradient, unit_size=groups[place].unit_size).abs().sum(dim=0)
@@ -121,7 +121,7 @@ def _slopes(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Prec
     num_rows = 0
     with graph_of(model, parameters):
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            loss = cross_entropy(forward(model, batch, precision=precision), batch.labels, reduction="sum")
+            loss = label_loss(forward(model, batch, precision=precision), batch.labels, reduction="sum")
             for total, gradient in zip(totals, torch.autograd.grad(loss, parameters), strict=True):
                 total.add_(gradient)
             num_rows += len(batch.labels)

@@ -16,12 +16,12 @@ class Block:
     """Attention or feed-forward part of one layer.
 
     Attributes:
-        entry: a linear that reads the residual stream.
+        entry: what reads the residual stream: a linear, or the norm in front of it.
         projection: the linear that writes to it; its inputs are the units' features.
         unit_size: features per unit.
     """
 
-    entry: nn.Linear
+    entry: nn.Module
     projection: nn.Linear
     unit_size: int
 
@@ -56,12 +56,20 @@ class Block:
 
 def blocks_of(model: PreTrainedModel) -> list[Block]:
     """Return attention of all layers, then the feed-forward parts of all layers; the modules are the model's own."""
-    layers = family_of(model).layers(model)
+    family = family_of(model)
+    layers = family.layers(model)
+    readers: list[tuple[nn.Module, nn.Module]] = [(layer.attention.query, layer.ffn.up[0]) for layer in layers]
+    if family.is_pre_norm:
+        norms = family.stream_norms(model)
+        readers = list(zip(norms[0 : 2 * len(layers) : 2], norms[1 : 2 * len(layers) : 2], strict=True))
     attention = [
-        Block(layer.attention.query, layer.attention.output, of_attention(layer.attention).unit_size)
-        for layer in layers
+        Block(entry, layer.attention.output, of_attention(layer.attention).unit_size)
+        for layer, (entry, _) in zip(layers, readers, strict=True)
     ]
-    return attention + [Block(layer.ffn.up[0], layer.ffn.down, of_ffn(layer.ffn).unit_size) for layer in layers]
+    return attention + [
+        Block(entry, layer.ffn.down, of_ffn(layer.ffn).unit_size)
+        for layer, (_, entry) in zip(layers, readers, strict=True)
+    ]
 
 
 def masks_of_blocks(masks: Masks) -> list[Tensor]:

@@ -24,7 +24,8 @@ class Moments:
     """Second moments of one block over the real tokens.
 
     Attributes:
-        inputs: (N, N) float64, mean over the (weighted) tokens, of the projection's inputs and a constant 1.
+        inputs: (N, N) float64, mean over the (weighted) tokens, of the projection's inputs and a constant 1; the
+            constant stands alone where the projection has no bias.
         outputs: (E, E) float64 metric in which an error of the block's output counts.
     """
 
@@ -39,7 +40,7 @@ def moments(
 
     With ``fisher``, token ``t`` counts by the squared norm of ``g_t``, the gradient at the block's output, and
     errors are measured in the second moment of these gradients: the Kronecker-factored Gauss-Newton form of the
-    divergence between the logits before and after (van der Ouderaa et al. 2024, The LLM Surgeon, section 3).
+    divergence between the logits before and after (of a generator: summed over the real tokens of a row; van der Ouderaa et al. 2024, The LLM Surgeon, section 3).
     Errors are then about nats per row, comparable over blocks as they are, and tokens that the classifier never
     looks at count for nothing. With ``tokens``, errors are squared distances over the mean squared output of the
     block, as in ZipLM.
@@ -87,7 +88,9 @@ def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision,
 
 
 def direction(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw for every row a direction in logit space whose covariance is ``diag(p) - p p^T``, (B, C).
+    """Draw a direction in logit space whose covariance is ``diag(p) - p p^T``, (B, C) or (B, T, V), for every row.
+
+    (Of a generator: for every token.)
 
     That is the Hessian of the divergence from the model's own probabilities p, and the covariance of the gradient
     of the loss when labels are drawn from p; signs instead of labels have the same covariance and no outliers.
@@ -96,6 +99,11 @@ def direction(logits: Tensor, generator: torch.Generator) -> Tensor:
     signs = torch.randint(0, 2, logits.shape, generator=generator).to(logits) * 2.0 - 1.0
     signed = probabilities.sqrt() * signs
     return signed - probabilities * signed.sum(dim=-1, keepdim=True)
+
+
+def real_positions(values: Tensor, batch: Batch) -> Tensor:
+    """Return values of rows (B, C) as they are, of tokens (B, T, V) with zeros on padding."""
+    return values if values.dim() == 2 else values * batch.attention_mask[..., None]
 
 
 def _activations(
@@ -117,13 +125,14 @@ def _gradients(
     """Return the inputs of the projections and the gradients at their outputs."""
     with graph_from_embeddings(model), tapped([block.projection for block in blocks]) as taps:
         logits = forward(model, batch, precision=precision)
-        loss = (logits * direction(logits, generator)).sum()
+        loss = (logits * real_positions(direction(logits, generator), batch)).sum()
         gradients = torch.autograd.grad(loss, [tap.outputs for tap in taps])
         return [tap.inputs.detach() for tap in taps], gradients
 
 
 @dataclass
 class _Sums:
+    has_bias: bool
     inputs: Tensor
     outputs: Tensor
     energy: float = 0.0
@@ -133,6 +142,7 @@ class _Sums:
     def empty(cls, block: Block) -> "_Sums":
         num_inputs, num_outputs = block.projection.in_features + 1, block.projection.out_features
         return cls(
+            has_bias=block.projection.bias is not None,
             inputs=torch.zeros(num_inputs, num_inputs, dtype=torch.float64),
             outputs=torch.zeros(num_outputs, num_outputs, dtype=torch.float64),
         )
@@ -154,6 +164,10 @@ class _Sums:
     def finished(self, num_rows: int) -> Moments:
         tiny = torch.finfo(torch.float64).tiny
         inputs = self.inputs / max(self.weight, tiny)
+        if not self.has_bias:
+            # A constant that goes with nothing: no solution gives it a weight.
+            inputs[-1], inputs[:, -1] = 0.0, 0.0
+            inputs[-1, -1] = 1.0
         if self.energy > 0.0:
             share = self.weight / self.energy
             return Moments(inputs=inputs, outputs=torch.eye(len(self.outputs), dtype=torch.float64) * share)

@@ -32,6 +32,8 @@ class Fit:
         self._solution = solution
         self._keep = keep & (solution != "bias")
         self._kept = block.inputs_kept(self._keep)
+        # Without a bias there is nothing for a constant input to change.
+        self._constant = 0.0 if block.projection.bias is None else 1.0
         size = len(self._kept)
         self._gram = torch.zeros(size, size, dtype=torch.float64)
         self._cross = torch.zeros(size, block.projection.out_features, dtype=torch.float64)
@@ -45,7 +47,8 @@ class Fit:
             missing: (tokens, E), target minus output.
             weights: (tokens,) how much each token counts.
         """
-        extended = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)[:, self._kept.to(inputs.device)]
+        constant = inputs.new_full((len(inputs), 1), self._constant)
+        extended = torch.cat([inputs, constant], dim=1)[:, self._kept.to(inputs.device)]
         roots = weights.to(inputs).sqrt()[:, None]
         extended = extended * roots
         self._gram += (extended.T @ extended).cpu()
@@ -56,6 +59,8 @@ class Fit:
         """Change the projection in place; without any weight on any token it stays as it is."""
         if self._weight == 0.0:
             return
+        if self._constant == 0.0:
+            self._gram[-1, -1] = 1.0
         weight = self.block.extended_weight()
         if self._solution == "scales":
             features = self._kept[:-1]

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
@@ -12,7 +11,7 @@ from secateur.pruning.mask_gradients import graph_from_embeddings, inputs_of, ma
 from secateur.pruning.second_order.blocks import blocks_of
 from secateur.pruning.second_order.surgeon import Removals
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward
+from secateur.training.objectives import forward, label_loss
 
 
 def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> list[Tensor]:
@@ -30,7 +29,7 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
         for batch in (host_batch.to(model.device) for host_batch in batches):
             logits = forward(model, batch, precision=precision)
             # The sum over rows, so that each row's gradient is that of its own loss.
-            loss = cross_entropy(logits, batch.labels, reduction="sum")
+            loss = label_loss(logits, batch.labels, reduction="sum")
             gradients = torch.autograd.grad(loss, outputs)
             for block, output, gradient in zip(there, outputs, gradients, strict=True):
                 of_rows = mask_gradients(output, gradient, unit_size=block.unit_size)
