@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class TokenRows:
         rows: number of the row in the source, (rows,) int64.
         given: ids that a generator is told and never predicts (begin of text, control tokens); None for rows that
             have one label each.
+        spelling: predicted tokens per predicted token of the first tokenizer; above 1 where a vocabulary was cut and
+            rare tokens are spelled. What a generator loses per token is told per token of the first tokenizer.
     """
 
     values: npt.NDArray[np.int32]
@@ -45,6 +47,7 @@ class TokenRows:
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     given: tuple[int, ...] | None = None
+    spelling: float = 1.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +57,13 @@ class TokenRows:
         """Tokens of every row, (rows,)."""
         return np.diff(self.offsets)
 
+    @property
+    def num_predicted(self) -> int:
+        """Tokens that a generator predicts: all but the first of every row and those that are given."""
+        predicted = ~np.isin(self.values, self.given or ())
+        predicted[self.offsets[:-1]] = False
+        return int(predicted.sum())
+
     def ids(self, index: int) -> npt.NDArray[np.int32]:
         """Return the token ids of one row, (length,)."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
@@ -62,7 +72,8 @@ class TokenRows:
         """Return the rows at ``indices``, in that order."""
         chosen = [self.ids(int(index)) for index in indices]
         index = np.asarray(indices, dtype=np.int64)
-        return from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given)
+        taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given)
+        return replace(taken, spelling=self.spelling)
 
 
 def from_lists(

@@ -7,7 +7,7 @@ merges behind a token kept, in their order, that token is built as before. A wor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +151,8 @@ def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -
             ids = [*ids[: max_length - 1], ids[-1]]
         new_rows.append(ids)
     given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
-    return from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given)
+    new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given)
+    return new if given is None else replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:

@@ -23,10 +23,10 @@ from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
+from secateur.models.base_model import load_finished
 from secateur.models.card import CARD, read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.models.construction import load_finished
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.round import prune_
@@ -141,6 +141,10 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
     is_ours = (folder / CARD).is_file()
     model = load(folder) if is_ours else load_finished(folder)
+    if is_generator(model):
+        raise ModelError(
+            f"{folder} is a generator, and this prunes classifiers; a project with run.task=generation prunes it"
+        )
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")

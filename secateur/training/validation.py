@@ -40,7 +40,7 @@ class Scores:
 @final
 @dataclass(frozen=True)
 class TextScores:
-    """Of a generator: loss in nats per token, and its exponential."""
+    """Of a generator: loss in nats per token of the dense model's tokenizer, and its exponential."""
 
     measure: ClassVar[Measure] = PERPLEXITY
 
@@ -80,7 +80,7 @@ def _of_text(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precis
         logits = forward(model, on_device, precision=precision)
         total += float(label_loss(logits, on_device.labels, reduction="sum"))
         count += int((batch.labels != IGNORED).sum())
-    loss = total / max(count, 1)
+    loss = rows.spelling * total / max(count, 1)
     return TextScores(loss=loss, perplexity=math.exp(min(loss, _LARGEST_EXPONENT)))
 
 

@@ -3,13 +3,16 @@
 import csv
 import math
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from secateur.data.tokens import read_tokens
 from secateur.errors import ConfigError, ModelError
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
+from secateur.models.vocabulary import Remapping, remap
 from secateur.training.batches import batches_of
 from secateur.training.material import read_material
 from secateur.training.objectives import label_loss
@@ -159,3 +162,18 @@ def test_a_config_that_writes_no_text_is_refused(tmp_path):
     write_inputs(tmp_path, config=bert)
     with pytest.raises(ModelError, match="bert models write no text"):
         run_baseline(tmp_path, settings=baseline_section(), run=RUN)
+
+
+def test_a_cut_vocabulary_is_judged_per_token_of_the_dense_one(finished):
+    model, rows = load(finished / "models/baseline"), read_material(finished / "tokens").validation
+    # As if the last token had gone and were spelled with two others.
+    last = model.config.vocab_size - 1
+    pieces = (*((number,) for number in range(last)), (7, 8))
+    table = Remapping(pieces=pieces, gone=np.arange(last + 1) == last, words=None)
+    spelled = remap(rows, table)
+    assert spelled.num_predicted == rows.num_predicted + int((rows.values == last).sum())
+    assert spelled.spelling == spelled.num_predicted / rows.num_predicted > 1.0
+    assert spelled.given == rows.given
+    per_own_token = validate(model, replace(spelled, spelling=1.0), batch_size=8, precision="fp32").loss
+    judged = validate(model, spelled, batch_size=8, precision="fp32").loss
+    assert judged == pytest.approx(per_own_token * spelled.spelling)

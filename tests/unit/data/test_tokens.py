@@ -77,6 +77,12 @@ def test_written_rows_are_what_tokenize_writes(table, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_what_is_predicted_is_counted():
+    rows = from_lists([[1, 5, 6, 2], [2, 1, 7]], labels=[0, 0], given=(1,))
+    assert rows.num_predicted == 4
+    assert rows.take([1]).num_predicted == 1
+
+
 def test_what_is_given_survives_the_file_and_a_choice_of_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("secateur.data.tokens._ROWS_PER_BATCH", 2)
     rows = from_lists([[1, 5], [1, 6, 7], [1, 8, 9, 2]], labels=[0, 1, 0], given=(1,))
