@@ -18,8 +18,9 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
+from secateur.models.base_model import load_base
 from secateur.models.card import read_card, verify, write_card
-from secateur.models.construction import CONFIG, WEIGHTS, build, load_base, read_config, read_tensors, tied_names
+from secateur.models.construction import CONFIG, WEIGHTS, build, read_config, read_tensors, tied_names
 from secateur.models.families import is_generator
 from secateur.models.reload_check import check_reload as run_reload_check
 

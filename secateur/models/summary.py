@@ -19,9 +19,9 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
         length: tokens per row, for the MACs.
 
     Returns:
-        ``model_type``, ``labels`` (none of a language model), ``layers`` (one entry per layer: heads, ffn, dense_heads, dense_ffn),
-        ``head_dim``, ``hidden_size``, ``vocab_size``, ``params``, ``nonembedding_params``, ``macs`` (with
-        ``length``), ``bytes`` and ``card``.
+        ``model_type``, ``labels`` (none of a language model), ``layers`` (one entry per layer: heads, ffn,
+        dense_heads, dense_ffn), ``head_dim``, ``hidden_size``, ``vocab_size``, ``params``, ``nonembedding_params``,
+        ``macs`` (with ``length``), ``bytes`` and ``card``.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or damaged.

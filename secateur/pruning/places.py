@@ -12,13 +12,17 @@ from transformers import PreTrainedModel
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
 from secateur.models.hidden import cut_hidden_
+from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
 from secateur.training.batches import Batch, batches_of
 from secateur.training.objectives import forward, logits_of, pad_token_id
 from secateur.training.progress import progress
 
 _BATCH = 64
+_TEXTS = 8
+"""Rows of a generator in a batch: each has logits at every token."""
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def reshape_(
@@ -38,6 +42,9 @@ def reshape_(
         hidden_size: features of the residual stream that stay; None = all.
         precision: arithmetic of the matrix products.
 
+    A stream that can be rotated (``can_rotate``) is: what stays are its principal coordinates, and there is no mask,
+    because none of them is a feature of the dense model. Of any other stream the largest features stay.
+
     Returns:
         The layers that were kept and the mask of the features that were, each None when nothing of its kind went.
     """
@@ -46,7 +53,12 @@ def reshape_(
     if num_layers is not None and num_layers < len(family.layers(model)):
         layers = best_layers(model, rows, num_layers=num_layers, precision=precision)
         drop_layers_(model, layers)
-    if hidden_size is not None and hidden_size < family.hidden_size(model.config):
+    if hidden_size is None or hidden_size >= family.hidden_size(model.config):
+        return layers, None
+    if can_rotate(model):
+        rotate_(model, best_basis(model, rows, precision=precision))
+        keep_coordinates_(model, hidden_size)
+    else:
         features, of_head = best_features(model, rows, hidden_size=hidden_size, precision=precision)
         cut_hidden_(model, features, keep_head=of_head)
     return layers, features
@@ -55,7 +67,8 @@ def reshape_(
 def best_layers(model: PreTrainedModel, rows: TokenRows, *, num_layers: int, precision: Precision) -> list[int]:
     """Choose the layers that stay, by taking out the one whose loss hurts least, again and again.
 
-    Every candidate is really run: the loss is the divergence from the model's own logits on the rows. For a dozen
+    Every candidate is really run: the loss is the divergence from the model's own logits on the rows (of a generator,
+    at all of their tokens). For a dozen
     layers this is cheap, and unlike a score of single layers (block influence, Men et al. 2024) it sees what the
     layers that are left make of it.
 
@@ -71,11 +84,14 @@ def best_layers(model: PreTrainedModel, rows: TokenRows, *, num_layers: int, pre
     left = list(range(len(family_of(model).layers(model))))
     if num_layers >= len(left):
         return left
-    expected = logits_of(model, rows, batch_size=_BATCH, precision=precision)
+    generator = is_generator(model)
+    expected = None if generator else logits_of(model, rows, batch_size=_BATCH, precision=precision)
 
     def divergence(keep: Sequence[int]) -> float:
         candidate = copy.deepcopy(model)
         drop_layers_(candidate, keep)
+        if expected is None:
+            return divergence_of_tokens(candidate, model, rows, precision=precision)
         return _divergence(logits_of(candidate, rows, batch_size=_BATCH, precision=precision), expected)
 
     total = sum(range(num_layers + 1, len(left) + 1))
@@ -98,7 +114,8 @@ def best_features(
 
     The importance of a feature is the mean of its absolute value over tokens, squared and summed over rows and
     norms (Muralidharan et al. 2024, Minitron, section 2.2: mean over the sequence, L2 over the batch). The features
-    between the linears of the head are chosen the same way, by what enters the last one.
+    between the linears of the head are chosen the same way, by what enters the last one. (A head with one linear has
+    none; the second mask is without meaning then.)
 
     Returns:
         Masks of the stream and of the head, (E,) each, True = keep, with ``hidden_size`` features each.
@@ -123,10 +140,62 @@ def best_features(
         for norm in norms:
             hooks.callback(norm.register_forward_hook(see_norm).remove)
         hooks.callback(last.register_forward_pre_hook(see_head).remove)
-        for batch in batches_of(rows, batch_size=_BATCH, pad_token_id=pad_token_id(model)):
+        size = _TEXTS if is_generator(model) else _BATCH
+        for batch in batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)):
             current[:] = [batch.to(model.device)]
             forward(model, current[0], precision=precision)
     return _largest(stream, hidden_size), _largest(head, hidden_size)
+
+
+@torch.no_grad()
+def best_basis(model: PreTrainedModel, rows: TokenRows, *, precision: Precision) -> Tensor:
+    """Return the principal axes of the residual stream as columns, (E, E) float64, the strongest first.
+
+    They are those of what the blocks and the head are given, before the gains: every token counts the same in every
+    place (Ashkboos et al. 2024, SliceGPT, section 3.3, one basis instead of one per block). No mean is taken off,
+    because an RMS norm takes none off.
+    """
+    readings = family_of(model).readings(model)
+    assert readings is not None  # see can_rotate
+    width = family_of(model).hidden_size(model.config)
+    moments = torch.zeros(width, width, dtype=torch.float64)
+    current: list[Tensor] = []
+
+    def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        tokens = inputs[0][current[0]].float()
+        tokens = tokens / tokens.square().mean(dim=1, keepdim=True).sqrt().clamp_min(_TINY)
+        moments.add_((tokens.T @ tokens).double().cpu())
+
+    model.eval()
+    with ExitStack() as hooks:
+        for reading in readings:
+            hooks.callback(reading.norm.register_forward_pre_hook(see).remove)
+        for batch in batches_of(rows, batch_size=_TEXTS, pad_token_id=pad_token_id(model)):
+            on_device = batch.to(model.device)
+            current[:] = [on_device.attention_mask.bool()]
+            forward(model, on_device, precision=precision)
+    return principal_basis(moments)
+
+
+@torch.no_grad()
+def divergence_of_tokens(
+    model: PreTrainedModel, reference: PreTrainedModel, rows: TokenRows, *, precision: Precision
+) -> float:
+    """Return KL(reference || model) of two generators, nats per row summed over its real tokens.
+
+    Both run batch by batch: the logits of all tokens would not fit into memory.
+    """
+    model.eval()
+    reference.eval()
+    total = 0.0
+    for host_batch in batches_of(rows, batch_size=_TEXTS, pad_token_id=pad_token_id(reference)):
+        batch = host_batch.to(reference.device)
+        real = batch.attention_mask.bool()
+        found, wanted = (
+            torch.log_softmax(forward(one, batch, precision=precision)[real], dim=-1) for one in (model, reference)
+        )
+        total += float(kl_div(found, wanted, log_target=True, reduction="sum"))
+    return total / len(rows)
 
 
 def _largest(values: Tensor, count: int) -> Tensor:

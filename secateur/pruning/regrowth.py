@@ -14,8 +14,8 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
-from secateur.models.structures import Ffn, Kept
 from secateur.models.linears import linear_from
+from secateur.models.structures import Ffn, Kept
 from secateur.models.surgery import widths_of
 from secateur.pruning.mask_gradients import graph_from_embeddings, mask_gradients
 from secateur.training.batches import Batch

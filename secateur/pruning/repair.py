@@ -49,7 +49,7 @@ def repair_(
       OSSCAR, equation 5);
     * ``scales``: one factor per unit, folded into the weights (Kwon et al. 2022, section 4.3).
 
-    A model without biases gets some where its config can say so: the criterion ``bias`` has nothing else to change.
+    For ``bias``, a model without biases gets some where its config can say so; ``least_squares`` does without.
 
     Args:
         model: changed in place and put into evaluation mode.
@@ -66,7 +66,8 @@ def repair_(
     """
     if mode == "bias" and not family_of(model).add_biases_(model):
         raise ModelError(
-            f"{model.config.model_type} has no biases, so nothing can be made up for by them; repair=least_squares works"
+            f"{model.config.model_type} has no biases, so nothing can be made up for by them; "
+            "repair=least_squares works"
         )
     blocks, dense_blocks, keeps = blocks_of(model), blocks_of(dense), masks_of_blocks(masks)
     if len(blocks) != len(dense_blocks):
@@ -80,6 +81,8 @@ def repair_(
     dense.eval()
     if mode == "none":
         return
+    # A drift of the stream is nothing that a projection with a norm behind it can put out.
+    drift = drift and family_of(model).adds_directly
     pair = _Pair(model=model, dense=dense, batches=batches, precision=precision, drift=drift)
     with ExitStack() as stack:
         weights = stack.enter_context(Spool())

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.models.families import family_of
@@ -87,7 +87,13 @@ def enter(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> tupl
     finally:
         handle.remove()
     (hidden, *rest), kwargs = given[0]
-    return hidden, Call(args=tuple(rest), kwargs=kwargs)
+    args = tuple(map(_without_cache, rest))
+    return hidden, Call(args=args, kwargs={name: _without_cache(value) for name, value in kwargs.items()})
+
+
+def _without_cache(value: Any) -> Any:
+    """Return None in place of a cache: a layer is run more than once, and would add its keys each time."""
+    return None if isinstance(value, Cache) else value
 
 
 @torch.no_grad()

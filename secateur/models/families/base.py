@@ -32,6 +32,11 @@ class Family(Protocol):
         """Whether blocks read the residual stream through a norm and add to the stream itself."""
         ...
 
+    @property
+    def adds_directly(self) -> bool:
+        """Whether the last projection of a block is what is added to the residual stream, without a norm between."""
+        ...
+
     def check(self, config: PreTrainedConfig) -> None:
         """Refuse variants of the architecture that surgery does not know.
 
@@ -43,7 +48,8 @@ class Family(Protocol):
     def prepare_(self, model: PreTrainedModel) -> None:
         """Turn what transformers builds into what the methods below work on: linears in place of fused projections.
 
-        Names and shapes of the state stay. Nothing happens to a model that was prepared before.
+        Names and shapes of the state stay; the config names the class. Nothing happens to a model that was prepared
+        before.
         """
         ...
 
@@ -85,7 +91,10 @@ class Family(Protocol):
         ...
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
-        """Return the norms that are as wide as the residual stream."""
+        """Return the norms that are as wide as the residual stream.
+
+        Of pre-norm models first those that blocks read through, attention and feed-forward block of each layer.
+        """
         ...
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, cast, final
+from typing import cast, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
+from secateur.models.families.absent_heads import AbsentHeads
 from secateur.models.families.decoder_config import DecoderConfig
 from secateur.models.families.fused import separated
 from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
@@ -23,7 +24,7 @@ class Decoder:
 
     The attention of transformers 5 views its projections as ``(*, -1, head_dim)`` and repeats keys by a factor that
     no cut of whole groups changes, so narrower linears need no change of the forward pass. Without any head that view
-    is ambiguous, and ``_attend_to_nothing`` takes its place.
+    is ambiguous, and ``AbsentHeads`` takes its place.
     """
 
     config: DecoderConfig
@@ -46,8 +47,8 @@ class Decoder:
     down_path: str = "down_proj"
     # norms over the features of every query and key, relative to the attention
     query_key_norm_paths: tuple[str, str] | None = None
-    # further norms of a layer that are as wide as the residual stream
-    num_other_norms: int = 0
+    # norms between what a block puts out and the residual stream, relative to a layer
+    output_norm_paths: tuple[str, ...] = ()
     # relative to the model: of a generator, of a classifier
     language_head_path: str = "lm_head"
     label_head_path: str = "score"
@@ -74,12 +75,19 @@ class Decoder:
         """See ``Family.model_type``."""
         return self.config.model_type
 
+    @property
+    def adds_directly(self) -> bool:
+        """See ``Family.adds_directly``."""
+        return not self.output_norm_paths
+
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
         self.config.check(config)
 
     def prepare_(self, model: PreTrainedModel) -> None:
         """See ``Family.prepare_``."""
+        # Both heads have the same config; this is what tells them apart.
+        model.config.architectures = [type(model).__name__]
         for block in self._blocks(model):
             for path, num_parts in self.fused_paths:
                 module = block.get_submodule(path)
@@ -93,11 +101,12 @@ class Decoder:
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``."""
-        return self._readings(model) if self.norm_is_rms and self.num_other_norms == 0 else None
+        return self._readings(model) if self.norm_is_rms and self.adds_directly else None
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
-        return tuple(reading.norm for reading in self._readings(model))
+        others = (block.get_submodule(path) for block in self._blocks(model) for path in self.output_norm_paths)
+        return (*(reading.norm for reading in self._readings(model)), *others)
 
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
@@ -116,7 +125,7 @@ class Decoder:
             setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         # On the instance, not as another module: names of the state stay, and heads may come back.
         if attention.num_heads == 0:
-            owner.__dict__["forward"] = MethodType(self._attend_to_nothing, owner)
+            owner.__dict__["forward"] = MethodType(self._without_heads(), owner)
         else:
             owner.__dict__.pop("forward", None)
 
@@ -225,7 +234,7 @@ class Decoder:
             output_bias=_flag(config, self.output_bias),
             up_bias=ffn_bias,
             down_bias=ffn_bias,
-            norm_params=(2 + self.num_other_norms) * self._norm_params(self.hidden_size(config)) + of_heads,
+            norm_params=(2 + len(self.output_norm_paths)) * self._norm_params(self.hidden_size(config)) + of_heads,
         )
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
@@ -300,37 +309,19 @@ class Decoder:
         (head,) = self.head(model)
         return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
 
+    def _without_heads(self) -> AbsentHeads:
+        return AbsentHeads(
+            projection_paths=(self.query_path, self.key_path, self.value_path),
+            output_path=self.output_path,
+            norm_paths=self.query_key_norm_paths,
+            layer_index_attribute=self.layer_index_attribute,
+        )
+
     def _language_head(self, model: PreTrainedModel) -> nn.Linear | None:
         return cast("nn.Linear | None", getattr(model, self.language_head_path, None))
 
     def _norm_params(self, features: int) -> int:
         return features if self.norm_is_rms else 2 * features
-
-    def _attend_to_nothing(
-        self, attention: Any, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
-    ) -> tuple[Tensor, None]:
-        """Stand in for the forward pass of an attention without heads: the bias of its output, no attention weights.
-
-        The empty projections are called, so that hooks on them and gradients through them work as everywhere. A cache
-        counts its tokens by what the first layer has put in, so one zero per token goes in.
-        """
-        projections = (attention.get_submodule(path) for path in (self.query_path, self.key_path, self.value_path))
-        query, key, value = (projection(hidden_states) for projection in projections)
-        if self.query_key_norm_paths is not None:
-            query, key = (
-                _normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
-                for path, empty in zip(self.query_key_norm_paths, (query, key), strict=True)
-            )
-        if past_key_values is not None:
-            zeros = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
-            past_key_values.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
-        bias: Tensor = attention.get_submodule(self.output_path)(query + key + value)
-        return bias, None
-
-
-def _normed(norm: nn.Module, empty: Tensor, *, head_dim: int) -> Tensor:
-    output: Tensor = norm(empty.view(*empty.shape[:-1], 0, head_dim))
-    return output.flatten(start_dim=-2)
 
 
 def writes_text(config: PreTrainedConfig) -> bool:

@@ -61,6 +61,7 @@ class LinearEncoder:
 
     generates = False
     is_pre_norm = False
+    adds_directly = True
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``: every variant works."""

@@ -40,7 +40,8 @@ def moments(
 
     With ``fisher``, token ``t`` counts by the squared norm of ``g_t``, the gradient at the block's output, and
     errors are measured in the second moment of these gradients: the Kronecker-factored Gauss-Newton form of the
-    divergence between the logits before and after (of a generator: summed over the real tokens of a row; van der Ouderaa et al. 2024, The LLM Surgeon, section 3).
+    divergence between the logits before and after (van der Ouderaa et al. 2024, The LLM Surgeon, section 3); that of a
+    generator is summed over the real tokens of a row.
     Errors are then about nats per row, comparable over blocks as they are, and tokens that the classifier never
     looks at count for nothing. With ``tokens``, errors are squared distances over the mean squared output of the
     block, as in ZipLM.

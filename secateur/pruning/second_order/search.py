@@ -22,6 +22,8 @@ from secateur.training.progress import progress
 _RANDOM_SHARE = 0.4
 """Trials that look anywhere; the others change what is best so far."""
 
+_MOST_LOGITS = 50_000_000
+"""Of a generator, for the whole search: 200 MB."""
 _SPREAD = math.log(4.0)
 """Coefficients of a random trial lie between 1/4 and 4."""
 
@@ -106,13 +108,22 @@ def _scaled(levels: Levels, coefficients: list[float]) -> Levels:
 
 @torch.no_grad()
 def _log_probabilities(model: PreTrainedModel, batches: list[Batch], precision: Precision) -> list[Tensor]:
-    return [forward(model, batch, precision=precision).log_softmax(dim=-1) for batch in batches]
+    """Return those of every row, (B, C) per batch; of a generator those of some of its tokens, (tokens, V)."""
+    num_tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
+    found = []
+    for batch in batches:
+        logits = forward(model, batch, precision=precision)
+        if logits.dim() > 2:
+            stride = -(-num_tokens * logits.shape[-1] // _MOST_LOGITS)
+            logits = logits[batch.attention_mask.bool()][::stride]
+        found.append(logits.log_softmax(dim=-1))
+    return found
 
 
 def _divergence(model: PreTrainedModel, batches: list[Batch], wanted: list[Tensor], precision: Precision) -> float:
-    """Return KL(model itself || stitched), nats per row."""
+    """Return KL(model itself || stitched), nats per row (of a generator: per token)."""
     found = _log_probabilities(model, batches, precision)
     total = sum(
         float(kl_div(own, other, log_target=True, reduction="sum")) for own, other in zip(found, wanted, strict=True)
     )
-    return total / sum(len(batch.labels) for batch in batches)
+    return total / sum(map(len, wanted))

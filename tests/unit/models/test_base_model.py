@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 
 from secateur.errors import CheckpointError, ModelError
+from secateur.models.base_model import load_finished
 from secateur.models.checkpoint import load_base, save
-from secateur.models.construction import load_finished
 from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_
 from tests.tiny_models import LABELS, logits_of, some_masks, tiny_config, tiny_model

@@ -1,0 +1,48 @@
+"""The forward pass of a decoder's attention that has lost all of its heads."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from torch import Tensor, nn
+
+
+@final
+@dataclass(frozen=True)
+class AbsentHeads:
+    """Adds the bias of the output projection, and returns no attention weights.
+
+    The empty projections and norms are called, so that hooks on them and gradients through them work as everywhere. A
+    cache counts its tokens by what the first layer has put in, so one zero per token goes in.
+
+    Attributes:
+        projection_paths: of query, key and value, relative to the attention.
+        output_path: of the output projection.
+        norm_paths: of the norms over queries and over keys.
+        layer_index_attribute: says where in the cache the layer stands.
+    """
+
+    projection_paths: tuple[str, str, str]
+    output_path: str
+    norm_paths: tuple[str, str] | None
+    layer_index_attribute: str
+
+    def __call__(
+        self, attention: Any, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
+    ) -> tuple[Tensor, None]:
+        """Stand in for ``attention.forward``: (B, T, E) to (B, T, E)."""
+        query, key, value = (attention.get_submodule(path)(hidden_states) for path in self.projection_paths)
+        if self.norm_paths is not None:
+            query, key = (
+                _normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
+                for path, empty in zip(self.norm_paths, (query, key), strict=True)
+            )
+        if past_key_values is not None:
+            zeros = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
+            past_key_values.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
+        bias: Tensor = attention.get_submodule(self.output_path)(query + key + value)
+        return bias, None
+
+
+def _normed(norm: nn.Module, empty: Tensor, *, head_dim: int) -> Tensor:
+    output: Tensor = norm(empty.view(*empty.shape[:-1], 0, head_dim))
+    return output.flatten(start_dim=-2)
