@@ -41,9 +41,10 @@ def ensure(project: Project, config: RunConfig) -> str | None:
     wanted = config.prune.latency
     if file.exists():
         found = LatencyTable.read(file)
-        if found.mismatch(wanted, shape_of(shapes, hidden_size=config.prune.hidden_size)) is None:
+        shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
+        if found.mismatch(wanted, shape) is None:
             return _other_machine(found)
-    table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size)
+    table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size, task=config.run.task)
     table.write(file)
     return (
         f"{LATENCY_TABLE} was measured: dense {table.dense_ms:.2f} ms on {wanted.runtime}, predictions are within "
@@ -77,7 +78,13 @@ def model_config(project: Project, config: RunConfig) -> "PreTrainedConfig | Non
     found = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; the copy has the usual one.
     folder = found.parent if found is not None and found.name == CONFIG else project.root / "models/base"
-    return read_config(folder) if (folder / CONFIG).is_file() else None
+    if not (folder / CONFIG).is_file():
+        return None
+    shapes = read_config(folder)
+    if config.baseline.tokenizer.kind != "model":
+        # It is trained later; every token that a generator writes costs a look at the whole vocabulary.
+        shapes.vocab_size = config.baseline.tokenizer.vocab_size
+    return shapes
 
 
 def _other_machine(table: "LatencyTable") -> str | None:

@@ -92,7 +92,7 @@ def _reference(
 ) -> Reference:
     table = job.inputs.get("latency_table")
     model = load(job.inputs["dense"])
-    shape = shape_of(model.config, hidden_size=prune.hidden_size)
+    shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
     return Reference(
         model=model,
         macro_f1=dense["metrics"].get("validation_macro_f1"),

@@ -48,7 +48,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the measurement; return the runtimes it was asked for."""
     calls: list[str] = []
 
-    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
+    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None, task: str) -> LatencyTable:
+        assert task == "classification"
         calls.append(settings.runtime)
         table = table_for(config, hidden_size=hidden_size)
         return LatencyTable(**{**vars(table), "settings": settings})

@@ -6,8 +6,9 @@ import torch
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
 from secateur.evaluation.latency_measurement import measure_table
-from secateur.evaluation.latency_table import shape_of
+from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.machine import describe_machine
+from tests.tiny_generators import llama
 from tests.tiny_models import tiny_config
 
 SETTINGS = LatencyBudget(runtime="torch", batch=1, length=4, num_threads=1, repeats=3)
@@ -34,6 +35,23 @@ def test_a_table_is_measured_on_every_runtime(runtime: str):
 def test_a_narrower_residual_stream_is_timed_against_the_dense_model():
     table = measure_table(tiny_config(num_layers=2), SETTINGS, hidden_size=16)
     assert (table.shape.hidden_size, table.shape.kept_hidden_size) == (32, 16)
+
+
+def test_a_generator_is_timed_step_by_step():
+    config = llama(50).config
+    table = measure_table(config, SETTINGS, task="generation")
+    assert (len(table.attention_ms), table.ffn_widths) == (3, (0, 48)), "widths are groups of heads"
+    assert table.shape == shape_of(config, task="generation")
+    assert "token by token" in str(table.mismatch(SETTINGS, shape_of(config)))
+    assert LatencyTable.from_json(table.as_json()).shape == table.shape
+    with pytest.raises(ModelError, match=r"prune\.latency\.runtime=onnx has no cached step of a generator; torch has"):
+        measure_table(config, SETTINGS.model_copy(update={"runtime": "onnx"}), task="generation")
+
+
+def test_tables_of_classifiers_look_as_they_always_did():
+    table = measure_table(tiny_config(num_layers=2), SETTINGS)
+    assert "task" not in table.as_json()["shape"]
+    assert LatencyTable.from_json(table.as_json()).shape == table.shape
 
 
 def test_more_tokens_than_positions():
