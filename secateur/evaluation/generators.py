@@ -52,7 +52,7 @@ class EvaluatedGenerator:
         folder_bytes: of all files of its checkpoint, which is what is deployed.
         widths: of its layers, as in its card.
         dense_widths: of the dense model.
-        losses: of the test texts.
+        losses: of the test texts, with the tokens that the dense model needs for them.
         accepted: whether the round held the quality floor; None for the dense model.
         texts: what it wrote.
     """
@@ -109,8 +109,8 @@ def metrics_of(
 ) -> dict[str, float | int | bool]:
     """Return the entry of one model in metrics.json; no times.
 
-    ``perplexity`` is per token, ``char_perplexity`` per character, ``loss`` in nats per token; ``macs`` are those of
-    ``cost_of``. ``sparsity`` is the fraction of the parameters outside the embeddings that is gone.
+    ``perplexity`` is per token, ``char_perplexity`` per character, ``loss`` in nats per token, each a token of the dense
+    model; ``macs`` are those of ``cost_of``. ``sparsity`` is the fraction of the parameters outside the embeddings that is gone.
     """
     zeros = model.stored.num_weights - model.stored.num_nonzero
     entry: dict[str, float | int | bool] = {
@@ -186,11 +186,11 @@ def samples_of(texts: Texts, *, num_texts: int, num_samples: int) -> list[dict[s
 
 
 def write_losses(path: Path, models: Mapping[str, EvaluatedGenerator], *, rows: Sequence[TextRow]) -> None:
-    """Write a parquet file: number in the source, characters, and per model the nats of every text and its tokens."""
+    """Write a parquet file: number in the source, characters, tokens of the dense model, and nats per model."""
     columns: dict[str, Any] = {"row": np.array([row.row for row in rows], dtype=np.int64)}
-    columns["characters"] = next(iter(models.values())).losses.characters
-    for name, model in models.items():
-        columns |= {name: model.losses.losses, f"{name}_tokens": model.losses.tokens}
+    dense = next(iter(models.values())).losses
+    columns |= {"characters": dense.characters, "tokens": dense.tokens}
+    columns |= {name: model.losses.losses for name, model in models.items()}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
 

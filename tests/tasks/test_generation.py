@@ -100,11 +100,11 @@ def test_perplexity_is_that_of_the_model_on_the_test_texts_with_their_control_to
         loss -= sum(float(steps[at - 1, ids[at]]) for at in range(2, len(ids)))
         count += len(ids) - 2
     table = pq.read_table(finished / "p.parquet").to_pydict()
-    assert list(table) == ["row", "characters", "baseline", "baseline_tokens", "r1", "r1_tokens"]
+    assert list(table) == ["row", "characters", "tokens", "baseline", "r1"]
     assert table["r1"][0] + table["r1"][2] == pytest.approx(loss, rel=1e-5)
-    assert table["r1_tokens"][0] + table["r1_tokens"][2] == count
+    assert table["tokens"][0] + table["tokens"][2] == count
     entry = read(finished, "metrics.json")["rounds"]["r1"]
-    assert entry["perplexity"] == pytest.approx(math.exp(sum(table["r1"]) / sum(table["r1_tokens"])))
+    assert entry["perplexity"] == pytest.approx(math.exp(sum(table["r1"]) / sum(table["tokens"])))
     assert entry["perplexity_low"] <= entry["perplexity"] <= entry["perplexity_high"]
     assert entry["char_perplexity"] == pytest.approx(entry["perplexity"]), "one token per character"
     assert entry["deployed_bytes"] == folder_bytes(finished / "models/r1")
