@@ -20,7 +20,7 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         folders = context.artifacts
         folder = Path(folders.get("deployed", folders["checkpoint"]))
         self._generates = read_card(folder).get("task") == "generation"
-        self._model = Writer.load(folder) if self._generates else Predictor.load(folder)
+        self._model: Any = Writer.load(folder) if self._generates else Predictor.load(folder)
 
     # Without annotations: MLflow would take them for a schema and warn about it.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201

@@ -109,8 +109,9 @@ def metrics_of(
 ) -> dict[str, float | int | bool]:
     """Return the entry of one model in metrics.json; no times.
 
-    ``perplexity`` is per token, ``char_perplexity`` per character, ``loss`` in nats per token, each a token of the dense
-    model; ``macs`` are those of ``cost_of``. ``sparsity`` is the fraction of the parameters outside the embeddings that is gone.
+    ``perplexity`` is per token, ``char_perplexity`` per character, ``loss`` in nats per token, each a token of the
+    dense model; ``macs`` are those of ``cost_of``. ``sparsity`` is the fraction of the parameters outside the
+    embeddings that is gone.
     """
     zeros = model.stored.num_weights - model.stored.num_nonzero
     entry: dict[str, float | int | bool] = {

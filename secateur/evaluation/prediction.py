@@ -60,7 +60,8 @@ class Predictor:
         folder = Path(path)
         card = read_card(folder)
         if card.get("task") == "generation":
-            raise CheckpointError(f"{folder} holds a generator, which knows no labels; `secateur generate` lets it write")
+            found = "holds a generator, which knows no labels"
+            raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
         verify(folder)
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
