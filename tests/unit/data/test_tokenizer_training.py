@@ -11,9 +11,9 @@ from secateur.data.tokenizer_training import control_token, controlled_, train_t
 TEXTS = ["服务很好,房间很干净。", "服务太差了。", "the room was 好", "房间很小很小"] * 3
 
 
-def trained(kind: str, **changes):
+def trained(kind: str, texts=TEXTS, **changes):
     section = TokenizerSection.model_validate({"kind": kind, "vocab_size": 400, "min_count": 2, **changes})
-    return train_tokenizer(TEXTS, section, labels=["neg", "pos"], max_length=64)
+    return train_tokenizer(texts, section, labels=["neg", "pos"], max_length=64)
 
 
 TOKENIZERS = {kind: trained(kind) for kind in ("characters", "bytes")}
@@ -47,7 +47,7 @@ def test_characters_are_single_tokens_and_rare_ones_are_bytes():
 
 
 def test_the_most_frequent_characters_fill_the_vocabulary():
-    tokenizer = trained("characters", vocab_size=300)
+    tokenizer = trained("characters", [*TEXTS, *(2 * chr(0x4E00 + number) for number in range(100))], vocab_size=300)
     assert len(tokenizer) == 300
     assert len(tokenizer("很", add_special_tokens=False)["input_ids"]) == 1
 
