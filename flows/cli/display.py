@@ -290,7 +290,7 @@ def models_table(found: Sequence[Mapping[str, Any]]) -> None:
                 version["version"],
                 ", ".join(version["aliases"]),
                 version["tags"].get("secateur.stage", ""),
-                _number(version["metrics"].get("macro_f1"), "{:.4f}"),
+                _quality(version["metrics"]),
                 _number(version["metrics"].get("onnx_speedup"), "{:.2f}x"),
                 version["tags"].get("secateur.commit", "")[:8],
                 datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
@@ -308,6 +308,13 @@ def model_version(entry: Mapping[str, Any]) -> None:
     for name, value in sorted(entry["tags"].items()):
         made.add_row(name, value if len(value) < 100 else " ".join(value.split())[:97] + "...")
     show(made)
+
+
+def _quality(metrics: Mapping[str, float]) -> str:
+    """Write the macro-F1 of a classifier, or the perplexity of a generator under its own name."""
+    if "perplexity" in metrics:
+        return f"perplexity {metrics['perplexity']:.2f}"
+    return _number(metrics.get("macro_f1"), "{:.4f}")
 
 
 def _number(value: float | None, form: str) -> str:

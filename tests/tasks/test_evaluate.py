@@ -206,3 +206,17 @@ def test_latency_is_measured_once_per_weights_and_settings(finished, monkeypatch
     slower = EVALUATE.latency.model_copy(update={"repeats": 4})
     evaluate.measure(job, run=RUN, evaluate=EVALUATE.model_copy(update={"latency": slower}), max_length=16)
     assert calls == [1]
+
+
+def test_logistic_regression_is_scored_on_the_same_rows_where_it_is_asked_for(finished):
+    before = read(finished, "metrics.json")
+    job = evaluate_job(finished, ("baseline", "r1"))
+    job = dataclasses.replace(job, inputs={**job.inputs, "train": finished / "train.parquet"})
+    evaluate.run(job, run=RUN, evaluate=_ATTACKED.model_copy(update={"reference": True}), max_length=16)
+    found = read(finished, "metrics.json")
+    reference = found.pop("reference")
+    assert found == before
+    assert set(reference) == {f"{name}{end}" for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
+    assert reference["accuracy"] > 0.9, "one telling word per row"
+    assert read(finished, "details.json")["reference"] == "logistic regression on TF-IDF of 1 to 4 characters"
+    evaluated(finished)
