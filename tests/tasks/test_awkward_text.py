@@ -65,7 +65,7 @@ def perplexity_after_training(root: Path) -> float:
 
 
 AWKWARD = {
-    "lines of 10 000 characters": ["长" * 3000 + "abc 好" * 1400 + str(number) for number in range(4)],
+    "lines of 10 000 characters": [chr(0x4E00 + number) * 3000 + "abc 好" * 1400 for number in range(4)],
     "emoji and joined emoji": [f"{sentence}👍🏽👨‍👩‍👧‍👦🇨🇳" for sentence in SENTENCES],
     "mixed scripts": [f"{sentence} מלון отель ホテル ۱۲۳ café" for sentence in SENTENCES],
     "a corpus smaller than one batch": SENTENCES[:3],
