@@ -13,6 +13,7 @@ from secateur.config.ingest import IngestSection
 from secateur.config.prune import PruneSection
 from secateur.config.register import RegisterSection
 from secateur.config.report import ReportSection
+from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
 from secateur.errors import ConfigError
 
@@ -28,6 +29,7 @@ class RunConfig(Section):
     evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
     register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
     report: Annotated[ReportSection, Field(description="the page")]
+    retrain: Annotated[RetrainSection, Field(description="scheduled retraining")]
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:
