@@ -1,4 +1,4 @@
-"""``models``: what is registered."""
+"""``models``: what is registered, and what happened to it."""
 
 import json
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def models() -> None:
-    """Look into the model registry.
+    """List, judge, promote, verify and explain registered models.
 
     Example: secateur models list
     """
@@ -48,3 +48,28 @@ def show(reference: str, as_json: bool) -> None:
         click.echo(json.dumps(entry, indent=2))
     else:
         display.model_version(entry)
+
+
+@models.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def history(name: str | None, as_json: bool) -> None:
+    """Show who became champion, when, by whom and why.
+
+    NAME is register.model_name when it is left out.
+
+    Example: secateur models history tweets-sentiment
+    """
+    from flows.cli import promotion_display
+    from flows.promote import open_records
+    from tasks.params import read_config
+    from tasks.project import find_project
+    from tasks.registry.history import events
+
+    project = find_project()
+    records = open_records(project, name or read_config(project).register_.model_name)
+    found = events(records)
+    if as_json:
+        click.echo(json.dumps([event.as_json() for event in found], indent=2, ensure_ascii=False))
+    else:
+        promotion_display.history(found)

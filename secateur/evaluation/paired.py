@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import exp, lgamma, log
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,9 +105,10 @@ def _macro_f1(hits: FloatArray, support: FloatArray, said: FloatArray) -> FloatA
     return np.asarray(_ratio(2 * hits, support + said).mean(axis=-1))
 
 
-def _ratio(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> FloatArray:
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
     whole = np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    result: FloatArray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return result
 
 
 def _upper_tail(least: int, total: int, probability: float) -> float:
