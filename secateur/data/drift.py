@@ -103,7 +103,9 @@ def added_rows(reference: LabelledTexts, current: LabelledTexts) -> LabelledText
 
 def findings(parts: Mapping[str, Any]) -> list[str]:
     """Put what drifted into sentences."""
-    said = []
+    said: list[str] = []
+    if not parts:
+        return said
     if parts["labels"]["drifted"]:
         said.append(f"label shares moved (PSI {parts['labels']['psi']:.2f})")
     if parts["lengths"]["drifted"]:
