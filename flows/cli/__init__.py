@@ -13,6 +13,7 @@ from flows.cli.promotion import promote, rollback
 from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
 from flows.cli.reproduction import reproduce
+from flows.cli.serving import serve
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
 from secateur import __version__
@@ -54,7 +55,7 @@ for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, e
 
 for _command in (promote, rollback):
     models.add_command(_command)
-for _command in (retrain, schedule, watch):
+for _command in (retrain, schedule, watch, serve):
     cli.add_command(_command)
 models.add_command(reproduce)
 

@@ -16,6 +16,7 @@ from secateur.config.register import RegisterSection
 from secateur.config.report import ReportSection
 from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
+from secateur.config.serve import ServeSection
 from secateur.errors import ConfigError
 
 
@@ -32,6 +33,7 @@ class RunConfig(Section):
     report: Annotated[ReportSection, Field(description="the page")]
     promote: Annotated[PromoteSection, Field(description="the gate to the champion")]
     retrain: Annotated[RetrainSection, Field(description="scheduled retraining")]
+    serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:
