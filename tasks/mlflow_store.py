@@ -253,7 +253,7 @@ class ModelRegistry:
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         with quiet():
-            tags[WRAPPER_TAG] = to_json(_wrapper_digests(logged.model_uri))
+            tags[WRAPPER_TAG] = to_json(_wrapper_digests(logged.model_id))
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
 
@@ -277,11 +277,12 @@ def _artifacts(version: Version) -> dict[str, str]:
     return artifacts if version.deployed is None else artifacts | {"deployed": str(version.deployed)}
 
 
-def _wrapper_digests(model_uri: str) -> dict[str, str]:
+def _wrapper_digests(model_id: str) -> dict[str, str]:
     """Return name -> sha256 of what MLflow reads or runs before it opens our folders."""
     names = ("MLmodel", _SCRIPT.name, "conda.yaml", "python_env.yaml", "requirements.txt")
+    location = mlflow.get_logged_model(model_id).artifact_location
     with TemporaryDirectory() as folder:
-        files = [mlflow.artifacts.download_artifacts(f"{model_uri}/{name}", dst_path=folder) for name in names]
+        files = [mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=folder) for name in names]
         return {name: sha256_file(Path(file)) for name, file in zip(names, files, strict=True)}
 
 

@@ -108,18 +108,20 @@ def _worth(
     models = {"challenger": challenger}
     if champion is not None:
         old, condition = _digests(project, records, champion)
-        if old is not None:
-            answered, condition = _reload(old, rows.texts[:_NUM_SAMPLES], config)
-            models |= {"champion": old} if answered else {}
-        if not condition.passed:
-            asked, found = "a champion to compare with", f"version {champion} cannot be"
-            conditions.append(Condition("champion", asked, found, False, condition.reason))
+        if old is None:
+            conditions.append(_no_comparison(champion, condition.reason))
+        else:
+            models["champion"] = old
     material = material_of(rows, config)
     answers = measure(models, rows, material=material, config=config)
     conditions += judge(
         material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote
     )
     return conditions
+
+
+def _no_comparison(champion: str, reason: str) -> Condition:
+    return Condition("champion", "a champion to compare with", f"version {champion} cannot be", False, reason)
 
 
 def _unseen_rows(records: "Records", rows: JudgedRows, *, version: str) -> Condition:
