@@ -57,7 +57,9 @@ def slice_rows(results: Sequence[ModelResult], details: Json, *, best: ModelResu
         found.append((name, str(description), int(entries[0]["rows"]), scores, change))
     largest = max((abs(change) for *_, change in found if change is not None), default=0.0)
     return tuple(
-        SliceRow(name, description, rows, scores, change, (change or 0.0) / largest if largest else 0.0, rows < _FEW_ROWS)
+        SliceRow(
+            name, description, rows, scores, change, (change or 0.0) / largest if largest else 0.0, rows < _FEW_ROWS
+        )
         for name, description, rows, scores, change in found
     )
 
