@@ -146,7 +146,9 @@ def _build_if_fit(project: Project, before: _Before, build: Builder) -> Retraini
     config, store = before.config, before.store
     graph = stages(config, project.root)
     changes = list(before.moved)
-    changes += [cause for entry in explain.plan(project, store, config, graph) for cause in entry.causes]
+    changes += [
+        f"{entry.stage}: {cause}" for entry in explain.plan(project, store, config, graph) for cause in entry.causes
+    ]
     ingest = find_stage(config, project.root, "ingest")
     from_hub = locate(config.ingest.source, root=project.root).kind == "hub"
     if from_hub and (before.moved or store.status("ingest").changed):

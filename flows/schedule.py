@@ -22,8 +22,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.deployments.runner import EntrypointType
 from prefect.events import DeploymentEventTrigger
+from prefect.flows import EntrypointType
 from prefect.runner import Runner
 from prefect.runtime import deployment, flow_run
 from prefect.schedules import Cron, Interval, Schedule

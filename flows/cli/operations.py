@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.project import Project
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[timedelta]):
     """``90s``, ``10m``, ``6h``, ``30d``."""
 
     name = "duration"
