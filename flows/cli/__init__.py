@@ -14,6 +14,7 @@ from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
 from flows.cli.reproduction import reproduce
 from flows.cli.serving import serve
+from flows.cli.ui import ui
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
 from secateur import __version__
@@ -55,7 +56,7 @@ for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, e
 
 for _command in (promote, rollback):
     models.add_command(_command)
-for _command in (retrain, schedule, watch, serve):
+for _command in (retrain, schedule, watch, serve, ui):
     cli.add_command(_command)
 models.add_command(reproduce)
 

@@ -18,18 +18,19 @@ def render(data: ReportData) -> str:
     Raises:
         KeyError: metrics lack an entry or a number that ``evaluate`` always writes.
     """
-    return _environment().get_template("page.html.j2").render(_context(data))
+    return environment().get_template("page.html.j2").render(_context(data))
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return the templates of this room, with the filters that they use."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,  # for every file: tweets and labels hold whatever people wrote
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": formats.count,
         "score": formats.score,
         "percent": formats.percent,
@@ -41,7 +42,7 @@ def _environment() -> jinja2.Environment:
         "note": tables.verdict_note,
         "num_mistakes": tables.num_mistakes,
     }
-    return environment
+    return made
 
 
 def _context(data: ReportData) -> dict[str, Any]:

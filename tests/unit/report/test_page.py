@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -321,7 +322,7 @@ def test_headings_descend_one_level_at_a_time(complete):
     levels = [int(tag[1]) for tag in complete.tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_numbers_in_plots_are_not_rounded_like_coordinates():
@@ -332,6 +333,6 @@ def test_numbers_in_plots_are_not_rounded_like_coordinates():
     html = render(data)
     plot = html[html.index("number of parameters outside the embeddings") :]
     ticks = re.findall(r">(0\.\d+)</text>", plot[: plot.index("</svg>")])
-    steps = {round(float(after) - float(before), 6) for before, after in zip(ticks, ticks[1:], strict=False)}
+    steps = {round(float(after) - float(before), 6) for before, after in pairwise(ticks)}
     assert len(ticks) > 3
     assert len(steps) == 1, ticks
