@@ -63,7 +63,9 @@ def promote(
     if version == champion:
         return Verdict(False, False, version, champion, (), f"version {version} is the champion already")
     from tasks.registry.judgement import UNFORCEABLE, judge_version
+    from tasks.registry.signing import sign, signing_key
 
+    key = signing_key()
     judgement = judge_version(project, config, records, version=version, champion=champion)
     failed = [condition for condition in judgement.conditions if not condition.passed]
     forced = bool(failed) and force_reason is not None and not UNFORCEABLE & {condition.name for condition in failed}
@@ -73,6 +75,8 @@ def promote(
     keep(records, verdict)
     event = None
     if forced or not failed:
+        if key is not None:
+            sign(records, version, key)
         verdict, event = _carry_through(project, config, records, verdict, judgement, why=force_reason or why)
         keep(records, verdict)
     _write(project, records, verdict, judgement, why=force_reason or why)

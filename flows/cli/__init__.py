@@ -10,6 +10,7 @@ import click
 from flows.cli.checkpoints import bench, export, inspect, predict
 from flows.cli.operations import retrain, schedule, watch
 from flows.cli.promotion import promote, rollback
+from flows.cli.provenance import compare, lineage, sign, verify
 from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
 from flows.cli.reproduction import reproduce
@@ -54,7 +55,7 @@ def cli() -> None:
 for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, export, models, report, doctor):
     cli.add_command(_command)
 
-for _command in (promote, rollback):
+for _command in (promote, rollback, verify, sign, lineage, compare):
     models.add_command(_command)
 for _command in (retrain, schedule, watch, serve, ui):
     cli.add_command(_command)

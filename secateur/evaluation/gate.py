@@ -1,6 +1,6 @@
 """What a challenger must show before it becomes the champion. Pure: what was measured in, conditions out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ class Answers:
     """One model in its deployed form.
 
     Attributes:
-        predicted: index of the predicted label of every test row, (rows,); -1 = a label that the test set does not know.
+        predicted: index of the predicted label of every test row, (rows,); -1 = a label that these rows do not have.
         bytes: of all files of the folder that is deployed.
         latency_ms: of every timed call, (repeats,), call by call beside those of the other model.
         attacked: attack -> predictions of ``Material.attacked_rows`` under it.
