@@ -28,14 +28,11 @@ from secateur import __version__
 from secateur.config.evaluate import Runtime
 from secateur.errors import ModelError
 from secateur.files import sha256_file, to_json
-from tasks.model_source import ARTIFACTS_TAG, artifact_digests
+from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
 
 KEY_TAG = "secateur.key"
 RUNTIME_TAG = "secateur.runtime"
-WRAPPER_TAG = "secateur.wrapper"
-"""Every file that MLflow puts around our folders: name -> sha256, as JSON."""
-
 _WEIGHTS_TAG = "secateur.weights_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMETER_CHARS = 500

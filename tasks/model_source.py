@@ -22,7 +22,11 @@ FILES_TAG = "secateur.files"
 ARTIFACTS_TAG = "secateur.artifacts"
 """Every file of a version, the cards and the deployed form included: path in the version -> sha256, as JSON."""
 
+WRAPPER_TAG = "secateur.wrapper"
+"""The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
+
 _CARD = "card.json"
+_DESCRIPTION = "MLmodel"
 _CHAMPION = "champion"
 _CARD_TAGS = {
     "secateur.key": "key",
@@ -132,7 +136,7 @@ def resolve(
 def check_files(resolved: Resolved) -> list[FileCheck]:
     """Compare every file of a model with the digests of its version's tags and of its cards."""
     folders = [resolved.checkpoint] + ([] if resolved.deployed is None else [resolved.deployed])
-    return [check for folder in folders for check in _check_folder(folder, resolved)]
+    return [*_check_wrapper(resolved), *(check for folder in folders for check in _check_folder(folder, resolved))]
 
 
 def require_intact(resolved: Resolved) -> None:
@@ -178,7 +182,7 @@ def _registered(root: Path, entry: Mapping[str, Any]) -> Resolved:
     from ruamel.yaml import YAML
 
     named = f"models:/{entry['name']}/{entry['version']}"
-    description = root / "MLmodel"
+    description = root / _DESCRIPTION
     if not description.is_file():
         raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
     values = YAML(typ="safe").load(description.read_text(encoding="utf-8"))
@@ -222,6 +226,17 @@ def _copied(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Reso
     return resolved
 
 
+def _check_wrapper(resolved: Resolved) -> Iterator[FileCheck]:
+    parents = resolved.checkpoint.parents
+    root = next((folder for folder in parents if (folder / _DESCRIPTION).is_file()), resolved.checkpoint.parent)
+    for name, digest in sorted(json.loads(resolved.tags.get(WRAPPER_TAG, "{}")).items()):
+        yield _check(root / name, digest)
+
+
+def _check(file: Path, expected: str | None) -> FileCheck:
+    return FileCheck(file, expected, sha256_file(file) if file.is_file() else None)
+
+
 def _check_folder(folder: Path, resolved: Resolved) -> Iterator[FileCheck]:
     card_file = folder / _CARD
     card = _read_card(card_file)
@@ -234,8 +249,7 @@ def _check_folder(folder: Path, resolved: Resolved) -> Iterator[FileCheck]:
         yield _check_card(card_file, card, resolved, files=listed)
     for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))}):
         if name != _CARD or name in listed:
-            file = folder / name
-            yield FileCheck(file, listed.get(name), sha256_file(file) if file.is_file() else None)
+            yield _check(folder / name, listed.get(name))
 
 
 def _check_card(file: Path, card: Mapping[str, Any], resolved: Resolved, *, files: Mapping[str, str]) -> FileCheck:
