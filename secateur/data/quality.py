@@ -134,7 +134,7 @@ def _label_set(current: Profile, reference: Profile, *, accept: bool) -> DataCon
 
 def _label_shift(current: Profile, reference: Profile, limit: float) -> DataCondition:
     now, before = current.shares(), reference.shares()
-    shifts = {name: abs(now.get(name, 0.0) - before.get(name, 0.0)) for name in {*now, *before}}
+    shifts = {name: round(abs(now.get(name, 0.0) - before.get(name, 0.0)), 9) for name in {*now, *before}}
     worst = min(shifts, key=lambda name: (-shifts[name], name))
     return DataCondition(
         "change of a label's share",
