@@ -96,8 +96,7 @@ def move_champion(
         process=_process(os.getpid()),
     )
     _write(records, move)
-    if _read(records) != move:
-        raise ProjectError(f"somebody else moves the champion of {records.name} at this moment; try again")
+    _require_own(records, move)
     records.point(CHAMPION, to)
     try:
         prove()
@@ -105,6 +104,7 @@ def move_champion(
         reason = str(error) if isinstance(error, SecateurError) else type(error).__name__
         _take_back(records, move, why=f"the new champion did not answer: {reason}")
         raise
+    _require_own(records, move)
     move = replace(move, state="proven")
     _write(records, move)
     return _complete(records, move)
@@ -148,6 +148,11 @@ def _take_back(records: "Records", move: Move, *, why: str) -> Event:
     write(records, event)
     records.tag(_JOURNAL, None)
     return event
+
+
+def _require_own(records: "Records", move: Move) -> None:
+    if _read(records) != move:
+        raise ProjectError(f"somebody else moves the champion of {records.name} at this moment; look and try again")
 
 
 def _write(records: "Records", move: Move) -> None:
