@@ -8,6 +8,8 @@ import click
 from secateur.errors import CheckFailed, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.mlflow_records import Records
     from tasks.project import Project
 
@@ -134,7 +136,7 @@ def _opened(reference: str) -> "tuple[Project, Records, str]":
     return project, records, records.find(reference)
 
 
-def _signature(asked: bool, problem: str | None, tags: "dict[str, str]") -> str:
+def _signature(asked: bool, problem: str | None, tags: "Mapping[str, str]") -> str:
     from tasks.registry.signing import SIGNATURE_TAG
 
     if not asked:

@@ -190,7 +190,11 @@ def write_lock(root: Path) -> None:
     md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     source = {"path": "rows.csv", "md5": "5" * 32}
     stages = {
-        "ingest": {"deps": [source], "outs": [{"path": "data/raw", "md5": "d" * 32 + ".dir"}]},
+        "ingest": {
+            "deps": [source],
+            "params": {"params.yaml": {"ingest": {"source": "rows.csv"}}},
+            "outs": [{"path": "data/raw", "md5": "d" * 32 + ".dir"}],
+        },
         "clean": {"outs": [{"path": "data/clean/test.parquet", "md5": md5}]},
         "baseline": {"outs": [{"path": "models/baseline", "md5": "b" * 32 + ".dir"}]},
     }
