@@ -69,9 +69,8 @@ def promote(
     judgement = judge_version(project, config, records, version=version, champion=champion)
     failed = [condition for condition in judgement.conditions if not condition.passed]
     forced = bool(failed) and force_reason is not None and not UNFORCEABLE & {condition.name for condition in failed}
-    verdict = Verdict(
-        False, forced, version, champion, judgement.conditions, _reason(judgement.conditions, force_reason)
-    )
+    reason = _reason(judgement.conditions, force_reason if forced else None)
+    verdict = Verdict(False, forced, version, champion, judgement.conditions, reason)
     keep(records, verdict)
     event = None
     if forced or not failed:

@@ -309,7 +309,6 @@ def parse_reference(reference: str) -> tuple[str, str | None, str | None]:
 __all__ = [
     "KEY_TAG",
     "RUNTIME_TAG",
-    "WRAPPER_TAG",
     "MlflowException",
     "ModelRegistry",
     "Version",

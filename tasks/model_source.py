@@ -25,6 +25,9 @@ ARTIFACTS_TAG = "secateur.artifacts"
 WRAPPER_TAG = "secateur.wrapper"
 """The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
 
+WRAPPER_TAG = "secateur.wrapper"
+"""Every file that MLflow puts around our folders: name -> sha256, as JSON."""
+
 _CARD = "card.json"
 _DESCRIPTION = "MLmodel"
 _CHAMPION = "champion"
@@ -185,6 +188,10 @@ def _registered(root: Path, entry: Mapping[str, Any]) -> Resolved:
     description = root / _DESCRIPTION
     if not description.is_file():
         raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
+    digest = json.loads(entry["tags"].get(WRAPPER_TAG, "{}")).get(description.name)
+    if digest is not None and sha256_file(description) != digest:
+        # It says which folders are loaded, so nothing of it is read before its digest is known.
+        raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")
     values = YAML(typ="safe").load(description.read_text(encoding="utf-8"))
     try:
         artifacts = values["flavors"]["python_function"]["artifacts"]

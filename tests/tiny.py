@@ -77,6 +77,7 @@ PARAMS: dict[str, Any] = {
     "evaluate.latency.length": 8,
     "evaluate.latency.repeats": 3,
     "register.model_name": "tiny",
+    "promote.min_rows": 5,
     "promote.min_macro_f1": 0.0,
     "promote.max_drop": 0.3,
     "promote.significance.samples": 200,

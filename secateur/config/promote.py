@@ -88,6 +88,10 @@ class PromoteRobustnessSection(Section):
 class PromoteSection(Section):
     """The gate between ``challenger`` and ``champion``; scores are of the deployed form on the test rows."""
 
+    min_rows: Annotated[
+        PositiveInt,
+        Field(description="test rows that neither model was trained or validated on, at least; judged on these alone"),
+    ]
     min_macro_f1: Annotated[_Score, Field(description="of the challenger, at least")]
     max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 on the same test rows")]
     significance: Annotated[SignificanceSection, Field(description="paired tests")]

@@ -4,20 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from secateur.config import RunConfig
 from secateur.errors import CheckFailed, SecateurError
 from secateur.evaluation.gate import Condition, judge
 from tasks.project import Project
 from tasks.registry.fresh_process import Answer, answers_of_folder, require_equal
-from tasks.registry.lock import outputs_of, stages_of
+from tasks.registry.lock import stages_of
 from tasks.registry.measurement import (
-    TEST_TABLE,
     JudgedRows,
     answers_here,
     material_of,
     measure,
     read_judged_rows,
 )
+from tasks.registry.unseen import unseen_by
 from tasks.registry.verification import require_intact
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Judgement:
         conditions: those that could be judged; after digests or loading fail there are no others.
         sample: texts that were predicted in a fresh process, and must come out the same through the alias.
         answers: what the version said about them; empty when it said nothing.
-        num_rows: test rows it was judged on.
+        num_rows: test rows of the workspace.
         test_md5: their version.
     """
 
@@ -104,14 +106,16 @@ def _worth(
     challenger: "Resolved",
     champion: str | None,
 ) -> list[Condition]:
-    conditions = [_unseen_rows(records, rows, version=str(challenger.version))]
-    models = {"challenger": challenger}
+    models, conditions = {"challenger": challenger}, []
     if champion is not None:
         old, condition = _digests(project, records, champion)
         if old is None:
             conditions.append(_no_comparison(champion, condition.reason))
         else:
             models["champion"] = old
+    versions = [str(model.version) for model in models.values()]
+    rows, condition = _unseen_rows(project, records, rows, versions=versions, least=config.promote.min_rows)
+    conditions.insert(0, condition)
     material = material_of(rows, config)
     answers = measure(models, rows, material=material, config=config)
     conditions += judge(
@@ -124,16 +128,22 @@ def _no_comparison(champion: str, reason: str) -> Condition:
     return Condition("champion", "a champion to compare with", f"version {champion} cannot be", False, reason)
 
 
-def _unseen_rows(records: "Records", rows: JudgedRows, *, version: str) -> Condition:
-    """Judge on rows that the version cannot have been trained on: those that its own build kept for the test."""
-    stages = stages_of(records.stored_with_build(version, "dvc.lock"))
-    kept = outputs_of(stages, "clean").get(TEST_TABLE)
-    passed = kept == rows.md5
-    found = kept or "no dvc.lock was stored with the version"
-    reason = (
-        f"the build of version {version} kept the same {len(rows.texts)} rows for the test"
-        if passed
-        else f"version {version} was built from other data ({TEST_TABLE}: {found}) and may have been trained on these "
-        "rows; `secateur run` builds one on the data that is here"
-    )
-    return Condition("test_rows", f"built with these test rows kept apart (md5 {rows.md5})", found, passed, reason)
+def _unseen_rows(
+    project: Project, records: "Records", rows: JudgedRows, *, versions: Sequence[str], least: int
+) -> tuple[JudgedRows, Condition]:
+    """Return the test rows that no version was trained on; all of them where the condition fails."""
+    asked = f"{least} test rows or more that no version was trained or validated on"
+    kept = np.ones(len(rows.texts), np.bool_)
+    for version in versions:
+        stages = stages_of(records.stored_with_build(version, "dvc.lock"))
+        try:
+            kept &= unseen_by(project, rows, stages=stages)
+        except SecateurError as error:
+            reason = f"version {version} may have been trained on these rows: {error}"
+            return rows, Condition("test_rows", asked, "unknown", False, reason)
+    count = int(kept.sum())
+    named = " and ".join(f"version {version}" for version in versions)
+    reason = f"{count} of {len(rows.texts)} test rows were kept from the training of {named}"
+    values = {"rows": len(rows.texts), "unseen": count}
+    condition = Condition("test_rows", asked, str(count), count >= least, reason, values)
+    return (rows.take(kept) if condition.passed else rows), condition

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,18 @@ class JudgedRows:
         texts: clean.
         labels: index of the label of every text, (rows,).
         names: of the labels.
-        md5: of the table, as DVC records it.
+        md5: of the whole table, as DVC records it.
     """
 
     texts: Sequence[str]
     labels: IntArray
     names: tuple[str, ...]
     md5: str
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> "JudgedRows":
+        """Return the rows of a mask, (rows,)."""
+        texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
+        return replace(self, texts=texts, labels=self.labels[kept])
 
 
 def read_judged_rows(project: Project) -> JudgedRows:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.model_source import FileCheck, Resolved, check_files, resolve
+from tasks.model_source import WRAPPER_TAG, FileCheck, Resolved, check_files, resolve
 from tasks.project import Project
 
 if TYPE_CHECKING:

@@ -49,6 +49,9 @@ class Stand:
         self.configure()
         write_bert(root / "tiny-bert")
         _write_test_rows(root)
+        self.write_lock()
+        (root / ".dvc").mkdir()
+        (root / ".dvc" / "config").touch()
         self.tokenizer = AutoTokenizer.from_pretrained(root / "tiny-bert")
         self.good = _trained(root / "tiny-bert", self.tokenizer)
 
@@ -106,6 +109,37 @@ class Stand:
         )
         self.registry.set_alias("tiny", "challenger", published[name])
         return published[name]
+
+    def write_lock(self, **tables: str) -> None:
+        """Write a dvc.lock about the test rows that are there; ``train`` and ``validation`` are the md5 of others."""
+        file = self.root / "data" / "clean" / "test.parquet"
+        test = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+        clean = [{"path": f"data/clean/{name}.parquet", "md5": md5} for name, md5 in {"test": test, **tables}.items()]
+        stages: dict[str, Any] = {
+            "ingest": {
+                "deps": [{"path": "rows.csv", "md5": "5" * 32}],
+                "params": {"params.yaml": {"ingest": {"source": "rows.csv"}}},
+                "outs": [{"path": "data/raw", "md5": "d" * 32 + ".dir"}],
+            },
+            "clean": {"outs": clean},
+            "baseline": {"outs": [{"path": "models/baseline", "md5": "b" * 32 + ".dir"}]},
+        }
+        for name, prev in (("r1", "baseline"), ("r2", "r1")):
+            params = {"params.yaml": {f"prune.rounds.{name}": {"prev": prev}, "prune.budget": {"macs": 0.6}}}
+            out = {"path": f"models/{name}", "md5": "e" * 32 + ".dir"}
+            stages[f"prune@{name}"] = {"params": params, "outs": [out]}
+        with (self.root / "dvc.lock").open("w", encoding="utf-8") as stream:
+            YAML().dump({"schema": "2.0", "stages": stages}, stream)
+
+    def cache(self, rows: pa.Table) -> str:
+        """Put a table into DVC's cache, and return its md5."""
+        file = self.root / "cached.parquet"
+        pq.write_table(rows, file)
+        md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+        target = self.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+        return md5
 
     def stored(self, version: str, file: str) -> Path:
         """Return where a file of a version lies."""
@@ -181,28 +215,6 @@ def _write_test_rows(root: Path) -> None:
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table({**columns, "row": list(range(len(rows)))}), file)
     write_json(root / "data" / "clean" / "labels.json", list(LABELS))
-    write_lock(root)
-
-
-def write_lock(root: Path) -> None:
-    """Write a dvc.lock about the rows that are there."""
-    file = root / "data" / "clean" / "test.parquet"
-    md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    source = {"path": "rows.csv", "md5": "5" * 32}
-    stages = {
-        "ingest": {
-            "deps": [source],
-            "params": {"params.yaml": {"ingest": {"source": "rows.csv"}}},
-            "outs": [{"path": "data/raw", "md5": "d" * 32 + ".dir"}],
-        },
-        "clean": {"outs": [{"path": "data/clean/test.parquet", "md5": md5}]},
-        "baseline": {"outs": [{"path": "models/baseline", "md5": "b" * 32 + ".dir"}]},
-    }
-    for name, prev in (("r1", "baseline"), ("r2", "r1")):
-        params = {"params.yaml": {f"prune.rounds.{name}": {"prev": prev}, "prune.budget": {"macs": 0.6}}}
-        stages[f"prune@{name}"] = {"params": params, "outs": [{"path": f"models/{name}", "md5": "e" * 32 + ".dir"}]}
-    with (root / "dvc.lock").open("w", encoding="utf-8") as stream:
-        YAML().dump({"schema": "2.0", "stages": stages}, stream)
 
 
 def _trained(base: Path, tokenizer: Any, *, shuffle: bool = False) -> PreTrainedModel:

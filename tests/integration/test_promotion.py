@@ -105,8 +105,8 @@ def test_the_first_champion_passes_and_answers_through_its_alias(stand: Stand) -
     assert _run(stand, "models", "promote") == (0, "version 1 is the champion already\n")
 
 
-def _tampered(stand: Stand) -> str:
-    version = _better(stand, "tampered")
+def _tampered(stand: Stand, name: str = "tampered") -> str:
+    version = _better(stand, name)
     file = stand.stored(version, "model.safetensors")
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -165,11 +165,10 @@ def test_a_challenger_made_worse_is_held_for_its_own_reason(what: str, quick: St
 def test_a_model_that_does_not_load_is_held(stand: Stand) -> None:
     stand.records.point("champion", "1")
     stand.register("broken", after_save=broken_config)
-    verdict = promote(stand.project)
+    verdict = promote(stand.project, force_reason="nobody can insist on this")
     assert [(c.name, c.passed) for c in verdict.conditions] == [("digests", True), ("reload", False)]
     assert verdict.reason.startswith("reload: does not load in a fresh process: ")
-    forced = promote(stand.project, force_reason="I insist")
-    assert (forced.promoted, forced.forced) == (False, False)
+    assert (verdict.promoted, verdict.forced) == (False, False)
     assert stand.records.alias("champion") == "1"
 
 
@@ -208,7 +207,7 @@ def test_a_reason_lifts_what_may_be_lifted(quick: Stand) -> None:
 
 
 def test_a_tampered_champion_does_not_keep_its_place_for_ever(quick: Stand) -> None:
-    old = _tampered(quick)
+    old = _tampered(quick, "old_champion")
     quick.records.point("champion", old)
     new = _better(quick, "after")
     verdict = promote(quick.project)
@@ -218,7 +217,37 @@ def test_a_tampered_champion_does_not_keep_its_place_for_ever(quick: Stand) -> N
     assert quick.records.alias("champion") == new
 
 
-def test_rows_that_a_version_may_have_been_trained_on_judge_nobody(quick: Stand) -> None:
+def _rebuild(stand: Stand, *, trained_on: int) -> None:
+    """Leave only the first 60 test rows, as a new data version might, with a DVC cache that holds the old rows."""
+    table = stand.root / "data" / "clean" / "test.parquet"
+    rows = pq.read_table(table)
+    digests = {path: stand.cache(rows.slice(0, count)) for path, count in (("train", trained_on), ("validation", 0))}
+    stand.write_lock(**digests)
+    pq.write_table(rows.slice(0, 60), table)
+
+
+@pytest.mark.parametrize(("trained_on", "unseen"), [(20, 40), (57, 3)])
+def test_rows_that_the_champion_was_trained_on_judge_nobody(quick: Stand, trained_on: int, unseen: int) -> None:
+    table = quick.root / "data" / "clean" / "test.parquet"
+    before = table.read_bytes()
+    try:
+        _rebuild(quick, trained_on=trained_on)
+        old = _better(quick, f"old{trained_on}")
+        quick.records.point("champion", old)
+        quick.write_lock()
+        _better(quick, f"new{trained_on}")
+        verdict = promote(quick.project)
+    finally:
+        table.write_bytes(before)
+        quick.write_lock()
+    condition = next(condition for condition in verdict.conditions if condition.name == "test_rows")
+    assert condition.values == {"rows": 60, "unseen": unseen}
+    assert verdict.promoted == condition.passed == (unseen >= 5)
+    floor = next(condition for condition in verdict.conditions if condition.name == "quality_floor")
+    assert f"on {unseen if condition.passed else 60} test rows" in floor.reason
+
+
+def test_a_version_of_unknown_data_is_held(quick: Stand) -> None:
     table = quick.root / "data" / "clean" / "test.parquet"
     before = table.read_bytes()
     pq.write_table(pq.read_table(table).slice(0, 80), table)
@@ -227,7 +256,7 @@ def test_rows_that_a_version_may_have_been_trained_on_judge_nobody(quick: Stand)
     finally:
         table.write_bytes(before)
     assert [condition.name for condition in verdict.failed] == ["test_rows"]
-    assert "version 1 was built from other data" in verdict.reason
+    assert "version 1 may have been trained on these rows: no dvc.lock with its data was stored" in verdict.reason
 
 
 def test_a_rollback_goes_back_and_is_written_down(quick: Stand) -> None:
