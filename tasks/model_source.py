@@ -25,9 +25,6 @@ ARTIFACTS_TAG = "secateur.artifacts"
 WRAPPER_TAG = "secateur.wrapper"
 """The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
 
-WRAPPER_TAG = "secateur.wrapper"
-"""Every file that MLflow puts around our folders: name -> sha256, as JSON."""
-
 _CARD = "card.json"
 _DESCRIPTION = "MLmodel"
 _CHAMPION = "champion"
