@@ -28,15 +28,14 @@ def verify(reference: str, as_json: bool) -> None:
 
     Example: secateur models verify models:/tweets-sentiment@champion
     """
-    from tasks.model_source import resolve
+    from tasks.model_source import check_files, resolve
     from tasks.registry.signing import problem_of, verify_key
-    from tasks.registry.verification import checks_of
 
     project, records, version = _opened(reference)
     key = verify_key()
     named = f"models:/{records.name}/{version}"
     resolved = resolve(project, named, verify=False, registry=records.registry)
-    checks = checks_of(resolved)
+    checks = check_files(resolved)
     problems = [check.problem for check in checks if check.problem is not None]
     signature = None if key is None else problem_of(records.name, version, resolved.tags, key)
     if as_json:
@@ -65,16 +64,16 @@ def sign(reference: str) -> None:
 
     Example: secateur models sign models:/tweets-sentiment@champion
     """
+    from tasks.model_source import resolve
     from tasks.registry.signing import SIGNING_VARIABLE, signing_key
     from tasks.registry.signing import sign as sign_
-    from tasks.registry.verification import require_intact
 
     key = signing_key()
     if key is None:
         raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET or ed25519:BASE64")
     project, records, version = _opened(reference)
     named = f"models:/{records.name}/{version}"
-    require_intact(project, named, registry=records.registry)
+    resolve(project, named, registry=records.registry)
     sign_(records, version, key)
     click.echo(f"{named} is signed with {key.algorithm} {key.id}")
 

@@ -8,9 +8,9 @@ import numpy as np
 from secateur.evaluation.latency import torch_threads
 from secateur.evaluation.paired import Discordant, f1_by_label, mcnemar
 from secateur.evaluation.prediction import Predictor
+from tasks.model_source import resolve
 from tasks.project import Project
 from tasks.registry.measurement import IntArray, JudgedRows, predicted_by, read_judged_rows
-from tasks.registry.verification import require_intact
 
 TRAINING = "training/"
 
@@ -38,7 +38,7 @@ def compare(
     rows = read_judged_rows(project)
     predicted: dict[str, IntArray] = {}
     for side, entry in entries.items():
-        folder = require_intact(project, f"models:/{entry['name']}/{entry['version']}", registry=registry).folder
+        folder = resolve(project, f"models:/{entry['name']}/{entry['version']}", registry=registry).folder
         with torch_threads(num_threads):
             loaded = Predictor.load(folder, num_threads=num_threads)
             predicted[side] = predicted_by(loaded, rows.texts, names=rows.names)

@@ -107,11 +107,11 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
     from tasks.mlflow_records import predict_by_mlflow
     from tasks.mlflow_store import ModelRegistry
-    from tasks.registry.verification import require_intact
+    from tasks.model_source import resolve
 
     project, reference = Project(Path(request["root"])), request["reference"]
     registry = ModelRegistry(project)
-    resolved = require_intact(project, reference, registry=registry)
+    resolved = resolve(project, reference, registry=registry)
     if resolved.version != request["version"]:
         raise CheckFailed(f"{reference} leads to version {resolved.version}, not to {request['version']}")
     return predict_by_mlflow(registry, reference, texts)

@@ -9,6 +9,7 @@ import numpy as np
 from secateur.config import RunConfig
 from secateur.errors import CheckFailed, SecateurError
 from secateur.evaluation.gate import Condition, judge
+from tasks.model_source import Resolved, resolve
 from tasks.project import Project
 from tasks.registry.fresh_process import Answer, answers_of_folder, require_equal
 from tasks.registry.lock import stages_of
@@ -20,11 +21,9 @@ from tasks.registry.measurement import (
     read_judged_rows,
 )
 from tasks.registry.unseen import unseen_by
-from tasks.registry.verification import require_intact
 
 if TYPE_CHECKING:
     from tasks.mlflow_records import Records
-    from tasks.model_source import Resolved
 
 UNFORCEABLE = frozenset({"digests", "reload"})
 """Conditions that no reason lifts: such a model would not serve."""
@@ -73,16 +72,16 @@ def judge_version(
     return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5)
 
 
-def _digests(project: Project, records: "Records", version: str) -> "tuple[Resolved | None, Condition]":
+def _digests(project: Project, records: "Records", version: str) -> tuple[Resolved | None, Condition]:
     asked = "every file as it was registered"
     try:
-        resolved = require_intact(project, f"models:/{records.name}/{version}", registry=records.registry)
+        resolved = resolve(project, f"models:/{records.name}/{version}", registry=records.registry)
     except CheckFailed as error:
         return None, Condition("digests", asked, "a file that is not", False, str(error))
     return resolved, Condition("digests", asked, "all of them", True, "every file has its digest")
 
 
-def _reload(resolved: "Resolved", sample: Sequence[str], config: RunConfig) -> tuple[list[Answer], Condition]:
+def _reload(resolved: Resolved, sample: Sequence[str], config: RunConfig) -> tuple[list[Answer], Condition]:
     asked = "loads in a fresh process and answers there as here"
     threads = config.promote.latency.num_threads
     try:
@@ -103,7 +102,7 @@ def _worth(
     records: "Records",
     rows: JudgedRows,
     *,
-    challenger: "Resolved",
+    challenger: Resolved,
     champion: str | None,
 ) -> list[Condition]:
     models, conditions = {"challenger": challenger}, []

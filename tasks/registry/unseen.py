@@ -53,6 +53,6 @@ def _texts_of(project: Project, digests: Sequence[str]) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         for digest in digests:
             table = Path(folder) / digest
-            store.fetch(digest, table)
+            store.fetch(digest, table, what="rows of an earlier build")
             texts |= set(pq.read_table(table, columns=["text"]).column("text").to_pylist())
     return texts

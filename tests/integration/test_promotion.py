@@ -21,12 +21,12 @@ import tasks.registry.judgement
 from flows.cli import cli
 from flows.promote import promote, rollback
 from secateur.errors import ConfigError, ModelError, ProjectError, SecateurError
+from tasks.model_source import resolve
 from tasks.registry.announcement import signature
 from tasks.registry.fresh_process import Answer
 from tasks.registry.history import events
 from tasks.registry.measurement import answers_here
 from tasks.registry.verdict import Verdict, kept
-from tasks.registry.verification import require_intact
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 
 
@@ -59,7 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Stand:
         return answers_here(folder, texts, num_threads=num_threads)
 
     def champion(project: Any, reference: str, texts: Sequence[str], *, version: str, **_: Any) -> list[Answer]:
-        resolved = require_intact(project, reference, registry=stand.registry)
+        resolved = resolve(project, reference, registry=stand.registry)
         assert resolved.version == version
         return answers_here(resolved.folder, texts, num_threads=1)
 
