@@ -108,7 +108,7 @@ def _furnish(project: Project, tree: Path, recipe: Recipe, *, num_threads: int |
     shutil.copyfile(recipe.kept / PARAMS, tree / PARAMS)
     store = DvcStore(project)
     for path, md5 in recipe.sources().items():
-        store.fetch(md5, tree / path)
+        store.fetch(md5, tree / path, what=f"{path} of models:/{recipe.name}/{recipe.version}")
     if (wanted := recipe.digest_of(LATENCY_TABLE)) is not None:
         _find_latency_table(project, tree, recipe, md5=wanted)
     if num_threads is not None:

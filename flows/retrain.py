@@ -234,9 +234,16 @@ def _judge(project: Project, before: _Before, built: Retraining) -> Retraining:
         {"name": c.name, "asked": c.asked, "found": c.found, "passed": c.passed} for c in verdict.conditions
     )
     if verdict.promoted:
+        _push(before)
         return replace(built, action="promoted", reason=verdict.reason, champion=verdict.version, conditions=conditions)
     remember_hold(project, config, challenger=verdict.version, champion=_version(champion), reason=verdict.reason)
     return replace(built, action="held", reason=verdict.reason, conditions=conditions)
+
+
+def _push(before: _Before) -> None:
+    """Send what ``ingest`` copied to DVC's remote: everything else is rebuilt from it."""
+    if before.config.retrain.push:
+        before.store.push(list(before.store.output_digests("ingest").values()))
 
 
 def _review(project: Project, before: _Before, built: Retraining, champion: dict[str, Any] | None) -> Retraining:

@@ -71,7 +71,7 @@ def reference_rows(
         if not folder.is_dir():
             remove(home)
             with replacing(folder) as fresh:
-                store.fetch(data_md5, fresh)
+                store.fetch(data_md5, fresh, what=f"data/raw of version {version}")
         return Reference(version, data_md5, _read_raw(folder, ingest)), None
     except (ProjectError, CheckFailed, DataError) as error:
         return None, f"the rows of version {version} cannot be had: {error}"

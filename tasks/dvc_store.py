@@ -181,7 +181,7 @@ class DvcStore:
         with self._locked():
             self._repo.commit(address, force=True)
 
-    def fetch(self, md5: str, target: Path) -> None:
+    def fetch(self, md5: str, target: Path, *, what: str) -> None:
         """Write the file or folder with a digest to ``target``, from the cache or else from the remote.
 
         Every byte is compared with its digest, wherever it came from; DVC trusts a remote. What does not match is
@@ -190,13 +190,14 @@ class DvcStore:
         Args:
             md5: as dvc.lock holds it; a folder's ends in ``.dir``.
             target: must not exist.
+            what: names it in messages.
 
         Raises:
             ProjectError: neither the cache nor a remote holds it.
             CheckFailed: what they hold is something else.
         """
         with self._locked():
-            source = self._object(md5)
+            source = self._object(md5, what=what)
             if not md5.endswith(".dir"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
@@ -204,7 +205,7 @@ class DvcStore:
             for entry in json.loads(source.read_text(encoding="utf-8")):
                 file = target.joinpath(*_parts(entry["relpath"]))
                 file.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self._object(entry["md5"], of=entry["relpath"]), file)
+                shutil.copyfile(self._object(entry["md5"], what=f"{what}: {entry['relpath']}"), file)
 
     def push(self, digests: Sequence[str]) -> None:
         """Send files and folders to the remote.
@@ -217,34 +218,33 @@ class DvcStore:
             if failed:
                 raise ProjectError(f"the DVC remote did not take {len(failed)} files; try `dvc push`")
 
-    def _object(self, md5: str, *, of: str | None = None) -> Path:
+    def _object(self, md5: str, *, what: str) -> Path:
         """Return the path of a verified object in the cache."""
         path = Path(self._repo.cache.local.oid_to_path(md5))
         if not path.is_file():
-            self._pull(md5, path)
+            self._pull(md5, path, what=what)
         found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         if found != md5.removesuffix(".dir"):
             remove(path)
-            raise CheckFailed(
-                f"the DVC store holds another file than {of or 'the one recorded'}: asked for md5 {md5}, found {found}"
-            )
+            raise CheckFailed(f"{what}: DVC's store holds another file, asked for md5 {md5}, found {found}; refused")
         return path
 
-    def _pull(self, md5: str, path: Path) -> None:
+    def _pull(self, md5: str, path: Path, *, what: str) -> None:
         try:
-            self._repo.cloud.pull([HashInfo("md5", md5)])
+            with _silent():
+                self._repo.cloud.pull([HashInfo("md5", md5)])
         except NoRemoteError as error:
             raise ProjectError(
-                f"data {md5} is not in DVC's cache, and no remote is set; add one with `dvc remote add --default`"
+                f"{what} (md5 {md5}) is not in DVC's cache, and no remote is set; add one: `dvc remote add --default`"
             ) from error
         except ObjectFormatError as error:
-            raise CheckFailed(f"the DVC remote holds a damaged list of files for {md5}") from error
+            raise CheckFailed(f"{what}: the DVC remote holds a damaged list of files; refused") from error
         except FileNotFoundError:
             logger.debug("the remote has no %s", md5)
         if not path.is_file():
             raise ProjectError(
-                f"data {md5} is neither in DVC's cache nor in the remote; `dvc push` where it was made, or check the "
-                "remote with `dvc remote list`"
+                f"{what} (md5 {md5}) is neither in DVC's cache nor in its remote; `dvc push` where it was made, or "
+                "check the remote: `dvc remote list`"
             )
 
     def _restorable(self, stage: Any) -> bool:
@@ -328,6 +328,20 @@ def _as_project_errors(project: Project) -> Iterator[None]:
         raise ProjectError(
             f"no space left on the device while DVC worked in {project.root}; what it had recorded before is kept"
         ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep DVC's own lines off the terminal: one error is one line, and it is ours."""
+    names = ("dvc", "dvc_data", "dvc_objects")
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _parts(relative: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def retrain(as_json: bool) -> None:
     done = run_once(project, cause="by hand", build=lambda: _build(project, as_json=as_json))
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
-    else:
+    elif done.action != "held":
         click.echo(f"{done.action}: {done.reason} ({done.seconds:.1f} s)")
     require_kept(done)
 

@@ -67,6 +67,13 @@ class RetrainSection(Section):
         Field(description="accuracy and macro-F1 of a rebuilt model may differ by this where bits cannot be equal"),
     ]
 
+    push: Annotated[
+        bool,
+        Field(
+            description="send the data version to DVC's remote after a promotion, so that it can be rebuilt elsewhere"
+        ),
+    ]
+
     @property
     def age_limit(self) -> timedelta | None:
         """``max_age`` as a time span."""

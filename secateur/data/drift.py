@@ -36,6 +36,8 @@ LARGE_NEW_TOKENS = 0.1
 _MIN_EMBEDDED = 20
 # Scripts without spaces are split into characters.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\W_]+")
+# Every number would be a new word.
+_NUMBER = re.compile(r"\d+")
 
 
 def compare(reference: LabelledTexts, current: LabelledTexts) -> dict[str, Any]:
@@ -174,4 +176,4 @@ def _characters(data: LabelledTexts) -> FloatArray:
 
 
 def _tokens(data: LabelledTexts) -> Counter[str]:
-    return Counter(token for text in data.texts for token in _TOKEN.findall(str(text).lower()))
+    return Counter(token for text in data.texts for token in _TOKEN.findall(_NUMBER.sub("0", str(text).lower())))

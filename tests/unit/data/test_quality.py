@@ -101,5 +101,5 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
 
 
 def test_an_age_of_null_is_no_limit() -> None:
-    section = {"max_age": None, "quality": _LIMITS, "drift_rows": 0, "metric_tolerance": 0.01}
+    section = {"max_age": None, "quality": _LIMITS, "drift_rows": 0, "metric_tolerance": 0.01, "push": False}
     assert RetrainSection.model_validate(section).age_limit is None
