@@ -161,6 +161,8 @@ def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[
                 *("--backend-store-uri", uri, "--workers", "1"),
             ],
             cwd=project.home,
+            # Its job runner would start seven more processes, for features that nobody uses here.
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C ends the page first, which ends the server

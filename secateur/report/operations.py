@@ -92,9 +92,9 @@ def _gate(gate: Json | None) -> State | None:
 def _retrained(retrain: Json | None) -> State | None:
     if retrain is None:
         return None
-    outcome = str(retrain.get("outcome", "unknown"))
-    mood: Mood = "bad" if outcome in ("held", "failed") else "good"
-    return State("Last retraining", outcome.replace("_", " ").replace("-", " "), str(retrain.get("reason") or ""), mood)
+    action = str(retrain.get("action", "unknown"))
+    mood: Mood = "bad" if action in ("held", "failed") else "good"
+    return State("Last retraining", action, str(retrain.get("reason") or ""), mood)
 
 
 def _drifted(drift: Json | None) -> State | None:

@@ -274,7 +274,7 @@ def complete_run() -> ReportData:
             won = {**example, "dense": "neutral", "predicted": "positive", "text": TWEETS[0]}
             model["changes"] = {"both_right": 2200, "lost": 90 + index, "gained": 71, "both_wrong": 500 - index,
                                 "lost_examples": [example], "gained_examples": [won]}  # fmt: skip
-    return replace(data, details=named, gate=gate(), drift=drift(), retrain={"outcome": "promoted", "reason": "rows"})
+    return replace(data, details=named, gate=gate(), drift=drift(), retrain={"action": "promoted", "reason": "rows"})
 
 
 def gate() -> dict[str, Any]:
