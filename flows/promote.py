@@ -9,12 +9,13 @@ from secateur.config import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ModelError
 from secateur.evaluation.gate import Condition
 from secateur.files import write_json
+from tasks.model_source import resolve
 from tasks.params import read_config
 from tasks.project import Project
 from tasks.registry.announcement import post
 from tasks.registry.fresh_process import Answer, answers_of_champion, require_equal
 from tasks.registry.history import Event, now, who_asks
-from tasks.registry.transition import CHALLENGER, CHAMPION, PREVIOUS, move_champion, recover
+from tasks.registry.transition import CHALLENGER, CHAMPION, PREVIOUS, move_champion, recover, require_idle
 from tasks.registry.verdict import Verdict, keep
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["GATE", "Condition", "Verdict", "promote", "rollback"]
 
 GATE = "reports/gate.json"
+
+_GREETINGS = ("a text", "another one, somewhat longer than the first", "?")
+"""Any texts: what a rolled back model says was judged when it was promoted."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ def promote(
     config = read_config(project)
     reference = reference or f"models:/{model_name or config.register_.model_name}@{CHALLENGER}"
     records = open_records(project, reference)
+    require_idle(records)
     version = records.find(reference)
     champion = records.alias(CHAMPION)
     if version == champion:
@@ -94,12 +99,15 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
     config = read_config(project)
     name = model_name or config.register_.model_name
     records = open_records(project, name)
+    require_idle(records)
     champion = records.find(f"models:/{name}@{CHAMPION}")
     to = records.alias(PREVIOUS)
     if to is None:
         raise ModelError(
             f"{name} has no champion before version {champion}; `secateur models history {name}` shows all"
         )
+
+    resolve(project, f"models:/{name}/{to}", registry=records.registry)
 
     def prove() -> None:
         _answers(project, config, records, version=to, sample=_GREETINGS)
@@ -110,16 +118,11 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
     return event
 
 
-_GREETINGS = ("a text", "another one, somewhat longer than the first", "?")
-"""Any texts: what a rolled back model says about them was judged when it was promoted."""
-
-
 def open_records(project: Project, reference: str) -> "Records":
     """Return the records of the model that a reference names, after an unfinished move of its champion was ended.
 
     Raises:
         ModelError: there is no such model.
-        ProjectError: a promotion or rollback is under way.
     """
     from tasks.mlflow_records import Records
     from tasks.mlflow_store import ModelRegistry, parse_reference

@@ -76,6 +76,7 @@ def move_champion(
         ProjectError: another move is under way, or the champion is another one by now.
     """
     recover(records)
+    require_idle(records)
     if (found := records.alias(CHAMPION)) != from_:
         raise ProjectError(
             f"the champion of {records.name} is version {found or 'none'} by now, the challenger was compared with "
@@ -111,22 +112,27 @@ def move_champion(
 
 
 def recover(records: "Records") -> Event | None:
-    """End a move whose process is dead; return what the history says about it, None when there is no such move.
+    """End a move whose process is dead; return what the history says about it, None when there is no such move."""
+    move = _read(records)
+    if move is None or _lives(move):
+        return None
+    if move.state == "proven":
+        return _complete(records, move)
+    return _take_back(records, move, why="its process ended before the new champion had answered")
+
+
+def require_idle(records: "Records") -> None:
+    """Refuse to go on while the champion is being moved.
 
     Raises:
-        ProjectError: the process of an unfinished move lives.
+        ProjectError: it is.
     """
     move = _read(records)
-    if move is None:
-        return None
-    if _lives(move):
+    if move is not None:
         raise ProjectError(
             f"{move.who} is moving the champion of {records.name} to version {move.to} (process {move.process} on "
             f"{move.host}, since {move.when}); wait for it to end"
         )
-    if move.state == "proven":
-        return _complete(records, move)
-    return _take_back(records, move, why="its process ended before the new champion had answered")
 
 
 def _complete(records: "Records", move: Move) -> Event:

@@ -188,8 +188,10 @@ def test_a_move_that_is_under_way_is_not_touched(elsewhere: bool) -> None:
         parent = os.getppid()
         kept |= {"host": "another"} if elsewhere else {"process": transition._process(parent)}
         records.tag("secateur.transition", json.dumps(kept))
+        assert recover(records) is None
+        assert records.alias("champion") == "1"
         with pytest.raises(ProjectError, match="is moving the champion of tiny to version 1"):
-            recover(records)
+            _move(records, "2")
         # A machine that cannot be asked is waited for, not for ever.
         records.tag("secateur.transition", json.dumps(kept | {"host": "another", "when": "2020-01-01T00:00:00+00:00"}))
         assert recover(records).what == "restored"  # type: ignore[union-attr]
