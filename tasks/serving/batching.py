@@ -25,7 +25,7 @@ class Answered:
     predictions: Sequence[Prediction]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     texts: Sequence[str]
     answer: asyncio.Future[Answered]
@@ -75,7 +75,14 @@ class Batcher:
         self._queue.append(job)
         self._count(len(texts))
         self._arrived.set()
-        return await job.answer
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            # Who timed out makes room at once, or a model that hangs would keep the queue full of nobody.
+            if job in self._queue:
+                self._queue.remove(job)
+                self._count(-len(texts))
+            raise
 
     async def run(self) -> None:
         """Empty the queue until cancelled."""
@@ -114,10 +121,8 @@ class Batcher:
         while self._queue and (not jobs or num_texts + len(self._queue[0].texts) <= self._max_batch):
             job = self._queue.popleft()
             self._count(-len(job.texts))
-            # A request that timed out has gone away.
-            if not job.answer.done():
-                jobs.append(job)
-                num_texts += len(job.texts)
+            jobs.append(job)
+            num_texts += len(job.texts)
         self._last_texts = num_texts or self._last_texts
         return jobs
 

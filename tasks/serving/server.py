@@ -5,24 +5,31 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.config.serve import ServeSection
-from secateur.errors import ConfigError
+from secateur.errors import ConfigError, SecateurError
 from tasks.project import Project
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+_log = logging.getLogger(__name__)
+
 _VARIABLE = "SECATEUR_SERVE"
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 """Longer than load balancers and clients keep an idle connection, so that it is they who end it."""
+
+_START_S = 60
+"""A process that imports torch on a busy machine does not answer its parent for longer than uvicorn's 5 s."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,14 @@ def app_of_worker() -> "FastAPI":
     settings = ServeSection.model_validate(asked["settings"])
     _prepare_process(settings)
     project = None if asked["project"] is None else Project(Path(asked["project"]))
-    return _app(project, asked["reference"], settings)
+    try:
+        return _app(project, asked["reference"], settings)
+    except SecateurError as error:
+        # The first process loaded the model, so this one replaces a process that died. It is tried again for ever,
+        # and the others go on answering; not at once, or it would take their cores.
+        _log.error("a process cannot start: %s", error)
+        time.sleep(settings.poll_s)
+        sys.exit(SecateurError.exit_code)
 
 
 def _serve_by_several(project: Project | None, reference: str, settings: ServeSection, listener: socket.socket) -> None:
@@ -112,6 +126,7 @@ def _configuration(settings: ServeSection, app: "FastAPI | str") -> "uvicorn.Con
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.drain_s,
+        timeout_worker_healthcheck=_START_S,
     )
 
 
