@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flows.announce import emit
 from secateur.config import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ModelError
-from secateur.evaluation.gate import Condition
+from secateur.evaluation.judged import Condition
 from secateur.files import write_json
 from tasks.model_source import resolve
 from tasks.params import read_config

@@ -1,73 +1,15 @@
 """What a challenger must show before it becomes the champion. Pure: what was measured in, conditions out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from secateur.config.promote import PromoteSection
+from secateur.evaluation.gate_groups import classes, slices
+from secateur.evaluation.judged import Answers, Condition, IntArray, Material, change
 from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, f1_by_label, mcnemar_drop
 
-IntArray = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition of the gate.
-
-    Attributes:
-        name: what is judged, such as ``quality_floor``.
-        asked: what would pass, for people.
-        found: what was found, for people.
-        passed: whether it did.
-        reason: one line.
-        values: the numbers behind it, by name.
-    """
-
-    name: str
-    asked: str
-    found: str
-    passed: bool
-    reason: str
-    values: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One model in its deployed form.
-
-    Attributes:
-        predicted: index of the predicted label of every test row, (rows,); -1 = a label that these rows do not have.
-        bytes: of all files of the folder that is deployed.
-        latency_ms: of every timed call, (repeats,), call by call beside those of the other model.
-        attacked: attack -> predictions of ``Material.attacked_rows`` under it.
-    """
-
-    predicted: IntArray
-    bytes: int
-    latency_ms: Sequence[float]
-    attacked: Mapping[str, IntArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Material:
-    """The rows that are judged on.
-
-    Attributes:
-        labels: index of the true label of every test row, (rows,), at least one.
-        names: of the labels.
-        slices: name -> which rows belong to it, (rows,).
-        attacked_rows: which rows were attacked.
-        seed: of the bootstrap.
-    """
-
-    labels: IntArray
-    names: Sequence[str]
-    slices: Mapping[str, Mask]
-    attacked_rows: IntArray
-    seed: int
+__all__ = ["Answers", "Condition", "Material", "judge"]
 
 
 def judge(
@@ -84,8 +26,8 @@ def judge(
     conditions += [
         _latency(challenger, champion, settings),
         _size(challenger, champion, settings),
-        _classes(material, challenger, champion, settings),
-        _slices(material, challenger, champion, settings),
+        classes(material, challenger, champion, settings),
+        slices(material, challenger, champion, settings),
     ]
     if champion is not None and len(material.attacked_rows):
         conditions.append(_robustness(material, challenger, champion, settings))
@@ -121,7 +63,7 @@ def _quality_drop(material: Material, challenger: Answers, champion: Answers, se
         f"macro-F1 at most {settings.max_drop:.4f} below the champion's",
         f"{after:.4f} against {before:.4f}",
         passed,
-        f"macro-F1 {_change(before, after)} on the same {len(material.labels)} test rows; "
+        f"macro-F1 {change(before, after)} on the same {len(material.labels)} test rows; "
         f"a loss of {settings.max_drop:.4f} is allowed",
         {"challenger_macro_f1": after, "champion_macro_f1": before, "max_drop": settings.max_drop},
     )
@@ -217,78 +159,6 @@ def _limited(
     return Condition(name, asked, ", ".join(found), not failed, reason, values)
 
 
-def _classes(material: Material, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
-    wanted, num_labels = settings.classes, len(material.names)
-    recall, f1 = f1_by_label(material.labels, challenger.predicted, num_labels=num_labels)
-    judged = _Groups("recall", wanted.min_recall)
-    if champion is not None:
-        old_recall, old_f1 = f1_by_label(material.labels, champion.predicted, num_labels=num_labels)
-    for index, name in enumerate(material.names):
-        if int((material.labels == index).sum()) < wanted.min_rows:
-            continue
-        judged.floor(name, float(recall[index]))
-        if champion is not None:
-            judged.drop(name, "recall", float(old_recall[index]), float(recall[index]), allowed=wanted.max_recall_drop)
-            judged.drop(name, "F1", float(old_f1[index]), float(f1[index]), allowed=wanted.max_f1_drop)
-    drops = (
-        ""
-        if champion is None
-        else f", at most {wanted.max_recall_drop:g} below the champion's (F1: {wanted.max_f1_drop:g})"
-    )
-    return judged.condition(
-        "classes", f"recall of {wanted.min_recall:g} or more{drops}", f"label with {wanted.min_rows} rows or more"
-    )
-
-
-def _slices(material: Material, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
-    wanted = settings.slices
-    right = challenger.predicted == material.labels
-    judged = _Groups("accuracy", wanted.min_accuracy)
-    for name, mask in material.slices.items():
-        if int(mask.sum()) < wanted.min_rows:
-            continue
-        judged.floor(name, float(right[mask].mean()))
-        if champion is not None:
-            before = float((champion.predicted == material.labels)[mask].mean())
-            judged.drop(name, "accuracy", before, float(right[mask].mean()), allowed=wanted.max_drop)
-    drops = "" if champion is None else f", at most {wanted.max_drop:g} below the champion's"
-    return judged.condition(
-        "slices", f"accuracy of {wanted.min_accuracy:g} or more{drops}", f"slice with {wanted.min_rows} rows or more"
-    )
-
-
-class _Groups:
-    """Collects what was found for labels or slices, and becomes one condition."""
-
-    def __init__(self, score: str, least: float) -> None:
-        self._score, self._least = score, least
-        self._found: dict[str, float] = {}
-        self._values: dict[str, float] = {}
-        self._failed: list[str] = []
-
-    def floor(self, name: str, found: float) -> None:
-        """Judge a score against the floor."""
-        self._found[name] = found
-        self._values[f"{name}.{self._score}"] = found
-        if found < self._least:
-            self._failed.append(f"{name}: {self._score} {found:.4f} is below the floor {self._least:g}")
-
-    def drop(self, name: str, score: str, before: float, after: float, *, allowed: float) -> None:
-        """Judge a score against the champion's."""
-        self._values |= {f"{name}.{score}": after, f"{name}.{score}_drop": before - after}
-        if before - after > allowed:
-            self._failed.append(f"{name}: {score} {_change(before, after)}, {allowed:g} is allowed")
-
-    def condition(self, name: str, asked: str, judged: str) -> Condition:
-        """Return the condition; all that failed is named."""
-        if not self._found:
-            return Condition(name, asked, "nothing to judge", True, f"no {judged}", {})
-        worst = min(self._found, key=lambda key: self._found[key])
-        found = f"{worst} has the lowest {self._score}, {self._found[worst]:.4f}"
-        reason = "; ".join(self._failed) or f"{len(self._found)} hold: {found}"
-        return Condition(name, f"{asked}, for every {judged}", found, not self._failed, reason, self._values)
-
-
 def _robustness(material: Material, challenger: Answers, champion: Answers, settings: PromoteSection) -> Condition:
     labels, allowed = material.labels[material.attacked_rows], settings.robustness.max_drop
     scores = [
@@ -302,7 +172,7 @@ def _robustness(material: Material, challenger: Answers, champion: Answers, sett
         f"macro-F1 under attack at most {allowed:.4f} below the champion's",
         f"{after:.4f} against {before:.4f}",
         passed,
-        f"macro-F1 under {', '.join(scores[1])} {_change(before, after)} on {len(labels)} rows; "
+        f"macro-F1 under {', '.join(scores[1])} {change(before, after)} on {len(labels)} rows; "
         f"a loss of {allowed:.4f} is allowed",
         {"challenger": after, "champion": before} | {f"challenger.{name}": value for name, value in scores[1].items()},
     )
@@ -310,7 +180,3 @@ def _robustness(material: Material, challenger: Answers, champion: Answers, sett
 
 def _against(passed: bool, what: str, limit: float) -> str:
     return f"{'holds' if passed else 'is below'} {what} {limit:.4f}"
-
-
-def _change(before: float, after: float) -> str:
-    return f"{'fell' if after < before else 'went'} from {before:.4f} to {after:.4f}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secateur.evaluation.gate import Condition
+from secateur.evaluation.judged import Condition
 from secateur.files import to_json
 
 if TYPE_CHECKING:
