@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,7 +109,7 @@ class _Index(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Index
 
-    def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
+    def do_GET(self) -> None:
         """Answer, unless another name than ours was asked for: a foreign page must not read this one."""
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         if host not in (HOST, "localhost"):
@@ -189,14 +189,10 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
     """End a server and the workers that it started, which live in its session."""
     if server.poll() is None:
         server.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         server.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
     server.wait()
 
 
