@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,11 +24,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import DeploymentEventTrigger
-from prefect.flows import EntrypointType
 from prefect.runner import Runner
 from prefect.runtime import deployment, flow_run
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.types.entrypoint import EntrypointType
 
 from flows.retrain import retrain
 from secateur.errors import ConfigError, ProjectError, SecateurError
@@ -126,6 +127,8 @@ def serve(project: Project, schedule: Schedule) -> None:
         client.create_flow_run_from_deployment(
             identity, parameters={"root": str(project.root), "cause": "start of the schedule"}
         )
+    # Prefect's own handler ends the same way, after a call that it never awaits and that Python warns about.
+    runner.handle_sigterm = lambda *_: sys.exit(0)  # type: ignore[method-assign]
     asyncio.run(runner.start())
 
 
