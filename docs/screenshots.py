@@ -50,7 +50,9 @@ def prepared(html: str, shot: Shot) -> str:
     if shot.section is None:
         return html
     # A headless window cannot be scrolled; siblings before the section are left out instead.
-    hidden = f"header, nav, main > :has(~ #{shot.section}) {{ display: none; }} main > #{shot.section} {{ margin-top: 0; }}"
+    hidden = (
+        f"header, nav, main > :has(~ #{shot.section}) {{ display: none; }} main > #{shot.section} {{ margin-top: 0; }}"
+    )
     return html.replace("</style>", f"{hidden}</style>", 1)
 
 

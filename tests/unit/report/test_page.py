@@ -311,6 +311,7 @@ def test_gate_drift_and_retraining_are_shown_and_summed_up_first(complete):
     assert "negative 50.0 % 25.0 % –" in complete.text.replace("\u00a0", " ")
     assert "3.1 % never seen (gate, rebooked)" in complete.text.replace("\u00a0", " ")
     assert {"gate", "drift"} <= set(complete.values("id"))
+    assert "promote version 4 was held; the champion before is version 2" in complete.text
 
 
 def test_what_never_happened_has_no_section(page):
