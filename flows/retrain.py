@@ -30,6 +30,7 @@ from tasks.source_version import moved_sources
 from tasks.stages import find_stage, stages
 
 if TYPE_CHECKING:
+    from secateur.data.quality import DataCondition
     from tasks.drift import Reference
     from tasks.mlflow_store import ModelRegistry
 
@@ -140,7 +141,7 @@ def _look(project: Project) -> _Before:
 
 def _build_if_fit(project: Project, before: _Before, build: Builder) -> Retraining:
     """Judge the rows, then run what is stale; the caller holds the workspace."""
-    from tasks import drift, explain, latency_table
+    from tasks import explain, latency_table
     from tasks.preflight import check
 
     config, store = before.config, before.store
@@ -153,20 +154,8 @@ def _build_if_fit(project: Project, before: _Before, build: Builder) -> Retraini
     from_hub = locate(config.ingest.source, root=project.root).kind == "hub"
     if from_hub and (before.moved or store.status("ingest").changed):
         run_stage(project, config, ingest, commit=True)  # a hub's rows can only be looked at when they are here
-    rows = drift.source_rows(project, config)
-    reference, missing = _reference(project, before)
-    conditions = drift.judge_rows(rows, reference, config)
+    conditions = _judge_rows(project, before)
     failed = [condition for condition in conditions if not condition.passed]
-    drift.write_report(
-        project,
-        rows=rows,
-        reference=reference,
-        missing=missing,
-        conditions=conditions,
-        checkpoint=None if failed else _checkpoint(project, before, reference),
-        num_embedded=config.retrain.drift_rows,
-        seed=config.run.seed,
-    )
     kept = tuple(condition.as_json() for condition in conditions)
     if failed:
         reason = "the rows are not fit to train on: " + "; ".join(condition.reason for condition in failed)
@@ -186,6 +175,28 @@ def _build_if_fit(project: Project, before: _Before, build: Builder) -> Retraini
         stages={entry["stage"]: entry["action"] for entry in built},
         conditions=kept,
     )
+
+
+def _judge_rows(project: Project, before: _Before) -> "tuple[DataCondition, ...]":
+    """Judge the source against the champion's rows, and write the drift report."""
+    from tasks import drift
+
+    config = before.config
+    rows = drift.source_rows(project, config)
+    reference, missing = _reference(project, before)
+    conditions = drift.judge_rows(rows, reference, config)
+    fit = all(condition.passed for condition in conditions)
+    drift.write_report(
+        project,
+        rows=rows,
+        reference=reference,
+        missing=missing,
+        conditions=conditions,
+        checkpoint=_checkpoint(project, before, reference) if fit else None,
+        num_embedded=config.retrain.drift_rows,
+        seed=config.run.seed,
+    )
+    return conditions
 
 
 def _reference(project: Project, before: _Before) -> "tuple[Reference | None, str | None]":

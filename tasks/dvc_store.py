@@ -213,8 +213,15 @@ class DvcStore:
         Raises:
             ProjectError: there is no remote, or it does not take them.
         """
-        with self._locked():
-            failed = self._repo.cloud.push([HashInfo("md5", md5) for md5 in digests]).failed
+        with self._locked(), _silent():
+            # DVC's push sends the list of a folder's files without the files.
+            listed = [
+                entry["md5"]
+                for md5 in digests
+                if md5.endswith(".dir")
+                for entry in json.loads(self._object(md5, what=md5).read_text(encoding="utf-8"))
+            ]
+            failed = self._repo.cloud.push([HashInfo("md5", md5) for md5 in [*digests, *listed]]).failed
             if failed:
                 raise ProjectError(f"the DVC remote did not take {len(failed)} files; try `dvc push`")
 
