@@ -7,6 +7,7 @@ from secateur.report import formats
 from secateur.report.results import Json
 
 _SIDES = ("current", "added")
+_NAMES = {"labels": "label shares", "lengths": "length", "vocabulary": "vocabulary", "embeddings": "embeddings"}
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,6 @@ def measures(drift: Json | None) -> tuple[Measure, ...]:
             if entry and "drifted" in entry:
                 found.append(Measure(name, _NAMES.get(part, part), _words(part, entry), bool(entry["drifted"])))
     return tuple(found)
-
-
-_NAMES = {"labels": "label shares", "lengths": "length", "vocabulary": "vocabulary", "embeddings": "embeddings"}
 
 
 def shares(drift: Json | None) -> tuple[Share, ...]:

@@ -78,7 +78,7 @@ def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
 def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Fact, ...]:
     change = result.macro_f1.value - dense.macro_f1.value
     facts = [("Macro-F1 on test", formats.score(result.macro_f1.value), f"{formats.points(change)} points")]
-    if runtime in result.timings:
+    if runtime is not None and runtime in result.timings:
         timing = result.timings[runtime]
         shown = formats.unit_for_ms([timing.median_ms]).with_symbol(timing.median_ms)
         facts.append((f"Time, {formats.runtime(runtime)}", shown, f"{formats.times(timing.speedup)} dense"))

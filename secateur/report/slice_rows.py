@@ -66,13 +66,15 @@ def slice_rows(results: Sequence[ModelResult], details: Json, *, best: ModelResu
 
 def changes(results: Sequence[ModelResult]) -> tuple[Changes, ...]:
     """Return what each accepted round changed against dense, as far as the run says it."""
-    fields = ("both_right", "lost", "gained", "both_wrong")
     return tuple(
         Changes(
             model=result.title,
+            both_right=int(found["both_right"]),
+            lost=int(found["lost"]),
+            gained=int(found["gained"]),
+            both_wrong=int(found["both_wrong"]),
             lost_examples=tuple(found["lost_examples"]),
             gained_examples=tuple(found["gained_examples"]),
-            **{name: int(found[name]) for name in fields},
         )
         for result in distinct(results)
         if (found := result.details.get("changes"))
