@@ -53,6 +53,9 @@ class Models:
         self._registry: ModelRegistry | None = None
         self._polls_until_retry = 0
         self._show(first, present=True)
+        if self.alias is not None:
+            # Opening a registry holds the interpreter for a second: before the first request, not beside it.
+            self._version()
 
     async def follow(self, *, poll_s: float) -> None:
         """Look at the alias for ever."""
