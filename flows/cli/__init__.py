@@ -8,8 +8,14 @@ from typing import Any
 import click
 
 from flows.cli.checkpoints import bench, export, inspect, predict
+from flows.cli.operations import retrain, schedule, watch
+from flows.cli.promotion import promote, rollback
+from flows.cli.provenance import compare, lineage, sign, verify
 from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
+from flows.cli.reproduction import reproduce
+from flows.cli.serving import serve
+from flows.cli.ui import ui
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
 from secateur import __version__
@@ -48,6 +54,12 @@ def cli() -> None:
 
 for _command in (run, plan, why, stage, sweep, prune, inspect, bench, predict, export, models, report, doctor):
     cli.add_command(_command)
+
+for _command in (promote, rollback, verify, sign, lineage, compare):
+    models.add_command(_command)
+for _command in (retrain, schedule, watch, serve, ui):
+    cli.add_command(_command)
+models.add_command(reproduce)
 
 
 def main() -> None:
