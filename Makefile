@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 
-.PHONY: help demo demo-generation test check bench clean
+.PHONY: help demo demo-generation test check bench docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,11 @@ $(BENCH): $(READY)
 
 bench: $(BENCH) ## a benchmark: make bench NAME=quality_speed ARGS="--seeds 1"; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks.$(or $(NAME),alternatives) $(ARGS)
+
+docs: $(READY) ## the documentation site, in site/; generated parts are written anew
+	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 clean: ## remove what a run has made; the environment stays
 	rm -rf .secateur data models reports mlruns mlflow.db dvc.lock .dvc/cache .dvc/tmp

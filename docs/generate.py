@@ -5,21 +5,24 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`
 """
 
 import argparse
+import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import click  # noqa: E402
+
 from flows.cli import cli  # noqa: E402
 from secateur.config.reference import parameters  # noqa: E402
 
 DEMO = ROOT / "docs" / "results" / "demo.json"
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/parameters.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/parameters.md", "docs/reference/commands.md")
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -35,6 +38,37 @@ def commands() -> str:
 
 def _sentence(text: str) -> str:
     return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
+def reference() -> str:
+    """Every command as `--help` shows it: usage, help, options."""
+    return "\n".join(_described(path, command) for path, command in _walk(cli, ""))
+
+
+def _walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        full = f"{path} {name}".strip()
+        yield full, command
+        if isinstance(command, click.Group):
+            yield from _walk(command, full)
+
+
+def _described(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path)
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [f"## {path}\n", f"```text\nsecateur {path} {usage}\n```\n"]
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        text = " ".join(paragraph.split())
+        lines.append(f"```sh\n{text.removeprefix('Example: ')}\n```\n" if text.startswith("Example: ") else f"{text}\n")
+    options = (option for option in command.params if isinstance(option, click.Option))
+    if records := [record for option in options if (record := option.get_help_record(context))]:
+        rows = [f"| `{_cell(name)}` | {_cell(words)} |" for name, words in records]
+        lines.append("\n".join(["| option | |", "|---|---|", *rows]) + "\n")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def parameter_table() -> str:
@@ -93,6 +127,7 @@ def _purpose(package: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "parameters": parameter_table,
+    "reference": reference,
     "results": results,
     "tree": tree,
 }

@@ -3,15 +3,18 @@
 DVC is the only store of bytes and the only truth of staleness.
 """
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.config import ConfigError as DvcConfigError
+from dvc.config import NoRemoteError
 from dvc.dependency.param import ParamsDependency
 from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
@@ -23,8 +26,10 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.ui import ui
 from dvc.utils.serialize import YAMLFileCorruptedError
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import ObjectFormatError
 
-from secateur.errors import ProjectError
+from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
 from tasks.key import Identity
 from tasks.project import Project
@@ -176,6 +181,79 @@ class DvcStore:
         with self._locked():
             self._repo.commit(address, force=True)
 
+    def fetch(self, md5: str, target: Path, *, what: str) -> None:
+        """Write the file or folder with a digest to ``target``, from the cache or else from the remote.
+
+        Every byte is compared with its digest, wherever it came from; DVC trusts a remote. What does not match is
+        removed from the cache, so that it is asked for again.
+
+        Args:
+            md5: as dvc.lock holds it; a folder's ends in ``.dir``.
+            target: must not exist.
+            what: names it in messages.
+
+        Raises:
+            ProjectError: neither the cache nor a remote holds it.
+            CheckFailed: what they hold is something else.
+        """
+        with self._locked():
+            source = self._object(md5, what=what)
+            if not md5.endswith(".dir"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+                return
+            for entry in json.loads(source.read_text(encoding="utf-8")):
+                file = target.joinpath(*_parts(entry["relpath"]))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._object(entry["md5"], what=f"{what}: {entry['relpath']}"), file)
+
+    def push(self, digests: Sequence[str]) -> None:
+        """Send files and folders to the remote.
+
+        Raises:
+            ProjectError: there is no remote, or it does not take them.
+        """
+        with self._locked(), _silent():
+            # DVC's push sends the list of a folder's files without the files.
+            listed = [
+                entry["md5"]
+                for md5 in digests
+                if md5.endswith(".dir")
+                for entry in json.loads(self._object(md5, what=md5).read_text(encoding="utf-8"))
+            ]
+            failed = self._repo.cloud.push([HashInfo("md5", md5) for md5 in [*digests, *listed]]).failed
+            if failed:
+                raise ProjectError(f"the DVC remote did not take {len(failed)} files; try `dvc push`")
+
+    def _object(self, md5: str, *, what: str) -> Path:
+        """Return the path of a verified object in the cache."""
+        path = Path(self._repo.cache.local.oid_to_path(md5))
+        if not path.is_file():
+            self._pull(md5, path, what=what)
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != md5.removesuffix(".dir"):
+            remove(path)
+            raise CheckFailed(f"{what}: DVC's store holds another file, asked for md5 {md5}, found {found}; refused")
+        return path
+
+    def _pull(self, md5: str, path: Path, *, what: str) -> None:
+        try:
+            with _silent():
+                self._repo.cloud.pull([HashInfo("md5", md5)])
+        except NoRemoteError as error:
+            raise ProjectError(
+                f"{what} (md5 {md5}) is not in DVC's cache, and no remote is set; add one: `dvc remote add --default`"
+            ) from error
+        except ObjectFormatError as error:
+            raise CheckFailed(f"{what}: the DVC remote holds a damaged list of files; refused") from error
+        except FileNotFoundError:
+            logger.debug("the remote has no %s", md5)
+        if not path.is_file():
+            raise ProjectError(
+                f"{what} (md5 {md5}) is neither in DVC's cache nor in its remote; `dvc push` where it was made, or "
+                "check the remote: `dvc remote list`"
+            )
+
     def _restorable(self, stage: Any) -> bool:
         """Look for the outputs in the cache; changes ``stage``, which the caller must not use again."""
         cache = self._repo.stage_cache
@@ -257,6 +335,28 @@ def _as_project_errors(project: Project) -> Iterator[None]:
         raise ProjectError(
             f"no space left on the device while DVC worked in {project.root}; what it had recorded before is kept"
         ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep DVC's own lines off the terminal: one error is one line, and it is ours."""
+    names = ("dvc", "dvc_data", "dvc_objects")
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _parts(relative: str) -> tuple[str, ...]:
+    """Return the parts of a path inside a folder; a list of files from a remote is not trusted."""
+    parts = PurePosixPath(relative).parts
+    if not parts or relative.startswith("/") or ".." in parts:
+        raise CheckFailed(f"the DVC store lists a file outside its folder: {relative!r}")
+    return parts
 
 
 def _line(error: Exception) -> str:

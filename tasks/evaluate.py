@@ -22,6 +22,7 @@ from secateur.evaluation.machine import describe_machine
 from secateur.evaluation.reference import CLASSIFIER, score_classifier
 from secateur.evaluation.robustness import robustness
 from secateur.evaluation.runners import export_name
+from secateur.evaluation.slices import descriptions_of, slices_of
 from secateur.files import remove, write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
@@ -62,7 +63,11 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
         name: metrics_of(model, dense=dense, labels=rows.labels, settings=evaluate, seed=run.seed)
         for name, model in models.items()
     }
-    details = {name: details_of(model, labels=rows.labels, names=names, texts=texts) for name, model in models.items()}
+    slices = slices_of(texts)
+    details = {
+        name: details_of(model, dense=dense, labels=rows.labels, names=names, texts=texts, slices=slices)
+        for name, model in models.items()
+    }
     rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
     reference = _reference(job, rows, texts=texts, names=names, settings=evaluate, seed=run.seed)
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
@@ -73,6 +78,7 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
         "confidence_level": evaluate.confidence_level,
         "deployed": evaluate.deployed,
         "robustness": evaluate.robustness.model_dump(mode="json"),
+        "slices": descriptions_of(texts),
     }
     write_json(job.outputs["details"], {**described, "models": details})
     write_predictions(job.outputs["predictions"], models, rows=rows.rows, labels=rows.labels)

@@ -1,4 +1,4 @@
-"""Runs and registered models in MLflow. Together with ``registered_model`` the only code that imports it."""
+"""Runs and registered models in MLflow; only ``tasks/mlflow_*.py`` and ``registered_model`` import it."""
 
 import fcntl
 import logging
@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Set before the import, which reads them.
@@ -27,6 +28,8 @@ from secateur import __version__
 from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
 from secateur.errors import ModelError
+from secateur.files import sha256_file, to_json
+from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
 
 KEY_TAG = "secateur.key"
@@ -115,7 +118,7 @@ class ModelRegistry:
 
     def find(self, model_name: str, version: Version) -> str | None:
         """Return the number under which the same key, weights and runtime were registered, if they were."""
-        filter_ = f"name = '{_quoted(model_name)}' and tags.`{KEY_TAG}` = '{version.tags[KEY_TAG]}'"
+        filter_ = f"name = '{quoted(model_name)}' and tags.`{KEY_TAG}` = '{version.tags[KEY_TAG]}'"
         for found in self._client.search_model_versions(filter_):
             same_weights = found.tags.get(_WEIGHTS_TAG) == version.tags[_WEIGHTS_TAG]
             # Versions from before there was a choice carry no tag and predict with torch.
@@ -192,7 +195,7 @@ class ModelRegistry:
         Raises:
             ModelError: there is no such model; the message lists those that exist.
         """
-        found = self._client.search_model_versions(f"name = '{_quoted(model_name)}'")
+        found = self._client.search_model_versions(f"name = '{quoted(model_name)}'")
         if not found:
             known = ", ".join(model.name for model in self._client.search_registered_models()) or "none yet"
             raise ModelError(f"no registered model {model_name}; registered are: {known}")
@@ -205,7 +208,7 @@ class ModelRegistry:
         Raises:
             ModelError: no such model, alias or version.
         """
-        name, alias, number = _parse(reference)
+        name, alias, number = parse_reference(reference)
         entries = self.versions(name)
         for entry in entries:
             if (alias is None and number is None) or entry["version"] == number or alias in entry["aliases"]:
@@ -243,7 +246,8 @@ class ModelRegistry:
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
-        tags = {**version.tags, RUNTIME_TAG: version.runtime}
+        stored = artifact_digests(version.checkpoint, version.deployed)
+        tags = {**version.tags, RUNTIME_TAG: version.runtime, ARTIFACTS_TAG: to_json(stored)}
         run_tags = {**tags, "mlflow.parentRunId": parent}
         with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
             parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
@@ -254,7 +258,7 @@ class ModelRegistry:
             self._client.log_batch(
                 child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
             )
-            with _quiet():
+            with quiet():
                 logged = mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(_SCRIPT),
@@ -263,13 +267,14 @@ class ModelRegistry:
                     pip_requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
-        with _quiet():
+        with quiet():
+            tags[WRAPPER_TAG] = to_json(_wrapper_digests(logged.model_id))
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drop what MLflow prints about what it made, and its wish for hints to infer the signature that is given."""
     with redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -287,6 +292,15 @@ def _artifacts(version: Version) -> dict[str, str]:
     return artifacts if version.deployed is None else artifacts | {"deployed": str(version.deployed)}
 
 
+def _wrapper_digests(model_id: str) -> dict[str, str]:
+    """Return name -> sha256 of what MLflow reads or runs before it opens our folders."""
+    names = ("MLmodel", _SCRIPT.name, "conda.yaml", "python_env.yaml", "requirements.txt")
+    location = mlflow.get_logged_model(model_id).artifact_location
+    with TemporaryDirectory() as folder:
+        files = [mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=folder) for name in names]
+        return {name: sha256_file(Path(file)) for name, file in zip(names, files, strict=True)}
+
+
 def _requirements(registered: Version) -> list[str]:
     from importlib.metadata import version
 
@@ -295,11 +309,13 @@ def _requirements(registered: Version) -> list[str]:
     return [f"secateur=={__version__}", *pinned]
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as a filter of MLflow takes it, between single quotes."""
     return name.replace("'", "''")
 
 
-def _parse(reference: str) -> tuple[str, str | None, str | None]:
+def parse_reference(reference: str) -> tuple[str, str | None, str | None]:
+    """Return name, alias and number of ``models:/name@alias``, ``models:/name/3`` or ``name``."""
     name = reference.removeprefix("models:/")
     if "@" in name:
         name, _, alias = name.partition("@")
@@ -308,4 +324,14 @@ def _parse(reference: str) -> tuple[str, str | None, str | None]:
     return name, None, number or None
 
 
-__all__ = ["KEY_TAG", "RUNTIME_TAG", "MlflowException", "ModelRegistry", "Version", "tracking_uri"]
+__all__ = [
+    "KEY_TAG",
+    "RUNTIME_TAG",
+    "MlflowException",
+    "ModelRegistry",
+    "Version",
+    "parse_reference",
+    "quiet",
+    "quoted",
+    "tracking_uri",
+]

@@ -15,6 +15,7 @@ from tasks.exports import exports_of
 from tasks.job import Job
 from tasks.project import Project, commit_of, dirty_files
 from tasks.results import comparison, read_json
+from tasks.stages import LATENCY_TABLE
 
 CHALLENGER = "challenger"
 
@@ -57,7 +58,11 @@ def measure(job: Job, *, register: RegisterSection) -> None:
             experiment=register.experiment,
             model_name=register.model_name,
             run_name=f"build-{job.key[:8]}",
-            files=[root / "dvc.lock", root / "params.yaml", job.inputs["metrics"], job.inputs["data"]],
+            files=[
+                *(root / name for name in ("dvc.lock", "params.yaml", LATENCY_TABLE)),
+                job.inputs["metrics"],
+                job.inputs["data"],
+            ],
         )
     registry.set_alias(register.model_name, CHALLENGER, published[versions[-1].name])
     write_json(

@@ -19,8 +19,8 @@ def measure(job: Job, *, report: ReportSection) -> None:
     """Write the effect ``page`` from metrics, details, the data report, cards and histories.
 
     Inputs are ``metrics``, ``details``, ``data``, and per model ``model.NAME`` (a checkpoint folder, of which
-    only the card is read) and ``history.NAME``. The effects ``latency`` and ``registered`` are shown
-    when their files exist.
+    only the card is read) and ``history.NAME``. What is written outside of the
+    graph or never compared (``latency``, ``registered``, ``gate``, ``drift``, ``retrain``) is shown when it is there.
 
     Raises:
         CheckpointError: a model folder has no card.
@@ -35,6 +35,9 @@ def measure(job: Job, *, report: ReportSection) -> None:
             data=_read_json(job.inputs["data"]),
             latency=_read_effect(job, "latency"),
             registered=_read_effect(job, "registered"),
+            gate=_read_effect(job, "gate"),
+            drift=_read_effect(job, "drift"),
+            retrain=_read_effect(job, "retrain"),
             cards={name: _read_card(path) for name, path in _named(job, _MODEL)},
             histories={name: _read_history(path) for name, path in _named(job, _HISTORY)},
             max_examples=report.max_examples,

@@ -50,7 +50,7 @@ class Stage:
         inputs: argument name -> path of a dependency.
         outputs: argument name -> what is stored by DVC and compared.
         effects: argument name -> path of what is written but never compared (measured times, the page).
-        effect_inputs: effects of earlier stages that this stage's effect shows.
+        effect_inputs: effects of earlier stages, and what promotion and retraining write, that this stage's effect shows.
     """
 
     name: str
@@ -207,7 +207,13 @@ def stages(config: RunConfig, root: Path) -> tuple[Stage, ...]:
             inputs={**evaluated, "data": _DATA_REPORT, **checkpoints, **histories},
             parameters=(_section("report"),),
             effects={"page": "reports/report.html"},
-            effect_inputs=(_LATENCY, "reports/registered.json"),
+            effect_inputs=(
+                _LATENCY,
+                "reports/registered.json",
+                "reports/gate.json",
+                "reports/drift.json",
+                "reports/retrain.json",
+            ),
         ),
     )
 

@@ -77,6 +77,17 @@ PARAMS: dict[str, Any] = {
     "evaluate.latency.length": 8,
     "evaluate.latency.repeats": 3,
     "register.model_name": "tiny",
+    "promote.min_rows": 5,
+    "promote.min_macro_f1": 0.0,
+    "promote.max_drop": 0.3,
+    "promote.significance.samples": 200,
+    "promote.latency.max_ratio": None,
+    "promote.latency.length": 8,
+    "promote.latency.repeats": 5,
+    "promote.size.max_ratio": None,
+    "promote.classes.min_recall": 0.0,
+    "promote.slices.min_accuracy": 0.0,
+    "promote.robustness.rows": 16,
 }
 
 

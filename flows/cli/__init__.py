@@ -9,8 +9,14 @@ import click
 
 from flows.cli.checkpoints import bench, export, inspect, predict
 from flows.cli.generation import generate
+from flows.cli.operations import retrain, schedule, watch
+from flows.cli.promotion import promote, rollback
+from flows.cli.provenance import compare, lineage, sign, verify
 from flows.cli.pruning import prune, sweep
 from flows.cli.registry import models
+from flows.cli.reproduction import reproduce
+from flows.cli.serving import serve
+from flows.cli.ui import ui
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
 from secateur import __version__
@@ -49,10 +55,14 @@ def cli() -> None:
 
 _COMMANDS = (
     run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, doctor,
+    retrain, schedule, watch, serve, ui,
 )  # fmt: skip
 
 for _command in _COMMANDS:
     cli.add_command(_command)
+
+for _command in (promote, rollback, verify, sign, lineage, compare, reproduce):
+    models.add_command(_command)
 
 
 def main() -> None:

@@ -107,12 +107,13 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     """
     from flows.cli import display
     from secateur.evaluation.prediction import Predictor
+    from tasks.model_source import resolve as resolve_source
 
-    folder = resolve(model)
+    source = resolve_source(None, model)
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not given:
         raise click.UsageError("no text: give it as an argument or on standard input")
-    predictions = Predictor.load(folder).predict(given)
+    predictions = Predictor.load(source.folder, verify=False).predict(given)
     rows = [
         {"text": text, "label": p.label, "score": float(p.score)} for text, p in zip(given, predictions, strict=True)
     ]
@@ -160,10 +161,8 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
 
 
 def resolve(model: str) -> Path:
-    """Return the folder of ``models:/name@alias``, or the folder itself."""
-    if not model.startswith("models:/"):
-        return Path(model)
-    from tasks.mlflow_store import ModelRegistry
-    from tasks.project import find_project
+    """Return the checkpoint folder of ``models:/name@alias`` after its digests were checked, or the folder itself."""
+    from tasks.model_source import SCHEME
+    from tasks.model_source import resolve as resolve_source
 
-    return ModelRegistry(find_project()).checkpoint(model)
+    return resolve_source(None, model).checkpoint if model.startswith(SCHEME) else Path(model)

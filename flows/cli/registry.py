@@ -1,4 +1,4 @@
-"""``models``: what is registered."""
+"""``models``: what is registered, and what happened to it."""
 
 import json
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def models() -> None:
-    """Look into the model registry.
+    """List, judge, promote, verify and explain registered models.
 
     Example: secateur models list
     """
@@ -35,16 +35,50 @@ def list_(as_json: bool) -> None:
 @click.argument("reference", metavar="NAME|models:/NAME@ALIAS|models:/NAME/VERSION")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def show(reference: str, as_json: bool) -> None:
-    """Show one version: metrics, lineage, digests.
+    """Show one version: metrics, lineage, digests, the gate's verdict, its promotions.
 
     Example: secateur models show models:/tweets-sentiment@challenger
     """
-    from flows.cli import display
-    from tasks.mlflow_store import ModelRegistry
+    from flows.cli import display, promotion_display
+    from flows.promote import open_records
     from tasks.project import find_project
+    from tasks.registry.history import events
+    from tasks.registry.verdict import VERDICT_TAG, kept
 
-    entry = ModelRegistry(find_project()).version(reference)
+    records = open_records(find_project(), reference)
+    entry = records.registry.version(reference)
     if as_json:
         click.echo(json.dumps(entry, indent=2))
+        return
+    tags = entry["tags"]
+    display.model_version({**entry, "tags": {name: value for name, value in tags.items() if name != VERDICT_TAG}})
+    if (verdict := kept(tags)) is not None:
+        promotion_display.verdict(verdict)
+    moves = [event for event in events(records) if entry["version"] in (event.from_, event.to)]
+    if moves:
+        promotion_display.history(moves)
+
+
+@models.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def history(name: str | None, as_json: bool) -> None:
+    """Show who became champion, when, by whom and why.
+
+    NAME is register.model_name when it is left out.
+
+    Example: secateur models history tweets-sentiment
+    """
+    from flows.cli import promotion_display
+    from flows.promote import open_records
+    from tasks.params import read_config
+    from tasks.project import find_project
+    from tasks.registry.history import events
+
+    project = find_project()
+    records = open_records(project, name or read_config(project).register_.model_name)
+    found = events(records)
+    if as_json:
+        click.echo(json.dumps([event.as_json() for event in found], indent=2, ensure_ascii=False))
     else:
-        display.model_version(entry)
+        promotion_display.history(found)

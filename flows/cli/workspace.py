@@ -18,20 +18,13 @@ def report(as_json: bool) -> None:
 
     Example: secateur report
     """
-    from tasks.dvc_store import DvcStore
-    from tasks.execution import execute_effects
-    from tasks.params import read_config
+    from flows.report import write_report
     from tasks.project import exclusive, find_project
-    from tasks.stages import find_stage
 
     project = find_project()
-    config = read_config(project)
-    stage = find_stage(config, project.root, "report")
     with exclusive(project):
-        identity = DvcStore(project).identity(stage.address)
-        seconds = execute_effects(project, stage, config, identity)
-    path = stage.effects["page"]
-    click.echo(json.dumps({"page": path, "seconds": round(seconds, 3)}) if as_json else path)
+        path, seconds = write_report(project)
+    click.echo(json.dumps({"page": str(path), "seconds": round(seconds, 3)}) if as_json else path)
 
 
 @click.command()

@@ -10,10 +10,13 @@ from secateur.config.baseline import BaselineSection
 from secateur.config.clean import CleanSection
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.ingest import IngestSection
+from secateur.config.promote import PromoteSection
 from secateur.config.prune import PruneSection
 from secateur.config.register import RegisterSection
 from secateur.config.report import ReportSection
+from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
+from secateur.config.serve import ServeSection
 from secateur.config.tasks import check_task
 from secateur.errors import ConfigError
 
@@ -29,6 +32,9 @@ class RunConfig(Section):
     evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
     register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
     report: Annotated[ReportSection, Field(description="the page")]
+    promote: Annotated[PromoteSection, Field(description="the gate to the champion")]
+    retrain: Annotated[RetrainSection, Field(description="scheduled retraining")]
+    serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:

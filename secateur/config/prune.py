@@ -120,7 +120,7 @@ class LatencyBudget(Section):
 class Round(Section):
     """One round: what it starts from, and what it does differently from the section above."""
 
-    prev: Annotated[str, Field(description="the round it continues: baseline, r1, r2, ...")]
+    prev: Annotated[str, Field(description="the model it starts from: baseline, or an earlier round that it continues")]
     action: Annotated[Action | None, Field(description="null takes prune.action")] = None
     budget: Annotated[
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
@@ -238,20 +238,22 @@ class PruneSettings(Section):
 
 
 class PruneSection(PruneSettings):
-    """The settings that all rounds share, and the chain of rounds."""
+    """The settings that all rounds share, and the rounds."""
 
-    rounds: Annotated[Mapping[str, Round], Field(description="r1, r2, ... in a chain")]
+    rounds: Annotated[
+        Mapping[str, Round], Field(description="r1, r2, ...: each starts from baseline or from an earlier one")
+    ]
 
     @field_validator("rounds")
     @classmethod
-    def _chain(cls, rounds: Mapping[str, Round]) -> Mapping[str, Round]:
-        previous = "baseline"
+    def _in_order(cls, rounds: Mapping[str, Round]) -> Mapping[str, Round]:
+        known = ["baseline"]
         for number, (name, entry) in enumerate(rounds.items(), start=1):
-            if name != f"r{number}" or entry.prev != previous:
-                raise ValueError(
-                    f"rounds form a chain: entry {number} must be r{number}: {{prev: {previous}}}, found {name}: {{prev: {entry.prev}}}"
-                )
-            previous = name
+            if name != f"r{number}":
+                raise ValueError(f"rounds are r1, r2, ... in this order; found {name} in place {number}")
+            if entry.prev not in known:
+                raise ValueError(f"round {name} cannot start from {entry.prev}; {' or '.join(known)} would work")
+            known.append(name)
         if not rounds:
             raise ValueError("at least r1: {prev: baseline} is needed")
         return rounds

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx2  # what huggingface_hub raises from
 import pyarrow as pa
@@ -66,6 +67,17 @@ def download_rows(repository: str, *, config: str | None, split: str, revision: 
         raise DataError(f"{asked_by}: split {split!r} of {repository!r} has no rows")
     writer.close()
     return commit
+
+
+def newest_commit(repository: str, *, kind: Literal["dataset", "model"], asked_by: str) -> str:
+    """Return the newest commit of a hub repository, without downloading anything.
+
+    Raises:
+        DataError: the hub cannot be reached or does not give it out.
+    """
+    with _explained(repository, asked_by=asked_by):
+        api = HfApi()
+        return str((api.dataset_info(repository) if kind == "dataset" else api.model_info(repository)).sha)
 
 
 def _classes(features: Features | None) -> dict[str, list[str]]:

@@ -15,11 +15,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.changes import changes_of
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.cost import Cost
 from secateur.evaluation.deployed import Deployed
 from secateur.evaluation.metrics import accuracy, bootstrap, confusion, macro_f1, per_label
 from secateur.evaluation.robustness import Robustness
+from secateur.evaluation.slices import Mask, slice_scores
 from secateur.files import replacing
 
 MAX_ERRORS = 20
@@ -96,13 +98,31 @@ def _deployed_metrics(deployed: Deployed, labels: npt.NDArray[np.int64]) -> dict
 
 
 def details_of(
-    model: Evaluated, *, labels: npt.NDArray[np.int64], names: Sequence[str], texts: Sequence[str]
+    model: Evaluated,
+    *,
+    dense: Evaluated,
+    labels: npt.NDArray[np.int64],
+    names: Sequence[str],
+    texts: Sequence[str],
+    slices: Mapping[str, Mask],
 ) -> dict[str, Any]:
-    """Return the entry of one model in details.json: confusion, scores per label, widths, mistakes, attacks."""
+    """Return the entry of one model in details.json.
+
+    It holds confusion, scores per label and per slice, widths, mistakes, attacks, and for all but the dense model
+    (told by ``accepted``, which only a round has) what changed against it.
+    """
     counts = confusion(labels, model.predicted, num_labels=len(names))
     attacked = {} if model.robustness is None else {"robustness": asdict(model.robustness)}
+    changed = {}
+    if model.accepted is not None:
+        changed["changes"] = changes_of(
+            model.logits, dense=dense.logits, labels=labels, names=names, texts=texts, slices=slices
+        )
+    scores = slice_scores(slices, labels=labels, predicted=model.predicted, num_labels=len(names))
     return {
         **attacked,
+        **changed,
+        "slices": {name: asdict(score) for name, score in scores.items()},
         "confusion": counts.tolist(),
         "per_class": dict(zip(names, per_label(counts), strict=True)),
         "widths": dict(model.widths),

@@ -52,17 +52,6 @@ def stored_size(model: PreTrainedModel) -> StoredSize:
     )
 
 
-def compressed_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of the compressed weights file; see ``stored_size``."""
-    return stored_size(model).compressed_bytes
-
-
-def sparsity_of(model: PreTrainedModel) -> float:
-    """Return the share of zeros in the projections of the encoder's layers, in [0, 1]."""
-    num_weights, num_nonzero = _counts(model)
-    return 1.0 - num_nonzero / max(num_weights, 1)
-
-
 def _counts(model: PreTrainedModel) -> tuple[int, int]:
     weights = [linear.weight.detach() for layer in family_of(model).layers(model) for linear in layer.linears()]
     return sum(weight.numel() for weight in weights), sum(int(weight.count_nonzero()) for weight in weights)

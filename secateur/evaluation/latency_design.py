@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.linear_model import LinearRegression
 
 from secateur.evaluation.latency_table import Shape
 from secateur.models.structures import Widths
+from secateur.pruning.dynamic_programming import solve
+from secateur.pruning.levels import Curve, Levels
+from secateur.pruning.prices import PriceTable
 
 _Floats = npt.NDArray[np.float64]
 
@@ -16,8 +20,8 @@ FFN_STEP = 64
 """Neurons between two timed widths; wider blocks than ``_MAX_WIDTHS`` such steps take a multiple of it."""
 
 _MAX_WIDTHS = 24
-_NUM_MIXED = 18
-_NUM_CHECKS = 8
+_NUM_MIXED = 12
+_FRACTIONS = (0.08, 0.7)
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,12 @@ class Design:
 
     Attributes:
         ffn_widths: neurons with a price of their own, ascending from 0.
-        fitted: the dense model first, then models with one width in all layers, models of few layers, and
+        models: the dense model first, then models with one width in all layers, models of few layers, and
             models of random widths.
-        checks: models of random widths that judge the prices.
     """
 
     ffn_widths: tuple[int, ...]
-    fitted: tuple[Widths, ...]
-    checks: tuple[Widths, ...]
+    models: tuple[Widths, ...]
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,59 @@ def design_for(shape: Shape) -> Design:
     are drawn around a level of their own, so that small and large models occur alike. The draw is fixed.
     """
     step = FFN_STEP * -(-shape.ffn // (FFN_STEP * _MAX_WIDTHS))
-    ffn_widths = tuple(sorted({*range(0, shape.ffn, step), shape.ffn}))
+    # Narrow blocks are timed more finely: what a call costs, however little it computes, shows there.
+    narrow = {width for width in (step // 4, step // 2) if width < shape.ffn}
+    ffn_widths = tuple(sorted({*range(0, shape.ffn, step), *narrow, shape.ffn}))
     heads, ffn = (shape.num_heads + 1) // 2, ffn_widths[len(ffn_widths) // 2]
     uniform = [_uniform(shape, heads=count, ffn=ffn) for count in range(shape.num_heads + 1)]
     uniform += [_uniform(shape, heads=heads, ffn=count) for count in ffn_widths]
     # Without a model of fewer layers, what is paid per layer could not be told from what is paid once.
     shallow = [_uniform(shape, heads=heads, ffn=ffn, num_layers=count) for count in (1, (shape.num_layers + 1) // 2)]
     draw = np.random.default_rng(0)
-    mixed = [_mixed(shape, ffn_widths, draw) for _ in range(_NUM_MIXED + _NUM_CHECKS)]
-    return Design(
-        ffn_widths=ffn_widths,
-        fitted=(shape.dense, *dict.fromkeys((*uniform, *shallow, *mixed[:_NUM_MIXED]))),
-        checks=tuple(mixed[_NUM_MIXED:]),
+    mixed = [_mixed(shape, ffn_widths, draw) for _ in range(_NUM_MIXED)]
+    return Design(ffn_widths=ffn_widths, models=tuple(dict.fromkeys((shape.dense, *uniform, *shallow, *mixed))))
+
+
+def solutions(prices: BlockPrices, shape: Shape, *, ffn_widths: Sequence[int], count: int, seed: int) -> list[Widths]:
+    """Return models that the solver chooses under these prices, for errors and budgets that are drawn.
+
+    A solver finds the widths whose price is too low, and a model that it chooses is slower than predicted. So
+    prices are fitted again with such models, and judged by others.
+
+    Args:
+        prices: what the solver believes.
+        shape: of the dense model.
+        ffn_widths: neurons that may be chosen, ascending from 0.
+        count: how many models, from small to large.
+        seed: of the errors.
+    """
+    draw = np.random.default_rng(seed)
+    table = PriceTable(
+        heads=prices.attention_ms,
+        ffn=tuple(np.interp(np.arange(shape.ffn + 1), ffn_widths, prices.ffn_ms).tolist()),
+        fixed=prices.fixed_ms,
+        head_dim=shape.head_dim,
     )
+    dense = table.total(shape.dense)
+    found = []
+    for fraction in np.geomspace(*_FRACTIONS, num=count).tolist():
+        levels = Levels(
+            heads=tuple(_curve(range(shape.num_heads + 1), draw) for _ in range(shape.num_layers)),
+            ffn=tuple(_curve(ffn_widths, draw) for _ in range(shape.num_layers)),
+        )
+        empty = shape.num_layers * (table.heads[0] + table.ffn[0])
+        smallest = table.fixed + empty + (table.heads[1] - table.heads[0])
+        widths = solve(levels, table, budget=max(fraction * dense, smallest))
+        if any((*widths.heads, *widths.ffn)):
+            found.append(widths)
+    return list(dict.fromkeys(found))
+
+
+def _curve(kept: Sequence[int], draw: np.random.Generator) -> Curve:
+    """Draw how the error of a block grows as it narrows: slowly first, fast where little is left, in no two alike."""
+    widths = sorted(kept, reverse=True)
+    errors = -np.exp(draw.normal(scale=0.7)) * np.log((np.array(widths) / widths[0] + 0.02) / 1.02)
+    return Curve(order=torch.arange(widths[0]), kept=tuple(widths), errors=(0.0, *errors[1:].tolist()))
 
 
 def fit_prices(widths: Sequence[Widths], times_ms: Sequence[float], *, ffn_widths: Sequence[int]) -> BlockPrices:

@@ -16,7 +16,7 @@ from secateur.config.run import Task
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.latency import time_runners, torch_threads
-from secateur.evaluation.latency_design import design_for, fit_prices
+from secateur.evaluation.latency_design import design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
 from secateur.evaluation.machine import describe_machine
 from secateur.evaluation.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
@@ -31,6 +31,10 @@ _VOCABULARY = 1024
 _GROUP_BYTES = 2_000_000_000
 """Weights that are loaded at the same time."""
 
+_NUM_REFITS = 2
+_NUM_CHOSEN = 14
+_NUM_CHECKS = 8
+
 Opener = Callable[[Widths], Runner]
 
 
@@ -44,8 +48,9 @@ def measure_table(
     """Time models of many widths and turn the times into prices of blocks.
 
     Every block is timed inside whole models, so caches, fusion and threads are as in production. The models run
-    in interleaved groups with the dense model in each, and every group is scaled to the same dense time. What
-    the prices predict for models of random widths that they were not fitted to stands in ``checks``.
+    in interleaved groups with the dense model in each, and every group is scaled to the same dense time. Models
+    that the solver chooses by these prices are timed and fitted as well; what the last prices predict for others
+    that it chooses stands in ``checks``.
 
     Args:
         config: of the dense model; its weights do not matter.
@@ -71,11 +76,17 @@ def measure_table(
         narrow = dense
         if hidden_size is not None:
             narrow = _opener(_narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx", task=task)
-        models = [*design.fitted, *design.checks]
-        runs = _Run(dense, narrow, settings=settings, shape=shape, vocab_size=model.config.vocab_size)
-        dense_ms, times = _time_all(runs, models)
-    num_fitted = len(design.fitted)
-    prices = fit_prices(design.fitted, times[:num_fitted], ffn_widths=design.ffn_widths)
+        run = _Run(dense, narrow, settings=settings, shape=shape, vocab_size=model.config.vocab_size)
+        models = list(design.models)
+        dense_ms, times = _time_all(run, models)
+        prices = fit_prices(models, times, ffn_widths=design.ffn_widths)
+        for seed in range(_NUM_REFITS):
+            chosen = solutions(prices, shape, ffn_widths=design.ffn_widths, count=_NUM_CHOSEN, seed=seed)
+            models += chosen
+            times += _time_all(run, chosen, dense_ms=dense_ms)[1]
+            prices = fit_prices(models, times, ffn_widths=design.ffn_widths)
+        checked = solutions(prices, shape, ffn_widths=design.ffn_widths, count=_NUM_CHECKS, seed=_NUM_REFITS)
+        measured = _time_all(run, checked, dense_ms=dense_ms)[1]
     table = LatencyTable(
         attention_ms=prices.attention_ms,
         ffn_widths=design.ffn_widths,
@@ -88,8 +99,8 @@ def measure_table(
     )
     return table.checked(
         tuple(
-            Check(heads=widths.heads, ffn=widths.ffn, predicted_ms=table.predict(widths), measured_ms=measured)
-            for widths, measured in zip(design.checks, times[num_fitted:], strict=True)
+            Check(heads=widths.heads, ffn=widths.ffn, predicted_ms=table.predict(widths), measured_ms=found)
+            for widths, found in zip(checked, measured, strict=True)
         )
     )
 
@@ -154,8 +165,8 @@ class _Run:
     vocab_size: int
 
 
-def _time_all(run: _Run, models: Sequence[Widths]) -> tuple[float, list[float]]:
-    """Return the milliseconds of the dense model and of every other one."""
+def _time_all(run: _Run, models: Sequence[Widths], *, dense_ms: float | None = None) -> tuple[float, list[float]]:
+    """Return the milliseconds of the dense model and of every other one, scaled to those of dense if they are given."""
     settings, shape, narrow = run.settings, run.shape, run.narrow
     ids: Ids = np.random.default_rng(0).integers(run.vocab_size, size=(settings.batch, settings.length))
     reference = run.dense(shape.dense)
@@ -169,7 +180,7 @@ def _time_all(run: _Run, models: Sequence[Widths]) -> tuple[float, list[float]]:
         for place in group:
             # Both calls of a ratio stand in the same round, so a slow second of the machine slows both.
             ratios[place] = np.median(times[place] / times[-1])
-    dense_ms = float(np.median(references))
+    dense_ms = float(np.median(references)) if dense_ms is None else dense_ms
     return dense_ms, (ratios * dense_ms).tolist()
 
 

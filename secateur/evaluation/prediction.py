@@ -1,6 +1,6 @@
 """Labels for texts, from a checkpoint or an ONNX export."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,10 +13,14 @@ from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner
 from secateur.export.onnx import ONNX_MODEL
-from secateur.models.card import read_card, verify
+from secateur.models.card import read_card
+from secateur.models.card import verify as _verify
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import WEIGHTS, read_config
 from secateur.models.families import family_of
+
+_PADDED = 1.25
+"""How many times as long as the shortest row of a call its longest may be."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +44,45 @@ class Predictor:
     """A model with its tokenizer and the names of its labels."""
 
     runner: Runner
+    runtime: Runtime
     tokenizer: PreTrainedTokenizerBase
     labels: tuple[str, ...]
     max_length: int
     text_rules: TextRules | None
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int = 1) -> "Predictor":
+    def load(
+        cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int = 1, verify: bool = True
+    ) -> "Predictor":
         """Load a folder whose files match its card.
 
         Args:
             path: a checkpoint, or an ONNX export of one.
             runtime: None takes what the folder holds.
             num_threads: threads of ONNX Runtime; torch has one setting per process.
+            verify: False when somebody compared the files with their digests already.
 
         Raises:
             CheckpointError: the folder is neither, is damaged, or does not hold what the runtime needs.
         """
         folder = Path(path)
+        if verify:
+            _verify(folder)
         card = read_card(folder)
         if card.get("task") == "generation":
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
-        verify(folder)
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
         limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
+        held = _held_runtime(folder)
+        if runtime not in (None, held):
+            raise CheckpointError(
+                f"{folder} holds a model for {held}, asked for {runtime}; `secateur export` writes ONNX folders"
+            )
         return cls(
-            runner=_open(folder, runtime=runtime, num_threads=num_threads),
+            runner=_open(folder, runtime=held, num_threads=num_threads),
+            runtime=held,
             tokenizer=tokenizer,
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
             text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
@@ -75,20 +90,19 @@ class Predictor:
         )
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
-        """Classify texts, cleaned as those of the training set were; the order is kept.
+        """Classify texts, cleaned as those of the training set were; the order is kept, longer texts are cut.
 
-        Batches hold texts of similar length, longer texts are cut.
+        What a text is told does not depend on its company: int8 takes one scale of activations for a whole call, so its
+        rows are called alone (on one thread that costs nothing: 0.8 ms a row, 0.9 in calls of 32 mixed lengths, 0.65 of
+        equal ones). The others share calls with rows of similar length; padding moves their logits by rounding alone.
         """
         if not texts:
             return []
         cleaned = clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
         ids = self.tokenizer(cleaned, truncation=True, max_length=self.max_length)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         found: dict[int, Prediction] = {}
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            logits = self._logits([ids[index] for index in chosen])
-            found.update(zip(chosen, map(self._prediction, logits), strict=True))
+        for chosen in _calls([len(row) for row in ids], batch_size=1 if self.runtime == "onnx-int8" else batch_size):
+            found.update(zip(chosen, self._predictions(self._logits([ids[index] for index in chosen])), strict=True))
         return [found[index] for index in range(len(ids))]
 
     def _logits(self, rows: Sequence[Sequence[int]]) -> Logits:
@@ -100,21 +114,29 @@ class Predictor:
             mask[index, : len(row)] = 1
         return self.runner(ids, mask)
 
-    def _prediction(self, logits: Logits) -> Prediction:
-        exponentials = np.exp((logits - logits.max()).astype(np.float64))
-        probabilities = exponentials / exponentials.sum()
-        best = int(np.argmax(probabilities))
-        scores = dict(zip(self.labels, probabilities.tolist(), strict=True))
-        return Prediction(label=self.labels[best], score=scores[self.labels[best]], scores=scores)
+    def _predictions(self, logits: Logits) -> list[Prediction]:
+        exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        made = []
+        for row, best in zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), strict=True):
+            scores = dict(zip(self.labels, row, strict=True))
+            made.append(Prediction(label=self.labels[best], score=row[best], scores=scores))
+        return made
 
 
-def _open(folder: Path, *, runtime: Runtime | None, num_threads: int) -> Runner:
-    held = _held_runtime(folder)
-    if runtime not in (None, held):
-        raise CheckpointError(
-            f"{folder} holds a model for {held}, asked for {runtime}; `secateur export` writes ONNX folders"
-        )
-    if held == "torch":
+def _calls(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:
+    """Group rows, shortest first; a group ends when it is full or the next row is longer by a quarter."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) == batch_size or lengths[index] > _PADDED * lengths[group[0]]):
+            yield group
+            group = []
+        group.append(index)
+    yield group
+
+
+def _open(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
+    if runtime == "torch":
         return TorchRunner(load(folder, verify=False))
     return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
 

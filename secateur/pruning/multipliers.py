@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secateur.config.prune import StructureKind
 from secateur.errors import ConfigError
-from secateur.models.structures import Kept, Masks, Widths
+from secateur.models.structures import Kept, Widths
 from secateur.pruning.scores import Scores
 
 _NAME = re.compile(r"layers\.(?P<layer>\d+|\*)\.(?P<kind>heads|ffn)(?:\.(?P<unit>\d+|\*))?")
@@ -80,23 +80,6 @@ def check_multipliers(multipliers: Mapping[str, float], widths: Widths, *, compl
             f"prune.criterion=fixed_weight needs an entry for the heads and the ffn of every layer; prune.multipliers "
             f"lacks {', '.join(missing)}; layers.*.heads and layers.*.ffn name all of them at once"
         )
-
-
-def protected(multipliers: Mapping[str, float], widths: Widths) -> Masks:
-    """Return which structures of the dense model can never go: True where the factor is infinite.
-
-    What they cost is a floor for every budget.
-    """
-    table = list(_entries(multipliers))
-
-    def of_kind(kind: StructureKind) -> tuple[Tensor, ...]:
-        counts: tuple[int, ...] = getattr(widths, kind)
-        return tuple(
-            _factors(table, layer=layer, kind=kind, units=tuple(range(count))).isinf()
-            for layer, count in enumerate(counts)
-        )
-
-    return Masks(heads=of_kind("heads"), ffn=of_kind("ffn"))
 
 
 @dataclass(frozen=True)

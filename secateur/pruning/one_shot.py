@@ -30,9 +30,11 @@ from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.round import prune_
+from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.pruning.weights.mask_files import masks_beside
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
 from secateur.training.objectives import logits_of
@@ -120,6 +122,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         seed=request.seed,
         precision=request.precision,
         title="prune",
+        state=_state(request, model),
     )
     seconds = time.monotonic() - started
     model = outcome.model
@@ -179,6 +182,14 @@ def _check_names(model: PreTrainedModel, settings: PruneSettings) -> None:
 def _limit(request: Request, model: PreTrainedModel) -> int:
     """Return the tokens that a row may have."""
     return min(request.max_length, family_of(model).max_tokens(model.config))
+
+
+def _state(request: Request, model: PreTrainedModel) -> State:
+    """Return what is known of the model; single weights that were zero before stay zero."""
+    state = State.dense(widths_of(model))
+    if request.settings.granularity == "structures":
+        return state
+    return replace(state, weights=masks_beside(request.checkpoint, model))
 
 
 def _text_rules(card: dict[str, Any]) -> TextRules | None:

@@ -67,7 +67,9 @@ def place_headings(axes: Axes, headings: Sequence[Label], *, font_size: float = 
         right, bottom = (float(value) for value in axes.transData.transform((heading.x, heading.y)))
         width = _width(heading.text, font_size)
         right, bottom = max(right + 6.0, float(axes.get_window_extent().x0) + width), bottom + 5.0
-        while any(right - width < other[2] and other[0] < right and bottom < other[3] for other in taken):
+        while any(
+            right - width < other[2] + font_size / 2 and other[0] < right and bottom < other[3] for other in taken
+        ):
             bottom += 1.3 * font_size
         taken.append((right - width, bottom, right, bottom + font_size))
         x, y = axes.transData.inverted().transform((right, bottom))

@@ -82,6 +82,11 @@ def points(difference: float) -> str:
     return f"{_MINUS if difference < 0 else '+'}{shown}"
 
 
+def signed(value: int) -> str:
+    """Write a whole number, always with its sign."""
+    return f"{_MINUS if value < 0 else '+' if value else '±'}{count(abs(value))}"
+
+
 def times(ratio: float) -> str:
     """Write a ratio as ``2.3×``."""
     return f"{ratio:.1f}×" if ratio < 10 else f"{ratio:.0f}×"

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from secateur.report import formats, plots, provenance, samples, tables
+from secateur.report import drift, formats, operations, plots, provenance, rounds, samples, slice_rows, tables
 from secateur.report.headline import headline, reference_runtime
 from secateur.report.results import ModelResult, ReportData, read_results, runtimes, stale_timings
 
@@ -19,30 +19,32 @@ def render(data: ReportData) -> str:
     Raises:
         KeyError: metrics lack an entry or a number that ``evaluate`` always writes.
     """
-    return _environment().get_template("page.html.j2").render(_context(data))
+    return environment().get_template("page.html.j2").render(_context(data))
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return the templates of this room, with the filters that they use."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,  # for every file: tweets and labels hold whatever people wrote
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": formats.count,
         "score": formats.score,
         "perplexity": formats.perplexity,
         "percent": formats.percent,
         "points": formats.points,
+        "signed": formats.signed,
         "times": formats.times,
         "digest": formats.digest,
         "runtime": formats.runtime,
         "note": tables.verdict_note,
         "num_mistakes": tables.num_mistakes,
     }
-    return environment
+    return made
 
 
 def _context(data: ReportData) -> dict[str, Any]:
@@ -51,7 +53,34 @@ def _context(data: ReportData) -> dict[str, Any]:
     chosen = headline(results, confidence_level=confidence_level)
     labels = [str(label) for label in data.details.get("labels", ())]
     timed = runtimes(results)
+    is_text = results[0].text is not None
+    slices = () if is_text else slice_rows.slice_rows(results, data.details, best=chosen.best)
     return {
+        "sections": (
+            ("evaluate", "Results", True),
+            ("prune", "Rounds", True),
+            ("baseline", "Training", True),
+            ("writing", "Texts", is_text),
+            ("samples", "Samples", is_text),
+            ("classes", "Classes", not is_text),
+            ("slices", "Slices", bool(slices)),
+            ("mistakes", "Mistakes", not is_text),
+            ("robustness", "Attacks", bool(tables.attacked(results))),
+            ("clean", "Data", True),
+            ("drift", "Drift", bool(data.drift)),
+            ("gate", "Gate", bool(data.gate)),
+            ("lineage", "Lineage", True),
+        ),
+        "states": operations.states(data, results, best=chosen.best),
+        "cards": rounds.round_cards(results, data.histories, runtime=reference_runtime(results)),
+        "slices": slices,
+        "gate": data.gate,
+        "gate_conditions": operations.conditions(data.gate),
+        "drift": data.drift,
+        "drift_measures": drift.measures(data.drift),
+        "drift_shares": drift.shares(data.drift),
+        "quality_conditions": operations.conditions((data.drift or {}).get("quality")),
+        "changes": () if is_text else slice_rows.changes(results),
         "title": data.title,
         "results": results,
         "distinct": tables.distinct(results),
@@ -64,7 +93,6 @@ def _context(data: ReportData) -> dict[str, Any]:
         "runtimes": timed,
         "reference_runtime": reference_runtime(results),
         "deployed": data.details.get("deployed"),
-        "has_budgets": any(result.budget for result in results),
         "has_deployed": any(result.deployed for result in results),
         "attacked": tables.attacked(results),
         "attack_rows": data.details.get("robustness", {}).get("rows", 0),
@@ -102,10 +130,10 @@ def _context(data: ReportData) -> dict[str, Any]:
         "environment": provenance.environment(results),
         "timing_facts": provenance.timing_facts(data),
         "parameters": provenance.parameters(results),
-        "is_text": results[0].text is not None,
+        "is_text": is_text,
         "reference": data.metrics.get("reference"),
         "reference_name": data.details.get("reference"),
-        **(_text_context(data, results, chosen.best) if results[0].text is not None else {}),
+        **(_text_context(data, results, chosen.best) if is_text else {}),
     }
 
 

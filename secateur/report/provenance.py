@@ -22,7 +22,7 @@ class Step:
 
 
 def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...]:
-    """Return the chain from the source file to the last round, and to the registry."""
+    """Return the chain from the source file to the last round, to the registry, and to the last promotion."""
     source = data.data.get("source", {})
     rows = data.data.get("rows", {})
     dense = results[0].card
@@ -41,6 +41,8 @@ def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...
         steps.append(Step(f"prune@{result.name}", made, _digests(result.card, ("key", "weights_sha256"))))
     if data.registered is not None:
         steps.append(Step("register", _published(data.registered), ()))
+    if data.gate is not None:
+        steps.append(Step("promote", _judged(data.gate), ()))
     return tuple(steps)
 
 
@@ -97,6 +99,11 @@ def _published(registered: Json) -> str:
         for name, version in sorted(registered.get("versions", {}).items(), key=lambda item: round_number(item[0]))
     ]
     return f"{registered.get('model', 'the model')}: {', '.join(versions) or 'no version'}"
+
+
+def _judged(gate: Json) -> str:
+    before = f"; the champion before is version {gate['champion_before']}" if gate.get("champion_before") else ""
+    return f"version {gate.get('version')} {'became champion' if gate.get('promoted') else 'was held'}{before}"
 
 
 def _digests(record: Json, keys: tuple[str, ...]) -> tuple[Fact, ...]:

@@ -25,6 +25,9 @@ class ReportData:
         registered: content of ``reports/registered.json``, or None when nothing was registered.
         cards: model name (``baseline``, ``r1``, ...) -> content of its ``card.json``.
         histories: model name -> rows of its training history, in order of time.
+        gate: content of ``reports/gate.json``, or None when no promotion was asked for.
+        drift: content of ``reports/drift.json``, or None when nothing was retrained.
+        retrain: content of ``reports/retrain.json``, or None when nothing was retrained.
         max_examples: examples per cleaning rule.
     """
 
@@ -34,6 +37,9 @@ class ReportData:
     data: Json
     latency: Json | None
     registered: Json | None
+    gate: Json | None
+    drift: Json | None
+    retrain: Json | None
     cards: Mapping[str, Json]
     histories: Mapping[str, Sequence[HistoryRow]]
     max_examples: int

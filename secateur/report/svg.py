@@ -118,7 +118,8 @@ def _inline(document: str, *, name: str, description: str) -> Markup:
     text = text.replace("xlink:href", "href")
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"font-family: [^;\"]*;?\s*", "", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
+    # Coordinates only: what follows ">" is text, and 0.785 on an axis is not 0.79.
+    text = re.sub(r"(?<![>\d.\-])-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     text = re.sub(r"\s*\n\s*", "\n", text)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from secateur.config.prune import Criterion
 from secateur.errors import ModelError
-from secateur.evaluation.compression import sparsity_of
+from secateur.evaluation.compression import stored_size
 from secateur.models.checkpoint import load, save
 from secateur.models.families import FAMILIES
 from secateur.pruning.weights.application import prune_weights_
@@ -97,7 +97,7 @@ def test_exactly_the_asked_count_goes(name, sparsity):
     assert masks.num_removed == round(sparsity * masks.num_weights)
     for key, linear in prunable(model).items():
         assert torch.equal(linear.weight != 0, masks.matrices[key])
-    assert sparsity_of(model) == pytest.approx(masks.num_removed / masks.num_weights)
+    assert stored_size(model).sparsity == pytest.approx(masks.num_removed / masks.num_weights)
 
 
 @EVERY
@@ -140,7 +140,7 @@ def test_suppressed_weights_are_divided_and_not_zero(name):
     before = {key: linear.weight.detach().clone() for key, linear in prunable(model).items()}
     masks = prune_(name, model, 0.5, action="suppress")
     assert masks.sparsity == 0.5
-    assert sparsity_of(model) == 0.0
+    assert stored_size(model).sparsity == 0.0
     if name == "sparsegpt":
         return  # it moves what stays, and divides what it has moved
     for key, linear in prunable(model).items():
@@ -155,7 +155,7 @@ def test_every_family_ends_with_a_checkpoint_that_reloads(name, family, tmp_path
     prune_(name, model, 0.5)
     save(model, None, tmp_path / "out", card={}, check_reload=False)
     loaded = load(tmp_path / "out")
-    assert sparsity_of(loaded) == 0.5
+    assert stored_size(loaded).sparsity == 0.5
     assert all(map(torch.equal, loaded.state_dict().values(), model.state_dict().values()))
 
 

@@ -21,6 +21,7 @@ from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import read_state
+from secateur.pruning.weights.matrices import prunable
 from tests.integration.in_process import output, refused
 from tests.tiny import sentences, write_bert, write_rows
 
@@ -159,6 +160,11 @@ def test_single_weights_and_patterns(home: Path, tmp_path: Path) -> None:
     state = read_state(out, load(out), card=read_card(out))
     assert state.weights is not None
     assert state.weights.sparsity == 0.5
+    again = ("-S", "granularity=weights", "--sparsity", "0.6", "--criterion", "magnitude", "--epochs", "1")
+    pruned(home, tmp_path / "again", *again, checkpoint=str(out))
+    later = prunable(load(tmp_path / "again"))
+    for name, mask in state.weights.matrices.items():
+        assert not bool(later[name].weight[~mask].any()), "what was zero stays zero through the training"
 
 
 @pytest.mark.parametrize("extra", [("--epochs", "1"), ("-S", "search_trials=3", "-S", "repair=least_squares")])

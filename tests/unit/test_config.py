@@ -41,7 +41,7 @@ def test_shipped_parameters_are_valid() -> None:
         ),
         ("prune.budget", {}, "exactly one of latency, macs, params, sparsity must be set (found: none)"),
         ("prune.budget.macs", 0, "prune.budget.macs: input should be greater than 0"),
-        ("prune.rounds", {"r2": {"prev": "baseline"}}, "entry 1 must be r1: {prev: baseline}, found r2"),
+        ("prune.rounds", {"r2": {"prev": "baseline"}}, "rounds are r1, r2, ... in this order; found r2 in place 1"),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
     ],
 )

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from secateur.errors import CheckpointError
-from secateur.evaluation.prediction import Predictor
+from secateur.evaluation.prediction import Predictor, _calls
 from secateur.models.checkpoint import save
 from tests.tiny_models import LABELS, tiny_model, tiny_tokenizer
 
@@ -51,3 +53,27 @@ def test_an_empty_text_has_a_prediction(checkpoint: Path):
 def test_a_runtime_that_is_not_there(checkpoint: Path):
     with pytest.raises(CheckpointError, match="holds a model for torch, asked for onnx; `secateur export` writes"):
         Predictor.load(checkpoint, runtime="onnx")
+
+
+def test_calls_hold_rows_of_similar_length_and_every_row_once():
+    lengths = [9, 2, 30, 8, 2, 10, 31, 9, 2]
+    groups = list(_calls(lengths, batch_size=3))
+    assert sorted(index for group in groups for index in group) == list(range(9))
+    assert [[lengths[index] for index in group] for group in groups] == [[2, 2, 2], [8, 9, 9], [10], [30, 31]]
+
+
+def test_int8_calls_every_row_alone_so_that_its_scale_is_its_own(checkpoint: Path):
+    predictor = Predictor.load(checkpoint)
+    shapes, masks = [], []
+
+    def runner(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        shapes.append(ids.shape)
+        masks.append(mask)
+        return predictor.runner(ids, mask)
+
+    int8 = replace(predictor, runtime="onnx-int8", runner=runner)
+    alone = [predictor.predict([text])[0] for text in TEXTS]
+    assert int8.predict(TEXTS) == alone
+    assert int8.predict(TEXTS[::-1]) == alone[::-1]
+    assert {rows for rows, _ in shapes} == {1}
+    assert all(mask.all() for mask in masks)

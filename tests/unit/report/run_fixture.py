@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import math
+from dataclasses import replace
 from typing import Any
 
 from secateur.report.results import ReportData
@@ -201,6 +202,9 @@ def report_data(**changes: Any) -> ReportData:
             "alias": "challenger",
             "versions": {"baseline": 1, "r1": 2, "r2": 3, "r3": 4},
         },
+        "gate": None,
+        "drift": None,
+        "retrain": None,
         "cards": {name: card(name) for name in WIDTHS},
         "histories": {name: history(name) for name in WIDTHS},
         "max_examples": 5,
@@ -231,3 +235,77 @@ def rolled_back(*names: str) -> dict[str, Any]:
                 ms = MS[row["runtime"]]
                 row |= {"median_ms": ms[kept], "speedup": ms["baseline"] / ms[kept]}
     return changes
+
+
+def measured_run() -> ReportData:
+    """The run of the fixture with what evaluate measures since: budgets, the deployed form, attacks."""
+    data = report_data()
+    data.details.update(deployed="onnx-int8", robustness={"rows": 256})
+    entries = {"baseline": data.metrics["baseline"], **data.metrics["rounds"]}
+    for index, (name, entry) in enumerate(entries.items()):
+        entry |= {"deployed_macro_f1": 0.781 - 0.001 * index, "deployed_accuracy": 0.8, "deployed_bytes": 23_400_000,
+                  "robust_macro_f1": 0.6642 - 0.01 * index, "robust_drop": 0.1 + 0.01 * index}  # fmt: skip
+        scores = {"typos": 0.7125, "gradient": 0.4375}
+        data.details["models"][name]["robustness"] = {
+            "clean": {"macro_f1": 0.7655, "accuracy": 0.8, "changed": 0.0},
+            "attacks": {attack: {"macro_f1": s, "accuracy": s, "changed": 1.0} for attack, s in scores.items()},
+        }
+        if name != "baseline":
+            data.cards[name] |= {"asked": {"latency": 0.5}, "achieved": {"latency": 0.4875, "macs": 0.4}}
+    return data
+
+
+def complete_run() -> ReportData:
+    """The measured run with slices and what came after it: changes against dense, gate, drift, retraining."""
+    data = measured_run()
+    named = dict(data.details)
+    named["slices"] = {"short": "up to 40 characters", "long": "more than 40 characters", "emoji": "with an emoji"}
+    for index, (name, model) in enumerate(named["models"].items()):
+        model["slices"] = {
+            "short": {"rows": 1400, "accuracy": 0.8, "macro_f1": 0.79 - 0.01 * index},
+            "long": {"rows": 1421, "accuracy": 0.8, "macro_f1": 0.75 + 0.005 * index},
+            "emoji": {"rows": 40, "accuracy": 0.7, "macro_f1": 0.7},
+        }
+        if name != "baseline":
+            example = {
+                "text": TWEETS[index], "label": "positive", "dense": "positive", "dense_score": 0.6,
+                "predicted": "negative", "score": 0.93, "slices": ["short", "emoji"],
+            }  # fmt: skip
+            won = {**example, "dense": "neutral", "predicted": "positive", "text": TWEETS[0]}
+            model["changes"] = {"both_right": 2200, "lost": 90 + index, "gained": 71, "both_wrong": 500 - index,
+                                "lost_examples": [example], "gained_examples": [won]}  # fmt: skip
+    return replace(data, details=named, gate=gate(), drift=drift(), retrain={"action": "promoted", "reason": "rows"})
+
+
+def gate() -> dict[str, Any]:
+    def condition(name: str, asked: str, found: str, passed: bool) -> dict[str, Any]:
+        reason = f"{name}: asked {asked}, found {found}"
+        return {"name": name, "asked": asked, "found": found, "passed": passed, "reason": reason, "values": {}}
+
+    return {
+        "promoted": False, "forced": False, "version": "4", "champion_before": "2", "reason": "latency is too high",
+        "conditions": [
+            condition("quality_floor", "macro-F1 of 0.7000 or more", "0.7720", True),
+            condition("latency", "at most 1.10 of the champion's", "1.32", False),
+        ],
+    }  # fmt: skip
+
+
+def drift() -> dict[str, Any]:
+    parts = {
+        "rows": {"reference": 12000, "current": 14000},
+        "labels": {"shares": {"negative": {"reference": 0.5, "current": 0.25},
+                              "positive": {"reference": 0.5, "current": 0.75}},
+                   "psi": 0.275, "jensen_shannon": 0.1, "drifted": True},
+        "lengths": {"median": {"reference": 80.0, "current": 81.0}, "psi": 0.01, "ks": 0.02, "p_value": 0.4,
+                    "drifted": False},
+        "vocabulary": {"new_token_share": 0.031, "new_tokens": ["gate", "rebooked"], "jensen_shannon": 0.1,
+                       "drifted": False},
+        "embeddings": None,
+    }  # fmt: skip
+    asked = {"name": "rows", "asked": "retrain.quality.min_rows=200 or more", "found": "14000", "passed": True}
+    return {
+        "reference": {"version": "2", "data_md5": "0" * 32, "rows": 12000}, "missing": None, "current": parts,
+        "added": None, "findings": ["all rows: label shares moved (PSI 0.28)"],
+        "quality": {"passed": True, "conditions": [asked]},
+    }  # fmt: skip

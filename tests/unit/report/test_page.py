@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -10,9 +11,11 @@ from tests.unit.report.run_fixture import (
     LABELS,
     WIDTHS,
     card,
+    complete_run,
     data_report,
     details,
     latency,
+    measured_run,
     metrics,
     report_data,
     rolled_back,
@@ -76,8 +79,9 @@ def test_every_section_of_the_contract_is_there(page):
 
 
 def test_table_shows_the_measured_numbers(page):
-    for number in ("0.787", "0.784", "5.92", "2.57", "1.17", "10.8", "0.62"):
+    for number in ("0.787", "0.784", "5.92", "2.57", "1.17", "10.8"):
         assert number in page.words
+    assert "Sparsity of encoder 0.62" in page.text
 
 
 def test_plots_keep_real_text_for_the_fonts_of_the_browser(page):
@@ -163,8 +167,8 @@ def test_no_accepted_round_says_so_and_keeps_the_dense_model():
     assert "None of the 3 rounds was accepted: pruning lost more quality than allowed" in page.text
     assert "macro-F1 0.741 is below 0.757, the dense model's 0.787 less prune.max_drop" in page.text
     assert "it had macs at 35 % of dense, validation macro-F1 0.741" in page.text
-    assert page.words.count("rolled back") == 1
-    assert page.words.count("skipped") == 2
+    assert page.words.count("rolled back") == 2, "in the table and on its card"
+    assert page.words.count("skipped") == 4
     assert "chosen" not in page.words
 
 
@@ -244,34 +248,16 @@ def test_lineage_names_source_digests_keys_and_registered_versions(page):
     assert "mlflow.db" not in page.text
 
 
-def _measured_run():
-    """The run of the fixture with what evaluate measures since: budgets, the deployed form, attacks."""
-    data = report_data()
-    data.details.update(deployed="onnx-int8", robustness={"rows": 256})
-    entries = {"baseline": data.metrics["baseline"], **data.metrics["rounds"]}
-    for index, (name, entry) in enumerate(entries.items()):
-        entry |= {"deployed_macro_f1": 0.781 - 0.001 * index, "deployed_accuracy": 0.8, "deployed_bytes": 23_400_000,
-                  "robust_macro_f1": 0.6642 - 0.01 * index, "robust_drop": 0.1 + 0.01 * index}  # fmt: skip
-        scores = {"typos": 0.7125, "gradient": 0.4375}
-        data.details["models"][name]["robustness"] = {
-            "clean": {"macro_f1": 0.7655, "accuracy": 0.8, "changed": 0.0},
-            "attacks": {attack: {"macro_f1": s, "accuracy": s, "changed": 1.0} for attack, s in scores.items()},
-        }
-        if name != "baseline":
-            data.cards[name] |= {"asked": {"latency": 0.5}, "achieved": {"latency": 0.4875, "macs": 0.4}}
-    return data
-
-
 def test_deployed_form_attacks_and_budgets_are_shown():
-    page = Page(render(_measured_run()))
-    assert "50 %, 48.8 % latency" in page.text.replace("\u00a0", " ")
+    page = Page(render(measured_run()))
+    assert "Asked for 50.0 % of dense time, got 48.8 %." in page.text.replace("\u00a0", " ")
     assert "0.781 23.4" in page.text
     assert "ONNX int8, macro-F1, MB" in page.text
     assert "0.664 −10.1" in page.text
     assert "Under attack" in page.text
     assert "0.438 −32.8" in page.text
     assert page.tags.count("svg") == 6
-    assert render(_measured_run()) == render(_measured_run())
+    assert render(measured_run()) == render(measured_run())
 
 
 def test_runs_from_before_say_nothing_of_them(page):
@@ -281,8 +267,73 @@ def test_runs_from_before_say_nothing_of_them(page):
 
 
 def test_a_round_without_scores_under_attack_leaves_a_gap():
-    data = _measured_run()
+    data = measured_run()
     del data.details["models"]["r2"]["robustness"]
     del data.metrics["rounds"]["r2"]["deployed_macro_f1"]
     page = Page(render(data))
-    assert page.values("class").count("none") == 3, "deployed, attacked, and the budget that dense never had"
+    assert page.values("class").count("none") == 2, "deployed, attacked"
+
+
+@pytest.fixture(scope="module")
+def complete() -> Page:
+    return Page(render(complete_run()))
+
+
+def test_each_round_says_what_was_asked_recovered_and_lost(complete):
+    assert "Asked for 50.0 % of dense time, got 48.8 %. Validation macro-F1" in complete.text.replace("\u00a0", " ")
+    assert "right after the cut" in complete.text
+    assert "Lost against dense 91 71 won" in complete.text
+
+
+def test_slices_show_their_meaning_their_scores_and_what_the_chosen_round_changes(complete):
+    assert "short up to 40 characters 1 400 0.790 0.780 0.770 0.760 −3.0" in complete.text.replace("\u202f", " ")
+    assert "+1.5" in complete.words
+    assert "emoji with an emoji 40 few" in complete.text, "forty rows say little"
+
+
+def test_rows_that_pruning_lost_and_won_are_counted_and_shown(complete):
+    assert "r3 2 200 93 71 497 −22" in complete.text.replace("\u202f", " ")
+    assert "r3 lost: 1 of 93 rows that only dense gets right" in complete.text
+    assert "r3 won: 1 of 71 rows that only r3 gets right" in complete.text
+    assert "short, emoji" in complete.text
+
+
+def test_gate_drift_and_retraining_are_shown_and_summed_up_first(complete):
+    overview = complete.text[: complete.text.index("Dense against rounds")]
+    for line in (
+        "Champion version 4 was held 1 of 2 conditions hold; version 2 stays champion",
+        "Last retraining promoted",
+        "Data drifted all rows: label shares moved",
+        "Deployed form r3, ONNX int8",
+    ):
+        assert line in overview
+    assert "latency: asked at most 1.10 of the champion's, found 1.32" in complete.text
+    assert "negative 50.0 % 25.0 % –" in complete.text.replace("\u00a0", " ")
+    assert "3.1 % never seen (gate, rebooked)" in complete.text.replace("\u00a0", " ")
+    assert {"gate", "drift"} <= set(complete.values("id"))
+    assert "promote version 4 was held; the champion before is version 2" in complete.text
+
+
+def test_what_never_happened_has_no_section(page):
+    assert not {"gate", "drift", "slices"} & set(page.values("id"))
+    assert "Champion" not in page.text
+
+
+def test_headings_descend_one_level_at_a_time(complete):
+    levels = [int(tag[1]) for tag in complete.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_numbers_in_plots_are_not_rounded_like_coordinates():
+    data = report_data()
+    for index, entry in enumerate([data.metrics["baseline"], *data.metrics["rounds"].values()]):
+        score = 0.801 - 0.002 * index
+        entry |= {"macro_f1": score, "macro_f1_low": score - 0.001, "macro_f1_high": score + 0.001}
+    html = render(data)
+    plot = html[html.index("number of parameters outside the embeddings") :]
+    ticks = re.findall(r">(0\.\d+)</text>", plot[: plot.index("</svg>")])
+    steps = {round(float(after) - float(before), 6) for before, after in pairwise(ticks)}
+    assert len(ticks) > 3
+    assert len(steps) == 1, ticks

@@ -1,0 +1,81 @@
+"""What the terminal shows of promotions."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.display import plain, show, table
+
+if TYPE_CHECKING:
+    from tasks.registry.history import Event
+    from tasks.registry.lineage import Node
+    from tasks.registry.verdict import Verdict
+
+
+def verdict(found: "Verdict") -> None:
+    """Print every condition, then what followed."""
+    if found.conditions:
+        made = table("", "condition", "", "asked", "found", "because")
+        for condition in found.conditions:
+            mark = "[green]holds[/]" if condition.passed else "[red]fails[/]"
+            made.add_row(condition.name, mark, plain(condition.asked), plain(condition.found), plain(condition.reason))
+        show(made)
+    before = f"it was version {found.champion_before}" if found.champion_before else "there was none"
+    if found.version == found.champion_before:
+        click.echo(found.reason)
+    elif found.promoted:
+        click.echo(f"version {found.version} is the champion, {before}: {found.reason}")
+    else:
+        click.echo(f"version {found.version} is held: {found.reason}")
+
+
+def history(found: "Sequence[Event]") -> None:
+    """Print who became champion, when, by whom and why; oldest first."""
+    if not found:
+        click.echo("no champion yet; `secateur models promote` makes one")
+        return
+    made = table("", ">#", "when", "what", ">from", ">to", "who", "why")
+    for event in found:
+        what = event.what.replace("_", " ") + (" [yellow]by force[/]" if event.forced else "")
+        made.add_row(
+            str(event.number), event.when, what, event.from_ or "", event.to, plain(event.who), plain(event.why)
+        )
+    show(made)
+
+
+def tree(root: "Node") -> None:
+    """Print what a version was made of, each step under what it was made from."""
+    from rich.console import Console
+    from rich.tree import Tree
+
+    def grow(parent: Tree, node: "Node") -> None:
+        facts = ", ".join(f"{name} {value}" for name, value in node.facts.items() if value not in (None, ""))
+        branch = parent.add(f"[bold]{node.what}[/] {plain(node.name)}  {plain(facts)}")
+        for child in node.children:
+            grow(branch, child)
+
+    top = Tree("", hide_root=True)
+    grow(top, root)
+    Console(highlight=False, soft_wrap=True).print(top)
+
+
+def comparison(found: Mapping[str, Any]) -> None:
+    """Print two versions side by side, and the rows they disagree on."""
+    names = [f"{found[side]['name']} {found[side]['version']}" for side in ("a", "b")]
+    made = table("", "metric", *(f">{name}" for name in names))
+    for name in ("accuracy", "macro_f1"):
+        values = [f"{found['scores'][side][name]:.4f}" for side in ("a", "b")]
+        made.add_row(f"{name}, deployed, on the {found['test_rows']} rows here", *values)
+    for name, values in found["metrics"].items():
+        made.add_row(name, *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
+    show(made)
+    click.echo(
+        f"{found['changed']} of {found['test_rows']} predictions differ: {found['lost']} right in {names[0]} alone, "
+        f"{found['won']} in {names[1]} alone (exact McNemar, p = {found['p']:.3g})"
+    )
+    if found["examples"]:
+        rows = table("", "label", names[0], names[1], "text")
+        for row in found["examples"]:
+            rows.add_row(plain(row["label"]), plain(row["a"]), plain(row["b"]), plain(row["text"]))
+        show(rows)

@@ -1,0 +1,38 @@
+"""The page of a project: written again, when something it shows is newer."""
+
+from pathlib import Path
+
+from tasks.project import Project
+
+
+def write_report(project: Project) -> tuple[Path, float]:
+    """Write the page from what the stages, promotion and retraining left; return its path and the seconds.
+
+    The caller holds the workspace (``exclusive``).
+
+    Raises:
+        ProjectError: a stage that the page shows has not run.
+    """
+    from tasks.dvc_store import DvcStore
+    from tasks.execution import execute_effects
+    from tasks.params import read_config
+    from tasks.stages import find_stage
+
+    config = read_config(project)
+    stage = find_stage(config, project.root, "report")
+    identity = DvcStore(project).identity(stage.address)
+    seconds = execute_effects(project, stage, config, identity)
+    return Path(stage.effects["page"]), seconds
+
+
+def is_outdated(project: Project) -> bool:
+    """Tell whether a page is there, and a promotion or retraining has written something since."""
+    from tasks.params import read_config
+    from tasks.stages import find_stage
+
+    stage = find_stage(read_config(project), project.root, "report")
+    page = project.root / stage.effects["page"]
+    if not page.exists():
+        return False
+    shown = [project.root / path for path in (*stage.effect_inputs, *stage.inputs.values())]
+    return any(path.is_file() and path.stat().st_mtime > page.stat().st_mtime for path in shown)

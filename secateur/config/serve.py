@@ -1,0 +1,29 @@
+"""``serve``: the registered model behind HTTP. Not part of any stage: no result depends on it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from secateur.config.base import PositiveInt, Section
+
+
+class ServeSection(Section):
+    """Where the server listens, how it batches, and what it refuses. A folder can be served outside a project."""
+
+    host: Annotated[str, Field(min_length=1, description="address to listen on; 127.0.0.1 = this machine only")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 = a free one")] = 8000
+    workers: Annotated[PositiveInt, Field(description="processes that share the port, each with its own model")] = 1
+    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime in each process")] = 1
+    poll_s: Annotated[float, Field(gt=0.0, description="seconds between two looks at the alias that is followed")] = 5.0
+    max_batch: Annotated[PositiveInt, Field(description="texts that are classified together, at most")] = 32
+    max_wait_ms: Annotated[float, Field(ge=0.0, description="how long a batch waits for others to join, at most")] = 2.0
+    max_queue: Annotated[PositiveInt, Field(description="texts that may wait; a request beyond them gets 503")] = 1024
+    max_texts: Annotated[PositiveInt, Field(description="texts in one request, at most; more get 422")] = 256
+    max_chars: Annotated[PositiveInt, Field(description="characters in one text, at most; more get 422")] = 10_000
+    max_body_bytes: Annotated[int, Field(ge=1024, description="size of a request's body, at most; more gets 413")] = (
+        1_000_000
+    )
+    timeout_s: Annotated[float, Field(gt=0.0, description="to read a body (408), and to answer it (504)")] = 10.0
+    drain_s: Annotated[PositiveInt, Field(description="how long open requests may take after SIGTERM")] = 30

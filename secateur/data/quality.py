@@ -1,0 +1,148 @@
+"""Are these rows fit to train on? Conditions that the data alone decides, before anything is trained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.config.retrain import QualitySection
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Rows of a source as they came: an empty text or a missing label is None or blank."""
+
+    texts: Sequence[str | None]
+    labels: Sequence[str | None]
+
+    def usable(self) -> "LabelledTexts":
+        """Return the rows that have both a text and a label."""
+        kept = [(text, label) for text, label in zip(self.texts, self.labels, strict=True) if _is_usable(text, label)]
+        return LabelledTexts([text for text, _ in kept], [label for _, label in kept])
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the conditions look at.
+
+    Attributes:
+        rows: records of the source.
+        empty: records without a text or a label.
+        duplicates: usable rows whose text occurred before.
+        labels: label -> usable rows.
+    """
+
+    rows: int
+    empty: int
+    duplicates: int
+    labels: Mapping[str, int]
+
+    @classmethod
+    def of(cls, data: LabelledTexts) -> "Profile":
+        """Count."""
+        usable = data.usable()
+        counts = Counter(str(label) for label in usable.labels)
+        return cls(
+            rows=len(data.texts),
+            empty=len(data.texts) - len(usable.texts),
+            duplicates=len(usable.texts) - len(set(usable.texts)),
+            labels=dict(sorted(counts.items())),
+        )
+
+    @property
+    def usable(self) -> int:
+        """Rows with a text and a label."""
+        return self.rows - self.empty
+
+    def shares(self) -> dict[str, float]:
+        """Return label -> share of the usable rows."""
+        return {name: count / self.usable for name, count in self.labels.items()}
+
+
+@dataclass(frozen=True)
+class DataCondition:
+    """One condition: what was asked, what was found, and whether that is enough."""
+
+    name: str
+    asked: str
+    found: str
+    passed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"name": self.name, "asked": self.asked, "found": self.found, "passed": self.passed}
+
+    @property
+    def reason(self) -> str:
+        """One line that says what was asked and found."""
+        return f"{self.name}: asked {self.asked}, found {self.found}"
+
+
+def check_quality(current: Profile, reference: Profile | None, settings: QualitySection) -> tuple[DataCondition, ...]:
+    """Judge a source.
+
+    Args:
+        current: the source as it is now.
+        reference: the rows that the champion was trained from; None leaves out what compares with them.
+        settings: the limits.
+    """
+    conditions = [
+        DataCondition(
+            "rows",
+            f"retrain.quality.min_rows={settings.min_rows} or more",
+            str(current.usable),
+            current.usable >= settings.min_rows,
+        ),
+        _share("rows without text or label", "max_empty", settings.max_empty, current.empty, current.rows),
+        _share("duplicate rows", "max_duplicates", settings.max_duplicates, current.duplicates, current.usable),
+    ]
+    if reference is not None and reference.usable and current.usable:
+        conditions += [
+            _lost_rows(current, reference, settings.max_lost_rows),
+            _label_set(current, reference, accept=settings.changed_labels == "accept"),
+            _label_shift(current, reference, settings.max_label_shift),
+        ]
+    return tuple(conditions)
+
+
+def _share(name: str, key: str, limit: float, part: int, whole: int) -> DataCondition:
+    found = part / whole if whole else 0.0
+    return DataCondition(name, f"retrain.quality.{key}={limit:g} or less", f"{found:.3f} ({part})", found <= limit)
+
+
+def _lost_rows(current: Profile, reference: Profile, limit: float) -> DataCondition:
+    lost = max(0.0, 1 - current.usable / reference.usable)
+    return DataCondition(
+        "rows lost since the champion",
+        f"retrain.quality.max_lost_rows={limit:g} or less",
+        f"{lost:.3f} ({reference.usable} -> {current.usable})",
+        lost <= limit,
+    )
+
+
+def _label_set(current: Profile, reference: Profile, *, accept: bool) -> DataCondition:
+    new = sorted(set(current.labels) - set(reference.labels))
+    gone = sorted(set(reference.labels) - set(current.labels))
+    said = [f"{word} {', '.join(names[:10])}" for word, names in (("new:", new), ("gone:", gone)) if names]
+    return DataCondition(
+        "labels",
+        "any (retrain.quality.changed_labels=accept)" if accept else "those of the champion's data",
+        "; ".join(said) or "the same",
+        accept or not said,
+    )
+
+
+def _label_shift(current: Profile, reference: Profile, limit: float) -> DataCondition:
+    now, before = current.shares(), reference.shares()
+    shifts = {name: round(abs(now.get(name, 0.0) - before.get(name, 0.0)), 9) for name in {*now, *before}}
+    worst = min(shifts, key=lambda name: (-shifts[name], name))
+    return DataCondition(
+        "change of a label's share",
+        f"retrain.quality.max_label_shift={limit:g} or less",
+        f"{shifts[worst]:.3f} ({worst}: {before.get(worst, 0.0):.3f} -> {now.get(worst, 0.0):.3f})",
+        shifts[worst] <= limit,
+    )
+
+
+def _is_usable(text: str | None, label: str | None) -> bool:
+    return bool(text and text.strip() and label is not None)

@@ -1,0 +1,74 @@
+"""What a pruned model gets wrong that the dense one got right, and the reverse."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from secateur.evaluation.slices import Mask
+
+MAX_CHANGES = 12
+
+
+def changes_of(
+    logits: Tensor,
+    *,
+    dense: Tensor,
+    labels: npt.NDArray[np.int64],
+    names: Sequence[str],
+    texts: Sequence[str],
+    slices: Mapping[str, Mask],
+) -> dict[str, Any]:
+    """Count the rows on which two models disagree about being right, and keep the clearest of them.
+
+    Args:
+        logits: of the pruned model, (rows, C).
+        dense: of the dense model, (rows, C).
+        labels: index of the true label of every row, (rows,).
+        names: of the labels.
+        texts: of the rows.
+        slices: name -> which rows belong to it.
+
+    Returns:
+        ``both_right``, ``lost`` (only dense is right), ``gained`` (only the pruned model is right), ``both_wrong``:
+        numbers of rows. ``lost_examples`` and ``gained_examples``: at most ``MAX_CHANGES`` each, those first in which
+        the model that is wrong was surest.
+    """
+    certainty, predicted = _best(logits)
+    dense_certainty, dense_predicted = _best(dense)
+    right, dense_right = predicted == labels, dense_predicted == labels
+
+    def example(row: int) -> dict[str, Any]:
+        return {
+            "text": texts[row],
+            "label": names[labels[row]],
+            "dense": names[dense_predicted[row]],
+            "dense_score": round(float(dense_certainty[row]), 6),
+            "predicted": names[predicted[row]],
+            "score": round(float(certainty[row]), 6),
+            "slices": [name for name, mask in slices.items() if mask[row]],
+        }
+
+    lost, gained = np.flatnonzero(dense_right & ~right), np.flatnonzero(right & ~dense_right)
+    return {
+        "both_right": int((right & dense_right).sum()),
+        "lost": len(lost),
+        "gained": len(gained),
+        "both_wrong": int((~right & ~dense_right).sum()),
+        "lost_examples": [example(row) for row in _surest(lost, certainty)],
+        "gained_examples": [example(row) for row in _surest(gained, dense_certainty)],
+    }
+
+
+def _best(logits: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the probability and the index of the most probable label of every row."""
+    certainty, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
+    return certainty.numpy(), predicted.numpy()
+
+
+def _surest(rows: npt.NDArray[np.int64], certainty: npt.NDArray[np.float32]) -> list[int]:
+    found: list[int] = rows[np.argsort(-certainty[rows], kind="stable")][:MAX_CHANGES].tolist()
+    return found

@@ -1,0 +1,109 @@
+"""What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+# Before MLflow: this module sets what MLflow reads while it is imported.
+from tasks.mlflow_store import MlflowException, ModelRegistry, parse_reference, quiet, quoted  # isort: split
+
+import mlflow
+from mlflow import MlflowClient
+
+from secateur.errors import ModelError
+
+_PARENT = "mlflow.parentRunId"
+
+
+class Records:
+    """Aliases and tags of one registered model."""
+
+    def __init__(self, registry: ModelRegistry, name: str) -> None:
+        """Look at a registered model.
+
+        Raises:
+            ModelError: there is none of this name; the message lists those that exist.
+        """
+        self.registry, self.name = registry, name
+        self._client = MlflowClient(registry.uri)
+        try:
+            self._client.get_registered_model(name)
+        except MlflowException as error:
+            known = ", ".join(model.name for model in self._client.search_registered_models()) or "none yet"
+            raise ModelError(f"no registered model {name}; registered are: {known}") from error
+
+    def find(self, reference: str) -> str:
+        """Return the number of the version that a reference names.
+
+        Raises:
+            ModelError: this model has no such version or alias; the message lists those it has.
+        """
+        _, alias, number = parse_reference(reference)
+        found = self.alias(alias) if alias else number
+        if found is None and alias == "champion":
+            raise ModelError(f"{self.name} has no champion yet; `secateur models promote` makes one")
+        numbers = self.numbers()
+        if found is None and alias is None and numbers:
+            return numbers[0]
+        if found in numbers:
+            return str(found)
+        aliases = self._client.get_registered_model(self.name).aliases
+        named = {str(number): alias for alias, number in aliases.items()}
+        listed = ", ".join(number + (f"@{named[number]}" if number in named else "") for number in numbers)
+        raise ModelError(f"{reference}: model {self.name} has no such version or alias; found {listed or 'no version'}")
+
+    def numbers(self) -> list[str]:
+        """Return the numbers of all versions, newest first."""
+        found = self._client.search_model_versions(f"name = '{quoted(self.name)}'")
+        return [str(number) for number in sorted((int(version.version) for version in found), reverse=True)]
+
+    def alias(self, alias: str) -> str | None:
+        """Return the number of the version that an alias points at, or None."""
+        found = self._client.get_registered_model(self.name).aliases.get(alias)
+        return None if found is None else str(found)
+
+    def point(self, alias: str, version: str | None) -> None:
+        """Point an alias at a version; None takes the alias away."""
+        if version is None:
+            self._client.delete_registered_model_alias(self.name, alias)
+        else:
+            self._client.set_registered_model_alias(self.name, alias, version)
+
+    def tags(self) -> Mapping[str, str]:
+        """Return the tags of the registered model."""
+        return dict(self._client.get_registered_model(self.name).tags)
+
+    def tag(self, key: str, value: str | None) -> None:
+        """Set a tag of the registered model; None takes it away."""
+        if value is not None:
+            self._client.set_registered_model_tag(self.name, key, value)
+        elif key in self.tags():
+            self._client.delete_registered_model_tag(self.name, key)
+
+    def version_tags(self, version: str) -> Mapping[str, str]:
+        """Return the tags of a version."""
+        return dict(self._client.get_model_version(self.name, version).tags)
+
+    def tag_version(self, version: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        self._client.set_model_version_tag(self.name, version, key, value)
+
+    def stored_with_build(self, version: str, file: str) -> str | None:
+        """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None."""
+        try:
+            run = self._client.get_run(self._client.get_model_version(self.name, version).run_id)
+            with TemporaryDirectory() as folder:
+                path = self._client.download_artifacts(run.data.tags.get(_PARENT, run.info.run_id), file, folder)
+                return Path(path).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return None
+
+
+def predict_by_mlflow(registry: ModelRegistry, reference: str, texts: list[str]) -> list[dict[str, Any]]:
+    """Load a version as MLflow's own tools do, and return ``label`` and ``score`` of every text."""
+    mlflow.set_tracking_uri(registry.uri)
+    with quiet():
+        model = mlflow.pyfunc.load_model(reference)
+        rows: list[dict[str, Any]] = model.predict(texts).to_dict("records")
+    return rows

@@ -1,0 +1,148 @@
+"""Judging a registered version: first whether its files may be touched at all, then what it is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secateur.config import RunConfig
+from secateur.errors import CheckFailed, SecateurError
+from secateur.evaluation.gate import Condition, judge
+from tasks.model_source import Resolved, resolve
+from tasks.project import Project
+from tasks.registry.fresh_process import Answer, answers_of_folder, require_equal
+from tasks.registry.lock import stages_of
+from tasks.registry.measurement import (
+    JudgedRows,
+    answers_here,
+    material_of,
+    measure,
+    read_judged_rows,
+)
+from tasks.registry.unseen import unseen_by
+
+if TYPE_CHECKING:
+    from tasks.mlflow_records import Records
+
+UNFORCEABLE = frozenset({"digests", "reload"})
+"""Conditions that no reason lifts: such a model would not serve."""
+
+_NUM_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came out.
+
+    Attributes:
+        conditions: those that could be judged; after digests or loading fail there are no others.
+        sample: texts that were predicted in a fresh process, and must come out the same through the alias.
+        answers: what the version said about them; empty when it said nothing.
+        num_rows: test rows of the workspace.
+        test_md5: their version.
+    """
+
+    conditions: tuple[Condition, ...]
+    sample: Sequence[str]
+    answers: Sequence[Answer]
+    num_rows: int
+    test_md5: str
+
+
+def judge_version(
+    project: Project, config: RunConfig, records: "Records", *, version: str, champion: str | None
+) -> Judgement:
+    """Judge a version against the champion, on the test rows of today.
+
+    Raises:
+        ProjectError: there are no test rows.
+        ModelError: a model reads fewer tokens than ``promote.latency.length``.
+    """
+    rows = read_judged_rows(project)
+    sample = list(rows.texts[:_NUM_SAMPLES])
+    answers: list[Answer] = []
+    resolved, condition = _digests(project, records, version)
+    conditions = [condition]
+    if resolved is not None:
+        answers, condition = _reload(resolved, sample, config)
+        conditions.append(condition)
+    if resolved is not None and condition.passed:
+        conditions += _worth(project, config, records, rows, challenger=resolved, champion=champion)
+    return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5)
+
+
+def _digests(project: Project, records: "Records", version: str) -> tuple[Resolved | None, Condition]:
+    asked = "every file as it was registered"
+    try:
+        resolved = resolve(project, f"models:/{records.name}/{version}", registry=records.registry)
+    except CheckFailed as error:
+        return None, Condition("digests", asked, "a file that is not", False, str(error))
+    return resolved, Condition("digests", asked, "all of them", True, "every file has its digest")
+
+
+def _reload(resolved: Resolved, sample: Sequence[str], config: RunConfig) -> tuple[list[Answer], Condition]:
+    asked = "loads in a fresh process and answers there as here"
+    threads = config.promote.latency.num_threads
+    try:
+        # The fresh process goes first: what ends a process must not end this one.
+        found = answers_of_folder(
+            resolved.folder, sample, num_threads=threads, timeout_s=config.promote.smoke_timeout_s
+        )
+        here = answers_here(resolved.folder, sample, num_threads=threads)
+        require_equal(found, here, what="a fresh process")
+    except SecateurError as error:
+        return [], Condition("reload", asked, "does not", False, str(error))
+    return found, Condition("reload", asked, "does", True, f"{len(found)} texts have the same answers in both")
+
+
+def _worth(
+    project: Project,
+    config: RunConfig,
+    records: "Records",
+    rows: JudgedRows,
+    *,
+    challenger: Resolved,
+    champion: str | None,
+) -> list[Condition]:
+    models, conditions = {"challenger": challenger}, []
+    if champion is not None:
+        old, condition = _digests(project, records, champion)
+        if old is None:
+            conditions.append(_no_comparison(champion, condition.reason))
+        else:
+            models["champion"] = old
+    versions = [str(model.version) for model in models.values()]
+    rows, condition = _unseen_rows(project, records, rows, versions=versions, least=config.promote.min_rows)
+    conditions.insert(0, condition)
+    material = material_of(rows, config)
+    answers = measure(models, rows, material=material, config=config)
+    conditions += judge(
+        material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote
+    )
+    return conditions
+
+
+def _no_comparison(champion: str, reason: str) -> Condition:
+    return Condition("champion", "a champion to compare with", f"version {champion} cannot be", False, reason)
+
+
+def _unseen_rows(
+    project: Project, records: "Records", rows: JudgedRows, *, versions: Sequence[str], least: int
+) -> tuple[JudgedRows, Condition]:
+    """Return the test rows that no version was trained on; all of them where the condition fails."""
+    asked = f"{least} test rows or more that no version was trained or validated on"
+    kept = np.ones(len(rows.texts), np.bool_)
+    for version in versions:
+        stages = stages_of(records.stored_with_build(version, "dvc.lock"))
+        try:
+            kept &= unseen_by(project, rows, stages=stages)
+        except SecateurError as error:
+            reason = f"version {version} may have been trained on these rows: {error}"
+            return rows, Condition("test_rows", asked, "unknown", False, reason)
+    count = int(kept.sum())
+    named = " and ".join(f"version {version}" for version in versions)
+    reason = f"{count} of {len(rows.texts)} test rows were kept from the training of {named}"
+    values = {"rows": len(rows.texts), "unseen": count}
+    condition = Condition("test_rows", asked, str(count), count >= least, reason, values)
+    return (rows.take(kept) if condition.passed else rows), condition

@@ -1,0 +1,188 @@
+"""Moving the alias ``champion`` so that a failure or a kill at any point leaves a proven model in its place.
+
+A journal in the registry says what is going on. Its state is ``pending`` until the new champion has answered through
+its alias, then ``proven``. Whoever comes next and finds the journal of a dead process takes a pending move back and
+carries a proven one through.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from secateur.errors import ProjectError, SecateurError
+from secateur.files import to_json
+from tasks.registry.history import Event, What, champions, events, now, who_asks, write
+from tasks.registry.verdict import mark_promoted
+
+if TYPE_CHECKING:
+    from tasks.mlflow_records import Records
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+_JOURNAL = "secateur.transition"
+_PATIENCE = timedelta(minutes=30)
+"""After this long a move by a process on another machine, which cannot be asked whether it lives, counts as dead."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move of the alias that has begun."""
+
+    number: int
+    what: Literal["promoted", "rolled_back"]
+    from_: str | None
+    to: str
+    who: str
+    when: str
+    why: str
+    forced: bool
+    state: Literal["pending", "proven"]
+    host: str
+    process: str
+
+    def event(self, what: What, *, why: str | None = None) -> Event:
+        """Return what the history says about it."""
+        return Event(self.number, what, self.from_, self.to, self.who, self.when, why or self.why, self.forced)
+
+
+def move_champion(
+    records: "Records",
+    to: str,
+    *,
+    from_: str | None,
+    what: Literal["promoted", "rolled_back"],
+    why: str,
+    forced: bool,
+    prove: Callable[[], None],
+) -> Event:
+    """Point ``champion`` at a version, let it prove itself, and keep the move or take it back.
+
+    Args:
+        records: of the model.
+        to: number of the version.
+        from_: the champion that it was compared with; None for none.
+        what: a promotion, or a rollback.
+        why: kept in the history.
+        forced: kept in the history.
+        prove: predicts through the alias in a fresh process; raises a ``SecateurError`` when that fails.
+
+    Raises:
+        SecateurError: what ``prove`` raised; the old champion is back, and the history says so.
+        ProjectError: another move is under way, or the champion is another one by now.
+    """
+    recover(records)
+    require_idle(records)
+    if (found := records.alias(CHAMPION)) != from_:
+        raise ProjectError(
+            f"the champion of {records.name} is version {found or 'none'} by now, the challenger was compared with "
+            f"{from_ or 'none'}; ask again"
+        )
+    number = max((event.number for event in events(records)), default=0) + 1
+    move = Move(
+        number=number,
+        what=what,
+        from_=from_,
+        to=to,
+        who=who_asks(),
+        when=now(),
+        why=why,
+        forced=forced,
+        state="pending",
+        host=socket.gethostname(),
+        process=_process(os.getpid()),
+    )
+    _write(records, move)
+    _require_own(records, move)
+    records.point(CHAMPION, to)
+    try:
+        prove()
+    except BaseException as error:
+        reason = str(error) if isinstance(error, SecateurError) else type(error).__name__
+        _take_back(records, move, why=f"the new champion did not answer: {reason}")
+        raise
+    _require_own(records, move)
+    move = replace(move, state="proven")
+    _write(records, move)
+    return _complete(records, move)
+
+
+def recover(records: "Records") -> Event | None:
+    """End a move whose process is dead; return what the history says about it, None when there is no such move."""
+    move = _read(records)
+    if move is None or _lives(move):
+        return None
+    if move.state == "proven":
+        return _complete(records, move)
+    return _take_back(records, move, why="its process ended before the new champion had answered")
+
+
+def require_idle(records: "Records") -> None:
+    """Refuse to go on while the champion is being moved.
+
+    Raises:
+        ProjectError: it is.
+    """
+    move = _read(records)
+    if move is not None:
+        raise ProjectError(
+            f"{move.who} is moving the champion of {records.name} to version {move.to} (process {move.process} on "
+            f"{move.host}, since {move.when}); wait for it to end"
+        )
+
+
+def _complete(records: "Records", move: Move) -> Event:
+    """Write down a proven move. Every step may be repeated after a kill."""
+    event = move.event(move.what)
+    write(records, event)
+    pile = champions(events(records))
+    records.point(PREVIOUS, pile[-2] if len(pile) > 1 else None)
+    if move.what == "promoted":
+        mark_promoted(records, move.to)
+    records.tag(_JOURNAL, None)
+    return event
+
+
+def _take_back(records: "Records", move: Move, *, why: str) -> Event:
+    if records.alias(CHAMPION) == move.to:  # else somebody has chosen a champion by hand since
+        records.point(CHAMPION, move.from_)
+    event = move.event("restored", why=why)
+    write(records, event)
+    records.tag(_JOURNAL, None)
+    return event
+
+
+def _require_own(records: "Records", move: Move) -> None:
+    if _read(records) != move:
+        raise ProjectError(f"somebody else moves the champion of {records.name} at this moment; look and try again")
+
+
+def _write(records: "Records", move: Move) -> None:
+    records.tag(_JOURNAL, to_json(asdict(move)))
+
+
+def _read(records: "Records") -> Move | None:
+    text = records.tags().get(_JOURNAL)
+    return None if text is None else Move(**json.loads(text))
+
+
+def _lives(move: Move) -> bool:
+    if move.host != socket.gethostname():
+        return datetime.now(UTC) - datetime.fromisoformat(move.when) < _PATIENCE
+    pid = int(move.process.partition("@")[0])
+    return move.process == _process(pid) and pid != os.getpid()
+
+
+def _process(pid: int) -> str:
+    """Return a name that no later process shares: its id and when the kernel started it; empty for a dead one."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    # The command in brackets may hold blanks; the 20th field after it is the start time, the first the state.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else f"{pid}@{fields[19]}"

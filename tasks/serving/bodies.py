@@ -1,0 +1,94 @@
+"""From the bytes of a request to its checked content; every refusal is one line."""
+
+import asyncio
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+_Content = TypeVar("_Content", bound=BaseModel)
+_READ_TO_THE_END_BYTES = 16_000_000
+
+
+class Refused(Exception):
+    """A request that is answered with a status and one line."""
+
+    def __init__(self, status: int, detail: str, *, field: str | None = None, retry_after_s: int | None = None) -> None:
+        """Say it.
+
+        Args:
+            status: of HTTP.
+            detail: the line.
+            field: which part of the request is at fault.
+            retry_after_s: when to come again.
+        """
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+async def read_json(request: Request, content: type[_Content], *, max_bytes: int, timeout_s: float) -> _Content:
+    """Return the checked body of a request.
+
+    Raises:
+        Refused: 415 another content type, 413 too large, 408 too slow, 400 not UTF-8 or not JSON, 422 with the field.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        found = kind or "none"
+        raise Refused(
+            415, f"content type {found} is not read; send JSON with the header Content-Type: application/json"
+        )
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await _read(request, max_bytes=max_bytes)
+    except TimeoutError as error:
+        raise Refused(408, f"the body did not arrive within {timeout_s:g} s") from error
+    return _parse(body, content)
+
+
+async def _read(request: Request, *, max_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() else 0
+    parts: list[bytes] = []
+    num_bytes = 0
+    try:
+        async for part in request.stream():
+            num_bytes += len(part)
+            # Who still sends does not read: a moderately large body is read to its end, or the answer would be lost.
+            if num_bytes > max(max_bytes, _READ_TO_THE_END_BYTES) or size > max(max_bytes, _READ_TO_THE_END_BYTES):
+                break
+            if max(num_bytes, size) <= max_bytes:
+                parts.append(part)
+    except ClientDisconnect as error:
+        raise Refused(400, "the client went away before the end of the body") from error
+    if max(num_bytes, size) > max_bytes:
+        raise Refused(
+            413, f"a body of more than {max_bytes} bytes is not read (serve.max_body_bytes); send fewer texts"
+        )
+    return b"".join(parts)
+
+
+def _parse(body: bytes, content: type[_Content]) -> _Content:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        detail = f"the body is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start}; send JSON in UTF-8"
+        raise Refused(400, detail) from error
+    try:
+        return content.model_validate_json(text)
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return Refused(400, f"the body is not JSON: {first['ctx']['error']}")
+    field = ".".join(str(part) for part in first["loc"])
+    if not field:
+        return Refused(422, 'the body must be an object such as {"texts": ["what a lovely day"]}')
+    message = str(first["msg"])
+    return Refused(422, f"{field}: {message[:1].lower()}{message[1:]}", field=field)

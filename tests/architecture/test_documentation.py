@@ -1,0 +1,86 @@
+"""The documentation site: it builds, its commands exist, and those that are marked do what the page says."""
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from flows.cli import cli
+from tests.tiny import secateur, sentences
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+_BLOCK = re.compile(r"(<!-- run -->\n)?```sh\n(.*?)```", re.DOTALL)
+_OTHERS = {"curl", "dvc", "mlflow", "prefect", "git", "make", "python"}
+
+
+def _lines(page: Path, *, marked: bool = False) -> Iterator[str]:
+    for run, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if run or not marked:
+            yield from block.replace("\\\n", " ").splitlines()
+
+
+def _commands() -> list[str]:
+    return sorted({line for page in PAGES for line in _lines(page)})
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_every_command_of_the_site_is_one_that_the_program_takes(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if words[0] != "secateur":
+        assert words[0] in _OTHERS, f"{words[0]} is neither secateur nor one of {sorted(_OTHERS)}"
+        return
+    command: click.Command = cli
+    rest = words[1:]
+    while isinstance(command, click.Group):
+        command = command.commands[rest.pop(0)]
+    assert command.make_context(command.name, rest).params is not None
+
+
+def test_parameters_that_the_pages_name_exist() -> None:
+    known = set(re.findall(r"^\| `([a-z_0-9.]+)`", (ROOT / "docs" / "parameters.md").read_text(), re.MULTILINE))
+    sections = {name.partition(".")[0] for name in known}
+    for page in PAGES:
+        if page.name == "log.md":
+            continue  # keeps what was tried, also with what is gone
+        for name in re.findall(r"`([a-z_]+\.[a-z_.]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
+            if name.partition(".")[0] in sections and not name.endswith((".json", ".yaml", ".csv")):
+                assert any(entry == name or entry.startswith(f"{name}.") for entry in known), f"{page.name}: {name}"
+
+
+def test_the_site_builds_and_links_nothing_that_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="https?://[^"]*\.(?:css|js|woff2?)', index), "the site fetches something"
+    assert (tmp_path / "site" / "images" / "report-wide.png").is_file()
+
+
+def test_the_tutorial_works(project: Path) -> None:
+    """All marked commands in their order, on a tiny model: own rows, champion, answers, nothing to retrain."""
+    with (project / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["body", "stars"])
+        writer.writerows((text, {"positive": 5, "negative": 1}[label]) for text, label in sentences(150, seed=1))
+    said = {}
+    for line in _lines(ROOT / "docs" / "tutorial.md", marked=True):
+        words = shlex.split(line)[1:]
+        said[" ".join(words[:2])] = secateur(project, *words).stdout
+    assert {"plan -S", "run -S", "run", "models promote", "models show", "retrain"} <= set(said)
+    assert "cached" in said["run"]
+    assert "challenger" in said["models list"]
+    assert {"1", "5"} & set(said["predict models:/reviews@champion"].split())
+    gate = json.loads((project / "reports" / "gate.json").read_text())
+    assert gate["promoted"]
+    assert said["retrain"].startswith("up to date")
+    page = secateur(project, "report").stdout.strip()
+    assert "Champion" in (project / page).read_text(encoding="utf-8")

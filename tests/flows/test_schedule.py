@@ -1,0 +1,142 @@
+"""The schedule: what is refused before anything starts, and events that arrive. Its life is in schedule_by_hand."""
+
+import json
+import time
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from flows.cli import cli
+from flows.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
+from flows.watch import send_event, watch
+from secateur.errors import ConfigError, ProjectError
+from tasks.project import Project
+from tests.integration.in_process import refused
+from tests.tiny import REPOSITORY, write_rows
+
+
+@pytest.mark.parametrize("cron", ["every day", "* * * *", "61 * * * *", "* * * * * * * *", ""])
+def test_a_malformed_cron_is_refused_before_anything_starts(project: Path, cron: str) -> None:
+    error = refused(project, "schedule", "--cron", cron)
+    assert f"--cron {cron!r} is not a cron expression; five fields" in str(error)
+    assert not (project / ".secateur/prefect-server.log").exists()
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--timezone Mars/Olympus is not known; try UTC or Europe/Berlin"):
+        parse_schedule(cron="0 3 * * *", every=None, timezone="Mars/Olympus")
+
+
+def test_the_clock_is_read() -> None:
+    made = parse_schedule(cron="0 3 * * *", every=None, timezone="Europe/Berlin")
+    assert (made.cron, made.timezone) == ("0 3 * * *", "Europe/Berlin")
+    assert parse_schedule(cron=None, every=timedelta(minutes=10), timezone="UTC").interval == timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name one of --cron and --every"),
+        (["--cron", "0 3 * * *", "--every", "1h"], "name one of --cron and --every"),
+        (["--every", "10"], "'10' is no duration; write a whole number and a unit"),
+    ],
+)
+def test_the_clock_must_be_named_once(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["schedule", *arguments])
+    assert result.exit_code == click.UsageError.exit_code
+    assert message in result.output
+
+
+def test_one_schedule_per_project(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    with one_schedule(project), pytest.raises(ProjectError, match="has a schedule already"), one_schedule(project):
+        pass
+    with one_schedule(project):
+        pass
+
+
+def test_projects_have_their_own_names(tmp_path: Path) -> None:
+    one, other = Project(tmp_path / "a" / "tweets"), Project(tmp_path / "b" / "tweets")
+    assert deployment_name(one) != deployment_name(other)
+    assert deployment_name(one).startswith("tweets-")
+    assert resource_id(one) == f"secateur.project.{deployment_name(one)}"
+
+
+def test_watching_needs_a_server(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        error = refused(project, "watch")
+    assert "no Prefect server answers for this project; start `secateur schedule` first" in str(error)
+
+
+def test_a_change_is_told_once_and_kept_until_it_could_be_sent(project: Path) -> None:
+    sent: list[str] = []
+    told: list[str] = []
+
+    def look(emit: Any = sent.append, rounds: int = 1) -> None:
+        watch(Project(project), every_s=0.0, emit=emit, told=told.append, rounds=rounds)
+
+    look(rounds=3)
+    assert sent == []
+    write_rows(project / "rows.csv", 170)
+
+    def refuse(_: str) -> None:
+        raise ProjectError("the server is away")
+
+    look(refuse, rounds=3)
+    assert (sent, told) == ([], ["the server is away"])
+    look(rounds=3)
+    look()
+    assert len(sent) == 1
+    assert sent[0].startswith("rows.csv is sha256 ")
+    write_rows(project / "rows.csv", 180)
+    look()
+    assert len(sent) == 2
+
+
+def test_a_source_that_is_being_replaced_is_waited_for(project: Path) -> None:
+    told: list[str] = []
+    (project / "rows.csv").rename(project / "away.csv")
+    watch(Project(project), every_s=0.0, emit=lambda _: None, told=told.append, rounds=3)
+    assert len(told) == 1
+    assert "there is no file 'rows.csv'" in told[0]
+
+
+def test_an_event_arrives_at_a_real_server(prefect_server: str) -> None:
+    name = f"secateur.project.test-{time.time_ns()}"
+    send_event(prefect_server, event=EVENT, resource=name, change="rows.csv is sha256 0123")
+    body = json.dumps({"filter": {"resource": {"id": [name]}}, "limit": 5}).encode()
+    for _ in range(100):
+        request = urllib.request.Request(
+            f"{prefect_server}/events/filter", body, {"content-type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=5) as response:
+            found = json.load(response)["events"]
+        if found:
+            break
+        time.sleep(0.1)
+    assert [(event["event"], event["payload"]) for event in found] == [(EVENT, {"change": "rows.csv is sha256 0123"})]
+
+
+def test_an_event_that_nobody_takes_is_an_error() -> None:
+    with pytest.raises(ProjectError, match=r"http://127.0.0.1:9/api does not take the event: ConnectError"):
+        send_event("http://127.0.0.1:9/api", event=EVENT, resource="secateur.project.x", change="")
+
+
+def test_the_deployments_for_teams_name_what_is_there() -> None:
+    values = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
+    for entry in values["deployments"]:
+        file, _, name = entry["entrypoint"].partition(":")
+        assert (REPOSITORY / file).is_file()
+        assert name == retrain_flow.fn.__name__
+        assert set(entry["parameters"]) <= {"root", "cause"}
+    [trigger] = values["deployments"][1]["triggers"]
+    assert trigger["expect"] == [EVENT]

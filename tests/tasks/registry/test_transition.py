@@ -1,0 +1,201 @@
+"""The alias under its journal: a kill after any step leaves a proven champion, and the next command tidies up."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from secateur.errors import CheckFailed, ProjectError
+from tasks.registry import transition
+from tasks.registry.history import Event, champions, events
+from tasks.registry.transition import move_champion, recover
+from tasks.registry.verdict import VERDICT_TAG, Verdict, keep
+
+
+class Killed(BaseException):
+    """Stands in for kill -9: nothing after it runs."""
+
+
+class Memory:
+    """A registry in memory that can be killed after so many writes."""
+
+    name = "tiny"
+
+    def __init__(self) -> None:
+        self.aliases: dict[str, str] = {}
+        self.model_tags: dict[str, str] = {}
+        self.tags_of: dict[str, dict[str, str]] = {str(number): {} for number in range(1, 6)}
+        self.writes_left: int | None = None
+
+    def _write(self) -> None:
+        if self.writes_left is not None:
+            if self.writes_left == 0:
+                raise Killed
+            self.writes_left -= 1
+
+    def alias(self, alias: str) -> str | None:
+        return self.aliases.get(alias)
+
+    def point(self, alias: str, version: str | None) -> None:
+        self._write()
+        self.aliases.pop(alias, None)
+        if version is not None:
+            self.aliases[alias] = version
+
+    def tags(self) -> dict[str, str]:
+        return dict(self.model_tags)
+
+    def tag(self, key: str, value: str | None) -> None:
+        self._write()
+        self.model_tags.pop(key, None)
+        if value is not None:
+            self.model_tags[key] = value
+
+    def version_tags(self, version: str) -> dict[str, str]:
+        return self.tags_of[version]
+
+    def tag_version(self, version: str, key: str, value: str) -> None:
+        self._write()
+        self.tags_of[version][key] = value
+
+
+def _move(records: Any, to: str, *, prove: Callable[[], None] = lambda: None, **options: Any) -> Event:
+    values: dict[str, Any] = {"what": "promoted", "why": "better", "forced": False, "from_": records.alias("champion")}
+    return move_champion(records, to, prove=prove, **{**values, **options})
+
+
+def test_a_promotion_moves_three_things_and_writes_history() -> None:
+    records: Any = Memory()
+    _move(records, "1")
+    _move(records, "3", why="faster", forced=True)
+    assert records.aliases == {"champion": "3", "previous": "1"}
+    first, second = events(records)
+    assert (first.from_, first.to, first.what, first.forced) == (None, "1", "promoted", False)
+    assert (second.from_, second.to, second.why, second.forced, second.number) == ("1", "3", "faster", True, 2)
+    assert second.who
+    assert second.when.endswith("+00:00")
+
+
+@pytest.mark.parametrize("writes", range(9))
+def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    records: Any = Memory()
+    _move(records, "1")
+    keep(records, Verdict(False, False, "2", "1", (), "all hold"))
+    proven = []
+    records.writes_left = writes
+    # In a real kill not even `except BaseException` runs.
+    monkeypatch.setattr(transition, "_take_back", _nothing)
+    try:
+        _move(records, "2", prove=lambda: proven.append(True))
+        killed = False
+    except Killed:
+        killed = True
+    monkeypatch.undo()
+    records.writes_left = None
+    assert killed == (writes < 8)
+    said_proven = json.loads(records.model_tags.get("secateur.transition", '{"state": ""}'))["state"] == "proven"
+    recover(records)
+    assert recover(records) is None
+    expected = "2" if said_proven or not killed else "1"
+    assert records.alias("champion") == expected
+    assert records.alias("previous") == ("1" if expected == "2" else None)
+    assert [event.number for event in events(records)] == list(range(1, len(events(records)) + 1))
+    assert champions(events(records))[-1] == expected
+    assert Verdict.from_json(json.loads(records.tags_of["2"][VERDICT_TAG])).promoted == (expected == "2")
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
+def test_a_failing_proof_brings_the_old_champion_back() -> None:
+    records: Any = Memory()
+    _move(records, "1")
+
+    def prove() -> None:
+        assert records.alias("champion") == "2"
+        raise CheckFailed("no answer")
+
+    with pytest.raises(CheckFailed, match="no answer"):
+        _move(records, "2", prove=prove)
+    assert records.aliases == {"champion": "1"}
+    assert [(e.what, e.to, e.why) for e in events(records)][1:] == [
+        ("restored", "2", "the new champion did not answer: no answer")
+    ]
+    assert "secateur.transition" not in records.model_tags
+
+
+def test_the_first_champion_that_fails_leaves_none() -> None:
+    records: Any = Memory()
+    with pytest.raises(KeyboardInterrupt):
+        _move(records, "1", prove=_interrupt)
+    assert records.aliases == {}
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_rollbacks_go_back_one_by_one() -> None:
+    records: Any = Memory()
+    for number in ("1", "2", "3"):
+        _move(records, number)
+    assert records.alias("previous") == "2"
+    _move(records, "2", what="rolled_back")
+    assert (records.alias("champion"), records.alias("previous")) == ("2", "1")
+    _move(records, "1", what="rolled_back")
+    assert (records.alias("champion"), records.alias("previous")) == ("1", None)
+    _move(records, "3")
+    assert (records.alias("champion"), records.alias("previous")) == ("3", "1")
+
+
+def test_a_champion_made_by_other_means_can_be_gone_back_to() -> None:
+    records: Any = Memory()
+    records.point("champion", "4")
+    _move(records, "5")
+    assert records.alias("previous") == "4"
+
+
+def test_a_champion_chosen_by_hand_meanwhile_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    records: Any = Memory()
+    _move(records, "1")
+    records.writes_left = 2
+    monkeypatch.setattr(transition, "_take_back", _nothing)
+    with pytest.raises(Killed):
+        _move(records, "2")
+    monkeypatch.undo()
+    records.writes_left = None
+    records.point("champion", "3")
+    assert recover(records).what == "restored"  # type: ignore[union-attr]
+    assert records.alias("champion") == "3"
+
+
+def test_a_comparison_with_another_champion_does_not_count() -> None:
+    records: Any = Memory()
+    _move(records, "1")
+    with pytest.raises(ProjectError, match="is version 1 by now, the challenger was compared with none; ask again"):
+        _move(records, "2", from_=None)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_move_that_is_under_way_is_not_touched(elsewhere: bool) -> None:
+    records: Any = Memory()
+
+    def prove() -> None:
+        kept = json.loads(records.model_tags["secateur.transition"])
+        parent = os.getppid()
+        kept |= {"host": "another"} if elsewhere else {"process": transition._process(parent)}
+        records.tag("secateur.transition", json.dumps(kept))
+        assert recover(records) is None
+        assert records.alias("champion") == "1"
+        with pytest.raises(ProjectError, match="is moving the champion of tiny to version 1"):
+            _move(records, "2")
+        # A machine that cannot be asked is waited for, not for ever.
+        records.tag("secateur.transition", json.dumps(kept | {"host": "another", "when": "2020-01-01T00:00:00+00:00"}))
+        assert recover(records).what == "restored"  # type: ignore[union-attr]
+
+    with pytest.raises(ProjectError, match="somebody else moves the champion"):
+        _move(records, "1", prove=prove)
+    assert records.aliases == {}

@@ -1,0 +1,87 @@
+"""A real server in a thread of the test, on a free port."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+
+from secateur.config.serve import ServeSection
+from tasks.project import Project
+from tasks.serving.app import create_app
+from tasks.serving.figures import Figures
+from tasks.serving.following import Models
+from tasks.serving.served import Served, load
+
+
+@dataclass
+class Running:
+    """A server and its insides."""
+
+    url: str
+    models: Models
+    loop: asyncio.AbstractEventLoop
+    client: httpx.Client
+
+    def predict(self, texts: Any, **others: Any) -> httpx.Response:
+        """Ask."""
+        return self.client.post("/predict", json={"texts": texts, **others})
+
+    def look(self) -> None:
+        """Let the server look at its alias now."""
+        asyncio.run_coroutine_threadsafe(self.models.look(), self.loop).result(timeout=60)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(
+    project: Project, reference: str, *, served: Callable[[Served], Served] | None = None, **settings: Any
+) -> Iterator[Running]:
+    """Serve a model until the block ends.
+
+    Args:
+        project: whose registry.
+        reference: what to serve.
+        served: wraps the first model, to make it slow or odd.
+        settings: fields of ``ServeSection``.
+    """
+    section = ServeSection(**{"poll_s": 3600.0, **settings})
+    first = load(project, reference, num_threads=1)
+    figures = Figures.make()
+    models = Models(
+        served(first) if served else first, project=project, reference=reference, num_threads=1, figures=figures
+    )
+    server = uvicorn.Server(uvicorn.Config(create_app(models, section, figures), log_config=None, access_log=False))
+    listener = socket.create_server(("127.0.0.1", 0))
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve(sockets=[listener])
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    with httpx.Client(base_url=url, timeout=30) as client:
+        try:
+            yield Running(url, models, loops[0], client)
+        finally:
+            server.should_exit = True
+            client.close()
+            thread.join(timeout=30)
+            assert not thread.is_alive()

@@ -1,0 +1,126 @@
+"""Files are found, copied once from a store elsewhere, and every byte of them is checked."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.errors import CheckFailed, ModelError
+from tasks import mlflow_artifacts
+from tasks.mlflow_artifacts import download
+from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, _registered, check_files, require_intact, resolve
+from tests.integration.registry_stand import Stand
+
+FILES = {"card.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+AROUND = {"MLmodel", "registered_model.py", "conda.yaml", "python_env.yaml", "requirements.txt"}
+
+
+@contextmanager
+def _changed(file: Path, old: bytes, new: bytes) -> Iterator[None]:
+    intact = file.read_bytes()
+    assert old in intact
+    file.write_bytes(intact.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        file.write_bytes(intact)
+
+
+def test_a_version_is_found_and_every_file_of_it_checked(stand: Stand) -> None:
+    found = resolve(stand.project, "models:/tiny@champion")
+    assert (found.name, found.version, found.runtime, found.deployed) == ("tiny", "1", "torch", None)
+    assert found.folder == found.checkpoint == stand.registry.checkpoint("models:/tiny/1")
+    checks = check_files(found)
+    assert {check.file.name for check in checks} == FILES | AROUND
+    assert all(check.problem is None for check in checks)
+
+
+def test_a_file_that_is_missing_or_was_added_is_named(stand: Stand, tmp_path: Path) -> None:
+    found = resolve(stand.project, "models:/tiny/2")
+    file = found.checkpoint / "tokenizer.json"
+    file.rename(tmp_path / "kept")
+    try:
+        with pytest.raises(CheckFailed, match=r"tiny version 2: .*tokenizer\.json is missing; nothing was loaded"):
+            resolve(stand.project, "models:/tiny/2")
+    finally:
+        (tmp_path / "kept").rename(file)
+    added = found.checkpoint / "added_tokens.json"
+    added.write_text('{"good": 7}')
+    try:
+        with pytest.raises(CheckFailed, match=r"added_tokens\.json belongs to no registered file"):
+            resolve(stand.project, "models:/tiny/2")
+    finally:
+        added.unlink()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("card.json", b'"prune@r1"', b'"prune@r2"'),
+        ("config.json", b'"num_hidden_layers": 2', b'"num_hidden_layers": 1'),
+    ],
+)
+def test_versions_from_before_the_tag_of_all_files_are_checked_by_the_others(
+    stand: Stand, file: str, old: bytes, new: bytes
+) -> None:
+    found = resolve(stand.project, "models:/tiny/2")
+    before = replace(found, tags={name: value for name, value in found.tags.items() if name != ARTIFACTS_TAG})
+    require_intact(before)
+    with _changed(found.checkpoint / file, old, new), pytest.raises(CheckFailed, match=f"{file} differs from its dig"):
+        require_intact(before)
+
+
+def _before_wrapper_tag(stand: Stand, version: str) -> dict[str, Any]:
+    """A version whose files around the folders have no digests."""
+    entry = stand.registry.version(f"models:/tiny/{version}")
+    return {**entry, "tags": {name: value for name, value in entry["tags"].items() if name != WRAPPER_TAG}}
+
+
+def test_a_description_that_points_outside_its_folder(stand: Stand) -> None:
+    file, entry = stand.stored("2", "MLmodel"), _before_wrapper_tag(stand, "2")
+    for path in (b"../../../../models/baseline", b"/etc"):
+        with _changed(file, b"path: artifacts/r1", b"path: " + path):
+            with pytest.raises(CheckFailed, match="MLmodel differs from its digest"):
+                resolve(stand.project, "models:/tiny/2")
+            with pytest.raises(CheckFailed, match="outside its folder"):
+                _registered(file.parent, entry)
+
+
+def test_a_store_elsewhere_is_copied_once_and_a_damaged_copy_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads: list[str] = []
+
+    def counted(name: str, version: str, target: Path) -> None:
+        downloads.append(version)
+        download(name, version, target)
+
+    monkeypatch.setattr(mlflow_artifacts, "local_folder", lambda *_: None)
+    monkeypatch.setattr(mlflow_artifacts, "download", counted)
+    copy = resolve(stand.project, "models:/tiny/2").checkpoint
+    assert copy.is_relative_to(stand.root / ".secateur" / "models" / "tiny" / "2")
+    assert resolve(stand.project, "models:/tiny/2").checkpoint == copy
+    assert downloads == ["2"]
+    (copy / "config.json").write_text("{}")
+    assert json.loads((resolve(stand.project, "models:/tiny/2").checkpoint / "config.json").read_text())
+    assert downloads == ["2", "2"]
+    stored = stand.registry.checkpoint("models:/tiny/3") / "config.json"
+    with (
+        _changed(stored, b'"num_hidden_layers": 2', b'"num_hidden_layers": 1'),
+        pytest.raises(CheckFailed, match=r"tiny version 3: .*config\.json differs from its digest"),
+    ):
+        resolve(stand.project, "models:/tiny/3")
+    resolve(stand.project, "models:/tiny/3")
+
+
+def test_a_model_that_somebody_else_registered(stand: Stand) -> None:
+    file, entry = stand.stored("2", "MLmodel"), _before_wrapper_tag(stand, "2")
+    with (
+        _changed(file, b"checkpoint:", b"something:"),
+        pytest.raises(ModelError, match="was not registered by secateur"),
+    ):
+        _registered(file.parent, entry)
