@@ -1,5 +1,6 @@
 """Tiny random classifiers and language models of every family, and a tokenizer for them."""
 
+import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -10,6 +11,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     DistilBertConfig,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -22,6 +24,7 @@ from transformers import (
 )
 
 from secateur.models.families import FAMILIES, family_of
+from secateur.models.families.decoder import Decoder
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 
@@ -30,7 +33,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "ver
 FAMILY_TYPES = sorted(FAMILIES)
 MODEL_TYPES = sorted(name for name, family in FAMILIES.items() if not family.generates)
 DECODER_TYPES = sorted(name for name, family in FAMILIES.items() if family.generates)
-QUERIES_PER_HEAD = {"llama": 2, "mistral": 2, "qwen3": 2}
+QUERIES_PER_HEAD = {"gemma3_text": 2, "llama": 2, "mistral": 2, "qwen3": 2}
 
 
 def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = True) -> PreTrainedConfig:
@@ -54,6 +57,9 @@ def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = T
         return encoders[model_type](**sizes, **shared)
     queries = QUERIES_PER_HEAD.get(model_type, 1)
     sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
+    if model_type == "gemma3_text":
+        kinds = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"][:num_layers]
+        return Gemma3TextConfig(layer_types=kinds, sliding_window=6, query_pre_attn_scalar=8, **sizes, **shared)
     kind = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}[model_type]
     return kind(**sizes, **shared)
 
@@ -80,6 +86,13 @@ def _spread(model: PreTrainedModel) -> PreTrainedModel:
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     family_of(model).prepare_(model)
     return model.eval()
+
+
+def skip_fixed_hidden_size(model_type: str) -> None:
+    """Skip a test that cuts the hidden size of a family that has only one."""
+    family = FAMILIES[model_type]
+    if isinstance(family, Decoder) and family.config.is_hidden_size_fixed:
+        pytest.skip("this hidden size cannot be cut")
 
 
 def some_masks(model: PreTrainedModel, *, seed: int = 0) -> Masks:

@@ -22,6 +22,7 @@ from tests.tiny_models import (
     MODEL_TYPES,
     QUERIES_PER_HEAD,
     logits_of,
+    skip_fixed_hidden_size,
     some_masks,
     tiny_config,
     tiny_model,
@@ -105,6 +106,7 @@ def test_layers_that_are_not_there_are_named(model_type, keep):
 
 def test_a_smaller_hidden_size_is_the_model_of_that_shape(model_type):
     """Transformers builds the reference, 24 = 3 heads of 8, and gets the same weights sliced by hand."""
+    skip_fixed_hidden_size(model_type)
     model, keep = tiny_model(model_type), some_features(24)
     masks = Masks.ones(widths_of(model))
     for mask in masks.heads:
@@ -134,6 +136,7 @@ def slice_by_hand(name: str, tensor: torch.Tensor, keep: torch.Tensor) -> torch.
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_path: Path):
     """26 is no multiple of 4 heads; 16 is, and a head still has 8 features."""
+    skip_fixed_hidden_size(model_type)
     model = tiny_model(model_type)
     if narrow:
         cut_(model, some_masks(model))
@@ -150,6 +153,7 @@ def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_pat
 
 
 def test_everything_at_once_saves_and_loads(model_type, tmp_path: Path):
+    skip_fixed_hidden_size(model_type)
     model = cut_everywhere(model_type)
     loaded = saved_and_loaded(model, tmp_path / "model")
     assert torch.equal(logits_of(loaded), logits_of(model))
@@ -158,6 +162,7 @@ def test_everything_at_once_saves_and_loads(model_type, tmp_path: Path):
 
 
 def test_hidden_size_and_widths_are_cut_in_any_order(model_type):
+    skip_fixed_hidden_size(model_type)
     first, second = tiny_model(model_type), tiny_model(model_type)
     masks, keep = some_masks(first), some_features(26)
     cut_(first, masks)
@@ -203,6 +208,7 @@ def test_masks_of_features_that_do_not_fit(model_type, keep, inner, message):
 @pytest.mark.parametrize("num_features", [24, 28])
 def test_a_smaller_hidden_size_is_padded_where_heads_fill_it(model_type, num_features, tmp_path: Path):
     """24 = 3 heads of 8; 28 = 2 heads of 14, of which 6 features are zero, where the config names no features."""
+    skip_fixed_hidden_size(model_type)
     model = tiny_model(model_type)
     masks = Masks.ones(widths_of(model))
     for mask in masks.heads:
@@ -226,6 +232,7 @@ def test_a_hidden_size_that_heads_cannot_fill_is_not_padded(model_type, tmp_path
 
 
 def test_cost_follows_every_cut(model_type):
+    skip_fixed_hidden_size(model_type)
     model = cut_everywhere(model_type, attention="eager")
     length = 13
     ids = torch.arange(5, 5 + length)[None]
@@ -238,6 +245,7 @@ def test_cost_follows_every_cut(model_type):
 
 
 def test_a_fraction_of_dense_needs_the_dense_config_only(model_type):
+    skip_fixed_hidden_size(model_type)
     model, dense = tiny_model(model_type), tiny_config(model_type)
     dense.architectures = model.config.architectures
     assert amount_of(model, length=16) == amount_of(dense, length=16)
@@ -247,3 +255,15 @@ def test_a_fraction_of_dense_needs_the_dense_config_only(model_type):
     parts, features = family_of(model).anatomy(model.config), 32 * QUERIES_PER_HEAD.get(model_type, 1)
     projections = 2 * 16 * 16 * (features + 32) + (parts.num_ups + 1) * 16 * 16 * 24
     assert amount_of(model, length=16).macs == projections + 2 * 16 * 16 * features
+
+
+def test_a_hidden_size_that_is_fixed_is_refused_before_anything_changes(model_type):
+    if model_type != "gemma3_text":
+        pytest.skip("this one can be cut")
+    model = tiny_model(model_type)
+    logits = logits_of(model)
+    with pytest.raises(
+        ModelError, match="the hidden size of gemma3_text cannot be cut, its embeddings are scaled by it"
+    ):
+        cut_hidden_(model, some_features(24))
+    assert torch.equal(logits_of(model), logits)

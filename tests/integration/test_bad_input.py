@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from safetensors import SafetensorError
-from transformers import GPT2Config, T5Config
+from transformers import GPTNeoConfig, T5Config
 
 import flows.cli
 import tasks.evaluate
@@ -267,13 +267,13 @@ def test_a_length_beyond_the_model_names_its_limit(workspace: Path, name: str) -
     assert _planned(workspace, f"{name}=64")
 
 
-@pytest.mark.parametrize("config", [GPT2Config(), T5Config()], ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", [GPTNeoConfig(), T5Config()], ids=lambda config: config.model_type)
 def test_an_unsupported_architecture_lists_the_supported_ones(workspace: Path, tmp_path: Path, config: Any) -> None:
     config.save_pretrained(tmp_path / "foreign")
     shutil.copy(workspace / "tiny-bert" / "model.safetensors", tmp_path / "foreign")
     error = refused(workspace, "run", "-S", f"baseline.model={tmp_path / 'foreign'}")
     assert isinstance(error, ModelError)
-    assert f"model_type '{config.model_type}' is not supported; supported: bert, distilbert, roberta" in str(error)
+    assert f"model_type '{config.model_type}' is not supported; supported: bert, distilbert, gemma3_text" in str(error)
 
 
 @pytest.mark.parametrize("held", ["pytorch_model.bin", None])

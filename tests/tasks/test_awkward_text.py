@@ -81,7 +81,7 @@ def test_awkward_text_is_learned_from(tmp_path, name):
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ("好好好\n" * 50, r"rows left after cleaning: 1; .* most were dropped by the rule exact_duplicates: 49"),
+        ("好好好\n" * 50, r"rows left after cleaning: 1; .*most were dropped by the rule exact_duplicates: 49"),
         ("\n\n  \n", "corpus.txt has no line that is not blank"),
         ("", r"is empty \(0 bytes\)"),
         ("一行\n两行\n", "rows left after cleaning: 2; train, validation and test need one each"),

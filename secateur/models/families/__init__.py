@@ -9,6 +9,7 @@ from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
 from secateur.models.families.decoder import writes_text
 from secateur.models.families.distilbert import DISTILBERT
+from secateur.models.families.gemma3 import GEMMA3
 from secateur.models.families.gpt2 import GPT2
 from secateur.models.families.llama import LLAMA
 from secateur.models.families.mistral import MISTRAL
@@ -17,7 +18,7 @@ from secateur.models.families.qwen3 import QWEN3
 from secateur.models.families.roberta import ROBERTA
 
 _ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT)
-_DECODERS: tuple[Family, ...] = (GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
+_DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
 

@@ -6,7 +6,7 @@ from types import MethodType
 from typing import cast, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
@@ -175,20 +175,19 @@ class Decoder:
 
     def add_biases_(self, model: PreTrainedModel) -> bool:
         """See ``Family.add_biases_``."""
-        flags = {flag for flag in (self.query_bias, self.output_bias, self.ffn_bias) if isinstance(flag, str)}
-        for flag in flags:
-            setattr(model.config, flag, True)
+        kinds = (self.query_bias, self.output_bias, self.ffn_bias)
+        keys = {kind for kind in kinds if isinstance(kind, str)}
+        for key in keys:
+            setattr(model.config, key, True)
         for layer in self.layers(model):
-            attention = layer.attention
-            for flag, linears in (
-                (self.query_bias, (attention.query, attention.key, attention.value)),
-                (self.output_bias, (attention.output,)),
-                (self.ffn_bias, (*layer.ffn.up, layer.ffn.down)),
-            ):
-                for linear in linears:
-                    if flag in flags and linear.bias is None:
+            attention, ffn = layer.attention, layer.ffn
+            linears = ((attention.query, attention.key, attention.value), (attention.output,), (*ffn.up, ffn.down))
+            for kind, of_kind in zip(kinds, linears, strict=True):
+                for linear in of_kind if kind in keys else ():
+                    # torch declares a bias that may be None as one that is there.
+                    if cast("Tensor | None", linear.bias) is None:
                         linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
-        return bool(flags) or (self.output_bias is True and self.ffn_bias is True)
+        return bool(keys) or (self.output_bias is True and self.ffn_bias is True)
 
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``."""

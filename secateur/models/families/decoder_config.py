@@ -40,6 +40,8 @@ class DecoderConfig:
     query_counts: QueryCounts = "any"
     # Llama's own check reads the number of queries, which must not be a per-layer value then.
     queries_per_layer: bool = True
+    # the architecture computes with it outside of the weights
+    is_hidden_size_fixed: bool = False
     # other values than these compute something else
     required: Mapping[str, object] = field(default_factory=dict)
 
@@ -120,6 +122,11 @@ class DecoderConfig:
 
     def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
         """See ``Family.write_hidden_size_``."""
+        if self.is_hidden_size_fixed:
+            raise ModelError(
+                f"the hidden size of {self.model_type} cannot be cut, its embeddings are scaled by it; heads, neurons, "
+                "layers and tokens can"
+            )
         widths, dense, head_dim = self.widths(config), self.dense_widths(config), self.head_dim(config)
         setattr(config, self.ffn, self._global(config)["ffn"])
         setattr(config, _DENSE, {"heads": dense.heads[0], "ffn": dense.ffn[0]})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from transformers import AutoModelForSequenceClassification, GPT2Config, T5Config
+from transformers import AutoModelForSequenceClassification, GPTNeoConfig, T5Config
 
 import secateur
 from secateur.errors import CheckpointError, ModelError
@@ -142,7 +142,7 @@ def test_a_broken_card(checkpoint: Path, text):
         load(checkpoint)
 
 
-@pytest.mark.parametrize("config", [GPT2Config(), T5Config()])
+@pytest.mark.parametrize("config", [GPTNeoConfig(), T5Config()])
 def test_a_foreign_architecture(checkpoint: Path, config):
     config.save_pretrained(checkpoint)
     sign(checkpoint)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, GPT2Config, T5Config
+from transformers import BertConfig, GPT2Config, GPTNeoConfig, T5Config
 
 from secateur.errors import ModelError
 from secateur.models.families import family_of
@@ -23,9 +23,13 @@ def test_masks_of_another_size_are_refused():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (GPT2Config(), "model_type 'gpt2' is not supported; supported: bert, distilbert, roberta"),
+        (
+            GPTNeoConfig(),
+            "model_type 'gpt_neo' is not supported; supported: bert, distilbert, gemma3_text, gpt2, llama",
+        ),
         (T5Config(), "model_type 't5' is not supported"),
         (BertConfig(is_decoder=True), "bert with is_decoder: true is not supported"),
+        (GPT2Config(add_cross_attention=True), "gpt2 with add_cross_attention: True is not supported; .*: False is"),
     ],
 )
 def test_a_foreign_architecture_is_named(config, message):

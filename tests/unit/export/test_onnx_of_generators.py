@@ -1,0 +1,43 @@
+"""The graph of a generator: one step with its cache, whatever the widths."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from secateur.export.onnx import export_onnx
+from secateur.export.tracing import cache_shapes
+from secateur.models.checkpoint import save
+from secateur.models.surgery import cut_
+from tests.contract.test_families_generation import absent_blocks, uneven
+from tests.tiny_models import tiny_generator
+
+
+@pytest.mark.parametrize(("model_type", "choose"), [("llama", absent_blocks), ("gpt2", uneven)])
+def test_a_text_goes_on_as_in_torch(model_type, choose, tmp_path: Path):
+    """Two texts, one padded on the left; greedy, ten tokens."""
+    model = tiny_generator(model_type)
+    cut_(model, choose(model))
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    session = onnxruntime.InferenceSession(str(export_onnx(tmp_path / "model", tmp_path / "onnx")))
+    ids = np.array([[0, 0, 7, 8, 9], [11, 12, 13, 14, 15]])
+    mask = (ids > 0).astype(np.int64)
+    expected = model.generate(
+        torch.from_numpy(ids),
+        attention_mask=torch.from_numpy(mask),
+        max_new_tokens=10,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    cache = [np.zeros(shape, np.float32) for shape in cache_shapes(model, batch=2, length=0)]
+    texts, new = ids, ids
+    for _ in range(10):
+        feed = {"input_ids": new, "attention_mask": mask}
+        feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
+        logits, *cache = session.run(None, feed)
+        new = logits[:, -1:].argmax(-1)
+        texts, mask = np.concatenate([texts, new], axis=1), np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
+    assert texts.tolist() == expected.tolist()
