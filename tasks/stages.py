@@ -50,7 +50,7 @@ class Stage:
         inputs: argument name -> path of a dependency.
         outputs: argument name -> what is stored by DVC and compared.
         effects: argument name -> path of what is written but never compared (measured times, the page).
-        effect_inputs: effects of earlier stages, and what promotion and retraining write, that this stage's effect shows.
+        effect_inputs: effects of earlier stages, and what promotion and retraining write, that the effect shows.
     """
 
     name: str

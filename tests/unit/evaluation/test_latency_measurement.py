@@ -40,7 +40,7 @@ def test_a_narrower_residual_stream_is_timed_against_the_dense_model():
 def test_a_generator_is_timed_step_by_step():
     config = llama(50).config
     table = measure_table(config, SETTINGS, task="generation")
-    assert (len(table.attention_ms), table.ffn_widths) == (3, (0, 48)), "widths are groups of heads"
+    assert (len(table.attention_ms), table.ffn_widths) == (3, (0, 16, 32, 48)), "widths are groups of heads"
     assert table.shape == shape_of(config, task="generation")
     assert "token by token" in str(table.mismatch(SETTINGS, shape_of(config)))
     assert LatencyTable.from_json(table.as_json()).shape == table.shape
