@@ -44,12 +44,23 @@ def serving_prefect(project: Project) -> Iterator[str]:
             raise ProjectError(f"PREFECT_API_URL={asked} does not answer; start that server, or unset it")
         yield asked
         return
-    with _own_server(project) as url, temporary_settings({PREFECT_API_URL: url}):
+    with _server_of(project) as url, temporary_settings({PREFECT_API_URL: url}):
         os.environ["PREFECT_API_URL"] = url
         try:
             yield url
         finally:
             os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextmanager
+def _server_of(project: Project) -> Iterator[str]:
+    """Yield the server that another command of this project started (``ui``), or one of our own."""
+    noted = read_json(project.state / _RECORD).get("api")
+    if noted is not None and answers(str(noted)):
+        yield str(noted)
+        return
+    with _own_server(project) as url:
+        yield url
 
 
 def find_server(project: Project) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flows.announce import emit
+from flows.report import refresh
 from secateur.config import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ModelError
 from secateur.evaluation.judged import Condition
@@ -17,6 +18,7 @@ from tasks.registry.fresh_process import Answer, answers_of_champion, require_eq
 from tasks.registry.history import Event, now, who_asks
 from tasks.registry.transition import CHALLENGER, CHAMPION, PREVIOUS, move_champion, recover, require_idle
 from tasks.registry.verdict import Verdict, keep
+from tasks.results import read_json
 
 if TYPE_CHECKING:
     from tasks.mlflow_records import Records
@@ -84,6 +86,7 @@ def promote(
         verdict, event = _carry_through(project, config, records, verdict, judgement, why=force_reason or why)
         keep(records, verdict)
     _write(project, records, verdict, judgement, why=force_reason or why)
+    refresh(project)
     if event is not None:
         _announce(config, records.name, event)
     return verdict
@@ -114,6 +117,9 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
 
     reason = why or f"rolled back from version {champion}"
     event = move_champion(records, to, from_=champion, what="rolled_back", why=reason, forced=False, prove=prove)
+    if (verdict := read_json(project.root / GATE)).get("model") == name:
+        write_json(project.root / GATE, {**verdict, "rolled_back": event.as_json()})
+    refresh(project)
     _announce(config, name, event)
     return event
 

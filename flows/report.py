@@ -1,8 +1,12 @@
 """The page of a project: written again, when something it shows is newer."""
 
+import logging
 from pathlib import Path
 
-from tasks.project import Project
+from secateur.errors import SecateurError
+from tasks.project import Project, exclusive
+
+logger = logging.getLogger(__name__)
 
 
 def write_report(project: Project) -> tuple[Path, float]:
@@ -23,6 +27,20 @@ def write_report(project: Project) -> tuple[Path, float]:
     identity = DvcStore(project).identity(stage.address)
     seconds = execute_effects(project, stage, config, identity)
     return Path(stage.effects["page"]), seconds
+
+
+def refresh(project: Project) -> None:
+    """Write the page again, where there is one, after a promotion, rollback or retraining.
+
+    What happened stands whatever becomes of the page: a problem is logged. So is a run that holds the workspace; it
+    may have read what was there before, and ``ui`` and the next ``refresh`` will see that the page is older.
+    """
+    try:
+        if is_outdated(project):
+            with exclusive(project):
+                write_report(project)
+    except SecateurError as error:
+        logger.warning("the report was not written again: %s", error)
 
 
 def is_outdated(project: Project) -> bool:

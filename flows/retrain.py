@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flows.report import refresh
 from secateur.config import RunConfig
 from secateur.data.sources import locate
 from secateur.errors import CheckFailed, DataError, ProjectError
@@ -78,6 +79,8 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
         seconds = round(time.monotonic() - clock, 1)
         kept = replace(done, cause=cause, started=started.isoformat(timespec="seconds"), seconds=seconds)
         record(project, kept)
+        if kept.action != "up to date":
+            refresh(project)
         return kept
 
     with _held(project, wait=wait):
@@ -86,8 +89,8 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
             built = _build_if_fit(project, before, build)
         else:
             built = Retraining("up to date", "neither data nor parameters nor code changed")
-        if built.action == "held":
-            return finished(replace(built, champion=_version(before.champion)))
+    if built.action == "held":
+        return finished(replace(built, champion=_version(before.champion)))
     return finished(_judge(project, before, built))
 
 

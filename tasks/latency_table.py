@@ -4,6 +4,7 @@ The table is an input of every round whose budget is time. A measured time insid
 outputs from run to run; a file that is committed does not.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.config import RunConfig
@@ -42,7 +43,7 @@ def ensure(project: Project, config: RunConfig) -> str | None:
     if file.exists():
         found = LatencyTable.read(file)
         shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
-        if found.mismatch(wanted, shape) is None:
+        if found.mismatch(wanted, shape) is None and found.shape.vocab_size == shape.vocab_size:
             return _other_machine(found)
     table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size, task=config.run.task)
     table.write(file)
@@ -73,14 +74,30 @@ def is_needed(config: RunConfig) -> bool:
 def model_config(project: Project, config: RunConfig) -> "PreTrainedConfig | None":
     """Return the config of the dense model: a local one, or what ``ingest`` has copied; None before that."""
     from secateur.data.pretrained import check_model
-    from secateur.models.construction import CONFIG, read_config
+    from secateur.models.construction import CONFIG
 
     found = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; the copy has the usual one.
     folder = found.parent if found is not None and found.name == CONFIG else project.root / "models/base"
     if not (folder / CONFIG).is_file():
         return None
-    shapes = read_config(folder)
+    return shapes_of(folder, config)
+
+
+def shapes_of(folder: Path, config: RunConfig) -> "PreTrainedConfig":
+    """Return the config of the dense model that ``baseline`` will make of a base folder.
+
+    Raises:
+        ModelError: the architecture is not supported, or cannot do what ``run.task`` asks for.
+        CheckpointError: there is no config, or it cannot be read.
+    """
+    from secateur.models.base_model import task_config
+    from secateur.models.construction import read_config
+
+    if config.run.task == "classification":
+        # How many labels the rows have is known later, and costs nothing that could be measured.
+        return task_config(folder, labels=list(read_config(folder).id2label.values()))
+    shapes = task_config(folder, labels=None)
     if config.baseline.tokenizer.kind != "model":
         # It is trained later; every token that a generator writes costs a look at the whole vocabulary.
         shapes.vocab_size = config.baseline.tokenizer.vocab_size

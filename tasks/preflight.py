@@ -54,10 +54,10 @@ def _check_judge(project: Project, config: RunConfig) -> None:
 
 def _check_shapes(project: Project, model_config: Path, config: RunConfig) -> None:
     """Judge lengths and budgets from the shapes alone; this is the one check that imports transformers."""
-    from secateur.models.construction import read_config
     from secateur.models.families import family_of
+    from tasks.latency_table import shapes_of
 
-    shapes = read_config(model_config.parent)
+    shapes = shapes_of(model_config.parent, config)
     limit = family_of(shapes).max_tokens(shapes)
     lengths = {
         "baseline.max_length": config.baseline.max_length,

@@ -32,8 +32,8 @@ class RunConfig(Section):
     evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
     register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
     report: Annotated[ReportSection, Field(description="the page")]
-    promote: Annotated[PromoteSection, Field(description="the gate to the champion")]
-    retrain: Annotated[RetrainSection, Field(description="scheduled retraining")]
+    promote: Annotated[PromoteSection, Field(description="the gate to the champion")] = PromoteSection()
+    retrain: Annotated[RetrainSection, Field(description="scheduled retraining")] = RetrainSection()
     serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
 
     @model_validator(mode="after")

@@ -18,14 +18,14 @@ class SignificanceSection(Section):
 
     level: Annotated[
         float, Field(gt=0.0, lt=0.5, description="one-sided probability of holding an equally good challenger")
-    ]
+    ] = 0.05
     max_drop: Annotated[
         _Score,
         Field(
             description="hold when the loss is significantly larger than this, of accuracy and of macro-F1; 0 = no significant loss at all"
         ),
-    ]
-    samples: Annotated[int, Field(ge=100, le=100_000, description="resamples of the bootstrap")]
+    ] = 0.01
+    samples: Annotated[int, Field(ge=100, le=100_000, description="resamples of the bootstrap")] = 1000
 
 
 class PromoteLatencySection(Section):
@@ -33,49 +33,57 @@ class PromoteLatencySection(Section):
 
     max_ms: Annotated[
         float | None, Field(gt=0.0, description="median milliseconds of one call, at most; null = no limit")
-    ]
+    ] = None
     max_ratio: Annotated[
         float | None, Field(gt=0.0, description="of the champion's time, at most, as a factor; null = no limit")
-    ]
-    batch: Annotated[PositiveInt, Field(description="rows per call")]
-    length: Annotated[PositiveInt, Field(description="tokens per row")]
-    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")]
-    repeats: Annotated[int, Field(ge=3, description="timed calls per model, after the warm-up")]
+    ] = 1.2
+    batch: Annotated[PositiveInt, Field(description="rows per call")] = 1
+    length: Annotated[PositiveInt, Field(description="tokens per row")] = 32
+    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")] = 1
+    repeats: Annotated[int, Field(ge=3, description="timed calls per model, after the warm-up")] = 100
 
 
 class PromoteSizeSection(Section):
     """Bytes of all files of the deployed form."""
 
-    max_bytes: Annotated[int | None, Field(gt=0, description="bytes, at most; null = no limit")]
+    max_bytes: Annotated[int | None, Field(gt=0, description="bytes, at most; null = no limit")] = None
     max_ratio: Annotated[
         float | None, Field(gt=0.0, description="of the champion's bytes, at most, as a factor; null = no limit")
-    ]
+    ] = 1.1
 
 
 class PromoteClassesSection(Section):
     """Every label with enough test rows."""
 
-    min_rows: Annotated[PositiveInt, Field(description="labels with fewer test rows are not judged")]
-    min_recall: Annotated[_Score, Field(description="recall of every label, at least")]
-    max_recall_drop: Annotated[_Score, Field(description="of the champion's recall of the same label")]
-    max_f1_drop: Annotated[_Score, Field(description="of the champion's F1 of the same label")]
+    min_rows: Annotated[PositiveInt, Field(description="labels with fewer test rows are not judged")] = 100
+    min_recall: Annotated[_Score, Field(description="recall of every label, at least")] = 0.0
+    max_recall_drop: Annotated[_Score, Field(description="of the champion's recall of the same label")] = 0.05
+    max_f1_drop: Annotated[_Score, Field(description="of the champion's F1 of the same label")] = 0.05
 
 
 class PromoteSlicesSection(Section):
     """Every slice of the test rows (length, links, emoji, ...) with enough of them."""
 
-    min_rows: Annotated[PositiveInt, Field(description="slices with fewer test rows are not judged")]
-    min_accuracy: Annotated[_Score, Field(description="accuracy on every slice, at least")]
-    max_drop: Annotated[_Score, Field(description="of the champion's accuracy on the same slice")]
+    min_rows: Annotated[PositiveInt, Field(description="slices with fewer test rows are not judged")] = 100
+    min_accuracy: Annotated[_Score, Field(description="accuracy on every slice, at least")] = 0.0
+    max_drop: Annotated[_Score, Field(description="of the champion's accuracy on the same slice")] = 0.06
 
 
 class PromoteRobustnessSection(Section):
     """Accuracy of both deployed forms on the same attacked texts."""
 
-    rows: Annotated[int, Field(ge=0, description="test rows that are attacked, drawn with run.seed; 0 = off")]
-    attacks: Annotated[tuple[TextAttack, ...], Field(min_length=1, description="what is done to the texts")]
-    words_per_text: Annotated[PositiveInt, Field(description="words that an attack changes in one text, at most")]
-    max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 under attack, mean over the attacks")]
+    rows: Annotated[int, Field(ge=0, description="test rows that are attacked, drawn with run.seed; 0 = off")] = 256
+    attacks: Annotated[tuple[TextAttack, ...], Field(min_length=1, description="what is done to the texts")] = (
+        "typos",
+        "swaps",
+        "homoglyphs",
+        "casing",
+        "deletion",
+    )
+    words_per_text: Annotated[PositiveInt, Field(description="words that an attack changes in one text, at most")] = 2
+    max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 under attack, mean over the attacks")] = (
+        0.05
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -85,33 +93,65 @@ class PromoteRobustnessSection(Section):
         return self
 
 
+class PromoteGenerationSection(Section):
+    """Generators (run.task=generation): perplexity per character, so that tokenizers compare, and control."""
+
+    max_char_perplexity: Annotated[
+        float | None, Field(gt=1.0, description="perplexity per character of the challenger, at most; null = no limit")
+    ] = None
+    max_growth: Annotated[
+        float, Field(ge=0.0, description="of the champion's perplexity per character on the same texts, as a fraction")
+    ] = 0.05
+    max_significant_growth: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            description="hold when the growth is significantly larger than this (promote.significance.level); "
+            "0 = no significant growth at all",
+        ),
+    ] = 0.02
+    max_unknown: Annotated[
+        _Score,
+        Field(description="share of the tokens of the test texts that the tokenizer does not know, at most"),
+    ] = 0.02
+    min_control_accuracy: Annotated[
+        _Score,
+        Field(description="share of the texts that evaluate.judge finds to be what was asked for, at least"),
+    ] = 0.0
+    max_control_drop: Annotated[_Score, Field(description="of the champion's control accuracy")] = 0.1
+
+
 class PromoteSection(Section):
-    """The gate between ``challenger`` and ``champion``; scores are of the deployed form on the test rows."""
+    """The gate between ``challenger`` and ``champion``; measured on the deployed form, on the test rows.
+
+    Of generators it takes min_rows, significance, latency (time of a token), size and generation.
+    """
 
     min_rows: Annotated[
         PositiveInt,
         Field(description="test rows that neither model was trained or validated on, at least; judged on these alone"),
-    ]
-    min_macro_f1: Annotated[_Score, Field(description="of the challenger, at least")]
-    max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 on the same test rows")]
-    significance: Annotated[SignificanceSection, Field(description="paired tests")]
-    latency: Annotated[PromoteLatencySection, Field(description="measured time")]
-    size: Annotated[PromoteSizeSection, Field(description="bytes")]
-    classes: Annotated[PromoteClassesSection, Field(description="per label")]
-    slices: Annotated[PromoteSlicesSection, Field(description="per slice")]
-    robustness: Annotated[PromoteRobustnessSection, Field(description="under attack")]
+    ] = 100
+    min_macro_f1: Annotated[_Score, Field(description="of the challenger, at least")] = 0.0
+    max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 on the same test rows")] = 0.02
+    significance: Annotated[SignificanceSection, Field(description="paired tests")] = SignificanceSection()
+    latency: Annotated[PromoteLatencySection, Field(description="measured time")] = PromoteLatencySection()
+    size: Annotated[PromoteSizeSection, Field(description="bytes")] = PromoteSizeSection()
+    classes: Annotated[PromoteClassesSection, Field(description="per label")] = PromoteClassesSection()
+    slices: Annotated[PromoteSlicesSection, Field(description="per slice")] = PromoteSlicesSection()
+    robustness: Annotated[PromoteRobustnessSection, Field(description="under attack")] = PromoteRobustnessSection()
+    generation: Annotated[PromoteGenerationSection, Field(description="of generators")] = PromoteGenerationSection()
     smoke_timeout_s: Annotated[
         float, Field(gt=0.0, le=3600.0, description="seconds for a fresh process to load a model and predict")
-    ]
+    ] = 120.0
     webhook: Annotated[
         str | None,
         Field(
             description="address that is told of a promotion or rollback by POST: https, or http on this machine; null = nobody"
         ),
-    ]
+    ] = None
     webhook_timeout_s: Annotated[
         float, Field(gt=0.0, le=60.0, description="seconds; a failure is reported and undoes nothing")
-    ]
+    ] = 5.0
 
     @field_validator("webhook")
     @classmethod

@@ -30,24 +30,27 @@ class QualitySection(Section):
     The last three compare with the rows that the champion was trained from, where there is one.
     """
 
-    min_rows: Annotated[PositiveInt, Field(description="rows with a text and a label, at least")]
-    max_empty: Annotated[Fraction, Field(description="share of rows without a text or a label, at most")]
+    min_rows: Annotated[PositiveInt, Field(description="rows with a text and a label, at least")] = 100
+    max_empty: Annotated[Fraction, Field(description="share of rows without a text or a label, at most")] = 0.05
     max_duplicates: Annotated[
         Fraction, Field(description="share of rows whose text occurred before, at most (cleaning drops them)")
-    ]
+    ] = 0.9
     max_lost_rows: Annotated[
         PositiveFraction, Field(description="share of the champion's rows by which the source may shrink")
-    ]
+    ] = 0.5
     max_label_shift: Annotated[
         PositiveFraction, Field(description="change of any label's share, absolute, at most; 1 = any")
-    ]
+    ] = 0.15
     changed_labels: Annotated[
         Literal["hold", "accept"], Field(description="labels that are new, or no longer occur: hold the run, or train")
-    ]
+    ] = "hold"
 
 
 class RetrainSection(Section):
-    """Settings of ``secateur retrain`` and ``secateur schedule``; no stage depends on them."""
+    """Settings of ``secateur retrain`` and ``secateur schedule``; no stage depends on them.
+
+    Rows of a corpus without labels need a text alone, and the two limits of labels mean nothing there.
+    """
 
     max_age: Annotated[
         str | None,
@@ -56,23 +59,23 @@ class RetrainSection(Section):
             description="an unchanged champion older than this (90s, 10m, 6h, 30d, 4w) is verified and scored again; "
             "null = never",
         ),
-    ]
-    quality: Annotated[QualitySection, Field(description="what the rows must be like")]
+    ] = "30d"
+    quality: Annotated[QualitySection, Field(description="what the rows must be like")] = QualitySection()
     drift_rows: Annotated[
         int,
         Field(ge=0, description="rows of each side whose embeddings are compared in the drift report; 0 = none"),
-    ]
+    ] = 512
     metric_tolerance: Annotated[
         Fraction,
         Field(description="accuracy and macro-F1 of a rebuilt model may differ by this where bits cannot be equal"),
-    ]
+    ] = 0.01
 
     push: Annotated[
         bool,
         Field(
             description="send the data version to DVC's remote after a promotion, so that it can be rebuilt elsewhere"
         ),
-    ]
+    ] = False
 
     @property
     def age_limit(self) -> timedelta | None:

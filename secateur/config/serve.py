@@ -22,6 +22,9 @@ class ServeSection(Section):
     max_queue: Annotated[PositiveInt, Field(description="texts that may wait; a request beyond them gets 503")] = 1024
     max_texts: Annotated[PositiveInt, Field(description="texts in one request, at most; more get 422")] = 256
     max_chars: Annotated[PositiveInt, Field(description="characters in one text, at most; more get 422")] = 10_000
+    max_tokens: Annotated[
+        PositiveInt, Field(description="generators: tokens that may be asked for per text, at most; more get 422")
+    ] = 512
     max_body_bytes: Annotated[int, Field(ge=1024, description="size of a request's body, at most; more gets 413")] = (
         1_000_000
     )

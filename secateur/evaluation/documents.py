@@ -81,7 +81,11 @@ def documents_of(
     rows: Sequence[TextRow], tokenizer: PreTrainedTokenizerBase, *, controls: Mapping[str, str]
 ) -> list[Document]:
     """Tokenise whole texts; nothing is cut."""
-    ids = tokenizer([row.text for row in rows], add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    # A text may be longer than the model's context, which is what ``verbose`` would warn of: it is read in windows.
+    encoded = tokenizer(
+        [row.text for row in rows], add_special_tokens=False, return_attention_mask=False, verbose=False
+    )
+    ids = encoded["input_ids"]
     given = {label: given_ids(tokenizer, controls=controls, label=label) for label in {row.label for row in rows}}
     end = end_id(tokenizer)
     return [

@@ -120,7 +120,7 @@ class Writer:
         return given_ids(self.tokenizer, controls=self.controls, label=label)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else []
 
     def _decode(
         self,

@@ -162,7 +162,9 @@ def real_texts(
     settings: GenerationSection,
 ) -> dict[str, float]:
     """Measure test texts as generated ones are, as many and as long at most: what a good generator comes close to."""
-    ids = tokenizer(list(texts[:num_texts]), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    ids = tokenizer(list(texts[:num_texts]), add_special_tokens=False, return_attention_mask=False, verbose=False)[
+        "input_ids"
+    ]
     cut = [row[: settings.max_tokens] for row in ids]
     found = variety(cut)
     entry = {f"distinct_{size}": value for size, value in enumerate(found.distinct, start=1)}

@@ -34,6 +34,7 @@ class Shape:
         ffn: neurons per layer.
         kept_hidden_size: width of the residual stream in all models but the dense one.
         task: what a call does: all tokens of a row at once, or one token after those in the cache.
+        vocab_size: of a generator, which looks at its whole vocabulary for every token; None for a classifier.
     """
 
     model_type: str
@@ -44,6 +45,7 @@ class Shape:
     ffn: int
     kept_hidden_size: int
     task: Task = "classification"
+    vocab_size: int | None = None
 
     @property
     def dense(self) -> Widths:
@@ -54,8 +56,11 @@ class Shape:
     def __str__(self) -> str:
         return (
             f"{self.model_type} with {self.num_layers} layers, {self.num_heads} heads, hidden size {self.hidden_size} "
-            f"({self.kept_hidden_size} kept) and {self.ffn} neurons{', token by token' * (self.task == 'generation')}"
+            f"({self.kept_hidden_size} kept) and {self.ffn} neurons{self._generates()}"
         )
+
+    def _generates(self) -> str:
+        return "" if self.vocab_size is None else f", token by token over a vocabulary of {self.vocab_size}"
 
 
 def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: Task = "classification") -> Shape:
@@ -77,6 +82,7 @@ def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: 
         ffn=dense.ffn[0],
         kept_hidden_size=family.hidden_size(config) if hidden_size is None else hidden_size,
         task=task,
+        vocab_size=config.vocab_size if task == "generation" else None,
     )
 
 
@@ -139,7 +145,10 @@ class LatencyTable:
 
     def mismatch(self, settings: LatencyBudget, shape: Shape) -> str | None:
         """Say for what else the table was measured than these settings and this model; None if for these."""
-        if self.shape != shape:
+        # A trained vocabulary may come out smaller than was asked for; the table was measured with what was asked for.
+        known, vocabulary = self.shape.vocab_size, shape.vocab_size
+        fits = known is None or vocabulary is None or vocabulary <= known
+        if replace(self.shape, vocab_size=vocabulary) != shape or not fits:
             return f"was measured for {self.shape}, the model is {shape}"
         asked, found = settings.model_dump(), self.settings.model_dump()
         changed = [f"{name}={found[name]} (asked: {asked[name]})" for name in asked if asked[name] != found[name]]
@@ -159,7 +168,7 @@ class LatencyTable:
         values = asdict(self)
         values["settings"] = self.settings.model_dump(mode="json")
         if self.shape.task == "classification":
-            del values["shape"]["task"]  # as in tables from before there was another task
+            del values["shape"]["task"], values["shape"]["vocab_size"]  # as before there was another task
         for name in ("attention_ms", "ffn_ms"):
             values[name] = [round(value, 4) for value in values[name]]
         for name in ("fixed_ms", "dense_ms"):

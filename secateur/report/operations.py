@@ -84,6 +84,8 @@ def _gate(gate: Json | None) -> State | None:
         champion = gate.get("champion_before")
         stays = f"; version {champion} stays champion" if champion else ""
         return State("Champion", f"version {gate.get('version')} was held", note + stays, "bad")
+    if back := gate.get("rolled_back"):
+        return State("Champion", f"version {back.get('to')}", f"rolled back: {back.get('why')}", "bad")
     how = "forced: " if gate.get("forced") else ""
     mood: Mood = "bad" if gate.get("forced") else "good"
     return State("Champion", f"version {gate.get('version')}", how + note, mood)

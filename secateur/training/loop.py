@@ -136,7 +136,8 @@ class _Run:
         self._constraint = constraint
         self._validation = validation
         if not plan.settings.train_embeddings:
-            family_of(model).embeddings(model).requires_grad_(False)
+            for module in family_of(model).embedding_modules(model):
+                module.requires_grad_(False)
         optimizer = adamw(model, settings=plan.settings)
         rows = loader(train, batch_size=plan.settings.batch_size, seed=plan.seed, pad_token_id=pad_token_id(model))
         self._inner = model

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from secateur.config.run import Precision
 from secateur.training.batches import IGNORED, Batch
 from secateur.training.hidden_states import distance
-from secateur.training.objectives import Outputs, label_loss, outputs_of
+from secateur.training.objectives import TOKENS_AT_ONCE, Outputs, label_loss, outputs_of
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,23 @@ class TextDistillation:
         return outputs_of(self.teacher, batch, precision=self.precision, hidden_states=self.needs_hidden_states)
 
     def _soft(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        predicted = labels != IGNORED
+        flat = (student.flatten(0, 1), teacher.flatten(0, 1), (labels != IGNORED).flatten())
+        parts = zip(*(tensor.split(TOKENS_AT_ONCE) for tensor in flat), strict=True)
+        total = torch.stack([self._divergence(some, expected, among) for some, expected, among in parts]).sum()
+        return self.temperature**2 * total / flat[-1].sum()
+
+    def _divergence(self, student: Tensor, teacher: Tensor, predicted: Tensor) -> Tensor:
+        """Return the sum over those of some tokens that are predicted."""
+        if not bool(predicted.all()):
+            student, teacher = student[predicted], teacher[predicted]
         if self.token_ids is not None:
             teacher = teacher.index_select(-1, self.token_ids.to(teacher.device))
-        divergence = kl_div(
-            torch.log_softmax(student[predicted] / self.temperature, dim=-1),
-            torch.log_softmax(teacher[predicted] / self.temperature, dim=-1),
+        return kl_div(
+            torch.log_softmax(student.float() / self.temperature, dim=-1),
+            torch.log_softmax(teacher.float() / self.temperature, dim=-1),
             log_target=True,
-            reduction="batchmean",
+            reduction="sum",
         )
-        return self.temperature**2 * divergence
 
     def _distance(self, student: Outputs, teacher: Outputs, *, mask: Tensor) -> Tensor:
         expected = teacher.layers()
