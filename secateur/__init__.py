@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["__version__", "load"]
 
 
