@@ -21,7 +21,7 @@ from secateur.training.history import ROWS, AnyHistoryRow
 from secateur.training.kept import Average, Best, BestBy
 from secateur.training.objectives import Objective, outputs_of, pad_token_id
 from secateur.training.optimizer import adamw, check_weights, clip_
-from secateur.training.precision import narrow_stream
+from secateur.training.precision import narrow_stream, plain_attention
 from secateur.training.progress import progress
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import AnyScores, validate
@@ -110,7 +110,8 @@ def train_(
     run = _Run(model, train=train, validation=validation, objective=objective, plan=plan, constraint=constraint)
     try:
         dropout = block_dropout(model, plan.settings.dropout, seed=plan.seed)
-        with dropout, fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision):
+        attention = plain_attention(model, plan.precision, rows=train)
+        with dropout, fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision), attention:
             return run.execute()
     finally:
         for parameter in model.parameters():

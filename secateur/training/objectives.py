@@ -128,7 +128,7 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
     with autocast(precision, device=batch.input_ids.device):
         outputs: Any = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **asked)
     return Outputs(
-        logits=outputs.logits if is_text else outputs.logits.float(),
+        logits=outputs.logits if batch.labels.dim() == 2 else outputs.logits.float(),
         hidden_states=tuple(outputs.hidden_states) if hidden_states else None,
     )
 
@@ -140,8 +140,8 @@ def unwrapped(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
-    """Return the logits of a batch, (B, C) or of a generator (B, T, V), as in ``Outputs``."""
-    return outputs_of(model, batch, precision=precision).logits
+    """Return the logits of a batch, (B, C) or of a generator (B, T, V), fp32."""
+    return outputs_of(model, batch, precision=precision).logits.float()
 
 
 @torch.no_grad()

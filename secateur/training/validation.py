@@ -13,7 +13,7 @@ from secateur.data.tokens import TokenRows
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
 from secateur.quality import MACRO_F1, PERPLEXITY, Measure
 from secateur.training.batches import IGNORED, batches_of
-from secateur.training.objectives import forward, label_loss, logits_of, pad_token_id
+from secateur.training.objectives import label_loss, logits_of, outputs_of, pad_token_id
 
 
 @final
@@ -77,7 +77,7 @@ def _of_text(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precis
     total, count = 0.0, 0
     for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
         on_device = batch.to(model.device)
-        logits = forward(model, on_device, precision=precision)
+        logits = outputs_of(model, on_device, precision=precision).logits
         total += float(label_loss(logits, on_device.labels, reduction="sum"))
         count += int((batch.labels != IGNORED).sum())
     loss = rows.spelling * total / max(count, 1)
