@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from secateur.config.evaluate import Runtime
+from secateur.config.run import Task
 from secateur.errors import CheckFailed, ModelError
 from secateur.files import replacing, sha256_file, to_json
 from tasks.project import Project, find_project
@@ -137,6 +138,11 @@ def check_files(resolved: Resolved) -> list[FileCheck]:
     """Compare every file of a model with the digests of its version's tags and of its cards."""
     folders = [resolved.checkpoint] + ([] if resolved.deployed is None else [resolved.deployed])
     return [*_check_wrapper(resolved), *(check for folder in folders for check in _check_folder(folder, resolved))]
+
+
+def task_of(checkpoint: Path) -> Task:
+    """Return what a verified checkpoint is for."""
+    return cast("Task", _read_card(checkpoint / _CARD).get("task", "classification"))
 
 
 def require_intact(resolved: Resolved) -> None:

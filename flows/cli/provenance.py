@@ -105,7 +105,7 @@ def lineage(reference: str, as_json: bool) -> None:
 def compare(one: str, other: str, examples: int, as_json: bool) -> None:
     """Compare two versions: metrics side by side, and what they say about the test rows.
 
-    Both predict the test rows of the workspace in their deployed form.
+    Both predict the test rows of the workspace in their deployed form; generators tell how probable each text is.
 
     Example: secateur models compare models:/tweets-sentiment@champion models:/tweets-sentiment@challenger
     """

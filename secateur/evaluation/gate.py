@@ -1,10 +1,9 @@
 """What a challenger must show before it becomes the champion. Pure: what was measured in, conditions out."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from secateur.config.promote import PromoteSection
+from secateur.evaluation.gate_costs import latency, size
 from secateur.evaluation.gate_groups import classes, slices
 from secateur.evaluation.judged import Answers, Condition, IntArray, Material, change
 from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, f1_by_label, mcnemar_drop
@@ -24,8 +23,8 @@ def judge(
             _bootstrap(material, challenger, champion, settings),
         ]
     conditions += [
-        _latency(challenger, champion, settings),
-        _size(challenger, champion, settings),
+        latency(challenger, champion, settings.latency),
+        size(challenger, champion, settings.size),
         classes(material, challenger, champion, settings),
         slices(material, challenger, champion, settings),
     ]
@@ -107,56 +106,6 @@ def _bootstrap(material: Material, challenger: Answers, champion: Answers, setti
         f"{'is not' if passed else 'is'} below {-wanted.max_drop:.4f}",
         {"low": low, "high": high, "max_drop": wanted.max_drop},
     )
-
-
-def _latency(challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
-    wanted = settings.latency
-    times = np.asarray(challenger.latency_ms)
-    median = float(np.median(times))
-    limits, found, failed = [], [f"{median:.3f} ms"], []
-    values = {"median_ms": median, "p95_ms": float(np.percentile(times, 95))}
-    if wanted.max_ms is not None:
-        limits.append(f"{wanted.max_ms:g} ms or less")
-        if median > wanted.max_ms:
-            failed.append(f"{median:.3f} ms is more than {wanted.max_ms:g} ms")
-    if champion is not None:
-        # Both calls of a ratio stand side by side, so a slow second of the machine slows both.
-        ratio = float(np.median(times / np.asarray(champion.latency_ms)))
-        values |= {"ratio": ratio, "champion_median_ms": float(np.median(champion.latency_ms))}
-        found.append(f"{ratio:.3f} of the champion's time")
-        if wanted.max_ratio is not None:
-            limits.append(f"{wanted.max_ratio:g} of the champion's time or less")
-            if ratio > wanted.max_ratio:
-                failed.append(f"{ratio:.3f} of the champion's time is more than {wanted.max_ratio:g}")
-    return _limited("latency", limits, found, failed, values)
-
-
-def _size(challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
-    wanted, size = settings.size, challenger.bytes
-    limits, found, failed = [], [f"{size} bytes"], []
-    values: dict[str, float] = {"bytes": size}
-    if wanted.max_bytes is not None:
-        limits.append(f"{wanted.max_bytes} bytes or less")
-        if size > wanted.max_bytes:
-            failed.append(f"{size} bytes are more than {wanted.max_bytes}")
-    if champion is not None:
-        ratio = size / champion.bytes
-        values |= {"ratio": ratio, "champion_bytes": champion.bytes}
-        found.append(f"{ratio:.3f} of the champion's size")
-        if wanted.max_ratio is not None:
-            limits.append(f"{wanted.max_ratio:g} of the champion's size or less")
-            if ratio > wanted.max_ratio:
-                failed.append(f"{ratio:.3f} of the champion's size is more than {wanted.max_ratio:g}")
-    return _limited("size", limits, found, failed, values)
-
-
-def _limited(
-    name: str, limits: Sequence[str], found: Sequence[str], failed: Sequence[str], values: Mapping[str, float]
-) -> Condition:
-    """Return a condition of which every limit may be missing."""
-    asked = " and ".join(limits) or "no limit"
-    reason = "; ".join(failed) or f"{', '.join(found)}; asked: {asked}"
-    return Condition(name, asked, ", ".join(found), not failed, reason, values)
 
 
 def _robustness(material: Material, challenger: Answers, champion: Answers, settings: PromoteSection) -> Condition:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
+_WEIGHTS_PER_DRAW = 2**22
+
 
 @dataclass(frozen=True)
 class Discordant:
@@ -88,6 +90,45 @@ def bootstrap_macro_f1(
         said = (predicted[:, None] == known).astype(np.float64)
         scores.append(_macro_f1(drawn @ (true * said), drawn @ true, drawn @ said))
     return scores[1] - scores[0]
+
+
+def bootstrap_growth(
+    before: FloatArray, after: FloatArray, *, characters: IntArray, samples: int, seed: int
+) -> FloatArray:
+    """Return perplexity per character after, divided by before, less 1, on resampled texts, (samples,).
+
+    Texts are drawn in pairs, as tokens of one text depend on each other (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        before: loss of every text by one model, in nats, (texts,), at least one.
+        after: by the other one.
+        characters: of every text, (texts,).
+        samples: resamples.
+        seed: of the resampling.
+    """
+    columns = np.stack([after - before, characters], axis=1)
+    sums = resampled_sums(columns, samples=samples, seed=seed)
+    growth: FloatArray = np.expm1(sums[:, 0] / sums[:, 1])
+    return growth
+
+
+def resampled_sums(columns: FloatArray, *, samples: int, seed: int) -> FloatArray:
+    """Return the column sums of rows drawn with replacement, (samples, C), as many rows as there are.
+
+    Args:
+        columns: (rows, C), at least one row.
+        samples: resamples.
+        seed: of the resampling.
+    """
+    num_rows = len(columns)
+    generator = np.random.default_rng(seed)
+    step = max(1, _WEIGHTS_PER_DRAW // num_rows)
+    return np.concatenate(
+        [
+            generator.multinomial(num_rows, np.full(num_rows, 1.0 / num_rows), size=size) @ columns
+            for size in (min(step, samples - start) for start in range(0, samples, step))
+        ]
+    )
 
 
 def f1_by_label(labels: IntArray, predicted: IntArray, *, num_labels: int) -> tuple[FloatArray, FloatArray]:

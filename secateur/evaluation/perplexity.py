@@ -16,14 +16,13 @@ from transformers import PreTrainedModel
 from secateur.config.run import Precision
 from secateur.evaluation.documents import Document
 from secateur.evaluation.metrics import Interval
+from secateur.evaluation.paired import resampled_sums
 from secateur.training.batches import IGNORED
 from secateur.training.objectives import pad_token_id
 from secateur.training.precision import autocast
 
 _LOGITS_PER_CALL = 2**26
 """Rows * tokens * vocabulary of one forward pass, at most: 256 MB in fp32."""
-
-_WEIGHTS_PER_DRAW = 2**22
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,8 @@ def perplexities(found: DocumentLosses, *, samples: int, level: float, seed: int
         level: probability that an interval covers, such as 0.95.
         seed: of the resampling.
     """
-    num_documents = len(found.losses)
     columns = np.stack([found.losses, found.tokens, found.characters], axis=1)
-    generator = np.random.default_rng(seed)
-    step = max(1, _WEIGHTS_PER_DRAW // num_documents)
-    sums = np.concatenate(
-        [
-            generator.multinomial(num_documents, np.full(num_documents, 1.0 / num_documents), size=size) @ columns
-            for size in (min(step, samples - start) for start in range(0, samples, step))
-        ]
-    )
+    sums = resampled_sums(columns, samples=samples, seed=seed)
     whole = columns.sum(axis=0)
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     result = {}

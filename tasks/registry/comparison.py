@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from secateur.errors import ModelError
 from secateur.evaluation.latency import torch_threads
-from secateur.evaluation.paired import Discordant, f1_by_label, mcnemar
+from secateur.evaluation.paired import Discordant, bootstrap_growth, f1_by_label, mcnemar
 from secateur.evaluation.prediction import Predictor
-from tasks.model_source import resolve
+from tasks.model_source import Resolved, resolve, task_of
 from tasks.project import Project
 from tasks.registry.measurement import IntArray, JudgedRows, predicted_by, read_judged_rows
 
 TRAINING = "training/"
+
+_BATCH_SIZE = 64
+_SAMPLES = 1000
+_TAIL = 0.025
+"""On each side of the interval."""
 
 
 def compare(
@@ -29,32 +35,94 @@ def compare(
 
     Returns:
         JSON values: ``metrics`` of the builds, ``scores`` on today's rows, ``changed`` rows with ``examples``, rows
-        ``lost`` and ``won`` from a to b, and the two-sided exact McNemar ``p``.
+        ``lost`` and ``won`` from a to b, and the two-sided exact McNemar ``p``. Generators lose a text when it is less
+        probable in b than in a (``p`` is that of the sign test), and ``growth`` of perplexity has an interval.
 
     Raises:
         CheckFailed: a file is not the one registered.
+        ModelError: one writes texts, the other does not.
         ProjectError: there are no test rows.
     """
     rows = read_judged_rows(project)
-    predicted: dict[str, IntArray] = {}
-    for side, entry in entries.items():
-        folder = resolve(project, f"models:/{entry['name']}/{entry['version']}", registry=registry).folder
-        with torch_threads(num_threads):
-            loaded = Predictor.load(folder, num_threads=num_threads)
-            predicted[side] = predicted_by(loaded, rows.texts, names=rows.names)
-    counts = Discordant.of(rows.labels, predicted["a"], predicted["b"])
+    models = {
+        side: resolve(project, f"models:/{entry['name']}/{entry['version']}", registry=registry)
+        for side, entry in entries.items()
+    }
+    tasks = {side: task_of(model.checkpoint) for side, model in models.items()}
+    if tasks["a"] != tasks["b"]:
+        said = " and ".join(f"{models[side].label} is for {task}" for side, task in tasks.items())
+        raise ModelError(f"{said}; two models of one task can be compared")
+    of_task = _compare_generators if tasks["a"] == "generation" else _compare_classifiers
+    with torch_threads(num_threads):
+        found = of_task(models, rows, num_threads=num_threads, num_examples=num_examples)
     named = {side: {"name": entry["name"], "version": entry["version"]} for side, entry in entries.items()}
     return {
         **named,
+        "task": tasks["a"],
         "metrics": _metrics(entries["a"]["metrics"], entries["b"]["metrics"]),
-        "scores": {side: _scores(rows, found) for side, found in predicted.items()},
         "test_rows": len(rows.texts),
         "test_md5": rows.md5,
+        **found,
+    }
+
+
+def _compare_classifiers(
+    models: Mapping[str, Resolved], rows: JudgedRows, *, num_threads: int, num_examples: int
+) -> dict[str, Any]:
+    predicted = {
+        side: predicted_by(Predictor.load(model.folder, num_threads=num_threads), rows.texts, names=rows.names)
+        for side, model in models.items()
+    }
+    counts = Discordant.of(rows.labels, predicted["a"], predicted["b"])
+    return {
+        "scores": {side: _scores(rows, found) for side, found in predicted.items()},
         "changed": int((predicted["a"] != predicted["b"]).sum()),
         "lost": counts.lost,
         "won": counts.won,
         "p": mcnemar(counts),
         "examples": _examples(rows, predicted["a"], predicted["b"], num_examples=num_examples),
+    }
+
+
+def _compare_generators(
+    models: Mapping[str, Resolved], rows: JudgedRows, *, num_threads: int, num_examples: int
+) -> dict[str, Any]:
+    from secateur.evaluation.generation import Writer
+    from tasks.registry.generator_measurement import losses_of
+
+    found = {side: losses_of(Writer.load(model.folder), rows, batch_size=_BATCH_SIZE) for side, model in models.items()}
+    characters = found["a"].characters
+    difference = (found["b"].losses - found["a"].losses) / characters
+    counts = Discordant(len(characters), lost=int((difference > 0).sum()), won=int((difference < 0).sum()))
+    drawn = bootstrap_growth(found["a"].losses, found["b"].losses, characters=characters, samples=_SAMPLES, seed=0)
+    per_text = {side: np.exp(losses.losses / characters) for side, losses in found.items()}
+    most = np.argsort(-np.abs(difference), kind="stable")[:num_examples]
+    return {
+        "scores": {
+            side: {
+                "char_perplexity": float(np.exp(losses.losses.sum() / characters.sum())),
+                "perplexity": float(np.exp(losses.loss)),
+            }
+            for side, losses in found.items()
+        },
+        "growth": {
+            "value": float(np.expm1((found["b"].losses - found["a"].losses).sum() / characters.sum())),
+            "low": float(np.quantile(drawn, _TAIL)),
+            "high": float(np.quantile(drawn, 1.0 - _TAIL)),
+        },
+        "changed": counts.lost + counts.won,
+        "lost": counts.lost,
+        "won": counts.won,
+        "p": mcnemar(counts),
+        "examples": [
+            {
+                "text": rows.texts[row],
+                "label": rows.names[rows.labels[row]] if rows.names else None,
+                "a": float(per_text["a"][row]),
+                "b": float(per_text["b"][row]),
+            }
+            for row in most.tolist()
+        ],
     }
 
 

@@ -17,16 +17,25 @@ import secateur
 from secateur.errors import CheckFailed, SecateurError
 from tasks.project import Project
 
+SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+"""What a generator is asked for; a classifier takes no parameters."""
+
 TOLERANCE = 1e-4
 """Of a probability: another process may use other threads, which round sums differently."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said about one text: the label and its probability."""
+    """What a model said about one text.
+
+    Attributes:
+        label: that it found; of a generator, the text that it wrote.
+        score: probability of the label; of a generator, the geometric mean of its probabilities of the given text's
+            tokens, which MLflow does not tell: None.
+    """
 
     label: str
-    score: float
+    score: float | None
 
 
 def answers_of_folder(folder: Path, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
@@ -60,11 +69,13 @@ def require_equal(found: Sequence[Answer], expected: Sequence[Answer], *, what: 
         CheckFailed: a label differs, or a probability by more than ``TOLERANCE``.
     """
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-        if one.label != other.label or abs(one.score - other.score) > TOLERANCE:
-            raise CheckFailed(
-                f"{what} answers text {index} with {one.label} ({one.score:.4f}), "
-                f"where it was judged by {other.label} ({other.score:.4f})"
-            )
+        unlike = one.score is not None and other.score is not None and abs(one.score - other.score) > TOLERANCE
+        if one.label != other.label or unlike:
+            raise CheckFailed(f"{what} answers text {index} with {_said(one)}, where it was judged by {_said(other)}")
+
+
+def _said(answer: Answer) -> str:
+    return answer.label if answer.score is None else f"{answer.label} ({answer.score:.4f})"
 
 
 def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
@@ -90,7 +101,7 @@ def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
     if len(found) != len(request["texts"]):
         raise CheckFailed(f"answered {len(found)} of {len(request['texts'])} texts")
     for answer in found:
-        if not (isfinite(answer.score) and 0.0 <= answer.score <= 1.0 + TOLERANCE):
+        if answer.score is not None and not (isfinite(answer.score) and 0.0 <= answer.score <= 1.0 + TOLERANCE):
             raise CheckFailed(f"answers with {answer.label} at {answer.score}, which is no probability")
     return found
 
@@ -101,10 +112,7 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     torch.set_num_threads(request["num_threads"])
     texts: list[str] = request["texts"]
     if "folder" in request:
-        from secateur.evaluation.prediction import Predictor
-
-        found = Predictor.load(request["folder"]).predict(texts)
-        return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
+        return ask_folder(Path(request["folder"]), texts)
     from tasks.mlflow_records import predict_by_mlflow
     from tasks.mlflow_store import ModelRegistry
     from tasks.model_source import resolve
@@ -114,7 +122,38 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     resolved = resolve(project, reference, registry=registry)
     if resolved.version != request["version"]:
         raise CheckFailed(f"{reference} leads to version {resolved.version}, not to {request['version']}")
-    return predict_by_mlflow(registry, reference, texts)
+    rows = predict_by_mlflow(registry, reference, texts, params=SMOKE)
+    return [{"label": row.get("label", row.get("text")), "score": row.get("score")} for row in rows]
+
+
+def ask_folder(folder: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Load a folder in this process, and return the fields of an ``Answer`` per text."""
+    from secateur.models.card import read_card
+
+    if read_card(folder).get("task") == "generation":
+        return _written(folder, texts)
+    from secateur.evaluation.prediction import Predictor
+
+    found = Predictor.load(folder).predict(texts)
+    return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
+
+
+def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """Continue prompts greedily, and say how probable the prompts themselves are."""
+    import numpy as np
+
+    from secateur.evaluation.decoding import Sampling
+    from secateur.evaluation.documents import TextRow, documents_of
+    from secateur.evaluation.generation import Writer
+    from secateur.evaluation.perplexity import document_losses
+
+    writer = Writer.load(folder)
+    rows = [TextRow(row=number, text=prompt, label=None) for number, prompt in enumerate(prompts)]
+    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
+    found = document_losses(writer.model, documents, context=writer.context, batch_size=1, precision="fp32")
+    written = writer.write(prompts, sampling=Sampling(**SMOKE))
+    scores = np.exp(-found.losses / found.tokens).tolist()
+    return [{"label": text.text, "score": score} for text, score in zip(written, scores, strict=True)]
 
 
 def _main() -> int:

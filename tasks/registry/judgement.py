@@ -1,15 +1,15 @@
 """Judging a registered version: first whether its files may be touched at all, then what it is worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secateur.config import RunConfig
-from secateur.errors import CheckFailed, SecateurError
+from secateur.errors import CheckFailed, ModelError, SecateurError
 from secateur.evaluation.gate import Condition, judge
-from tasks.model_source import Resolved, resolve
+from tasks.model_source import Resolved, resolve, task_of
 from tasks.project import Project
 from tasks.registry.fresh_process import Answer, answers_of_folder, require_equal
 from tasks.registry.lock import stages_of
@@ -29,6 +29,9 @@ UNFORCEABLE = frozenset({"digests", "reload"})
 """Conditions that no reason lifts: such a model would not serve."""
 
 _NUM_SAMPLES = 8
+
+_PROMPT_CHARS = 4
+"""Of a test text that a generator continues."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,14 @@ def judge_version(
 
     Raises:
         ProjectError: there are no test rows.
-        ModelError: a model reads fewer tokens than ``promote.latency.length``.
+        ModelError: a model is one for another task, or reads fewer tokens than ``promote.latency.length``.
     """
     rows = read_judged_rows(project)
     sample = list(rows.texts[:_NUM_SAMPLES])
+    if config.run.task == "generation":
+        sample = [text[:_PROMPT_CHARS] for text in sample]
     answers: list[Answer] = []
-    resolved, condition = _digests(project, records, version)
+    resolved, condition = _digests(project, config, records, version)
     conditions = [condition]
     if resolved is not None:
         answers, condition = _reload(resolved, sample, config)
@@ -72,13 +77,30 @@ def judge_version(
     return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5)
 
 
-def _digests(project: Project, records: "Records", version: str) -> tuple[Resolved | None, Condition]:
+def _digests(
+    project: Project, config: RunConfig, records: "Records", version: str
+) -> tuple[Resolved | None, Condition]:
     asked = "every file as it was registered"
     try:
         resolved = resolve(project, f"models:/{records.name}/{version}", registry=records.registry)
+        _require_task(resolved, config)
     except CheckFailed as error:
         return None, Condition("digests", asked, "a file that is not", False, str(error))
     return resolved, Condition("digests", asked, "all of them", True, "every file has its digest")
+
+
+def _require_task(resolved: Resolved, config: RunConfig) -> None:
+    """Refuse a model of another task than the workspace's.
+
+    Raises:
+        ModelError: it is.
+    """
+    task = task_of(resolved.checkpoint)
+    if task != config.run.task:
+        raise ModelError(
+            f"{resolved.label} is a model for {task}, run.task of this workspace is {config.run.task}; judge it in the "
+            "workspace that made it"
+        )
 
 
 def _reload(resolved: Resolved, sample: Sequence[str], config: RunConfig) -> tuple[list[Answer], Condition]:
@@ -107,7 +129,7 @@ def _worth(
 ) -> list[Condition]:
     models, conditions = {"challenger": challenger}, []
     if champion is not None:
-        old, condition = _digests(project, records, champion)
+        old, condition = _digests(project, config, records, champion)
         if old is None:
             conditions.append(_no_comparison(champion, condition.reason))
         else:
@@ -115,12 +137,32 @@ def _worth(
     versions = [str(model.version) for model in models.values()]
     rows, condition = _unseen_rows(project, records, rows, versions=versions, least=config.promote.min_rows)
     conditions.insert(0, condition)
+    judged = _judge_generators if config.run.task == "generation" else _judge_classifiers
+    return [*conditions, *judged(project, models, rows, config)]
+
+
+def _judge_classifiers(
+    _: Project, models: Mapping[str, Resolved], rows: JudgedRows, config: RunConfig
+) -> tuple[Condition, ...]:
     material = material_of(rows, config)
     answers = measure(models, rows, material=material, config=config)
-    conditions += judge(
-        material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote
+    return judge(material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote)
+
+
+def _judge_generators(
+    project: Project, models: Mapping[str, Resolved], rows: JudgedRows, config: RunConfig
+) -> tuple[Condition, ...]:
+    from secateur.evaluation.generator_gate import judge_generator
+    from tasks.registry.generator_measurement import measure_generators
+
+    answers = measure_generators(project, models, rows, config=config)
+    return judge_generator(
+        np.array([len(text) + 1 for text in rows.texts], np.int64),
+        challenger=answers["challenger"],
+        champion=answers.get("champion"),
+        settings=config.promote,
+        seed=config.run.seed,
     )
-    return conditions
 
 
 def _no_comparison(champion: str, reason: str) -> Condition:

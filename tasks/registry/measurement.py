@@ -24,7 +24,7 @@ from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from tasks.model_source import Resolved
 from tasks.project import Project
-from tasks.registry.fresh_process import Answer
+from tasks.registry.fresh_process import Answer, ask_folder
 
 TEST_TABLE = "data/clean/test.parquet"
 LABELS = "data/clean/labels.json"
@@ -38,8 +38,8 @@ class JudgedRows:
 
     Attributes:
         texts: clean.
-        labels: index of the label of every text, (rows,).
-        names: of the labels.
+        labels: index of the label of every text, (rows,); zeros where there are no labels.
+        names: of the labels; none in a corpus without.
         md5: of the whole table, as DVC records it.
     """
 
@@ -153,7 +153,6 @@ def _times(
 
 
 def answers_here(folder: Path, texts: Sequence[str], *, num_threads: int) -> list[Answer]:
-    """Load a verified folder in this process and predict, as ``answers_of_folder`` does in another."""
+    """Load a verified folder in this process and ask it, as ``answers_of_folder`` does in another."""
     with torch_threads(num_threads):
-        found = Predictor.load(folder).predict(texts)
-    return [Answer(prediction.label, float(prediction.score)) for prediction in found]
+        return [Answer(**entry) for entry in ask_folder(folder, texts)]

@@ -33,7 +33,9 @@ def test_an_example_is_valid_and_names_every_parameter(path):
     values = values_of(path)
     parse_config(values)
     found = {re.sub(r"rounds\.r\d+", "rounds.rN", name) for name in flatten(values)}
-    described = {row["name"] for row in parameters()}
+    # What is no stage's may be left to its defaults, but only as a whole.
+    left_out = {"promote", "retrain", "serve"} - set(values)
+    described = {row["name"] for row in parameters() if row["name"].partition(".")[0] not in left_out}
     budgets = {name for name in described if name.startswith("prune.budget.")}
     assert found - budgets == described - budgets
     assert len(found & budgets) == 1
