@@ -1,5 +1,6 @@
 """Tiny real things: a random BERT with a trained tokenizer, rows that can be learned, a project around them."""
 
+import copy
 import csv
 import json
 import os
@@ -156,7 +157,7 @@ def write_params(path: Path, changes: dict[str, Any] | None = None) -> None:
 
     yaml = YAML(typ="safe")
     values = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    for name, value in {**PARAMS, **(changes or {})}.items():
+    for name, value in copy.deepcopy({**PARAMS, **(changes or {})}).items():  # a later name may write into a value
         *parents, last = name.split(".")
         section = values
         for parent in parents:

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from tests.tiny import git, secateur
+from tests.integration.in_process import output, refused
+from tests.tiny import git
 
 
 def _why(root: Path, stage: str = "prune@r2") -> str:
-    return secateur(root, "why", stage).stdout
+    return output(root, "why", stage)
 
 
 def test_says_so_when_nothing_changed(project: Path) -> None:
@@ -55,21 +56,19 @@ def test_a_tampered_output(project: Path) -> None:
 
 def test_json_holds_the_same(project: Path) -> None:
     (project / "models/r1/config.json").unlink()
-    entries = json.loads(secateur(project, "why", "prune@r2", "--json").stdout)
+    entries = json.loads(output(project, "why", "prune@r2", "--json"))
     assert [entry["stage"] for entry in entries] == ["ingest", "clean", "baseline", "prune@r1", "prune@r2"]
     assert entries[3]["verdict"] == "restore"
 
 
 def test_plan_lists_every_stage_and_writes_nothing_for_a_hypothetical_change(project: Path) -> None:
-    entries = json.loads(secateur(project, "plan", "--json").stdout)
+    entries = json.loads(output(project, "plan", "--json"))
     assert {entry["verdict"] for entry in entries} == {"up to date"}
-    planned = json.loads(secateur(project, "plan", "--json", "-S", "evaluate.batch_size=7").stdout)
+    planned = json.loads(output(project, "plan", "--json", "-S", "evaluate.batch_size=7"))
     assert planned["changed"] == ["evaluate.batch_size"]
     assert [stage for stage, names in planned["stages"].items() if names] == ["evaluate"]
     assert git(project, "status", "--porcelain") == ""
 
 
 def test_an_unknown_stage_lists_those_that_exist(project: Path) -> None:
-    completed = secateur(project, "why", "prune@r9", check=False)
-    assert completed.returncode == 2
-    assert "prune@r9 is not a stage; stages are ingest, clean" in completed.stderr
+    assert "prune@r9 is not a stage; stages are ingest, clean" in str(refused(project, "why", "prune@r9"))

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import random
 import shutil
 from dataclasses import replace
 
@@ -13,11 +14,16 @@ from secateur.data.tokens import read_tokens
 from secateur.errors import ConfigError, ModelError
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
 from secateur.models.vocabulary import Remapping, remap
-from secateur.training.batches import batches_of
 from secateur.training.material import read_material
-from secateur.training.objectives import label_loss
 from secateur.training.validation import validate
-from tests.tasks.generation_chain import LABELS, PRUNE_TEXT, RUN, baseline_section, write_inputs
+from tests.tasks.generation_chain import (
+    LABELS,
+    PRUNE_TEXT,
+    RUN,
+    baseline_section,
+    write_inputs,
+    write_texts,
+)
 from tests.tasks.stage_chain import run_baseline, run_round
 
 
@@ -76,18 +82,24 @@ def test_training_blocks_are_full_and_validation_rows_are_texts(finished):
     assert material.validation.ids(1)[-1] == tokenizer.eos_token_id
 
 
-def test_the_control_token_matters(finished):
-    model, validation = load(finished / "models/baseline"), read_material(finished / "tokens").validation
-    (batch,) = batches_of(validation, batch_size=20, pad_token_id=0)
-    first, second = sorted(set(batch.input_ids[:, 1].tolist()))
-    swapped = batch.input_ids.clone()
-    swapped[:, 1] = torch.where(batch.input_ids[:, 1] == first, second, first)
-
-    @torch.no_grad()
-    def loss(ids):
-        return label_loss(model(input_ids=ids, attention_mask=batch.attention_mask).logits, batch.labels)
-
-    assert loss(swapped) > loss(batch.input_ids)
+def test_the_control_token_decides_how_a_text_begins(tmp_path):
+    """Each label has first words of its own, and nothing but the control token stands before them."""
+    words, draw = ("差坏贵", "好美佳"), random.Random(0)
+    write_inputs(tmp_path)
+    for table, count in {"train": 60, "validation": 20}.items():
+        labels = [number % 2 for number in range(count)]
+        write_texts(tmp_path / f"{table}.parquet", [(f"{draw.choice(words[label])}酒店。", label) for label in labels])
+    run_baseline(tmp_path, settings=baseline_section(), run=RUN)
+    model, tokenizer = load(tmp_path / "models/baseline"), load_tokenizer(tmp_path / "models/baseline")
+    for label, name in enumerate(LABELS):
+        begun = torch.tensor([tokenizer.convert_tokens_to_ids(["<s>", f"<|{name}|>"])])
+        with torch.no_grad():
+            chances = model(input_ids=begun).logits[0, -1].softmax(dim=-1)
+        own, other = (
+            float(chances[tokenizer.convert_tokens_to_ids(list(words[which]))].sum()) for which in (label, 1 - label)
+        )
+        assert own > 0.8, name
+        assert other < 0.1, name
 
 
 def test_a_round_narrows_the_generator_and_is_judged_by_its_perplexity(finished):

@@ -117,12 +117,6 @@ def state_of(root, name):
     return read_state(root / "models" / name, load(root / "models" / name), card=card_of(root, name))
 
 
-@pytest.fixture
-def _quick_save(monkeypatch):
-    monkeypatch.setattr("secateur.models.checkpoint.run_reload_check", lambda *_: None)
-
-
-@pytest.mark.usefixtures("_quick_save")
 def test_what_is_suppressed_is_known_to_the_next_round_which_may_remove_it(root):
     settings = changed(action="suppress", criterion="magnitude", budget={"sparsity": 0.5})
     run_round(root, "r1", "baseline", settings=settings)
@@ -152,7 +146,6 @@ def test_what_is_suppressed_is_known_to_the_next_round_which_may_remove_it(root)
     assert state_of(root, "r2").suppressed is None
 
 
-@pytest.mark.usefixtures("_quick_save")
 def test_single_weights_stay_zero_from_round_to_round(root):
     settings = changed(granularity="weights", criterion="magnitude", budget={"sparsity": 0.5})
     gone = {}
@@ -168,7 +161,6 @@ def test_single_weights_stay_zero_from_round_to_round(root):
             gone[matrix] = ~masks.matrices[matrix]
 
 
-@pytest.mark.usefixtures("_quick_save")
 def test_depth_features_and_vocabulary_go_in_the_first_round_and_stay_gone(root):
     settings = changed(
         num_layers=1, hidden_size=24, vocabulary_min_count=3, criterion="magnitude", budget={"macs": 0.3},
@@ -187,7 +179,6 @@ def test_depth_features_and_vocabulary_go_in_the_first_round_and_stay_gone(root)
     assert card_of(root, "r1")["kept"]["layers"] == card_of(root, "r2")["kept"]["layers"]
 
 
-@pytest.mark.usefixtures("_quick_save")
 def test_a_budget_of_time_takes_the_prices_of_the_table(root):
     settings = changed(budget={"latency": 0.5}, latency={**PRUNE.latency.model_dump(), "length": 16})
     table = LatencyTable(
@@ -211,7 +202,6 @@ def test_a_budget_of_time_takes_the_prices_of_the_table(root):
         run_round(root, "r1", "baseline", settings=other)
 
 
-@pytest.mark.usefixtures("_quick_save")
 def test_robustness_has_a_floor_of_its_own(root):
     run_round(root, "r1", "baseline", settings=changed(max_robust_drop=0.99, criterion="magnitude"))
     r1 = card_of(root, "r1")

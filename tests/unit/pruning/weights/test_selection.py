@@ -55,9 +55,12 @@ def test_a_row_loses_the_share_of_every_other_row(scores, data):
     total = sum(values.numel() for values in scores.values())
     count = data.draw(st.integers(0, total))
     masks = pick(scores, count, comparison="row")
+    num_rows = sum(map(len, scores.values()))
     for values, mask in zip(scores.values(), masks.matrices.values(), strict=True):
         losses = (~mask).sum(dim=1).double()
-        assert float((losses - count / total * values.shape[1]).abs().max()) <= 1.0
+        # Each row is off by half a weight at most; to meet the count, the share is by half a weight of a mean row.
+        most = 0.5 + 0.5 * values.shape[1] * num_rows / total + 1e-9
+        assert float((losses - count / total * values.shape[1]).abs().max()) <= most
         for row, kept in zip(values, mask, strict=True):
             if bool(kept.any()) and not bool(kept.all()):
                 assert float(row[~kept].max()) <= float(row[kept].min())
