@@ -1,12 +1,13 @@
 """``promote``: challenger to champion, through the gate; and back."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flows.announce import emit
 from flows.report import refresh
 from secateur.config import RunConfig
+from secateur.config.run import Task
 from secateur.errors import CheckFailed, ConfigError, ModelError
 from secateur.evaluation.judged import Condition
 from secateur.files import write_json
@@ -28,7 +29,10 @@ __all__ = ["GATE", "Condition", "Verdict", "promote", "rollback"]
 
 GATE = "reports/gate.json"
 
-_GREETINGS = ("a text", "another one, somewhat longer than the first", "?")
+_GREETINGS: Mapping[Task, Sequence[str]] = {
+    "classification": ("a text", "another one, somewhat longer than the first", "?"),
+    "generation": ("", "?"),  # a character may take several tokens, and the context be short
+}
 """Any texts: what a rolled back model says was judged when it was promoted."""
 
 logger = logging.getLogger(__name__)
@@ -113,7 +117,7 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
     resolve(project, f"models:/{name}/{to}", registry=records.registry)
 
     def prove() -> None:
-        _answers(project, config, records, version=to, sample=_GREETINGS)
+        _answers(project, config, records, version=to, sample=_GREETINGS[config.run.task])
 
     reason = why or f"rolled back from version {champion}"
     event = move_champion(records, to, from_=champion, what="rolled_back", why=reason, forced=False, prove=prove)

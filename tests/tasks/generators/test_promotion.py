@@ -1,0 +1,169 @@
+"""Promotion of generators with real models in a real registry: who is held, and who goes through."""
+
+import json
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from transformers import PreTrainedModel
+
+import flows.promote
+import tasks.registry.judgement
+from flows.cli import cli
+from flows.promote import promote, rollback
+from secateur.errors import ModelError
+from tasks.model_source import resolve
+from tasks.registry.fresh_process import Answer
+from tasks.registry.measurement import answers_here
+from tests.tasks.generators.stand import NAME, PROMOTE, GeneratorStand
+
+
+@pytest.fixture
+def half(monkeypatch: pytest.MonkeyPatch, stand: GeneratorStand) -> GeneratorStand:
+    """Let this process reload what a fresh one would: a folder is a part of what the alias is asked for."""
+
+    def here(folder: Path, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
+        return answers_here(folder, texts, num_threads=num_threads)
+
+    monkeypatch.setattr(tasks.registry.judgement, "answers_of_folder", here)
+    return stand
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, half: GeneratorStand) -> GeneratorStand:
+    """Let this process answer for the alias too: that is tested by itself, and costs seconds."""
+
+    def champion(project: Any, reference: str, texts: Sequence[str], *, version: str, **_: Any) -> list[Answer]:
+        resolved = resolve(project, reference, registry=half.registry)
+        assert resolved.version == version
+        return answers_here(resolved.folder, texts, num_threads=1)
+
+    monkeypatch.setattr(flows.promote, "answers_of_champion", champion)
+    return half
+
+
+def _promote(stand: GeneratorStand, version: str) -> dict[str, Any]:
+    """Return name -> condition, and what came of it under ``verdict``."""
+    verdict = promote(stand.project, reference=f"models:/{NAME}/{version}")
+    return {condition.name: condition for condition in verdict.conditions} | {"verdict": verdict}
+
+
+def test_the_first_champion_writes_the_same_through_its_alias_in_a_fresh_process(half: GeneratorStand) -> None:
+    found = _promote(half, "1")
+    assert list(found) == [
+        "digests", "reload", "test_rows", "quality_floor", "unknown", "latency", "size", "smoke", "verdict",
+    ]  # fmt: skip
+    assert found["verdict"].promoted
+    assert half.records.alias("champion") == "1"
+    assert found["quality_floor"].values["char_perplexity"] < 4.0
+
+
+def test_a_worse_generator_is_held_and_a_slightly_worse_one_is_not(quick: GeneratorStand) -> None:
+    assert _promote(quick, "1")["verdict"].promoted
+    worse = _promote(quick, "3")
+    assert not worse["verdict"].promoted
+    assert not worse["quality_drop"].passed
+    assert not worse["bootstrap"].passed
+    assert "on the same 60 test texts; 5.0% more is allowed" in worse["quality_drop"].reason
+    assert quick.records.alias("champion") == "1"
+    slightly = _promote(quick, "2")
+    assert slightly["verdict"].promoted, slightly["verdict"].reason
+    low, growth, high = (
+        slightly["bootstrap"].values["low"], slightly["quality_drop"].values["growth"],
+        slightly["bootstrap"].values["high"],
+    )  # fmt: skip
+    assert low < growth < high
+    assert rollback(quick.project, model_name=NAME, why="complaints").to == "1"
+    gate = json.loads((quick.root / "reports/gate.json").read_text())
+    assert gate["rolled_back"]["why"] == "complaints"
+
+
+def test_a_limit_of_the_perplexity_holds_without_a_champion(quick: GeneratorStand) -> None:
+    quick.configure(promote={"generation": {"max_char_perplexity": 1.01}})
+    floor = _promote(quick, "1")["quality_floor"]
+    assert not floor.passed
+    assert "above the limit 1.01" in floor.reason
+
+
+def test_a_generator_that_computes_no_numbers_is_held(quick: GeneratorStand) -> None:
+    def spoil(model: PreTrainedModel) -> None:
+        model.get_input_embeddings().weight.fill_(torch.nan)
+
+    version = quick.register("r9", quick.changed(spoil))
+    with pytest.MonkeyPatch.context() as patched:
+        # What a fresh process refuses at once (no probability) is let through here, so that the gate has to see it.
+        patched.setattr(tasks.registry.judgement, "require_equal", lambda *_, **__: None)
+        floor = _promote(quick, version)["quality_floor"]
+    assert not floor.passed
+    assert "is no number" in floor.reason
+
+
+def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.registry import generator_measurement
+
+    class Judge:
+        labels = ("neg", "pos")
+
+        def predict(self, texts: Sequence[str]) -> list[Any]:
+            from secateur.evaluation.prediction import Prediction
+
+            return [Prediction(label="neg", score=1.0, scores={}) for _ in texts]
+
+    monkeypatch.setattr(generator_measurement.Predictor, "load", lambda *_, **__: Judge())
+    limits = {"min_control_accuracy": 0.6}
+    quick.configure(promote={**PROMOTE, "generation": limits}, evaluate={"judge": "judge"})
+    control = _promote(quick, "1")["control"]
+    assert (control.passed, control.values["control_accuracy"]) == (False, 0.5)
+
+
+def test_a_tokenizer_that_knows_little_is_no_way_through(stand: GeneratorStand) -> None:
+    import numpy as np
+
+    from secateur.config.promote import PromoteSection
+    from secateur.evaluation.generator_gate import GeneratorAnswers, judge_generator
+
+    blind = GeneratorAnswers(np.zeros(4), np.full(4, 5), unknown=0.8, bytes=1, latency_ms=[1.0])
+    conditions = judge_generator(np.full(4, 5), challenger=blind, champion=None, settings=PromoteSection(), seed=0)
+    assert [condition.name for condition in conditions if not condition.passed] == ["unknown"]
+
+
+def test_a_model_of_another_task_is_refused_in_one_line(stand: GeneratorStand) -> None:
+    stand.configure(
+        run={"task": "classification"},
+        prune={**_prune(stand), "recovery": _macro_f1(stand)},
+        baseline={"control": False},
+    )
+    with pytest.raises(ModelError, match=r"is a model for generation, run\.task of this workspace is classification"):
+        promote(stand.project, reference=f"models:/{NAME}/1")
+
+
+def _prune(stand: GeneratorStand) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((stand.root / "params.yaml").read_text())["prune"]
+    return found
+
+
+def _macro_f1(stand: GeneratorStand) -> dict[str, Any]:
+    return {**_prune(stand)["recovery"], "best_by": "macro_f1"}
+
+
+def test_two_generators_are_compared_text_by_text(stand: GeneratorStand) -> None:
+    with chdir(stand.root):
+        result = CliRunner().invoke(
+            cli, ["models", "compare", f"models:/{NAME}/1", f"models:/{NAME}/3", "--examples", "3", "--json"]
+        )
+        assert result.exception is None, result.output
+        shown = CliRunner().invoke(cli, ["models", "compare", f"models:/{NAME}/1", f"models:/{NAME}/3"])
+    found = json.loads(result.stdout)
+    assert found["task"] == "generation"
+    assert found["scores"]["a"]["char_perplexity"] < found["scores"]["b"]["char_perplexity"]
+    assert found["growth"]["low"] <= found["growth"]["value"] <= found["growth"]["high"]
+    assert found["lost"] > found["won"]
+    assert len(found["examples"]) == 3
+    first = found["examples"][0]
+    assert abs(first["b"] / first["a"]) >= abs(found["examples"][1]["b"] / found["examples"][1]["a"])
+    assert shown.exit_code == 0
+    assert "texts are less probable" in shown.output
