@@ -3,7 +3,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from secateur.training.batches import Batch, batches_of
-from secateur.training.objectives import CrossEntropy, Distillation, Outputs, label_loss, logits_of, outputs_of
+from secateur.training.objectives import (
+    TOKENS_AT_ONCE,
+    CrossEntropy,
+    Distillation,
+    Outputs,
+    label_loss,
+    logits_of,
+    outputs_of,
+)
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
@@ -65,3 +73,16 @@ def test_next_tokens_count_alike_and_ignored_ones_not_at_all():
     by_hand = [cross_entropy(logits[b, t], labels[b, t]) for b, t in ((0, 0), (0, 2), (1, 1))]
     assert label_loss(logits, labels).item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-6)
     assert label_loss(logits, labels, reduction="sum").item() == pytest.approx(sum(by_hand).item(), rel=1e-6)
+
+
+def test_the_loss_of_many_tokens_and_its_gradient_do_not_depend_on_how_they_are_taken_together():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, TOKENS_AT_ONCE - 5, 7, generator=generator).bfloat16().requires_grad_()
+    labels = torch.randint(0, 7, (3, TOKENS_AT_ONCE - 5), generator=generator)
+    labels[1, 10:] = -100
+    at_once = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+    (expected,) = torch.autograd.grad(at_once, logits)
+    in_parts = label_loss(logits, labels, label_smoothing=0.1)
+    (found,) = torch.autograd.grad(in_parts, logits)
+    torch.testing.assert_close(in_parts, at_once, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-6)
