@@ -8,9 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
+TEAM := $(VENV)/.team
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 
-.PHONY: help demo demo-generation test check bench docs clean
+.PHONY: help demo demo-generation test test-team check bench team team-down docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +54,20 @@ $(BENCH): $(READY)
 
 bench: $(BENCH) ## a benchmark: make bench NAME=quality_speed ARGS="--seeds 1"; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks.$(or $(NAME),alternatives) $(ARGS)
+
+$(TEAM): $(READY)
+	@$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,team]'
+	@touch $(TEAM)
+
+# One process holds all servers: Ctrl-C and team-down end it, and it ends them. `exec` leaves no shell between.
+team: $(TEAM) ## MLflow and Prefect on PostgreSQL, data and models on S3, on 127.0.0.1; see docs/howto/team.md
+	@exec $(BIN)/python -m team up $(ARGS)
+
+team-down: ## end what `make team` started; databases and objects stay
+	@exec $(BIN)/python -m team down
+
+test-team: $(TEAM) ## the team set-up: build, promote, reproduce from a second clone, about two minutes
+	@$(BIN)/python -m pytest -m team tests/integration/test_team.py
 
 docs: $(READY) ## the documentation site, in site/; generated parts are written anew
 	@$(BIN)/python docs/generate.py

@@ -27,15 +27,15 @@ from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 from secateur import __version__
 from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
-from secateur.errors import ModelError
+from secateur.errors import ModelError, ProjectError
 from secateur.files import sha256_file, to_json
 from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
+from tasks.tracking_server import URI_VARIABLE, require_answer, without_secret
 
 KEY_TAG = "secateur.key"
 RUNTIME_TAG = "secateur.runtime"
 _WEIGHTS_TAG = "secateur.weights_sha256"
-_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMETER_CHARS = 500
 _SCRIPT = Path(__file__).with_name("registered_model.py")
 # Without a name: a list of strings has none, and the column of a data frame may have any.
@@ -92,29 +92,38 @@ def tracking_uri(project: Project) -> str:
 
     A relative one would make a second database in every temporary experiment.
     """
-    return os.environ.get(_URI_VARIABLE) or f"sqlite:///{project.home / 'mlflow.db'}"
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{project.home / 'mlflow.db'}"
 
 
 class ModelRegistry:
     """The registry that belongs to a project."""
 
     def __init__(self, project: Project) -> None:
-        """Connect, and make the schema of a new local database once."""
+        """Connect, and make the schema of a new local database once.
+
+        Raises:
+            ProjectError: the server or database that the environment names cannot be used.
+        """
+        require_answer()
         self._project = project
         self.uri = tracking_uri(project)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        asked = os.environ.get(_URI_VARIABLE)
+        asked = os.environ.get(URI_VARIABLE)
         mlflow.set_tracking_uri(self.uri)
         if asked is None:
             # MLflow exports it, and the next registry of this process would take it for the user's own.
-            os.environ.pop(_URI_VARIABLE, None)
-        self._client = MlflowClient(self.uri)
+            os.environ.pop(URI_VARIABLE, None)
         # Four processes that met an empty database at once all crashed; the kernel releases this lock.
         lock = project.home / ".secateur" / "mlflow.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._client.search_experiments(max_results=1)
+            try:
+                self._client = MlflowClient(self.uri)
+                self._client.search_experiments(max_results=1)
+            except MlflowException as error:
+                said = " ".join(str(error).split())
+                raise ProjectError(f"the registry {without_secret(self.uri)} cannot be used: {said[:300]}") from error
 
     def find(self, model_name: str, version: Version) -> str | None:
         """Return the number under which the same key, weights and runtime were registered, if they were."""
@@ -242,7 +251,7 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = None if _URI_VARIABLE in os.environ else (self._project.home / "mlruns").as_uri()
+        local = None if URI_VARIABLE in os.environ else (self._project.home / "mlruns").as_uri()
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:

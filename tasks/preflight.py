@@ -9,6 +9,7 @@ from secateur.errors import ConfigError, ModelError
 from tasks.execution import require_space
 from tasks.project import Project
 from tasks.stages import LATENCY_TABLE
+from tasks.tracking_server import require_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -26,6 +27,7 @@ def check(project: Project, config: RunConfig) -> None:
     from tasks.ingest import check_source
 
     require_space(project)
+    require_answer()
     if config.register_.runtime != config.evaluate.deployed:
         raise ConfigError(
             f"register.runtime={config.register_.runtime} is not what was evaluated "

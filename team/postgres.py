@@ -50,7 +50,7 @@ def find_binaries(path: str | None = None, places: Sequence[Path] = (_DEBIAN,)) 
 
 
 class Postgres:
-    """One cluster. Nothing listens on the network; only we may enter the folder of its socket, so no password exists."""
+    """One cluster. No network: only we may enter the folder of its socket, so it needs no password."""
 
     def __init__(self, folder: Path) -> None:
         """Find the binaries and whom they run as; nothing starts.

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from secateur.errors import ProjectError
@@ -41,7 +41,8 @@ class Addresses:
         mlflow: for MLFLOW_TRACKING_URI.
         prefect: for PREFECT_API_URL.
         s3: for AWS_ENDPOINT_URL.
-        postgres: folder of the databases.
+        postgres: folder of its socket, as ``psql --host`` takes it.
+        data: folder of the databases.
         seconds: from the start to the last answer.
     """
 
@@ -49,6 +50,7 @@ class Addresses:
     prefect: str
     s3: str
     postgres: str
+    data: str
     seconds: float
 
     def variables(self) -> dict[str, str]:
@@ -106,11 +108,12 @@ def running(folder: Path, ports: Ports) -> Iterator[Team]:
             mlflow=f"http://{HOST}:{free.mlflow}",
             prefect=f"http://{HOST}:{free.prefect}/api",
             s3=f"http://{HOST}:{free.s3}",
-            postgres=str(postgres.data),
+            postgres="",
+            data=str(postgres.data),
             seconds=0.0,
         )
         servers = _start(stack, folder, postgres, free, addresses)
-        addresses = Addresses(**{**asdict(addresses), "seconds": round(time.monotonic() - started, 1)})
+        addresses = replace(addresses, postgres=str(postgres.socket), seconds=round(time.monotonic() - started, 1))
         _announce(stack, folder, addresses, servers)
         yield Team(addresses, servers)
 
