@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
-from secateur.errors import CheckFailed, ModelError
+from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json
 from tasks.project import Project, find_project
 
@@ -111,8 +111,8 @@ def resolve(
         registry: an open one, so that asking often costs nothing.
 
     Raises:
-        CheckFailed: a file is missing, differs from its digest or was added; it is named.
-        ModelError: no such model, alias or version, or the folder is no checkpoint.
+        CheckFailed: a file of a version is missing, differs from its digest or was added; it is named.
+        ModelError: no such model, alias or version, or the folder is no checkpoint or not as it was written.
     """
     if not reference.startswith(SCHEME):
         resolved = _folder(Path(reference))
@@ -149,11 +149,13 @@ def require_intact(resolved: Resolved) -> None:
     """Refuse a model with a file that is missing, changed or added.
 
     Raises:
-        CheckFailed: naming the file.
+        CheckFailed: of a registered version, naming the file.
+        CheckpointError: of a folder that was named, likewise; `inspect` and `export` refuse it alike.
     """
+    kind = CheckpointError if resolved.version is None else CheckFailed
     for check in check_files(resolved):
         if check.problem is not None:
-            raise CheckFailed(f"{resolved.label}: {check.problem}; nothing was loaded; restore or rebuild the model")
+            raise kind(f"{resolved.label}: {check.problem}; nothing was loaded; restore or rebuild the model")
 
 
 def artifact_digests(checkpoint: Path, deployed: Path | None) -> dict[str, str]:

@@ -108,8 +108,8 @@ def test_a_missing_source_names_what_is_there(workspace: Path) -> None:
         ("prune.criterion=luck", "prune.criterion: input should be 'magnitude', 'gradient', 'l1', "),
         ("ingest.label_column=text", "must name different columns; 'text' is named twice"),
         ("ingest.confidence_column=label", "must name different columns; 'label' is named twice"),
-        ("prune.rounds.r4.prev=r5", "round r4 cannot start from r5; baseline or r1 or r2 or r3 would work"),
-        ("prune.rounds.r5.prev=r3", "rounds are r1, r2, ... in this order; found r5 in place 4"),
+        ("prune.rounds.r3.prev=r5", "round r3 cannot start from r5; baseline or r1 or r2 would work"),
+        ("prune.rounds.r4.prev=r2", "rounds are r1, r2, ... in this order; found r4 in place 3"),
     ],
 )
 def test_a_parameter_that_does_not_fit(workspace: Path, override: str, message: str) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from flows.cli import cli
-from secateur.errors import CheckFailed, SecateurError
+from secateur.errors import CheckFailed, CheckpointError, SecateurError
 from secateur.evaluation.prediction import Predictor
 from tests.integration.in_process import refused
 from tests.integration.registry_stand import Stand
@@ -141,7 +141,7 @@ def test_a_folder_is_served_outside_a_project(stand: Stand, tmp_path: Path) -> N
         cli.main(["serve", "models:/tiny/1", "--port", "0"], standalone_mode=False)
     (folder / "planted.json").write_text("{}")
     try:
-        with chdir(tmp_path), pytest.raises(CheckFailed, match=r"planted\.json belongs to no registered file"):
+        with chdir(tmp_path), pytest.raises(CheckpointError, match=r"planted\.json belongs to no registered file"):
             cli.main(["serve", str(folder), "--port", "0"], standalone_mode=False)
     finally:
         (folder / "planted.json").unlink()
