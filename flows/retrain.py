@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.report import refresh
 from secateur.config import RunConfig
-from secateur.data.sources import locate
+from secateur.data.sources import expand, locate
 from secateur.errors import CheckFailed, DataError, ProjectError
 from tasks.driver import is_up_to_date, run_stage
 from tasks.dvc_store import DvcStore
@@ -154,7 +154,7 @@ def _build_if_fit(project: Project, before: _Before, build: Builder) -> Retraini
         f"{entry.stage}: {cause}" for entry in explain.plan(project, store, config, graph) for cause in entry.causes
     ]
     ingest = find_stage(config, project.root, "ingest")
-    from_hub = locate(config.ingest.source, root=project.root).kind == "hub"
+    from_hub = locate(expand(config.ingest.source)[0], root=project.root).kind == "hub"
     if from_hub and (before.moved or store.status("ingest").changed):
         run_stage(project, config, ingest, commit=True)  # a hub's rows can only be looked at when they are here
     conditions = _judge_rows(project, before)
@@ -211,7 +211,7 @@ def _reference(project: Project, before: _Before) -> "tuple[Reference | None, st
     if data_md5 is None:
         return None, f"version {before.champion['version']} does not say what it was trained from"
     return drift.reference_rows(
-        project, before.store, before.config.ingest, version=before.champion["version"], data_md5=data_md5
+        project, before.store, before.config, version=before.champion["version"], data_md5=data_md5
     )
 
 

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from secateur.config import RunConfig
 from secateur.data.provenance import PROVENANCE
-from secateur.data.sources import locate
+from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ProjectError
-from secateur.files import sha256_file, write_json
+from secateur.files import sha256_file, sha256_files, write_json
 from tasks.params import read_config
 from tasks.project import Project
 from tasks.results import read_json
@@ -36,7 +37,7 @@ def watch(
         told: is given one line for the user.
         rounds: how often to look; None = until interrupted.
     """
-    seen: tuple[int, int] | None = None
+    seen: tuple[tuple[int, int], ...] | None = None
     told_problem = ""
     while rounds is None or rounds > 0:
         try:
@@ -95,18 +96,21 @@ def _look(project: Project, *, emit: Callable[[str], None], told: Callable[[str]
 
 def _change(project: Project, config: RunConfig) -> str | None:
     """Describe how the source differs from what ``ingest`` copied last; None when it does not."""
-    location = locate(config.ingest.source, root=project.root)
-    if location.kind != "file" or location.path is None:
+    files = _local_files(project, config)
+    if not files:
         return next(iter(moved_sources(project, config)), None)
-    digest = sha256_file(location.path)
+    digest = sha256_file(files[0]) if len(files) == 1 else sha256_files(files)
     before = read_json(project.root / "data" / "raw" / PROVENANCE).get("sha256")
     return None if digest == before else f"{config.ingest.source} is sha256 {digest[:12]}"
 
 
-def _stamp(project: Project, config: RunConfig) -> tuple[int, int] | None:
-    """Return size and time of a local source; None for others, which are asked each time."""
-    location = locate(config.ingest.source, root=project.root)
-    if location.kind != "file" or location.path is None:
-        return None
-    stat = location.path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _stamp(project: Project, config: RunConfig) -> tuple[tuple[int, int], ...] | None:
+    """Return size and time of every file of a local source; None for others, which are asked each time."""
+    stats = [file.stat() for file in _local_files(project, config)]
+    return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats) or None
+
+
+def _local_files(project: Project, config: RunConfig) -> list[Path]:
+    """Return the files of a local source; none for a package or a hub id."""
+    locations = [locate(part, root=project.root) for part in expand(config.ingest.source)]
+    return [location.path for location in locations if location.kind == "file" and location.path is not None]

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from secateur.config import RunConfig
-from secateur.config.ingest import IngestSection
+from secateur.data.acquisition import read_copied, read_source
+from secateur.data.document_splitting import split_documents
 from secateur.data.drift import added_rows, compare, embedding_shift, findings
-from secateur.data.encodings import encoding_of
-from secateur.data.provenance import read_provenance
 from secateur.data.quality import DataCondition, LabelledTexts, Profile, check_quality
-from secateur.data.sources import locate
-from secateur.data.tables import format_of, read_rows
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.files import remove, replacing, write_json
 from tasks.dvc_store import DvcStore
@@ -46,20 +44,18 @@ def source_rows(project: Project, config: RunConfig) -> LabelledTexts:
         DataError: it cannot be read, or a column is missing.
     """
     ingest = config.ingest
-    location = locate(ingest.source, root=project.root)
-    if location.path is None:
-        return _read_raw(project.root / "data" / "raw", ingest)
-    if not location.path.is_file() or location.path.stat().st_size == 0:
-        raise DataError(f"ingest.source={ingest.source} is empty or no file")
-    file_format = format_of(location.path, ingest.format)
-    encoding = None
-    if file_format != "parquet":
-        encoding = encoding_of(location.path, asked=ingest.encoding, kind=location.kind)
-    return _read(location.path, ingest, file_format=file_format, encoding=encoding)
+    table = read_source(
+        ingest.source,
+        file_format=ingest.format,
+        encoding=ingest.encoding,
+        columns=columns_of(ingest),
+        root=project.root,
+    )
+    return _read_raw(project.root / "data" / "raw", config) if table is None else _texts(table, config)
 
 
 def reference_rows(
-    project: Project, store: DvcStore, ingest: IngestSection, *, version: str, data_md5: str
+    project: Project, store: DvcStore, config: RunConfig, *, version: str, data_md5: str
 ) -> tuple[Reference | None, str | None]:
     """Return the champion's rows, from DVC's cache or remote; or None and the reason why they cannot be had.
 
@@ -72,7 +68,7 @@ def reference_rows(
             remove(home)
             with replacing(folder) as fresh:
                 store.fetch(data_md5, fresh, what=f"data/raw of version {version}")
-        return Reference(version, data_md5, _read_raw(folder, ingest)), None
+        return Reference(version, data_md5, _read_raw(folder, config)), None
     except (ProjectError, CheckFailed, DataError) as error:
         return None, f"the rows of version {version} cannot be had: {error}"
 
@@ -163,11 +159,12 @@ def _parts(before: LabelledTexts, now: LabelledTexts, embed: _Encoder | None) ->
     return parts
 
 
-def _read_raw(folder: Path, ingest: IngestSection) -> LabelledTexts:
-    record = read_provenance(folder)
-    return _read(folder / record["file"], ingest, file_format=record["format"], encoding=record["encoding"])
+def _read_raw(folder: Path, config: RunConfig) -> LabelledTexts:
+    return _texts(read_copied(folder, columns_of(config.ingest)), config)
 
 
-def _read(path: Path, ingest: IngestSection, *, file_format: Any, encoding: str | None) -> LabelledTexts:
-    table = read_rows(path, file_format=file_format, encoding=encoding, columns=columns_of(ingest))
-    return LabelledTexts(table["text"].to_pylist(), table["label"].to_pylist())
+def _texts(table: pa.Table, config: RunConfig) -> LabelledTexts:
+    """Return the texts that ``clean`` would look at: a document may hold many."""
+    rows = split_documents(table, at=config.clean.split)
+    labelled = config.ingest.label_column is not None
+    return LabelledTexts(rows["text"].to_pylist(), rows["label"].to_pylist(), labelled)

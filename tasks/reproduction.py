@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from secateur.config import RunConfig
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import sha256_file
 from tasks.mlflow_runs import download_run_files
+from tasks.model_source import task_of
 from tasks.project import Project, git
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 LOCK = "dvc.lock"
 PARAMS = "params.yaml"
+_SAME_NATS = 0.01
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 
 
@@ -163,8 +166,10 @@ class Comparison:
 
     Attributes:
         rows: how many.
-        metrics: name -> value of the registered and of the rebuilt model.
-        agreement: share of rows on which both say the same label.
+        metrics: name -> value of the registered and of the rebuilt model; of generators ``char_loss``, nats per
+            character.
+        agreement: share of rows on which both say the same label, or for which generators have the same loss per
+            character within 0.01 nats.
     """
 
     rows: int
@@ -185,6 +190,8 @@ def compare_models(registered: Path, rebuilt: Path, *, test: Path, labels: Path)
         test: Parquet with ``text`` and ``label``.
         labels: JSON list of names in index order.
     """
+    if task_of(registered) == "generation":
+        return _compare_generators(registered, rebuilt, test=test, labels=labels)
     texts, truth, names = _rows(test, labels)
     answers = [_answers(folder, texts) for folder in (registered, rebuilt)]
     scores = [_scores(truth, answer, names) for answer in answers]
@@ -193,6 +200,31 @@ def compare_models(registered: Path, rebuilt: Path, *, test: Path, labels: Path)
         metrics={name: (scores[0][name], scores[1][name]) for name in scores[0]},
         agreement=sum(a == b for a, b in zip(*answers, strict=True)) / len(texts),
     )
+
+
+def _compare_generators(registered: Path, rebuilt: Path, *, test: Path, labels: Path) -> Comparison:
+    one, other = (_char_losses(folder, test=test, labels=labels) for folder in (registered, rebuilt))
+    same = [abs(a - b) <= _SAME_NATS for a, b in zip(one.per_text, other.per_text, strict=True)]
+    return Comparison(len(same), {"char_loss": (one.mean, other.mean)}, agreement=sum(same) / len(same))
+
+
+@dataclass(frozen=True)
+class _CharLosses:
+    per_text: Sequence[float]
+    mean: float
+
+
+def _char_losses(folder: Path, *, test: Path, labels: Path) -> _CharLosses:
+    """Return a generator's nats per character, of every test text and of all together."""
+    from secateur.evaluation.documents import documents_of, read_texts
+    from secateur.evaluation.generation import Writer
+    from secateur.evaluation.perplexity import document_losses
+
+    rows = read_texts(test, labels=json.loads(labels.read_text(encoding="utf-8")))
+    writer = Writer.load(folder)
+    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
+    found = document_losses(writer.model, documents, context=writer.context, batch_size=64, precision="fp32")
+    return _CharLosses((found.losses / found.characters).tolist(), float(found.losses.sum() / found.characters.sum()))
 
 
 @dataclass(frozen=True)
@@ -216,14 +248,23 @@ def score_again(project: Project, registry: "ModelRegistry", config: RunConfig, 
     except CheckFailed as error:
         return ScoredAgain(str(error))
     clean = project.root / "data" / "clean"
-    texts, truth, names = _rows(clean / "test.parquet", clean / "labels.json")
-    found = _scores(truth, _answers(resolved.folder, texts), names)["macro_f1"]
-    said = f"macro-F1 {found:.4f} on {len(texts)} test rows"
+    test, labels = clean / "test.parquet", clean / "labels.json"
+    generates = task_of(resolved.checkpoint) == "generation"
+    if generates:
+        losses = _char_losses(resolved.folder, test=test, labels=labels)
+        found, said = losses.mean, f"{losses.mean:.4f} nats per character on {len(losses.per_text)} test texts"
+    else:
+        texts, truth, names = _rows(test, labels)
+        found = _scores(truth, _answers(resolved.folder, texts), names)["macro_f1"]
+        said = f"macro-F1 {found:.4f} on {len(texts)} test rows"
     data = project.root / "reports" / "data.json"
     same_rows = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest() == resolved.tags.get(
         "secateur.data_report_md5"
     )
-    registered = registry.version(reference)["metrics"].get("deployed_macro_f1")
+    metrics = registry.version(reference)["metrics"]
+    registered = metrics.get("deployed_macro_f1")
+    if generates and "char_perplexity" in metrics:
+        registered = log(metrics["char_perplexity"])
     if not same_rows or registered is None:
         return ScoredAgain(None, said)
     if abs(found - registered) > config.retrain.metric_tolerance:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secateur.config import RunConfig
 from secateur.data.provenance import PROVENANCE
-from secateur.data.sources import locate
+from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ModelError
 from tasks.project import Project
 from tasks.results import read_json
@@ -41,7 +41,8 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
     if not record:
         return None
     try:
-        location = locate(source, asked_by=key, root=root)
+        # Several files of one package share its version.
+        location = locate(expand(source)[0], asked_by=key, root=root)
         if location.kind == "package":
             found, before, what = str(location.origin["version"]), record.get("version"), "version"
         elif location.kind == "hub" and revision is None:

@@ -67,7 +67,10 @@ class RetrainSection(Section):
     ] = 512
     metric_tolerance: Annotated[
         Fraction,
-        Field(description="accuracy and macro-F1 of a rebuilt model may differ by this where bits cannot be equal"),
+        Field(
+            description="accuracy and macro-F1 of a rebuilt model, of a generator nats per character, may differ by this "
+            "where bits cannot be equal"
+        ),
     ] = 0.01
 
     push: Annotated[

@@ -63,6 +63,23 @@ def check_rows(
         _require_labels(read, columns=columns, task=task)
 
 
+def read_source(
+    source: str, *, file_format: str, encoding: str, columns: Columns, root: Path | None
+) -> pa.Table | None:
+    """Read a local or package source where it lies, all its files together; None for a hub dataset.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    locations = [locate(part, root=root) for part in expand(source)]
+    read = [
+        _read(location, location.path, file_format=file_format, encoding=encoding, columns=columns).rows
+        for location in locations
+        if location.path is not None
+    ]
+    return pa.concat_tables(read, promote_options="permissive") if read else None
+
+
 def copy_rows(
     source: str,
     *,

@@ -41,14 +41,16 @@ _NUMBER = re.compile(r"\d+")
 
 
 def compare(reference: LabelledTexts, current: LabelledTexts) -> dict[str, Any]:
-    """Compare usable rows: label shares, lengths in characters, and vocabulary.
+    """Compare usable rows: label shares (None for a corpus without labels), lengths in characters, and vocabulary.
 
     Returns:
         JSON values; each part has ``drifted``, and the numbers behind it.
     """
     return {
         "rows": {"reference": len(reference.texts), "current": len(current.texts)},
-        "labels": _labels(_counts(reference.labels), _counts(current.labels)),
+        "labels": _labels(_counts(reference.labels), _counts(current.labels))
+        if reference.labelled or current.labelled
+        else None,
         "lengths": _lengths(_characters(reference), _characters(current)),
         "vocabulary": _vocabulary(_tokens(reference), _tokens(current)),
     }
@@ -100,7 +102,7 @@ def added_rows(reference: LabelledTexts, current: LabelledTexts) -> LabelledText
     """Return the rows of ``current`` whose text and label ``reference`` does not hold."""
     known = set(zip(reference.texts, reference.labels, strict=True))
     fresh = [row for row in zip(current.texts, current.labels, strict=True) if row not in known]
-    return LabelledTexts([text for text, _ in fresh], [label for _, label in fresh])
+    return LabelledTexts([text for text, _ in fresh], [label for _, label in fresh], current.labelled)
 
 
 def findings(parts: Mapping[str, Any]) -> list[str]:
@@ -108,7 +110,7 @@ def findings(parts: Mapping[str, Any]) -> list[str]:
     said: list[str] = []
     if not parts:
         return said
-    if parts["labels"]["drifted"]:
+    if parts["labels"] and parts["labels"]["drifted"]:
         said.append(f"label shares moved (PSI {parts['labels']['psi']:.2f})")
     if parts["lengths"]["drifted"]:
         before, now = parts["lengths"]["median"].values()

@@ -10,15 +10,20 @@ from secateur.config.retrain import QualitySection
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Rows of a source as they came: an empty text or a missing label is None or blank."""
+    """Rows of a source as they came: an empty text or a missing label is None or blank.
+
+    ``labelled`` is False for a corpus without labels, whose rows need a text alone.
+    """
 
     texts: Sequence[str | None]
     labels: Sequence[str | None]
+    labelled: bool = True
 
     def usable(self) -> "LabelledTexts":
-        """Return the rows that have both a text and a label."""
-        kept = [(text, label) for text, label in zip(self.texts, self.labels, strict=True) if _is_usable(text, label)]
-        return LabelledTexts([text for text, _ in kept], [label for _, label in kept])
+        """Return the rows that have a text, and a label where the source has labels."""
+        pairs = zip(self.texts, self.labels, strict=True)
+        kept = [(text, label) for text, label in pairs if _is_usable(text, label, labelled=self.labelled)]
+        return LabelledTexts([text for text, _ in kept], [label for _, label in kept], self.labelled)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Profile:
         rows: records of the source.
         empty: records without a text or a label.
         duplicates: usable rows whose text occurred before.
-        labels: label -> usable rows.
+        labels: label -> usable rows; empty for a corpus without labels.
     """
 
     rows: int
@@ -41,7 +46,7 @@ class Profile:
     def of(cls, data: LabelledTexts) -> "Profile":
         """Count."""
         usable = data.usable()
-        counts = Counter(str(label) for label in usable.labels)
+        counts = Counter(str(label) for label in usable.labels if data.labelled)
         return cls(
             rows=len(data.texts),
             empty=len(data.texts) - len(usable.texts),
@@ -99,9 +104,12 @@ def check_quality(current: Profile, reference: Profile | None, settings: Quality
     if reference is not None and reference.usable and current.usable:
         conditions += [
             _lost_rows(current, reference, settings.max_lost_rows),
-            _label_set(current, reference, accept=settings.changed_labels == "accept"),
-            _label_shift(current, reference, settings.max_label_shift),
         ]
+        if current.labels or reference.labels:
+            conditions += [
+                _label_set(current, reference, accept=settings.changed_labels == "accept"),
+                _label_shift(current, reference, settings.max_label_shift),
+            ]
     return tuple(conditions)
 
 
@@ -144,5 +152,5 @@ def _label_shift(current: Profile, reference: Profile, limit: float) -> DataCond
     )
 
 
-def _is_usable(text: str | None, label: str | None) -> bool:
-    return bool(text and text.strip() and label is not None)
+def _is_usable(text: str | None, label: str | None, *, labelled: bool) -> bool:
+    return bool(text and text.strip() and (label is not None or not labelled))

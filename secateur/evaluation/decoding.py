@@ -38,7 +38,9 @@ def decode(
     end: int | None,
     banned: Sequence[int] = (),
     rows: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
     on_token: OnToken | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> list[list[int]]:
     """Continue prompts of equal length.
 
@@ -52,18 +54,23 @@ def decode(
         end: the token that ends a text; None goes on until ``max_tokens``.
         banned: tokens that are never chosen.
         rows: their numbers, for the draws; 0, 1, ... unless given.
+        seeds: of every row, where they differ; ``sampling.seed`` unless given.
         on_token: is told every token of the first row as it comes.
+        is_wanted: asked before every token; once it says no, what is written by then is returned.
 
     Returns:
         The new tokens of every row, with the end where there was one.
     """
     cache = DynamicCache(config=model.config)
     numbers = range(len(prompts)) if rows is None else rows
-    draws = [np.random.default_rng((sampling.seed, number)) for number in numbers]
+    of_rows = [sampling.seed] * len(prompts) if seeds is None else seeds
+    draws = [np.random.default_rng(pair) for pair in zip(of_rows, numbers, strict=True)]
     written: list[list[int]] = [[] for _ in prompts]
     current = prompts.to(model.device)
     blocked = torch.tensor(list(banned), dtype=torch.int64, device=model.device)
     for _ in range(sampling.max_tokens):
+        if not is_wanted():
+            break
         logits = model(input_ids=current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
         logits[:, blocked] = -torch.inf
         chosen = _choose(logits, sampling, draws)

@@ -11,7 +11,7 @@ from secateur.data.text_rules import TextRules, clean_texts
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
 
 
 @torch.no_grad()
@@ -30,6 +30,10 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
     cleaned = clean_texts(texts, TextRules(**card["text_rules"]))[0] if card.get("text_rules") else list(texts)
     limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
     max_length = min(limit for limit in limits if limit is not None)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masked, so any token serves
+    # A generator would put out its whole vocabulary for every token.
+    asked = {"use_cache": False, "logits_to_keep": 1} if is_generator(config) else {}
     order = sorted(range(len(cleaned)), key=lambda index: len(cleaned[index]))
     pooled = np.zeros((len(cleaned), 0), np.float64)
     for start in range(0, len(order), batch_size):
@@ -42,7 +46,7 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
             return_tensors="pt",
         )
         mask = batch["attention_mask"]
-        outputs = model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=True)
+        outputs = model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=True, **asked)
         states = outputs.hidden_states[-1].float()
         weights = mask.unsqueeze(-1).float()
         means = ((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)).double().numpy()

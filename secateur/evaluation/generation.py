@@ -38,6 +38,23 @@ class Written:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A text that somebody wants.
+
+    Attributes:
+        prompt: what it starts with; empty = from nothing.
+        label: what it should be; needs a model with control tokens.
+        seed: of its draws.
+        row: its number among those with the same seed, so that equal prompts get different texts.
+    """
+
+    prompt: str
+    label: str | None
+    seed: int
+    row: int
+
+
 @final
 @dataclass(frozen=True)
 class Writer:
@@ -99,19 +116,59 @@ class Writer:
         Raises:
             ModelError: the model does not know the label, or a prompt leaves no room in its context.
         """
-        given = self._given(label)
-        cleaned = clean_texts(prompts, self.text_rules)[0] if self.text_rules else list(prompts)
-        ids = [[*given, *self._encode(prompt)] for prompt in cleaned]
-        for prompt, tokens in zip(prompts, ids, strict=True):
-            if len(tokens) >= self.context:
-                found = f"{len(tokens)} tokens, the model reads {self.context}"
-                raise ModelError(f"the prompt that starts with {prompt[:20]!r} has {found}; shorten it")
+        asked = [Asked(prompt, label, sampling.seed, row) for row, prompt in enumerate(prompts)]
+        return self.write_for(asked, sampling=sampling, on_text=on_text)
+
+    def write_for(
+        self,
+        asked: Sequence[Asked],
+        *,
+        sampling: Sampling,
+        on_text: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> list[Written]:
+        """Write texts for different askers at once; what they ask for together is ``sampling``, but for its seed.
+
+        Args:
+            asked: prompts with their labels and seeds.
+            sampling: how tokens are chosen.
+            on_text: is told the first text piece by piece, its prompt excluded.
+            is_wanted: asked before every token; once it says no, texts end where they are.
+
+        Raises:
+            ModelError: the model does not know a label, or a prompt leaves no room in its context.
+        """
+        prompts = [one.prompt for one in asked]
+        cleaned = clean_texts(prompts, self.text_rules)[0] if self.text_rules else prompts
+        ids = [self._ids(one, prompt) for one, prompt in zip(asked, cleaned, strict=True)]
         written: dict[int, Written] = {}
         for chosen in _equally_long(ids):
-            rows = self._decode([ids[index] for index in chosen], chosen, sampling=sampling, on_text=on_text)
+            rows = self._decode(
+                [ids[index] for index in chosen],
+                [asked[index] for index in chosen],
+                sampling=sampling,
+                on_text=on_text if chosen[0] == 0 else None,
+                is_wanted=is_wanted,
+            )
             for index, tokens in zip(chosen, rows, strict=True):
-                written[index] = self._written(cleaned[index], label, tokens)
+                written[index] = self._written(cleaned[index], asked[index].label, tokens)
         return [written[index] for index in range(len(ids))]
+
+    def require_room(self, asked: Asked) -> None:
+        """Refuse what cannot be written.
+
+        Raises:
+            ModelError: the model does not know the label, or the prompt leaves no room in its context.
+        """
+        prompts = [asked.prompt]
+        self._ids(asked, (clean_texts(prompts, self.text_rules)[0] if self.text_rules else prompts)[0])
+
+    def _ids(self, asked: Asked, cleaned: str) -> list[int]:
+        tokens = [*self._given(asked.label), *self._encode(cleaned)]
+        if len(tokens) >= self.context:
+            found = f"{len(tokens)} tokens, the model reads {self.context}"
+            raise ModelError(f"the prompt that starts with {asked.prompt[:20]!r} has {found}; shorten it")
+        return tokens
 
     def _given(self, label: str | None) -> tuple[int, ...]:
         if label is not None and label not in self.controls:
@@ -125,16 +182,17 @@ class Writer:
     def _decode(
         self,
         ids: Sequence[Sequence[int]],
-        rows: Sequence[int],
+        asked: Sequence[Asked],
         *,
         sampling: Sampling,
         on_text: Callable[[str], None] | None,
+        is_wanted: Callable[[], bool],
     ) -> list[list[int]]:
         end = end_id(self.tokenizer)
         room = self.context - len(ids[0])
         limited = Sampling(min(sampling.max_tokens, room), sampling.temperature, sampling.top_p, sampling.seed)
         stream = None
-        if on_text is not None and rows[0] == 0:
+        if on_text is not None:
             stream = _Stream(self.tokenizer, end=end, on_text=on_text)
         return decode(
             self.model,
@@ -142,8 +200,10 @@ class Writer:
             sampling=limited,
             end=end,
             banned=[token for token in self._special_ids() if token != end],
-            rows=rows,
+            rows=[one.row for one in asked],
+            seeds=[one.seed for one in asked],
             on_token=stream,
+            is_wanted=is_wanted,
         )
 
     def _special_ids(self) -> list[int]:

@@ -4,19 +4,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secateur import __version__
 from secateur.config.serve import ServeSection
+from secateur.evaluation.prediction import Prediction
 from tasks.serving.batching import Batcher
 from tasks.serving.bodies import Refused
-from tasks.serving.classification import classification_routes
+from tasks.serving.classification import classification_routes, classify
 from tasks.serving.figures import Figures
 from tasks.serving.following import Models
+from tasks.serving.generation import Texts, generation_routes, write_texts
 from tasks.serving.schema import Health, ModelDescription, ModelName, Problem, Rejected
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,13 +34,7 @@ def create_app(models: Models, settings: ServeSection, figures: Figures) -> Fast
         settings: limits.
         figures: what ``/metrics`` shows.
     """
-    batcher = Batcher(
-        lambda: models.current,
-        max_batch=settings.max_batch,
-        max_wait_ms=settings.max_wait_ms,
-        max_queue=settings.max_queue,
-        figures=figures,
-    )
+    batcher, routes = _for_task(models, settings, figures)
     app = FastAPI(
         title="secateur",
         version=__version__,
@@ -44,16 +42,31 @@ def create_app(models: Models, settings: ServeSection, figures: Figures) -> Fast
         lifespan=_beside(models, batcher, poll_s=settings.poll_s),
         responses={code: {"model": Problem} for code in (400, 408, 413, 415, 422, 500, 503, 504)},
     )
-    # What the model can do decides the routes; a generator adds its own here.
-    app.include_router(classification_routes(batcher, settings))
+    app.include_router(routes)
     _add_looks(app, models, batcher, figures)
     _add_refusals(app)
     app.add_middleware(_Counted, figures=figures)
     return app
 
 
+def _for_task(models: Models, settings: ServeSection, figures: Figures) -> "tuple[Batcher[Any, Any], APIRouter]":
+    """Return the queue and the routes of what the model can do."""
+    limits: dict[str, Any] = {
+        "max_batch": settings.max_batch,
+        "max_wait_ms": settings.max_wait_ms,
+        "max_queue": settings.max_queue,
+        "figures": figures,
+    }
+    if models.current.task == "generation":
+        texts: Texts = Batcher(lambda: models.current, partial(write_texts, figures=figures), **limits)
+        return texts, generation_routes(texts, settings)
+    work = partial(classify, batch_size=settings.max_batch, figures=figures)
+    labels = Batcher[str, Prediction](lambda: models.current, work, **limits)
+    return labels, classification_routes(labels, settings)
+
+
 def _beside(
-    models: Models, batcher: Batcher, *, poll_s: float
+    models: Models, batcher: Batcher[Any, Any], *, poll_s: float
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +84,7 @@ def _beside(
     return lifespan
 
 
-def _add_looks(app: FastAPI, models: Models, batcher: Batcher, figures: Figures) -> None:
+def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures: Figures) -> None:
     def health() -> Health:
         source, rejected = models.current.source, models.rejected
         degraded = rejected is not None or models.registry_problem is not None
@@ -97,9 +110,10 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher, figures: Figures)
         return ModelDescription(
             name=served.source.name,
             version=served.source.version,
+            task=served.task,
             runtime=served.source.runtime,
-            labels=list(served.predictor.labels),
-            max_tokens=served.predictor.max_length,
+            labels=list(served.labels),
+            max_tokens=served.max_tokens,
             loaded=served.loaded,
             files=served.files,
             tags={name: value for name, value in served.source.tags.items() if name.startswith("secateur.")},

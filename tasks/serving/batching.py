@@ -1,16 +1,24 @@
-"""Requests that arrive together are classified together, in a thread, so that the event loop stays free."""
+"""Requests that arrive together are answered together, in a thread, so that the event loop stays free."""
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import final
+from typing import Generic, TypeVar, final
 
-from secateur.evaluation.prediction import Prediction
+from secateur.config.serve import ServeSection
+from tasks.serving.bodies import Refused
 from tasks.serving.figures import Figures
 from tasks.serving.served import Served
+
+Text = TypeVar("Text")
+"""What is asked about or for one text."""
+
+Result = TypeVar("Result")
+
+_RETRY_AFTER_S = 1
 
 
 class QueueFull(Exception):
@@ -18,34 +26,44 @@ class QueueFull(Exception):
 
 
 @dataclass(frozen=True)
-class Answered:
+class Answered(Generic[Result]):
     """The answers to one request, all by one version."""
 
     served: Served
-    predictions: Sequence[Prediction]
+    results: Sequence[Result]
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    texts: Sequence[str]
-    answer: asyncio.Future[Answered]
+class _Job(Generic[Text, Result]):
+    texts: Sequence[Text]
+    kind: Hashable
+    answer: asyncio.Future[Answered[Result]]
 
 
 @final
-class Batcher:
+class Batcher(Generic[Text, Result]):
     """A queue of requests and one thread that empties it.
 
-    A batch holds whole requests, so one request is answered by one version. It waits for company only while fewer texts
-    are here than the last batch held, and never longer than ``max_wait_ms``: a lone client waits for nobody.
+    A batch holds whole requests of one kind, so one request is answered by one version. It waits for company only
+    while fewer texts are here than the last batch held, and never longer than ``max_wait_ms``: a lone client waits for
+    nobody.
     """
 
     def __init__(
-        self, current: Callable[[], Served], *, max_batch: int, max_wait_ms: float, max_queue: int, figures: Figures
+        self,
+        current: Callable[[], Served],
+        work: Callable[[Served, Sequence[Text]], list[Result]],
+        *,
+        max_batch: int,
+        max_wait_ms: float,
+        max_queue: int,
+        figures: Figures,
     ) -> None:
         """Make an empty queue; ``run`` empties it.
 
         Args:
             current: the model to use, asked once per batch.
+            work: answers the texts of a batch, in order.
             max_batch: texts at which a batch is full; a larger request makes a batch of its own.
             max_wait_ms: see above.
             max_queue: texts that may wait.
@@ -53,25 +71,41 @@ class Batcher:
         """
         self.running = False
         self._current = current
+        self._work = work
         self._max_batch = max_batch
         self._max_wait_s = max_wait_ms / 1000
         self._max_queue = max_queue
         self._figures = figures
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[_Job[Text, Result]] = deque()
         self._num_waiting = 0
         self._last_texts = 1
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="classify")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
-    async def classify(self, texts: Sequence[str]) -> Answered:
+    async def answer(self, texts: Sequence[Text], *, settings: ServeSection, kind: Hashable = None) -> Answered[Result]:
         """Return the answers to one request.
 
+        Args:
+            texts: of the request, at least one.
+            settings: how long it may take.
+            kind: only requests of one kind share a batch.
+
         Raises:
-            QueueFull: too many texts wait; nothing was queued.
+            Refused: 503 too many texts wait, and nothing was queued; 504 it took too long.
         """
+        try:
+            async with asyncio.timeout(settings.timeout_s):
+                return await self._ask(texts, kind)
+        except QueueFull as error:
+            detail = f"{self._max_queue} texts wait already (serve.max_queue); come again in {_RETRY_AFTER_S} s"
+            raise Refused(503, detail, retry_after_s=_RETRY_AFTER_S) from error
+        except TimeoutError as error:
+            raise Refused(504, f"no answer within {settings.timeout_s:g} s (serve.timeout_s)") from error
+
+    async def _ask(self, texts: Sequence[Text], kind: Hashable) -> Answered[Result]:
         if self._num_waiting and self._num_waiting + len(texts) > self._max_queue:
             raise QueueFull
-        job = _Job(texts, asyncio.get_running_loop().create_future())
+        job = _Job[Text, Result](texts, kind, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         self._count(len(texts))
         self._arrived.set()
@@ -115,22 +149,26 @@ class Batcher:
             except TimeoutError:
                 return
 
-    def _take(self) -> list[_Job]:
-        jobs: list[_Job] = []
+    def _take(self) -> list[_Job[Text, Result]]:
+        jobs: list[_Job[Text, Result]] = []
         num_texts = 0
-        while self._queue and (not jobs or num_texts + len(self._queue[0].texts) <= self._max_batch):
-            job = self._queue.popleft()
+        for job in list(self._queue):
+            if jobs and job.kind != jobs[0].kind:
+                continue
+            if jobs and num_texts + len(job.texts) > self._max_batch:
+                break
+            self._queue.remove(job)
             self._count(-len(job.texts))
             jobs.append(job)
             num_texts += len(job.texts)
         self._last_texts = num_texts or self._last_texts
         return jobs
 
-    async def _answer(self, jobs: Sequence[_Job]) -> None:
+    async def _answer(self, jobs: Sequence[_Job[Text, Result]]) -> None:
         texts = [text for job in jobs for text in job.texts]
         loop = asyncio.get_running_loop()
         try:
-            served, predictions = await loop.run_in_executor(self._thread, self._classify, texts)
+            served, results = await loop.run_in_executor(self._thread, self._run, texts)
         # Nothing that a model raises may end the loop that answers everybody.
         except Exception as error:  # noqa: BLE001
             if len(jobs) > 1:
@@ -144,18 +182,16 @@ class Batcher:
         for job in jobs:
             end = start + len(job.texts)
             if not job.answer.done():
-                job.answer.set_result(Answered(served, predictions[start:end]))
+                job.answer.set_result(Answered(served, results[start:end]))
             start = end
 
-    def _classify(self, texts: Sequence[str]) -> tuple[Served, list[Prediction]]:
+    def _run(self, texts: Sequence[Text]) -> tuple[Served, list[Result]]:
         served = self._current()
         start = time.perf_counter()
-        predictions = served.predict(texts, batch_size=self._max_batch)
+        results = self._work(served, texts)
         self._figures.batch_seconds.observe(time.perf_counter() - start)
         self._figures.batch_texts.observe(len(texts))
-        for prediction in predictions:
-            self._figures.labels.labels(prediction.label, served.source.version or "").inc()
-        return served, predictions
+        return served, results
 
     def _count(self, change: int) -> None:
         self._num_waiting += change

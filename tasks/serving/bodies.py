@@ -1,7 +1,7 @@
 """From the bytes of a request to its checked content; every refusal is one line."""
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -29,8 +29,22 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-async def read_json(request: Request, content: type[_Content], *, max_bytes: int, timeout_s: float) -> _Content:
+def request_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body for ``/docs``: it is read by hand, once and with limits, so FastAPI does not know its type."""
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+async def read_json(
+    request: Request, content: type[_Content], *, max_bytes: int, timeout_s: float, example: str
+) -> _Content:
     """Return the checked body of a request.
+
+    Args:
+        request: whose body is read.
+        content: its type.
+        max_bytes: of the body.
+        timeout_s: to read it.
+        example: of a body, for who sent something else.
 
     Raises:
         Refused: 415 another content type, 413 too large, 408 too slow, 400 not UTF-8 or not JSON, 422 with the field.
@@ -46,7 +60,7 @@ async def read_json(request: Request, content: type[_Content], *, max_bytes: int
             body = await _read(request, max_bytes=max_bytes)
     except TimeoutError as error:
         raise Refused(408, f"the body did not arrive within {timeout_s:g} s") from error
-    return _parse(body, content)
+    return _parse(body, content, example=example)
 
 
 async def _read(request: Request, *, max_bytes: int) -> bytes:
@@ -71,7 +85,7 @@ async def _read(request: Request, *, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _parse(body: bytes, content: type[_Content]) -> _Content:
+def _parse(body: bytes, content: type[_Content], *, example: str) -> _Content:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -80,15 +94,15 @@ def _parse(body: bytes, content: type[_Content]) -> _Content:
     try:
         return content.model_validate_json(text)
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise _refusal(error, example=example) from error
 
 
-def _refusal(error: ValidationError) -> Refused:
+def _refusal(error: ValidationError, *, example: str) -> Refused:
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return Refused(400, f"the body is not JSON: {first['ctx']['error']}")
     field = ".".join(str(part) for part in first["loc"])
     if not field:
-        return Refused(422, 'the body must be an object such as {"texts": ["what a lovely day"]}')
+        return Refused(422, f"the body must be an object such as {example}")
     message = str(first["msg"])
     return Refused(422, f"{field}: {message[:1].lower()}{message[1:]}", field=field)

@@ -23,6 +23,7 @@ class Figures:
     batch_seconds: Histogram
     batch_texts: Histogram
     labels: Counter
+    tokens: Counter
     waiting: Gauge
     model: Gauge
     rejected: Gauge
@@ -40,10 +41,11 @@ class Figures:
                 "secateur_request_seconds", "From the first byte to the last", ["route"], buckets=_SECONDS, registry=own
             ),
             batch_seconds=Histogram(
-                "secateur_batch_seconds", "Classifying one batch", buckets=_SECONDS, registry=own
+                "secateur_batch_seconds", "Answering one batch", buckets=_SECONDS, registry=own
             ),
             batch_texts=Histogram("secateur_batch_texts", "Texts in a batch", buckets=_TEXTS, registry=own),
             labels=Counter("secateur_predictions", "Answers by label and version", ["label", "version"], registry=own),
+            tokens=Counter("secateur_generated_tokens", "Tokens written, by version", ["version"], registry=own),
             waiting=Gauge(
                 "secateur_waiting_texts", "Texts in the queue", registry=own, multiprocess_mode="livesum"
             ),

@@ -98,7 +98,12 @@ class Models:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._reject(Rejection(version, reason))
             return
-        before, self.current = self.current, successor
+        before = self.current
+        if successor.task != before.task:
+            # The routes are those of the first model; another process has others.
+            self._reject(Rejection(version, f"it is for {successor.task}, this server answers for {before.task}"))
+            return
+        self.current = successor
         self._reject(None)
         self._show(before, present=False)
         self._show(successor, present=True)

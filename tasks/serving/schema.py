@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
+from secateur.config.run import Task
 from secateur.config.serve import ServeSection
 
 
@@ -43,11 +44,44 @@ class PredictResponse(BaseModel):
     predictions: list[Answer]
 
 
+class GenerateRequest(BaseModel):
+    """Prompts to continue."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    prompt: list[str]
+    control: Annotated[str | None, Field(description="what the texts should be, one of the labels of /model")] = None
+    max_tokens: int = 128
+    temperature: Annotated[float, Field(ge=0.0, le=100.0, description="0 = the most probable token")] = 0.8
+    top_p: Annotated[
+        float, Field(gt=0.0, le=1.0, description="draw from the most probable tokens that hold so much of the mass")
+    ] = 0.95
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1, description="the same seed, the same texts")] = 0
+    stream: Annotated[bool, Field(description="one prompt: answer with server-sent events as it is written")] = False
+
+
+class GeneratedText(BaseModel):
+    """What was written for one prompt."""
+
+    prompt: Annotated[str, Field(description="as the model read it")]
+    text: Annotated[str, Field(description="the prompt and what follows it")]
+    tokens: Annotated[int, Field(description="that were written")]
+    finished: Annotated[bool, Field(description="the model ended the text; else it was cut")]
+
+
+class GenerateResponse(BaseModel):
+    """One text per prompt, in the order of the request, all by one version."""
+
+    model: ModelName
+    texts: list[GeneratedText]
+
+
 class ModelDescription(ModelName):
     """The model that answers now, and where it comes from."""
 
+    task: Task
     runtime: str
-    labels: list[str]
+    labels: Annotated[list[str], Field(description="that a classifier says, or that a generator can be asked for")]
     max_tokens: int
     loaded: Annotated[str, Field(description="when this process took it over, UTC")]
     files: Annotated[dict[str, str], Field(description="file -> sha256, as they were checked before loading")]
@@ -78,6 +112,25 @@ class Problem(BaseModel):
 
     detail: str
     field: str | None = None
+
+
+def generate_type(limits: ServeSection) -> type[GenerateRequest]:
+    """Return the request with the limits of this server."""
+    text = Annotated[str, Field(max_length=limits.max_chars)]
+    prompts = Annotated[
+        list[text],
+        BeforeValidator(_as_list),
+        Field(min_length=1, max_length=limits.max_texts, description="one beginning or a list; empty = from nothing"),
+        WithJsonSchema({**_texts_schema(limits), "title": "Prompt", "examples": ["once upon a time"]}),
+    ]
+    tokens = Annotated[int, Field(ge=1, le=limits.max_tokens, description="tokens per text, at most")]
+    made: type[GenerateRequest] = create_model(
+        "GenerateRequest",
+        __base__=GenerateRequest,
+        prompt=(prompts, [""]),
+        max_tokens=(tokens, min(128, limits.max_tokens)),
+    )
+    return made
 
 
 def request_type(limits: ServeSection) -> type[PredictRequest]:
