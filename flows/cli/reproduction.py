@@ -53,7 +53,7 @@ def _show(done: "Reproduction") -> None:
     if done.comparison is not None:
         compared = done.comparison
         made = display.table(
-            f"on {compared.rows} test rows; both give the same label on {compared.agreement:.2%}",
+            f"on {compared.rows} test rows; both agree on {compared.agreement:.2%}",
             "metric", ">registered", ">rebuilt", ">difference",
         )  # fmt: skip
         for name, (one, other) in compared.metrics.items():
