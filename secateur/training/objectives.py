@@ -77,7 +77,8 @@ def label_loss(
     """
     if logits.dim() == 2:
         return cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction=reduction)
-    pairs = zip(logits.flatten(0, 1).split(TOKENS_AT_ONCE), labels.flatten().split(TOKENS_AT_ONCE), strict=True)
+    flat = (logits.flatten(0, 1), labels.flatten())
+    pairs = zip(*(torch.split(tensor, TOKENS_AT_ONCE) for tensor in flat), strict=True)
     parts = [
         cross_entropy(some.float(), next_, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum")
         for some, next_ in pairs

@@ -68,7 +68,8 @@ def plain_attention(model: PreTrainedModel, precision: Precision, *, rows: Token
     if not is_short_text or resolve(precision) == "fp32" or model.device.type != "cpu":
         yield
         return
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # despite its name it rules the CPU as well
+    # Despite its name it rules the CPU as well.
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     try:
         with sdpa_kernel(SDPBackend.MATH):

@@ -70,7 +70,7 @@ class TextDistillation:
 
     def _soft(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         flat = (student.flatten(0, 1), teacher.flatten(0, 1), (labels != IGNORED).flatten())
-        parts = zip(*(tensor.split(TOKENS_AT_ONCE) for tensor in flat), strict=True)
+        parts = zip(*(torch.split(tensor, TOKENS_AT_ONCE) for tensor in flat), strict=True)
         total = torch.stack([self._divergence(some, expected, among) for some, expected, among in parts]).sum()
         return self.temperature**2 * total / flat[-1].sum()
 
