@@ -66,7 +66,7 @@ team: $(TEAM) ## MLflow and Prefect on PostgreSQL, data and models on S3, on 127
 team-down: ## end what `make team` started; databases and objects stay
 	@exec $(BIN)/python -m team down
 
-test-team: $(TEAM) ## the team set-up: build, promote, reproduce from a second clone, about two minutes
+test-team: $(TEAM) ## the team set-up: build, promote, reproduce from a second clone, some minutes
 	@$(BIN)/python -m pytest -m team tests/integration/test_team.py
 
 docs: $(READY) ## the documentation site, in site/; generated parts are written anew

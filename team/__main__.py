@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from secateur.errors import SecateurError
-from team.setup import Ports, end, running
+from team.services import Ports, end, running
 
 _FOLDER = Path(".secateur") / "team"
 _PORT = click.IntRange(0, 65535)

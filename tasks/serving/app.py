@@ -55,6 +55,7 @@ def _for_task(models: Models, settings: ServeSection, figures: Figures) -> "tupl
         "max_batch": settings.max_batch,
         "max_wait_ms": settings.max_wait_ms,
         "max_queue": settings.max_queue,
+        "timeout_s": settings.timeout_s,
         "figures": figures,
     }
     if models.current.task == "generation":

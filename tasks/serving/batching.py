@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar, final
 
-from secateur.config.serve import ServeSection
 from tasks.serving.bodies import Refused
 from tasks.serving.figures import Figures
 from tasks.serving.served import Served
@@ -19,10 +18,6 @@ Text = TypeVar("Text")
 Result = TypeVar("Result")
 
 _RETRY_AFTER_S = 1
-
-
-class QueueFull(Exception):
-    """More texts wait already than may."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,7 @@ class Batcher(Generic[Text, Result]):
         max_batch: int,
         max_wait_ms: float,
         max_queue: int,
+        timeout_s: float,
         figures: Figures,
     ) -> None:
         """Make an empty queue; ``run`` empties it.
@@ -67,6 +63,7 @@ class Batcher(Generic[Text, Result]):
             max_batch: texts at which a batch is full; a larger request makes a batch of its own.
             max_wait_ms: see above.
             max_queue: texts that may wait.
+            timeout_s: for the answer to one request.
             figures: where batches are counted.
         """
         self.running = False
@@ -75,6 +72,7 @@ class Batcher(Generic[Text, Result]):
         self._max_batch = max_batch
         self._max_wait_s = max_wait_ms / 1000
         self._max_queue = max_queue
+        self._timeout_s = timeout_s
         self._figures = figures
         self._queue: deque[_Job[Text, Result]] = deque()
         self._num_waiting = 0
@@ -82,29 +80,26 @@ class Batcher(Generic[Text, Result]):
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
-    async def answer(self, texts: Sequence[Text], *, settings: ServeSection, kind: Hashable = None) -> Answered[Result]:
+    async def answer(self, texts: Sequence[Text], *, kind: Hashable = None) -> Answered[Result]:
         """Return the answers to one request.
 
         Args:
             texts: of the request, at least one.
-            settings: how long it may take.
             kind: only requests of one kind share a batch.
 
         Raises:
             Refused: 503 too many texts wait, and nothing was queued; 504 it took too long.
         """
         try:
-            async with asyncio.timeout(settings.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._ask(texts, kind)
-        except QueueFull as error:
-            detail = f"{self._max_queue} texts wait already (serve.max_queue); come again in {_RETRY_AFTER_S} s"
-            raise Refused(503, detail, retry_after_s=_RETRY_AFTER_S) from error
         except TimeoutError as error:
-            raise Refused(504, f"no answer within {settings.timeout_s:g} s (serve.timeout_s)") from error
+            raise Refused(504, f"no answer within {self._timeout_s:g} s (serve.timeout_s)") from error
 
     async def _ask(self, texts: Sequence[Text], kind: Hashable) -> Answered[Result]:
         if self._num_waiting and self._num_waiting + len(texts) > self._max_queue:
-            raise QueueFull
+            detail = f"{self._max_queue} texts wait already (serve.max_queue); come again in {_RETRY_AFTER_S} s"
+            raise Refused(503, detail, retry_after_s=_RETRY_AFTER_S)
         job = _Job[Text, Result](texts, kind, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         self._count(len(texts))

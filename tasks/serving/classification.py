@@ -33,7 +33,7 @@ def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSect
         asked = await read_json(
             request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=_EXAMPLE
         )
-        response = _response(await batcher.answer(asked.texts, settings=settings), probabilities=asked.probabilities)
+        response = _response(await batcher.answer(asked.texts), probabilities=asked.probabilities)
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
     router.add_api_route(

@@ -78,10 +78,10 @@ def generation_routes(batcher: Texts, settings: ServeSection) -> APIRouter:
             example=_EXAMPLE,
         )
         if body.stream:
-            return await _streamed(batcher, body, settings)
+            return await _streamed(batcher, body)
         wanted = _wanted(body)
         try:
-            answered = await batcher.answer(wanted, kind=_kind(body), settings=settings)
+            answered = await batcher.answer(wanted, kind=_kind(body))
         finally:
             wanted[0].given_up.set()
         return Response(_response(answered).model_dump_json(), media_type="application/json")
@@ -119,14 +119,14 @@ def _kind(body: GenerateRequest) -> tuple[int, float, float]:
     return (body.max_tokens, body.temperature, body.top_p if body.temperature else 1.0)
 
 
-async def _streamed(batcher: Texts, body: GenerateRequest, settings: ServeSection) -> Response:
+async def _streamed(batcher: Texts, body: GenerateRequest) -> Response:
     """Answer with events; what is refused is refused with a status, because nothing is sent before the first one."""
     if len(body.prompt) != 1:
         raise Refused(422, f"stream: one prompt can be streamed, found {len(body.prompt)}", field="stream")
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
     wanted = _wanted(body, lambda piece: _tell(loop, pieces, piece))
     # A kind of its own: it shares no batch, so its pieces come as fast as the model writes.
-    answer = asyncio.create_task(batcher.answer(wanted, kind=wanted[0], settings=settings))
+    answer = asyncio.create_task(batcher.answer(wanted, kind=wanted[0]))
     answer.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
         first = await pieces.get()

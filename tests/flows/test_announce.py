@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.tiny import REPOSITORY, environment
 
-_EMIT = "import sys; from flows.announce import emit; emit('promoted', model='tiny', payload={'to': '3'}); "
+_EMIT = "import sys; from flows.announce import emit; emit('promoted', model='announced', payload={'to': '3'}); "
 
 
 def _emit(more: str = "", **variables: str) -> None:
@@ -19,7 +19,9 @@ def _emit(more: str = "", **variables: str) -> None:
 
 
 def _events(url: str) -> list[dict[str, Any]]:
-    body = json.dumps({"filter": {"event": {"name": ["secateur.promoted"]}}}).encode()
+    # Other tests promote too, and tell the same server.
+    wanted = {"event": {"name": ["secateur.promoted"]}, "resource": {"id": ["secateur.model.announced"]}}
+    body = json.dumps({"filter": wanted}).encode()
     request = urllib.request.Request(
         f"{url}/events/filter", data=body, headers={"Content-Type": "application/json"}, method="POST"
     )
@@ -34,7 +36,7 @@ def test_an_event_of_a_short_process_arrives(prefect_server: str) -> None:
         if found := _events(prefect_server):
             break
         time.sleep(0.5)
-    assert found[0]["resource"]["prefect.resource.id"] == "secateur.model.tiny"
+    assert found[0]["resource"]["prefect.resource.id"] == "secateur.model.announced"
     assert found[0]["payload"] == {"to": "3"}
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from secateur.errors import ConfigError
 from tasks.mlflow_store import ModelRegistry
 from tasks.project import Project
-from tests.integration.in_process import refused
+from tests.integration.in_process import output, refused
 from tests.tiny import dvc, git, secateur
 
 _SWEEP = ("sweep", "--methods", "magnitude,obs", "--budgets", "0.5,0.8,0.01", "--json")
@@ -51,7 +51,7 @@ def test_two_methods_and_three_budgets(project: Path) -> None:
     again = json.loads(secateur(project, *_SWEEP).stdout)
     assert _stable(again) == _stable(found)
     assert json.loads((project / "reports/sweep.json").read_text()) == again
-    shown = secateur(project, *_SWEEP[:-1]).stdout
+    shown = output(project, *_SWEEP[:-1])
     assert "not reachable" in shown
     assert "calibration, once per method: magnitude" in shown
 

@@ -21,7 +21,7 @@ import pytest
 from secateur.errors import ProjectError
 from team.postgres import find_binaries
 from team.processes import claim_port
-from team.setup import BUCKET, _require_packages
+from team.services import BUCKET, _require_packages
 from tests.tiny import REPOSITORY, dvc, environment, git, make_project, secateur
 
 SMALL: dict[str, Any] = {
@@ -263,6 +263,7 @@ def test_objects_outlive_the_process_that_held_them(tmp_path: Path) -> None:
 
     client = Client(KeptObjects(create_backend_app("s3"), tmp_path))
     client.put("/box")
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=nobody/20260101/us-east-1/s3/aws4_request"}
     contents = {"a": b"1", "a/b": b"2", "with space/%41.x": b"3", "grün/..": b"4", "gone": b"5"}
     for key, body in contents.items():
         assert client.put(f"/box/{key.replace('%', '%25')}", data=body).status_code == 200
@@ -272,6 +273,6 @@ def test_objects_outlive_the_process_that_held_them(tmp_path: Path) -> None:
 
     again = Client(KeptObjects(create_backend_app("s3"), tmp_path))
     for key, body in contents.items():
-        assert again.get(f"/box/{key.replace('%', '%25')}").get_data() == body
-    assert again.get("/box/gone").status_code == 404
+        assert again.get(f"/box/{key.replace('%', '%25')}", headers=signed).get_data() == body
+    assert again.get("/box/gone", headers=signed).status_code == 404
     assert not list(tmp_path.rglob("*new"))

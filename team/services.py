@@ -21,6 +21,7 @@ BUCKET = "secateur"
 RECORD = "servers.json"
 _ENVIRONMENT = "environment.sh"
 _MODULES = ("psycopg2", "moto", "boto3", "dvc_s3")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
 _DOWN_SECONDS = 120.0
 
 
@@ -148,7 +149,8 @@ def end(folder: Path) -> bool:
 
 def _start(stack: ExitStack, folder: Path, postgres: Postgres, ports: Ports, addresses: Addresses) -> list[Server]:
     """Start PostgreSQL and S3, then what stands on them; the slow starts go side by side."""
-    variables = {**addresses.variables(), **_credentials()}
+    # Keys of the environment win over the placeholders.
+    variables = {**addresses.variables(), **{name: os.environ[name] for name in _KEYS if name in os.environ}}
     store = _python(stack, folder, "S3", ["team.object_store", str(ports.s3), str(folder / "s3")])
     database = postgres.start(folder / "logs" / "postgresql.log")
     stack.callback(postgres.remove_socket)
@@ -199,12 +201,6 @@ def _python(
     return server
 
 
-def _credentials() -> dict[str, str]:
-    """Return the keys of the environment, which win over the placeholders."""
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
 def _create_bucket(variables: dict[str, str]) -> None:
     import boto3
 
@@ -221,20 +217,17 @@ def _create_bucket(variables: dict[str, str]) -> None:
 
 def _announce(stack: ExitStack, folder: Path, addresses: Addresses, servers: list[Server]) -> None:
     """Write the addresses for people and scripts; both files go with the servers."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in addresses.variables().items()]
-    # A key of the user's own stays what it is.
-    kept = [line if "AWS_" not in line or "ENDPOINT" in line else _unless_set(line) for line in lines]
+    lines = [
+        # A key of the user's own stays what it is.
+        f'export {name}="${{{name}:-{value}}}"' if name in _KEYS else f"export {name}={shlex.quote(value)}"
+        for name, value in addresses.variables().items()
+    ]
     file = folder / _ENVIRONMENT
-    file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     stack.callback(remove, file)
     pids = {server.name: server.pid for server in servers}
     write_json(folder / RECORD, {**asdict(addresses), "variables": addresses.variables(), "pids": pids})
     stack.callback(remove, folder / RECORD)
-
-
-def _unless_set(line: str) -> str:
-    name, _, value = line.removeprefix("export ").partition("=")
-    return f'export {name}="${{{name}:-{value}}}"'
 
 
 def _require_packages() -> None:
