@@ -45,11 +45,14 @@ def serving_prefect(project: Project) -> Iterator[str]:
         yield asked
         return
     with _server_of(project) as url, temporary_settings({PREFECT_API_URL: url}):
+        before = os.environ.get("PREFECT_API_URL")
         os.environ["PREFECT_API_URL"] = url
         try:
             yield url
         finally:
-            os.environ.pop("PREFECT_API_URL", None)
+            os.environ.pop("PREFECT_API_URL")
+            if before is not None:
+                os.environ["PREFECT_API_URL"] = before
 
 
 @contextmanager
@@ -82,7 +85,8 @@ def api_of_settings() -> str | None:
     """Return what the environment or Prefect's profile names."""
     from prefect.settings import PREFECT_API_URL
 
-    found = PREFECT_API_URL.value()
+    # Prefect reads its environment once, when it is imported.
+    found = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
     return None if found is None else str(found)
 
 

@@ -59,9 +59,11 @@ def mcnemar_drop(counts: Discordant, *, max_drop: float) -> float:
     """
     total = counts.lost + counts.won
     allowed = counts.rows * max_drop
-    if allowed >= total:
+    lost_by_chance = (1.0 + allowed / max(total, 1)) / 2.0
+    # Rounding may take a share just below 1 to 1.
+    if allowed >= total or lost_by_chance >= 1.0:
         return 1.0
-    return _upper_tail(counts.lost, total, (1.0 + allowed / total) / 2.0)
+    return _upper_tail(counts.lost, total, lost_by_chance)
 
 
 def bootstrap_macro_f1(

@@ -89,7 +89,7 @@ def test_the_control_token_decides_how_a_text_begins(tmp_path):
     for table, count in {"train": 60, "validation": 20}.items():
         labels = [number % 2 for number in range(count)]
         write_texts(tmp_path / f"{table}.parquet", [(f"{draw.choice(words[label])}酒店。", label) for label in labels])
-    run_baseline(tmp_path, settings=baseline_section(), run=RUN)
+    run_baseline(tmp_path, settings=baseline_section(epochs=24), run=RUN)
     model, tokenizer = load(tmp_path / "models/baseline"), load_tokenizer(tmp_path / "models/baseline")
     for label, name in enumerate(LABELS):
         begun = torch.tensor([tokenizer.convert_tokens_to_ids(["<s>", f"<|{name}|>"])])
