@@ -82,7 +82,7 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     }
     write_json(job.outputs["details"], {**described, "models": details})
     write_predictions(job.outputs["predictions"], models, rows=rows.rows, labels=rows.labels)
-    write_plot(job.outputs["plot"], metrics)
+    write_plot(job.outputs["plot"], metrics, scores=("macro_f1", "accuracy"))
 
 
 def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
+from secateur.evaluation.comparison import write_plot
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.cost import cost_of
@@ -21,7 +22,6 @@ from secateur.evaluation.generators import (
     metrics_of,
     real_texts,
     write_losses,
-    write_plot,
     write_texts,
 )
 from secateur.evaluation.perplexity import document_losses
@@ -157,7 +157,7 @@ def _write(
     }
     write_json(job.outputs["details"], details)
     write_losses(job.outputs["predictions"], models, rows=rows)
-    write_plot(job.outputs["plot"], metrics)
+    write_plot(job.outputs["plot"], metrics, scores=("perplexity", "char_perplexity"))
 
 
 def _judge(judge: Predictor, rows: Sequence[TextRow]) -> dict[str, float | int]:

@@ -1,5 +1,6 @@
 """``evaluate``: how the models are measured."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,17 @@ from secateur.config.base import PositiveFraction, PositiveInt, Section
 Runtime = Literal["torch", "onnx", "onnx-int8"]
 TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
 Attack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion", "gradient"]
+
+
+def check_named_once(attacks: Sequence[str]) -> None:
+    """Refuse a list of attacks that names one of them twice.
+
+    Raises:
+        ValueError: for pydantic, which adds the parameter's name.
+    """
+    twice = sorted({attack for attack in attacks if attacks.count(attack) > 1})
+    if twice:
+        raise ValueError(f"every attack is named once, found {', '.join(twice)} more than once")
 
 
 class LatencySection(Section):
@@ -36,9 +48,7 @@ class RobustnessSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        twice = sorted({attack for attack in self.attacks if self.attacks.count(attack) > 1})
-        if twice:
-            raise ValueError(f"every attack is named once, found {', '.join(twice)} more than once")
+        check_named_once(self.attacks)
         return self
 
 

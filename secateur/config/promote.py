@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import PositiveInt, Section
-from secateur.config.evaluate import TextAttack
+from secateur.config.evaluate import TextAttack, check_named_once
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -87,9 +87,7 @@ class PromoteRobustnessSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        twice = sorted({attack for attack in self.attacks if self.attacks.count(attack) > 1})
-        if twice:
-            raise ValueError(f"every attack is named once, found {', '.join(twice)} more than once")
+        check_named_once(self.attacks)
         return self
 
 

@@ -162,9 +162,9 @@ def write_predictions(
         pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
-def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write quality against cost as CSV, one line per model."""
-    names = ("params", "macs", "sparsity", "macro_f1", "accuracy")
+def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]], *, scores: Sequence[str]) -> None:
+    """Write quality against cost as CSV, one line per model; ``scores`` are the entries that say its quality."""
+    names = ("params", "macs", "sparsity", *scores)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["model", *names])

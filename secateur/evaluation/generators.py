@@ -1,6 +1,5 @@
 """The dense generator and its rounds side by side: perplexity, cost, and what they write."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,15 +195,6 @@ def write_losses(path: Path, models: Mapping[str, EvaluatedGenerator], *, rows: 
     columns |= {name: model.losses.losses for name, model in models.items()}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-
-
-def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write quality against cost as CSV, one line per model."""
-    names = ("params", "macs", "sparsity", "perplexity", "char_perplexity")
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", *names])
-        writer.writerows([model, *(repr(entry[name]) for name in names)] for model, entry in metrics.items())
 
 
 def _shown(text: Written) -> dict[str, Any]:

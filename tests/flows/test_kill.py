@@ -45,7 +45,7 @@ def uninterrupted(finished_project: Path, tmp_path_factory: pytest.TempPathFacto
     return (root / "dvc.lock").read_bytes()
 
 
-@pytest.mark.parametrize("after_seconds", [0.0, 3.0])
+@pytest.mark.parametrize("after_seconds", [0.0, 2.5, 6.0])
 def test_resumes_after_round_1_with_the_same_digests(project: Path, uninterrupted: bytes, after_seconds: float) -> None:
     _kill_in_round_2(project, after_seconds=after_seconds)
     done = actions(project, *CHANGE)
@@ -55,7 +55,7 @@ def test_resumes_after_round_1_with_the_same_digests(project: Path, uninterrupte
     assert left == []
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"read": {'])
+@pytest.mark.parametrize("damage", [b"", b'{"read": {', b"\x00\x00"])
 def test_survives_a_half_written_rwlock(project: Path, damage: bytes) -> None:
     (project / ".dvc" / "tmp" / "rwlock").write_bytes(damage)
     assert set(actions(project).values()) == {"cached"}

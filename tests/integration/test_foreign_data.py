@@ -4,14 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-from secateur.models.card import read_card
-from tasks.driver import bring_up_to_date
-from tasks.dvc_store import DvcStore
-from tasks.params import read_config
-from tasks.project import Project
-from tasks.stages import find_stage
+import pyarrow.parquet as pq
+
 from tests.integration.in_process import output
-from tests.tiny import actions, render, sentences, write_params
+from tests.tiny import actions, sentences
 
 # One round, and embeddings that learn: then the tiny model reads the telling words within seconds.
 _QUICK = {
@@ -73,20 +69,24 @@ def test_json_lines_with_numbers_as_labels_from_outside_the_project(project: Pat
     rows = sentences(300)
     lines = [json.dumps({"id": i, "body": text, "stars": numbers[label]}) for i, (text, label) in enumerate(rows)]
     source.write_text("\n".join(lines), encoding="utf-8")
-    changes = {"ingest.source": str(source), "ingest.text_column": "body", "ingest.label_column": "stars"}
-    write_params(project / "params.yaml", {**changes, "baseline.epochs": 10})
-    render(project)
-    config, store = read_config(Project(project)), DvcStore(Project(project))
-    for name in ("ingest", "clean", "baseline"):
-        assert bring_up_to_date(Project(project), store, config, find_stage(config, project, name)).action == "run"
+    _run(
+        project,
+        ingest__source=str(source),
+        ingest__text_column="body",
+        ingest__label_column="stars",
+        baseline__epochs="6",
+        register__model_name="reviews",
+    )
     assert json.loads((project / "data/clean/labels.json").read_text()) == ["0", "1"]
     assert (project / "data/raw/reviews.jsonl").read_bytes() == source.read_bytes()
     provenance = json.loads((project / "data/raw/provenance.json").read_text())
     assert (provenance["source"], provenance["format"]) == ("reviews.jsonl", "jsonl"), "no path of this machine"
-    assert read_card(project / "models/baseline")["metrics"]["validation_accuracy"] > 0.8
+    metrics = json.loads((project / "reports/metrics.json").read_text())
+    assert metrics["rounds"]["r1"]["accuracy"] > 0.8
+    predicted = pq.read_table(project / "reports/predictions.parquet").to_pylist()
+    assert len(predicted) == 60
     texts = ["the day good a river", "my house awful today"]
-    predicted = json.loads(output(project, "predict", "models/baseline", "--json", *texts))
-    assert [row["label"] for row in predicted] == ["1", "0"]
+    assert [row["label"] for row in json.loads(output(project, "predict", "models/r1", "--json", *texts))] == ["1", "0"]
     # Another byte in a file outside the project is noticed like one inside.
     source.write_text("\n".join(lines[:-1]), encoding="utf-8")
     planned = {entry["stage"]: entry for entry in json.loads(output(project, "plan", "--json"))}
