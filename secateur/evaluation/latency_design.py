@@ -21,6 +21,7 @@ FFN_STEP = 64
 
 _MAX_WIDTHS = 24
 _NUM_MIXED = 12
+_FEWEST = 3
 _FRACTIONS = (0.08, 0.7)
 
 
@@ -129,6 +130,29 @@ def fit_prices(widths: Sequence[Widths], times_ms: Sequence[float], *, ffn_width
     attention = empty + np.cumsum([0.0, *steps[2 : 2 + num_heads]])
     ffn = empty + np.cumsum([0.0, *steps[2 + num_heads :]])
     return BlockPrices(tuple(attention.tolist()), tuple(ffn.tolist()), fixed_ms=float(steps[0]))
+
+
+def corrected(prices: BlockPrices, predicted_ms: Sequence[float], measured_ms: Sequence[float]) -> BlockPrices:
+    """Bring prices to what was measured on models that the solver chose by them.
+
+    However often prices are fitted, the solver chooses what they make too cheap. A factor for all prices and a shift
+    of the fixed one take out the mean of that error; neither changes what is chosen for a size, so it stays out.
+
+    Args:
+        prices: what the solver believes.
+        predicted_ms: by these prices; fewer than three models change nothing.
+        measured_ms: of the same models; relative errors count.
+    """
+    if len(measured_ms) < _FEWEST:
+        return prices
+    measured = np.asarray(measured_ms, dtype=np.float64)
+    rows = np.stack([np.ones_like(measured), np.asarray(predicted_ms, dtype=np.float64)], axis=1) / measured[:, None]
+    (shift, factor), *_ = np.linalg.lstsq(rows, np.ones_like(measured))
+    return BlockPrices(
+        tuple(float(factor * price) for price in prices.attention_ms),
+        tuple(float(factor * price) for price in prices.ffn_ms),
+        fixed_ms=max(float(factor * prices.fixed_ms + shift), 0.0),
+    )
 
 
 def _row(widths: Widths, *, num_heads: int, ffn_widths: Sequence[int]) -> list[float]:

@@ -46,7 +46,7 @@ def save(
         tokenizer: saved beside it; None when there is none.
         path: an empty or missing folder; it may be a temporary one that is renamed afterwards.
         card: JSON values; ``files`` and ``weights_sha256`` are added.
-        check_reload: False leaves the fresh process out (5 s, nearly all of it imports).
+        check_reload: False leaves the fresh process out (5 s for the first, nearly all of it imports).
         beside: writes further files into the folder before the card takes the digests.
 
     Raises:

@@ -1,14 +1,20 @@
 """Proof that a checkpoint loads again: a fresh process computes the logits of fixed ids.
 
-``python -m secateur.models.reload_check FOLDER NUM_THREADS`` writes them as one line of JSON.
+``python -m secateur.models.reload_check`` reads lines of JSON, ``{"folder": ..., "num_threads": ...}``, and answers
+each with ``{"logits": ...}`` or ``{"error": ...}``. Its imports take 5 s; so it stays until its input ends, and
+every folder is loaded by a fork of it, which has never loaded another.
 """
 
 import copy
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any, TextIO
 
 import torch
 from transformers import PreTrainedModel
@@ -17,7 +23,8 @@ import secateur
 from secateur.errors import CheckpointError, SecateurError
 
 _ROWS, _LENGTH = 2, 8
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 600
+_ASKING = threading.Lock()
 
 
 def check_reload(model: PreTrainedModel, folder: Path) -> None:
@@ -57,36 +64,78 @@ def fixed_logits(model: PreTrainedModel) -> list[list[float]]:
 
 
 def _logits_of_fresh_process(folder: Path) -> list[list[float]]:
-    root = str(Path(secateur.__file__).parents[1])
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    finished = subprocess.run(
-        [sys.executable, "-m", "secateur.models.reload_check", str(folder), str(torch.get_num_threads())],
-        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
-    lines = finished.stdout.strip().splitlines()
-    if finished.returncode != 0 or not lines:
-        reason = (finished.stderr.strip().splitlines() or ["no output"])[-1]
-        raise CheckpointError(f"{folder} does not load in a fresh process: {reason}")
-    rows: list[list[float]] = json.loads(lines[-1])
+    answer = _ask({"folder": str(folder.resolve()), "num_threads": torch.get_num_threads()})
+    if "error" in answer:
+        raise CheckpointError(f"{folder} does not load in a fresh process: {answer['error']}")
+    rows: list[list[float]] = answer["logits"]
     return rows
 
 
-def _main(folder: str, num_threads: str) -> int:
-    from secateur.models.checkpoint import load  # the loader imports this module
+def _ask(question: dict[str, Any]) -> dict[str, Any]:
+    """Send a line to the process, and return its answer; one that has ended is started anew."""
+    with _ASKING:
+        process = _process()
+        if process.poll() is not None:
+            _process.cache_clear()
+            process = _process()
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    answer: dict[str, Any] = json.loads(line) if line else {"error": f"it ended with {process.wait()}"}
+    return answer
 
-    torch.set_num_threads(int(num_threads))
+
+@functools.cache
+def _process() -> subprocess.Popen[str]:
+    root = str(Path(secateur.__file__).parents[1])
+    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+    return subprocess.Popen(
+        [sys.executable, "-m", "secateur.models.reload_check"],
+        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the process that asks; this one ends with its input
+        text=True,
+    )
+
+
+def _main() -> None:
+    import secateur.models.checkpoint  # noqa: F401  imported once, for all forks; the loader imports this module
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    for line in sys.stdin:
+        question = json.loads(line)
+        if sys.platform != "linux":  # elsewhere a fork of a process that has loaded libraries may crash
+            _say(_answer(**question), answers)
+            return
+        if (child := os.fork()) == 0:
+            signal.alarm(_TIMEOUT_S)
+            _say(_answer(**question), answers)
+            os._exit(0)
+        if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            _say({"error": f"it ended with {status}"}, answers)
+
+
+def _answer(*, folder: str, num_threads: int) -> dict[str, Any]:
+    from secateur.models.checkpoint import load
+
+    torch.set_num_threads(num_threads)
     try:
-        logits = fixed_logits(load(folder))
+        return {"logits": fixed_logits(load(Path(folder)))}
     except SecateurError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    sys.stdout.write(json.dumps(logits) + "\n")
-    return 0
+        return {"error": str(error)}
+    except Exception as error:  # noqa: BLE001  whatever it is, this checkpoint does not load
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _say(answer: dict[str, Any], to: TextIO) -> None:
+    to.write(json.dumps(answer) + "\n")
+    to.flush()
 
 
 if __name__ == "__main__":
-    raise SystemExit(_main(*sys.argv[1:]))
+    _main()

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from secateur.evaluation.latency_design import BlockPrices, design_for, fit_prices, solutions
+from secateur.evaluation.latency_design import BlockPrices, corrected, design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Shape
 from secateur.models.structures import Widths
 
@@ -44,6 +44,18 @@ def test_the_solver_chooses_models_of_all_sizes_within_their_budgets():
     assert found[-1] > 0.6
     assert solutions(prices, SHAPE, ffn_widths=design.ffn_widths, count=6, seed=0) == chosen
     assert solutions(prices, SHAPE, ffn_widths=design.ffn_widths, count=6, seed=1) != chosen
+
+
+def test_what_chosen_models_take_longer_is_added():
+    design = design_for(SHAPE)
+    prices = BlockPrices(tuple(ATTENTION), tuple(FFN), FIXED)
+    chosen = solutions(prices, SHAPE, ffn_widths=design.ffn_widths, count=6, seed=0)
+    predicted = [cost(widths, design.ffn_widths) for widths in chosen]
+    found = corrected(prices, predicted, [1.04 * time + 0.1 for time in predicted])
+    np.testing.assert_allclose(found.attention_ms, 1.04 * ATTENTION)
+    np.testing.assert_allclose(found.ffn_ms, 1.04 * FFN)
+    assert found.fixed_ms == pytest.approx(1.04 * FIXED + 0.1)
+    assert corrected(prices, predicted[:2], predicted[:2]) == prices
 
 
 def test_wider_is_never_cheaper_whatever_the_noise():

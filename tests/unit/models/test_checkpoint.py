@@ -1,5 +1,4 @@
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, GPTNeoConfig, T5Con
 import secateur
 from secateur.errors import CheckpointError, ModelError
 from secateur.files import sha256_file, to_json
+from secateur.models import reload_check
 from secateur.models.card import digest_weights, read_card, verify
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.reload_check import check_reload, fixed_logits
@@ -39,7 +39,6 @@ def sign(folder: Path) -> None:
 
 
 def test_a_fresh_process_gives_the_same_bits(tmp_path: Path, cut_model):
-    """The one test that starts the process, which takes seconds."""
     cut_model.train()
     save(cut_model, tiny_tokenizer(), tmp_path / "model", card={})
     assert cut_model.training
@@ -48,17 +47,25 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path: Path, cut_model):
 def test_one_bit_of_difference_is_noticed(checkpoint: Path, cut_model, monkeypatch):
     found = fixed_logits(cut_model)
     found[1][0] += 1e-7
-    answer = subprocess.CompletedProcess([], 0, stdout=f"{json.dumps(found)}\n", stderr="")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(reload_check, "_ask", lambda _: {"logits": found})
     with pytest.raises(CheckpointError, match=r"loads to other logits than the saved model had .*largest difference"):
         check_reload(cut_model, checkpoint)
 
 
 def test_a_process_that_fails_is_reported_in_one_line(tmp_path: Path, cut_model, monkeypatch):
-    failed = subprocess.CompletedProcess([], 2, stdout="", stderr="Traceback\nsome reason\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(CheckpointError, match=r"does not load in a fresh process: some reason$"):
+    ask = reload_check._ask
+    monkeypatch.setattr(reload_check, "_ask", lambda question: ask({**question, "num_threads": -1}))
+    with pytest.raises(CheckpointError, match=r"does not load in a fresh process: it ended with 1$"):
         save(cut_model, None, tmp_path / "model", card={})
+    monkeypatch.undo()
+    save(cut_model, None, tmp_path / "another", card={})
+
+
+def test_a_process_that_was_killed_is_started_anew(checkpoint: Path, cut_model):
+    check_reload(cut_model, checkpoint)
+    reload_check._process().kill()
+    reload_check._process().wait()
+    check_reload(cut_model, checkpoint)
 
 
 def test_two_saves_give_the_same_bytes(tmp_path: Path, cut_model, checkpoint: Path):
