@@ -1,5 +1,6 @@
 """The command line. Errors meant for the user become one line and their exit code."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -69,6 +70,8 @@ def main() -> None:
     """Entry point of the ``secateur`` command."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # A library that says something through the root logger would install a handler there, which prints what all say.
+    logging.getLogger().addHandler(logging.NullHandler())
     _use_code_of_workspace()
     try:
         code: Any = cli.main(standalone_mode=False)

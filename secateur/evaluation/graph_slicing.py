@@ -114,8 +114,12 @@ class DenseGraph:
         array = arrays[name]
         narrow = array[:columns, :rows] if projection.transposed else array[:rows, :columns]
         arrays[name] = np.ascontiguousarray(narrow)
-        if rows is not None:
-            arrays[projection.bias] = arrays[projection.bias][:rows]
+        if rows is None:
+            return
+        # In int8 every output feature has a scale of its own.
+        for part in (projection.bias, f"{projection.weight}_scale", f"{projection.weight}_zero_point"):
+            if part in arrays:
+                arrays[part] = arrays[part][:rows]
 
     def _input_of(self, layer: _Layer) -> str:
         """Return the value that a layer's first projection reads, before it is quantised."""
