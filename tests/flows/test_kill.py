@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.in_process import actions_here
 from tests.tiny import actions, environment, secateur
 
 CHANGE = ("-S", "prune.rounds.r2.epochs=3")
@@ -58,7 +59,7 @@ def test_resumes_after_round_1_with_the_same_digests(project: Path, uninterrupte
 @pytest.mark.parametrize("damage", [b"", b'{"read": {', b"\x00\x00"])
 def test_survives_a_half_written_rwlock(project: Path, damage: bytes) -> None:
     (project / ".dvc" / "tmp" / "rwlock").write_bytes(damage)
-    assert set(actions(project).values()) == {"cached"}
+    assert set(actions_here(project).values()) == {"cached"}
 
 
 def test_a_damaged_dvc_lock_is_one_line_and_deleting_it_helps(project: Path) -> None:

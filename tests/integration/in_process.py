@@ -1,6 +1,7 @@
 """Commands that run inside the process of the test, because a subprocess costs seconds."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
@@ -45,3 +46,10 @@ def output(root: Path, *arguments: str | Path, stdin: str | None = None) -> str:
         result = CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def actions_here(root: Path, *arguments: str) -> dict[str, str]:
+    """Run a flow that has nothing to do inside this process, and return stage -> what was done."""
+    return {
+        entry["stage"]: entry["action"] for entry in json.loads(output(root, "run", "--json", *arguments))["stages"]
+    }
