@@ -14,7 +14,11 @@ class TrainingSection(Section):
     """What the baseline and the recovery of a pruned model have in common."""
 
     epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")]
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")]
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        Field(description="muon orthogonalises the updates of the layers' matrices: fewer steps from nothing"),
+    ] = "adamw"
     batch_size: Annotated[PositiveInt, Field(description="rows per step")]
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0, description="decoupled, on matrices only")]
     warmup_fraction: Annotated[Fraction, Field(description="share of the steps with rising rate; it falls to 0 after")]

@@ -185,7 +185,8 @@ class PruneSettings(Section):
         Repair, Field(description="what compensates for a cut before any training: nothing, a bias, or least squares")
     ]
     ffn_multiple: Annotated[
-        PositiveInt, Field(description="FFN neurons are kept in multiples of this; a latency table times multiples of 64")
+        PositiveInt,
+        Field(description="FFN neurons are kept in multiples of this; a latency table times multiples of 64"),
     ]
     min_heads: Annotated[int, Field(ge=0, description="heads that stay in every layer; 0 lets whole blocks go")]
     min_neurons: Annotated[int, Field(ge=0, description="FFN neurons that stay in every layer; 0 lets whole blocks go")]

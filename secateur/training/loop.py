@@ -20,7 +20,7 @@ from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import ROWS, AnyHistoryRow
 from secateur.training.kept import Average, Best, BestBy
 from secateur.training.objectives import Objective, outputs_of, pad_token_id
-from secateur.training.optimizer import adamw, check_weights, clip_
+from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.precision import narrow_stream, plain_attention
 from secateur.training.progress import progress
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
@@ -92,7 +92,7 @@ def train_(
 ) -> Trained:
     """Train a model in place; it ends in evaluation mode with the weights of its best validation pass.
 
-    AdamW with linear warm-up and a decay towards 0. Deterministic for a fixed seed, thread count and CPU, given
+    Linear warm-up and a decay towards 0. Deterministic for a fixed seed, thread count and CPU, given
     ``fix_randomness`` at the entry of the stage (dropout of attention weights draws from torch's global generator).
 
     Args:
@@ -139,7 +139,7 @@ class _Run:
         if not plan.settings.train_embeddings:
             for module in family_of(model).embedding_modules(model):
                 module.requires_grad_(False)
-        optimizer = adamw(model, settings=plan.settings)
+        optimizer = optimizer_for(model, settings=plan.settings)
         rows = loader(train, batch_size=plan.settings.batch_size, seed=plan.seed, pad_token_id=pad_token_id(model))
         self._inner = model
         self._model, self._optimizer, self._loader = self._accelerator.prepare(model, optimizer, rows)

@@ -1,23 +1,64 @@
 """The optimiser, and what it may be fed: finite weights, finite gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+from transformers import PreTrainedModel
 
 from secateur.config.baseline import TrainingSection
 from secateur.errors import ModelError
+from secateur.models.families import family_of
+
+_BETAS = (0.9, 0.999)
+_SHORT_BETAS = (0.9, 0.98)
+"""Of what Muon leaves to AdamW: a model that starts from nothing changes faster than 1 000 steps can remember."""
 
 
-def adamw(model: nn.Module, *, settings: TrainingSection) -> torch.optim.AdamW:
+def optimizer_for(model: PreTrainedModel, *, settings: TrainingSection) -> Optimizer:
     """Build the optimiser; biases and norms are not decayed."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "adamw":
+        return _adamw(trainable, settings=settings, betas=_BETAS)
+    family = family_of(model)
+    ends = (*family.embedding_modules(model), *family.head(model))
+    apart = {id(parameter) for module in ends for parameter in module.parameters()}
+    matrices = [parameter for parameter in trainable if parameter.dim() == 2 and id(parameter) not in apart]
+    others = [parameter for parameter in trainable if parameter.dim() != 2 or id(parameter) in apart]
+    # Updates as large as AdamW's let both share one rate and one decay.
+    muon = Muon(matrices, lr=settings.learning_rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return _Together(muon, _adamw(others, settings=settings, betas=_SHORT_BETAS))
+
+
+def _adamw(parameters: Sequence[nn.Parameter], *, settings: TrainingSection, betas: tuple[float, float]) -> AdamW:
     groups = [
-        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     # One fused kernel instead of one per tensor and operation.
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    return AdamW(groups, lr=settings.learning_rate, betas=betas, fused=True)
+
+
+class _Together(Optimizer):
+    """Optimisers that share a rate: Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for the rest.
+
+    Liu et al. 2025 (section 2.2) scale Muon's updates to the size of AdamW's.
+    """
+
+    def __init__(self, *parts: Optimizer) -> None:
+        self._parts = parts
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__([{"params": group["params"], "lr": group["lr"]} for group in groups], defaults={})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take a step of each at the rate that stands in the groups."""
+        groups = [group for part in self._parts for group in part.param_groups]
+        for own, group in zip(groups, self.param_groups, strict=True):
+            own["lr"] = group["lr"]
+        for part in self._parts:
+            part.step(closure)
 
 
 def check_weights(model: nn.Module, *, title: str) -> None:

@@ -13,7 +13,7 @@ from secateur.training.history import HistoryRow, write_history
 from secateur.training.kept import Best
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import CrossEntropy
-from secateur.training.optimizer import adamw, clip_
+from secateur.training.optimizer import clip_, optimizer_for
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import Scores, validate
 from tests.unit.pruning.material import tiny_model, tiny_rows
@@ -269,12 +269,41 @@ def test_evaluation_steps(num_steps, per_epoch, evaluations, expected):
 
 def test_biases_and_norms_are_not_decayed():
     model = tiny_model()
-    decayed, plain = adamw(model, settings=settings()).param_groups
+    decayed, plain = optimizer_for(model, settings=settings()).param_groups
     assert decayed["weight_decay"] == 0.01
     assert plain["weight_decay"] == 0.0
     assert all(parameter.dim() > 1 for parameter in decayed["params"])
     norm = family_of(model).embeddings(model).LayerNorm.weight
     assert any(parameter is norm for parameter in plain["params"])
+
+
+def test_muon_turns_the_matrices_of_the_layers_and_adamw_the_rest():
+    model = tiny_model()
+    matrices, embeddings, plain = optimizer_for(model, settings=settings(optimizer="muon")).param_groups
+    query = family_of(model).layers(model)[0].attention.query.weight
+    words = family_of(model).embeddings(model).word_embeddings.weight
+    assert any(parameter is query for parameter in matrices["params"])
+    assert any(parameter is words for parameter in embeddings["params"])
+    assert sum(len(group["params"]) for group in (matrices, embeddings, plain)) == len(list(model.parameters()))
+
+
+def test_a_step_of_muon_changes_a_matrix_equally_in_all_directions():
+    model = tiny_model()
+    query = family_of(model).layers(model)[0].attention.query.weight
+    optimizer = optimizer_for(model, settings=settings(optimizer="muon", weight_decay=0.0, learning_rate=0.5))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
+    before = query.detach().clone()
+    query.grad = torch.randn(query.shape, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    sizes = torch.linalg.svdvals(before - query.detach())
+    # Five Newton-Schulz steps bring singular values near 1; the scale is that of Liu et al. 2025, section 2.2.
+    assert torch.allclose(sizes / (0.01 * 0.2 * max(query.shape) ** 0.5), torch.ones_like(sizes), atol=0.4)
+
+
+def test_muon_learns():
+    _, trained, _ = train(optimizer="muon", epochs=4)
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
 
 
 def test_history_file(tmp_path):
