@@ -54,8 +54,8 @@ def _walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
 
 
 def _described(path: str, command: click.Command) -> str:
-    # A command keeps its help option from its first context, and the program's context decides on its names.
-    context = click.Context(command, info_name=path, parent=click.Context(cli))
+    # A command keeps the help option of its first context, so this one must be like those of the program.
+    context = click.Context(command, info_name=path, **cli.context_settings)
     usage = " ".join(command.collect_usage_pieces(context))
     lines = [f"## {path}\n", f"```text\nsecateur {path} {usage}\n```\n"]
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
