@@ -54,6 +54,7 @@ PARAMS: dict[str, Any] = {
     "prune.recovery.train_embeddings": True,
     "baseline.batch_size": 16,
     "prune.budget": {"macs": 0.6},
+    "prune.latency.runtime": "onnx",
     "prune.criterion": "gradient",
     "prune.repair": "none",
     "prune.search_trials": 0,
