@@ -42,7 +42,7 @@ def test_every_command_of_the_site_is_one_that_the_program_takes(line: str) -> N
     rest = words[1:]
     while isinstance(command, click.Group):
         command = command.commands[rest.pop(0)]
-    assert command.make_context(command.name, rest).params is not None
+    assert command.make_context(command.name, rest, **cli.context_settings).params is not None
 
 
 def test_parameters_that_the_pages_name_exist() -> None:

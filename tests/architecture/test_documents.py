@@ -45,7 +45,7 @@ def test_commands_of_the_readme_parse(line: str) -> None:
     while isinstance(command, click.Group):
         name = words.pop(0)
         command = command.commands[name]
-    context = command.make_context(command.name, words)
+    context = command.make_context(command.name, words, **cli.context_settings)
     assert context.params is not None
 
 
