@@ -44,7 +44,9 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     if run.task == "generation":
-        generation.evaluate(job, checkpoints_of(job), run=run, settings=evaluate, max_length=max_length)
+        with exports_of(job) as exports:
+            folders = checkpoints_of(job)
+            generation.evaluate(job, folders, run=run, settings=evaluate, max_length=max_length, exports=exports)
         return
     names: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     texts = pq.read_table(job.inputs["test"], columns=["text"]).column("text").to_pylist()
@@ -100,7 +102,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
         "settings": evaluate.latency.model_dump(mode="json"),
         "machine": describe_machine(),
         "weights": {name: read_card(folder)["weights_sha256"] for name, folder in folders.items()},
-        **({"batches": list(evaluate.generation.batches)} if run.task == "generation" else {}),
+        **(_of_generators(evaluate) if run.task == "generation" else {}),
     }
     settings = evaluate.latency
     with exports_of(job) as workdir:
@@ -116,6 +118,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
             repeats=settings.repeats,
             workdir=workdir,
         )
+        timed = generation.throughputs(folders, settings=evaluate, exports=workdir) if run.task == "generation" else {}
     by_folder = {str(folder): name for name, folder in folders.items()}
     rows = [
         {
@@ -127,8 +130,11 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
         }
         for result in results
     ]
-    timed = generation.throughputs(folders, settings=evaluate) if run.task == "generation" else {}
     write_json(path, {**described, "results": rows, **timed})
+
+
+def _of_generators(evaluate: EvaluateSection) -> dict[str, Any]:
+    return {"batches": list(evaluate.generation.batches), "deployed": evaluate.deployed}
 
 
 def _reference(

@@ -24,18 +24,20 @@ from secateur.evaluation.generators import (
     write_losses,
     write_texts,
 )
+from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.perplexity import document_losses
 from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.reference import GENERATOR, score_ngrams
+from secateur.evaluation.runners import exported_folder
 from secateur.evaluation.throughput import throughput
 from secateur.files import write_json
 from secateur.models.card import read_card
-from secateur.models.checkpoint import load_tokenizer
+from secateur.models.checkpoint import load, load_tokenizer
 from tasks.job import Job
 
 
 def evaluate(
-    job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int
+    job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int, exports: Path
 ) -> None:
     """Score the dense generator and every round; inputs and outputs are those of ``tasks.evaluate.run``.
 
@@ -54,7 +56,14 @@ def evaluate(
         card = read_card(folder)
         if card["weights_sha256"] not in known:
             known[card["weights_sha256"]] = _evaluate_one(
-                folder, rows, training=training, judge=judge, run=run, settings=settings, max_length=max_length
+                folder,
+                rows,
+                training=training,
+                judge=judge,
+                run=run,
+                settings=settings,
+                max_length=max_length,
+                exports=exports,
             )
         accepted = None if name == "baseline" else bool(card["accepted"])
         described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
@@ -65,15 +74,19 @@ def evaluate(
     _write(job, models, rows=rows, training=training, judge=judge, labels=labels, run=run, settings=settings)
 
 
-def throughputs(folders: Mapping[str, Path], *, settings: EvaluateSection) -> dict[str, list[dict[str, Any]]]:
-    """Return ``throughput`` of latency.json: tokens per second of every model at every number of texts at once."""
+def throughputs(
+    folders: Mapping[str, Path], *, settings: EvaluateSection, exports: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return ``throughput`` of latency.json: tokens per second of every deployed model at every number of texts."""
     names = {folder: name for name, folder in folders.items()}
     timed = throughput(
         list(folders.values()),
+        runtime=settings.deployed,
         batches=settings.generation.batches,
         length=settings.latency.length,
         num_threads=settings.latency.num_threads,
         repeats=max(3, settings.latency.repeats // settings.latency.length),  # about as many tokens as calls elsewhere
+        workdir=exports,
     )
     return {
         "throughput": [
@@ -97,19 +110,25 @@ def _evaluate_one(
     run: RunSection,
     settings: EvaluateSection,
     max_length: int,
+    exports: Path,
 ) -> EvaluatedGenerator:
-    """Score one model; its card is read by the caller."""
-    writer = Writer.load(folder)
+    """Score one model and let its deployed form, whose logits are the same, write; its card is read by the caller."""
+    model = load(folder)
+    deployed = exported_folder(folder, runtime=settings.deployed, workdir=exports)
+    writer = Writer.load(deployed, num_threads=run.num_threads)
     documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
     losses = document_losses(
-        writer.model, documents, context=max_length, batch_size=settings.batch_size, precision=run.precision
+        TorchLanguageModel(model, precision=run.precision),
+        documents,
+        context=max_length,
+        batch_size=settings.batch_size,
     )
     sampled, greedy = write_texts(writer, settings=settings.generation, seed=run.seed)
     control = None if judge is None else control_of(judge, sampled, level=settings.confidence_level)
     return EvaluatedGenerator(
-        cost=cost_of(writer.model),
-        stored=stored_size(writer.model),
-        folder_bytes=folder_bytes(folder),
+        cost=cost_of(model),
+        stored=stored_size(model),
+        folder_bytes=folder_bytes(deployed),
         widths={},
         dense_widths={},
         losses=losses,

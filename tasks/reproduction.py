@@ -223,7 +223,7 @@ def _char_losses(folder: Path, *, test: Path, labels: Path) -> _CharLosses:
     rows = read_texts(test, labels=json.loads(labels.read_text(encoding="utf-8")))
     writer = Writer.load(folder)
     documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
-    found = document_losses(writer.model, documents, context=writer.context, batch_size=64, precision="fp32")
+    found = document_losses(writer.model, documents, context=writer.context, batch_size=64)
     return _CharLosses((found.losses / found.characters).tolist(), float(found.losses.sum() / found.characters.sum()))
 
 

@@ -42,5 +42,12 @@ def _of_generation(config: "RunConfig") -> Iterator[str]:
         yield "prune.recovery.best_by must be perplexity or loss, found macro_f1"
     if config.prune.max_robust_drop is not None:
         yield f"prune.max_robust_drop must be null, found {config.prune.max_robust_drop:g}: attacks need labels"
+    for name, runtime in (
+        ("evaluate.deployed", config.evaluate.deployed),
+        ("register.runtime", config.register_.runtime),
+    ):
+        if runtime == "onnx-int8":
+            # One scale of activations for all rows of a call: a text would depend on those written beside it.
+            yield f"{name} must be torch or onnx, found onnx-int8"
     if config.evaluate.robustness.rows:
         yield f"evaluate.robustness.rows must be 0, found {config.evaluate.robustness.rows}: attacks need labels"

@@ -7,9 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+
+from secateur.evaluation.language_model import LanguageModel
 
 OnToken = Callable[[int], None]
+
+_LIKELY = 256
+"""Tokens that are sorted first."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,8 @@ class Sampling:
     seed: int = 0
 
 
-@torch.inference_mode()
 def decode(
-    model: PreTrainedModel,
+    model: LanguageModel,
     prompts: Tensor,
     *,
     sampling: Sampling,
@@ -48,7 +51,7 @@ def decode(
     draw the same numbers, so that their texts can be compared.
 
     Args:
-        model: a causal language model in evaluation mode.
+        model: in any runtime.
         prompts: (rows, tokens), at least one token each.
         sampling: how tokens are chosen.
         end: the token that ends a text; None goes on until ``max_tokens``.
@@ -61,18 +64,18 @@ def decode(
     Returns:
         The new tokens of every row, with the end where there was one.
     """
-    cache = DynamicCache(config=model.config)
+    read = model.open()
     numbers = range(len(prompts)) if rows is None else rows
     of_rows = [sampling.seed] * len(prompts) if seeds is None else seeds
     draws = [np.random.default_rng(pair) for pair in zip(of_rows, numbers, strict=True)]
     written: list[list[int]] = [[] for _ in prompts]
-    current = prompts.to(model.device)
-    blocked = torch.tensor(list(banned), dtype=torch.int64, device=model.device)
+    current, blocked = prompts, list(banned)
     for _ in range(sampling.max_tokens):
         if not is_wanted():
             break
-        logits = model(input_ids=current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
-        logits[:, blocked] = -torch.inf
+        logits = read(current).numpy()
+        if blocked:
+            logits[:, blocked] = -np.inf
         chosen = _choose(logits, sampling, draws)
         open_rows = [row for row, tokens in enumerate(written) if not tokens or tokens[-1] != end]
         for row in open_rows:
@@ -81,18 +84,33 @@ def decode(
             on_token(written[0][-1])
         if all(tokens[-1] == end for tokens in written):
             break
-        current = chosen[:, None]
+        current = torch.from_numpy(chosen[:, None])
     return written
 
 
-def _choose(logits: Tensor, sampling: Sampling, draws: Sequence[np.random.Generator]) -> Tensor:
+def _choose(
+    logits: npt.NDArray[np.float32], sampling: Sampling, draws: Sequence[np.random.Generator]
+) -> npt.NDArray[np.int64]:
     """Return one token per row, (rows,)."""
     if sampling.temperature == 0.0:
-        return logits.argmax(dim=-1)
-    uniform: npt.NDArray[np.float64] = np.array([draw.random() for draw in draws])
-    probabilities = torch.softmax(logits.double() / sampling.temperature, dim=-1)
-    ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    kept = ranked.cumsum(dim=-1) - ranked < sampling.top_p  # always the first
-    heights = (ranked * kept).cumsum(dim=-1)
-    places = torch.searchsorted(heights, torch.from_numpy(uniform).to(heights)[:, None] * heights[:, -1:], right=True)
-    return order.gather(-1, torch.minimum(places, kept.sum(dim=-1, keepdim=True) - 1))[:, 0]
+        best: npt.NDArray[np.int64] = logits.argmax(axis=-1)
+        return best
+    return np.array([_draw(row, sampling, draw.random()) for row, draw in zip(logits, draws, strict=True)])
+
+
+def _draw(logits: npt.NDArray[np.float32], sampling: Sampling, uniform: float) -> int:
+    """Return the token at a height, 0 to 1, of the mass that is drawn from, the most probable one at the bottom."""
+    exponents = (logits.astype(np.float64) - logits.max()) / sampling.temperature
+    mass = np.exp(exponents)
+    wanted = sampling.top_p * mass.sum()
+    likely = np.arange(len(mass))
+    if len(mass) > _LIKELY:
+        # Mostly a few tokens hold the mass, and sorting them all would take as long as a step of a small model.
+        few = np.sort(np.argpartition(mass, -_LIKELY)[-_LIKELY:])
+        if mass[few].sum() >= wanted:
+            likely = few
+    order = likely[np.argsort(-mass[likely], kind="stable")]
+    heights = mass[order].cumsum()
+    kept = int(np.searchsorted(heights, wanted, side="left")) + 1  # always the first
+    place = np.searchsorted(heights[:kept], uniform * heights[:kept][-1], side="right")
+    return int(order[min(int(place), len(heights[:kept]) - 1)])

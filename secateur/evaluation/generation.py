@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import final
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError, ModelError
 from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import end_id, given_ids
+from secateur.evaluation.language_model import LanguageModel, open_language_model
+from secateur.evaluation.runners import held_runtime
 from secateur.models.card import read_card, verify
-from secateur.models.checkpoint import load, load_tokenizer
+from secateur.models.checkpoint import load_tokenizer
 
 _BATCH_SIZE = 64
 _UNFINISHED = "\ufffd"
@@ -61,25 +63,29 @@ class Writer:
     """A causal language model with its tokenizer.
 
     Attributes:
-        model: in evaluation mode.
+        model: in the runtime that its folder is for.
         tokenizer: its own.
         controls: label -> the control token that stands in front of its texts; empty when there are none.
         context: tokens that the model reads, at most.
         text_rules: how its training texts were cleaned.
     """
 
-    model: PreTrainedModel
+    model: LanguageModel
     tokenizer: PreTrainedTokenizerBase
     controls: Mapping[str, str]
     context: int
     text_rules: TextRules | None
 
     @classmethod
-    def load(cls, path: str | Path) -> "Writer":
+    def load(cls, path: str | Path, *, num_threads: int = 1) -> "Writer":
         """Load a folder whose files match its card.
 
+        Args:
+            path: a checkpoint, or an ONNX export of one.
+            num_threads: threads of ONNX Runtime; torch has one setting per process.
+
         Raises:
-            CheckpointError: the folder is no checkpoint of a generator, or is damaged.
+            CheckpointError: the folder holds no generator, or is damaged.
         """
         folder = Path(path)
         card = read_card(folder)
@@ -90,7 +96,7 @@ class Writer:
             )
         verify(folder)
         return cls(
-            model=load(folder, verify=False).eval(),
+            model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),
             tokenizer=load_tokenizer(folder),
             controls=dict(card.get("control") or {}),
             context=int(card["max_length"]),

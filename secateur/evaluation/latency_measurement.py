@@ -15,6 +15,7 @@ from secateur.config.prune import LatencyBudget
 from secateur.config.run import Task
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
+from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.latency import time_runners, torch_threads
 from secateur.evaluation.latency_design import corrected, design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
@@ -65,7 +66,7 @@ def measure_table(
             has no cached step.
     """
     if task == "generation" and settings.runtime != "torch":
-        raise ModelError(f"prune.latency.runtime={settings.runtime} has no cached step of a generator; torch has")
+        raise ModelError(f"prune.latency.runtime={settings.runtime}: tables of generators are measured on torch")
     limit = family_of(config).max_tokens(config)
     if settings.length > limit:
         raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
@@ -128,8 +129,9 @@ def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
 def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, task: Task) -> Opener:
     """Return what makes a runner of any widths; ``file`` is overwritten each time."""
     if settings.runtime == "torch":
-        runner = StepRunner if task == "generation" else TorchRunner
-        return lambda widths: runner(cut_copy(model, widths))
+        if task == "generation":
+            return lambda widths: StepRunner(TorchLanguageModel(cut_copy(model, widths)))
+        return lambda widths: TorchRunner(cut_copy(model, widths))
     graph = DenseGraph(model, int8=settings.runtime == "onnx-int8")
 
     def open_(widths: Widths) -> Runner:

@@ -11,15 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
 
-from secateur.config.run import Precision
 from secateur.evaluation.documents import Document
+from secateur.evaluation.language_model import LanguageModel
 from secateur.evaluation.metrics import Interval
 from secateur.evaluation.paired import resampled_sums
 from secateur.training.batches import IGNORED
-from secateur.training.objectives import pad_token_id
-from secateur.training.precision import autocast
 
 _LOGITS_PER_CALL = 2**26
 """Rows * tokens * vocabulary of one forward pass, at most: 256 MB in fp32."""
@@ -56,7 +53,7 @@ class _Window:
 
 @torch.no_grad()
 def document_losses(
-    model: PreTrainedModel, documents: Sequence[Document], *, context: int, batch_size: int, precision: Precision
+    model: LanguageModel, documents: Sequence[Document], *, context: int, batch_size: int
 ) -> DocumentLosses:
     """Score whole documents; every token is predicted once.
 
@@ -64,17 +61,15 @@ def document_losses(
     that every token but those of the first window sees at least half a context.
 
     Args:
-        model: a causal language model; it is put into evaluation mode.
+        model: in any runtime; it says in which precision it scores.
         documents: at least one.
         context: tokens of a window, given ones included.
         batch_size: windows per forward pass, at most.
-        precision: of the forward pass; losses are summed in fp64.
     """
-    model.eval()
     losses = np.zeros(len(documents))
-    for batch in _batches(documents, context=context, batch_size=batch_size, vocabulary=int(model.config.vocab_size)):
+    for batch in _batches(documents, context=context, batch_size=batch_size, vocabulary=model.vocab_size):
         width = max(len(window.ids) for window in batch)
-        ids = torch.full((len(batch), width), pad_token_id(model), dtype=torch.int64)
+        ids = torch.zeros((len(batch), width), dtype=torch.int64)
         labels = torch.full((len(batch), width), IGNORED, dtype=torch.int64)
         mask = torch.zeros_like(ids)
         for place, window in enumerate(batch):
@@ -83,11 +78,10 @@ def document_losses(
             ids[place, :length], mask[place, :length] = row, 1
             scored = slice(length - window.num_scored, length)
             labels[place, scored] = row[scored]
-        with autocast(precision, device=model.device):
-            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False).logits
+        logits = model.logits(ids, mask)
         found = cross_entropy(
-            logits[:, :-1].float().flatten(0, 1),
-            labels[:, 1:].flatten().to(model.device),
+            logits[:, :-1].flatten(0, 1),
+            labels[:, 1:].flatten().to(logits.device),
             ignore_index=IGNORED,
             reduction="none",
         )

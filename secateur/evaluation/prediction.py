@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase
 from secateur.config.evaluate import Runtime
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
-from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner
+from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
 from secateur.export.onnx import ONNX_MODEL
 from secateur.models.card import read_card
 from secateur.models.card import verify as _verify
 from secateur.models.checkpoint import load, load_tokenizer
-from secateur.models.construction import WEIGHTS, read_config
+from secateur.models.construction import read_config
 from secateur.models.families import family_of
 
 _PADDED = 1.25
@@ -75,7 +75,7 @@ class Predictor:
         config = read_config(folder)
         tokenizer = load_tokenizer(folder)
         limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
-        held = _held_runtime(folder)
+        held = held_runtime(folder)
         if runtime not in (None, held):
             raise CheckpointError(
                 f"{folder} holds a model for {held}, asked for {runtime}; `secateur export` writes ONNX folders"
@@ -139,11 +139,3 @@ def _open(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
     if runtime == "torch":
         return TorchRunner(load(folder, verify=False))
     return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
-
-
-def _held_runtime(folder: Path) -> Runtime:
-    if (folder / WEIGHTS).is_file():
-        return "torch"
-    if (folder / ONNX_MODEL).is_file():
-        return "onnx-int8" if read_card(folder).get("runtime") == "onnx-int8" else "onnx"
-    raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")

@@ -9,16 +9,17 @@ from typing import Protocol, final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 import secateur.export.onnx
 from secateur.config.evaluate import Runtime
 from secateur.errors import CheckpointError
+from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load
+from secateur.models.construction import WEIGHTS, read_config
 from secateur.models.families import is_generator
 
 Ids = npt.NDArray[np.int64]
@@ -50,33 +51,29 @@ class TorchRunner:
 
 @final
 class StepRunner:
-    """One cached step of a causal language model in PyTorch, fp32: what a generated token costs.
+    """One cached step of a generator: what a generated token costs.
 
     A call takes rows without padding. All of their tokens but the last are read once and stay in the cache; every call
     with as many rows and tokens computes the last one. So only the first call depends on the tokens before it.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model.eval()
-        self._caches: dict[tuple[int, ...], DynamicCache] = {}
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._readers: dict[tuple[int, ...], Reader] = {}
 
     def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return the logits of the next token, (batch, vocabulary)."""
         ids = torch.from_numpy(input_ids)
-        with torch.inference_mode():
-            if input_ids.shape not in self._caches:
-                self._caches[input_ids.shape] = self._read(ids[:, :-1])
-            cache = self._caches[input_ids.shape]
-            output = self._model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True)
-            cache.crop(-1)
-        logits: Logits = output.logits[:, -1].float().numpy()
+        if input_ids.shape not in self._readers:
+            self._readers[input_ids.shape] = self._read(ids[:, :-1])
+        logits: Logits = self._readers[input_ids.shape](ids[:, -1:], keep=False).numpy()
         return logits
 
-    def _read(self, ids: torch.Tensor) -> DynamicCache:
-        cache = DynamicCache(config=self._model.config)
+    def _read(self, ids: torch.Tensor) -> Reader:
+        reader = self._model.open()
         if ids.shape[1]:
-            self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+            reader(ids)
+        return reader
 
 
 @final
@@ -84,12 +81,7 @@ class OnnxRunner:
     """ONNX Runtime on the CPU, fp32 or int8 as the file says."""
 
     def __init__(self, file: Path, *, num_threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        # Threads that wait actively after a run would take the cores from the next model of an interleaved bench.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(file, num_threads=num_threads)
 
     def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """See ``Runner``."""
@@ -116,10 +108,22 @@ def open_runner(checkpoint: Path, *, runtime: Runtime, num_threads: int, workdir
 
 def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
     """Load what ``exported_folder`` returned; a generator runs step by step."""
-    if runtime == "torch":
-        model = load(folder)
-        return StepRunner(model) if is_generator(model) else TorchRunner(model)
-    return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
+    if is_generator(read_config(folder)):
+        return StepRunner(open_language_model(folder, runtime=runtime, num_threads=num_threads))
+    return TorchRunner(load(folder)) if runtime == "torch" else OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
+
+
+def held_runtime(folder: Path) -> Runtime:
+    """Return what runs the model in a folder.
+
+    Raises:
+        CheckpointError: it holds no model.
+    """
+    if (folder / WEIGHTS).is_file():
+        return "torch"
+    if (folder / ONNX_MODEL).is_file():
+        return "onnx-int8" if read_card(folder).get("runtime") == "onnx-int8" else "onnx"
+    raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")
 
 
 def exported_folder(checkpoint: Path, *, runtime: Runtime, workdir: Path) -> Path:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
+from secateur.config.evaluate import Runtime
 from secateur.errors import ModelError
 from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import given_ids
+from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.latency import no_garbage_collection, torch_threads
-from secateur.models.checkpoint import load, load_tokenizer, read_card
+from secateur.evaluation.runners import exported_folder
+from secateur.models.checkpoint import load_tokenizer, read_card
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,14 @@ class Throughput:
 
 
 def throughput(
-    checkpoints: Sequence[Path], *, batches: Sequence[int], length: int, num_threads: int, repeats: int
+    checkpoints: Sequence[Path],
+    *,
+    runtime: Runtime,
+    batches: Sequence[int],
+    length: int,
+    num_threads: int,
+    repeats: int,
+    workdir: Path,
 ) -> list[Throughput]:
     """Time greedy generation with the cache from the begin token, in turn; texts go on after their end.
 
@@ -43,25 +52,28 @@ def throughput(
 
     Args:
         checkpoints: of generators; the first is the reference of ``speedup``.
+        runtime: what writes.
         batches: texts at once.
         length: tokens per text.
-        num_threads: of torch.
+        num_threads: of the runtime.
         repeats: timed generations per model and batch.
+        workdir: where exports are kept and found again.
 
     Returns:
         One result per checkpoint and batch, checkpoints in the outer order.
 
     Raises:
         CheckpointError: a folder is no checkpoint.
-        ModelError: ``length`` does not fit into a model's context.
+        ModelError: ``length`` does not fit into a model's context, or an export does not agree with its checkpoint.
     """
-    models: dict[Path, PreTrainedModel] = {}
+    models: dict[Path, LanguageModel] = {}
     begins: dict[Path, tuple[int, ...]] = {}
     for checkpoint in checkpoints:
         context = int(read_card(checkpoint)["max_length"])
         if length >= context:
             raise ModelError(f"length {length} does not fit into the context of {checkpoint} ({context} tokens)")
-        models[checkpoint] = load(checkpoint).eval()
+        folder = exported_folder(checkpoint, runtime=runtime, workdir=workdir)
+        models[checkpoint] = open_language_model(folder, runtime=runtime, num_threads=num_threads)
         begins[checkpoint] = given_ids(load_tokenizer(checkpoint), controls={})
     with torch_threads(num_threads), no_garbage_collection():
         times = _times(models, begins, batches=batches, length=length, repeats=repeats)
@@ -77,7 +89,7 @@ def throughput(
 
 
 def _times(
-    models: Mapping[Path, PreTrainedModel],
+    models: Mapping[Path, LanguageModel],
     begins: Mapping[Path, tuple[int, ...]],
     *,
     batches: Sequence[int],

@@ -19,7 +19,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.export.tracing import INPUTS, cache_shapes, trace, trace_step
+from secateur.export.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.files import replacing, sha256_file, write_json
 from secateur.models.card import CARD, read_card
 from secateur.models.checkpoint import load
@@ -117,9 +117,9 @@ def _compare_steps(model: PreTrainedModel, file: Path) -> None:
         expected = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.numpy()
     for start, end in ((0, 5), (5, 6), (6, 7), (7, 9)):
         feed = {INPUTS[0]: ids[:, start:end].numpy(), INPUTS[1]: np.ones((2, end), np.int64)}
-        feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
+        feed |= {KEPT: np.arange(end - start), **{f"{PAST}{place}": state for place, state in enumerate(cache)}}
         logits, *cache = session.run(None, feed)
-        _check_close(logits, expected[:, end - 1 : end])
+        _check_close(logits, expected[:, start:end])
 
 
 def _check_close(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:

@@ -15,6 +15,9 @@ from transformers import DynamicCache, PreTrainedModel
 from secateur.models.surgery import widths_of
 
 INPUTS = ("input_ids", "attention_mask")
+KEPT = "logits_to_keep"
+LOGITS = "logits"
+PAST, PRESENT = "past.", "present."
 
 
 class _Logits(nn.Module):
@@ -79,7 +82,7 @@ def trace(model: PreTrainedModel, file: Path) -> None:
             (ids, torch.ones_like(ids)),
             dynamo=True,
             input_names=list(INPUTS),
-            output_names=["logits"],
+            output_names=[LOGITS],
             dynamic_shapes=(shape, shape),
             verbose=False,
         )
@@ -94,7 +97,11 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, past: list[torch.Tensor]
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: torch.Tensor,
+        past: list[torch.Tensor],
     ) -> tuple[torch.Tensor, ...]:
         cache = DynamicCache()
         for layer in range(len(past) // 2):
@@ -106,7 +113,7 @@ class _Step(nn.Module):
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=logits_to_keep,
         )
         states = [state for layer in outputs.past_key_values.layers for state in (layer.keys, layer.values)]
         return (outputs.logits, *states)
@@ -124,10 +131,10 @@ def cache_shapes(model: PreTrainedModel, *, batch: int, length: int) -> list[tup
 def trace_step(model: PreTrainedModel, file: Path) -> None:
     """Write the graph of one step of a generator with dynamic batch, length and cache, unchecked.
 
-    Inputs: ``input_ids`` ``(batch, new)``, ``attention_mask`` ``(batch, old + new)``, and ``past.0``, ``past.1``, ...,
-    keys and values of each layer, see ``cache_shapes``; without old tokens they are empty. Outputs: ``logits``
-    ``(batch, 1, tokens)`` behind the last new token, and ``present.0``, ..., the ``past`` of the next step. Texts may
-    be padded on the left.
+    Inputs: ``input_ids`` ``(batch, new)``, ``attention_mask`` ``(batch, old + new)``, ``logits_to_keep`` ``(kept,)``,
+    the places of the new tokens behind which logits are wanted, and ``past.0``, ``past.1``, ..., keys and values of
+    each layer, see ``cache_shapes``; without old tokens they are empty. Outputs: ``logits`` ``(batch, kept,
+    vocabulary)``, and ``present.0``, ..., the ``past`` of the next step. Texts may be padded on the left.
     """
     generator = torch.Generator().manual_seed(0)
     past = [torch.randn(shape, generator=generator) for shape in cache_shapes(model, batch=2, length=5)]
@@ -136,11 +143,11 @@ def trace_step(model: PreTrainedModel, file: Path) -> None:
     with _silence(), torch.inference_mode():
         program = torch.onnx.export(
             _Step(_without_empty_products(model)).eval(),
-            (ids, torch.ones(2, 8, dtype=torch.int64), past),
+            (ids, torch.ones(2, 8, dtype=torch.int64), torch.tensor([0, 2]), past),
             dynamo=True,
-            input_names=[*INPUTS, *(f"past.{place}" for place in range(len(past)))],
-            output_names=["logits", *(f"present.{place}" for place in range(len(past)))],
-            dynamic_shapes=(row, row, [state for _ in past]),
+            input_names=[*INPUTS, KEPT, *(f"{PAST}{place}" for place in range(len(past)))],
+            output_names=[LOGITS, *(f"{PRESENT}{place}" for place in range(len(past)))],
+            dynamic_shapes=(row, row, {0: any_size}, [state for _ in past]),
             verbose=False,
         )
     _save(program, file)

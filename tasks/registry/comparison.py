@@ -90,7 +90,8 @@ def _compare_generators(
     from secateur.evaluation.generation import Writer
     from tasks.registry.generator_measurement import losses_of
 
-    found = {side: losses_of(Writer.load(model.folder), rows, batch_size=_BATCH_SIZE) for side, model in models.items()}
+    writers = {side: Writer.load(model.folder, num_threads=num_threads) for side, model in models.items()}
+    found = {side: losses_of(writer, rows, batch_size=_BATCH_SIZE) for side, writer in writers.items()}
     characters = found["a"].characters
     difference = (found["b"].losses - found["a"].losses) / characters
     counts = Discordant(len(characters), lost=int((difference > 0).sum()), won=int((difference < 0).sum()))

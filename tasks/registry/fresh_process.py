@@ -150,7 +150,7 @@ def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
     writer = Writer.load(folder)
     rows = [TextRow(row=number, text=prompt, label=None) for number, prompt in enumerate(prompts)]
     documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
-    found = document_losses(writer.model, documents, context=writer.context, batch_size=1, precision="fp32")
+    found = document_losses(writer.model, documents, context=writer.context, batch_size=1)
     written = writer.write(prompts, sampling=Sampling(**SMOKE))
     scores = np.exp(-found.losses / found.tokens).tolist()
     return [{"label": text.text, "score": score} for text, score in zip(written, scores, strict=True)]

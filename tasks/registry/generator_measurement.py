@@ -40,8 +40,9 @@ def measure_generators(
         ModelError: a model reads fewer tokens than ``promote.latency.length``.
     """
     judge = None if config.evaluate.judge is None else Predictor.load(project.root / config.evaluate.judge)
-    with torch_threads(config.promote.latency.num_threads):
-        writers = {name: Writer.load(model.folder) for name, model in models.items()}
+    num_threads = config.promote.latency.num_threads
+    with torch_threads(num_threads):
+        writers = {name: Writer.load(model.folder, num_threads=num_threads) for name, model in models.items()}
         times = _times(writers, config.promote.latency)
         return {
             name: _measure_one(writer, rows, judge=judge, config=config, folder=models[name].folder, times=times[name])
@@ -52,9 +53,7 @@ def measure_generators(
 def losses_of(writer: Writer, rows: JudgedRows, *, batch_size: int) -> DocumentLosses:
     """Return the losses of a generator on whole texts, each with the control token of its label."""
     documents = _documents(writer, rows)
-    return document_losses(
-        writer.model, documents, context=writer.context, batch_size=batch_size, precision="fp32"
-    )  # as it is served
+    return document_losses(writer.model, documents, context=writer.context, batch_size=batch_size)
 
 
 def _documents(writer: Writer, rows: JudgedRows) -> list[Document]:
@@ -109,7 +108,7 @@ def _times(writers: Mapping[str, Writer], wanted: PromoteLatencySection) -> dict
     limit = min(writer.context for writer in writers.values())
     if wanted.length > limit:
         raise ModelError(f"promote.latency.length={wanted.length} is more than a model can read ({limit} tokens)")
-    vocabulary = min(writer.model.config.vocab_size for writer in writers.values())
+    vocabulary = min(writer.model.vocab_size for writer in writers.values())
     ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
     runners = {name: StepRunner(writer.model) for name, writer in writers.items()}
     return time_runners(runners, ids=ids, repeats=wanted.repeats)

@@ -69,7 +69,7 @@ def load(project: Project | None, reference: str, *, num_threads: int, registry:
     source = resolve(project, reference, registry=registry)
     predictor = writer = None
     if task_of(source.checkpoint) == "generation":
-        writer = _writer(source)
+        writer = _writer(source, num_threads=num_threads)
     else:
         predictor = _predictor(source, num_threads=num_threads)
     files = artifact_digests(source.checkpoint, source.deployed)
@@ -85,10 +85,10 @@ def _predictor(source: Resolved, *, num_threads: int) -> Predictor:
     return predictor
 
 
-def _writer(source: Resolved) -> Writer:
-    writer = Writer.load(source.checkpoint)
+def _writer(source: Resolved, *, num_threads: int) -> Writer:
+    writer = Writer.load(source.folder, num_threads=num_threads)
     begin = documents_of([TextRow(row=0, text="", label=None)], writer.tokenizer, controls=writer.controls)
-    found = document_losses(writer.model, begin, context=writer.context, batch_size=1, precision="fp32")
+    found = document_losses(writer.model, begin, context=writer.context, batch_size=1)
     if not math.isfinite(found.loss):
         raise CheckFailed(f"{source.label} computes no probabilities, so it cannot write")
     for num_texts in (1, 2):

@@ -16,6 +16,8 @@ GENERATION = {
     "prune.recovery.best_by": "perplexity",
     "evaluate.robustness.rows": 0,
     "prune.max_robust_drop": None,
+    "evaluate.deployed": "onnx",
+    "register.runtime": "onnx",
 }
 
 
@@ -47,6 +49,7 @@ def test_both_tasks_have_parameters_that_fit():
         ({**GENERATION, "prune.recovery.best_by": "macro_f1"}, "best_by must be perplexity or loss, found macro_f1"),
         ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
         ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
+        ({**GENERATION, "evaluate.deployed": "onnx-int8"}, "evaluate.deployed must be torch or onnx, found onnx-int8"),
         ({**GENERATION, "baseline.control": True, "ingest.label_column": None}, "control needs ingest.label_column"),
         ({**GENERATION, "evaluate.judge": "models/r1"}, "evaluate.judge needs baseline.control: true"),
         (

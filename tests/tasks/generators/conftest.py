@@ -7,11 +7,11 @@ from tests.tasks.generators.stand import NAME, GeneratorStand, reload_here
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> GeneratorStand:
-    """Versions 1 (good), 2 (a little worse) and 3 (much worse)."""
+    """Versions 1 (good, deployed in ONNX), 2 (a little worse) and 3 (much worse)."""
     with pytest.MonkeyPatch.context() as patched:
         reload_here(patched)
         stand = GeneratorStand(tmp_path_factory.mktemp("generators") / "project")
-    stand.register("baseline")
+    stand.register("baseline", runtime="onnx")
     stand.register("r1", stand.noisy(0.003))
     stand.register("r2", stand.noisy(0.3))
     return stand

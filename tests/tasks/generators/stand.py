@@ -12,6 +12,8 @@ import torch
 from ruamel.yaml import YAML
 from transformers import PreTrainedModel
 
+from secateur.config.evaluate import Runtime
+from secateur.evaluation.runners import exported_folder
 from secateur.models.checkpoint import load, load_tokenizer, save
 from tasks.mlflow_records import Records
 from tasks.mlflow_store import ModelRegistry, Version
@@ -108,7 +110,7 @@ class GeneratorStand:
 
         return self.changed(change)
 
-    def register(self, name: str, model: PreTrainedModel | None = None) -> str:
+    def register(self, name: str, model: PreTrainedModel | None = None, *, runtime: Runtime = "torch") -> str:
         """Register a generator as a new version, call it challenger, and return its number."""
         folder = self.root / "models" / name
         own = {key: value for key, value in self._card.items() if key not in ("files", "weights_sha256")}
@@ -116,11 +118,12 @@ class GeneratorStand:
         stage = "baseline" if name == "baseline" else f"prune@{name}"
         save(model or self.good, self.tokenizer, folder, card={**own, "key": key, "stage": stage}, check_reload=False)
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        exported = exported_folder(folder, runtime=runtime, workdir=self.root / "exports")
         version = Version(
             name=name,
             checkpoint=folder,
-            runtime="torch",
-            deployed=None,
+            runtime=runtime,
+            deployed=None if runtime == "torch" else exported,
             tags={**_tags(card), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
             metrics={"char_perplexity": 3.0},
             parameters={"run.seed": 0},

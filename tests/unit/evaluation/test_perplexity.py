@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from secateur.evaluation.documents import Document, TextRow, documents_of, given_ids
+from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.perplexity import DocumentLosses, document_losses, perplexities
 from tests.tiny_generators import CONTROLS, character_tokenizer, llama
 
@@ -20,7 +21,7 @@ def model(tokenizer):
 
 
 def losses_of(model, documents, *, context=64, batch_size=3):
-    return document_losses(model, documents, context=context, batch_size=batch_size, precision="fp32")
+    return document_losses(TorchLanguageModel(model), documents, context=context, batch_size=batch_size)
 
 
 def by_hand(model, ids, scored):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.latency_measurement import cut_copy
 from secateur.evaluation.runners import StepRunner
 from secateur.models.structures import Widths
@@ -14,7 +15,7 @@ from tests.tiny_generators import llama
 def test_a_step_gives_the_logits_of_the_last_token_again_and_again(widths):
     model = cut_copy(llama(30), Widths(heads=widths[0], ffn=widths[1], head_dim=8))
     ids = np.array([[2, 9, 7, 5], [2, 4, 4, 8]])
-    runner = StepRunner(model)
+    runner = StepRunner(TorchLanguageModel(model))
     with torch.inference_mode():
         whole = model(input_ids=torch.from_numpy(ids)).logits[:, -1].numpy()
     for _ in range(3):

@@ -35,7 +35,7 @@ def test_a_text_goes_on_as_in_torch(model_type, choose, tmp_path: Path):
     cache = [np.zeros(shape, np.float32) for shape in cache_shapes(model, batch=2, length=0)]
     texts, new = ids, ids
     for _ in range(10):
-        feed = {"input_ids": new, "attention_mask": mask}
+        feed = {"input_ids": new, "attention_mask": mask, "logits_to_keep": np.array([new.shape[1] - 1])}
         feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
         logits, *cache = session.run(None, feed)
         new = logits[:, -1:].argmax(-1)
