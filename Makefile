@@ -29,13 +29,14 @@ demo: $(READY) ## clean real tweets, train, prune in rounds, evaluate, register,
 	@start=$$(date +%s); $(BIN)/secateur run; echo "run time $$(( $$(date +%s) - start )) s"
 
 # Each is a project of its own: a clone of the last commit with the example as its params.yaml. The sentiment model starts
-# from the generator, and judges what the generator writes.
+# from the generator, and judges what the generator writes; while it is trained, the generator is pruned beside it.
 demo-generation: $(READY) ## Chinese reviews: a generator, the sentiment model made of it, both pruned, in demos/
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; start=$$(date +%s); \
 	for name in reviews-zh-generation reviews-zh-sentiment; do examples/project.sh "$$name"; done; \
-	(cd demos/reviews-zh-generation; dvc repro --quiet baseline); \
-	(cd demos/reviews-zh-sentiment; secateur run); \
-	(cd demos/reviews-zh-generation; secateur run); \
+	cd demos/reviews-zh-generation; dvc repro --quiet baseline; \
+	set -m; dvc repro --quiet prune@r1 & pruning=$$!; set +m; trap 'kill -- -$$pruning 2> /dev/null || true' EXIT; \
+	cd ../reviews-zh-sentiment; secateur run; wait $$pruning; \
+	cd ../reviews-zh-generation; secateur run; \
 	echo "run time $$(( $$(date +%s) - start )) s; reports: demos/*/reports/report.html"
 
 test: $(READY) check ## every check and every test
