@@ -53,7 +53,9 @@ def copied_share(texts: Sequence[str], training: Iterable[str], *, length: int =
     searched = set(passages)
     found: set[str] = set()
     for text in training:
-        for start in np.flatnonzero(np.isin(_hashes(text, length), wanted)).tolist():
+        own = _hashes(text, length)
+        nearest = np.searchsorted(wanted, own).clip(max=len(wanted) - 1)
+        for start in np.flatnonzero(wanted[nearest] == own).tolist():
             # The hash only says where to look.
             passage = text[start : start + length]
             if passage in searched:
