@@ -97,7 +97,8 @@ def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
         timing = result.timings[runtime]
         shown = formats.unit_for_ms([timing.median_ms]).with_symbol(timing.median_ms)
         facts.append((f"Time, {formats.runtime(runtime)}", shown, f"{formats.times(timing.speedup)} dense"))
-    facts.append(("Sparsity of encoder", f"{result.sparsity:.2f}", f"{formats.count(result.nonembedding_params)} left"))
+    part = "encoder" if result.text is None else "decoder"
+    facts.append((f"Sparsity of {part}", f"{result.sparsity:.2f}", f"{formats.count(result.nonembedding_params)} left"))
     changes = result.details.get("changes")
     if changes:
         facts.append(("Lost against dense", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won"))
