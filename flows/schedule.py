@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import hashlib
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ from tasks.retraining import Retraining, now, record
 EVENT = "secateur.data-changed"
 _FLOW = "retrain"
 _POLL_SECONDS = 3.0
+_STOP_SECONDS = 20.0
 _STATE_NAMES = {"up to date": "UpToDate", "verified": "Verified", "promoted": "Promoted", "held": "Held"}
 
 
@@ -129,7 +131,21 @@ def serve(project: Project, schedule: Schedule) -> None:
         )
     # Prefect's own handler ends the same way, after a call that it never awaits and that Python warns about.
     runner.handle_sigterm = lambda *_: sys.exit(0)  # type: ignore[method-assign]
-    asyncio.run(runner.start())
+    try:
+        asyncio.run(runner.start())
+    finally:
+        _end_runs()
+
+
+def _end_runs() -> None:
+    """End the run that is under way, while the server still hears of it: without one it would try again for minutes.
+
+    The next schedule goes on from its finished stages.
+    """
+    for run in multiprocessing.active_children():
+        run.terminate()
+        run.join(_STOP_SECONDS)
+        run.kill()
 
 
 @contextmanager
