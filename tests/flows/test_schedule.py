@@ -1,6 +1,10 @@
 """The schedule: what is refused before anything starts, and events that arrive. Its life is in schedule_by_hand."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 from datetime import timedelta
@@ -140,3 +144,23 @@ def test_the_deployments_for_teams_name_what_is_there() -> None:
         assert set(entry["parameters"]) <= {"root", "cause"}
     [trigger] = values["deployments"][1]["triggers"]
     assert trigger["expect"] == [EVENT]
+
+
+def test_the_commands_for_teams_make_a_pool_and_its_deployments(prefect_server: str, tmp_path: Path) -> None:
+    """All that docs/howto/schedule.md says but the worker, which would stay."""
+    shutil.copy(REPOSITORY / "prefect.yaml", tmp_path)
+    (tmp_path / "flows").symlink_to(REPOSITORY / "flows")
+    guide = (REPOSITORY / "docs/howto/schedule.md").read_text(encoding="utf-8")
+    *commands, worker = [line for line in guide.splitlines() if line.startswith("prefect ")]
+    assert worker.startswith("prefect worker start --pool")
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "SECATEUR_ROOT": str(tmp_path)}
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", *command.split()], cwd=tmp_path, env=environment, check=True, capture_output=True
+        )
+    with urllib.request.urlopen(f"{prefect_server}/work_pools/secateur", timeout=5) as response:
+        pool = json.load(response)
+    assert (pool["type"], pool["concurrency_limit"]) == ("process", 1)
+    for name in ("nightly", "on-data-change"):
+        with urllib.request.urlopen(f"{prefect_server}/deployments/name/retrain/{name}", timeout=5) as response:
+            assert json.load(response)["work_pool_name"] == "secateur"
