@@ -1,4 +1,5 @@
 import gc
+import itertools
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.evaluation.latency import bench, time_runners
+from secateur.evaluation.latency import _time_by_runtime, bench, time_runners
 from secateur.evaluation.runners import open_runner
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
@@ -35,6 +36,21 @@ def test_calls_alternate_and_the_collector_rests():
     assert gc.isenabled()
     assert len(times["slow"]) == 5
     assert min(times["slow"]) >= 4.0 > max(times["fast"])
+
+
+def test_a_runtime_is_timed_for_some_rounds_and_its_turn_comes_again():
+    calls: list[str] = []
+
+    def runner(name: str):
+        return lambda ids, mask: calls.append(name) or np.zeros((1, 2), dtype=np.float32)
+
+    keys = [(Path(model), runtime) for model in ("dense", "cut") for runtime in ("torch", "onnx")]
+    runners = {key: runner("/".join(map(str, key))) for key in keys}
+    times = _time_by_runtime(runners, ids=np.ones((1, 4), dtype=np.int64), repeats=50)
+    assert list(times) == keys
+    assert {len(found) for found in times.values()} == {50}
+    turns = [name for name, _ in itertools.groupby(call.partition("/")[2] for call in calls)]
+    assert turns == ["torch", "onnx"] * 3
 
 
 def test_the_first_checkpoint_is_the_reference(tmp_path: Path, monkeypatch):
