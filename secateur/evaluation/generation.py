@@ -14,7 +14,7 @@ from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import end_id, given_ids
 from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.runners import held_runtime
-from secateur.models.card import read_card, verify
+from secateur.models.card import read_card
 from secateur.models.checkpoint import load_tokenizer
 
 _BATCH_SIZE = 64
@@ -94,7 +94,6 @@ class Writer:
                 f"{folder} holds a model for {card.get('task', 'classification')}, which writes no text; "
                 "`secateur predict` asks it for labels"
             )
-        verify(folder)
         return cls(
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),
             tokenizer=load_tokenizer(folder),

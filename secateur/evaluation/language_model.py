@@ -18,6 +18,7 @@ from secateur.config.evaluate import Runtime
 from secateur.config.run import Precision
 from secateur.export.onnx import ONNX_MODEL
 from secateur.export.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
+from secateur.models.card import verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
 from secateur.training.precision import autocast
@@ -144,7 +145,7 @@ class _OnnxReader:
 
 
 def open_language_model(folder: Path, *, runtime: Runtime, num_threads: int = 1) -> LanguageModel:
-    """Load a folder whose digests were compared, into the runtime that it is for.
+    """Load a folder whose files match its card, into the runtime that it is for.
 
     Args:
         folder: a checkpoint of a generator, or an ONNX export of one.
@@ -154,6 +155,7 @@ def open_language_model(folder: Path, *, runtime: Runtime, num_threads: int = 1)
     Raises:
         CheckpointError: the folder is damaged.
     """
+    verify(folder)
     if runtime == "torch":
         return TorchLanguageModel(load(folder, verify=False))
     return OnnxLanguageModel(folder / ONNX_MODEL, num_threads=num_threads)

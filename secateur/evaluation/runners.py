@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 import secateur.export.onnx
+import secateur.export.tracing
 from secateur.config.evaluate import Runtime
 from secateur.errors import CheckpointError
 from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
@@ -161,8 +162,8 @@ def export_name(checkpoint: Path) -> str:
 def _exporter() -> str:
     # An export made by other code must not be taken for today's.
     versions = [f"{package}=={version(package)}" for package in ("torch", "onnx", "onnxscript", "onnxruntime")]
-    source = inspect.getsource(secateur.export.onnx)
-    return hashlib.sha256("\n".join([source, *versions]).encode()).hexdigest()[:8]
+    sources = [inspect.getsource(module) for module in (secateur.export.onnx, secateur.export.tracing)]
+    return hashlib.sha256("\n".join([*sources, *versions]).encode()).hexdigest()[:8]
 
 
 def _is_intact(folder: Path) -> bool:
