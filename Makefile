@@ -34,8 +34,7 @@ demo-generation: $(READY) ## Chinese reviews: a generator, the sentiment model m
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; start=$$(date +%s); \
 	for name in reviews-zh-generation reviews-zh-sentiment; do examples/project.sh "$$name"; done; \
 	cd demos/reviews-zh-generation; dvc repro --quiet baseline; \
-	set -m; dvc repro --quiet prune@r1 & pruning=$$!; set +m; trap 'kill -- -$$pruning 2> /dev/null || true' EXIT; \
-	cd ../reviews-zh-sentiment; secateur run; wait $$pruning; \
+	cd ../reviews-zh-sentiment; secateur run; \
 	cd ../reviews-zh-generation; secateur run; \
 	echo "run time $$(( $$(date +%s) - start )) s; reports: demos/*/reports/report.html"
 

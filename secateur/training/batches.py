@@ -45,6 +45,11 @@ class Batch:
         """Return the batch on a device."""
         return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
 
+    def part(self, index: int, *, of: int) -> "Batch":
+        """Return every ``of``-th row from ``index`` on; the width stays."""
+        tensors = (self.input_ids, self.attention_mask, self.labels, self.index)
+        return Batch(*(tensor[index::of] for tensor in tensors))
+
     def with_ids(self, input_ids: Tensor) -> "Batch":
         """Return the same rows with other token ids, (B, T) int64; the labels stay."""
         return replace(self, input_ids=input_ids)

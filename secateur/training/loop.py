@@ -2,24 +2,28 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from secateur.config.baseline import TrainingSection
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
-from secateur.training.adversarial import Perturbation
 from secateur.training.batches import Batch, loader
+from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import ROWS, AnyHistoryRow
 from secateur.training.kept import Average, Best, BestBy
-from secateur.training.objectives import Objective, outputs_of, pad_token_id
+from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.precision import narrow_stream, plain_attention
 from secateur.training.progress import progress
@@ -107,15 +111,52 @@ def train_(
         ModelError: weights, loss or gradients are not finite.
     """
     check_weights(model, title=plan.title)
-    run = _Run(model, train=train, validation=validation, objective=objective, plan=plan, constraint=constraint)
+    settings = plan.settings
+    accelerator = Accelerator()
     try:
-        dropout = block_dropout(model, plan.settings.dropout, seed=plan.seed)
-        attention = plain_attention(model, plan.precision, rows=train)
-        with dropout, fast_dropout(model, seed=plan.seed), narrow_stream(model, plan.precision), attention:
+        if not settings.train_embeddings:
+            for module in family_of(model).embedding_modules(model):
+                module.requires_grad_(False)
+        wrapped: PreTrainedModel = accelerator.prepare(model)
+        parallel = data_parallel(
+            wrapped,
+            rows=train,
+            batch_size=settings.batch_size,
+            objective=objective,
+            precision=plan.precision,
+            adversarial_epsilon=plan.adversarial_epsilon,
+            seed=plan.seed,
+            prepared=partial(_prepared, plan),
+        )
+        with plain_attention(model, plan.precision, rows=train), parallel as gradients:
+            optimizer = optimizer_for(
+                model, settings=settings, num_parts=gradients.num_replicas, parallel_map=gradients.map
+            )
+            rows = loader(train, batch_size=settings.batch_size, seed=plan.seed, pad_token_id=pad_token_id(model))
+            run = _Run(
+                model,
+                gradients=gradients,
+                optimizer=accelerator.prepare(optimizer),
+                batches=accelerator.prepare(rows),
+                validation=validation,
+                plan=plan,
+                constraint=constraint,
+            )
             return run.execute()
     finally:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def _prepared(plan: Plan, model: PreTrainedModel, seed: int) -> Iterator[None]:
+    """Give a model the dropout of a plan and a narrow stream for a while."""
+    with (
+        block_dropout(model, plan.settings.dropout, seed=seed),
+        fast_dropout(model, seed=seed),
+        narrow_stream(model, plan.precision),
+    ):
+        yield
 
 
 class _Run:
@@ -125,41 +166,35 @@ class _Run:
         self,
         model: PreTrainedModel,
         *,
-        train: TokenRows,
+        gradients: DataParallel,
+        optimizer: Optimizer,
+        batches: DataLoader[Batch],
         validation: TokenRows,
-        objective: Objective,
         plan: Plan,
         constraint: Constraint | None,
     ) -> None:
-        self._accelerator = Accelerator()
+        self._model = model
+        self._gradients = gradients
+        self._optimizer = optimizer
+        self._loader = batches
         self._plan = plan
-        self._objective = objective
         self._constraint = constraint
         self._validation = validation
-        if not plan.settings.train_embeddings:
-            for module in family_of(model).embedding_modules(model):
-                module.requires_grad_(False)
-        optimizer = optimizer_for(model, settings=plan.settings)
-        rows = loader(train, batch_size=plan.settings.batch_size, seed=plan.seed, pad_token_id=pad_token_id(model))
-        self._inner = model
-        self._model, self._optimizer, self._loader = self._accelerator.prepare(model, optimizer, rows)
-        self._steps_per_epoch = len(self._loader)
+        self._steps_per_epoch = len(batches)
         self._num_steps = round(plan.settings.epochs * self._steps_per_epoch)
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
         self._history: list[AnyHistoryRow] = []
         self._row = ROWS["classification" if validation.given is None else "generation"]
         self._best = Best(by=plan.best_by)
         self._average = Average(model)
-        epsilon = plan.adversarial_epsilon
-        self._perturbation = Perturbation(model, epsilon=epsilon) if epsilon > 0.0 else None
 
     def execute(self) -> Trained:
         if self._num_steps == 0 or self._plan.evaluate_first:
             self._look(step=0, train_loss=None)
         self._train()
         if self._best.step != self._step_of_weights():
-            self._inner.load_state_dict(self._best.weights)
-        self._inner.eval()
+            self._model.load_state_dict(self._best.weights)
+        self._model.eval()
         assert self._best.scores is not None  # there is at least one validation pass
         return Trained(history=tuple(self._history), best=self._best.scores)
 
@@ -190,7 +225,7 @@ class _Run:
         left = self._num_steps
         while left > 0:
             for batch in self._loader:
-                yield batch.to(self._accelerator.device)
+                yield batch.to(self._model.device)
                 left -= 1
                 if left == 0:
                     return
@@ -199,10 +234,10 @@ class _Run:
         plan, rate = self._plan, self._learning_rate(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._model.train()
-        loss = self._backward(batch)
+        self._gradients.train()
+        loss = self._gradients.backward(batch)
         where = f"{plan.title}: step {step} of {self._num_steps}"
-        clip_(self._inner, loss=loss, settings=plan.settings, where=where)
+        clip_(self._model, loss=loss, settings=plan.settings, where=where)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         if self._constraint is not None:
@@ -210,26 +245,6 @@ class _Run:
         if plan.average_from is not None and step > plan.average_from * self._num_steps:
             self._average.add()
         return loss
-
-    def _backward(self, batch: Batch) -> Tensor:
-        """Leave the gradients of a batch, and return its loss: with a perturbation, the mean of clean and perturbed."""
-        if self._perturbation is None:
-            return self._backward_once(batch, share=1.0)
-        with self._perturbation.recorded():
-            clean = self._backward_once(batch, share=0.5)
-        with self._perturbation.applied():
-            return clean + self._backward_once(batch, share=0.5)
-
-    def _backward_once(self, batch: Batch, *, share: float) -> Tensor:
-        outputs = outputs_of(
-            self._model,
-            batch,
-            precision=self._plan.precision,
-            hidden_states=self._objective.needs_hidden_states,
-        )
-        loss = share * self._objective(outputs, batch)
-        self._accelerator.backward(loss)
-        return loss.detach()
 
     def _learning_rate(self, step: int) -> float:
         settings = self._plan.settings
@@ -241,9 +256,9 @@ class _Run:
         plan = self._plan
         self._average.swap_()
         scores = validate(
-            self._inner, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
+            self._model, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
         )
-        self._best.update(scores, self._inner, step=step)
+        self._best.update(scores, self._model, step=step)
         self._average.swap_()
         row = self._row(
             step=step,

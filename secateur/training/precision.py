@@ -30,7 +30,8 @@ def autocast(precision: Precision, *, device: torch.device) -> AbstractContextMa
     """
     if resolve(precision) == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    # The cache serves weights that are used twice in a pass. Threads share it, so bits would depend on who is first.
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 @contextmanager

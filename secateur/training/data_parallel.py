@@ -1,0 +1,195 @@
+"""Gradients of a batch whose rows are split among threads: data parallelism inside one process."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from secateur.config.run import Precision
+from secateur.data.tokens import TokenRows
+from secateur.training.adversarial import Perturbation
+from secateur.training.batches import IGNORED, Batch, collate
+from secateur.training.objectives import Objective, outputs_of, pad_token_id, unwrapped
+
+Preparation = Callable[[PreTrainedModel, int], AbstractContextManager[Any]]
+"""What a model wears while it is trained: dropout and hooks, with a seed for what they draw."""
+
+_MIN_ROWS = 8
+"""Rows of a batch for every thread. Products of fewer tokens take longer per token."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A model that runs forward and backward on rows of its own.
+
+    Attributes:
+        model: its weights are those of every other replica, its gradients are its own.
+        objective: what is minimised.
+        precision: arithmetic of the matrix products.
+        perturbation: moves word embeddings against the loss; None = off.
+    """
+
+    model: PreTrainedModel
+    objective: Objective
+    precision: Precision
+    perturbation: Perturbation | None
+
+    def backward(self, batch: Batch, *, share: float) -> Tensor:
+        """Leave ``share`` of the gradients of rows, and return that share of their loss.
+
+        With a perturbation it is the mean of clean and perturbed.
+        """
+        if self.perturbation is None:
+            return self._backward_once(batch, share=share)
+        with self.perturbation.recorded():
+            clean = self._backward_once(batch, share=share / 2)
+        with self.perturbation.applied():
+            return clean + self._backward_once(batch, share=share / 2)
+
+    def _backward_once(self, batch: Batch, *, share: float) -> Tensor:
+        hidden_states = self.objective.needs_hidden_states
+        outputs = outputs_of(self.model, batch, precision=self.precision, hidden_states=hidden_states)
+        loss = share * self.objective(outputs, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+class DataParallel:
+    """Replicas with a thread each; their gradients are added in a fixed order, so the bits are the same every time.
+
+    A small model gains: its products are too short to be split among the threads. A Llama of 2.4 M parameters and
+    16 rows of 96 tokens takes 252 ms per step with two threads in every product, and 148 ms with two replicas.
+    """
+
+    def __init__(self, replicas: Sequence[Replica], pool: ThreadPoolExecutor) -> None:
+        self._first, *self._others = replicas
+        self._pool = pool
+        self.num_replicas = len(replicas)
+
+    def train(self) -> None:
+        """Put every replica into training mode."""
+        for replica in (self._first, *self._others):
+            replica.model.train()
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Leave the gradients of a batch in the model, and return its loss.
+
+        A replica counts by its rows, that of a generator by its predicted tokens.
+        """
+        if not self._others:
+            return self._first.backward(batch, share=1.0)
+        parts = [batch.part(index, of=self.num_replicas) for index in range(self.num_replicas)]
+        counts = [int((part.labels != IGNORED).sum()) for part in parts]
+        replicas = (self._first, *self._others)
+        # A part without anything to predict has no mean.
+        work = [(*pair, count / sum(counts)) for *pair, count in zip(replicas, parts, counts, strict=True) if count]
+        losses = list(self.map(lambda item: item[0].backward(item[1], share=item[2]), work))
+        self._gather_()
+        return torch.stack(losses).sum()
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Call a function for every item, as many at once as there are replicas."""
+        return self._pool.map(function, items) if self._others else map(function, items)
+
+    def _gather_(self) -> None:
+        """Add the gradients of the other replicas to those of the first."""
+        for replica in self._others:
+            pairs = zip(self._first.model.parameters(), replica.model.parameters(), strict=True)
+            both = [(mine, other) for mine, other in pairs if other.grad is not None]
+            added = [(mine.grad, other.grad) for mine, other in both if mine.grad is not None]
+            if added:
+                torch._foreach_add_(*(list(gradients) for gradients in zip(*added, strict=True)))
+            for mine, other in both:
+                if mine.grad is None:
+                    mine.grad = other.grad
+                other.grad = None
+
+
+@contextmanager
+def data_parallel(
+    model: PreTrainedModel,
+    *,
+    rows: TokenRows,
+    batch_size: int,
+    objective: Objective,
+    precision: Precision,
+    adversarial_epsilon: float,
+    seed: int,
+    prepared: Preparation,
+) -> Iterator[DataParallel]:
+    """Prepare a model for training, and as many replicas of it as the threads of this process can feed.
+
+    It stays one, with all threads in every product, on an accelerator, for batches of few rows, and where dropout of
+    attention weights draws from torch's global generator: threads would share its numbers in no fixed order.
+
+    Args:
+        model: what is trained; several processes may have wrapped it.
+        rows: what it learns from.
+        batch_size: rows per step.
+        objective: shared by the threads, so calling it must change nothing.
+        precision: arithmetic of the matrix products.
+        adversarial_epsilon: see ``Perturbation``; 0 = off.
+        seed: of what the preparation draws.
+        prepared: entered for every replica.
+    """
+    num_threads = torch.get_num_threads()
+
+    def replica_of(one: PreTrainedModel) -> Replica:
+        perturbation = Perturbation(one, epsilon=adversarial_epsilon) if adversarial_epsilon > 0.0 else None
+        return Replica(one, objective=objective, precision=precision, perturbation=perturbation)
+
+    with ExitStack() as stack:
+        replicas = [replica_of(model)]
+        count = _num_replicas(unwrapped(model), batch_size=batch_size, num_threads=num_threads)
+        for index in range(1, count):
+            twin = _sharing_weights(model)
+            stack.enter_context(prepared(twin, _seed(seed, index)))
+            if index == 1 and _draws_from_torch(twin, rows, precision=precision):
+                count = 1
+                break
+            replicas.append(replica_of(twin))
+        stack.enter_context(prepared(unwrapped(model), seed))
+        threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(num_threads // count,))
+        pool = stack.enter_context(threads)
+        try:
+            yield DataParallel(replicas, pool)
+        finally:
+            torch.set_num_threads(num_threads)  # also the default of threads that start later
+
+
+def _num_replicas(model: PreTrainedModel, *, batch_size: int, num_threads: int) -> int:
+    """Return the largest count that divides the threads and leaves every replica enough rows."""
+    if model.device.type != "cpu":
+        return 1
+    fed = (n for n in range(2, num_threads + 1) if num_threads % n == 0 and batch_size // n >= _MIN_ROWS)
+    return max(fed, default=1)
+
+
+def _sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
+    twin = copy.deepcopy(model)
+    for parameter, own in zip(model.parameters(), twin.parameters(), strict=True):
+        own.data = parameter.data
+    return twin
+
+
+def _seed(seed: int, index: int) -> int:
+    """Return a seed of its own for a replica."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def _draws_from_torch(model: PreTrainedModel, rows: TokenRows, *, precision: Precision) -> bool:
+    """Tell whether a pass in training mode moves torch's global generator; afterwards it is where it was."""
+    before = torch.get_rng_state()
+    model.train()
+    with torch.no_grad():
+        outputs_of(model, collate(rows, np.array([0]), pad_token_id=pad_token_id(model)), precision=precision)
+    drawn = not torch.equal(before, torch.get_rng_state())
+    torch.set_rng_state(before)
+    return drawn
