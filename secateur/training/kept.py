@@ -1,9 +1,8 @@
-"""Which weights training ends with: those of the best validation pass, or a mean over the last steps."""
+"""Which weights training ends with: those of the best validation pass."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from secateur.training.validation import AnyScores
@@ -44,33 +43,3 @@ class Best:
         if self.by == "loss":
             return scores.loss < than.loss
         return scores.measure.is_better(scores.quality, than.quality)
-
-
-class Average:
-    """The mean of the trained parameters over the steps that were added (Izmailov et al. 2018, algorithm 1).
-
-    Differs from the paper in: every step counts instead of one per cycle, and the rate goes on falling.
-    ``count`` is the number of steps added. Models with batch norm would need its statistics again; encoders have none.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._mean: list[Tensor] = []
-        self.count = 0
-
-    @torch.no_grad()
-    def add(self) -> None:
-        """Count the parameters as they are now."""
-        self.count += 1
-        if self.count == 1:
-            self._mean = [parameter.detach().clone() for parameter in self._parameters]
-            return
-        torch._foreach_lerp_(self._mean, list(self._parameters), 1.0 / self.count)
-
-    @torch.no_grad()
-    def swap_(self) -> None:
-        """Exchange mean and parameters; twice is as before. Without anything added, nothing happens."""
-        for mean, parameter in zip(self._mean, self._parameters, strict=False):
-            current = parameter.detach().clone()
-            parameter.copy_(mean)
-            mean.copy_(current)

@@ -18,14 +18,15 @@ from secateur.config.baseline import TrainingSection
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
+from secateur.training.attention import attention_as_products
 from secateur.training.batches import Batch, loader
 from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import ROWS, AnyHistoryRow
-from secateur.training.kept import Average, Best, BestBy
+from secateur.training.kept import Best, BestBy
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
-from secateur.training.precision import narrow_stream, plain_attention
+from secateur.training.precision import narrow_stream
 from secateur.training.progress import progress
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import AnyScores, validate
@@ -48,8 +49,6 @@ class Plan:
         best_by: the validation score that decides which weights are kept, and when patience counts.
         adversarial_epsilon: L2 norm of a perturbation of every row's word embeddings against the loss; the perturbed
             loss counts half; 0 = off.
-        average_from: share of the steps after which weights are averaged; the mean so far is what is scored and kept
-            from there on; None = off.
     """
 
     title: str
@@ -61,7 +60,6 @@ class Plan:
     evaluate_first: bool = False
     best_by: BestBy = "macro_f1"
     adversarial_epsilon: float = 0.0
-    average_from: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def train_(
             seed=plan.seed,
             prepared=partial(_prepared, plan),
         )
-        with plain_attention(model, plan.precision, rows=train), parallel as gradients:
+        with attention_as_products(model, plan.precision, rows=train), parallel as gradients:
             optimizer = optimizer_for(
                 model, settings=settings, num_parts=gradients.num_replicas, parallel_map=gradients.map
             )
@@ -186,23 +184,16 @@ class _Run:
         self._history: list[AnyHistoryRow] = []
         self._row = ROWS["classification" if validation.given is None else "generation"]
         self._best = Best(by=plan.best_by)
-        self._average = Average(model)
 
     def execute(self) -> Trained:
         if self._num_steps == 0 or self._plan.evaluate_first:
             self._look(step=0, train_loss=None)
         self._train()
-        if self._best.step != self._step_of_weights():
+        if self._best.step != self._history[-1].step:
             self._model.load_state_dict(self._best.weights)
         self._model.eval()
         assert self._best.scores is not None  # there is at least one validation pass
         return Trained(history=tuple(self._history), best=self._best.scores)
-
-    def _step_of_weights(self) -> int | None:
-        """Return the step whose scored weights the model still has; an average was swapped out again."""
-        if self._average.count:
-            return None
-        return self._history[-1].step if self._history else 0
 
     def _train(self) -> None:
         losses: list[Tensor] = []
@@ -242,8 +233,6 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         if self._constraint is not None:
             self._constraint.after_step_(learning_rate=rate, progress=step / self._num_steps)
-        if plan.average_from is not None and step > plan.average_from * self._num_steps:
-            self._average.add()
         return loss
 
     def _learning_rate(self, step: int) -> float:
@@ -254,12 +243,10 @@ class _Run:
 
     def _look(self, *, step: int, train_loss: float | None) -> AnyScores:
         plan = self._plan
-        self._average.swap_()
         scores = validate(
             self._model, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
         )
         self._best.update(scores, self._model, step=step)
-        self._average.swap_()
         row = self._row(
             step=step,
             epoch=step / self._steps_per_epoch,

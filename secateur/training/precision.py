@@ -6,11 +6,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.determinism import supports_bf16
 from secateur.models.families import family_of
 
@@ -55,28 +53,3 @@ def narrow_stream(model: PreTrainedModel, precision: Precision) -> Iterator[None
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def plain_attention(model: PreTrainedModel, precision: Precision, *, rows: TokenRows) -> Iterator[None]:
-    """Train a generator with attention as three matrix products for a while, all in bf16.
-
-    On a CPU the gradient of torch's fused kernel is slow in bf16: forward and backward of 4 096 tokens with 8 heads of
-    32 features take 134 ms of CPU time in blocks of 128, and 37 ms this way (96 and 33 ms in blocks of 64). Long rows
-    stay fused, because the product of all pairs of tokens would be held in memory.
-    """
-    is_short_text = rows.given is not None and int(rows.lengths.max()) <= _LONGEST_PLAIN
-    if not is_short_text or resolve(precision) == "fp32" or model.device.type != "cpu":
-        yield
-        return
-    # Despite its name it rules the CPU as well.
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
-
-
-_LONGEST_PLAIN = 256

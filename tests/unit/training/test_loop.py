@@ -195,25 +195,6 @@ def test_the_constraint_is_called_after_every_step_and_has_the_last_word():
     assert any(weights[-2].count_nonzero() for weights in recorder.weights)
 
 
-@pytest.mark.parametrize("average_from", [0.0, 0.5, 0.9])
-def test_the_average_is_the_mean_over_the_last_steps(average_from):
-    model, trained, _, recorder = recorded(epochs=2, learning_rate=2e-3, average_from=average_from, best_by="loss")
-    counted = recorder.weights[int(16 * average_from) :]
-    steps = [8, 16] if average_from == 0.0 else [16]
-    ends = {16: counted, 8: counted[:8]}
-    best = min(trained.history, key=lambda row: row.validation_loss)
-    assert best.step in steps
-    for parameter, *taken in zip(model.parameters(), *ends[best.step], strict=True):
-        torch.testing.assert_close(parameter.detach(), torch.stack(taken).mean(dim=0), rtol=1e-5, atol=1e-6)
-    assert validate(model, HELD_OUT, batch_size=16, precision="fp32") == trained.best
-
-
-def test_training_goes_on_from_the_weights_and_not_from_their_average():
-    with_average = recorded(epochs=2, average_from=0.0, evaluations_per_epoch=4)[3].weights[-1]
-    without = recorded(epochs=2, evaluations_per_epoch=4)[3].weights[-1]
-    assert all(torch.equal(one, other) for one, other in zip(with_average, without, strict=True))
-
-
 def test_best_by_loss_keeps_the_lowest_loss():
     scores = [Scores(0.5, 0.8, 0.6), Scores(0.6, 0.8, 0.9), Scores(0.4, 0.7, 0.5), Scores(0.4, 0.7, 0.9)]
     kept = {}
@@ -232,7 +213,7 @@ def test_best_by_reaches_the_run():
 
 def test_options_that_are_off_change_nothing():
     plain, _, _ = train(epochs=1)
-    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, average_from=None, best_by="macro_f1")
+    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, best_by="macro_f1")
     assert not changed(explicit, plain.state_dict())
 
 
@@ -244,9 +225,7 @@ def test_adversarial_training_is_deterministic_and_another_one():
 
 @pytest.mark.parametrize("train_embeddings", [True, False])
 def test_the_model_leaves_training_as_it_came(train_embeddings):
-    model, _, _ = train(
-        epochs=0.25, precision="bf16", adversarial_epsilon=0.5, average_from=0.5, train_embeddings=train_embeddings
-    )
+    model, _, _ = train(epochs=0.25, precision="bf16", adversarial_epsilon=0.5, train_embeddings=train_embeddings)
     assert {type(module) for module in model.modules()} == {type(module) for module in tiny_model().modules()}
     assert not any(module._forward_hooks or module.training for module in model.modules())
 

@@ -1,0 +1,171 @@
+"""How much faster is a training step when the threads share out its rows instead of every product?
+
+    python -m benchmarks.training_step
+
+Random weights and rows: the cost does not depend on their values. The ways take turns in one process.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+import numpy as np
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    LlamaConfig,
+    PreTrainedModel,
+)
+
+from benchmarks.report import environment, show, write_results
+from secateur.config.baseline import TrainingSection
+from secateur.data.tokens import TokenRows, from_lists
+from secateur.determinism import fix_randomness
+from secateur.training.attention import attention_as_products
+from secateur.training.batches import collate
+from secateur.training.data_parallel import data_parallel
+from secateur.training.objectives import CrossEntropy
+from secateur.training.optimizer import optimizer_for
+from secateur.training.precision import narrow_stream
+
+_NOTES = (
+    "ms per step (forward, backward, optimiser; bf16 where the CPU has it), median (lowest to highest) over the rounds",
+    "the ratio is that of the medians: all threads in every product against a replica per thread",
+)
+_WAYS = ("one thread", "threads in every product", "replicas")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and the rows of a step."""
+
+    name: str
+    model: PreTrainedModel
+    rows: TokenRows
+    optimizer: Literal["adamw", "muon"]
+
+
+def _llama(*, hidden: int, layers: int) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=4000,
+        hidden_size=hidden,
+        intermediate_size=8 * hidden // 3 // 16 * 16,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+    )
+
+
+def _rows(count: int, *, length: int, generates: bool) -> TokenRows:
+    generator = np.random.default_rng(0)
+    ids = generator.integers(10, 4000, size=(count, length), dtype=np.int32)
+    return from_lists(list(ids), labels=generator.integers(2, size=count), given=(1,) if generates else None)
+
+
+def cases() -> Iterator[Case]:
+    """Yield what is timed; no model drops attention weights, which would keep it from having replicas."""
+    text, reviews, tweets = (
+        _rows(*shape, generates=g) for *shape, g in ((16, 96, True), (16, 64, False), (32, 28, False))
+    )
+    small, large = _llama(hidden=192, layers=4), _llama(hidden=512, layers=8)
+    bert = BertConfig(
+        vocab_size=4000,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        attention_probs_dropout_prob=0.0,
+    )
+    yield Case("Llama 192 x 4, text of 16 x 96", AutoModelForCausalLM.from_config(small), text, "muon")
+    yield Case("Llama 512 x 8, text of 16 x 96", AutoModelForCausalLM.from_config(large), text, "muon")
+    classifier = AutoModelForSequenceClassification
+    yield Case("Llama 192 x 4, labels of 16 x 64", classifier.from_config(small), reviews, "adamw")
+    yield Case("BERT 384 x 6, labels of 32 x 28", classifier.from_config(bert), tweets, "adamw")
+
+
+def measure(case: Case, *, num_threads: int, rounds: int, steps: int) -> dict[str, list[float]]:
+    """Return the seconds per step of every round, way by way."""
+    found: dict[str, list[float]] = {way: [] for way in _WAYS}
+    for number in range(rounds + 1):
+        for way in _WAYS:
+            fix_randomness(seed=0, num_threads=1 if way == "one thread" else num_threads)
+            seconds = _seconds_per_step(case, split=way == "replicas", steps=steps)
+            if number > 0:  # kernels are compiled in the first round
+                found[way].append(seconds)
+    return found
+
+
+def _seconds_per_step(case: Case, *, split: bool, steps: int) -> float:
+    settings = TrainingSection(
+        epochs=1,
+        learning_rate=1e-5,
+        optimizer=case.optimizer,
+        batch_size=len(case.rows),
+        weight_decay=0.0,
+        warmup_fraction=0.0,
+        label_smoothing=0.0,
+        train_embeddings=True,
+        max_grad_norm=1.0,
+    )
+
+    @contextmanager
+    def prepared(model: PreTrainedModel, _: int) -> Iterator[None]:
+        with narrow_stream(model, "auto"):
+            yield
+
+    parallel = data_parallel(
+        case.model,
+        rows=case.rows,
+        batch_size=len(case.rows) if split else 1,
+        objective=CrossEntropy(0.0),
+        precision="auto",
+        adversarial_epsilon=0.0,
+        seed=0,
+        prepared=prepared,
+    )
+    batch = collate(case.rows, np.arange(len(case.rows)), pad_token_id=0)
+    with attention_as_products(case.model, "auto", rows=case.rows), parallel as gradients:
+        optimizer = optimizer_for(
+            case.model, settings=settings, num_parts=gradients.num_replicas, parallel_map=gradients.map
+        )
+        gradients.train()
+        for step in range(steps + 2):
+            if step == 2:
+                start = time.perf_counter()
+            gradients.backward(batch)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return (time.perf_counter() - start) / steps
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{1e3 * np.median(seconds):.0f} ({1e3 * min(seconds):.0f}-{1e3 * max(seconds):.0f})"
+
+
+@click.command()
+@click.option("--threads", default=2, show_default=True)
+@click.option("--rounds", default=7, show_default=True)
+@click.option("--steps", default=10, show_default=True, help="steps of a way before the next one's turn")
+@click.option("--out", default=None, type=click.Path(path_type=Path), help="file of the results")
+def main(threads: int, rounds: int, steps: int, out: Path | None) -> None:
+    """Time a step of several models in three ways."""
+    entries = []
+    for case in cases():
+        found = measure(case, num_threads=threads, rounds=rounds, steps=steps)
+        ratio = float(np.median(found[_WAYS[1]]) / np.median(found[_WAYS[2]]))
+        entries.append({"case": case.name, "seconds": found, "ratio": ratio})
+    rows = [[e["case"], *(_spread(e["seconds"][way]) for way in _WAYS), f"{e['ratio']:.2f}x"] for e in entries]
+    notes = (*_NOTES, f"{threads} threads")
+    show("A training step", columns=("step", *_WAYS, "ratio"), rows=rows, notes=notes, machine=environment())
+    write_results("training_step", {"machine": environment(), "threads": threads, "entries": entries}, out=out)
+
+
+if __name__ == "__main__":
+    main()
