@@ -19,7 +19,7 @@ from secateur.training.batches import IGNORED, Batch, collate
 from secateur.training.objectives import Objective, outputs_of, pad_token_id, unwrapped
 
 Preparation = Callable[[PreTrainedModel, int], AbstractContextManager[Any]]
-"""What a model wears while it is trained: dropout and hooks, with a seed for what they draw."""
+"""Gives a model its dropout and its hooks for a while; takes the seed of what they draw."""
 
 _MIN_ROWS = 8
 """Rows of a batch for every thread. Products of fewer tokens take longer per token."""
