@@ -78,7 +78,7 @@ def _rows(count: int, length: int, *, generates: bool = False) -> TokenRows:
 def cases() -> Iterator[Case]:
     """Yield what is timed; no model drops attention weights, which would keep it from having replicas."""
     text, reviews, tweets = _rows(16, 96, generates=True), _rows(16, 64), _rows(32, 28)
-    small, large = _llama(hidden=192, layers=4), _llama(hidden=512, layers=8)
+    llama = _llama(hidden=192, layers=4)
     bert = BertConfig(
         vocab_size=4000,
         hidden_size=384,
@@ -87,10 +87,9 @@ def cases() -> Iterator[Case]:
         intermediate_size=1536,
         attention_probs_dropout_prob=0.0,
     )
-    yield Case("Llama 192 x 4, text of 16 x 96", AutoModelForCausalLM.from_config(small), text, "muon")
-    yield Case("Llama 512 x 8, text of 16 x 96", AutoModelForCausalLM.from_config(large), text, "muon")
+    yield Case("Llama 192 x 4, text of 16 x 96", AutoModelForCausalLM.from_config(llama), text, "muon")
     classifier = AutoModelForSequenceClassification
-    yield Case("Llama 192 x 4, labels of 16 x 64", classifier.from_config(small), reviews, "adamw")
+    yield Case("Llama 192 x 4, labels of 16 x 64", classifier.from_config(llama), reviews, "adamw")
     yield Case("BERT 384 x 6, labels of 32 x 28", classifier.from_config(bert), tweets, "adamw")
 
 
