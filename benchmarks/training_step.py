@@ -56,14 +56,14 @@ class Case:
     optimizer: Literal["adamw", "muon"]
 
 
-def _llama(*, hidden: int, layers: int) -> LlamaConfig:
+def _llama() -> LlamaConfig:
     return LlamaConfig(
         vocab_size=4000,
-        hidden_size=hidden,
-        intermediate_size=8 * hidden // 3 // 16 * 16,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        num_key_value_heads=hidden // 64,
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        num_key_value_heads=3,
         pad_token_id=0,
         tie_word_embeddings=True,
     )
@@ -78,7 +78,7 @@ def _rows(count: int, length: int, *, generates: bool = False) -> TokenRows:
 def cases() -> Iterator[Case]:
     """Yield what is timed; no model drops attention weights, which would keep it from having replicas."""
     text, reviews, tweets = _rows(16, 96, generates=True), _rows(16, 64), _rows(32, 28)
-    llama = _llama(hidden=192, layers=4)
+    llama = _llama()
     bert = BertConfig(
         vocab_size=4000,
         hidden_size=384,
