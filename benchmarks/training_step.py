@@ -20,10 +20,10 @@ from typing import Any, Literal
 import click
 import numpy as np
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
-    LlamaConfig,
     PreTrainedModel,
 )
 
@@ -56,19 +56,6 @@ class Case:
     optimizer: Literal["adamw", "muon"]
 
 
-def _llama() -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=4000,
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=6,
-        num_key_value_heads=3,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-    )
-
-
 def _rows(count: int, length: int, *, generates: bool = False) -> TokenRows:
     generator = np.random.default_rng(0)
     ids = generator.integers(10, 4000, size=(count, length), dtype=np.int32)
@@ -78,7 +65,7 @@ def _rows(count: int, length: int, *, generates: bool = False) -> TokenRows:
 def cases() -> Iterator[Case]:
     """Yield what is timed; no model drops attention weights, which would keep it from having replicas."""
     text, reviews, tweets = _rows(16, 96, generates=True), _rows(16, 64), _rows(32, 28)
-    llama = _llama()
+    llama = AutoConfig.from_pretrained("examples/llama-reviews.json")
     bert = BertConfig(
         vocab_size=4000,
         hidden_size=384,

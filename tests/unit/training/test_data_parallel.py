@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.config.baseline import TrainingSection
 from secateur.data.tokens import from_lists
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
@@ -16,6 +15,7 @@ from secateur.training.objectives import CrossEntropy
 from secateur.training.text_distillation import TextDistillation
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.training.test_loop import settings
 
 ENCODER_ROWS = tiny_rows(32)
 
@@ -124,24 +124,11 @@ def test_dropout_of_attention_keeps_all_threads_in_every_product():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-SETTINGS = {
-    "epochs": 2,
-    "learning_rate": 5e-3,
-    "batch_size": 16,
-    "weight_decay": 0.01,
-    "warmup_fraction": 0.1,
-    "label_smoothing": 0.0,
-    "train_embeddings": True,
-    "max_grad_norm": 1.0,
-    "dropout": 0.1,
-}
-
-
 def train(*, objective=None, seed=0, **changes):
     fix_randomness(seed=seed, num_threads=2)
     model = tiny_generator("llama")
-    settings = TrainingSection(**SETTINGS | changes)
-    plan = Plan(title="test", settings=settings, seed=seed, precision="bf16", best_by="perplexity")
+    values = settings(**{"batch_size": 16, "dropout": 0.1} | changes)
+    plan = Plan(title="test", settings=values, seed=seed, precision="bf16", best_by="perplexity")
     trained = train_(model, train=texts(), validation=texts(8), objective=objective or CrossEntropy(0.0), plan=plan)
     return trained, model.state_dict()
 
