@@ -34,6 +34,9 @@ STRICT: dict[str, Any] = {
     "promote.robustness.max_drop": 0.2,
 }
 
+_HEARING = ("value.weight", "attention.output.dense.weight", "pooler.dense.weight")
+"""What the first token hears of the others, and what is read off it."""
+
 Change = Callable[[PreTrainedModel], PreTrainedModel]
 
 
@@ -218,7 +221,11 @@ def _write_test_rows(root: Path) -> None:
 
 
 def _trained(base: Path, tokenizer: Any, *, shuffle: bool = False) -> PreTrainedModel:
-    """Fit the last layer of a random encoder, in which the telling words of a label are alike, by least squares."""
+    """Fit the last layer of a random encoder, in which the telling words of a label are alike, by least squares.
+
+    The encoder hears them: with the small weights of its initialisation, what a word changes is as small as the last
+    bits of a sum, and the machine would decide who is right. As it is, weights that are 0.1 % off change no answer.
+    """
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -233,10 +240,13 @@ def _trained(base: Path, tokenizer: Any, *, shuffle: bool = False) -> PreTrained
         for words in (tiny._NEGATIVE, tiny._NEUTRAL, tiny._POSITIVE):
             ids = tokenizer.convert_tokens_to_ids(words)
             model.bert.embeddings.word_embeddings.weight[ids] += 0.5 * torch.randn(model.config.hidden_size)
+        for name, weight in model.bert.named_parameters():
+            if name.endswith(_HEARING):
+                weight.mul_(8.0)
         pooled = model.bert(**batch).pooler_output
         features = torch.cat([pooled, torch.ones(len(rows), 1)], dim=1)
-        ridge = features.T @ features + 1e-6 * torch.eye(features.shape[1])
-        solved = 50.0 * torch.linalg.solve(ridge, features.T @ torch.nn.functional.one_hot(labels, 3).float())
+        ridge = features.T @ features + 1e-3 * torch.eye(features.shape[1])
+        solved = 20.0 * torch.linalg.solve(ridge, features.T @ torch.nn.functional.one_hot(labels, 3).float())
         model.classifier.weight.copy_(solved[:-1].T)
         model.classifier.bias.copy_(solved[-1])
     return model

@@ -150,8 +150,8 @@ def test_lineage_goes_from_the_data_to_the_promotion(stand: Stand) -> None:
 def test_compare_shows_what_changed(stand: Stand) -> None:
     found = json.loads(output(stand.root, "models", "compare", ONE, "models:/tiny/2", "--json", "--examples", "3"))
     assert found["metrics"]["macro_f1"] == {"a": 0.5, "b": 0.5}
-    assert found["scores"]["a"]["accuracy"] == pytest.approx(87 / 90)
-    assert found["scores"]["b"]["accuracy"] < 0.7
+    assert found["scores"]["a"]["accuracy"] == 1.0, "the stand's model is right by a margin"
+    assert found["scores"]["b"]["accuracy"] == pytest.approx(2 / 3), "one of three labels is never said"
     assert found["changed"] >= found["lost"] > 20
     assert found["p"] < 1e-5
     assert len(found["examples"]) == 3

@@ -38,7 +38,8 @@ def test_scores_are_probabilities_of_the_labels(checkpoint: Path):
 def test_long_texts_are_cut_as_in_training(checkpoint: Path):
     predictor = Predictor.load(checkpoint)
     assert predictor.max_length == 8
-    cut, same = predictor.predict(["good " * 30, "good " * 6])
+    # Alone: rows of one batch may differ in their last bits.
+    [cut], [same] = predictor.predict(["good " * 30]), predictor.predict(["good " * 6])
     assert cut == same
 
 
