@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -36,6 +37,43 @@ def merges_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
+def fallback_bytes(values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the tokens that a BPE tokenizer writes characters outside its vocabulary with; none without that fallback.
+
+    A character is one to four of them, so that all are needed for text to come out as it went in.
+    """
+    if not values["model"].get("byte_fallback"):
+        return frozenset()
+    return frozenset(f"<0x{byte:02X}>" for byte in range(256)) & values["model"]["vocab"].keys()
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What tokens carry besides their characters: ``##`` inside a word, or ``</w>`` at its end."""
+
+    prefix: str
+    suffix: str
+
+    def bare(self, token: str) -> str:
+        """Return the characters of a token."""
+        return token.removeprefix(self.prefix).removesuffix(self.suffix)
+
+    def letters(self, token: str) -> list[str]:
+        """Return the pieces of one character that spell a token of WordPiece."""
+        inside = token.startswith(self.prefix)
+        return [self.prefix * (inside or place > 0) + letter for place, letter in enumerate(self.bare(token))]
+
+    def joined(self, left: str, right: str) -> str:
+        """Return what a merge of two tokens gives."""
+        return left + right.removeprefix(self.prefix)
+
+
+def marks_of(values: Mapping[str, Any]) -> Marks:
+    """Return the marks of a tokenizer."""
+    model = values["model"]
+    return Marks(model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or "")
+
+
 def with_fewer_tokens(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[str, int]) -> PreTrainedTokenizerFast:
     """Return a copy of the tokenizer that knows the tokens of ``new_ids`` only, under these ids.
 
@@ -51,11 +89,11 @@ def with_fewer_tokens(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[str, 
         token: new_ids[token] for token in sorted(new_ids, key=new_ids.__getitem__) if token in model["vocab"]
     }
     if "merges" in model:
-        vocabulary = model["vocab"]
+        vocabulary, marks = model["vocab"], marks_of(values)
         model["merges"] = [
             [left, right]
             for left, right in merges_of(values)
-            if left in vocabulary and right in vocabulary and left + right in vocabulary
+            if left in vocabulary and right in vocabulary and marks.joined(left, right) in vocabulary
         ]
     values["added_tokens"] = [
         {**token, "id": new_ids[token["content"]]} for token in values["added_tokens"] if token["content"] in new_ids
@@ -162,6 +200,14 @@ def surface_pieces(values: Mapping[str, Any], tokens: Sequence[str]) -> dict[str
         words = WordSpelling(model, ())
         return {token: words.of(token) for token in tokens}
     unknown = model["vocab"].get(model.get("unk_token") or "")
-    backend = Tokenizer.from_str(json.dumps(values)).model
-    found = {token: tuple(piece.id for piece in backend.tokenize(token)) for token in tokens}
+    suffix = marks_of(values).suffix
+    ending = Tokenizer.from_str(json.dumps(values)).model
+    # Without the mark, what does not end a word is not given it.
+    inside = Tokenizer.from_str(json.dumps({**values, "model": {**model, "end_of_word_suffix": None}})).model
+    found = {
+        token: tuple(
+            piece.id for piece in (ending if token.endswith(suffix) else inside).tokenize(token.removesuffix(suffix))
+        )
+        for token in tokens
+    }
     return {token: ids or (() if unknown is None else (unknown,)) for token, ids in found.items()}

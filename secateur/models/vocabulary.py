@@ -16,7 +16,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
 from secateur.models.families import family_of
-from secateur.models.tokenizer_json import WordSpelling, describe, merges_of, surface_pieces, with_fewer_tokens
+from secateur.models.tokenizer_json import (
+    Marks,
+    WordSpelling,
+    describe,
+    fallback_bytes,
+    marks_of,
+    merges_of,
+    surface_pieces,
+    with_fewer_tokens,
+)
 
 
 def covering(
@@ -25,7 +34,8 @@ def covering(
     """Choose the tokens that cover a domain.
 
     Special and added tokens stay; so do all pieces of one character (bytes of a byte-level alphabet), which every
-    other word can be spelled with, and tokens that occur often enough; for BPE also what these are merged from.
+    other word can be spelled with, the bytes that a byte fallback writes other characters with, and tokens that occur
+    often enough; for BPE also what these are merged from.
 
     Args:
         counts: occurrences of every id in the training rows, ``(V,)``.
@@ -43,20 +53,23 @@ def covering(
     values = describe(tokenizer)
     tokens = tokens_of(tokenizer, len(counts))
     always = {token["content"] for token in values["added_tokens"]} | set(tokenizer.all_special_tokens)
-    prefix = values["model"].get("continuing_subword_prefix") or ""
+    always |= fallback_bytes(values)
+    known, marks = set(tokens), marks_of(values)
     is_bytes = values["model"]["type"] == "BPE"
-    characters = _characters(counts, tokens, prefix=prefix)
+    characters = _characters(counts, tokens, marks=marks)
+    needed = 0 if is_bytes else min_count_character
     kept = {
         token
         for token, count in zip(tokens, counts.tolist(), strict=True)
         if token in always
         or count >= max(1, min_count)
         or (
-            len(token.removeprefix(prefix)) == 1
-            and (is_bytes or characters.get(token.removeprefix(prefix), 0) >= min_count_character)
+            # A character that has no piece of its own can be spelled with nothing else.
+            (len(marks.bare(token)) == 1 or (not is_bytes and not known.issuperset(marks.letters(token))))
+            and all(characters.get(character, 0) >= needed for character in marks.bare(token))
         )
     }
-    _close_under_merges_(kept, merges_of(values))
+    _close_under_merges_(kept, merges_of(values), marks=marks)
     return np.array([number for number, token in enumerate(tokens) if token in kept], dtype=np.int64)
 
 
@@ -164,20 +177,20 @@ def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:
     return [by_id[number] for number in range(size)]
 
 
-def _characters(counts: npt.NDArray[np.int64], tokens: Sequence[str], *, prefix: str) -> dict[str, int]:
+def _characters(counts: npt.NDArray[np.int64], tokens: Sequence[str], *, marks: Marks) -> dict[str, int]:
     found: dict[str, int] = {}
     for token, count in zip(tokens, counts.tolist(), strict=True):
         if count:
-            for character in token.removeprefix(prefix):
+            for character in marks.bare(token):
                 found[character] = found.get(character, 0) + count
     return found
 
 
-def _close_under_merges_(kept: set[str], merges: Sequence[tuple[str, str]]) -> None:
+def _close_under_merges_(kept: set[str], merges: Sequence[tuple[str, str]], *, marks: Marks) -> None:
     # Backwards, because a part is usually merged before what it is part of: one pass is enough then.
     size = -1
     while size != len(kept):
         size = len(kept)
         for left, right in reversed(merges):
-            if left + right in kept:
+            if marks.joined(left, right) in kept:
                 kept.update((left, right))
