@@ -75,6 +75,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         "dense_widths": widths,
         "asked": None,
         "achieved": None,
+        "training": trained.length.as_dict(),
         "metrics": trained.best.as_metrics(),
         "accepted": True,
         "stopped": False,

@@ -128,6 +128,7 @@ def _accepted(outcome: Outcome) -> dict[str, Any]:
         "kept": outcome.state.kept.as_dict(),
         "features": None if features is None else list(features),
         "achieved": outcome.achieved,
+        "training": outcome.length.as_dict(),
         "metrics": outcome.metrics(),
         "accepted": True,
         "stopped": False,

@@ -48,6 +48,7 @@ PARAMS: dict[str, Any] = {
     "baseline.model": "./tiny-bert",
     "baseline.max_length": 16,
     "baseline.epochs": 6,
+    "baseline.min_steps": 0,
     "baseline.learning_rate": 3e-3,
     "baseline.train_embeddings": True,
     "prune.recovery.learning_rate": 1e-3,
@@ -65,6 +66,7 @@ PARAMS: dict[str, Any] = {
     "prune.ffn_multiple": 8,
     "prune.max_drop": 0.9,
     "prune.recovery.epochs": 1,
+    "prune.recovery.min_steps": 0,
     "prune.recovery.batch_size": 16,
     "prune.schedule": {"shape": "cubic", "steps": 2},
     "prune.rounds": {

@@ -83,8 +83,13 @@ def sweep_table(values: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def stage_progress(*, quiet: bool) -> Iterator[Callable[[str, "Outcome | None"], None]]:
-    """Yield a function that is told when a stage starts and ends, and says so on standard error."""
+def stage_progress(
+    *, quiet: bool, remarks: Callable[[str], Sequence[str]] = lambda _: ()
+) -> Iterator[Callable[[str, "Outcome | None"], None]]:
+    """Yield a function that is told when a stage starts and ends, and says so on standard error.
+
+    ``remarks`` are the lines that a stage (its address) has to say after it has ended.
+    """
     console = _console(stderr=True)
 
     def watch(address: str, outcome: "Outcome | None") -> None:
@@ -96,6 +101,9 @@ def stage_progress(*, quiet: bool) -> Iterator[Callable[[str, "Outcome | None"],
             console.print(f"  [{_ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
         else:
             console.print(f"  done in {duration(outcome.seconds)}")
+        if outcome is not None and outcome.action != "cached":
+            for remark in remarks(address):
+                console.print(f"  {plain(remark)}")
 
     yield watch
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,8 +93,9 @@ def _all_cached(store: "DvcStore") -> "list[Outcome]":
 
 def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     from flows.cli import display
+    from tasks.remarks import remarks
 
-    with display.stage_progress(quiet=as_json) as watch:
+    with display.stage_progress(quiet=as_json, remarks=partial(remarks, project.root)) as watch:
         watch("starting Prefect", None)
         with prefect_settings():
             from flows.build import build
@@ -222,6 +224,7 @@ def stage(address: str) -> None:
     from tasks.params import read_config
     from tasks.preflight import check
     from tasks.project import exclusive, find_project
+    from tasks.remarks import remarks
     from tasks.rendering import require_current
     from tasks.stages import find_stage
 
@@ -235,6 +238,8 @@ def stage(address: str) -> None:
         require_present(project, config)
     if "DVC_STAGE" in os.environ:
         run_stage(project, config, wanted, commit=False)
-        return
-    with exclusive(project):
-        run_stage(project, config, wanted, commit=True)
+    else:
+        with exclusive(project):
+            run_stage(project, config, wanted, commit=True)
+    for remark in remarks(project.root, address):
+        click.echo(remark, err=True)

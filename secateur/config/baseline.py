@@ -14,6 +14,13 @@ class TrainingSection(Section):
     """What the baseline and the recovery of a pruned model have in common."""
 
     epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")]
+    min_steps: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked",
+        ),
+    ] = 0
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")]
     optimizer: Annotated[
         Literal["adamw", "muon"],

@@ -103,7 +103,10 @@ class Regularization(Section):
 
     strength: Annotated[float, Field(ge=0.0, description="lambda: size of the proximal step per unit of learning rate")]
     growth: Annotated[float, Field(ge=1.0, description="l2 only: factor on the strength from first to last step")]
-    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows")]
+    epochs: Annotated[
+        float,
+        Field(ge=0.0, le=1000.0, description="passes over the training rows; recovery.min_steps holds here too"),
+    ]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")]
 
 

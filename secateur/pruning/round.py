@@ -20,6 +20,7 @@ from secateur.pruning.training import Reference, Work, recover_, regularize_
 from secateur.pruning.weights.application import prune_weights_
 from secateur.quality import MACRO_F1, Measure
 from secateur.training.history import AnyHistoryRow
+from secateur.training.schedule import Length
 from secateur.training.validation import AnyScores
 
 
@@ -36,6 +37,7 @@ class Outcome:
         scores: validation scores after recovery.
         robust: score under attack; None when nobody asked.
         history: the training curve; step 0 is the model right after the cut.
+        length: of the recovery.
     """
 
     model: PreTrainedModel
@@ -46,10 +48,16 @@ class Outcome:
     scores: AnyScores
     robust: float | None
     history: tuple[AnyHistoryRow, ...]
+    length: Length
 
     def tried(self) -> dict[str, Any]:
         """Return what was attempted, as it stands in a card."""
-        return {"widths": widths_of(self.model).as_dict(), "achieved": self.achieved, "metrics": self.metrics()}
+        return {
+            "widths": widths_of(self.model).as_dict(),
+            "achieved": self.achieved,
+            "metrics": self.metrics(),
+            "training": self.length.as_dict(),
+        }
 
     def metrics(self) -> dict[str, float]:
         """Return the validation scores under the names that cards use."""
@@ -120,6 +128,7 @@ def prune_(
         scores=scores,
         robust=robust,
         history=trained.history,
+        length=trained.length,
     )
 
 

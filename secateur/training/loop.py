@@ -28,7 +28,7 @@ from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.precision import narrow_stream
 from secateur.training.progress import progress
-from secateur.training.schedule import evaluation_steps, warm_up_and_decay
+from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay
 from secateur.training.validation import AnyScores, validate
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Plan:
         seed: of the order of the rows.
         precision: arithmetic of the matrix products.
         evaluations_per_epoch: validation passes per epoch; one more always follows the last step.
-        patience: validation passes without a better score after which training ends.
+        patience: validation passes without a better score after which training ends, once ``min_steps`` are done.
         evaluate_first: score the model before the first step as well.
         best_by: the validation score that decides which weights are kept, and when patience counts.
         adversarial_epsilon: L2 norm of a perturbation of every row's word embeddings against the loss; the perturbed
@@ -64,10 +64,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to: every validation pass, and the one whose weights were kept."""
+    """What training came to.
+
+    Attributes:
+        history: every validation pass.
+        best: the one whose weights were kept.
+        length: how long it was to take.
+    """
 
     history: tuple[AnyHistoryRow, ...]
     best: AnyScores
+    length: Length
 
 
 class Constraint(Protocol):
@@ -179,13 +186,16 @@ class _Run:
         self._constraint = constraint
         self._validation = validation
         self._steps_per_epoch = len(batches)
-        self._num_steps = round(plan.settings.epochs * self._steps_per_epoch)
+        self._length = Length.of(plan.settings, steps_per_epoch=self._steps_per_epoch)
+        self._num_steps = self._length.steps
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
         self._history: list[AnyHistoryRow] = []
         self._row = ROWS["classification" if validation.given is None else "generation"]
         self._best = Best(by=plan.best_by)
 
     def execute(self) -> Trained:
+        if self._length.is_extended:
+            _log.info("%s: %s", self._plan.title, self._length.summary())
         if self._num_steps == 0 or self._plan.evaluate_first:
             self._look(step=0, train_loss=None)
         self._train()
@@ -193,7 +203,7 @@ class _Run:
             self._model.load_state_dict(self._best.weights)
         self._model.eval()
         assert self._best.scores is not None  # there is at least one validation pass
-        return Trained(history=tuple(self._history), best=self._best.scores)
+        return Trained(history=tuple(self._history), best=self._best.scores, length=self._length)
 
     def _train(self) -> None:
         losses: list[Tensor] = []
@@ -207,7 +217,8 @@ class _Run:
                     scores = self._look(step=step, train_loss=mean)
                     note = f"{scores.measure.title} {scores.quality:.4f}"
                 advance(note)
-                if self._best.passes_since >= self._plan.patience:
+                # Patience counts epochs, and of few rows an epoch is over before anything is learned.
+                if self._best.passes_since >= self._plan.patience and step >= self._length.min_steps:
                     _log.info("%s: no better score in %d passes", self._plan.title, self._best.passes_since)
                     return
 

@@ -1,7 +1,54 @@
-"""When the rate rises and falls, and when the model is scored."""
+"""How long training takes, when the rate rises and falls, and when the model is scored."""
 
 import math
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from secateur.config.baseline import TrainingSection
+
+
+@dataclass(frozen=True)
+class Length:
+    """How many steps are taken, and why so many.
+
+    Attributes:
+        asked_epochs: as in the parameters.
+        min_steps: as in the parameters.
+        epochs: passes over the training rows that the steps come to.
+        steps: of the optimiser.
+    """
+
+    asked_epochs: float
+    min_steps: int
+    epochs: float
+    steps: int
+
+    @classmethod
+    def of(cls, settings: TrainingSection, *, steps_per_epoch: int) -> Self:
+        """Return the epochs asked for in steps, or the floor where they are fewer; without epochs there is no floor."""
+        asked = round(settings.epochs * steps_per_epoch)
+        if settings.epochs == 0 or asked >= settings.min_steps:
+            return cls(settings.epochs, settings.min_steps, settings.epochs, asked)
+        epochs = settings.min_steps / steps_per_epoch
+        return cls(settings.epochs, settings.min_steps, epochs, settings.min_steps)
+
+    @property
+    def is_extended(self) -> bool:
+        """Tell whether the floor decided."""
+        return self.epochs > self.asked_epochs
+
+    def summary(self) -> str:
+        """Say in a line what was asked, and what it came to."""
+        if not self.is_extended:
+            return f"{self.epochs:g} epochs, {self.steps} steps"
+        return (
+            f"{self.steps} steps (min_steps), which are {self.epochs:.1f} epochs of so few rows; "
+            f"epochs={self.asked_epochs:g} asked for less"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return asdict(self)
 
 
 def warm_up_and_decay(

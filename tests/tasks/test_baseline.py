@@ -34,6 +34,7 @@ def test_the_checkpoint_scores_what_its_card_says(finished):
     assert (card["stage"], card["key"], card["state"]) == ("baseline", "key-of-baseline", "dense")
     assert card["labels"] == ["negative", "positive"]
     assert card["widths"] == card["dense_widths"] == {"heads": [4, 4], "ffn": [64, 64], "head_dim": 8}
+    assert card["training"] == {"asked_epochs": 8.0, "min_steps": 0, "epochs": 8.0, "steps": 48}
     assert card["asked"] is None
     assert card["accepted"] is True
     assert card["stopped"] is False

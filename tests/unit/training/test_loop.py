@@ -187,6 +187,35 @@ def recorded(**changes):
     return model, trained, before, made[0]
 
 
+def test_few_rows_are_seen_until_there_are_steps_enough():
+    _, trained, _ = train(epochs=1.5, min_steps=20)
+    assert (trained.history[-1].step, trained.history[-1].epoch) == (20, 2.5)
+    length = trained.length
+    assert (length.asked_epochs, length.epochs, length.steps, length.is_extended) == (1.5, 2.5, 20, True)
+    assert length.summary() == "20 steps (min_steps), which are 2.5 epochs of so few rows; epochs=1.5 asked for less"
+
+
+def test_a_floor_that_does_not_bind_changes_no_bit():
+    plain, without, _ = train(epochs=2)
+    floored, with_floor, _ = train(epochs=2, min_steps=16)
+    assert not changed(floored, plain.state_dict())
+    assert with_floor.history == without.history
+    assert not with_floor.length.is_extended
+
+
+def test_patience_waits_for_the_floor():
+    stopped = {
+        floor: train(epochs=6, min_steps=floor, learning_rate=1e-9, patience=1)[1].history[-1].step for floor in (0, 24)
+    }
+    assert stopped == {0: 16, 24: 24}
+
+
+def test_no_epochs_have_no_floor():
+    model, trained, before = train(epochs=0, min_steps=20)
+    assert not changed(model, before)
+    assert (trained.length.steps, trained.length.is_extended) == (0, False)
+
+
 def test_the_constraint_is_called_after_every_step_and_has_the_last_word():
     model, _, _, recorder = recorded(epochs=2, warmup_fraction=0.25)
     rates = [5e-3 * warm_up_and_decay(step, num_steps=16, warmup_fraction=0.25) for step in range(1, 17)]
