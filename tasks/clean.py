@@ -43,7 +43,11 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
     cleaned = clean_rows(raw, _rules(clean, columns), num_proc=_num_proc())
     names, labels = _labels(cleaned, labelled=columns.label is not None, task=task)
     whole = split_rows(
-        labels, validation_fraction=clean.validation_fraction, test_fraction=clean.test_fraction, seed=seed
+        labels,
+        validation_fraction=clean.validation_fraction,
+        test_fraction=clean.test_fraction,
+        seed=seed,
+        groups=cleaned.groups,
     )
     split = Split(
         train=cap_rows(whole.train, labels, max_rows=clean.max_train_rows, seed=seed),
@@ -110,6 +114,7 @@ def _rules(clean: CleanSection, columns: Columns) -> RowRules:
         label_conflicts=clean.label_conflicts,
         near_duplicate_threshold=clean.near_duplicate_threshold,
         near_duplicate_chars=clean.near_duplicate_chars,
+        near_duplicate_max_share=clean.near_duplicate_max_share,
         labelled=columns.label is not None,
     )
 

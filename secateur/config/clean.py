@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.config.base import PositiveInt, ProperFraction, Section
+from secateur.config.base import PositiveFraction, PositiveInt, ProperFraction, Section
 
 
 class CleanSection(Section):
@@ -48,6 +48,12 @@ class CleanSection(Section):
     near_duplicate_chars: Annotated[
         int, Field(ge=1, le=50, description="n of these n-grams, characters; 5 for letters, 2 or 3 for Chinese")
     ] = 5
+    near_duplicate_max_share: Annotated[
+        PositiveFraction,
+        Field(
+            description="largest share of a label's rows that is dropped as near duplicates; where there are more, that is how its texts look: they stay, alike ones in one part of the split"
+        ),
+    ] = 0.33
     validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
     test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
     max_train_rows: Annotated[PositiveInt | None, Field(description="stratified cap on training rows, or null for all")]

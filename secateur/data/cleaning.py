@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secateur.data.data_report import Example, RuleEffect, effect_on
@@ -32,6 +33,7 @@ class RowRules:
     label_conflicts: Literal["drop", "majority"]
     near_duplicate_threshold: float
     near_duplicate_chars: int = SHINGLE_CHARS
+    near_duplicate_max_share: float = 1.0
     labelled: bool = True
 
 
@@ -39,20 +41,23 @@ class RowRules:
 class Cleaned:
     """The rows that stay, in the order of the source, and what each rule did.
 
-    ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source.
+    ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source. Rows with the same number in ``groups``
+    say nearly the same, and belong into one part of a split.
     """
 
     texts: list[str]
     labels: list[str]
     rows: Indices
+    groups: Indices
     effects: tuple[RuleEffect, ...]
 
 
 def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
     """Apply the rules, in this order: empty, text steps, length, confidence, conflicts, equal, nearly equal.
 
-    Of equal rows the first with the majority's label stays; of nearly equal ones the first. The result does not
-    depend on ``num_proc``.
+    Of equal rows the first with the majority's label stays. Of nearly equal ones the first stays, too, but all of them
+    where their labels differ (what the similarity overlooks is what decides), and all of a label of which too large
+    a share would go (that is how its texts look). The result does not depend on ``num_proc``.
 
     Args:
         raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
@@ -75,10 +80,10 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
         sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
     if rules.labelled:
         sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
-    sieve.drop_rows("exact_duplicates", _repeated(sieve, threshold=1.0, num_chars=rules.near_duplicate_chars))
+    first = _first_alike(sieve, rules, threshold=1.0)
+    sieve.drop_rows("exact_duplicates", sieve.left[first != np.arange(len(first))])
     if rules.near_duplicate_threshold < 1.0:
-        threshold, num_chars = rules.near_duplicate_threshold, rules.near_duplicate_chars
-        sieve.drop_rows("near_duplicates", _repeated(sieve, threshold=threshold, num_chars=num_chars))
+        _drop_near_duplicates(sieve, rules)
     return sieve.result()
 
 
@@ -88,8 +93,11 @@ class _Sieve:
     def __init__(self, raw: pa.Table) -> None:
         self.texts: list[str] = [text or "" for text in raw["text"].to_pylist()]
         self.labels: list[str | None] = raw["label"].to_pylist()
+        encoded = pc.dictionary_encode(raw["label"].combine_chunks(), null_encoding="encode")
+        self.label_numbers: Indices = encoded.indices.to_numpy().astype(np.int64)
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._source_rows: Indices = raw["row"].to_numpy()
+        self._groups: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._effects: list[RuleEffect] = []
 
     def change(self, rules: TextRules, *, num_proc: int) -> None:
@@ -123,11 +131,17 @@ class _Sieve:
                 f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"
             )
 
+    def keep_together(self, rule: str, rows: Indices, *, groups: Indices) -> None:
+        """Record rows that are alike and stay, and the group of every row that is left."""
+        self._effects.append(effect_on(rule, "kept", rows, lambda i: Example(self.texts[i], None, self._label(i))))
+        self._groups[self.left] = groups
+
     def result(self) -> Cleaned:
         return Cleaned(
             texts=[self.texts[i] for i in self.left],
             labels=[self._label(i) for i in self.left],
             rows=self._source_rows[self.left],
+            groups=self._groups[self.left],
             effects=tuple(self._effects),
         )
 
@@ -151,8 +165,27 @@ def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     return np.array(sorted(out), np.int64)
 
 
-def _repeated(sieve: _Sieve, *, threshold: float, num_chars: int) -> Indices:
-    """Return the rows that repeat an earlier one."""
-    first = representatives([sieve.texts[i] for i in sieve.left], threshold=threshold, num_chars=num_chars)
-    out: Indices = sieve.left[first != np.arange(len(first))]
-    return out
+def _first_alike(sieve: _Sieve, rules: RowRules, *, threshold: float) -> Indices:
+    """Return for each row that is left the position of the first one that it repeats, or its own."""
+    texts = [sieve.texts[i] for i in sieve.left]
+    return representatives(texts, threshold=threshold, num_chars=rules.near_duplicate_chars)
+
+
+def _drop_near_duplicates(sieve: _Sieve, rules: RowRules) -> None:
+    """Drop the rows that nearly repeat an earlier one of their label, and spare those that are no mere copies."""
+    first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold)
+    label = sieve.label_numbers[sieve.left]
+    differs = np.zeros(len(first), np.bool_)
+    np.logical_or.at(differs, first, label != label[first])
+    disagreeing: Mask = differs[first]
+    copies: Mask = (first != np.arange(len(first))) & ~disagreeing
+    usual = np.zeros(len(first), np.bool_)
+    if rules.labelled:
+        largest = rules.near_duplicate_max_share * np.bincount(label)
+        repeated = np.bincount(first, minlength=len(first))[first] > 1
+        usual = (np.bincount(label[copies], minlength=len(largest)) > largest)[label] & repeated & ~disagreeing
+    groups = sieve.left[first]
+    dropped = sieve.left[copies & ~usual]
+    sieve.keep_together("near_duplicates", sieve.left[disagreeing], groups=groups)
+    sieve.keep_together("near_duplicate_max_share", sieve.left[usual], groups=groups)
+    sieve.drop_rows("near_duplicates", dropped)

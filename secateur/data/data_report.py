@@ -14,7 +14,7 @@ _LONG_TAIL = 0.99
 
 @dataclass(frozen=True)
 class Example:
-    """One row as a rule met it and as the rule left it; ``after`` is None for a row that was dropped."""
+    """One row as a rule met it and as the rule left it; ``after`` is None where the rule changes no text."""
 
     before: str
     after: str | None
@@ -23,17 +23,17 @@ class Example:
 
 @dataclass(frozen=True)
 class RuleEffect:
-    """One rule of cleaning and what it did."""
+    """One rule of cleaning and what it did; ``kept`` counts rows that it spared."""
 
     rule: str
-    effect: Literal["changed", "dropped"]
+    effect: Literal["changed", "dropped", "kept"]
     rows: int
     examples: tuple[Example, ...]
 
 
 def effect_on(
     rule: str,
-    effect: Literal["changed", "dropped"],
+    effect: Literal["changed", "dropped", "kept"],
     touched: NDArray[np.int64],
     example: Callable[[int], Example],
 ) -> RuleEffect:

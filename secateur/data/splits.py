@@ -1,6 +1,6 @@
 """Stratified train, validation and test rows, by exact counts instead of by chance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,15 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices of each part, ascending; no row is in two parts."""
+    """Row indices of each part, ascending; no row is in two parts.
+
+    ``spread`` are the rows of groups that fitted into no part, and stand in several.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
+    spread: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def apportion(total: int, counts: Rows) -> Rows:
@@ -37,14 +41,18 @@ def apportion(total: int, counts: Rows) -> Rows:
     return quota
 
 
-def split_rows(labels: Rows, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+def split_rows(
+    labels: Rows, *, validation_fraction: float, test_fraction: float, seed: int, groups: Rows | None = None
+) -> Split:
     """Divide rows into three parts, each with every label in its share.
 
     Args:
         labels: label index of each row, N of them.
         validation_fraction: share of the rows, in (0, 1).
         test_fraction: share of the rows, in (0, 1).
-        seed: of the draw; the same seed and labels give the same split.
+        seed: of the draw; the same seed, labels and groups give the same split.
+        groups: number of each row's group, N of them; rows of one group go into one part, unless there are more of
+            them than the share of a label has room for. None puts each row into a group of its own.
 
     Raises:
         DataError: a label has fewer than three rows, or the fractions leave a label without training rows.
@@ -55,22 +63,56 @@ def split_rows(labels: Rows, *, validation_fraction: float, test_fraction: float
         raise DataError("a label has fewer than 3 rows; train, validation and test need one each")
     num_test = apportion(round(test_fraction * len(labels)), counts)
     num_validation = apportion(round(validation_fraction * len(labels)), counts)
+    room = np.stack([counts - num_validation - num_test, num_validation, num_test])
+    if (short := np.flatnonzero((room[0] <= 0) & (counts > 0))).size:
+        raise DataError(
+            f"clean.validation_fraction and clean.test_fraction take all {counts[short[0]]} rows of a label; lower them"
+        )
+    part, spread = _place_groups(labels, groups, room, seed=seed)
     generator = np.random.default_rng([seed, 0])
-    parts: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
     for label in present:
-        shuffled = generator.permutation(np.flatnonzero(labels == label))
-        test_end = int(num_test[label])
-        validation_end = test_end + int(num_validation[label])
-        if validation_end >= len(shuffled):
-            raise DataError(
-                f"clean.validation_fraction and clean.test_fraction take all {len(shuffled)} rows of a label; "
-                "lower them"
-            )
-        parts[0].append(shuffled[validation_end:])
-        parts[1].append(shuffled[test_end:validation_end])
-        parts[2].append(shuffled[:test_end])
-    train, validation, test = (np.sort(np.concatenate(part)) for part in parts)
-    return Split(train, validation, test)
+        free = generator.permutation(np.flatnonzero((labels == label) & (part < 0)))
+        test_end, validation_end = room[2, label], room[2, label] + room[1, label]
+        part[free] = 0
+        part[free[:validation_end]] = 1
+        part[free[:test_end]] = 2
+    train, validation, test = (np.flatnonzero(part == number) for number in range(3))
+    return Split(train, validation, test, spread)
+
+
+def _place_groups(labels: Rows, groups: Rows | None, room: Rows, *, seed: int) -> tuple[Rows, Rows]:
+    """Draw a part for every group of several rows, and take its rows off ``room`` (changed in place).
+
+    Args:
+        labels: label index of each row.
+        groups: number of each row's group.
+        room: rows that each part still takes of each label, (3, labels).
+        seed: of the draw.
+
+    Returns:
+        The part of each row, -1 where it is open; and the rows of groups that no part has room for.
+    """
+    part = np.full(len(labels), -1, np.int64)
+    if groups is None:
+        return part, np.zeros(0, np.int64)
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    members = [rows for rows in np.split(order, starts[1:]) if len(rows) > 1]
+    generator = np.random.default_rng([seed, 2])
+    spread: list[Rows] = []
+    for index in generator.permutation(len(members)):
+        rows = members[index]
+        present, counts = np.unique(labels[rows], return_counts=True)
+        fits = (room[:, present] >= counts).all(axis=1)
+        if not fits.any():
+            spread.append(rows)
+            continue
+        # A part takes groups in proportion to the rows that it still wants.
+        wanted = np.cumsum(np.where(fits, room.sum(axis=1), 0))
+        chosen = int(np.searchsorted(wanted, generator.random() * wanted[-1], side="right"))
+        part[rows] = chosen
+        room[chosen, present] -= counts
+    return part, np.sort(np.concatenate(spread)) if spread else np.zeros(0, np.int64)
 
 
 def cap_rows(rows: Rows, labels: Rows, *, max_rows: int | None, seed: int) -> Rows:

@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -11,13 +12,14 @@ from secateur.errors import DataError
 TEXT = TextRules(repair_encoding=True, normalization="NFKC", mask_handles=True, mask_links=True, max_chars=100)
 
 
-def rules(*, min_chars=3, min_confidence=None, label_conflicts="majority", threshold=0.8):
+def rules(*, min_chars=3, min_confidence=None, label_conflicts="majority", threshold=0.8, max_share=1.0):
     return RowRules(
         text=TEXT,
         min_chars=min_chars,
         min_confidence=min_confidence,
         label_conflicts=label_conflicts,
         near_duplicate_threshold=threshold,
+        near_duplicate_max_share=max_share,
     )
 
 
@@ -85,12 +87,53 @@ def test_of_nearly_equal_rows_the_first_stays():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.text("abc d", max_size=14), st.sampled_from("xy")), max_size=25))
-def test_no_two_rows_that_stay_are_nearly_equal(rows):
+@given(
+    st.lists(st.tuples(st.text("abc d", max_size=14), st.sampled_from("xy")), max_size=25), st.sampled_from([0.3, 1.0])
+)
+def test_rows_that_stay_are_nearly_equal_only_within_a_group(rows, max_share):
     rows = [*rows, ("a row that stays whatever comes", "x")]
-    texts = [text.casefold() for _, text, _ in kept(rows)]
-    pairs = [(a, b) for i, a in enumerate(texts) for b in texts[:i]]
-    assert all(jaccard(a, b) < 0.8 for a, b in pairs)
+    cleaned = clean_rows(table(rows), rules(max_share=max_share), num_proc=1)
+    texts = [text.casefold() for text in cleaned.texts]
+    for i, a in enumerate(texts):
+        for j, b in enumerate(texts[:i]):
+            if jaccard(a, b) >= 0.8:
+                assert cleaned.groups[i] == cleaned.groups[j]
+    for group in set(cleaned.groups.tolist()):
+        members = np.flatnonzero(cleaned.groups == group)
+        assert max_share < 1 or len(members) == 1 or len({cleaned.labels[i] for i in members}) == 2
+
+
+LETTER = "About my order {}: the page says that the parcel has been {}, regards, customer {} of your shop"
+
+
+def test_a_form_letter_whose_deciding_word_differs_keeps_its_rows():
+    labels = {"fine": "praise", "fire": "damage", "find": "loss"}
+    rows = [(LETTER.format(1000 + i, word, 10 + i), labels[word]) for i in range(10) for word in labels]
+    cleaned = clean_rows(table(rows), rules(), num_proc=1)
+    assert len(cleaned.texts) == 30
+    assert len(set(cleaned.groups.tolist())) == 1
+    spared = [e.rows for e in cleaned.effects if (e.rule, e.effect) == ("near_duplicates", "kept")]
+    assert spared == [30]
+
+
+def test_a_label_whose_texts_all_look_alike_keeps_them():
+    rows = [
+        (f"the pump of building {i} is in critical state, no further action is needed", "critical") for i in range(9)
+    ]
+    rows += [(text, "normal") for text, _ in (("one text", 0), ("and another", 0), ("quite different", 0))]
+    rows += [("a message that somebody has sent twice, it seems", "normal")]
+    rows += [("a message that somebody has sent twice, it seems!", "normal")]
+    assert len(kept(rows, max_share=0.3)) == 13
+    assert dropped(rows, max_share=0.3) == {"near_duplicates": 1}
+    assert dropped(rows, max_share=1.0) == {"near_duplicates": 9}
+
+
+def test_copies_with_one_label_go_beside_those_with_several():
+    rows = [("the pump in hall one reports a pressure that is fine", "calm")]
+    rows += [("the pump in hall one reports a pressure that is fire", "alarm")]
+    rows += [(f"your ticket number {i} was closed by the team on duty today", "calm") for i in (1, 2, 3)]
+    assert [row for row, *_ in kept(rows)] == [100, 101, 102]
+    assert dropped(rows) == {"near_duplicates": 2}
 
 
 def test_examples_show_a_row_as_the_rule_met_it():

@@ -61,3 +61,37 @@ def test_what_cannot_be_split_is_refused():
         split_rows(np.array([0, 0, 0, 1, 1]), validation_fraction=0.1, test_fraction=0.1, seed=0)
     with pytest.raises(DataError, match="take all 4 rows of a label; lower them"):
         split_rows(np.array([0] * 4 + [1] * 4), validation_fraction=0.5, test_fraction=0.5, seed=0)
+
+
+@given(COUNTS, st.integers(0, 2**32 - 1), st.integers(2, 60))
+def test_groups_stay_together_where_a_part_has_room_and_the_shares_stay_exact(counts, seed, num_groups):
+    draw = np.random.default_rng(seed)
+    labels = draw.permutation(np.repeat(np.arange(len(counts)), counts))
+    groups = np.where(
+        draw.random(len(labels)) < 0.4, draw.integers(0, num_groups, len(labels)), 1000 + labels.argsort()
+    )
+    share = {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": seed}
+    split, alone = split_rows(labels, groups=groups, **share), split_rows(labels, **share)
+    part = np.empty(len(labels), int)
+    for number, (rows, expected) in enumerate(
+        [(split.train, alone.train), (split.validation, alone.validation), (split.test, alone.test)]
+    ):
+        part[rows] = number
+        assert np.array_equal(np.bincount(labels[rows]), np.bincount(labels[expected]))
+    spread = set(groups[split.spread].tolist())
+    for group in set(groups.tolist()) - spread:
+        assert len(set(part[groups == group].tolist())) == 1
+
+
+def test_a_group_larger_than_any_part_is_spread_and_named():
+    labels = np.arange(300) % 3
+    one = split_rows(labels, validation_fraction=0.1, test_fraction=0.1, seed=0, groups=np.zeros(300, np.int64))
+    assert np.array_equal(one.spread, np.arange(300))
+    assert (len(one.train), len(one.validation), len(one.test)) == (240, 30, 30)
+
+
+def test_groups_of_one_change_nothing():
+    labels = np.arange(300) % 3
+    alone = split_rows(labels, validation_fraction=0.1, test_fraction=0.2, seed=4)
+    grouped = split_rows(labels, validation_fraction=0.1, test_fraction=0.2, seed=4, groups=np.arange(300))
+    assert np.array_equal(alone.test, grouped.test) and np.array_equal(alone.train, grouped.train)
