@@ -31,12 +31,11 @@ from secateur.training.objectives import logits_of
 from tasks import generation
 from tasks.exports import exports_of
 from tasks.job import Job
-
-_MODEL = "model."
+from tasks.tried import entries_of_rounds, models_of
 
 
 def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
-    """Score the dense model and every round: as PyTorch models, in the deployed form, and under attack.
+    """Score the dense model and what every round tried: as PyTorch models, in the deployed form, and under attack.
 
     Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ..., and where they are
     needed ``train`` (parquet) and ``judge`` (a checkpoint). Outputs are ``metrics`` and ``details`` (JSON),
@@ -45,14 +44,14 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     if run.task == "generation":
         with exports_of(job) as exports:
-            folders = checkpoints_of(job)
+            folders = models_of(job)
             generation.evaluate(job, folders, run=run, settings=evaluate, max_length=max_length, exports=exports)
         return
     names: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     texts = pq.read_table(job.inputs["test"], columns=["text"]).column("text").to_pylist()
     with exports_of(job) as exports:
         rows, models = _evaluated(
-            checkpoints_of(job),
+            models_of(job),
             table=job.inputs["test"],
             texts=texts,
             run=run,
@@ -70,7 +69,7 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
         name: details_of(model, dense=dense, labels=rows.labels, names=names, texts=texts, slices=slices)
         for name, model in models.items()
     }
-    rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
+    rounds = entries_of_rounds(job, metrics)
     reference = _reference(job, rows, texts=texts, names=names, settings=evaluate, seed=run.seed)
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
     described = {
@@ -97,7 +96,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
     arguments of ``run``; ``max_length`` does not matter here.
     """
     path = job.effects["latency"]
-    folders = checkpoints_of(job)
+    folders = models_of(job)
     described = {
         "settings": evaluate.latency.model_dump(mode="json"),
         "machine": describe_machine(),
@@ -156,11 +155,6 @@ def _reference(
     return {"reference": found}
 
 
-def checkpoints_of(job: Job) -> dict[str, Path]:
-    """Return the folder of every model, the dense one first."""
-    return {name.removeprefix(_MODEL): path for name, path in job.inputs.items() if name.startswith(_MODEL)}
-
-
 def _evaluated(
     folders: Mapping[str, Path],
     *,
@@ -173,27 +167,24 @@ def _evaluated(
 ) -> tuple[TokenRows, dict[str, Evaluated]]:
     """Return the rows as the last model reads them, and every model on its own tokens of them."""
     tokens: dict[tuple[str, ...], TokenRows] = {}
-    known: dict[tuple[str, ...], Evaluated] = {}  # a rolled-back round holds the weights of the one before it
     models = {}
     for name, folder in folders.items():
         card: dict[str, Any] = read_card(folder)
         tokenizer = _tokenizer_digests(card)
         if tokenizer not in tokens:
             tokens[tokenizer] = _tokens(table, model=folder, max_length=max_length)
-        identity = (card["weights_sha256"], *tokenizer)
-        if identity not in known:
-            known[identity] = _evaluate_one(
-                folder,
-                tokens[tokenizer],
-                texts=texts,
-                run=run,
-                evaluate=evaluate,
-                max_length=max_length,
-                exports=exports,
-            )
+        found = _evaluate_one(
+            folder,
+            tokens[tokenizer],
+            texts=texts,
+            run=run,
+            evaluate=evaluate,
+            max_length=max_length,
+            exports=exports,
+        )
         accepted = None if name == "baseline" else bool(card["accepted"])
         described = {"widths": card["widths"], "dense_widths": card["dense_widths"], "accepted": accepted}
-        models[name] = replace(known[identity], **described)
+        models[name] = replace(found, **described)
     return tokens[tokenizer], models
 
 

@@ -34,6 +34,7 @@ from secateur.files import write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from tasks.job import Job
+from tasks.tried import entries_of_rounds
 
 
 def evaluate(
@@ -50,24 +51,21 @@ def evaluate(
     judge = Predictor.load(job.inputs["judge"]) if "judge" in job.inputs else None
     if judge is not None:
         require_labels(judge, list(read_card(folders["baseline"]).get("control") or {}))
-    known: dict[str, EvaluatedGenerator] = {}  # a rolled-back round holds the weights of the one before it
     models: dict[str, EvaluatedGenerator] = {}
     for name, folder in folders.items():
         card = read_card(folder)
-        if card["weights_sha256"] not in known:
-            known[card["weights_sha256"]] = _evaluate_one(
-                folder,
-                rows,
-                training=training,
-                judge=judge,
-                run=run,
-                settings=settings,
-                max_length=max_length,
-                exports=exports,
-            )
+        found = _evaluate_one(
+            folder,
+            rows,
+            training=training,
+            judge=judge,
+            run=run,
+            settings=settings,
+            max_length=max_length,
+            exports=exports,
+        )
         accepted = None if name == "baseline" else bool(card["accepted"])
         described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
-        found = known[card["weights_sha256"]]
         # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
         losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
         models[name] = replace(found, **described, accepted=accepted, losses=losses)
@@ -150,7 +148,7 @@ def _write(
 ) -> None:
     dense = models["baseline"]
     metrics = {name: metrics_of(model, dense=dense, settings=settings, seed=run.seed) for name, model in models.items()}
-    rounds = {name: entry for name, entry in metrics.items() if name != "baseline"}
+    rounds = entries_of_rounds(job, metrics)
     tokenizer = load_tokenizer(job.inputs["model.baseline"])
     texts = [row.text for row in rows]
     reference: dict[str, Any] = {}

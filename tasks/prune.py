@@ -1,6 +1,7 @@
 """Stage ``prune``: one round; a round that fails the quality floor leaves the model before it in place."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.training.history import write_history
 from secateur.training.material import Material, read_material
 from tasks.job import Job
+from tasks.tried import TRIED
 
 
 def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> None:  # noqa: A002  the graph's name
@@ -30,7 +32,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round), ``latency_table``
     for a budget of time and ``validation`` (parquet) for a floor of robustness. Outputs are ``model`` and
     ``history``. Below the quality floor, and in every round after that, the model is ``prev``'s, bit by bit, and
-    the card says ``stopped`` and why.
+    the card says ``stopped`` and why; what was tried lies beside it as a checkpoint of its own (``tasks.tried``).
 
     Raises:
         BudgetError: the target of the round is out of reach.
@@ -63,11 +65,19 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         state=state,
     )
     write_history(job.outputs["history"], outcome.history, task=run.task)
+    card = _card(job, run=run, before=before, target=target, prune=prune) | _came_to(outcome)
     if not outcome.accepted:
         changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": outcome.tried()}
-        _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
+        _save_unchanged(
+            job,
+            run=run,
+            before=before,
+            target=target,
+            prune=prune,
+            changes=changes,
+            tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card | {"reason": outcome.reason}),
+        )
         return
-    card = _card(job, run=run, before=before, target=target, prune=prune) | _accepted(outcome)
     save(
         outcome.model.cpu(),
         vocabulary.tokenizer,
@@ -120,7 +130,7 @@ def _robust_score(
     return score
 
 
-def _accepted(outcome: Outcome) -> dict[str, Any]:
+def _came_to(outcome: Outcome) -> dict[str, Any]:
     features = outcome.state.features
     return {
         "state": "recovered",
@@ -130,11 +140,23 @@ def _accepted(outcome: Outcome) -> dict[str, Any]:
         "achieved": outcome.achieved,
         "training": outcome.length.as_dict(),
         "metrics": outcome.metrics(),
-        "accepted": True,
+        "accepted": outcome.accepted,
         "stopped": False,
         "reason": None,
         "tried": None,
     }
+
+
+def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: dict[str, Any]) -> None:
+    """Keep a model that was not accepted, so that it can be scored, timed and looked at under its own numbers."""
+    save(
+        outcome.model.cpu(),
+        vocabulary.tokenizer,
+        folder / TRIED,
+        card=card,
+        check_reload=False,  # evaluate loads it; nobody is given it
+        beside=lambda inner: write_state(inner, outcome.state),
+    )
 
 
 def _save_unchanged(
@@ -145,22 +167,25 @@ def _save_unchanged(
     before: dict[str, Any],
     target: float,
     changes: dict[str, Any],
+    tried: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write the checkpoint of the round before once more, with a card that says what happened."""
+    """Write the checkpoint of the round before once more, with a card that says what happened.
+
+    ``tried`` writes beside it what this round came to.
+    """
     inherited = {key: before.get(key) for key in ("state", "widths", "kept", "features", "achieved", "metrics")}
     card = _card(job, run=run, prune=prune, before=before, target=target)
     card |= inherited | {"accepted": False, "stopped": True} | changes
     prev = job.inputs["prev"]
     model = load(prev)
     state = read_state(prev, model, card=before)
-    save(
-        model,
-        load_tokenizer(prev),
-        job.outputs["model"],
-        card=card,
-        check_reload=False,
-        beside=lambda folder: write_state(folder, state),
-    )
+
+    def beside(folder: Path) -> None:
+        write_state(folder, state)
+        if tried is not None:
+            tried(folder)
+
+    save(model, load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False, beside=beside)
 
 
 def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], target: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from secateur.files import write_text
 from secateur.report.page import render
 from secateur.report.results import HistoryRow, ReportData
 from tasks.job import Job
+from tasks.tried import TRIED
 
 _MODEL, _HISTORY = "model.", "history."
 
@@ -56,10 +57,15 @@ def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a model, with the digest of the weights that it tried where those were not accepted."""
     card = folder / "card.json"
     if not card.exists():
         raise CheckpointError(f"{folder} is not a checkpoint: it has no card.json; run the stage that makes it again")
-    return _read_json(card)
+    found = _read_json(card)
+    tried = folder / TRIED / card.name
+    if found.get("tried") and tried.exists():
+        found["tried"] |= {"weights_sha256": _read_json(tried)["weights_sha256"]}
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:

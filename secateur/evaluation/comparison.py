@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.against_dense import classifier_change
 from secateur.evaluation.changes import changes_of
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.cost import Cost
 from secateur.evaluation.deployed import Deployed
-from secateur.evaluation.metrics import accuracy, bootstrap, confusion, macro_f1, per_label
+from secateur.evaluation.metrics import bootstrap, confusion, per_label
 from secateur.evaluation.robustness import Robustness
 from secateur.evaluation.slices import Mask, slice_scores
 from secateur.files import replacing
@@ -63,9 +64,10 @@ def metrics_of(
 ) -> dict[str, float | int | bool]:
     """Return the entry of one model in metrics.json; no times.
 
-    ``sparsity`` is the fraction of the parameters outside the embeddings that is gone. ``deployed_*`` belong to the
-    form that goes into production, ``bytes`` to the parameters in memory. ``robust_*`` are there when models were
-    attacked: the mean over the attacks, and what it is below the clean score of the same rows.
+    ``sparsity`` is the fraction of the parameters outside the embeddings that is gone. ``bytes`` belong to the
+    parameters in memory, ``deployed_*`` to the form that goes into production; of a round, ``deployed_change`` and what
+    follows it compare that form with the dense model of PyTorch, row by row (see ``classifier_change``). ``robust_*``
+    are there when models were attacked: the mean over the attacks, and what it is below the clean score of those rows.
     """
     counts = confusion(labels, model.predicted, num_labels=model.logits.shape[-1])
     intervals = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
@@ -80,19 +82,33 @@ def metrics_of(
     }
     for name, interval in intervals.items():
         entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    entry |= _deployed_metrics(model.deployed, labels)
+    entry |= _deployed_metrics(model.deployed, labels, settings=settings, seed=seed)
     if model.robustness is not None:
         entry |= {"robust_macro_f1": model.robustness.robust_macro_f1, "robust_drop": model.robustness.robust_drop}
     if model.accepted is not None:
+        entry |= classifier_change(
+            labels,
+            dense=dense.predicted,
+            pruned=model.deployed.predicted,
+            num_labels=model.logits.shape[-1],
+            settings=settings,
+            seed=seed,
+        )
         entry["accepted"] = model.accepted
     return entry
 
 
-def _deployed_metrics(deployed: Deployed, labels: npt.NDArray[np.int64]) -> dict[str, float | int]:
-    counts = confusion(labels, deployed.logits.argmax(dim=-1).numpy(), num_labels=deployed.logits.shape[-1])
+def _deployed_metrics(
+    deployed: Deployed, labels: npt.NDArray[np.int64], *, settings: EvaluateSection, seed: int
+) -> dict[str, float | int]:
+    counts = confusion(labels, deployed.predicted, num_labels=deployed.logits.shape[-1])
+    intervals = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
+    quality = intervals["macro_f1"]
     return {
-        "deployed_macro_f1": float(macro_f1(counts)),
-        "deployed_accuracy": float(accuracy(counts)),
+        "deployed_macro_f1": quality.value,
+        "deployed_macro_f1_low": quality.low,
+        "deployed_macro_f1_high": quality.high,
+        "deployed_accuracy": intervals["accuracy"].value,
         "deployed_bytes": deployed.bytes,
     }
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from secateur.config.evaluate import EvaluateSection, GenerationSection
+from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.control import Control
 from secateur.evaluation.cost import Cost
@@ -110,7 +111,7 @@ def metrics_of(
 
     ``perplexity`` is per token, ``char_perplexity`` per character, ``loss`` in nats per token, each a token of the
     dense model; ``macs`` are those of ``cost_of``. ``sparsity`` is the fraction of the parameters outside the
-    embeddings that is gone.
+    embeddings that is gone; of a round, ``perplexity_change`` compares it with the dense model, text by text.
     """
     zeros = model.stored.num_weights - model.stored.num_nonzero
     entry: dict[str, float | int | bool] = {
@@ -136,6 +137,13 @@ def metrics_of(
             "control_accuracy_high": accuracy.high,
         }
     if model.accepted is not None:
+        entry |= perplexity_change(
+            dense=dense.losses.losses,
+            pruned=model.losses.losses,
+            tokens=dense.losses.tokens,
+            settings=settings,
+            seed=seed,
+        )
         entry["accepted"] = model.accepted
     return entry
 

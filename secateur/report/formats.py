@@ -82,6 +82,11 @@ def points(difference: float) -> str:
     return f"{_MINUS if difference < 0 else '+'}{shown}"
 
 
+def signed_percent(fraction: float) -> str:
+    """Write a relative change as per cent with one decimal, always with its sign."""
+    return f"{points(fraction)}{_NO_BREAK}%"
+
+
 def signed(value: int) -> str:
     """Write a whole number, always with its sign."""
     return f"{_MINUS if value < 0 else '+' if value else '±'}{count(abs(value))}"

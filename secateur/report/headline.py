@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.report import formats
-from secateur.report.results import ModelResult, runtimes
+from secateur.report.refusal import refusal
+from secateur.report.results import Json, ModelResult, runtimes
 
-_DEPLOYED = ("onnx", "onnx-int8", "torch")
+_PREFERRED = ("onnx", "onnx-int8", "torch")
+_TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -28,58 +30,90 @@ class Headline:
     figures: tuple[Figure, ...]
 
 
-def reference_runtime(results: Sequence[ModelResult]) -> str | None:
+def reference_runtime(results: Sequence[ModelResult], details: Json) -> str | None:
     """Return the runtime the headline speaks of: the deployed one when it was timed."""
     timed = runtimes(results)
-    return next((name for name in _DEPLOYED if name in timed), timed[0] if timed else None)
+    wanted = (details.get("deployed"), *_PREFERRED)
+    return next((name for name in wanted if name in timed), timed[0] if timed else None)
 
 
-def headline(results: Sequence[ModelResult], *, confidence_level: float | None) -> Headline:
-    """Speak of the last accepted round, the one that also becomes the registry's challenger.
+def headline(results: Sequence[ModelResult], details: Json) -> Headline:
+    """Speak of the last accepted round, the one that also becomes the registry's challenger, as it is deployed.
 
     Acceptance rests on validation scores. Choosing by the scores on this page would be choosing on the test set.
+
+    Args:
+        results: the dense model first.
+        details: content of ``reports/details.json``; what it does not say is left out.
     """
     dense = results[0]
-    runtime = reference_runtime(results)
+    runtime = reference_runtime(results, details)
     accepted = [result for result in results[1:] if result.accepted]
     if not accepted:
-        return Headline(best=None, sentence=_refusal(results), rule="", figures=_dense_figures(dense, runtime))
-    best = accepted[-1]
-    level = formats.percent(confidence_level) if confidence_level else "confidence"
-    overlap = "overlap" if best.quality.overlaps(dense.quality) else "do not overlap"
-    sentence = f"{best.title} {_speed(best, dense, runtime)} and {_quality(best, dense)} ({level} intervals {overlap})."
-    rule = f"{best.title} is the last accepted round. Validation scores decide on that, so the test set had no say."
+        return Headline(best=None, sentence=refusal(results), rule="", figures=_dense_figures(dense, runtime))
+    best, level = accepted[-1], details.get("confidence_level")
+    form = f" {in_form(details['deployed'])}" if details.get("deployed") else ""
+    sentence = f"{best.title}{form} {_speed(best, dense, runtime)} and {_quality(best, dense, level)}."
+    chosen = f"{best.title} is the last accepted round. Validation scores decide on that, so the test set had no say."
+    rule = " ".join((*_paired(best, level, details.get("test_rows", 0)), chosen))
     return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime))
+
+
+def in_form(runtime: str) -> str:
+    """Say in which form a model runs: ``in PyTorch``, ``in ONNX int8``."""
+    return f"in {formats.runtime(runtime)}"
 
 
 def _speed(best: ModelResult, dense: ModelResult, runtime: str | None) -> str:
     if runtime is None or runtime not in best.timings:
         return f"needs {formats.percent(best.macs / dense.macs)} of the dense model's multiply-accumulates"
-    speedup = best.timings[runtime].speedup
-    if speedup >= 1.05:
-        return f"runs {formats.times(speedup)} faster than dense"
-    if speedup <= 0.95:
-        return f"runs {formats.times(1 / speedup)} slower than dense"
-    return "runs no faster than dense"
+    same = _pace(best.timings[runtime].speedup)
+    if runtime == _TORCH or _TORCH not in dense.timings:
+        return f"is {same} dense {in_form(runtime)}"
+    ratio = dense.timings[_TORCH].median_ms / best.timings[runtime].median_ms
+    return f"is {_pace(ratio)} dense {in_form(_TORCH)} ({same} dense {in_form(runtime)})"
 
 
-def _quality(best: ModelResult, dense: ModelResult) -> str:
+def _pace(ratio: float) -> str:
+    if ratio >= 1.05:
+        return f"{formats.times(ratio)} as fast as"
+    return f"{formats.times(1 / ratio)} slower than" if ratio <= 0.95 else "no faster than"
+
+
+def _quality(best: ModelResult, dense: ModelResult, level: float | None) -> str:
     if best.text is not None:
-        return _perplexity(best, dense)
-    change = best.quality.value - dense.quality.value
+        return _perplexity(best, dense) + _chance(best, level)
+    change = best.quality.value - dense.quality.value if best.change is None else best.change.value
     size = f"{abs(100 * change):.1f}"
     if float(size) == 0:
-        return "keeps its macro-F1"
-    return f"{'loses' if change < 0 else 'gains'} {size} {'point' if size == '1.0' else 'points'} of macro-F1"
+        return f"keeps its macro-F1{_chance(best, level)}"
+    said = f"{'loses' if change < 0 else 'gains'} {size} {'point' if size == '1.0' else 'points'} of macro-F1"
+    return said + _chance(best, level)
 
 
-def _refusal(results: Sequence[ModelResult]) -> str:
-    if len(results) == 1:
-        return "There is no pruned model yet: no round has run."
-    rounds = len(results) - 1
-    which = "The only round was" if rounds == 1 else f"None of the {rounds} rounds was"
-    verdict = "rolled back" if rounds == 1 else "accepted"
-    return f"{which} {verdict}: pruning lost more quality than allowed, so the dense model stays."
+def _chance(best: ModelResult, level: float | None) -> str:
+    """Say whether a change is more than chance; nothing where nobody compared row by row."""
+    if best.change is None or level is None:
+        return ""
+    rows = "" if best.change.lost is None else f" ({best.change.lost} test rows lost, {best.change.won} won)"
+    return (
+        f"{', more than chance explains' if best.change.is_significant(level=level) else ', which may be chance'}{rows}"
+    )
+
+
+def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str, ...]:
+    """Give the figures behind ``_chance``."""
+    change = best.change
+    if change is None or level is None:
+        return ()
+    what = f"In pairs on the same {formats.count(test_rows)} test"
+    interval = f"{formats.percent(level)} interval of the change"
+    if best.text is not None:
+        ends = f"{formats.signed_percent(change.low)} to {formats.signed_percent(change.high)}"
+        return (f"{what} texts, the {interval} in perplexity is {ends}.",)
+    ends = f"{formats.points(change.low)} to {formats.points(change.high)} points"
+    p_value = "" if change.p_value is None else f"; exact McNemar test, p = {change.p_value:.2g}"
+    return (f"{what} rows, the {interval} against dense in PyTorch is {ends}{p_value}.",)
 
 
 def _perplexity(best: ModelResult, dense: ModelResult) -> str:
@@ -93,13 +127,13 @@ def _perplexity(best: ModelResult, dense: ModelResult) -> str:
 def _figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Figure, ...]:
     if best.text is not None:
         return (*_time_figures(best, dense, runtime), *_text_figures(best, dense))
+    score = best.quality if best.deployed is None else best.deployed.macro_f1
     return (
         *_time_figures(best, dense, runtime),
         Figure(
             "Macro-F1 on test",
-            formats.score(best.quality.value),
-            f"dense {formats.score(dense.quality.value)}, "
-            f"{formats.points(best.quality.value - dense.quality.value)} points",
+            formats.score(score.value),
+            f"dense {formats.score(dense.quality.value)}, {formats.points(score.value - dense.quality.value)} points",
         ),
         Figure(
             "Multiply-accumulates",

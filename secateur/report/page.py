@@ -8,7 +8,8 @@ import jinja2
 
 from secateur.report import drift, formats, operations, plots, provenance, rounds, samples, slice_rows, tables
 from secateur.report.headline import headline, reference_runtime
-from secateur.report.results import ModelResult, ReportData, read_results, runtimes, stale_timings
+from secateur.report.refusal import reason_of
+from secateur.report.results import ModelResult, ReportData, read_results, runtimes, skipped_rounds, stale_timings
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,7 +42,8 @@ def environment() -> jinja2.Environment:
         "times": formats.times,
         "digest": formats.digest,
         "runtime": formats.runtime,
-        "note": tables.verdict_note,
+        "reason": reason_of,
+        "skipped": rounds.why_skipped,
         "num_mistakes": tables.num_mistakes,
     }
     return made
@@ -50,7 +52,10 @@ def environment() -> jinja2.Environment:
 def _context(data: ReportData) -> dict[str, Any]:
     results = read_results(data)
     confidence_level = data.details.get("confidence_level")
-    chosen = headline(results, confidence_level=confidence_level)
+    deployed = data.details.get("deployed")
+    skipped = skipped_rounds(data)
+    chosen = headline(results, data.details)
+    reference = reference_runtime(results, data.details)
     labels = [str(label) for label in data.details.get("labels", ())]
     timed = runtimes(results)
     is_text = results[0].text is not None
@@ -72,7 +77,7 @@ def _context(data: ReportData) -> dict[str, Any]:
             ("lineage", "Lineage", True),
         ),
         "states": operations.states(data, results, best=chosen.best),
-        "cards": rounds.round_cards(results, data.histories, runtime=reference_runtime(results)),
+        "cards": rounds.round_cards(results, skipped, data.histories, runtime=reference),
         "slices": slices,
         "gate": data.gate,
         "gate_conditions": operations.conditions(data.gate),
@@ -83,7 +88,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "changes": () if is_text else slice_rows.changes(results),
         "title": data.title,
         "results": results,
-        "distinct": tables.distinct(results),
+        "accepted": tables.accepted(results),
+        "skipped": skipped,
         "dense": results[0],
         "headline": chosen,
         "best": chosen.best,
@@ -91,8 +97,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "labels": labels,
         "test_rows": data.details.get("test_rows", 0),
         "runtimes": timed,
-        "reference_runtime": reference_runtime(results),
-        "deployed": data.details.get("deployed"),
+        "reference_runtime": reference,
+        "deployed": deployed,
         "has_deployed": any(result.deployed for result in results),
         "attacked": tables.attacked(results),
         "attack_rows": data.details.get("robustness", {}).get("rows", 0),

@@ -53,10 +53,6 @@ class Interval:
     low: float
     high: float
 
-    def overlaps(self, other: "Interval") -> bool:
-        """Tell whether the two intervals share a point."""
-        return self.low <= other.high and other.low <= self.high
-
 
 @dataclass(frozen=True)
 class Timing:
@@ -77,10 +73,36 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What became of a score against dense on the same test rows, in pairs.
+
+    Attributes:
+        value: of macro-F1 the difference, of perplexity the relative growth.
+        low: end of the interval.
+        high: end of the interval.
+        lost: rows that only dense gets right; None of a generator.
+        won: rows that only the other model gets right.
+        p_value: of "both are right equally often".
+    """
+
+    value: float
+    low: float
+    high: float
+    lost: int | None = None
+    won: int | None = None
+    p_value: float | None = None
+
+    def is_significant(self, *, level: float) -> bool:
+        """Tell whether chance explains it less often than once in ``1 / (1 - level)`` cases, by either test."""
+        outside = self.low > 0 or self.high < 0
+        return outside or (self.p_value is not None and self.p_value < 1.0 - level)
+
+
+@dataclass(frozen=True)
 class DeployedResult:
     """The form that goes into production: its scores on the test set, and the size of its folder."""
 
-    macro_f1: float
+    macro_f1: Interval
     accuracy: float
     bytes: int
 
@@ -119,11 +141,10 @@ class TextResult:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model: dense, or the outcome of a round.
+    """One model: dense, or what a round tried, whether it was accepted or rolled back.
 
-    A round that was not accepted holds the weights of the round before it, so its numbers are that round's.
-    ``budget``, ``deployed`` and ``robustness`` are None where the files say nothing of them. A classifier has
-    ``macro_f1`` and ``accuracy``, a generator ``text``.
+    ``budget``, ``deployed``, ``robustness`` and ``change`` are None where the files say nothing of them. A classifier
+    has ``macro_f1`` and ``accuracy``, a generator ``text``.
     """
 
     name: str
@@ -140,6 +161,7 @@ class ModelResult:
     budget: Budget | None
     deployed: DeployedResult | None
     robustness: RobustnessResult | None
+    change: Change | None
     card: Json
     details: Json
 
@@ -167,19 +189,33 @@ class ModelResult:
 
     @property
     def verdict(self) -> str:
-        """What became of the model; a round after a rolled-back one is skipped, without having tried anything."""
+        """What became of the model."""
         if self.is_dense:
             return "reference"
-        if self.accepted:
-            return "accepted"
-        return "skipped" if self.card.get("stopped") and not self.card.get("tried") else "rolled back"
+        return "accepted" if self.accepted else "rolled back"
+
+
+@dataclass(frozen=True)
+class SkippedRound:
+    """A round that never ran, because one before it was rolled back; there is nothing to measure."""
+
+    name: str
+    card: Json
 
 
 def read_results(data: ReportData) -> tuple[ModelResult, ...]:
-    """Join what the stages say about each model: dense first, then the rounds in order."""
-    rounds = data.metrics.get("rounds", {})
-    entries = [(DENSE, data.metrics[DENSE]), *sorted(rounds.items(), key=lambda item: round_number(item[0]))]
-    return tuple(_read_model(name, entry, data) for name, entry in entries)
+    """Join what the stages say about each model that was measured: dense first, then the rounds in order."""
+    rounds = [(name, entry) for name, entry in _rounds(data) if "params" in entry]
+    return tuple(_read_model(name, entry, data) for name, entry in [(DENSE, data.metrics[DENSE]), *rounds])
+
+
+def skipped_rounds(data: ReportData) -> tuple[SkippedRound, ...]:
+    """Return the rounds that have no numbers, in order."""
+    return tuple(SkippedRound(name, data.cards.get(name, {})) for name, entry in _rounds(data) if "params" not in entry)
+
+
+def _rounds(data: ReportData) -> list[tuple[str, Json]]:
+    return sorted(data.metrics.get("rounds", {}).items(), key=lambda item: round_number(item[0]))
 
 
 def runtimes(results: Sequence[ModelResult]) -> tuple[str, ...]:
@@ -195,8 +231,14 @@ def stale_timings(data: ReportData) -> tuple[str, ...]:
     return tuple(
         name
         for name, card in sorted(data.cards.items())
-        if name in weights and card.get("weights_sha256") not in (None, weights[name])
+        if name in weights and _measured_weights(card) not in (None, weights[name])
     )
+
+
+def _measured_weights(card: Json) -> str | None:
+    """Return the digest of the weights that were measured: of a rolled-back round those that it tried."""
+    found: str | None = (card.get("tried") or card).get("weights_sha256")
+    return found
 
 
 def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
@@ -216,6 +258,7 @@ def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
         budget=_budget(card),
         deployed=_deployed(entry),
         robustness=_robustness(entry, details),
+        change=_change(entry),
         card=card,
         details=details,
     )
@@ -247,8 +290,18 @@ def _deployed(entry: Json) -> DeployedResult | None:
     if "deployed_macro_f1" not in entry:
         return None
     return DeployedResult(
-        macro_f1=entry["deployed_macro_f1"], accuracy=entry["deployed_accuracy"], bytes=entry["deployed_bytes"]
+        macro_f1=_interval(entry, "deployed_macro_f1"),
+        accuracy=entry["deployed_accuracy"],
+        bytes=entry["deployed_bytes"],
     )
+
+
+def _change(entry: Json) -> Change | None:
+    name = "perplexity_change" if "perplexity" in entry else "deployed_change"
+    if name not in entry:
+        return None
+    counts = {field: entry.get(f"deployed_{field}") for field in ("lost", "won", "p_value")}
+    return Change(value=entry[name], low=entry[f"{name}_low"], high=entry[f"{name}_high"], **counts)
 
 
 def _robustness(entry: Json, details: Json) -> RobustnessResult | None:

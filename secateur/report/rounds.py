@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from secateur.report import formats, tables
-from secateur.report.results import HistoryRow, ModelResult
+from secateur.report import formats
+from secateur.report.refusal import reason_of
+from secateur.report.results import HistoryRow, Json, ModelResult, SkippedRound, round_number
 
 Fact = tuple[str, str, str]
 """A name, its value, and what the value is compared with (perhaps empty)."""
@@ -13,48 +14,103 @@ _METHOD = ("criterion", "structures", "repair", "regularizer")
 
 
 @dataclass(frozen=True)
+class Try:
+    """One of the cuts that a round tried: what was to be left, what came of it on validation, and what became of it."""
+
+    left: str
+    score: str
+    verdict: str
+
+
+@dataclass(frozen=True)
 class RoundCard:
     """One round as a reader meets it.
 
     Attributes:
-        result: the model it left.
+        title: its name.
+        verdict: what became of it.
+        accepted: whether it left a model.
         story: one sentence about what it was asked and what became of it.
-        facts: what it is worth and what is left of it.
+        facts: what it tried, what that is worth and what is left of it.
+        tries: every cut that was tried; empty when there was only one.
     """
 
-    result: ModelResult
+    title: str
+    verdict: str
+    accepted: bool
     story: str
     facts: tuple[Fact, ...]
+    tries: tuple[Try, ...]
 
 
 def round_cards(
-    results: Sequence[ModelResult], histories: Mapping[str, Sequence[HistoryRow]], *, runtime: str | None
+    results: Sequence[ModelResult],
+    skipped: Sequence[SkippedRound],
+    histories: Mapping[str, Sequence[HistoryRow]],
+    *,
+    runtime: str | None,
 ) -> tuple[RoundCard, ...]:
     """Return the cards of all rounds in order; ``runtime`` is the one whose times they show."""
     dense = results[0]
-    return tuple(
+    cards = [
         RoundCard(
-            result=result,
+            title=result.title,
+            verdict=result.verdict,
+            accepted=result.accepted,
             story=_story(result, histories.get(result.name, ())),
-            facts=_facts(result, dense, runtime) if result.accepted else (),
+            facts=_facts(result, dense, runtime),
+            tries=_tries(result),
         )
         for result in results[1:]
-    )
+    ]
+    cards += [
+        RoundCard(title=entry.name, verdict="not run", accepted=False, story=why_skipped(entry), facts=(), tries=())
+        for entry in skipped
+    ]
+    return tuple(sorted(cards, key=lambda card: round_number(card.title)))
+
+
+def why_skipped(entry: SkippedRound) -> str:
+    """Say why a round never ran."""
+    reason = str(entry.card.get("reason") or "the card gives no reason").removeprefix("not run: ")
+    return f"Not run, nothing was tried: {reason}."
 
 
 def _story(result: ModelResult, history: Sequence[HistoryRow]) -> str:
-    parts = []
-    if result.budget is not None:
-        asked = f"Asked for {formats.percent(result.budget.asked, 1)} of {_noun(result.budget.kind)}"
-        if result.budget.achieved is None:
-            parts.append(f"{asked}.")
-        else:
-            parts.append(f"{asked}, got {formats.percent(result.budget.achieved, 1)}.")
-    if not result.accepted:
-        parts.append(f"{result.verdict.capitalize()}: {tables.verdict_note(result)}.")
-    elif recovery := _recovery(result, history):
+    parts = [_asked(result)]
+    if recovery := _recovery(result, history):
         parts.append(recovery)
-    return " ".join(parts)
+    if not result.accepted:
+        parts.append(f"Rolled back: {reason_of(result)}. The figures are those of what was tried.")
+    return " ".join(part for part in parts if part)
+
+
+def _asked(result: ModelResult) -> str:
+    budget = result.budget
+    if budget is None:
+        return ""
+    if budget.kind == "max_drop":
+        unit = "points of macro-F1" if result.text is None else "% of perplexity"
+        asked = f"Asked to lose at most {100 * budget.asked:g} {unit} on validation"
+        return f"{asked}." if budget.achieved is None else f"{asked}, lost {100 * budget.achieved:.1f}."
+    asked = f"Asked for {formats.percent(budget.asked, 1)} of {_noun(budget.kind)}"
+    return f"{asked}." if budget.achieved is None else f"{asked}, got {formats.percent(budget.achieved, 1)}."
+
+
+def _tries(result: ModelResult) -> tuple[Try, ...]:
+    tries: Sequence[Json] = result.card.get("tries") or ()
+    if len(tries) < 2:
+        return ()
+    unit = {"latency": "time", "macs": "MACs", "params": "parameters"}.get(str(result.card.get("price")), "")
+    name, _, shown = _measure(result)
+    return tuple(
+        Try(
+            left=f"{formats.percent(entry['target'], 1)} {unit}".rstrip(),
+            score=shown(entry["metrics"][f"validation_{name}"]),
+            verdict="held" if entry["accepted"] else "fell through",
+        )
+        for entry in tries
+    )
 
 
 def _noun(kind: str) -> str:
@@ -73,7 +129,8 @@ def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     after_cut = f"Validation {said} {shown(scores[0])} right after the cut"
     if epochs == 0:
         return f"{after_cut}; no training followed."
-    kept = result.card.get("metrics", {}).get(column, scores[-1])
+    described: Json = result.card.get("tried") or result.card
+    kept = described.get("metrics", {}).get(column, scores[-1])
     return f"{after_cut}, {shown(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.report.results import Json, ModelResult
-from secateur.report.tables import distinct
+from secateur.report.tables import accepted
 
 _FEW_ROWS = 50
 
@@ -43,7 +43,7 @@ class Changes:
 def slice_rows(results: Sequence[ModelResult], details: Json, *, best: ModelResult | None) -> tuple[SliceRow, ...]:
     """Return the slices that hold any row, in the order of ``details["slices"]``; none for a run without them."""
     words: Json = details.get("slices", {})
-    shown = [result for result in distinct(results) if result.details.get("slices")]
+    shown = [result for result in accepted(results) if result.details.get("slices")]
     if not shown or not shown[0].is_dense:
         return ()
     found = []
@@ -76,6 +76,6 @@ def changes(results: Sequence[ModelResult]) -> tuple[Changes, ...]:
             lost_examples=tuple(found["lost_examples"]),
             gained_examples=tuple(found["gained_examples"]),
         )
-        for result in distinct(results)
+        for result in accepted(results)
         if (found := result.details.get("changes"))
     )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from secateur.report import formats
 from secateur.report.results import Json, ModelResult
 
 MAX_MATRIX_LABELS = 12
@@ -66,14 +65,14 @@ class LabelRow:
     share: float
 
 
-def distinct(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
-    """Leave out the rounds that were rolled back: they hold the weights of the round before them."""
+def accepted(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
+    """Leave out what was tried and rolled back: nobody gets it, and the page compares what one can choose from."""
     return tuple(result for result in results if result.accepted)
 
 
 def attacked(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
     """Return the models that were attacked, all with the same attacks; none when dense was not."""
-    found = [result for result in distinct(results) if result.robustness]
+    found = [result for result in accepted(results) if result.robustness]
     if not found or not found[0].is_dense or found[0].robustness is None:
         return ()
     names = list(found[0].robustness.attacks)
@@ -81,8 +80,8 @@ def attacked(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
 
 
 def width_grids(results: Sequence[ModelResult]) -> tuple[Grid, ...]:
-    """Count heads and FFN neurons per layer and model, as shares of dense."""
-    described = [(result, widths) for result in distinct(results) if (widths := _widths(result))]
+    """Count heads and FFN neurons per layer and model, as shares of dense; of a rolled-back round what it tried."""
+    described = [(result, widths) for result in results if (widths := _widths(result))]
     if not described or not described[0][0].is_dense:
         return ()
     grids = []
@@ -95,7 +94,7 @@ def width_grids(results: Sequence[ModelResult]) -> tuple[Grid, ...]:
             for index, whole in enumerate(dense)
         )
         totals = tuple(_cell(sum(column), sum(dense)) for column in columns)
-        names = tuple(result.title for result, _ in described)
+        names = tuple(result.title if result.accepted else f"{result.title}, rolled back" for result, _ in described)
         grids.append(Grid(kind=kind, models=names, layers=layers, totals=totals))
     return tuple(grids)
 
@@ -109,14 +108,14 @@ def confusion_matrices(results: Sequence[ModelResult], labels: Sequence[str]) ->
             model=result.title,
             rows=tuple(tuple(_cell(int(value), sum(row)) for value in row) for row in confusion),
         )
-        for result in distinct(results)
+        for result in accepted(results)
         if (confusion := result.details.get("confusion"))
     )
 
 
 def frequent_confusions(results: Sequence[ModelResult], labels: Sequence[str]) -> tuple[Pair, ...]:
     """Return the pairs of labels that are confused most, all models together; ties in label order."""
-    matrices = [result.details["confusion"] for result in distinct(results) if result.details.get("confusion")]
+    matrices = [result.details["confusion"] for result in accepted(results) if result.details.get("confusion")]
     pairs = [
         Pair(actual=actual, predicted=predicted, counts=counts)
         for row, actual in enumerate(labels)
@@ -130,7 +129,7 @@ def class_rows(
     results: Sequence[ModelResult], labels: Sequence[str], *, best: ModelResult | None
 ) -> tuple[ClassRow, ...]:
     """Return the per-class scores; rare labels last, because their scores say least."""
-    scored = [result for result in distinct(results) if result.details.get("per_class")]
+    scored = [result for result in accepted(results) if result.details.get("per_class")]
     if not scored:
         return ()
     dense = scored[0].details["per_class"]
@@ -173,22 +172,6 @@ def label_rows(data: Json) -> tuple[LabelRow, ...]:
         for label, splits in labels.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.total, row.label)))
-
-
-def verdict_note(result: ModelResult) -> str:
-    """Say why a round was rolled back or skipped, and what it had come to."""
-    reason = str(result.card.get("reason") or "the card gives no reason")
-    reason = reason.removeprefix("not run: ").removeprefix(f"{result.name} was rolled back: ")
-    tried: Json = result.card.get("tried") or {}
-    found = [
-        f"{kind} at {formats.percent(share)} of dense" for kind, share in sorted(tried.get("achieved", {}).items())
-    ]
-    scores = tried.get("metrics", {})
-    if "validation_macro_f1" in scores:
-        found.append(f"validation macro-F1 {formats.score(scores['validation_macro_f1'])}")
-    elif "validation_perplexity" in scores:
-        found.append(f"validation perplexity {formats.perplexity(scores['validation_perplexity'])}")
-    return f"{reason} (it had {', '.join(found)})" if found else reason
 
 
 def _widths(result: ModelResult) -> Json | None:

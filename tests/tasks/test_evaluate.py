@@ -8,15 +8,19 @@ import pytest
 
 from secateur.config.evaluate import RobustnessSection
 from secateur.evaluation.deployed import folder_bytes
-from secateur.files import remove
-from secateur.models.checkpoint import load, load_tokenizer, read_card, save
+from secateur.files import remove, write_json
+from secateur.models.checkpoint import load, load_tokenizer, read_card, save, verify
 from tasks import evaluate
-from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job, run_baseline, run_round, write_inputs
+from tests.tasks.stage_chain import EVALUATE, PRUNE, RUN, evaluate_job, run_baseline, run_round, write_inputs
 
 _NUMBERS = {
     "params", "nonembedding_params", "sparsity", "macs", "bytes", "compressed_bytes", "loss",
     "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high",
-    "deployed_macro_f1", "deployed_accuracy", "deployed_bytes", "robust_macro_f1", "robust_drop",
+    "deployed_macro_f1", "deployed_macro_f1_low", "deployed_macro_f1_high", "deployed_accuracy", "deployed_bytes", "robust_macro_f1", "robust_drop",
+}  # fmt: skip
+_COMPARED = {
+    "deployed_change", "deployed_change_low", "deployed_change_high", "deployed_lost", "deployed_won",
+    "deployed_p_value", "accepted",
 }  # fmt: skip
 
 
@@ -60,7 +64,41 @@ def test_metrics_have_exactly_the_agreed_names(finished):
     assert set(metrics) == {"baseline", "rounds"}
     assert set(metrics["baseline"]) == _NUMBERS
     assert set(metrics["rounds"]) == {"r1"}
-    assert set(metrics["rounds"]["r1"]) == _NUMBERS | {"accepted"}
+    assert set(metrics["rounds"]["r1"]) == _NUMBERS | _COMPARED
+
+
+def test_the_change_is_that_of_the_deployed_form_on_the_same_rows(finished):
+    metrics, table = read(finished, "metrics.json"), pq.read_table(finished / "p.parquet").to_pydict()
+    entry = metrics["rounds"]["r1"]
+    change = entry["deployed_macro_f1"] - metrics["baseline"]["macro_f1"]
+    assert entry["deployed_change"] == pytest.approx(change)
+    assert entry["deployed_change_low"] <= change <= entry["deployed_change_high"]
+    right = [
+        (dense == label, pruned == label)
+        for label, dense, pruned in zip(*(table[name] for name in ("label", "baseline", "r1")), strict=True)
+    ]
+    assert (entry["deployed_lost"], entry["deployed_won"]) == (right.count((True, False)), right.count((False, True)))
+
+
+def test_a_rolled_back_round_has_the_scores_of_what_it_tried_and_a_round_after_it_none(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    dense = read_card(tmp_path / "models/baseline")
+    dense["metrics"]["validation_macro_f1"] = 1.1  # a floor above every score
+    write_json(tmp_path / "models/baseline/card.json", dense)
+    run_round(tmp_path, "r1", "baseline", settings=PRUNE.model_copy(update={"max_drop": 0.0}))
+    run_round(tmp_path, "r2", "r1")
+    job = evaluate_job(tmp_path, ("baseline", "r1", "r2"))
+    evaluate.run(job, run=RUN, evaluate=_ATTACKED, max_length=16)
+    evaluate.measure(job, run=RUN, evaluate=_ATTACKED, max_length=16)
+    metrics, latency = read(tmp_path, "metrics.json"), read(tmp_path, "latency.json")
+    r1, tried = metrics["rounds"]["r1"], load(tmp_path / "models/r1/tried")
+    assert r1["accepted"] is False
+    assert r1["params"] == sum(parameter.numel() for parameter in tried.parameters()) < metrics["baseline"]["params"]
+    assert r1["macro_f1"] == read(finished, "metrics.json")["rounds"]["r1"]["macro_f1"], "the same cut, accepted there"
+    assert metrics["rounds"]["r2"] == {"accepted": False}
+    assert {row["checkpoint"] for row in latency["results"]} == {"baseline", "r1"}
+    assert latency["weights"]["r1"] == read_card(tmp_path / "models/r1/tried")["weights_sha256"]
+    verify(tmp_path / "models/r1")
 
 
 def test_numbers_agree_with_models_and_predictions(finished):

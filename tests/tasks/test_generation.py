@@ -83,7 +83,12 @@ def test_metrics_have_exactly_the_agreed_names_and_no_times(finished):
     metrics = read(finished, "metrics.json")
     assert set(metrics) == {"baseline", "rounds", "reference"}
     assert set(metrics["baseline"]) == _NUMBERS
-    assert set(metrics["rounds"]["r1"]) == _NUMBERS | {"accepted"}
+    assert set(metrics["rounds"]["r1"]) == _NUMBERS | {
+        "perplexity_change", "perplexity_change_low", "perplexity_change_high", "accepted",
+    }  # fmt: skip
+    assert metrics["rounds"]["r1"]["perplexity_change"] == pytest.approx(
+        metrics["rounds"]["r1"]["perplexity"] / metrics["baseline"]["perplexity"] - 1
+    )
     assert set(metrics["reference"]) == {
         "char_perplexity", "char_perplexity_low", "char_perplexity_high", "unknown_characters",
     }  # fmt: skip

@@ -92,6 +92,10 @@ def test_below_the_floor_the_round_is_rolled_back_and_later_ones_pass_through(ro
     assert r1["metrics"] == dense["metrics"]
     assert r1["tried"]["achieved"]["macs"] <= 0.75
     assert set(r1["tried"]["metrics"]) == {"validation_loss", "validation_accuracy", "validation_macro_f1"}
+    tried = card_of(root, "r1/tried")
+    assert tried["widths"] == r1["tried"]["widths"] == widths_of(load(root / "models/r1/tried")).as_dict()
+    assert (tried["accepted"], tried["metrics"]) == (False, r1["tried"]["metrics"])
+    assert tried["weights_sha256"] != dense["weights_sha256"]
 
     run_round(root, "r2", "r1", settings=_IMPOSSIBLE)
     r2 = card_of(root, "r2")
@@ -99,6 +103,7 @@ def test_below_the_floor_the_round_is_rolled_back_and_later_ones_pass_through(ro
     assert (r2["accepted"], r2["stopped"], r2["tried"]) == (False, True, None)
     assert r2["reason"] == r1["reason"]
     assert len((root / "r2.csv").read_text().splitlines()) == 1
+    assert not (root / "models/r2/tried").exists()
     verify(root / "models/r2")
 
 

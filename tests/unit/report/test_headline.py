@@ -5,44 +5,111 @@ import dataclasses
 import pytest
 
 from secateur.report.headline import headline, reference_runtime
-from secateur.report.results import Interval, Timing, read_results
-from tests.unit.report.run_fixture import report_data, rolled_back
+from secateur.report.results import Timing, read_results
+from tests.unit.report.run_fixture import latency, measured_run, report_data, rolled_back
 
 
-def _with_last(*, macro_f1: float = 0.784, speedup: float = 2.3, spread: float = 0.015):
-    results = read_results(report_data())
-    timings = {"onnx": Timing(median_ms=5.92 / speedup, p95_ms=6.0, speedup=speedup)}
-    score = Interval(macro_f1, macro_f1 - spread, macro_f1 + spread)
-    return (*results[:-1], dataclasses.replace(results[-1], macro_f1=score, timings=timings))
+def _said(results, **details):
+    known = {"deployed": "onnx-int8", "confidence_level": 0.95, "test_rows": 2861}
+    return headline(results, known | details)
+
+
+def _with_last(*, int8_ms: float = 1.17, **changes):
+    """The measured run, in which the last round is another one."""
+    results = read_results(measured_run())
+    last = results[-1]
+    times = {**last.timings, "onnx-int8": Timing(median_ms=int8_ms, p95_ms=6.0, speedup=2.04 / int8_ms)}
+    change = dataclasses.replace(last.change, **changes)
+    return (*results[:-1], dataclasses.replace(last, timings=times, change=change))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "runs 2.3× faster than dense and loses 0.3 points"),
-        ({"macro_f1": 0.7871}, "keeps its macro-F1"),
-        ({"macro_f1": 0.797}, "gains 1.0 point of"),
-        ({"speedup": 0.5}, "runs 2.0× slower than dense"),
-        ({"speedup": 1.02}, "runs no faster than dense"),
-        ({"macro_f1": 0.70}, "loses 8.7 points of macro-F1 (95\u00a0% intervals do not overlap)"),
+        ({}, "r3 in ONNX int8 is 9.3× as fast as dense in PyTorch (1.7× as fast as dense in ONNX int8) and loses"),
+        (
+            {"value": -0.014},
+            "and loses 1.4 points of macro-F1, more than chance explains (125 test rows lost, 79 won).",
+        ),
+        ({"value": 0.01, "lost": 9, "won": 19}, "and gains 1.0 point of macro-F1, more than chance"),
+        (
+            {"value": -0.002, "high": 0.01, "p_value": 0.4},
+            "loses 0.2 points of macro-F1, which may be chance (125 test rows lost",
+        ),
+        ({"value": 0.0, "high": 0.01, "p_value": 1.0}, "keeps its macro-F1, which may be chance"),
+        ({"value": -0.02, "low": -0.03, "high": -0.01, "p_value": 0.4}, "points of macro-F1, more than chance"),
+        ({"int8_ms": 21.66}, "is 2.0× slower than dense in PyTorch (11× slower than dense in ONNX int8)"),
+        ({"int8_ms": 10.8}, "is no faster than dense in PyTorch"),
     ],
 )
-def test_sentence(changes, said):
-    assert said in headline(_with_last(**changes), confidence_level=0.95).sentence
+def test_the_sentence_speaks_of_the_deployed_form_and_of_a_paired_test(changes, said):
+    assert said in _said(_with_last(**changes)).sentence
+
+
+def test_the_figures_behind_the_test_stand_below_the_sentence():
+    rule = _said(_with_last(value=-0.014, low=-0.0231, high=-0.0052)).rule.replace("\u00a0", " ").replace("\u202f", " ")
+    assert "In pairs on the same 2 861 test rows, the 95 % interval of the change against dense in PyTorch" in rule
+    assert "is −2.3 to −0.5 points; exact McNemar test, p = 0.0015" in rule
+
+
+def test_without_the_deployed_form_nothing_is_said_of_chance():
+    said = headline(read_results(report_data()), {"confidence_level": 0.95}).sentence
+    assert said == (
+        "r3 is 4.2× as fast as dense in PyTorch (2.3× as fast as dense in ONNX) and loses 0.3 points of macro-F1."
+    )
+
+
+def test_without_dense_times_in_pytorch_the_same_form_is_compared():
+    times = latency()
+    times["results"] = [row for row in times["results"] if row["runtime"] != "torch"]
+    said = _said(read_results(report_data(latency=times)), deployed="onnx").sentence
+    assert said.startswith("r3 in ONNX is 2.3× as fast as dense in ONNX and loses")
 
 
 def test_the_last_accepted_round_is_chosen_whatever_the_test_set_says():
-    chosen = headline(_with_last(macro_f1=0.5), confidence_level=0.95)
+    chosen = _said(_with_last(value=-0.3))
     assert chosen.best is not None
     assert chosen.best.name == "r3"
-    rolled = headline(read_results(report_data(**rolled_back("r2", "r3"))), confidence_level=0.95)
+    rolled = _said(read_results(report_data(**rolled_back("r2", "r3"))))
     assert rolled.best is not None
     assert rolled.best.name == "r1"
 
 
+def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_change():
+    data = report_data(**rolled_back("r1", "r2", "r3"))
+    settings = {"prune.max_drop": 0.03, "prune.recovery.epochs": 2, "prune.vocabulary_min_count": 5}
+    data.cards["r1"]["parameters"].update(settings)
+    said = _said(read_results(data))
+    assert said.best is None
+    assert said.sentence.replace("\u00a0", " ") == (
+        "No round was accepted, so the dense model stays: of r1, macro-F1 0.741 is below 0.757, the dense model's "
+        "0.787 less prune.max_drop; to change that, leave more than 35.0 % of the dense multiply-accumulates "
+        "(prune.budget.macs), allow a larger loss (prune.max_drop, now 0.03), train for longer "
+        "(prune.recovery.epochs, now 2), or keep rare words (prune.vocabulary_min_count, now 5)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "advice"),
+    [
+        ({"macs": 0.5}, {"prune.rounds.r1.budget": 0.5}, "dense multiply-accumulates (prune.rounds.r1.budget)"),
+        ({"sparsity": 0.6}, {}, "remove less than 60.0 % (prune.budget.sparsity)"),
+        ({"max_drop": 0.005}, {"prune.budget.max_drop": 0.005}, "allow a larger loss (prune.budget.max_drop, now 0.005), or"),
+        ({"macs": 0.5}, {"prune.rounds.r1.epochs": 3}, "train for longer (prune.rounds.r1.epochs, now 3)"),
+    ],
+)  # fmt: skip
+def test_the_advice_names_the_parameters_that_decided(asked, settings, advice):
+    data = report_data(**rolled_back("r1", "r2", "r3"))
+    data.cards["r1"]["asked"] = asked
+    data.cards["r1"]["parameters"].update(settings)
+    assert advice in _said(read_results(data)).sentence.replace("\u00a0", " ")
+
+
 def test_the_deployed_runtime_is_spoken_of():
-    assert reference_runtime(read_results(report_data())) == "onnx"
-    assert reference_runtime(read_results(report_data(latency=None))) is None
+    results = read_results(report_data())
+    assert reference_runtime(results, {"deployed": "onnx-int8"}) == "onnx-int8"
+    assert reference_runtime(results, {}) == "onnx"
+    assert reference_runtime(read_results(report_data(latency=None)), {}) is None
 
 
 def test_rounds_are_ordered_by_number():

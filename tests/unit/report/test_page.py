@@ -68,8 +68,11 @@ def page() -> Page:
     return Page(render(report_data()))
 
 
-def test_headline_states_measured_speed_and_loss_with_the_intervals(page):
-    assert "r3 runs 2.3× faster than dense and loses 0.3 points of macro-F1 (95 % intervals overlap)." in page.text
+def test_headline_states_measured_speed_and_loss_of_the_deployed_form():
+    text = Page(render(measured_run())).text.replace("macro-F1 ,", "macro-F1,")
+    assert "r3 in ONNX int8 is 9.3× as fast as dense in PyTorch (1.7× as fast as dense in ONNX int8)" in text
+    assert "loses 0.9 points of macro-F1, more than chance explains (125 test rows lost, 79 won)." in text
+    assert "overlap" not in text
 
 
 def test_every_section_of_the_contract_is_there(page):
@@ -164,20 +167,39 @@ def test_times_of_other_weights_are_left_out_and_named():
 
 def test_no_accepted_round_says_so_and_keeps_the_dense_model():
     page = Page(render(report_data(**rolled_back("r1", "r2", "r3"))))
-    assert "None of the 3 rounds was accepted: pruning lost more quality than allowed" in page.text
-    assert "macro-F1 0.741 is below 0.757, the dense model's 0.787 less prune.max_drop" in page.text
-    assert "it had macs at 35 % of dense, validation macro-F1 0.741" in page.text
+    assert "No round was accepted, so the dense model stays: of r1, macro-F1 0.741 is below 0.757" in page.text
+    assert "less prune.max_drop; to change that, leave more than" in page.text
     assert page.words.count("rolled back") == 2, "in the table and on its card"
-    assert page.words.count("skipped") == 4
+    assert page.text.count("Not run, nothing was tried") == 4, "below the table and on their cards"
     assert "chosen" not in page.words
 
 
-def test_a_rolled_back_round_is_not_drawn_as_a_model_of_its_own():
-    page = Page(render(report_data(**rolled_back("r3"))))
-    assert "r2 runs 1.7× faster than dense" in page.text
+def test_a_rolled_back_round_shows_what_it_tried_and_no_number_of_another_model():
+    data = report_data(**rolled_back("r3"))
+    page = Page(render(data))
+    assert "r2 is 3.1× as fast as dense in PyTorch" in page.text
+    row = page.text[page.text.index("r3 0.736 ") :][:120]
+    assert "2.57 2.3×" in row, "its own time"
+    assert "Its row shows what was tried." in page.text
+    card = page.text[page.text.index("Rolled back: macro-F1 0.741 is below 0.757") :][:400]
+    assert "The figures are those of what was tried. Macro-F1 on test 0.736 −5.1 points" in card
     heads = page.text[page.text.index("Attention heads") : page.text.rindex("FFN neurons")]
-    assert "r2" in heads
-    assert "r3" not in heads
+    assert "r3, rolled back" in heads
+    assert "6 8 % " in heads.replace("\u00a0", " "), "one head in each of its layers"
+
+
+def test_every_try_of_a_round_is_shown():
+    data = report_data(**rolled_back("r3"))
+    metrics = {"validation_macro_f1": 0.741}
+    data.cards["r3"] |= {
+        "price": "latency",
+        "tries": [
+            {"target": 0.14, "metrics": {"validation_macro_f1": 0.69}, "accepted": False},
+            {"target": 0.2, "metrics": metrics, "accepted": False},
+        ],
+    }
+    text = Page(render(data)).text.replace("\u00a0", " ")
+    assert "Try 1, left 14.0 % time 0.690 fell through Try 2, left 20.0 % time 0.741 fell through" in text
 
 
 def test_no_rounds_at_all():
@@ -190,7 +212,7 @@ def test_sparse_inputs_still_make_a_page():
     html = render(report_data(details=named, data={}, cards={}, histories={}, latency=None, registered=None))
     assert "No training history was recorded." in html
     assert "The checkpoints do not say how wide their layers are." in html
-    assert "confidence intervals overlap" in html
+    assert "chance" not in html, "nobody compared row by row"
 
 
 def test_chinese_text_is_written_as_it_is():
