@@ -14,17 +14,24 @@ from secateur.files import to_json, write_json
 from tasks.exports import exports_of
 from tasks.job import Job
 from tasks.project import Project, commit_of, dirty_files
-from tasks.results import comparison, read_json
+from tasks.results import came_to, comparison, read_json
 from tasks.stages import LATENCY_TABLE
 
 CHALLENGER = "challenger"
+_MAX_TAG_CHARS = 5000
+_TOLD = (
+    "macro_f1", "accuracy", "deployed_macro_f1", "deployed_change", "perplexity", "perplexity_change", "params", "macs",
+    "deployed_bytes", "torch_ms", "onnx_ms", "onnx-int8_ms",
+)  # fmt: skip
+"""What a tag says of a model that was tried, where it is known."""
 
 
 def measure(job: Job, *, register: RegisterSection) -> None:
     """Register what is not registered yet, and point ``challenger`` at the last accepted round.
 
-    Rolled-back rounds carry the weights of the round before them and are left out. The choice of the
-    challenger rests on validation alone: a round is accepted by its validation score.
+    Rolled-back rounds carry the weights of the round before them and are left out; what they tried and why it was not
+    accepted is a tag of the others. The choice of the challenger rests on validation alone: a round is accepted by its
+    validation score.
 
     Raises:
         ConfigError: ``register.runtime`` is not the form that was evaluated.
@@ -35,7 +42,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     _require_evaluated(job, register.runtime)
     project = Project(root)
     rows = {row["model"]: row for row in comparison(root)}
-    shared = _shared_tags(project, job)
+    shared = _shared_tags(project, job) | _rolled_back(job, rows)
     registry = ModelRegistry(project)
     with exports_of(job) as exports:
         versions = [
@@ -141,6 +148,33 @@ def _tags(card: Mapping[str, Any]) -> dict[str, str]:
         "secateur.fingerprint": to_json(card["fingerprint"]),
         "secateur.gate": "not judged",
     }
+
+
+def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return one tag per round that was not accepted: its validation scores, its test scores, its size, and why."""
+    tags = {}
+    for name, checkpoint in _checkpoints(job).items():
+        card = read_json(checkpoint / "card.json")
+        if card.get("accepted", True):
+            continue
+        tried = came_to(card)
+        told = {
+            "reason": card.get("reason"),
+            "asked": card.get("asked"),
+            "achieved": tried.get("achieved"),
+            "validation": tried.get("metrics"),
+            "test": {key: rows[name][key] for key in _TOLD if key in rows[name]},
+            "widths": tried.get("widths"),
+        }
+        shown = {key: value for key, value in told.items() if value}
+        tags[f"secateur.rolled_back.{name}"] = _fitting(shown)
+    return tags
+
+
+def _fitting(told: Mapping[str, Any]) -> str:
+    """Return JSON that a tag can hold; of a deep model the widths are left out."""
+    text = to_json(told)
+    return text if len(text) <= _MAX_TAG_CHARS else to_json({k: v for k, v in told.items() if k != "widths"})
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

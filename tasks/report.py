@@ -11,7 +11,7 @@ from secateur.files import write_text
 from secateur.report.page import render
 from secateur.report.results import HistoryRow, ReportData
 from tasks.job import Job
-from tasks.tried import TRIED
+from tasks.tried import card_of
 
 _MODEL, _HISTORY = "model.", "history."
 
@@ -57,15 +57,11 @@ def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    """Return the card of a model, with the digest of the weights that it tried where those were not accepted."""
     card = folder / "card.json"
     if not card.exists():
         raise CheckpointError(f"{folder} is not a checkpoint: it has no card.json; run the stage that makes it again")
-    found = _read_json(card)
-    tried = folder / TRIED / card.name
-    if found.get("tried") and tried.exists():
-        found["tried"] |= {"weights_sha256": _read_json(tried)["weights_sha256"]}
-    return found
+    _read_json(card)  # names the file that is no JSON
+    return card_of(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

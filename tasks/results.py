@@ -12,19 +12,31 @@ def read_json(path: Path) -> Any:
 
 
 def round_rows(root: Path, item: str) -> list[dict[str, Any]]:
-    """Return the rows of the artifact of one round: what was asked, achieved and validated."""
+    """Return the rows of the artifact of one round: what was asked, and what was tried, achieved and validated."""
     card = read_json(root / "models" / item / "card.json")
     rows = [{"what": "accepted", "value": str(card.get("accepted"))}]
     if card.get("reason"):
         rows.append({"what": "reason", "value": str(card["reason"])})
-    for group in ("asked", "achieved", "metrics"):
-        for name, value in (card.get(group) or {}).items():
+    shown = {"asked": card.get("asked"), **{group: came_to(card).get(group) for group in ("achieved", "metrics")}}
+    for group, values in shown.items():
+        for name, value in (values or {}).items():
             rows.append({"what": f"{group}: {name}", "value": _shown(value)})
     return rows
 
 
+def came_to(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``achieved``, ``metrics`` and ``widths`` of what a round tried; of one that never ran, nothing.
+
+    The card of a round that was not accepted describes the weights that it holds, which are another model's.
+    """
+    return card if card.get("accepted", True) else card.get("tried") or {}
+
+
 def comparison(root: Path) -> list[dict[str, Any]]:
     """Return one row per model, dense first: size, quality and measured time where there is one.
+
+    The row of a rolled-back round is about what it tried; that of a round which never ran says no more than so, by
+    ``accepted``.
 
     ``<runtime>_ms`` and ``<runtime>_speedup`` come from reports/latency.json; ``budget`` (its kind), ``budget_asked``
     and ``budget_achieved`` (fractions of dense, of sparsity the share that is gone) from the cards; the others,
@@ -58,7 +70,7 @@ def reference(root: Path) -> dict[str, Any]:
 def _budget(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a round was asked for and what it came to; nothing for the dense model."""
     for kind, asked in (card.get("asked") or {}).items():
-        achieved = (card.get("achieved") or {}).get(kind)
+        achieved = (came_to(card).get("achieved") or {}).get(kind)
         measured = {} if achieved is None else {"budget_achieved": achieved}
         return {"budget": kind, "budget_asked": asked, **measured}
     return {}

@@ -40,3 +40,12 @@ def entries_of_rounds(job: Job, scored: Mapping[str, Mapping[str, Any]]) -> dict
     """Return ``rounds`` of metrics.json: what was scored, and of a round that never ran that it was not accepted."""
     names = (name for name in checkpoints_of(job) if name != _DENSE)
     return {name: scored.get(name, {"accepted": False}) for name in names}
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    """Return the card of a model, with the digest of the weights that it tried where those were not accepted."""
+    card: dict[str, Any] = read_json(folder / _CARD)
+    tried = read_json(folder / TRIED / _CARD)
+    if card.get("tried") and tried:
+        card["tried"] |= {"weights_sha256": tried["weights_sha256"]}
+    return card

@@ -11,14 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tasks.results import comparison, reference
-
 if TYPE_CHECKING:
     from tasks.driver import Outcome
     from tasks.explain import Explanation
     from tasks.params import Change
     from tasks.project import Project
 
+_WIDE = 1000
 _VERDICT_STYLE = {"up to date": "green", "restore": "cyan", "run": "yellow", "measure": "cyan"}
 _SAID = {
     "run": "would run",
@@ -26,13 +25,12 @@ _SAID = {
     "measure": "would write again what is never compared",
     "run if upstream changes": "would run if an earlier stage changes its outputs",
 }
-_ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measured": "cyan"}
+ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measured": "cyan"}
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    # A pipe has no width; 80 columns would cut the tables.
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    """Return a console as wide as its terminal; a pipe has no width, and gets 80 columns or $COLUMNS."""
+    return Console(stderr=stderr, highlight=False)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -43,9 +41,19 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def show(made: Table) -> None:
-    """Print a table to standard output."""
-    _console().print(made)
+def show(made: Table, *, wide: bool = False) -> None:
+    """Print a table to standard output; a wide one takes the columns that it needs, whatever the terminal has."""
+    console = _console()
+    if wide:
+        for column in made.columns:
+            column.no_wrap = True
+        console.width = max(console.width, console.measure(made, options=console.options.update(width=_WIDE)).maximum)
+    console.print(made)
+
+
+def paragraph(text: str, *, style: str = "") -> None:
+    """Print a sentence or more to standard output, broken between words."""
+    _console().print(plain(text), style=style)
 
 
 def say(message: str) -> None:
@@ -98,7 +106,7 @@ def stage_progress(
         if outcome is None:
             console.print(f"[bold]▸ {address}[/bold]")
         elif outcome.action != "run":
-            console.print(f"  [{_ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
+            console.print(f"  [{ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
         else:
             console.print(f"  done in {duration(outcome.seconds)}")
         if outcome is not None and outcome.action != "cached":
@@ -116,104 +124,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
-
-
-def run_summary(project: "Project", outcomes: "Sequence[Outcome]", *, seconds: float, as_json: bool) -> None:
-    """Print what every stage did, and the dense model against the rounds."""
-    rows = comparison(project.root)
-    if as_json:
-        stages = [
-            {"stage": o.stage, "action": o.action, "seconds": round(o.seconds, 3), "key": o.key} for o in outcomes
-        ]
-        click.echo(json.dumps({"stages": stages, "seconds": round(seconds, 3), "models": rows}, indent=2))
-        return
-    listed = table("Stages", "stage", "", ">time", "key")
-    for outcome in outcomes:
-        style = _ACTION_STYLE[outcome.action]
-        listed.add_row(
-            outcome.stage,
-            f"[{style}]{outcome.action}[/]",
-            duration(outcome.seconds) if outcome.seconds else "",
-            outcome.key[:12],
-        )
-    show(listed)
-    if rows:
-        show(generation_table(rows) if "perplexity" in rows[0] else comparison_table(rows))
-        _say_reference(reference(project.root))
-    executed = sum(outcome.action == "run" for outcome in outcomes)
-    page = project.root / "reports" / "report.html"
-    click.echo(f"{executed} of {len(outcomes)} stages executed in {duration(seconds)}")
-    if page.exists():
-        click.echo(f"report: {page.relative_to(project.root)}")
-
-
-def _score(row: Mapping[str, Any], name: str) -> str:
-    return f"{row[name]:.4f}" if row.get(name) is not None else ""
-
-
-def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the table dense against rounds; speed-up is measured, never derived from sparsity."""
-    runtimes = sorted({name.removesuffix("_ms") for row in rows for name in row if name.endswith("_ms")})
-    timed = [f">{runtime} {what}" for runtime in runtimes for what in ("ms", "speed-up")]
-    made = table(
-        "Dense against rounds (test set)",
-        "model", ">params", ">MACs", ">macro-F1", ">95 % interval", ">accuracy", ">deployed", ">size", ">attacked",
-        *timed, "",
-    )  # fmt: skip
-    for row in rows:
-        cells = []
-        for runtime in runtimes:
-            measured = row.get(f"{runtime}_ms")
-            cells += ["", ""] if measured is None else [f"{measured:.2f}", f"{row[f'{runtime}_speedup']:.2f}x"]
-        made.add_row(
-            row["model"],
-            f"{row['params'] / 1e6:.2f} M",
-            f"{row['macs'] / 1e6:.1f} M",
-            f"{row['macro_f1']:.4f}",
-            f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}",
-            f"{row['accuracy']:.4f}",
-            _score(row, "deployed_macro_f1"),
-            f"{row['deployed_bytes'] / 1e6:.1f} MB" if "deployed_bytes" in row else "",
-            _score(row, "robust_macro_f1"),
-            *cells,
-            "" if row.get("accepted", True) else "[red]rolled back[/]",
-        )
-    return made
-
-
-def generation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the table dense against rounds of generators; times are measured, per token and of whole texts."""
-    batches = sorted(int(name.rpartition("_")[2]) for name in rows[0] if name.startswith("tokens_per_second_"))
-    made = table(
-        "Dense against rounds (test texts; lower perplexity is better)",
-        "model", ">params", ">MACs", ">perplexity", ">95 % interval", ">per character", ">control", ">size",
-        ">ms per token", ">speed-up", *(f">tokens/s, {batch} at once" for batch in batches), "",
-    )  # fmt: skip
-    for row in rows:
-        made.add_row(
-            row["model"],
-            f"{row['params'] / 1e6:.2f} M",
-            f"{row['macs'] / 1e6:.1f} M",
-            f"{row['perplexity']:.2f}",
-            f"{row['perplexity_low']:.2f} to {row['perplexity_high']:.2f}",
-            f"{row['char_perplexity']:.2f}",
-            _score(row, "control_accuracy"),
-            f"{row['deployed_bytes'] / 1e6:.1f} MB",
-            _number(row.get("torch_ms"), "{:.2f}"),
-            _number(row.get("torch_speedup"), "{:.2f}x"),
-            *(_number(row.get(f"tokens_per_second_{batch}"), "{:.0f}") for batch in batches),
-            "" if row.get("accepted", True) else "[red]rolled back[/]",
-        )
-    return made
-
-
-def _say_reference(found: Mapping[str, Any]) -> None:
-    if "char_perplexity" in found:
-        click.echo(f"{found['name']}: {found['char_perplexity']:.2f} per character on the same texts")
-    elif found:
-        click.echo(
-            f"{found['name']}: macro-F1 {found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f} on the same rows"
-        )
 
 
 def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
@@ -299,7 +209,7 @@ def models_table(found: Sequence[Mapping[str, Any]]) -> None:
                 ", ".join(version["aliases"]),
                 version["tags"].get("secateur.stage", ""),
                 _quality(version["metrics"]),
-                _number(version["metrics"].get("onnx_speedup"), "{:.2f}x"),
+                number(version["metrics"].get("onnx_speedup"), "{:.2f}x"),
                 version["tags"].get("secateur.commit", "")[:8],
                 datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
             )
@@ -322,10 +232,11 @@ def _quality(metrics: Mapping[str, float]) -> str:
     """Write the macro-F1 of a classifier, or the perplexity of a generator under its own name."""
     if "perplexity" in metrics:
         return f"perplexity {metrics['perplexity']:.2f}"
-    return _number(metrics.get("macro_f1"), "{:.4f}")
+    return number(metrics.get("macro_f1"), "{:.4f}")
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """Write a number, or nothing where there is none."""
     return "" if value is None else form.format(value)
 
 

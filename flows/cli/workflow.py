@@ -32,8 +32,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 @click.option(
     "--commit", is_flag=True, help="Commit params.yaml, dvc.yaml, dvc.lock and the metrics to git afterwards."
 )
+@click.option("--wide", is_flag=True, help="Show all that was measured, in as many columns as it takes.")
 @_JSON
-def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, as_json: bool) -> None:
+def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, wide: bool, as_json: bool) -> None:
     """Run the whole flow, as far as it is stale.
 
     The stages are ingest, clean, baseline, prune (in rounds), evaluate, register and report. -S and --params write
@@ -41,7 +42,7 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
 
     Example: secateur run -S prune.criterion=magnitude -S prune.budget.macs=0.4
     """
-    from flows.cli import display
+    from flows.cli.run_display import run_summary
     from tasks.params import propose
     from tasks.project import exclusive, find_project
 
@@ -56,7 +57,7 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
             outcomes = _with_prefect(project, as_json=as_json)
         else:
             outcomes = _with_dvc(project, store)
-    display.run_summary(project, outcomes, seconds=time.monotonic() - started, as_json=as_json)
+    run_summary(project, outcomes, seconds=time.monotonic() - started, wide=wide, as_json=as_json)
     _offer_commit(project, commit=commit, as_json=as_json)
 
 

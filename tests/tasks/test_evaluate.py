@@ -16,7 +16,8 @@ from tests.tasks.stage_chain import EVALUATE, PRUNE, RUN, evaluate_job, run_base
 _NUMBERS = {
     "params", "nonembedding_params", "sparsity", "macs", "bytes", "compressed_bytes", "loss",
     "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high",
-    "deployed_macro_f1", "deployed_macro_f1_low", "deployed_macro_f1_high", "deployed_accuracy", "deployed_bytes", "robust_macro_f1", "robust_drop",
+    "deployed_macro_f1", "deployed_macro_f1_low", "deployed_macro_f1_high",
+    "deployed_accuracy", "deployed_bytes", "robust_macro_f1", "robust_drop",
 }  # fmt: skip
 _COMPARED = {
     "deployed_change", "deployed_change_low", "deployed_change_high", "deployed_lost", "deployed_won",

@@ -94,7 +94,7 @@ def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_chang
     [
         ({"macs": 0.5}, {"prune.rounds.r1.budget": 0.5}, "dense multiply-accumulates (prune.rounds.r1.budget)"),
         ({"sparsity": 0.6}, {}, "remove less than 60.0 % (prune.budget.sparsity)"),
-        ({"max_drop": 0.005}, {"prune.budget.max_drop": 0.005}, "allow a larger loss (prune.budget.max_drop, now 0.005), or"),
+        ({"max_drop": 0.02}, {"prune.budget.max_drop": 0.02}, "that, allow a larger loss (prune.budget.max_drop, now"),
         ({"macs": 0.5}, {"prune.rounds.r1.epochs": 3}, "train for longer (prune.rounds.r1.epochs, now 3)"),
     ],
 )  # fmt: skip
