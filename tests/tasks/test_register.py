@@ -92,6 +92,23 @@ def test_leaves_out_a_round_that_was_rolled_back(tmp_path: Path, registry: _Regi
     assert registry.alias == ("tiny", "challenger", "2")
 
 
+def test_a_round_that_was_rolled_back_is_a_tag_with_what_it_tried(tmp_path: Path, registry: _Registry) -> None:
+    job = _job(tmp_path, rejected="r2")
+    card = json.loads((tmp_path / "models/r2/card.json").read_text())
+    tried = {"achieved": {"macs": 0.1}, "metrics": {"validation_macro_f1": 0.61}, "widths": {"heads": [1], "ffn": [8]}}
+    write_json(tmp_path / "models/r2/card.json", card | {"tried": tried, "reason": "r2 was rolled back", "metrics": {}})
+    metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
+    metrics["rounds"]["r2"] = {"macro_f1": 0.62, "params": 7, "accepted": False}
+    write_json(tmp_path / "reports/metrics.json", metrics)
+    register.measure(job, register=SECTION)
+    for version in registry.published:
+        told = json.loads(version.tags["secateur.rolled_back.r2"])
+        assert told["reason"] == "r2 was rolled back"
+        assert (told["validation"], told["achieved"]) == ({"validation_macro_f1": 0.61}, {"macs": 0.1})
+        assert told["test"] == {"macro_f1": 0.62, "params": 7}, "its own, not the 0.8 of the others"
+        assert told["widths"] == {"heads": [1], "ffn": [8]}
+
+
 def test_the_tags_name_the_commit_and_say_whether_it_can_be_rebuilt(tmp_path: Path, registry: _Registry) -> None:
     job = _job(tmp_path)
     register.measure(job, register=SECTION)
