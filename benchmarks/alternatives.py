@@ -2,7 +2,7 @@
 
     python -m benchmarks.alternatives --project . models/r3
 
-The dense model in PyTorch, ONNX Runtime and int8, TF-IDF with logistic regression on the same rows, and the given
+The dense model in PyTorch, ONNX Runtime and int8, tuned TF-IDF with logistic regression on the same rows, and the given
 folders: checkpoints (in all three forms) or ONNX exports (as they are).
 """
 
@@ -19,14 +19,12 @@ import click
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import FeatureUnion, Pipeline
 
 from benchmarks.material import BASELINE
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.statistics import quality_of
 from secateur.evaluation.prediction import Predictor
+from secateur.evaluation.tf_idf import fit
 from secateur.export.onnx import ONNX_MODEL, export_onnx
 from secateur.models.construction import WEIGHTS
 
@@ -65,15 +63,17 @@ def transformer(folder: Path) -> Form:
 
 
 def tf_idf(clean: Path) -> Form:
-    """Train TF-IDF of words and characters with logistic regression on the project's training rows."""
+    """Train TF-IDF of words and characters with logistic regression on the project's rows, tuned on validation."""
     texts, labels = read_rows(clean / "train.parquet")
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, sublinear_tf=True)
-    features = FeatureUnion([("words", words), ("characters", characters)])
-    pipeline = Pipeline([("features", features), ("classifier", LogisticRegression(C=4.0, max_iter=1000))])
-    pipeline.fit(texts, labels)
-    num_bytes = len(pickle.dumps(pipeline))
-    return Form(classify=lambda rows: pipeline.predict(rows).tolist(), call=None, num_bytes=num_bytes)
+    validation, expected = read_rows(clean / "validation.parquet")
+    model = fit(
+        texts,
+        labels.tolist(),
+        validation=validation,
+        validation_labels=expected.tolist(),
+        num_labels=int(labels.max()) + 1,
+    )
+    return Form(classify=lambda rows: model.predict(rows).tolist(), call=None, num_bytes=len(pickle.dumps(model)))
 
 
 def read_rows(table: Path) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int64]]]:
@@ -94,7 +94,7 @@ def open_forms(folders: Mapping[str, Path], clean: Path, scratch: Path) -> dict[
             out = scratch / f"{len(forms)}"
             export_onnx(folder, out, int8=int8)
             forms[f"{name} {runtime}"] = transformer(out)
-    return forms | {"TF-IDF + logistic regression": tf_idf(clean)}
+    return forms | {"tuned TF-IDF + logistic regression": tf_idf(clean)}
 
 
 def timed(calls: Mapping[str, Callable[[int], object]], *, repeats: int) -> dict[str, list[float]]:

@@ -7,19 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.determinism import fix_randomness
+from secateur.evaluation.against_reference import against_reference, verdict
 from secateur.evaluation.comparison import Evaluated, details_of, metrics_of, write_plot, write_predictions
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.latency import bench
 from secateur.evaluation.machine import describe_machine
-from secateur.evaluation.reference import CLASSIFIER, score_classifier
+from secateur.evaluation.metrics import confusion, macro_f1
+from secateur.evaluation.reference import LabelledRows, score_classifier
 from secateur.evaluation.robustness import robustness
 from secateur.evaluation.runners import export_name
 from secateur.evaluation.slices import descriptions_of, slices_of
@@ -38,8 +41,8 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     """Score the dense model and what every round tried: as PyTorch models, in the deployed form, and under attack.
 
     Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ..., and where they are
-    needed ``train`` (parquet) and ``judge`` (a checkpoint). Outputs are ``metrics`` and ``details`` (JSON),
-    ``predictions`` (parquet) and ``plot`` (CSV). Generators are scored in ``tasks.generation``.
+    needed ``train``, ``validation`` (parquet) and ``judge`` (a checkpoint). Outputs are ``metrics`` and ``details``
+    (JSON), ``predictions`` (parquet) and ``plot`` (CSV). Generators are scored in ``tasks.generation``.
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     if run.task == "generation":
@@ -70,10 +73,11 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
         for name, model in models.items()
     }
     rounds = entries_of_rounds(job, metrics)
-    reference = _reference(job, rows, texts=texts, names=names, settings=evaluate, seed=run.seed)
+    test = LabelledRows(texts, rows.labels.tolist())
+    reference, named = _reference(job, test, dense=dense, num_labels=len(names), settings=evaluate, seed=run.seed)
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
     described = {
-        **({"reference": CLASSIFIER} if reference else {}),
+        **named,
         "labels": names,
         "test_rows": len(rows),
         "confidence_level": evaluate.confidence_level,
@@ -137,22 +141,23 @@ def _of_generators(evaluate: EvaluateSection) -> dict[str, Any]:
 
 
 def _reference(
-    job: Job, rows: TokenRows, *, texts: Sequence[str], names: Sequence[str], settings: EvaluateSection, seed: int
-) -> dict[str, dict[str, float]]:
-    """Return the entry of the simple classifier in metrics.json, where it is asked for."""
+    job: Job, test: LabelledRows, *, dense: Evaluated, num_labels: int, settings: EvaluateSection, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what metrics.json and details.json say of the simple classifier; nothing where it is not asked for."""
     if not settings.reference:
-        return {}
-    training = pq.read_table(job.inputs["train"], columns=["text", "label"]).to_pydict()
-    found = score_classifier(
-        training["text"],
-        training["label"],
-        texts=texts,
-        expected=rows.labels,
-        num_labels=len(names),
-        settings=settings,
-        seed=seed,
-    )
-    return {"reference": found}
+        return {}, {}
+    train, validation = _labelled(job.inputs["train"]), _labelled(job.inputs["validation"])
+    found = score_classifier(train, validation, test, num_labels=num_labels, settings=settings, seed=seed)
+    labels = np.asarray(test.labels, np.int64)
+    entry = found.metrics | against_reference(labels, model=dense.predicted, reference=found.predicted)
+    score = macro_f1(confusion(labels, dense.predicted, num_labels=num_labels))
+    said = verdict(found.name, entry, model="dense", macro_f1=float(score))
+    return {"reference": entry}, {"reference": found.name, "reference_verdict": said}
+
+
+def _labelled(table: Path) -> LabelledRows:
+    columns = pq.read_table(table, columns=["text", "label"]).to_pydict()
+    return LabelledRows(columns["text"], columns["label"])
 
 
 def _evaluated(

@@ -62,9 +62,12 @@ def comparison(root: Path) -> list[dict[str, Any]]:
 
 
 def reference(root: Path) -> dict[str, Any]:
-    """Return the scores of the simple model beside the others, and its ``name``; nothing when none was scored."""
+    """Return the scores of the simple model beside the others, its ``name``, and what is to be said (``verdict``)."""
     scores = read_json(root / "reports" / "metrics.json").get("reference")
-    return {"name": read_json(root / "reports" / "details.json").get("reference"), **scores} if scores else {}
+    if not scores:
+        return {}
+    details = read_json(root / "reports" / "details.json")
+    return {"name": details.get("reference"), "verdict": details.get("reference_verdict"), **scores}
 
 
 def _budget(card: Mapping[str, Any]) -> dict[str, Any]:

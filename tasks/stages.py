@@ -223,6 +223,8 @@ def _beside(config: RunConfig) -> dict[str, str]:
     inputs = {}
     if config.evaluate.reference or config.run.task == "generation":
         inputs["train"] = "data/clean/train.parquet"
+    if config.evaluate.reference and config.run.task == "classification":
+        inputs["validation"] = "data/clean/validation.parquet"  # chooses the settings of the simple classifier
     if config.evaluate.judge is not None:
         inputs["judge"] = config.evaluate.judge
     return inputs

@@ -76,6 +76,7 @@ PARAMS: dict[str, Any] = {
     "evaluate.bootstrap_samples": 100,
     "evaluate.deployed": "torch",
     "evaluate.robustness.rows": 0,
+    "evaluate.reference": False,
     "register.runtime": "torch",
     "evaluate.latency.runtimes": ["torch"],
     "evaluate.latency.length": 8,

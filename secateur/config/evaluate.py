@@ -86,10 +86,10 @@ class EvaluateSection(Section):
     reference: Annotated[
         bool,
         Field(
-            description="score what needs no network on the same rows: logistic regression on character n-grams, or a "
-            "character 5-gram model"
+            description="score what needs no network on the same rows: logistic regression on TF-IDF of words and "
+            "characters, chosen on validation rows; generation: a character 5-gram model"
         ),
-    ] = False
+    ] = True
     generation: Annotated[GenerationSection, Field(description="run.task=generation: what is written")] = _GENERATION
     judge: Annotated[
         str | None,

@@ -1,52 +1,68 @@
 """What somebody would use who has no network: scored on the same rows, so that a model has to earn its place."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from transformers import PreTrainedTokenizerBase
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.evaluation.metrics import bootstrap, confusion
 from secateur.evaluation.ngram import NgramModel
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
+from secateur.evaluation.tf_idf import fit
 
-CLASSIFIER = "logistic regression on TF-IDF of 1 to 4 characters"
 GENERATOR = "character 5-gram model, interpolated Kneser-Ney"
 
-_NGRAM = (1, 4)
-_MIN_ROWS = 2  # an n-gram of one row alone says nothing about another
-_INVERSE_STRENGTH = 5.0
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Texts and the indices of their labels."""
+
+    texts: Sequence[str]
+    labels: Sequence[int]
+
+
+@dataclass(frozen=True)
+class SimpleClassifier:
+    """What the simple classifier came to on the test rows.
+
+    Attributes:
+        name: what it is, with the settings that validation rows chose.
+        metrics: macro-F1 and accuracy with their intervals, and ``validation_macro_f1``.
+        predicted: index of the label of every test row, (rows,).
+    """
+
+    name: str
+    metrics: dict[str, float]
+    predicted: npt.NDArray[np.int64]
 
 
 def score_classifier(
-    training: Sequence[str],
-    labels: Sequence[int],
+    training: LabelledRows,
+    validation: LabelledRows,
+    test: LabelledRows,
     *,
-    texts: Sequence[str],
-    expected: npt.NDArray[np.int64],
     num_labels: int,
     settings: EvaluateSection,
     seed: int,
-) -> dict[str, float]:
-    """Fit logistic regression to character n-grams of the training rows; return its scores on the test rows.
-
-    Characters and not words: a script without spaces is served alike.
-    """
-    model = make_pipeline(
-        TfidfVectorizer(analyzer="char", ngram_range=_NGRAM, min_df=_MIN_ROWS, sublinear_tf=True, dtype=np.float32),
-        LogisticRegression(C=_INVERSE_STRENGTH, max_iter=200),
+) -> SimpleClassifier:
+    """Fit TF-IDF with logistic regression to the training rows as validation rows choose; score it on the test rows."""
+    model = fit(
+        training.texts,
+        training.labels,
+        validation=validation.texts,
+        validation_labels=validation.labels,
+        num_labels=num_labels,
     )
-    model.fit(training, labels)
-    counts = confusion(expected, model.predict(texts), num_labels=num_labels)
+    predicted = model.predict(test.texts)
+    counts = confusion(np.asarray(test.labels, np.int64), predicted, num_labels=num_labels)
     found = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
-    entry: dict[str, float] = {}
+    metrics = {"validation_macro_f1": model.settings.validation_macro_f1}
     for name, interval in found.items():
-        entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return entry
+        metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return SimpleClassifier(model.settings.describe(), metrics, predicted)
 
 
 def score_ngrams(

@@ -138,6 +138,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "parameters": provenance.parameters(results),
         "is_text": is_text,
         "reference": data.metrics.get("reference"),
+        "reference_verdict": data.details.get("reference_verdict"),
         "reference_name": data.details.get("reference"),
         **(_text_context(data, results, chosen.best) if is_text else {}),
     }

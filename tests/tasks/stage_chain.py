@@ -58,6 +58,7 @@ EVALUATE = EvaluateSection.model_validate(
         "bootstrap_samples": 100,
         "confidence_level": 0.9,
         "deployed": "torch",
+        "reference": False,
         "robustness": {"rows": 0, "attacks": ["typos"], "words_per_text": 1, "num_candidates": 10},
         "latency": {"runtimes": ["torch"], "batch": 1, "length": 8, "num_threads": 1, "repeats": 3},
     }

@@ -250,12 +250,17 @@ def test_latency_is_measured_once_per_weights_and_settings(finished, monkeypatch
 def test_logistic_regression_is_scored_on_the_same_rows_where_it_is_asked_for(finished):
     before = read(finished, "metrics.json")
     job = evaluate_job(finished, ("baseline", "r1"))
-    job = dataclasses.replace(job, inputs={**job.inputs, "train": finished / "train.parquet"})
+    tables = {part: finished / f"{part}.parquet" for part in ("train", "validation")}
+    job = dataclasses.replace(job, inputs={**job.inputs, **tables})
     evaluate.run(job, run=RUN, evaluate=_ATTACKED.model_copy(update={"reference": True}), max_length=16)
     found = read(finished, "metrics.json")
     reference = found.pop("reference")
     assert found == before
-    assert set(reference) == {f"{name}{end}" for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
+    scores = {f"{name}{end}" for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
+    assert set(reference) == scores | {"validation_macro_f1", "only_model", "only_reference", "p_value"}
     assert reference["accuracy"] > 0.9, "one telling word per row"
-    assert read(finished, "details.json")["reference"] == "logistic regression on TF-IDF of 1 to 4 characters"
+    details = read(finished, "details.json")
+    assert details["reference"].startswith("logistic regression (C=")
+    assert details["reference"].endswith("on TF-IDF of 1 to 2 words and 1 to 4 characters")
+    assert f"{details['reference']} (macro-F1 {reference['macro_f1']:.4f} against" in details["reference_verdict"]
     evaluated(finished)
