@@ -2,8 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import CONFIG, WEIGHTS
 from secateur.training.objectives import logits_of
+from secateur.training.progress import progress
 from tasks import generation
 from tasks.exports import exports_of
 from tasks.job import Job
@@ -173,23 +175,26 @@ def _evaluated(
     """Return the rows as the last model reads them, and every model on its own tokens of them."""
     tokens: dict[tuple[str, ...], TokenRows] = {}
     models = {}
-    for name, folder in folders.items():
-        card: dict[str, Any] = read_card(folder)
-        tokenizer = _tokenizer_digests(card)
-        if tokenizer not in tokens:
-            tokens[tokenizer] = _tokens(table, model=folder, max_length=max_length)
-        found = _evaluate_one(
-            folder,
-            tokens[tokenizer],
-            texts=texts,
-            run=run,
-            evaluate=evaluate,
-            max_length=max_length,
-            exports=exports,
-        )
-        accepted = None if name == "baseline" else bool(card["accepted"])
-        described = {"widths": card["widths"], "dense_widths": card["dense_widths"], "accepted": accepted}
-        models[name] = replace(found, **described)
+    steps = (3 if evaluate.robustness.rows else 2) * len(folders)
+    with progress("evaluate", total=steps, note="baseline") as advance:
+        for name, folder in folders.items():
+            card: dict[str, Any] = read_card(folder)
+            tokenizer = _tokenizer_digests(card)
+            if tokenizer not in tokens:
+                tokens[tokenizer] = _tokens(table, model=folder, max_length=max_length)
+            found = _evaluate_one(
+                folder,
+                tokens[tokenizer],
+                texts=texts,
+                run=run,
+                evaluate=evaluate,
+                max_length=max_length,
+                exports=exports,
+                advance=partial(advance, name),
+            )
+            accepted = None if name == "baseline" else bool(card["accepted"])
+            described = {"widths": card["widths"], "dense_widths": card["dense_widths"], "accepted": accepted}
+            models[name] = replace(found, **described)
     return tokens[tokenizer], models
 
 
@@ -202,8 +207,9 @@ def _evaluate_one(
     evaluate: EvaluateSection,
     max_length: int,
     exports: Path,
+    advance: Callable[[], object],
 ) -> Evaluated:
-    """Score one model; its card is read by the caller."""
+    """Score one model; its card is read by the caller. ``advance`` is called after each of the steps."""
     model = load(folder)
     attacked = None
     if evaluate.robustness.rows:
@@ -218,21 +224,26 @@ def _evaluate_one(
             precision=run.precision,
             seed=run.seed,
         )
+        advance()
+    logits = logits_of(model, rows, batch_size=evaluate.batch_size, precision=run.precision)
+    advance()
+    deployed = evaluate_deployed(
+        folder,
+        rows,
+        runtime=evaluate.deployed,
+        batch_size=evaluate.batch_size,
+        num_threads=run.num_threads,
+        workdir=exports,
+    )
+    advance()
     return Evaluated(
         cost=cost_of(model),
         stored=stored_size(model),
         widths={},
         dense_widths={},
-        logits=logits_of(model, rows, batch_size=evaluate.batch_size, precision=run.precision),
+        logits=logits,
         accepted=None,
-        deployed=evaluate_deployed(
-            folder,
-            rows,
-            runtime=evaluate.deployed,
-            batch_size=evaluate.batch_size,
-            num_threads=run.num_threads,
-            workdir=exports,
-        ),
+        deployed=deployed,
         robustness=attacked,
     )
 

@@ -33,6 +33,7 @@ from secateur.evaluation.throughput import throughput
 from secateur.files import write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
+from secateur.training.progress import progress
 from tasks.job import Job
 from tasks.tried import entries_of_rounds
 
@@ -52,23 +53,25 @@ def evaluate(
     if judge is not None:
         require_labels(judge, list(read_card(folders["baseline"]).get("control") or {}))
     models: dict[str, EvaluatedGenerator] = {}
-    for name, folder in folders.items():
-        card = read_card(folder)
-        found = _evaluate_one(
-            folder,
-            rows,
-            training=training,
-            judge=judge,
-            run=run,
-            settings=settings,
-            max_length=max_length,
-            exports=exports,
-        )
-        accepted = None if name == "baseline" else bool(card["accepted"])
-        described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
-        # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
-        losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
-        models[name] = replace(found, **described, accepted=accepted, losses=losses)
+    with progress("evaluate", total=len(folders), note="baseline") as advance:
+        for name, folder in folders.items():
+            card = read_card(folder)
+            found = _evaluate_one(
+                folder,
+                rows,
+                training=training,
+                judge=judge,
+                run=run,
+                settings=settings,
+                max_length=max_length,
+                exports=exports,
+            )
+            accepted = None if name == "baseline" else bool(card["accepted"])
+            described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
+            # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
+            losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
+            models[name] = replace(found, **described, accepted=accepted, losses=losses)
+            advance(name)
     _write(job, models, rows=rows, training=training, judge=judge, labels=labels, run=run, settings=settings)
 
 

@@ -29,6 +29,7 @@ from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
 from secateur.errors import ModelError, ProjectError
 from secateur.files import sha256_file, to_json
+from secateur.training.progress import progress
 from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
 from tasks.tracking_server import URI_VARIABLE, require_answer, without_secret
@@ -160,8 +161,10 @@ class ModelRegistry:
             for file in files:
                 if file.exists():
                     mlflow.log_artifact(str(file))
-            for version in missing:
-                published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
+            with progress("register", total=len(missing), note=missing[0].name) as advance:
+                for version in missing:
+                    published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
+                    advance(version.name)
         return published
 
     def record_sweep(self, values: Mapping[str, Any], *, experiment: str, files: Sequence[Path]) -> None:

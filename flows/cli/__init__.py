@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def main() -> None:
     # A library that says something through the root logger would install a handler there, which prints what all say.
     logging.getLogger().addHandler(logging.NullHandler())
     _use_code_of_workspace()
+    _name_process()
     try:
-        code: Any = cli.main(standalone_mode=False)
+        code: Any = cli.main(prog_name="secateur", standalone_mode=False)
     except SecateurError as error:
         click.echo(f"secateur: {error}", err=True)
         sys.exit(error.exit_code)
@@ -92,6 +94,12 @@ def main() -> None:
         click.echo("secateur: no space left on the device; finished stages are kept, `secateur run` goes on", err=True)
         sys.exit(SecateurError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _name_process() -> None:
+    """Let ``ps`` and ``top`` call the process by the command's name, where the system has a place for it."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("secateur", encoding="ascii")
 
 
 def _use_code_of_workspace() -> None:

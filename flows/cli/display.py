@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from secateur.training.progress import waiting
+
 if TYPE_CHECKING:
     from tasks.driver import Outcome
     from tasks.explain import Explanation
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from tasks.project import Project
 
 _WIDE = 1000
+STARTING_PREFECT = "starting Prefect"
+_WITHOUT_BAR = (STARTING_PREFECT, "ingest", "clean", "report")
+"""What cannot say how far it is; the other stages show bars of their own."""
 _VERDICT_STYLE = {"up to date": "green", "restore": "cyan", "run": "yellow", "measure": "cyan"}
 _SAID = {
     "run": "would run",
@@ -99,21 +104,26 @@ def stage_progress(
     ``remarks`` are the lines that a stage (its address) has to say after it has ended.
     """
     console = _console(stderr=True)
+    with ExitStack() as spinner:
 
-    def watch(address: str, outcome: "Outcome | None") -> None:
-        if quiet:
-            return
-        if outcome is None:
-            console.print(f"[bold]▸ {address}[/bold]")
-        elif outcome.action != "run":
-            console.print(f"  [{ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
-        else:
-            console.print(f"  done in {duration(outcome.seconds)}")
-        if outcome is not None and outcome.action != "cached":
-            for remark in remarks(address):
-                console.print(f"  {plain(remark)}")
+        def watch(address: str, outcome: "Outcome | None") -> None:
+            if quiet:
+                return
+            spinner.close()
+            if outcome is None:
+                console.print(f"[bold]▸ {address}[/bold]")
+                if address in _WITHOUT_BAR:
+                    spinner.enter_context(waiting(address))
+                return
+            if outcome.action == "run":
+                console.print(f"  done in {duration(outcome.seconds)}")
+            else:
+                console.print(f"  [{ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
+            if outcome.action != "cached":
+                for remark in remarks(address):
+                    console.print(f"  {plain(remark)}")
 
-    yield watch
+        yield watch
 
 
 def duration(seconds: float) -> str:

@@ -131,7 +131,7 @@ def _build(project: "Project", *, as_json: bool) -> list[dict[str, Any]]:
     from flows.cli.workflow import prefect_settings
 
     with display.stage_progress(quiet=as_json) as progress:
-        progress("starting Prefect", None)
+        progress(display.STARTING_PREFECT, None)
         with prefect_settings():
             from flows.build import build
 

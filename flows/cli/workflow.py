@@ -97,7 +97,7 @@ def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     from tasks.remarks import remarks
 
     with display.stage_progress(quiet=as_json, remarks=partial(remarks, project.root)) as watch:
-        watch("starting Prefect", None)
+        watch(display.STARTING_PREFECT, None)
         with prefect_settings():
             from flows.build import build
             from tasks.driver import Outcome

@@ -86,7 +86,8 @@ def _quality(best: ModelResult, dense: ModelResult, level: float | None) -> str:
     change = best.quality.value - dense.quality.value if best.change is None else best.change.value
     size = f"{abs(100 * change):.1f}"
     if float(size) == 0:
-        return f"keeps its macro-F1{_chance(best, level)}"
+        rows = "" if best.change is None else f" ({best.change.lost} test rows lost, {best.change.won} won)"
+        return f"keeps its macro-F1{rows}"
     said = f"{'loses' if change < 0 else 'gains'} {size} {'point' if size == '1.0' else 'points'} of macro-F1"
     return said + _chance(best, level)
 

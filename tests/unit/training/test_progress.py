@@ -1,0 +1,72 @@
+"""Bars and waiting lines, as a terminal gets them."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+_BAR = """
+import time
+from secateur.training.progress import progress
+with progress("evaluate", total=4, note="baseline", live={live}) as advance:
+    for name in ("baseline", "r1", "r2"):
+        time.sleep(0.3)
+        advance(name)
+"""
+_WAIT = """
+import time
+from secateur.training.progress import waiting
+with waiting("starting Prefect"):
+    time.sleep(1.5)
+"""
+_QUIET = """
+import io, time
+from contextlib import redirect_stderr
+from secateur.training.progress import progress
+with progress("register", total=2, note="r1") as advance, redirect_stderr(io.StringIO()):
+    time.sleep(0.5)
+"""
+
+
+def in_terminal(code: str) -> str:
+    """Run Python with its stderr in a terminal of 80 columns, and return what was drawn."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=follower, env=environment)
+    os.close(follower)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(leader)
+    assert process.wait() == 0
+    return drawn.decode("utf-8")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_bar_shows_steps_the_time_left_and_what_it_is_about(live: bool) -> None:
+    drawn = in_terminal(_BAR.format(live=live))
+    assert "evaluate" in drawn and "3/4" in drawn and "r2" in drawn
+    assert re.search(r"\d:\d\d:\d\d", drawn), "the time left, once a step has ended"
+
+
+def test_a_wait_shows_how_long_it_has_gone_on() -> None:
+    drawn = in_terminal(_WAIT)
+    assert "starting Prefect" in drawn and "0:00:01" in drawn
+
+
+def test_a_bar_is_there_while_a_library_is_kept_quiet() -> None:
+    assert "register" in in_terminal(_QUIET)
+
+
+def test_nothing_is_drawn_where_nobody_watches() -> None:
+    done = subprocess.run([sys.executable, "-c", _WAIT], capture_output=True, check=True)
+    assert done.stderr == b"" and done.stdout == b""
