@@ -45,9 +45,20 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` atomically by a file with this text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` atomically by a file with this content, which a power cut does not empty either."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+        sync(temporary)
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file has reached the device, so that renaming it cannot overtake that."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def remove(path: Path) -> None:
@@ -62,8 +73,9 @@ def remove(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a sibling path to write a file or a folder to; move it to ``path`` when the block succeeds.
 
-    When the block raises, the old content stays and the new one is removed. What a killed process left
-    behind is removed by the next call for the same path.
+    When the block raises, or the new content cannot be moved, the old one stays and the new one is removed. What a
+    killed process left behind is removed by the next call for the same path; a folder that it had moved away and not
+    replaced is put back.
 
     Raises:
         ProjectError: no space is left on the device.
@@ -72,6 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.new")
     replaced = path.with_name(f".{path.name}.old")
     remove(temporary)
+    _put_back(replaced, path)
     try:
         yield temporary
         if temporary.is_dir() and path.exists():
@@ -85,8 +98,14 @@ def replacing(path: Path) -> Iterator[Path]:
             raise ProjectError(f"no space left on the device while writing {path}; nothing was replaced") from error
         raise
     finally:
+        _put_back(replaced, path)
         remove(temporary)
         remove(replaced)
+
+
+def _put_back(replaced: Path, path: Path) -> None:
+    if replaced.exists() and not path.exists():
+        replaced.rename(path)
 
 
 def free_bytes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The only file that touches DVC's internal Python API (pinned exactly; a test compares with ``dvc repro``).
+"""DVC as a store. Only ``tasks/dvc_*.py`` touch its internal Python API (pinned; a test compares with ``dvc repro``).
 
 DVC is the only store of bytes and the only truth of staleness.
 """
@@ -6,6 +6,7 @@ DVC is the only store of bytes and the only truth of staleness.
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
@@ -31,6 +32,7 @@ from dvc_data.hashfile.tree import ObjectFormatError
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
+from tasks import dvc_lock
 from tasks.key import Identity
 from tasks.project import Project
 
@@ -83,6 +85,11 @@ class DvcStore:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:
             raise ProjectError(f"{project.root} is not a DVC workspace: {_line(error)}; run `dvc init`") from error
+        # While `dvc repro` runs us, DVC has read a complete file.
+        if dvc_lock.settle(project) and "DVC_STAGE" not in os.environ:
+            with self._locked():
+                dvc_lock.heal(project)
+                self._repo._reset()
 
     def order(self) -> tuple[str, ...]:
         """Return the addresses of all stages in the order in which ``dvc repro`` runs them."""
@@ -169,7 +176,7 @@ class DvcStore:
                     remove(Path(out.fs_path))
             self._repo._reset()
             self._repo.stage_cache.restore(self._stage(address))
-            self._repo.commit(address, force=True)
+            self._record(address)
             return True
 
     def commit(self, address: str) -> None:
@@ -179,7 +186,7 @@ class DvcStore:
             ProjectError: no space is left, or another DVC process holds the lock.
         """
         with self._locked():
-            self._repo.commit(address, force=True)
+            self._record(address)
 
     def fetch(self, md5: str, target: Path, *, what: str) -> None:
         """Write the file or folder with a digest to ``target``, from the cache or else from the remote.
@@ -270,6 +277,11 @@ class DvcStore:
         entry = cache._load(stage)
         return entry is not None and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
 
+    def _record(self, address: str) -> None:
+        with dvc_lock.written_whole():
+            self._repo.commit(address, force=True)
+        dvc_lock.keep(self._project)
+
     def _stages(self) -> dict[str, Any]:
         """Return address -> stage of the project's own dvc.yaml; a source under ``dvc add`` is no stage of ours."""
         return {
@@ -322,9 +334,7 @@ def _as_project_errors(project: Project) -> Iterator[None]:
     except LockError as error:
         raise ProjectError(f"another DVC process holds {project.root}; wait for it to end") from error
     except YAMLFileCorruptedError as error:
-        raise ProjectError(
-            f"dvc.lock is damaged ({_line(error)}); delete it: the outputs are restored from the cache"
-        ) from error
+        raise ProjectError(_line(error)) from error
     except (RWLockFileCorruptedError, RWLockFileFormatError) as error:
         raise ProjectError(f"{_line(error)}; delete .dvc/tmp/rwlock") from error
     except DvcException as error:

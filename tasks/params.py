@@ -13,6 +13,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from secateur.config import RunConfig, parse_config
 from secateur.config.prune import Budget
+from secateur.config.suggestion import did_you_mean
 from secateur.errors import ConfigError
 from secateur.files import write_text
 from tasks.project import Project
@@ -127,7 +128,8 @@ def _assign(values: Any, override: str) -> None:
     """Set one ``section.key=value`` in place."""
     name, separator, text = override.partition("=")
     if not separator or "." not in name:
-        raise ConfigError(f"-S {override}: expected section.key=value")
+        meant = did_you_mean(name) if separator else ""
+        raise ConfigError(f"-S {override}: expected section.key=value{'; ' + meant.rstrip() if meant else ''}")
     value = read_value(text, override)
     *parents, last = name.split(".")
     target = values
@@ -136,7 +138,10 @@ def _assign(values: Any, override: str) -> None:
             if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
                 target[parent] = {}
             else:
-                raise ConfigError(f"-S {name}: {'.'.join(parents[: depth + 1])} is not a section of params.yaml")
+                raise ConfigError(
+                    f"-S {name}: {'.'.join(parents[: depth + 1])} is not a section of params.yaml; "
+                    f"{did_you_mean(name)}`secateur doctor --params` lists all parameters"
+                )
         target = target[parent]
     if ".".join(parents) in _DICT_WITH_ONE_KEY and last in Budget.model_fields and value is not None:
         target.clear()

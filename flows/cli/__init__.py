@@ -67,12 +67,21 @@ for _command in (promote, rollback, verify, sign, lineage, compare, reproduce):
     models.add_command(_command)
 
 
+class _Lines(logging.Handler):
+    """Prints what was noticed and put right on the way, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"secateur: {record.getMessage()}", err=True)
+
+
 def main() -> None:
     """Entry point of the ``secateur`` command."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # A library that says something through the root logger would install a handler there, which prints what all say.
     logging.getLogger().addHandler(logging.NullHandler())
+    for name in ("flows", "tasks", "secateur"):
+        logging.getLogger(name).addHandler(_Lines(logging.WARNING))
     _use_code_of_workspace()
     _name_process()
     try:

@@ -40,7 +40,14 @@ def _console(*, stderr: bool = False) -> Console:
 
 def table(title: str, *columns: str) -> Table:
     """Return an empty table in the house style; columns that start with ``>`` are right-aligned numbers."""
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        title=title or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for column in columns:
         made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return made
@@ -53,12 +60,15 @@ def show(made: Table, *, wide: bool = False) -> None:
         for column in made.columns:
             column.no_wrap = True
         console.width = max(console.width, console.measure(made, options=console.options.update(width=_WIDE)).maximum)
+    console.print()
     console.print(made)
 
 
 def paragraph(text: str, *, style: str = "") -> None:
-    """Print a sentence or more to standard output, broken between words."""
-    _console().print(plain(text), style=style)
+    """Print a sentence or more to standard output, broken between words, after an empty line."""
+    console = _console()
+    console.print()
+    console.print(plain(text), style=style)
 
 
 def say(message: str) -> None:

@@ -32,6 +32,7 @@ def run_summary(
     show(_stages(outcomes))
     if rows:
         _show_results(project, rows, wide=wide)
+    click.echo()
     executed = sum(outcome.action == "run" for outcome in outcomes)
     page = project.root / "reports" / "report.html"
     click.echo(f"{executed} of {len(outcomes)} stages executed in {duration(seconds)}")
@@ -65,7 +66,7 @@ def _show_results(project: "Project", rows: Sequence[Mapping[str, Any]], *, wide
         show(wide_generation_table(rows) if "perplexity" in rows[0] else wide_table(rows), wide=True)
     else:
         show(results_table(rows, details=details))
-        paragraph(_note(rows, deployed=details.get("deployed")), style="dim")
+        paragraph(_note(rows, deployed=str(details.get("deployed") or "torch")), style="dim")
     _say_reference(reference(project.root))
 
 
@@ -75,7 +76,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, details: Mapping[str, An
     The row of a rolled-back round is about what it tried.
     """
     deployed, is_text = str(details.get("deployed") or "torch"), "perplexity" in rows[0]
-    name = "perplexity" if is_text else "deployed_macro_f1"
+    name = "perplexity" if is_text else "deployed_macro_f1" if "deployed_macro_f1" in rows[0] else "macro_f1"
     tested = f"{details['test_rows']:,}".replace(",", " ") + " " if "test_rows" in details else ""
     made = table(
         f"Deployed in {_FORM.get(deployed, deployed)}, on {tested}test {'texts' if is_text else 'rows'}",
@@ -100,10 +101,10 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, details: Mapping[str, An
     return made
 
 
-def _note(rows: Sequence[Mapping[str, Any]], *, deployed: str | None) -> str:
+def _note(rows: Sequence[Mapping[str, Any]], *, deployed: str) -> str:
     """Say what the table compares, and where the rest is."""
     dense, parts = rows[0], []
-    if _time(dense, str(deployed)) is None:
+    if _time(dense, deployed) is None:
         parts.append(f"no times: evaluate.latency.runtimes does not name {deployed}")
     elif (slow := _time(dense, "torch")) is not None:
         parts.append(f"speed-up: measured, against dense in PyTorch ({slow:.2f} ms)")

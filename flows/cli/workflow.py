@@ -122,7 +122,8 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
     from tasks.dvc_store import DvcStore
 
     stale = {address for address, status in store.statuses().items() if status.changed}
-    completed = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False, stdout=sys.stderr)
+    command = [sys.executable, "-m", "tasks.dvc_repro"]
+    completed = subprocess.run(command, cwd=project.root, check=False, stdout=sys.stderr)
     if completed.returncode != 0:
         raise CheckFailed("dvc repro failed; its message stands above")
     after = DvcStore(project)

@@ -17,6 +17,7 @@ from secateur.config.report import ReportSection
 from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
 from secateur.config.serve import ServeSection
+from secateur.config.suggestion import did_you_mean
 from secateur.config.tasks import check_task
 from secateur.errors import ConfigError
 
@@ -55,11 +56,15 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def describe(error: ValidationError) -> str:
-    """Put the first validation error into one line, in the names of params.yaml."""
-    first = error.errors()[0]
+    """Put one validation error into one line, in the names of params.yaml: an unknown name before all others.
+
+    A name that is spelled wrongly is two errors, and the one that is missing says nothing of it.
+    """
+    errors = error.errors()
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"]) or "params.yaml"
     if first["type"] == "extra_forbidden":
-        return f"{key} is not a known parameter; `secateur doctor --params` lists them"
+        return f"{key} is not a known parameter; {did_you_mean(key)}`secateur doctor --params` lists them"
     if first["type"] == "missing":
         return f"{key} is missing from params.yaml"
     message = first["msg"].removeprefix("Value error, ")

@@ -13,7 +13,7 @@ def refusal(results: Sequence[ModelResult]) -> str:
     if len(results) == 1:
         return "There is no pruned model yet: no round has run."
     first = results[1]
-    said = f"No round was accepted, so the dense model stays: of {first.title}, {reason_of(first)}"
+    said = f"No round was accepted, so the dense model stays: {first.title} was rolled back, since {reason_of(first)}"
     return f"{said}; to change that, {_either(_advice(first))}."
 
 

@@ -80,7 +80,7 @@ def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
             "tasks/mlflow_runs.py",
             "tasks/registered_model.py",
         },
-        "dvc": {"tasks/dvc_store.py"},
+        "dvc": {"tasks/dvc_lock.py", "tasks/dvc_repro.py", "tasks/dvc_store.py"},
         "prefect": {
             "flows/announce.py",
             "flows/build.py",

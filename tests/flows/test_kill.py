@@ -1,6 +1,8 @@
 """kill -9 costs at most the round that was running, and changes no bit of the result."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.in_process import actions_here
-from tests.tiny import actions, environment, secateur
+from tests.integration.in_process import actions_here, output, refused
+from tests.tiny import actions, environment, git, secateur
 
 CHANGE = ("-S", "prune.rounds.r2.epochs=3")
 
@@ -62,12 +64,36 @@ def test_survives_a_half_written_rwlock(project: Path, damage: bytes) -> None:
     assert set(actions_here(project).values()) == {"cached"}
 
 
-def test_a_damaged_dvc_lock_is_one_line_and_deleting_it_helps(project: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "no copy"])
+def test_an_empty_dvc_lock_is_healed_by_the_next_command(project: Path, kept: bool) -> None:
     lock = (project / "dvc.lock").read_bytes()
-    (project / "dvc.lock").write_bytes(lock[: len(lock) // 2] + b"\n  : [")
-    completed = secateur(project, "run", check=False)
-    assert completed.returncode == 2
-    assert "dvc.lock is damaged" in completed.stderr
-    (project / "dvc.lock").unlink()
-    assert "run" not in list(actions(project).values())[:6]
+    if not kept:
+        shutil.rmtree(project / ".secateur")
+        git(project, "rm", "-q", "--cached", "dvc.lock")
+        git(project, "commit", "-qm", "dvc.lock is nobody's")
+    (project / "dvc.lock").write_bytes(b"")
+    completed = secateur(project, "run", "--json")
+    assert [line for line in completed.stderr.splitlines() if line.startswith("secateur: ")] == [
+        "secateur: dvc.lock is empty, as a killed process leaves it; "
+        + ("its last complete state was put back" if kept else "it begins anew from DVC's run-cache")
+    ]
+    done = [entry["action"] for entry in json.loads(completed.stdout)["stages"]]
+    assert set(done) == {"cached"} if kept else "run" not in done[:6]
     assert (project / "dvc.lock").read_bytes() == lock
+
+
+def test_every_command_heals_a_dvc_lock(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    for command in (["plan"], ["why", "evaluate"], ["stage", "clean"]):
+        (project / "dvc.lock").write_bytes(b"")
+        output(project, *command)
+        assert (project / "dvc.lock").read_bytes() == lock, command
+
+
+def test_a_merge_conflict_is_left_to_the_user(project: Path) -> None:
+    lock = (project / "dvc.lock").read_text()
+    ours, theirs = lock, lock.replace("md5: ", "md5: 0")
+    (project / "dvc.lock").write_text(f"<<<<<<< HEAD\n{ours}=======\n{theirs}>>>>>>> other\n")
+    error = refused(project, "plan")
+    assert "holds both sides of a merge" in str(error)
+    assert "git checkout --ours dvc.lock" in str(error)

@@ -56,6 +56,13 @@ def test_a_file_replaces_all_parameters(workspace: Project, tmp_path: Path) -> N
         ("clean.nothing=1", "clean.nothing is not a known parameter"),
         ("clean.min_chars=[", "the value is not valid YAML"),
         ("prune.budget.macs=7", "prune.budget.macs"),
+        ("clean.min_char=3", "clean.min_char is not a known parameter; did you mean clean.min_chars? `secateur doctor"),
+        ("prune.recovery.epoch=3", "did you mean prune.recovery.epochs?"),
+        ("prune.epochs=3", "did you mean prune.recovery.epochs or "),
+        ("clear.min_chars=3", "clear is not a section of params.yaml; did you mean clean.min_chars?"),
+        ("criterion=obs", "expected section.key=value; did you mean prune.criterion?"),
+        ("prune.budget.mac=0.5", "did you mean prune.budget.macs?"),
+        ("prune.rounds.r1.budgets=0.5", "did you mean prune.rounds.r1.budget?"),
     ],
 )
 def test_refuses_what_it_does_not_understand(workspace: Project, override: str, message: str) -> None:
@@ -64,6 +71,17 @@ def test_refuses_what_it_does_not_understand(workspace: Project, override: str, 
         propose(workspace, file=None, overrides=[override])
     assert message in str(caught.value)
     assert workspace.params_file.read_text() == before
+
+
+def test_a_name_that_is_spelled_wrongly_in_the_file_is_named_and_not_the_one_that_is_missing(
+    workspace: Project, tmp_path: Path
+) -> None:
+    text = workspace.params_file.read_text()
+    other = tmp_path / "other.yaml"
+    other.write_text(text.replace("  max_drop:", "  max_dorp:", 1))
+    assert other.read_text() != text
+    with pytest.raises(ConfigError, match=r"^prune\.max_dorp is not a known parameter; did you mean prune\.max_drop\?"):
+        propose(workspace, file=other, overrides=[])
 
 
 def test_a_missing_or_broken_file_is_one_line(workspace: Project, tmp_path: Path) -> None:

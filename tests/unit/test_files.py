@@ -48,3 +48,28 @@ def test_json_is_sorted_and_refuses_nan(tmp_path: Path) -> None:
     assert len(sha256_file(tmp_path / "a.json")) == 64
     with pytest.raises(ValueError, match="JSON"):
         to_json(float("nan"))
+
+
+def test_a_folder_stays_when_the_new_one_cannot_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.rename
+
+    def refuse_the_new_one(self: Path, to: Path) -> Path:
+        if self.name == ".model.new":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with pytest.raises(ProjectError, match="nothing was replaced"), replacing(target) as temporary:
+        temporary.mkdir()
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["model", "model/old"]
+
+
+def test_a_folder_that_a_killed_process_moved_away_is_put_back(tmp_path: Path) -> None:
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "old").touch()
+    with pytest.raises(ValueError, match="mistake"), replacing(tmp_path / "model"):
+        raise ValueError("mistake")
+    assert (tmp_path / "model" / "old").exists()

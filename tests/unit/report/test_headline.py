@@ -82,9 +82,9 @@ def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_chang
     said = _said(read_results(data))
     assert said.best is None
     assert said.sentence.replace("\u00a0", " ") == (
-        "No round was accepted, so the dense model stays: of r1, macro-F1 0.741 is below 0.757, the dense model's "
-        "0.787 less prune.max_drop; to change that, leave more than 35.0 % of the dense multiply-accumulates "
-        "(prune.budget.macs), allow a larger loss (prune.max_drop, now 0.03), train for longer "
+        "No round was accepted, so the dense model stays: r1 was rolled back, since macro-F1 0.741 is below 0.757, "
+        "the dense model's 0.787 less prune.max_drop; to change that, leave more than 35.0 % of the dense "
+        "multiply-accumulates (prune.budget.macs), allow a larger loss (prune.max_drop, now 0.03), train for longer "
         "(prune.recovery.epochs, now 2), or keep rare words (prune.vocabulary_min_count, now 5)."
     )
 

@@ -167,7 +167,10 @@ def test_times_of_other_weights_are_left_out_and_named():
 
 def test_no_accepted_round_says_so_and_keeps_the_dense_model():
     page = Page(render(report_data(**rolled_back("r1", "r2", "r3"))))
-    assert "No round was accepted, so the dense model stays: of r1, macro-F1 0.741 is below 0.757" in page.text
+    assert (
+        "No round was accepted, so the dense model stays: r1 was rolled back, since macro-F1 0.741 is below 0.757"
+        in page.text
+    )
     assert "less prune.max_drop; to change that, leave more than" in page.text
     assert page.words.count("rolled back") == 2, "in the table and on its card"
     assert page.text.count("Not run, nothing was tried") == 4, "below the table and on their cards"
