@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import RunSection
+from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint, fix_randomness
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.robust_score import robust_score
@@ -20,8 +21,11 @@ from secateur.pruning.schedule import target_of
 from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.pruning.vocabulary_check import Judge, choose_cut
+from secateur.quality import MEASURES
 from secateur.training.history import write_history
 from secateur.training.material import Material, read_material
+from secateur.training.validation import validate
 from tasks.job import Job
 from tasks.tried import TRIED
 
@@ -49,12 +53,15 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
     state = read_state(job.inputs["prev"], model, card=before)
     material = read_material(job.inputs["tokens"])
-    vocabulary = vocabulary.narrowed_(model, material.train, min_count=prune.vocabulary_min_count)
+    dense_model = load(job.inputs["dense"])
+    judge = _judge(dense_model, material, dense=dense, run=run, prune=prune)
+    cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
+    vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
     outcome = prune_(
         model,
         train=vocabulary.translate(material.train, max_length=before["max_length"]),
         validation=vocabulary.translate(material.validation, max_length=before["max_length"]),
-        reference=_reference(job, material, vocabulary, dense=dense, run=run, prune=prune),
+        reference=_reference(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
         target=target,
         settings=prune,
         round_=round,
@@ -66,8 +73,10 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     )
     write_history(job.outputs["history"], outcome.history, task=run.task)
     card = _card(job, run=run, before=before, target=target, prune=prune) | _came_to(outcome)
+    card["vocabulary"] = cut.as_dict() if cut else before.get("vocabulary")
     if not outcome.accepted:
-        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": outcome.tried()}
+        tried = {**outcome.tried(), "vocabulary": card["vocabulary"]}
+        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried}
         _save_unchanged(
             job,
             run=run,
@@ -91,8 +100,30 @@ def _vocabulary(job: Job) -> Vocabulary:
     return shared_vocabulary(load_tokenizer(job.inputs["dense"]), load_tokenizer(job.inputs["prev"]))
 
 
+def _judge(
+    model: PreTrainedModel, material: Material, *, dense: dict[str, Any], run: RunSection, prune: PruneSettings
+) -> Judge:
+    """Return what decides how many tokens may go."""
+
+    def score(model: PreTrainedModel, rows: TokenRows) -> float:
+        return validate(model, rows, batch_size=2 * prune.recovery.batch_size, precision=run.precision).quality
+
+    measure = MEASURES[run.task]
+    return Judge(
+        model=model,
+        train=material.train,
+        validation=material.validation,
+        max_length=dense["max_length"],
+        before=dense["metrics"][f"validation_{measure.name}"],
+        measure=measure,
+        max_drop=prune.vocabulary_max_drop,
+        score=score,
+    )
+
+
 def _reference(
     job: Job,
+    model: PreTrainedModel,
     material: Material,
     vocabulary: Vocabulary,
     *,
@@ -101,7 +132,6 @@ def _reference(
     prune: PruneSettings,
 ) -> Reference:
     table = job.inputs.get("latency_table")
-    model = load(job.inputs["dense"])
     shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
     return Reference(
         model=model,
@@ -173,7 +203,9 @@ def _save_unchanged(
 
     ``tried`` writes beside it what this round came to.
     """
-    inherited = {key: before.get(key) for key in ("state", "widths", "kept", "features", "achieved", "metrics")}
+    inherited = {
+        key: before.get(key) for key in ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
+    }
     card = _card(job, run=run, prune=prune, before=before, target=target)
     card |= inherited | {"accepted": False, "stopped": True} | changes
     prev = job.inputs["prev"]

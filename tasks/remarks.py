@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.pruning.vocabulary_check import VocabularyCut
 from tasks.results import read_json
 
 
@@ -16,16 +17,29 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
     """
     name, _, item = address.partition("@")
     if name in ("baseline", "prune"):
-        return _of_training(read_json(root / "models" / (item or name) / "card.json"), section=_SECTIONS[name])
+        card = read_json(root / "models" / (item or name) / "card.json")
+        return (*_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
     return ()
 
 
 _SECTIONS = {"baseline": "baseline", "prune": "prune.recovery"}
 
 
+def _entry(card: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """Return what a card says of itself; of a round that was rolled back, what it says of what was tried."""
+    found: Mapping[str, Any] | None = (card.get("tried") or card).get(name)
+    return found
+
+
+def _of_vocabulary(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say how many tokens stayed, and what the cut cost."""
+    cut = _entry(card, "vocabulary")
+    return (f"vocabulary: {VocabularyCut(**cut).summary()}",) if cut else ()
+
+
 def _of_training(card: Mapping[str, Any], *, section: str) -> tuple[str, ...]:
     """Say when the floor under the steps decided how long a model was trained."""
-    length = card.get("training") or (card.get("tried") or {}).get("training")
+    length = _entry(card, "training")
     if not length or length["epochs"] <= length["asked_epochs"]:
         return ()
     return (

@@ -175,8 +175,17 @@ class PruneSettings(Section):
         PositiveInt | None, Field(description="features of the residual stream that stay; null = all")
     ]
     vocabulary_min_count: Annotated[
-        int, Field(ge=0, description="tokens rarer than this in the training rows leave the vocabulary; 0 keeps all")
+        Annotated[int, Field(ge=0)] | Literal["auto"],
+        Field(
+            description="tokens rarer than this in the training rows leave the vocabulary; 0 keeps all; auto = the largest of 5, 3, 2 and 1 that the dense model bears, or 0"
+        ),
     ]
+    vocabulary_max_drop: Annotated[
+        Fraction,
+        Field(
+            description="auto: what the dense model's validation macro-F1 may lose by fewer tokens before any recovery (generation: growth of its perplexity)"
+        ),
+    ] = 0.005
     budget: Annotated[Budget, Field(description="what the last round must meet")]
     latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")]
     schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")]

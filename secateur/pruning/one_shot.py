@@ -34,9 +34,11 @@ from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.pruning.vocabulary_check import Judge, VocabularyCut, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
+from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
@@ -107,9 +109,9 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
     reference = _reference(model, rows, request)
     started = time.monotonic()
-    vocabulary = shared_vocabulary(tokenizer, tokenizer).narrowed_(
-        model, rows.calibration, min_count=request.settings.vocabulary_min_count
-    )
+    vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=reference.quality)
+    if cut:
+        say(f"vocabulary: {cut.summary()}")
     rows = rows.translated(vocabulary, max_length=_limit(request, model))
     outcome = prune_(
         model,
@@ -235,6 +237,25 @@ def _score(model: PreTrainedModel, rows: TokenRows, request: Request) -> Scores:
     scores = validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
     assert isinstance(scores, Scores)  # labelled rows
     return scores
+
+
+def _narrowed_(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: _Rows, request: Request, *, before: float
+) -> tuple[Vocabulary, VocabularyCut | None]:
+    """Take rare tokens out of the model, in place, as far as the validation rows bear it."""
+    vocabulary, settings = shared_vocabulary(tokenizer, tokenizer), request.settings
+    judge = Judge(
+        model=model,
+        train=rows.calibration,
+        validation=rows.validation,
+        max_length=_limit(request, model),
+        before=before,
+        measure=MACRO_F1,
+        max_drop=settings.vocabulary_max_drop,
+        score=lambda tried, tokens: _score(tried, tokens, request).macro_f1,
+    )
+    cut = choose_cut(vocabulary, judge, asked=settings.vocabulary_min_count)
+    return vocabulary.narrowed_(model, rows.calibration, min_count=cut.min_count if cut else 0), cut
 
 
 def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:

@@ -172,6 +172,7 @@ def test_depth_features_and_vocabulary_go_in_the_first_round_and_stay_gone(root)
         recovery=PRUNE.recovery.model_copy(update={"hidden_weight": 1.0}).model_dump(),
     )  # fmt: skip
     dense = load(root / "models/baseline")
+    dense_score = card_of(root, "baseline")["metrics"]["validation_macro_f1"]
     for name, prev in (("r1", "baseline"), ("r2", "r1")):
         run_round(root, name, prev, settings=settings)
         card, model = card_of(root, name), load(root / "models" / name)
@@ -180,8 +181,23 @@ def test_depth_features_and_vocabulary_go_in_the_first_round_and_stay_gone(root)
         assert len(card["widths"]["heads"]) == len(card["kept"]["layers"]) == 1
         assert len(card["features"]) == model.config.hidden_size == 24
         assert model.config.vocab_size == len(load_tokenizer(root / "models" / name)) < dense.config.vocab_size
+        assert card["vocabulary"]["tokens"] == model.config.vocab_size
+        assert (card["vocabulary"]["asked"], card["vocabulary"]["min_count"]) == (3, 3)
+        assert card["vocabulary"]["before"] == dense_score
     assert card_of(root, "r1")["features"] == card_of(root, "r2")["features"]
     assert card_of(root, "r1")["kept"]["layers"] == card_of(root, "r2")["kept"]["layers"]
+
+
+def test_a_vocabulary_that_validation_rows_need_stays(root, monkeypatch):
+    run_round(root, "r1", "baseline", settings=changed(vocabulary_min_count="auto", vocabulary_max_drop=0.999))
+    assert card_of(root, "r1")["vocabulary"]["min_count"] == 5
+    scores = iter([0.0, 0.0, 0.0, 0.0])
+    worthless = type("Scores", (), {"quality": property(lambda _: next(scores))})
+    monkeypatch.setattr("tasks.prune.validate", lambda *_, **__: worthless())
+    run_round(root, "r1", "baseline", settings=changed(vocabulary_min_count="auto"))
+    cut, dense = card_of(root, "r1")["vocabulary"], load(root / "models/baseline")
+    assert (cut["min_count"], cut["tokens"], cut["asked"]) == (0, cut["dense_tokens"], "auto")
+    assert load(root / "models/r1").config.vocab_size == dense.config.vocab_size
 
 
 def test_a_budget_of_time_takes_the_prices_of_the_table(root):
