@@ -19,7 +19,7 @@ from secateur.data.data_report import Example, RuleEffect, effect_on, to_json_va
 from secateur.data.document_splitting import split_documents
 from secateur.data.labels import MIN_ROWS_PER_LABEL, label_names, require_classes
 from secateur.data.provenance import read_provenance
-from secateur.data.splits import Split, cap_rows, split_rows
+from secateur.data.splits import Split, cap_rows, raised_share, split_rows
 from secateur.data.tables import Columns
 from secateur.data.text_rules import TextRules
 from secateur.errors import DataError
@@ -44,8 +44,10 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
     names, labels = _labels(cleaned, labelled=columns.label is not None, task=task)
     whole = split_rows(
         labels,
-        validation_fraction=clean.validation_fraction,
-        test_fraction=clean.test_fraction,
+        validation_fraction=raised_share(
+            clean.validation_fraction, min_rows=clean.min_validation_rows, num_rows=len(labels)
+        ),
+        test_fraction=raised_share(clean.test_fraction, min_rows=clean.min_test_rows, num_rows=len(labels)),
         seed=seed,
         groups=cleaned.groups,
     )

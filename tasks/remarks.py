@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from secateur.pruning.vocabulary_check import VocabularyCut
+from tasks.params import read_config
+from tasks.project import Project
 from tasks.results import read_json
+from tasks.table_size import shortfalls
 
 
 def remarks(root: Path, address: str) -> tuple[str, ...]:
@@ -16,6 +19,8 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
         address: of a stage that has run (``baseline``, ``prune@r2``).
     """
     name, _, item = address.partition("@")
+    if name == "clean":
+        return shortfalls(read_json(root / "reports" / "data.json"), read_config(Project(root)))
     if name in ("baseline", "prune"):
         card = read_json(root / "models" / (item or name) / "card.json")
         return (*_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))

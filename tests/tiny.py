@@ -44,6 +44,8 @@ PARAMS: dict[str, Any] = {
     "clean.near_duplicate_threshold": 0.95,
     "clean.validation_fraction": 0.2,
     "clean.test_fraction": 0.2,
+    "clean.min_validation_rows": 0,
+    "clean.min_test_rows": 0,
     "clean.max_train_rows": None,
     "baseline.model": "./tiny-bert",
     "baseline.max_length": 16,

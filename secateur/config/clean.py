@@ -56,6 +56,16 @@ class CleanSection(Section):
     ] = 0.33
     validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
     test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
+    min_validation_rows: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="few rows: validation_fraction is raised until there are so many, to a fifth of the rows at most",
+        ),
+    ] = 0
+    min_test_rows: Annotated[
+        int, Field(ge=0, description="few rows: the same for test_fraction; promote.min_rows asks for as many")
+    ] = 0
     max_train_rows: Annotated[PositiveInt | None, Field(description="stratified cap on training rows, or null for all")]
     max_validation_rows: Annotated[
         PositiveInt | None, Field(description="stratified cap on validation rows, or null for all")

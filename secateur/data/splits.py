@@ -41,6 +41,17 @@ def apportion(total: int, counts: Rows) -> Rows:
     return quota
 
 
+_LARGEST_RAISED_SHARE = 0.2
+
+
+def raised_share(fraction: float, *, min_rows: int, num_rows: int) -> float:
+    """Return the share that gives a part ``min_rows`` of the rows, where ``fraction`` gives it fewer.
+
+    A part is raised to a fifth of the rows at most: rows that judge are rows that nobody learns from.
+    """
+    return max(fraction, min(min_rows / max(num_rows, 1), _LARGEST_RAISED_SHARE))
+
+
 def split_rows(
     labels: Rows, *, validation_fraction: float, test_fraction: float, seed: int, groups: Rows | None = None
 ) -> Split:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.data.splits import apportion, cap_rows, split_rows
+from secateur.data.splits import apportion, cap_rows, raised_share, split_rows
 from secateur.errors import DataError
 
 COUNTS = st.lists(st.integers(3, 200), min_size=2, max_size=6)
@@ -35,6 +35,14 @@ def test_every_row_is_in_one_part_and_every_label_in_every_part(counts, validati
     for part in parts:
         assert set(labels[part]) == set(range(len(counts)))
         assert (np.diff(part) > 0).all()
+
+
+def test_a_part_of_few_rows_is_raised_to_a_fifth_at_most():
+    assert raised_share(0.07, min_rows=400, num_rows=28_000) == 0.07
+    assert raised_share(0.07, min_rows=400, num_rows=4_000) == 0.1
+    assert raised_share(0.07, min_rows=400, num_rows=600) == 0.2
+    assert raised_share(0.3, min_rows=400, num_rows=600) == 0.3, "what is asked for is never lowered"
+    assert raised_share(0.07, min_rows=0, num_rows=600) == 0.07
 
 
 def test_the_seed_decides():

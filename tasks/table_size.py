@@ -1,0 +1,80 @@
+"""What a table of so few rows cannot give: gates and figures that ask for more, told before anything is trained."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+from secateur.config import RunConfig
+
+_CHANGED_SHARE = 0.1
+"""Share of the rows on which a pruned model and dense usually differ: 6 to 13 % in the demo's rounds. A difference of
+accuracy on n rows then has a standard error of ``sqrt(0.1 / n)``."""
+
+
+def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
+    """Return one line for every number of the parameters that these rows cannot meet, with one that would work.
+
+    None of them stops a run: its models are trained and compared, and what is named here stays undecided.
+
+    Args:
+        data: content of ``reports/data.json``.
+        config: the parameters.
+    """
+    rows = data.get("rows", {})
+    if not {"kept", "validation", "test"} <= set(rows):
+        return ()
+    found = [*_gate(rows, config), *_retraining(rows, config)]
+    if config.run.task == "classification":
+        found += [*_floor(rows, config), *_labels(data.get("labels", {}), config), *_samples(rows, config)]
+    return tuple(found)
+
+
+def _gate(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
+    asked, found = config.promote.min_rows, rows["test"]
+    if found < asked:
+        yield (
+            f"promote.min_rows={asked}: there are {found} test rows, so that `secateur models promote` will hold every "
+            f"model; promote.min_rows={found} or less works, or more rows"
+        )
+
+
+def _retraining(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
+    asked, found = config.retrain.quality.min_rows, rows["kept"]
+    if found < asked:
+        yield (
+            f"retrain.quality.min_rows={asked}: there are {found} rows, so that `secateur retrain` will hold; "
+            f"retrain.quality.min_rows={found} or less works, or more rows"
+        )
+
+
+def _floor(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
+    found, drop = rows["validation"], config.prune.max_drop
+    needed = ceil(_CHANGED_SHARE / drop**2) if drop else 0
+    if found < needed:
+        yield (
+            f"prune.max_drop={drop:g}: {found} validation rows cannot tell such a loss from chance "
+            f"(one row is {1 / found:.3f}); {needed} can (clean.min_validation_rows, clean.validation_fraction), "
+            f"or prune.max_drop={(_CHANGED_SHARE / found) ** 0.5:.2f}"
+        )
+
+
+def _labels(labels: Mapping[str, Mapping[str, int]], config: RunConfig) -> Iterator[str]:
+    asked = config.promote.classes.min_rows
+    few = {name: parts["test"] for name, parts in labels.items() if parts.get("test", asked) < asked}
+    if few:
+        named = ", ".join(f"{name} ({count})" for name, count in list(few.items())[:3])
+        more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+        yield (
+            f"promote.classes.min_rows={asked}: the gate will not judge the labels {named}{more}, which have fewer "
+            f"test rows; promote.classes.min_rows={min(few.values())} judges all"
+        )
+
+
+def _samples(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
+    found = rows["test"]
+    slices = config.promote.slices.min_rows
+    if found < slices:
+        yield f"promote.slices.min_rows={slices}: there are {found} test rows, so that the gate will judge no slice"
+    asked = {"evaluate": config.evaluate.robustness.rows, "promote": config.promote.robustness.rows}
+    if too_many := [f"{name}.robustness.rows={count}" for name, count in asked.items() if count > found]:
+        yield f"{' and '.join(too_many)}: there are {found} test rows, and all of them are attacked"

@@ -1,0 +1,68 @@
+import pytest
+
+from secateur.config import RunConfig
+from tasks.params import read_config
+from tasks.project import Project
+from tasks.table_size import shortfalls
+from tests.tiny import REPOSITORY
+
+_LABELS = {"bad": {"train": 200, "validation": 60, "test": 59}, "good": {"train": 160, "validation": 60, "test": 61}}
+_LARGE = {
+    "rows": {"read": 40000, "kept": 28000, "train": 24000, "validation": 1500, "test": 2500},
+    "labels": {name: {"train": 12000, "validation": 750, "test": 1250} for name in ("bad", "good")},
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    """Return the shipped parameters."""
+    return read_config(Project(REPOSITORY))
+
+
+def _table(kept: int, validation: int, test: int, labels=_LABELS) -> dict:
+    rows = {"read": kept, "kept": kept, "train": kept - validation - test, "validation": validation, "test": test}
+    return {"rows": rows, "labels": labels}
+
+
+def test_a_large_table_lacks_nothing(config):
+    assert shortfalls(_LARGE, config) == ()
+
+
+def test_what_600_rows_cannot_give_is_told_with_a_value_that_works(config):
+    found = shortfalls(_table(600, 120, 120), config)
+    assert [line.partition(":")[0] for line in found] == [
+        "promote.min_rows=500",
+        "promote.classes.min_rows=100",
+        "evaluate.robustness.rows=256 and promote.robustness.rows=256",
+    ]
+    assert "there are 120 test rows, so that `secateur models promote` will hold every model" in found[0]
+    assert "promote.min_rows=120 or less works" in found[0]
+    assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[1]
+
+
+def test_values_that_are_named_work(config):
+    table = _table(600, 42, 60)
+    assert "prune.max_drop=0.03: 42 validation rows cannot tell" in "\n".join(shortfalls(table, config))
+    prune = config.prune.model_copy(update={"max_drop": 0.05})
+    classes = config.promote.classes.model_copy(update={"min_rows": 59})
+    slices = config.promote.slices.model_copy(update={"min_rows": 60})
+    robust = config.promote.robustness.model_copy(update={"rows": 60})
+    promote = config.promote.model_copy(
+        update={"min_rows": 60, "classes": classes, "slices": slices, "robustness": robust}
+    )
+    attacked = config.evaluate.robustness.model_copy(update={"rows": 60})
+    evaluate = config.evaluate.model_copy(update={"robustness": attacked})
+    mended = config.model_copy(update={"prune": prune, "promote": promote, "evaluate": evaluate})
+    assert shortfalls(table, mended) == ()
+
+
+def test_a_table_too_small_to_retrain_from_and_one_of_many_labels(config):
+    few = {f"l{i}": {"train": 8, "validation": 2, "test": 2} for i in range(5)}
+    found = "\n".join(shortfalls(_table(60, 12, 12, few), config))
+    assert "retrain.quality.min_rows=100: there are 60 rows" in found
+    assert "the labels l0 (2), l1 (2), l2 (2) and 2 more, which" in found
+    assert "promote.slices.min_rows=100: there are 12 test rows" in found
+
+
+def test_a_report_without_rows_has_nothing_to_say(config):
+    assert shortfalls({}, config) == ()
