@@ -1,17 +1,19 @@
 """Bring one stage up to date: leave it, restore it from the cache, or run it. Both drivers end here."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from secateur.config import RunConfig
+from secateur.errors import CheckFailed
 from secateur.files import write_json
 from tasks import code_snapshots
 from tasks.dvc_store import DvcStore
 from tasks.execution import execute, execute_effects, has_effects
 from tasks.project import Project
 from tasks.results import read_json
-from tasks.stages import Stage
+from tasks.stages import Stage, stages
 
 logger = logging.getLogger(__name__)
 
@@ -60,23 +62,48 @@ def bring_up_to_date(
         effects_outdated: write the effects again because one that they show has changed.
     """
     address = stage.address
+    outdated = bool(stage.effects) and (effects_outdated or not has_effects(project, stage))
+    if outdated or store.status(address).changed:
+        _bring_back_changed(project, store, config, stage)
     identity = store.identity(address)
     action: Action = "cached"
     seconds = 0.0
-    status = store.status(address)
-    if status.changed:
+    if store.status(address).changed:
         if store.restore(address):
             action = "restored"
-        else:
+        elif not store.store_again(address):
             seconds = execute(project, stage, config, identity)
             store.commit(address)
             action = "run"
             _remember_seconds(project, address, seconds)
         code_snapshots.keep(project, identity)
-    if action != "run" and stage.effects and (effects_outdated or not has_effects(project, stage)):
+    if action != "run" and outdated:
         seconds = execute_effects(project, stage, config, identity)
         action = "measured"
     return Outcome(address, action, identity.key, seconds, store.output_digests(address))
+
+
+def _bring_back_changed(project: Project, store: DvcStore, config: RunConfig, stage: Stage) -> None:
+    """Compare all that a stage will read with its digests, and let the stages that made what differs make it again."""
+    changed = store.forget_changed(_read_by(stage))
+    if not changed:
+        return
+    logger.warning("%s: other bytes than DVC remembered, with the same size and time", _listed(changed))
+    for maker in stages(config, project.root):
+        if maker.address != stage.address and any(_holds(output.path, changed) for output in maker.outputs.values()):
+            bring_up_to_date(project, store, config, maker)
+
+
+def _read_by(stage: Stage) -> list[str]:
+    return [*stage.dependencies, *(output.path for output in stage.outputs.values())]
+
+
+def _holds(path: str, files: Sequence[str]) -> bool:
+    return any(file == path or file.startswith(f"{path}/") for file in files)
+
+
+def _listed(files: Sequence[str]) -> str:
+    return ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _remember_seconds(project: Project, address: str, seconds: float) -> None:
@@ -102,8 +129,16 @@ def run_stage(project: Project, config: RunConfig, stage: Stage, *, commit: bool
         config: the parameters of this run.
         stage: what to run; its inputs must exist.
         commit: record the result; False while DVC itself runs the stage, which it records then.
+
+    Raises:
+        CheckFailed: an input holds other bytes than DVC takes it to hold.
     """
     store = DvcStore(project)
+    if changed := store.forget_changed(stage.dependencies):
+        raise CheckFailed(
+            f"{_listed(changed)} holds other bytes than DVC remembered, with the same size and time; nothing was "
+            "computed with it; `secateur run` brings an output back, and reads a source as it is now"
+        )
     identity = store.identity(stage.address)
     seconds = execute(project, stage, config, identity)
     if commit:

@@ -3,12 +3,11 @@
 DVC is the only store of bytes and the only truth of staleness.
 """
 
-import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,7 +23,8 @@ from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
 from dvc.stage import PipelineStage
-from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.cache import _can_hash
+from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.ui import ui
 from dvc.utils.serialize import YAMLFileCorruptedError
 from dvc_data.hashfile.hash_info import HashInfo
@@ -33,6 +33,7 @@ from dvc_data.hashfile.tree import ObjectFormatError
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
 from tasks import dvc_lock
+from tasks.dvc_objects import drop_damaged, forget_changed, md5_of
 from tasks.key import Identity
 from tasks.project import Project
 
@@ -160,17 +161,22 @@ class DvcStore:
             return {out.def_path: str(out.hash_info.value) for out in self._stage(address).outs}
 
     def can_restore(self, address: str) -> bool:
-        """Tell whether ``restore`` would find the outputs, without touching the workspace."""
+        """Tell whether ``restore`` would find the outputs, without touching the workspace or reading their bytes."""
         with self._locked():
-            return self._restorable(self._stage(address))
+            return self._cached(self._stage(address)) is not None
 
     def restore(self, address: str) -> bool:
-        """Check the outputs out of the cache, if an execution with this identity is known; tell whether it was."""
+        """Check the outputs out of the cache, if an execution with this identity is known; tell whether it was.
+
+        Every object is compared with its digest first. What is damaged is removed from the cache, and nothing is
+        restored.
+        """
         with self._locked():
             stage = self._stage(address)
-            if not self._restorable(stage):
+            cached = self._cached(stage)
+            if cached is None or self._is_damaged(cached):
                 return False
-            for out in stage.outs:
+            for out in self._stage(address).outs:
                 # DVC would ask before it replaces a file that was changed by hand.
                 if out.exists and out.changed_checksum():
                     remove(Path(out.fs_path))
@@ -178,6 +184,37 @@ class DvcStore:
             self._repo.stage_cache.restore(self._stage(address))
             self._record(address)
             return True
+
+    def store_again(self, address: str) -> bool:
+        """Put outputs that the cache has lost back into it, if those in the workspace are the recorded ones."""
+        with self._locked():
+            stage = self._stage(address)
+            status = _status(stage)
+            if status.inputs_changed or set(status.outputs.values()) != {"not in cache"}:
+                return False
+            if any(not out.exists or out.changed_checksum() for out in stage.outs):
+                return False
+            self._record(address)
+            return True
+
+    def forget_changed(self, paths: Iterable[str]) -> list[str]:
+        """Compare files and folders of the workspace, byte for byte, with the digests that DVC remembers of them.
+
+        DVC looks at a file again when its size or time is another one. The digests of those that changed without that
+        are corrected, so that they count as changed from now on.
+
+        Args:
+            paths: relative to the project.
+
+        Returns:
+            The files whose digest was another one, relative to the project.
+        """
+        with self._reading():
+            root = Path(self._repo.root_dir)
+            changed = forget_changed(self._repo, [root / path for path in paths])
+            if changed:
+                self._repo._reset()
+            return [Path(os.path.relpath(file, root)).as_posix() for file in changed]
 
     def commit(self, address: str) -> None:
         """Store the outputs that lie in the workspace, and record the stage in dvc.lock.
@@ -237,7 +274,7 @@ class DvcStore:
         path = Path(self._repo.cache.local.oid_to_path(md5))
         if not path.is_file():
             self._pull(md5, path, what=what)
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        found = md5_of(path)
         if found != md5.removesuffix(".dir"):
             remove(path)
             raise CheckFailed(f"{what}: DVC's store holds another file, asked for md5 {md5}, found {found}; refused")
@@ -261,21 +298,30 @@ class DvcStore:
                 "check the remote: `dvc remote list`"
             )
 
-    def _restorable(self, stage: Any) -> bool:
-        """Look for the outputs in the cache; changes ``stage``, which the caller must not use again."""
+    def _cached(self, stage: Any) -> Any:
+        """Return a stage whose outputs the cache holds for today's inputs, or None.
+
+        Changes ``stage``, which the caller must not use again.
+        """
         cache = self._repo.stage_cache
-        if not _status(stage).inputs_changed:
-            try:
-                cache.restore(stage, dry=True)
-            except RunCacheNotFoundError:
-                return False
-            return True
-        if not stage.outs or not all(dependency.exists for dependency in stage.deps):
-            return False
-        # `restore(dry=True)` would look under the recorded dependencies rather than today's.
-        stage.save_deps()
-        entry = cache._load(stage)
-        return entry is not None and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
+        if not stage.outs or not all(dependency.exists for dependency in stage.deps) or not _can_hash(stage):
+            return None
+        if not _status(stage).inputs_changed and all(out.hash_info for out in stage.outs):
+            entry = to_single_stage_lockfile(stage)
+        else:
+            # `restore(dry=True)` would look under the recorded dependencies rather than today's.
+            stage.save_deps()
+            entry = cache._load(stage)
+        cached = None if entry is None else cache._create_stage(entry, wdir=stage.wdir)
+        return cached if cached is not None and cached.outs_cached() else None
+
+    def _is_damaged(self, cached: Any) -> bool:
+        dropped = [out.def_path for out in cached.outs if drop_damaged(self._repo.cache.local, [out.hash_info.value])]
+        if dropped:
+            logger.warning(
+                "DVC's cache held damaged bytes of %s; they are removed from it and not used", ", ".join(dropped)
+            )
+        return bool(dropped)
 
     def _record(self, address: str) -> None:
         with dvc_lock.written_whole():
