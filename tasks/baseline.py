@@ -40,7 +40,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     controls = {label: control_token(label) for label in labels} if baseline.control else {}
     tokenizer = _tokenizer(job, baseline, labels=list(controls))
-    train, validation = _rows(job, tokenizer, run=run, baseline=baseline, labels=labels, controls=controls)
+    train, validation, cut = _rows(job, tokenizer, run=run, baseline=baseline, labels=labels, controls=controls)
     model = _model(job, tokenizer, labels=labels if run.task == "classification" else None, baseline=baseline)
     plan = Plan(
         title=job.stage,
@@ -70,6 +70,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         "labels": labels,
         **({"control": controls} if run.task == "generation" else {}),
         "max_length": baseline.max_length,
+        "cut_texts": cut,
         "text_rules": json.loads(job.inputs["text_rules"].read_text(encoding="utf-8")),
         "widths": widths,
         "dense_widths": widths,
@@ -105,14 +106,14 @@ def _rows(
     baseline: BaselineSection,
     labels: list[str],
     controls: dict[str, str],
-) -> tuple[TokenRows, TokenRows]:
-    """Write the token files, and read them back as every round will."""
+) -> tuple[TokenRows, TokenRows, int]:
+    """Write the token files, and read them back as every round will; and tell how many training texts were cut."""
     folder, length = job.outputs["tokens"], baseline.max_length
     folder.mkdir(parents=True)
     if run.task == "classification":
-        for source, name in (("train", TRAIN), ("validation", VALIDATION)):
-            tokenize(job.inputs[source], tokenizer=tokenizer, max_length=length, out=folder / name)
-        return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION)
+        cut = tokenize(job.inputs["train"], tokenizer=tokenizer, max_length=length, out=folder / TRAIN)
+        tokenize(job.inputs["validation"], tokenizer=tokenizer, max_length=length, out=folder / VALIDATION)
+        return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION), cut
     known = labels if controls else ()
 
     def read(source: str) -> list[TextRow]:
@@ -122,7 +123,7 @@ def _rows(
     validation = documents_of(held := read("validation"), tokenizer, controls=controls)
     write_tokens(packed(train, max_length=length), folder / TRAIN)
     write_tokens(one_by_one(validation, max_length=length, rows=[row.row for row in held]), folder / VALIDATION)
-    return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION)
+    return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION), 0  # long documents go on in the next row
 
 
 def _model(

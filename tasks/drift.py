@@ -13,10 +13,10 @@ from secateur.data.acquisition import read_copied, read_source
 from secateur.data.document_splitting import split_documents
 from secateur.data.drift import added_rows, compare, embedding_shift, findings
 from secateur.data.quality import DataCondition, LabelledTexts, Profile, check_quality
+from secateur.data.reading import reading_of
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.files import remove, replacing, write_json
 from tasks.dvc_store import DvcStore
-from tasks.ingest import columns_of
 from tasks.project import Project
 
 DRIFT = "reports/drift.json"
@@ -44,13 +44,7 @@ def source_rows(project: Project, config: RunConfig) -> LabelledTexts:
         DataError: it cannot be read, or a column is missing.
     """
     ingest = config.ingest
-    table = read_source(
-        ingest.source,
-        file_format=ingest.format,
-        encoding=ingest.encoding,
-        columns=columns_of(ingest),
-        root=project.root,
-    )
+    table = read_source(ingest.source, reading_of(ingest), root=project.root)
     return _read_raw(project.root / "data" / "raw", config) if table is None else _texts(table, config)
 
 
@@ -160,7 +154,7 @@ def _parts(before: LabelledTexts, now: LabelledTexts, embed: _Encoder | None) ->
 
 
 def _read_raw(folder: Path, config: RunConfig) -> LabelledTexts:
-    return _texts(read_copied(folder, columns_of(config.ingest)), config)
+    return _texts(read_copied(folder, reading_of(config.ingest)).rows, config)
 
 
 def _texts(table: pa.Table, config: RunConfig) -> LabelledTexts:

@@ -7,14 +7,9 @@ from secateur.config.run import Task
 from secateur.data.acquisition import HubSelection, check_rows, copy_rows
 from secateur.data.pretrained import check_model, copy_model
 from secateur.data.provenance import PROVENANCE
-from secateur.data.tables import Columns
+from secateur.data.reading import reading_of
 from secateur.files import write_json
 from tasks.job import Job
-
-
-def columns_of(ingest: IngestSection) -> Columns:
-    """Return the column names that the section asks for."""
-    return Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column)
 
 
 def check_source(ingest: IngestSection, *, root: Path | None = None, task: Task = "classification") -> None:
@@ -23,14 +18,7 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, task: Task 
     Raises:
         DataError: missing, a folder, empty, undecodable, a column missing, one label only, a label with too few rows.
     """
-    check_rows(
-        ingest.source,
-        file_format=ingest.format,
-        encoding=ingest.encoding,
-        columns=columns_of(ingest),
-        root=root,
-        task=task,
-    )
+    check_rows(ingest.source, reading_of(ingest), test_source=ingest.test_source, root=root, task=task)
 
 
 def check_base(model: str, *, root: Path | None = None) -> None:
@@ -53,12 +41,12 @@ def run(
     """
     copy_rows(
         ingest.source,
-        file_format=ingest.format,
-        encoding=ingest.encoding,
-        columns=columns_of(ingest),
+        reading_of(ingest),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
         at=[path for name, path in job.inputs.items() if name.startswith("source")],
+        test_source=ingest.test_source,
+        test_at=[path for name, path in job.inputs.items() if name.startswith("test_source")],
         task=task,
     )
     base = job.outputs["base"]

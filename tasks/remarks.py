@@ -19,11 +19,14 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
         address: of a stage that has run (``baseline``, ``prune@r2``).
     """
     name, _, item = address.partition("@")
+    if name == "ingest":
+        return tuple(read_json(root / "data" / "raw" / "provenance.json").get("remarks", ()))
     if name == "clean":
-        return shortfalls(read_json(root / "reports" / "data.json"), read_config(Project(root)))
+        report = read_json(root / "reports" / "data.json")
+        return (*report.get("remarks", ()), *shortfalls(report, read_config(Project(root))))
     if name in ("baseline", "prune"):
         card = read_json(root / "models" / (item or name) / "card.json")
-        return (*_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
+        return (*_of_cut(card, root=root), *_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
     return ()
 
 
@@ -40,6 +43,17 @@ def _of_vocabulary(card: Mapping[str, Any]) -> tuple[str, ...]:
     """Say how many tokens stayed, and what the cut cost."""
     cut = _entry(card, "vocabulary")
     return (f"vocabulary: {VocabularyCut(**cut).summary()}",) if cut else ()
+
+
+def _of_cut(card: Mapping[str, Any], *, root: Path) -> tuple[str, ...]:
+    """Say how many training texts the dense model did not see to their end."""
+    if not (cut := card.get("cut_texts")):
+        return ()
+    rows = read_json(root / "reports" / "data.json").get("rows", {}).get("train", cut)
+    return (
+        f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at "
+        f"baseline.max_length={card['max_length']} tokens: what stands behind is not read",
+    )
 
 
 def _of_training(card: Mapping[str, Any], *, section: str) -> tuple[str, ...]:

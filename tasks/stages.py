@@ -111,6 +111,9 @@ def _ingest(config: RunConfig, root: Path) -> Stage:
     inputs = {"constraints": "constraints.txt"}
     if is_local(sources[0], root=root):
         inputs |= {f"source{number or ''}": source for number, source in enumerate(sources)}
+    if config.ingest.test_source is not None and is_local(config.ingest.test_source, root=root):
+        tests = expand(config.ingest.test_source)
+        inputs |= {f"test_source{number or ''}": source for number, source in enumerate(tests)}
     if is_local(model, root=root):
         inputs["model"] = model
     return Stage(

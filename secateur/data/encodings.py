@@ -1,9 +1,11 @@
 """Which encoding a text file has, decided by reading all of it once."""
 
 import codecs
+import io
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
+from secateur.data.compression import explained, open_bytes
 from secateur.errors import DataError
 
 _CHUNK_BYTES = 1 << 22
@@ -29,10 +31,15 @@ def encoding_of(path: Path, *, asked: str, kind: Literal["file", "package", "hub
     raise DataError(f"{path.name} is not {encoding.upper()}: {problem}; {tip}")
 
 
+def open_text(raw: IO[bytes], encoding: str) -> io.TextIOWrapper:
+    """Open bytes as text whose line ends stay as they are; a byte order mark of UTF-8 is no part of it."""
+    return io.TextIOWrapper(raw, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
 def _first_problem(path: Path, encoding: str) -> str | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = 0
-    with path.open("rb") as file:
+    with explained(path), open_bytes(path) as file:
         while True:
             chunk = file.read(_CHUNK_BYTES)
             pending = decoder.getstate()[0]
@@ -49,7 +56,7 @@ def _first_problem(path: Path, encoding: str) -> str | None:
 
 
 def _tip(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "set ingest.encoding=utf-16"

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
-from secateur.data.labels import canonical_labels
+from secateur.data.layout import Columns
 from secateur.data.sources import locate
-from secateur.data.tables import Columns, format_of, read_rows
+from secateur.data.tables import format_of, read_rows
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import DataError
@@ -42,14 +43,16 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
     if path.stat().st_size == 0:
         raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
     file_format = format_of(path, "auto")
+    if file_format != "parquet":
+        require_text(path)
     table = read_rows(
         path,
         file_format=file_format,
         encoding=None if file_format == "parquet" else encoding_of(path, asked="auto", kind=location.kind),
         columns=Columns(text=text, label=label, confidence=None),
-    )
-    names = canonical_labels(table["label"], name=label).to_pylist()
+    ).rows
     index_of = _indices(labels)
+    names = [_as_known(name, index_of) for name in table["label"].to_pylist()]
     pairs = [
         (words, name)
         for words, name in zip(table["text"].to_pylist(), names, strict=True)
@@ -77,6 +80,14 @@ def tokenize_labelled(
         pq.write_table(pa.table({**columns, "row": pa.array(np.arange(len(cleaned)), pa.int64())}), table)
         tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file)
         return read_tokens(file)
+
+
+def _as_known(name: str | None, known: Mapping[str, int]) -> str | None:
+    """Return the model's spelling of a number that a table writes with a fraction (``1.0``), or of a boolean."""
+    if name is None or name in known:
+        return name
+    others = (name.removesuffix(".0"), name.lower() if name in ("True", "False") else name)
+    return next((other for other in others if other in known), name)
 
 
 def _indices(labels: Sequence[str]) -> Mapping[str, int]:

@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from secateur.config.run import Task
 from secateur.errors import DataError
@@ -13,20 +15,28 @@ from secateur.errors import DataError
 MIN_ROWS_PER_LABEL = 3
 """One row each for train, validation and test."""
 
+_EXACT = 1e15
 
-def canonical_labels(values: Iterable[Any] | pa.ChunkedArray, *, name: str) -> pa.Array:
+
+def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str) -> pa.Array:
     """Return labels as strings; what is empty becomes null.
 
-    Text is stripped, booleans become ``false`` and ``true``, whole floats lose their fraction: ``1``, ``1.0`` and
-    ``"1"`` are one label. The spelling of text that is not a number is kept.
+    Text is stripped and stays as it is spelled: ``007``, ``1E30`` and ``1.0`` are codes or numbers, and nobody can
+    tell. Values whose type is a number lose a fraction of zero (``1.0`` is ``1``), and booleans are ``False`` and
+    ``True``, as pandas writes them.
 
     Raises:
         DataError: a value is neither text nor a number.
     """
+    if isinstance(values, pa.ChunkedArray):
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            trimmed = pc.utf8_trim_whitespace(values)
+            named = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, values.type), trimmed).cast(pa.string())
+            return named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
+        values = values.to_pylist()
     spelled: dict[Any, str | None] = {}
     names: list[str | None] = []
-    listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
-    for value in listed:
+    for value in values:
         # The type is part of the key, because True == 1 == 1.0.
         key = (type(value), value) if value.__hash__ else None
         if key not in spelled:
@@ -38,15 +48,25 @@ def canonical_labels(values: Iterable[Any] | pa.ChunkedArray, *, name: str) -> p
 def _name(value: Any, *, column: str) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str | int | float):
-        raise DataError(f"label column {column!r} holds {type(value).__name__}; a label is text or a number")
-    text = str(value).strip()
-    number = _number(text)
-    if number is not None and number.is_integer() and any(mark in text for mark in ".eE"):
-        return str(int(number))
-    return text or None
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, list | tuple | set):
+        raise DataError(several_labels(column))
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else str(value)
+    if isinstance(value, bool | int):
+        return str(value)
+    raise DataError(f"label column {column!r} holds {type(value).__name__}; a label is text or a number")
+
+
+def several_labels(column: str) -> str:
+    """Return the message for rows with a list of labels."""
+    return (
+        f"label column {column!r} holds lists: rows with several labels each (multi-label) cannot be learned here; "
+        "give each row one label, or name a column that has one"
+    )
 
 
 def _number(text: str) -> float | None:
@@ -65,7 +85,14 @@ def label_names(labels: Iterable[str]) -> list[str]:
     return sorted(distinct)
 
 
-def require_classes(labels: Iterable[str | None], *, when: str, remedy: str, task: Task = "classification") -> None:
+def require_classes(
+    labels: Iterable[str | None],
+    *,
+    when: str,
+    remedy: str,
+    task: Task = "classification",
+    min_rows: int = MIN_ROWS_PER_LABEL,
+) -> None:
     """Check that there are labels, two for a classifier, each with a row for every split.
 
     Args:
@@ -73,6 +100,7 @@ def require_classes(labels: Iterable[str | None], *, when: str, remedy: str, tas
         when: where the rows stand, for the message (``in reviews.csv``).
         remedy: what would work besides more rows, for the message.
         task: a generator may be told one label only.
+        min_rows: one for each part that rows are split into.
 
     Raises:
         DataError: naming the labels at fault and their rows.
@@ -85,19 +113,17 @@ def require_classes(labels: Iterable[str | None], *, when: str, remedy: str, tas
         raise DataError(
             f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}"
         )
-    rare = sorted((rows, label) for label, rows in counts.items() if rows < MIN_ROWS_PER_LABEL)
+    rare = sorted((rows, label) for label, rows in counts.items() if rows < min_rows)
     if not rare:
         return
     if len(rare) > 10:
         raise DataError(
-            f"{len(rare)} of {len(counts)} labels have fewer than {MIN_ROWS_PER_LABEL} rows {when} "
+            f"{len(rare)} of {len(counts)} labels have fewer than {min_rows} rows {when} "
             f"(such as {_clipped(rare[0][1])}); is it the right label column? {remedy}"
         )
+    parts = "train, validation and test" if min_rows == MIN_ROWS_PER_LABEL else "train and validation"
     listed = ", ".join(f"{_clipped(label)} has {rows} row{'s' if rows > 1 else ''}" for rows, label in rare)
-    raise DataError(
-        f"label {listed} {when}; train, validation and test need one each, so a label needs {MIN_ROWS_PER_LABEL}: "
-        f"{remedy}"
-    )
+    raise DataError(f"label {listed} {when}; {parts} need one each, so a label needs {min_rows}: {remedy}")
 
 
 def _clipped(label: str) -> str:

@@ -3,17 +3,21 @@
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from secateur.data.compression import ENDINGS
 from secateur.errors import DataError
 
 PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
-_FILE_ENDINGS = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"})
+_HELD_OUT = frozenset({"test", "dev", "val", "valid", "validation", "eval", "evaluation", "holdout"})
+_FILE_ENDINGS = ENDINGS | frozenset(
+    {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,21 @@ def expand(source: str) -> list[str]:
         return [source]
     before, inside, after = found.groups()
     return [f"{before}{name.strip()}{after}" for name in inside.split(",")]
+
+
+def check_one_part(names: Sequence[str]) -> None:
+    """Refuse files that are read as one and whose names say that some were kept apart.
+
+    Raises:
+        DataError: naming such a file and what would work.
+    """
+    apart = [name for name in names if _HELD_OUT & set(re.split(r"[^a-z]+", PurePosixPath(name).name.lower()))]
+    if apart and len(apart) < len(names):
+        rest = ", ".join(name for name in names if name not in apart)
+        raise DataError(
+            f"ingest.source names {apart[0]} beside {rest}: its rows would train the model; leave it out, and give "
+            f"the rows that test as ingest.test_source={apart[0]}"
+        )
 
 
 def is_local(source: str, *, root: Path) -> bool:

@@ -60,19 +60,21 @@ def split_rows(
     Args:
         labels: label index of each row, N of them.
         validation_fraction: share of the rows, in (0, 1).
-        test_fraction: share of the rows, in (0, 1).
+        test_fraction: share of the rows, in [0, 1); 0 where other rows test.
         seed: of the draw; the same seed, labels and groups give the same split.
         groups: number of each row's group, N of them; rows of one group go into one part, unless there are more of
             them than the share of a label has room for. None puts each row into a group of its own.
 
     Raises:
-        DataError: a label has fewer than three rows, or the fractions leave a label without training rows.
+        DataError: a label has fewer rows than there are parts, or the fractions leave a label without training rows.
     """
     counts = np.bincount(labels)
     present = np.flatnonzero(counts)
-    if counts[present].min(initial=3) < 3:
-        raise DataError("a label has fewer than 3 rows; train, validation and test need one each")
-    num_test = apportion(round(test_fraction * len(labels)), counts)
+    needed = 3 if test_fraction else 2
+    if counts[present].min(initial=needed) < needed:
+        parts = "train, validation and test" if test_fraction else "train and validation"
+        raise DataError(f"a label has fewer than {needed} rows; {parts} need one each")
+    num_test = apportion(round(test_fraction * len(labels)), counts) if test_fraction else np.zeros_like(counts)
     num_validation = apportion(round(validation_fraction * len(labels)), counts)
     room = np.stack([counts - num_validation - num_test, num_validation, num_test])
     if (short := np.flatnonzero((room[0] <= 0) & (counts > 0))).size:

@@ -95,7 +95,7 @@ def from_lists(
     )
 
 
-def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> None:
+def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> int:
     """Tokenise the ``text`` column of a parquet file into an Arrow stream with ``SCHEMA``.
 
     Reads and writes in batches, so memory stays bounded; equal inputs give equal bytes.
@@ -105,14 +105,28 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> None
         tokenizer: a transformers tokenizer.
         max_length: longer rows are cut, tokens (special tokens included).
         out: the file to write.
+
+    Returns:
+        How many rows were cut.
     """
+    num_cut = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
             texts = batch.column("text").to_pylist()
             encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
+            num_cut += _num_cut(encoded, max_length=max_length)
             columns = [pa.array(encoded["input_ids"], pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
             writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+    return num_cut
+
+
+def _num_cut(encoded: Any, *, max_length: int) -> int:
+    """Count the rows that lost tokens; a tokenizer that does not tell is taken to have cut all that are full."""
+    encodings = getattr(encoded, "encodings", None)
+    if encodings:
+        return sum(bool(encoding.overflowing) for encoding in encodings)
+    return sum(len(ids) >= max_length for ids in encoded["input_ids"])
 
 
 def write_tokens(rows: TokenRows, out: Path) -> None:

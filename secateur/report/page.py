@@ -129,6 +129,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "pairs": tables.frequent_confusions(results, labels),
         "rows": data.data.get("rows", {}),
         "rules": data.data.get("rules", ()),
+        "remarks": [*data.data.get("source", {}).get("remarks", ()), *data.data.get("remarks", ())],
         "label_rows": tables.label_rows(data.data),
         "max_examples": data.max_examples,
         "source": provenance.source_line(data.data.get("source", {})),

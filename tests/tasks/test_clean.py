@@ -71,7 +71,7 @@ def digests(outputs):
     [
         (["good", "bad"], ["bad", "good"]),
         ([10, 9, 1.0], ["1", "9", "10"]),
-        ([True, False], ["false", "true"]),
+        ([True, False], ["False", "True"]),
         (["e", "d", "c", "b", "a"], ["a", "b", "c", "d", "e"]),
     ],
 )
@@ -148,3 +148,67 @@ def test_a_folder_that_ingest_did_not_write_is_refused(tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises(DataError, match=r"raw has no provenance.json; it was not written by the stage ingest"):
         clean(tmp_path / "raw", tmp_path)
+
+
+def rows_as(path, rows):
+    path.mkdir(parents=True)
+    lines = [json.dumps({"text": text, "tone": label}) for text, label in rows]
+    (path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    write_json(path / "provenance.json", {"file": "rows.jsonl", "format": "jsonl", "encoding": "utf-8"})
+    return path
+
+
+def words(number):
+    draw = random.Random(number)
+    return " ".join("".join(draw.choices(SYLLABLES, k=3)) for _ in range(9))
+
+
+def report_of(outputs):
+    return json.loads(outputs["report"].read_text(encoding="utf-8"))
+
+
+def test_the_rows_that_are_given_to_test_are_the_test_set_and_nothing_else(tmp_path):
+    raw = rows_as(tmp_path / "raw", [(words(i), "ab"[i % 2]) for i in range(60)])
+    # Two rows twice, one of them also among those that train; a label that is not known there is absent.
+    given = [(words(i), "ab"[i % 2]) for i in (*range(100, 118), 100, 7)]
+    (raw / "test.jsonl").write_text("\n".join(json.dumps({"text": t, "tone": x}) for t, x in given), encoding="utf-8")
+    record = json.loads((raw / "provenance.json").read_text())
+    record["test"] = [{"file": "test.jsonl", "format": "jsonl", "encoding": "utf-8"}]
+    write_json(raw / "provenance.json", record)
+    outputs = clean(raw, tmp_path)
+    test = pq.read_table(outputs["test"])
+    assert test["text"].to_pylist() == [text for text, _ in given]
+    assert test["row"].to_pylist() == list(range(60, 80))
+    learned = [t for part in ("train", "validation") for t in pq.read_table(outputs[part])["text"].to_pylist()]
+    assert len(learned) == 59 and not set(learned) & {text for text, _ in given}
+    assert report_of(outputs)["rows"]["test"] == 20
+    assert "texts of ingest.test_source 1" in report_of(outputs)["remarks"][0]
+
+
+def test_what_cleaning_took_is_told_by_its_parameter(tmp_path):
+    rows = [(words(i), "ab"[i % 2]) for i in range(40)]
+    rows += [(words(i)[:4], "c") for i in range(10)] + [(words(i), "c") for i in range(50, 54)]
+    outputs = clean(rows_as(tmp_path / "raw", rows), tmp_path, min_chars=5)
+    told = report_of(outputs)["remarks"]
+    assert told[0] == "44 of 54 rows stay; dropped: clean.min_chars 10"
+    assert told[1] == "clean.min_chars took 10 of 14 rows of the label 'c'"
+    rules = {(rule["rule"], rule["effect"]): rule for rule in report_of(outputs)["rules"]}
+    assert rules["min_chars", "dropped"]["labels"] == {"c": 10}
+
+
+def test_a_label_that_vanishes_names_the_rule_that_took_it(tmp_path):
+    rows = [(words(i), "ab"[i % 2]) for i in range(40)] + [(words(i)[:4], "c") for i in range(10)]
+    with pytest.raises(DataError, match=r"no row of the label 'c': clean.min_chars took 10 of 10 rows of 'c'; relax"):
+        clean(rows_as(tmp_path / "raw", rows), tmp_path, min_chars=5)
+    rows += [(words(99), "c")]
+    with pytest.raises(DataError, match=r"label 'c' has 1 row after cleaning; .*clean.min_chars took 10 of 11 rows of"):
+        clean(rows_as(tmp_path / "again", rows), tmp_path, min_chars=5)
+
+
+def test_a_form_letter_with_three_labels_keeps_its_rows_and_is_told(tmp_path):
+    letter = "Dear team, I write about my order {}: the tracking page says that the parcel is {}. Kind regards, {}"
+    rows = [(letter.format(100 + i, ["fine", "find", "fire"][i % 3], 7 * i), "abc"[i % 3]) for i in range(90)]
+    outputs = clean(rows_as(tmp_path / "raw", rows), tmp_path)
+    report = report_of(outputs)
+    assert report["rows"]["kept"] == 90 and set(report["labels"]) == {"a", "b", "c"}
+    assert any("near copies with other labels: all stay" in line for line in report["remarks"])

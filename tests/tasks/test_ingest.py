@@ -43,9 +43,9 @@ def model(tmp_path):
     return folder
 
 
-def ingest(tmp_path, source, model, **changes):
+def ingest(tmp_path, source, model, *, test_at=None, **changes):
     out = tmp_path / "out"
-    inputs = {"source": source, "model": model}
+    inputs = {"source": source, "model": model} | ({"test_source": test_at} if test_at else {})
     job = Job("ingest", "key", inputs, {"raw": out / "raw", "base": out / "base"})
     task.run(job, ingest=section("here/reviews.csv", **changes), model="here/tiny", model_revision=None)
     return out
@@ -125,3 +125,58 @@ def test_an_encoding_can_be_asked_for(tmp_path):
     task.check_source(section("a.csv", encoding="cp1252"), root=tmp_path)
     with pytest.raises(ValueError, match="not the name of a text encoding"):
         section("a.csv", encoding="utf-9")
+
+
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        (["train.csv", "test.csv"], "test.csv"),
+        (["a-dev.csv", "a.csv"], "a-dev.csv"),
+        (["x.validation.csv", "x.csv"], "x"),
+    ],
+)
+def test_rows_that_were_kept_apart_never_train(tmp_path, names, apart):
+    for name in names:
+        (tmp_path / name).write_text(ROWS, encoding="utf-8")
+    with pytest.raises(
+        DataError, match=f"ingest.source names {apart}.*would train the model; .*ingest.test_source={apart}"
+    ):
+        task.check_source(section("{" + ",".join(names) + "}"), root=tmp_path)
+
+
+def test_files_of_which_none_was_kept_apart_are_read_together(tmp_path):
+    for name in ("latest.csv", "attested.csv"):
+        (tmp_path / name).write_text(ROWS, encoding="utf-8")
+    task.check_source(section("{latest,attested}.csv"), root=tmp_path)
+
+
+def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, model):
+    given = source.with_name("held.csv")
+    given.write_text("text,tone\nnever seen,a\n", encoding="utf-8")
+    out = ingest(tmp_path, source, model, test_at=given, test_source="here/held.csv")
+    record = json.loads((out / "raw/provenance.json").read_text(encoding="utf-8"))
+    assert [entry["file"] for entry in record["test"]] == ["held.csv"]
+    assert (out / "raw/held.csv").read_bytes() == given.read_bytes()
+    given.write_text("text,tone\nnever seen,z\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"ingest.test_source has labels that no row of ingest.source has: z"):
+        task.check_source(section(source, test_source=str(given)))
+    with pytest.raises(DataError, match=r"ingest.test_source: there is no file 'gone.csv'"):
+        task.check_source(section(source, test_source="gone.csv"))
+
+
+def test_what_reading_found_stands_in_the_record(tmp_path, source, model):
+    rows = ROWS.replace(",a", ",A", 1) + "another of them,\n"
+    source.write_text(rows, encoding="utf-8")
+    record = json.loads((ingest(tmp_path, source, model) / "raw/provenance.json").read_text(encoding="utf-8"))
+    assert record["remarks"] == [
+        "1 of 9 rows have no label in 'tone', and are left out",
+        "labels that look alike: 'a' (3 rows) = 'A' (1 row); ingest.lookalike_labels=merge makes one of each",
+    ]
+
+
+def test_spellings_that_are_one_label_count_as_one(tmp_path):
+    rows = "text,tone\n" + "".join(f"row {i},{'good' if i % 2 else 'bad'}\n" for i in range(8)) + "one more,GOOD\n"
+    (tmp_path / "a.csv").write_text(rows, encoding="utf-8")
+    with pytest.raises(DataError, match="label 'GOOD' has 1 row"):
+        task.check_source(section("a.csv"), root=tmp_path)
+    task.check_source(section("a.csv", lookalike_labels="merge"), root=tmp_path)

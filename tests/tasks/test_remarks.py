@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from secateur.files import write_json
@@ -25,3 +28,15 @@ def test_what_came_out_as_asked_is_not_told(tmp_path):
     write_json(tmp_path / "models/baseline/card.json", {"training": _EXTENDED | {"epochs": 1.2}})
     assert remarks(tmp_path, "baseline") == ()
     assert remarks(tmp_path, "ingest") == ()
+
+
+def test_what_reading_and_cleaning_found_is_told_right_after_them(tmp_path):
+    write_json(tmp_path / "data/raw/provenance.json", {"remarks": ["labels that look alike: ..."]})
+    write_json(tmp_path / "reports/data.json", {"remarks": ["9 of 10 rows stay"], "rows": {"train": 200}})
+    write_json(tmp_path / "models/baseline/card.json", {"cut_texts": 58, "max_length": 64})
+    assert remarks(tmp_path, "ingest") == ("labels that look alike: ...",)
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    assert remarks(tmp_path, "clean")[0] == "9 of 10 rows stay"
+    assert remarks(tmp_path, "baseline") == (
+        "58 of 200 training texts (29.0%) were cut at baseline.max_length=64 tokens: what stands behind is not read",
+    )

@@ -1,3 +1,6 @@
+from decimal import Decimal
+
+import pyarrow as pa
 import pytest
 
 from secateur.data.labels import canonical_labels, label_names, require_classes
@@ -7,8 +10,10 @@ from secateur.errors import DataError
 @pytest.mark.parametrize(
     ("values", "names"),
     [
-        ([1, 1.0, "1", "1.0", "1e0"], ["1"] * 5),
-        ([True, False, 1], ["true", "false", "1"]),
+        ([1, 1.0, "1", "1.0", "1e0"], ["1", "1", "1", "1.0", "1e0"]),
+        (["1E30", "1E31", "5e2", "12E3", "500", "2E60"], ["1E30", "1E31", "5e2", "12E3", "500", "2E60"]),
+        ([True, False, 1, "True", "true"], ["True", "False", "1", "True", "true"]),
+        ([Decimal("1"), Decimal("10"), Decimal("0.50"), 1e30], ["1", "10", "0.5", "1e+30"]),
         ([" good ", "", None, float("nan"), "  "], ["good", None, None, None, None]),
         ([0.5, "0.5", "007"], ["0.5", "0.5", "007"]),
         (["好评", "nan", "inf"], ["好评", "nan", "inf"]),
@@ -16,6 +21,13 @@ from secateur.errors import DataError
 )
 def test_one_spelling_per_label(values, names):
     assert canonical_labels(values, name="label").to_pylist() == names
+
+
+def test_text_in_arrow_is_spelled_like_text_in_python():
+    values = [" 1E30 ", "007", "", None, "1.0", "True"]
+    expected = canonical_labels(values, name="label")
+    for kind in (pa.string(), pa.large_string()):
+        assert canonical_labels(pa.chunked_array([pa.array(values, kind)]), name="label").equals(expected)
 
 
 def test_numbers_are_ordered_by_value_and_text_by_spelling():

@@ -1,18 +1,25 @@
+import bz2
+import csv
+import gzip
 import json
+import lzma
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
-from secateur.data.tables import Columns, format_of, read_rows
+from secateur.data.layout import Columns, Layout
+from secateur.data.tables import format_of, read_rows
 from secateur.errors import DataError
 
 COLUMNS = Columns(text="text", label="label", confidence="sure")
 
 
 def rows_of(path, *, columns=COLUMNS, encoding="utf-8"):
-    return read_rows(path, file_format=format_of(path, "auto"), encoding=encoding, columns=columns)
+    return read_rows(path, file_format=format_of(path, "auto"), encoding=encoding, columns=columns).rows
 
 
 def write(path, text, encoding="utf-8"):
@@ -51,13 +58,13 @@ def test_half_a_surrogate_does_not_stop_the_reader(tmp_path):
         ("a.jsonl", '{"body": 1}\n{"tone": 2}\n', r"a.jsonl has no column 'text'; its columns are: body, tone"),
         ("a.csv", "text,text,label,sure\n", r"a.csv has 2 columns named 'text'; rename all but one"),
         ("a.csv", "text,label,sure\n", "a.csv has a header and no rows"),
-        ("a.csv", "text,label,sure\nx,1\n", "a.csv cannot be read as 3 columns: .*Expected 3 columns, got 2"),
+        ("a.csv", "text,label,sure\nx,1\n", "a.csv line 2 cannot be read: it has 2 cells where the header has 3"),
         ("a.csv", "text,label,sure\nx,1,often\n", "'sure' holds something that is not a number.*often"),
         ("a.csv", "text,label,sure\nx,1,87\n", r"'sure' ranges from 87 to 87; it must lie in \[0, 1\]"),
         ("a.jsonl", '{"text": "x", "label": 1, "sure": 1}\n{oops\n', "a.jsonl line 2 is not JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl line 1 is a JSON list; each line must be an object"),
+        ("a.jsonl", "[1]\n", "a.jsonl row 1 is a JSON int; each row must be an object"),
         ("a.jsonl", '{"text": 3, "label": 1, "sure": 1}\n', "a.jsonl line 1: 'text' holds int, not text"),
-        ("a.jsonl", '{"text": "x", "label": [1], "sure": 1}\n', "'label' holds list; a label is text or a number"),
+        ("a.jsonl", '{"text": "x", "label": [1], "sure": 1}\n', "'label' holds lists: rows with several labels each"),
         ("a.parquet", "text,label,sure\n", "a.parquet is not a Parquet file"),
     ],
 )  # fmt: skip
@@ -104,3 +111,231 @@ def test_utf16_is_recognised_and_readable(tmp_path):
     with pytest.raises(DataError, match=r"set ingest.encoding=utf-16"):
         encoding_of(path, asked="auto", kind="file")
     assert rows_of(path, encoding=encoding_of(path, asked="utf-16", kind="file"))["text"].to_pylist() == ["好"]
+
+
+TWO = Columns("text", "label", None)
+ROWS = [(f"tent {i} broke after two days", "bad") if i % 2 else (f"lamp {i} is a joy", "good") for i in range(20)]
+
+
+def delimited(path, rows, *, delimiter=",", stray=None, at=7, label_first=False):
+    """Write rows; in row ``at`` the text gets what ``stray`` makes of it."""
+    lines = ["label,text" if label_first else "text,label"]
+    for number, (text, label) in enumerate(rows):
+        words = stray(text) if stray and number == at else text
+        lines.append(f"{label},{words}" if label_first else f"{words},{label}")
+    return write(path, "\n".join(lines).replace(",", delimiter) + "\n")
+
+
+STRAYS = {"opens": lambda text: f'"{text}', "closes": lambda text: f'{text}"', "inside": lambda text: f'6" {text}'}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("label_first", [True, False])
+@pytest.mark.parametrize("at", [0, 7, 19])
+def test_a_stray_quote_in_a_table_with_tabs_is_text(tmp_path, stray, label_first, at):
+    path = delimited(tmp_path / "a.tsv", ROWS, delimiter="\t", stray=STRAYS[stray], at=at, label_first=label_first)
+    found = read_rows(path, file_format="tsv", encoding="utf-8", columns=TWO)
+    expected = [STRAYS[stray](text) if number == at else text for number, (text, _) in enumerate(ROWS)]
+    assert found.rows["text"].to_pylist() == expected
+    assert found.rows["label"].to_pylist() == [label for _, label in ROWS]
+    assert [("was read as text" in remark) for remark in found.remarks] == ([True] if stray == "opens" else [])
+
+
+@pytest.mark.parametrize("label_first", [True, False])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("at", [0, 7, 19])
+def test_a_quote_that_never_closes_costs_its_row_alone(tmp_path, label_first, delimiter, at):
+    path = delimited(
+        tmp_path / "a.csv", ROWS, delimiter=delimiter, stray=STRAYS["opens"], at=at, label_first=label_first
+    )
+    with pytest.raises(DataError, match=rf"a.csv line {at + 2} cannot be read: a quote opens a cell that never closes"):
+        rows_of(path, columns=TWO)
+    dropping = Layout(bad_rows="drop")
+    found = read_rows(path, file_format="csv", encoding="utf-8", columns=TWO, layout=dropping)
+    assert found.rows["text"].to_pylist() == [text for number, (text, _) in enumerate(ROWS) if number != at]
+    assert f"1 row was dropped by ingest.bad_rows (line {at + 2})" in found.remarks[0]
+    as_text = read_rows(path, file_format="csv", encoding="utf-8", columns=TWO, layout=Layout(quotes="text"))
+    assert as_text.rows["text"].to_pylist()[at] == f'"{ROWS[at][0]}'
+
+
+@pytest.mark.parametrize("last", [8, 9, 15])
+@pytest.mark.parametrize("label_first", [True, False])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_two_quotes_far_apart_do_not_make_a_cell_of_the_rows_between(tmp_path, last, label_first, name):
+    rows = list(ROWS)
+    rows[7], rows[last] = (f'"{rows[7][0]}', rows[7][1]), (f'{rows[last][0]}"', rows[last][1])
+    path = delimited(tmp_path / name, rows, delimiter="\t" if name == "a.tsv" else ",", label_first=label_first)
+    if name == "a.csv":
+        with pytest.raises(DataError, match=rf"line 9 .*a cell that holds whole rows, up to line {last + 2}"):
+            rows_of(path, columns=TWO)
+    else:
+        assert rows_of(path, columns=TWO)["text"].to_pylist() == [text for text, _ in rows]
+
+
+def test_a_quote_swallowed_by_quoted_neighbours_is_refused_by_its_line(tmp_path):
+    lines = [f'"{text}, order {number}",{label}' for number, (text, label) in enumerate(ROWS)]
+    lines[4] = lines[4].replace('",', ",")
+    path = write(tmp_path / "a.csv", "text,label\n" + "\n".join(lines))
+    with pytest.raises(DataError, match="line 6 cannot be read: a quote opens a cell that does not close in its row"):
+        rows_of(path, columns=TWO)
+
+
+def test_texts_of_several_lines_with_delimiters_are_read_and_told(tmp_path):
+    rows = "".join(f'"Great, but\nnot, for me {i}",{"ab"[i % 2]}\n' for i in range(6))
+    found = read_rows(
+        write(tmp_path / "a.csv", "text,label\n" + rows), file_format="csv", encoding="utf-8", columns=TWO
+    )
+    assert found.rows.num_rows == 6
+    assert found.remarks == ("a.csv: 6 rows have cells with line breaks and ',' in it (first: lines 2 to 3)",)
+
+
+def test_too_many_bad_rows_are_no_accident(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\n" + "a,b,c\n" * 101 + "x,y\n")
+    with pytest.raises(DataError, match="101 of 103 lines cannot be read; in line 2 it has 3 cells"):
+        read_rows(path, file_format="csv", encoding="utf-8", columns=TWO, layout=Layout(bad_rows="drop"))
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t"])
+def test_the_delimiter_is_found_by_the_header(tmp_path, delimiter):
+    path = write(tmp_path / "a.csv", f"id{delimiter}text{delimiter}label\n1{delimiter}one, two{delimiter}a\n")
+    assert rows_of(path, columns=TWO)["text"].to_pylist() == ["one, two"]
+
+
+def test_another_delimiter_can_be_set(tmp_path):
+    path = write(tmp_path / "a.csv", "text~label\none, two~a\n")
+    found = read_rows(path, file_format="csv", encoding="utf-8", columns=TWO, layout=Layout(delimiter="~"))
+    assert found.rows["text"].to_pylist() == ["one, two"]
+
+
+PACKERS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda b: pa.compress(b, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_packed_files_are_read(tmp_path, ending, name):
+    plain = tmp_path / name
+    if name == "a.csv":
+        write(plain, "text,label\n好,1\n")
+    elif name == "a.jsonl":
+        write(plain, '{"text": "好", "label": "1"}\n')
+    else:
+        pq.write_table(pa.table({"text": ["好"], "label": ["1"]}), plain)
+    path = tmp_path / f"{name}.{ending}"
+    path.write_bytes(PACKERS[ending](plain.read_bytes()))
+    assert rows_of(path, columns=TWO).to_pydict()["text"] == ["好"]
+    if name != "a.parquet":
+        assert encoding_of(path, asked="auto", kind="file") == "utf-8"
+
+
+def test_half_a_packed_file_is_refused(tmp_path):
+    whole = gzip.compress(b"text,label\n" + bytes(range(32, 127)) * 50)
+    (tmp_path / "a.csv.gz").write_bytes(whole[:60])
+    with pytest.raises(DataError, match=r"a.csv.gz cannot be unpacked: .*; pack it anew"):
+        encoding_of(tmp_path / "a.csv.gz", asked="auto", kind="file")
+
+
+RECORDS = [{"text": "好 one", "label": 1}, {"text": "two", "label": 0}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        RECORDS,
+        {"data": RECORDS},
+        {"version": 3, "tags": ["x"], "rows": RECORDS},
+        {"text": {"0": "好 one", "1": "two"}, "label": {"0": 1, "1": 0}},
+        {"text": ["好 one", "two"], "label": [1, 0]},
+        {"columns": ["label", "text"], "index": [0, 1], "data": [[1, "好 one"], [0, "two"]]},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_what_pandas_and_label_tools_write_as_json_is_read(tmp_path, value, indent):
+    path = write(tmp_path / "a.json", json.dumps(value, indent=indent))
+    assert rows_of(path, columns=TWO).select(["text", "label"]).to_pydict() == {
+        "text": ["好 one", "two"],
+        "label": ["1", "0"],
+    }
+
+
+def test_a_label_may_be_absent_from_the_first_hundred_rows(tmp_path):
+    lines = [json.dumps({"text": f"note {i}", "meta": [{"by": "x"}]}) for i in range(120)]
+    lines += [json.dumps({"text": f"note {i}", "label": "ab"[i % 2]}) for i in range(6)]
+    labels = rows_of(write(tmp_path / "a.jsonl", "\n".join(lines)), columns=TWO)["label"]
+    assert (len(labels), labels.null_count) == (126, 120)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "x", "label": 1}\n{"text": ', "a.json line 2 is not JSON"),
+        ("[1, 2", "a.json is not JSON"),
+        ("[" * 100_000, "a.json is not JSON"),
+        ('{"a": 1}', "a.json has no column 'text'; its columns are: a"),
+        ('{"a": [{"text": "x"}], "b": [{"text": "y"}]}', "a.json holds no rows: expected an array of objects"),
+        ('{"text": ["a", "b"], "label": [1]}', "the columns text, label do not have the same rows"),
+        ("true", "a.json line 1 is a JSON bool"),
+    ],
+)
+def test_json_that_holds_no_rows_is_explained(tmp_path, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        rows_of(write(tmp_path / "a.json", content), columns=TWO)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        (pa.array([Decimal("1"), Decimal("0"), Decimal("10")]), ["1", "0", "10"]),
+        (pa.array([Decimal("1.50"), Decimal("0.00"), None]), ["1.5", "0", None]),
+        (pa.array([True, False, None]), ["True", "False", None]),
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b"]),
+        (pa.array([1.0, 2.0, float("nan")]), ["1", "2", None]),
+        (pa.array([1, 2, 3], pa.int8()), ["1", "2", "3"]),
+    ],
+)
+def test_labels_of_parquet(tmp_path, column, names):
+    pq.write_table(pa.table({"text": ["x", "y", "z"], "label": column}), tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet", columns=TWO)["label"].to_pylist() == names
+
+
+def test_lists_of_labels_are_refused_in_words(tmp_path):
+    pq.write_table(pa.table({"text": ["x"], "label": [["joy", "fear"]]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"holds lists: rows with several labels each \(multi-label\)"):
+        rows_of(tmp_path / "a.parquet", columns=TWO)
+
+
+def test_a_cell_larger_than_the_limit_of_the_csv_module_is_read(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\n" + "x" * 300_000 + ",a\n")
+    assert len(rows_of(path, columns=TWO)["text"][0].as_py()) == 300_000
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"PK\x03\x04rest of a workbook", "a.csv is a zip archive or an Excel workbook"),
+        ("a.csv", b"PAR1....PAR1", "a.csv is a Parquet file; set ingest.format=parquet"),
+        ("a.csv", "text,label\nx,1\n".encode("utf-16-le"), "holds NUL bytes: .*set ingest.encoding=utf-16-le"),
+        ("a.csv", b"\n\n", "a.csv has no column 'text'; its columns are: none"),
+        ("a.csv", b'"text,label\nx,1\n', "a.csv has no readable header line"),
+        ("a.csv", b"0,1\nx,y\n", "a.csv has no column 'text'; its columns are: 0, 1"),
+        ("a.csv", b"text\nx\n", "a.csv has no column 'label'; its columns are: text"),
+    ],
+)
+def test_odd_files_are_explained(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        require_text(tmp_path / name)
+        rows_of(tmp_path / name, columns=TWO)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r", "\n"])
+def test_line_ends_may_be_mixed(tmp_path, ends):
+    path = write(tmp_path / "a.csv", f"text,label{ends}x,1\r\ny,2\nz,3{ends}")
+    assert rows_of(path, columns=TWO)["text"].to_pylist() == ["x", "y", "z"]

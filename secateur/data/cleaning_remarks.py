@@ -1,0 +1,104 @@
+"""What cleaning took, in lines for the person who asked for it: each rule by its parameter's name, and each label."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from secateur.data.cleaning import Cleaned
+from secateur.data.data_report import RuleEffect
+
+MUCH = 1 / 3
+"""A rule that takes more than this share of the rows, or of those of a label, is told apart from the others."""
+
+_PARAMETERS = {
+    "empty_text": "ingest.text_column",
+    "missing_label": "ingest.label_column",
+    "exact_duplicates": "equal texts",
+    "near_duplicates": "clean.near_duplicate_threshold",
+    "test_source": "texts of ingest.test_source",
+}
+_MAX_NAMED = 5
+
+
+def parameter_of(rule: str) -> str:
+    """Return the parameter by which a user turns a rule, or what it looks at where there is none."""
+    name = rule.removesuffix(" (test_source)")
+    return _PARAMETERS.get(name, f"clean.{name}") + rule[len(name) :]
+
+
+def remarks_on(
+    raw: pa.Table, cleaned: Cleaned, *, spread: int, labelled: bool, also: Sequence[RuleEffect] = ()
+) -> tuple[str, ...]:
+    """Return what was dropped, what was spared, and which labels lost much.
+
+    Args:
+        raw: rows before cleaning.
+        cleaned: rows after it.
+        spread: rows that resemble rows of another part of the split.
+        labelled: whether the rows have labels.
+        also: effects on other rows (those that test).
+    """
+    dropped = [e for e in (*cleaned.effects, *also) if e.effect == "dropped" and e.rows]
+    remarks: list[str] = []
+    if dropped:
+        by_rule = ", ".join(f"{parameter_of(e.rule)} {e.rows}" for e in sorted(dropped, key=lambda e: -e.rows))
+        remarks.append(f"{len(cleaned.texts)} of {raw.num_rows} rows stay; dropped: {by_rule}")
+    cut = next((e.rows for e in cleaned.effects if (e.rule, e.effect) == ("max_chars", "changed")), 0)
+    if cut:
+        remarks.append(f"{cut} texts ({cut / raw.num_rows:.1%}) were cut at clean.max_chars")
+    remarks += [_much(e, e.rows, raw.num_rows, "the rows") for e in dropped if e.rows > MUCH * raw.num_rows]
+    if labelled:
+        remarks += _by_label(raw, dropped)
+    remarks += _spared(cleaned)
+    if spread:
+        remarks.append(f"{spread} rows resemble rows in another part of the split: too many alike for one part")
+    return tuple(remarks)
+
+
+def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
+    """Return which rule took most of the labels that have fewer than ``min_rows`` rows left; empty if none has."""
+    before = Counter(raw["label"].drop_null().to_pylist())
+    after = Counter(cleaned.labels)
+    said = []
+    for label, rows in sorted(before.items()):
+        if rows >= min_rows > after[label]:
+            took = max(
+                (e for e in cleaned.effects if e.effect == "dropped"),
+                key=lambda e: e.labels.get(label, 0),
+                default=None,
+            )
+            if took is not None and took.labels.get(label):
+                said.append(f"{parameter_of(took.rule)} took {took.labels[label]} of {rows} rows of {label!r}")
+    return "; ".join(said[:_MAX_NAMED]) + "; " if said else ""
+
+
+def _by_label(raw: pa.Table, dropped: Sequence[RuleEffect]) -> list[str]:
+    before = Counter(raw["label"].drop_null().to_pylist())
+    remarks = []
+    for effect in dropped:
+        if effect.rows > MUCH * raw.num_rows:
+            continue  # said of all rows
+        much = [label for label, rows in sorted(before.items()) if effect.labels.get(label, 0) > MUCH * rows]
+        remarks += [
+            _much(effect, effect.labels[label], before[label], f"the label {label!r}") for label in much[:_MAX_NAMED]
+        ]
+    return remarks
+
+
+def _much(effect: RuleEffect, rows: int, of: int, what: str) -> str:
+    return f"{parameter_of(effect.rule)} took {rows} of {of} rows of {what}".replace("rows of the rows", "rows")
+
+
+def _spared(cleaned: Cleaned) -> list[str]:
+    kept = {effect.rule: effect for effect in cleaned.effects if effect.effect == "kept" and effect.rows}
+    remarks = []
+    if effect := kept.get("near_duplicates"):
+        remarks.append(f"{effect.rows} rows are near copies with other labels: all stay, alike ones in one part")
+    if effect := kept.get("near_duplicate_max_share"):
+        labels = ", ".join(f"{label!r} ({rows})" for label, rows in sorted(effect.labels.items())[:_MAX_NAMED])
+        remarks.append(
+            f"{effect.rows} rows repeat each other, more than clean.near_duplicate_max_share of {labels}: all stay, "
+            "alike ones in one part"
+        )
+    return remarks

@@ -1,0 +1,77 @@
+"""Files that were packed by gzip, bzip2, xz or Zstandard are read as what is inside them."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import IO, cast
+
+import pyarrow as pa
+
+from secateur.errors import DataError
+
+ENDINGS = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
+"""Endings that stand behind the one that names the format: ``rows.csv.gz``."""
+
+_GZIP, _BZIP2, _XZ, _ZSTANDARD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_FOREIGN = {
+    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); save the sheet as CSV",
+    b"7z\xbc\xaf": "is a 7-Zip archive; unpack it",
+    b"%PDF": "is a PDF",
+    b"SQLite format 3": "is an SQLite database; export the rows as CSV",
+    b"\x89HDF": "is an HDF5 file; export the rows as CSV or Parquet",
+    b"\x93NUMPY": "is a NumPy array; export the rows as CSV or Parquet",
+    b"ARROW1": "is an Arrow or Feather file; write it as Parquet",
+}
+_PARQUET = b"PAR1"
+
+
+def bare(path: PurePath) -> PurePath:
+    """Return a name without the ending of a compression: ``rows.csv`` for ``rows.csv.gz``."""
+    return path.with_suffix("") if path.suffix.lower() in ENDINGS else path
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading what is inside it; its first bytes tell how it was packed, whatever it is called."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(_GZIP):
+        return cast(IO[bytes], gzip.open(path))
+    if start.startswith(_BZIP2):
+        return cast(IO[bytes], bz2.open(path))
+    if start.startswith(_XZ):
+        return cast(IO[bytes], lzma.open(path))
+    if start.startswith(_ZSTANDARD):
+        return cast(IO[bytes], pa.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what reading bytes raises into one line."""
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name} cannot be unpacked: {error or 'it ends too early'}; pack it anew") from error
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:120]
+        raise DataError(f"{path.name} cannot be read: {reason}") from error
+
+
+def require_text(path: Path) -> None:
+    """Refuse files that are something else than the text that their name promises.
+
+    Raises:
+        DataError: saying what the file is.
+    """
+    with explained(path), open_bytes(path) as file:
+        start = file.read(16)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise DataError(f"{path.name} {what}")
+    if start.startswith(_PARQUET):
+        raise DataError(f"{path.name} is a Parquet file; set ingest.format=parquet")

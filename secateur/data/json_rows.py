@@ -1,0 +1,142 @@
+"""Rows in JSON: one object per line, an array of objects, or an object that holds them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.data.compression import open_bytes
+from secateur.data.encodings import open_text
+from secateur.data.layout import Columns, require
+from secateur.errors import DataError
+
+_Numbered = Iterator[tuple[str, dict[str, Any]]]
+
+
+def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[Any]]:
+    """Read the columns of JSON Lines, of an array of objects, or of ``{"data": [...]}``; labels stay Python's values.
+
+    A column may be absent in some rows, which have null there.
+
+    Raises:
+        DataError: it is not JSON, not rows, a column is missing in all of them, or a text is not text.
+    """
+    # Read here and not by pyarrow.json: labels may mix 1 and "1", and an error should name its line.
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        text = file.read()
+    values: dict[str, list[Any]] = {name: [] for name in columns.names}
+    seen: dict[str, None] = {}
+    for where, record in _records(text, columns=columns, name=path.name):
+        seen.update(dict.fromkeys(record))
+        words = record.get(columns.text)
+        if words is not None and not isinstance(words, str):
+            raise DataError(f"{path.name} {where}: {columns.text!r} holds {type(words).__name__}, not text")
+        for name in columns.names:
+            values[name].append(record.get(name))
+        if words is not None and not words.isascii():
+            values[columns.text][-1] = _without_surrogates(words)
+    require(columns, list(seen), name=path.name)
+    return values
+
+
+def _records(text: str, *, columns: Columns, name: str) -> _Numbered:
+    """Yield the rows with where they are, for messages."""
+    start = text.lstrip()[:1]
+    if start != "[":
+        head = text.lstrip().split("\n", 1)[0]
+        if start != "{" or _is_row(head, columns):
+            yield from _lines(text, name=name)
+            return
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Not one value: then lines, whose first bad one is named.
+        if start == "[" or not _is_json(text.lstrip().split("\n", 1)[0]):
+            raise DataError(f"{name} is not JSON: {error}") from error
+        yield from _lines(text, name=name)
+        return
+    for number, row in enumerate(_rows_of(value, columns=columns, name=name), start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{name} row {number} is a JSON {type(row).__name__}; each row must be an object")
+        yield f"row {number}", row
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_row(line: str, columns: Columns) -> bool:
+    """Tell whether a line is an object of its own, and not one that holds all rows."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict):
+        return True
+    words = value.get(columns.text)
+    return not isinstance(words, list | dict) and (words is not None or not (_inside(value) or _is_split(value)))
+
+
+def _inside(value: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the lists of objects that an object holds."""
+    return [held for held in value.values() if isinstance(held, list) and held and isinstance(held[0], dict)]
+
+
+def _is_split(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object has its rows under ``data`` and their names under ``columns``, as pandas can write it."""
+    return isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
+
+
+def _rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
+    """Return the rows of a whole file: an array, columns of values, or an object with one array of objects."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        if isinstance(value.get(columns.text), list | dict):
+            return _of_columns(value, columns=columns, name=name)
+        if _is_split(value):
+            return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+        if value.get(columns.text) is not None:
+            return [value]
+        if len(inside := _inside(value)) == 1:
+            return inside[0]
+    raise DataError(
+        f"{name} holds no rows: expected an array of objects, an object with one such array, or an object per line"
+    )
+
+
+def _of_columns(value: Mapping[str, Any], *, columns: Columns, name: str) -> list[dict[str, Any]]:
+    """Turn ``{"text": {"0": ...}, "label": {"0": ...}}`` or ``{"text": [...], "label": [...]}`` into rows."""
+    require(columns, list(value), name=name)
+    held = {column: value[column] for column in columns.names}
+    kinds = {type(values) for values in held.values()}
+    sizes = {len(values) for values in held.values() if isinstance(values, list | dict)}
+    if len(kinds) > 1 or len(sizes) > 1:
+        raise DataError(f"{name}: the columns {', '.join(held)} do not have the same rows")
+    keys = list(value[columns.text]) if kinds == {dict} else range(len(value[columns.text]))
+    try:
+        return [{column: values[key] for column, values in held.items()} for key in keys]
+    except KeyError as error:
+        raise DataError(f"{name}: the columns {', '.join(held)} do not have the same rows") from error
+
+
+def _lines(text: str, *, name: str) -> _Numbered:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name} line {number} is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{name} line {number} is a JSON {type(record).__name__}; each line must be an object")
+        yield f"line {number}", record
+
+
+def _without_surrogates(text: str) -> str:
+    r"""Join escaped pairs, and replace halves (``"\ud83d"``), which no encoding can write."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

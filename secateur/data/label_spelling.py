@@ -1,0 +1,107 @@
+"""Labels that are one word in several spellings, or no label at all: told by name, and settled when asked."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from secateur.data.labels import several_labels
+from secateur.data.layout import Found
+from secateur.errors import DataError
+
+_NULL_WORDS = frozenset(
+    {"nan", "-nan", "none", "null", "nil", "n/a", "na", "<na>", "<null>", "\\n", "#n/a", "#na", "#n/a n/a", "nat"}
+) | {"-", "--", "?", "."}
+_LIST = re.compile(r"\[.*\]", re.DOTALL)
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+_MAX_NAMED = 8
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """What happens to such labels; see the parameters of the same names under ``ingest``."""
+
+    null_labels: Literal["keep", "drop"] = "keep"
+    lookalike_labels: Literal["keep", "merge"] = "keep"
+
+
+def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
+    """Return the rows with their labels settled, and what was found.
+
+    Args:
+        rows: with a column ``label`` of strings.
+        rules: whether words for nothing become null, and whether spellings become the most frequent one.
+        column: name of the label's column in the source, for messages.
+
+    Raises:
+        DataError: every label is a list.
+    """
+    counts = _counts(rows)
+    if counts and all(_LIST.fullmatch(label) for label in counts):
+        raise DataError(several_labels(column))
+    remarks: list[str] = []
+    if missing := rows["label"].null_count:
+        remarks.append(f"{missing} of {rows.num_rows} rows have no label in {column!r}, and are left out")
+    renamed: dict[str, str | None] = {}
+    if words := [label for label in counts if label.casefold() in _NULL_WORDS]:
+        listed = _listed(words, counts)
+        if rules.null_labels == "drop":
+            renamed |= dict.fromkeys(words)
+            remarks.append(f"rows whose label is a word for none are left out by ingest.null_labels: {listed}")
+        else:
+            remarks.append(f"labels that look like a missing value: {listed}; ingest.null_labels=drop leaves them out")
+    if alike := _alike({label: rows for label, rows in counts.items() if label not in renamed}):
+        listed = "; ".join(_listed(spellings, counts, joined=" = ") for spellings in alike[:_MAX_NAMED])
+        if rules.lookalike_labels == "merge":
+            renamed |= {spelling: spellings[0] for spellings in alike for spelling in spellings[1:]}
+            remarks.append(f"labels that look alike are one by ingest.lookalike_labels: {listed}")
+        else:
+            remarks.append(f"labels that look alike: {listed}; ingest.lookalike_labels=merge makes one of each")
+    return Found(_renamed(rows, renamed), tuple(remarks))
+
+
+def _counts(rows: pa.Table) -> dict[str, int]:
+    found = pc.value_counts(rows["label"].drop_null())
+    return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
+
+
+def _alike(counts: Mapping[str, int]) -> list[list[str]]:
+    """Return the groups of labels that differ in nothing that is seen, the most frequent spelling first."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in counts:
+        groups[_seen(label)].append(label)
+    found = [sorted(labels, key=lambda label: (-counts[label], label)) for labels in groups.values() if len(labels) > 1]
+    return sorted(found)
+
+
+def _seen(label: str) -> str:
+    """Return what a reader sees of a label: no case, no width, nothing invisible, one space, no fraction of zero."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) not in ("Cf", "Cc"))
+    folded = " ".join(visible.casefold().split())
+    whole = _WHOLE.fullmatch(folded)
+    return whole.group(1) if whole else folded
+
+
+def _listed(labels: Sequence[str], counts: Mapping[str, int], *, joined: str = ", ") -> str:
+    named = [f"{_shown(label)} ({counts[label]} row{'s' if counts[label] > 1 else ''})" for label in labels]
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return joined.join(named[:_MAX_NAMED]) + more
+
+
+def _shown(label: str) -> str:
+    """Write a label so that what is invisible shows."""
+    visible = all(unicodedata.category(c) != "Cf" for c in label)
+    return repr(label) if visible and label.isprintable() else ascii(label)
+
+
+def _renamed(rows: pa.Table, names: Mapping[str, str | None]) -> pa.Table:
+    if not names:
+        return rows
+    encoded = pc.dictionary_encode(rows["label"].combine_chunks())
+    labels = pa.array([names.get(label, label) for label in encoded.dictionary.to_pylist()], pa.string())
+    return rows.set_column(rows.schema.get_field_index("label"), "label", labels.take(encoded.indices))

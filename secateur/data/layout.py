@@ -1,0 +1,59 @@
+"""How a file of rows is written, and what is read of it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from secateur.errors import DataError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns in the source."""
+
+    text: str
+    label: str | None
+    confidence: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """The names that are asked for, text first."""
+        return [name for name in (self.text, self.label, self.confidence) if name is not None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table of text is written; see the parameters of the same names under ``ingest``."""
+
+    delimiter: str = "auto"
+    quotes: Literal["auto", "text"] = "auto"
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows that were read.
+
+    Attributes:
+        rows: the table.
+        remarks: what a person should know about it, one line each.
+    """
+
+    rows: pa.Table
+    remarks: tuple[str, ...] = field(default=())
+
+
+def require(columns: Columns, found: list[str], *, name: str) -> None:
+    """Check that a source has each of the columns once.
+
+    Raises:
+        DataError: naming the column and those that are there.
+    """
+    missing = [column for column in columns.names if column not in found]
+    if missing:
+        listed = ", ".join(column if column.isprintable() else repr(column) for column in found)[:300] or "none"
+        raise DataError(f"{name} has no column {missing[0]!r}; its columns are: {listed}")
+    twice = [column for column in columns.names if found.count(column) > 1]
+    if twice:
+        raise DataError(f"{name} has {found.count(twice[0])} columns named {twice[0]!r}; rename all but one")

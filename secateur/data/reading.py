@@ -1,0 +1,29 @@
+"""How a source is to be read, as the section ``ingest`` says it."""
+
+from dataclasses import dataclass, field
+
+from secateur.config.ingest import IngestSection
+from secateur.data.label_spelling import LabelRules
+from secateur.data.layout import Columns, Layout
+
+
+@dataclass(frozen=True)
+class Reading:
+    """See the parameters of the same names under ``ingest``."""
+
+    columns: Columns
+    file_format: str = "auto"
+    encoding: str = "auto"
+    layout: Layout = field(default_factory=Layout)
+    labels: LabelRules = field(default_factory=LabelRules)
+
+
+def reading_of(ingest: IngestSection) -> Reading:
+    """Return what the section says about reading."""
+    return Reading(
+        columns=Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column),
+        file_format=ingest.format,
+        encoding=ingest.encoding,
+        layout=Layout(delimiter=ingest.delimiter, quotes=ingest.quotes, bad_rows=ingest.bad_rows),
+        labels=LabelRules(null_labels=ingest.null_labels, lookalike_labels=ingest.lookalike_labels),
+    )
