@@ -153,7 +153,7 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
 @_JSON
 def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what a run would do, stage by stage.
+    """Say what a run would do, stage by stage, and refuse what it would refuse.
 
     Renders dvc.yaml anew when the registry or the rounds changed. With -S or --params nothing is written.
 
@@ -163,6 +163,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from tasks import explain
     from tasks.dvc_store import DvcStore
     from tasks.params import propose
+    from tasks.preflight import check
     from tasks.project import exclusive, find_project
     from tasks.rendering import update_pipeline
     from tasks.stages import stages
@@ -170,11 +171,14 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     project = find_project()
     change = propose(project, file=file, overrides=overrides)
     if change.after != change.before:
+        check(project, change.config)
         display.planned_change(project, change, as_json=as_json)
         return
     with exclusive(project):
         rendered = update_pipeline(project, change.config)
         explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
+    if any(entry.verdict == "run" for entry in explained):
+        check(project, change.config)
     if rendered and not as_json:
         click.echo("dvc.yaml was rendered anew", err=True)
     display.plan_table(explained, as_json=as_json)

@@ -65,8 +65,12 @@ def _source(folder: Path, content: str | bytes, name: str = "rows.csv") -> str:
             "is not UTF-8: byte 0xf6 at offset",
             id="latin-1",
         ),
-        pytest.param(HEADER + ROWS + "a,b,c,d\n", "rows.csv cannot be read as 2 columns", id="ragged"),
-        pytest.param(b"\0" * 5000, "rows.csv has no column 'text'; its columns are: '\\x00", id="zeros"),
+        pytest.param(
+            HEADER + ROWS + "a,b,c,d\n",
+            "rows.csv line 42 cannot be read: it has 4 cells where the header has 2",
+            id="ragged",
+        ),
+        pytest.param(b"\0" * 5000, "rows.csv holds NUL bytes: it may be UTF-16 without a mark", id="zeros"),
     ],
 )
 def test_a_source_that_cannot_be_learned_from(
@@ -76,6 +80,13 @@ def test_a_source_that_cannot_be_learned_from(
     assert isinstance(error, DataError)
     assert message in str(error)
     assert len(str(error)) < 500
+
+
+def test_plan_refuses_what_run_refuses(workspace: Path, tmp_path: Path) -> None:
+    source = _source(tmp_path, HEADER + ROWS.replace(",no", ",yes"))
+    assert str(refused(workspace, "plan", "-S", source)) == str(refused(workspace, "run", "-S", source))
+    asked = ("-S", "baseline.max_length=99999")
+    assert str(refused(workspace, "plan", *asked)) == str(refused(workspace, "run", *asked))
 
 
 def test_the_tip_for_another_encoding_works(workspace: Path, tmp_path: Path) -> None:

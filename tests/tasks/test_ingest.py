@@ -165,12 +165,12 @@ def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, mo
 
 
 def test_what_reading_found_stands_in_the_record(tmp_path, source, model):
-    rows = ROWS.replace(",a", ",A", 1) + "another of them,\n"
+    rows = ROWS + "one more,A\n" * 3 + "another of them,\n"
     source.write_text(rows, encoding="utf-8")
     record = json.loads((ingest(tmp_path, source, model) / "raw/provenance.json").read_text(encoding="utf-8"))
     assert record["remarks"] == [
-        "1 of 9 rows have no label in 'tone', and are left out",
-        "labels that look alike: 'a' (3 rows) = 'A' (1 row); ingest.lookalike_labels=merge makes one of each",
+        "1 of 12 rows have no label in 'tone', and are left out",
+        "labels that look alike: 'a' (4 rows) = 'A' (3 rows); ingest.lookalike_labels=merge makes one of each",
     ]
 
 
