@@ -18,6 +18,7 @@ from secateur.evaluation.prediction import Prediction
 from tasks.serving.batching import Batcher
 from tasks.serving.bodies import Refused
 from tasks.serving.classification import classification_routes, classify
+from tasks.serving.documentation import documentation
 from tasks.serving.figures import Figures
 from tasks.serving.following import Models
 from tasks.serving.generation import Texts, generation_routes, write_texts
@@ -40,6 +41,8 @@ def create_app(models: Models, settings: ServeSection, figures: Figures) -> Fast
         version=__version__,
         description="A pruned model behind HTTP. Every refusal is one line in `detail`.",
         lifespan=_beside(models, batcher, poll_s=settings.poll_s),
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
         responses={code: {"model": Problem} for code in (400, 408, 413, 415, 422, 500, 503, 504)},
     )
     app.include_router(routes)
@@ -124,6 +127,10 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
         """Figures for Prometheus."""
         return Response(figures.text(), media_type=_EXPOSITION)
 
+    async def show_documentation() -> Response:
+        return documentation(app.openapi())
+
+    app.add_api_route("/docs", show_documentation, include_in_schema=False, response_class=Response)
     for path in ("/health", "/health/live", "/health/ready"):
         app.add_api_route(path, show_health, include_in_schema=path == "/health", response_model=Health)
     app.add_api_route("/model", show_model, response_model=ModelDescription)

@@ -1,6 +1,7 @@
 """From the bytes of a request to its checked content; every refusal is one line."""
 
 import asyncio
+import json
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -29,9 +30,10 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-def request_body(schema: dict[str, Any]) -> dict[str, Any]:
+def request_body(schema: dict[str, Any], *, example: str) -> dict[str, Any]:
     """Describe a body for ``/docs``: it is read by hand, once and with limits, so FastAPI does not know its type."""
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    content = {"schema": schema, "example": json.loads(example)}
+    return {"required": True, "content": {"application/json": content}}
 
 
 async def read_json(

@@ -41,7 +41,7 @@ def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSect
         predict,
         methods=["POST"],
         response_model=PredictResponse,
-        openapi_extra={"requestBody": request_body(content.model_json_schema())},
+        openapi_extra={"requestBody": request_body(content.model_json_schema(), example=_EXAMPLE)},
     )
     return router
 

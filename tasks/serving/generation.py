@@ -91,7 +91,7 @@ def generation_routes(batcher: Texts, settings: ServeSection) -> APIRouter:
         generate,
         methods=["POST"],
         response_model=GenerateResponse,
-        openapi_extra={"requestBody": request_body(content.model_json_schema())},
+        openapi_extra={"requestBody": request_body(content.model_json_schema(), example=_EXAMPLE)},
     )
     return router
 

@@ -1,9 +1,11 @@
 """What the server answers, and what it refuses."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from secateur.evaluation.prediction import Predictor
+from tests.browser import CHROMIUM, evaluate
 from tests.integration.registry_stand import Stand
 from tests.tasks.serving.odd import Odd
 from tests.tasks.serving.running import Running, running
@@ -190,7 +193,39 @@ def test_it_describes_itself(server: Running, stand: Stand) -> None:
     openapi = server.client.get("/openapi.json").json()
     body = openapi["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["texts"]["anyOf"][1]["maxItems"] == LIMITS["max_texts"]
-    assert server.client.get("/docs").status_code == 200
+
+
+def test_its_documentation_needs_nothing_from_elsewhere(server: Running) -> None:
+    answer = server.client.get("/docs")
+    page = answer.text
+    assert answer.status_code == 200
+    assert not re.search(r"(?:src|href)=\"(?!/openapi\.json\"|data:,\")", page), "nothing is loaded"
+    assert not re.search(r"https?://", page)
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    for said in ("POST</span> /predict", "GET</span> /health", "what a lovely day", "at most 8 items"):
+        assert said in page
+    assert server.client.get("/redoc").status_code == 404
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_a_browser_without_a_network_can_try_a_request(server: Running, tmp_path: Path) -> None:
+    page = server.client.get("/docs").text
+    script = """
+        const asked = [];
+        window.fetch = async (path, options) => {
+          asked.push([path, options.method, options.body]);
+          return {status: 200, text: async () => '{"a":1}'};
+        };
+        document.querySelector("form[data-path='/predict'] button").click();
+        await new Promise(done => setTimeout(done, 50));
+        const wide = document.documentElement.scrollWidth;
+        return {asked, said: document.querySelector("form[data-path='/predict'] pre").textContent, wide};
+    """
+    found = evaluate(page, script, folder=tmp_path, width=360)
+    assert [path for path, _, _ in found["asked"]] == ["/predict"]
+    assert json.loads(found["asked"][0][2]) == {"texts": ["what a lovely day"]}
+    assert found["said"] == '200\n{\n  "a": 1\n}'
+    assert found["wide"] <= 360, "a phone needs no sideways scrolling"
 
 
 def test_a_folder_is_served_as_it_is(stand: Stand) -> None:
