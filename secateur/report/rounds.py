@@ -71,9 +71,9 @@ def round_cards(
 
 
 def why_skipped(entry: SkippedRound) -> str:
-    """Say why a round never ran."""
+    """Say why a round never ran: the one before it was rolled back, and why that was stands there."""
     reason = str(entry.card.get("reason") or "the card gives no reason").removeprefix("not run: ")
-    return f"Not run, nothing was tried: {reason}."
+    return f"Not run, since {reason.partition(':')[0]}; nothing was tried."
 
 
 def _story(result: ModelResult, history: Sequence[HistoryRow]) -> str:
