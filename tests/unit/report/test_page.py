@@ -173,7 +173,7 @@ def test_no_accepted_round_says_so_and_keeps_the_dense_model():
     )
     assert "less prune.max_drop; to change that, leave more than" in page.text
     assert page.words.count("rolled back") == 2, "in the table and on its card"
-    assert page.text.count("Not run, since r1 was rolled back; nothing was tried.") == 4, "below the table and on their cards"
+    assert page.text.count("Not run, since r1 was rolled back; nothing was tried.") == 4, "table and cards"
     assert "chosen" not in page.words
 
 
