@@ -190,6 +190,11 @@ class ModelRegistry:
                     metrics = [Metric(key, float(value), 0, 0) for key, value in numbers.items()]
                     self._client.log_batch(child.info.run_id, metrics=metrics)
 
+    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, or replace those of the same name."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(model_name, version, key, value)
+
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
         self._client.set_registered_model_alias(model_name, alias, version)

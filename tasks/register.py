@@ -42,7 +42,8 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     _require_evaluated(job, register.runtime)
     project = Project(root)
     rows = {row["model"]: row for row in comparison(root)}
-    shared = _shared_tags(project, job) | _rolled_back(job, rows)
+    rolled_back = _rolled_back(job, rows)
+    shared = _shared_tags(project, job) | rolled_back
     registry = ModelRegistry(project)
     with exports_of(job) as exports:
         versions = [
@@ -71,7 +72,9 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 job.inputs["data"],
             ],
         )
-    registry.set_alias(register.model_name, CHALLENGER, published[versions[-1].name])
+    last = published[versions[-1].name]
+    registry.tag(register.model_name, last, rolled_back)  # it may have been registered before they were tried
+    registry.set_alias(register.model_name, CHALLENGER, last)
     write_json(
         job.effects["registered"],
         {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},

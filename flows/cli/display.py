@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich import box
@@ -49,7 +49,9 @@ def table(title: str, *columns: str) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in columns:
-        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        # Digests and paths have no place to break; none of them is cut.
+        made.add_column(column.removeprefix(">"), justify=justify, overflow="fold")
     return made
 
 
@@ -215,25 +217,39 @@ def why(address: str, chain: "Sequence[Explanation]") -> None:
             console.print(f"  it depends on {', '.join(entry.upstream)}", markup=False)
 
 
-def models_table(found: Sequence[Mapping[str, Any]]) -> None:
-    """Print registered models."""
+def models_table(found: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    """Print registered models: what they are worth as they are deployed; ``wide`` adds where they come from."""
     if not found:
         click.echo("no model is registered yet; `secateur run` registers the baseline and every accepted round")
         return
-    made = table("", "model", ">version", "alias", "stage", ">macro-F1", ">onnx speed-up", "commit", "registered")
+    more = (">speed-up", "runtime", "commit", "at") if wide else ()
+    made = table("", "model", ">#", "alias", "stage", ">quality", ">time", ">size", "registered", *more)
     for model in found:
         for version in model["versions"]:
+            metrics, tags = version["metrics"], version["tags"]
+            runtime = tags.get("secateur.runtime", "torch")
+            created = datetime.fromtimestamp(version["created"] / 1000, UTC)
+            bytes_ = metrics.get("deployed_bytes")
+            origin = (
+                number(metrics.get(f"{runtime}_speedup"), "{:.2f}x"),
+                runtime,
+                tags.get("secateur.commit", "")[:8],
+                created.strftime("%H:%M"),
+            )
             made.add_row(
                 model["name"],
                 version["version"],
                 ", ".join(version["aliases"]),
-                version["tags"].get("secateur.stage", ""),
-                _quality(version["metrics"]),
-                number(version["metrics"].get("onnx_speedup"), "{:.2f}x"),
-                version["tags"].get("secateur.commit", "")[:8],
-                datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+                tags.get("secateur.stage", ""),
+                _quality(metrics),
+                number(metrics.get(f"{runtime}_ms"), "{:.2f} ms"),
+                "" if bytes_ is None else f"{bytes_ / 1e6:.1f} MB",
+                created.strftime("%Y-%m-%d"),
+                *(origin if wide else ()),
             )
-    show(made)
+    show(made, wide=wide)
+    if not wide:
+        click.echo("quality (macro-F1, or ppl = perplexity) and time as deployed; more: --wide")
 
 
 def model_version(entry: Mapping[str, Any]) -> None:
@@ -249,10 +265,10 @@ def model_version(entry: Mapping[str, Any]) -> None:
 
 
 def _quality(metrics: Mapping[str, float]) -> str:
-    """Write the macro-F1 of a classifier, or the perplexity of a generator under its own name."""
+    """Write the macro-F1 of a classifier as it is deployed, or the perplexity of a generator under its own name."""
     if "perplexity" in metrics:
-        return f"perplexity {metrics['perplexity']:.2f}"
-    return number(metrics.get("macro_f1"), "{:.4f}")
+        return f"{metrics['perplexity']:.2f} ppl"
+    return number(metrics.get("deployed_macro_f1", metrics.get("macro_f1")), "{:.4f}")
 
 
 def number(value: float | None, form: str) -> str:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def verdict(found: "Verdict") -> None:
-    """Print every condition, then what followed."""
+    """Print every condition with its reason, which says what was asked and what was found, then what followed."""
     if found.conditions:
-        made = table("", "condition", "", "asked", "found", "because")
+        made = table("", "condition", "", "because")
         for condition in found.conditions:
             mark = "[green]holds[/]" if condition.passed else "[red]fails[/]"
-            made.add_row(condition.name, mark, plain(condition.asked), plain(condition.found), plain(condition.reason))
+            made.add_row(condition.name.replace("_", " "), mark, plain(condition.reason or condition.found))
         show(made)
     before = f"it was version {found.champion_before}" if found.champion_before else "there was none"
     if found.version == found.champion_before:
@@ -57,7 +57,7 @@ def tree(root: "Node") -> None:
 
     top = Tree("", hide_root=True)
     grow(top, root)
-    Console(highlight=False, soft_wrap=True).print(top)
+    Console(highlight=False).print(top)
 
 
 def comparison(found: Mapping[str, Any]) -> None:

@@ -14,8 +14,9 @@ def models() -> None:
 
 
 @models.command("list")
+@click.option("--wide", is_flag=True, help="Show where each comes from too, in as many columns as it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_(as_json: bool) -> None:
+def list_(wide: bool, as_json: bool) -> None:
     """List registered models and their versions.
 
     Example: secateur models list --json
@@ -28,7 +29,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        display.models_table(found)
+        display.models_table(found, wide=wide)
 
 
 @models.command()

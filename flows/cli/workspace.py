@@ -1,6 +1,7 @@
 """``report`` and ``doctor``."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -9,6 +10,8 @@ import click
 from secateur.errors import CheckFailed, SecateurError
 
 _STACK = ("torch", "transformers", "datasets", "accelerate", "prefect", "dvc", "mlflow", "onnxruntime")
+_SHOWN = 5
+"""Files that a line names."""
 
 
 @click.command()
@@ -108,9 +111,15 @@ def _workspace() -> list[dict[str, Any]]:
     )
     dirty = dirty_files(project.root)
     found.append({"what": "commit", "ok": None, "found": (commit_of(project.root) or "none")[:12]})
-    found.append({"what": "changed code or params", "ok": None, "found": ", ".join(dirty) or "none"})
+    found.append({"what": "changed code or params", "ok": None, "found": _some(dirty) or "none"})
     found.append({"what": "free space", "ok": None, "found": f"{free_bytes(project.root) / 1e9:.1f} GB"})
     return found
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few, and say how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _list_params(*, as_json: bool) -> None:

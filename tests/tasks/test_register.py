@@ -1,7 +1,7 @@
 """``register``: which models are published, with what, and who becomes the challenger."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ class _Registry:
     def publish(self, versions: Sequence[mlflow_store.Version], **_: Any) -> dict[str, str]:
         self.published = list(versions)
         return {version.name: str(number) for number, version in enumerate(versions, start=1)}
+
+    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
+        self.tagged = (model_name, version, dict(tags))
 
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         self.alias = (model_name, alias, version)
@@ -107,6 +110,8 @@ def test_a_round_that_was_rolled_back_is_a_tag_with_what_it_tried(tmp_path: Path
         assert (told["validation"], told["achieved"]) == ({"validation_macro_f1": 0.61}, {"macs": 0.1})
         assert told["test"] == {"macro_f1": 0.62, "params": 7}, "its own, not the 0.8 of the others"
         assert told["widths"] == {"heads": [1], "ffn": [8]}
+    assert registry.tagged[:2] == ("tiny", "2"), "also where the last accepted round was registered before"
+    assert list(registry.tagged[2]) == ["secateur.rolled_back.r2"]
 
 
 def test_the_tags_name_the_commit_and_say_whether_it_can_be_rebuilt(tmp_path: Path, registry: _Registry) -> None:
