@@ -1,4 +1,4 @@
-# `make demo` runs the main job, `make test` passes the tests; each sets up .venv by itself.
+# `make demo` runs the main job, `make test` passes the tests; each sets up .venv by itself, and `make setup` does only that.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ BENCH := $(VENV)/.bench
 TEAM := $(VENV)/.team
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 
-.PHONY: help demo demo-generation test test-team check bench team team-down docs clean
+.PHONY: help setup demo demo-generation test test-team check bench team team-down docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,6 +24,9 @@ $(READY): pyproject.toml constraints.txt
 	$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'; \
 	echo "installed in $$(( $$(date +%s) - start )) s"
 	@touch $(READY)
+
+setup: $(READY) ## install into .venv, and nothing else
+	@echo "ready: source $(VENV)/bin/activate"
 
 demo: $(READY) ## clean real tweets, train, prune in rounds, evaluate, register, report
 	@start=$$(date +%s); $(BIN)/secateur run; echo "run time $$(( $$(date +%s) - start )) s"

@@ -91,8 +91,11 @@ def results() -> str:
     ]
     dense_ms = run["models"][0]["torch_ms"]
     for row in run["models"]:
+        if "params" not in row:
+            continue  # never ran
+        name = row["model"] if row.get("accepted", True) else f"{row['model']} (rolled back)"
         rows.append(
-            f"| {row['model']} | {row['params'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M "
+            f"| {name} | {row['params'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M "
             f"| {row['macro_f1']:.4f} ({row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}) "
             f"| {row['onnx_ms']:.2f} ms | {row['onnx_speedup']:.2f}x | {row['deployed_macro_f1']:.4f} "
             f"| {row['onnx-int8_ms']:.2f} ms | {row['deployed_bytes'] / 1e6:.1f} MB "
@@ -100,12 +103,13 @@ def results() -> str:
         )
     machine, settings = run["machine"], run["settings"]
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run["seconds"].items() if seconds >= 0.5)
+    total = sum(run["seconds"].values()) / 60
     return (
         "\n".join(rows) + f"\n\nMedian of {settings['repeats']} interleaved calls, batch {settings['batch']}, "
         f"{settings['length']} tokens, "
         f"{settings['num_threads']} thread; {run['test_rows']} test rows; {machine['cpu']}, {machine['cores']} cores, "
         f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}; "
-        f"dense PyTorch fp32 takes {dense_ms:.2f} ms.\nTime: {stages}.\n"
+        f"dense PyTorch fp32 takes {dense_ms:.2f} ms.\nTime: {total:.0f} minutes in all: {stages}.\n"
     )
 
 

@@ -54,7 +54,7 @@ def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool) 
     return bring_up_to_date(project, store, config, stage, effects_outdated=effects_outdated).as_json()
 
 
-@flow(name="build", flow_run_name="build", validate_parameters=False)
+@flow(name="build", flow_run_name="secateur build", validate_parameters=False)
 def build(root: str, watch: Watcher | None = None, until: str | None = None) -> list[dict[str, Any]]:
     """Run what is stale: ingest, clean, baseline, rounds, evaluate, register, report.
 

@@ -43,7 +43,7 @@ _STOP_SECONDS = 20.0
 _STATE_NAMES = {"up to date": "UpToDate", "verified": "Verified", "promoted": "Promoted", "held": "Held"}
 
 
-@flow(name=_FLOW, flow_run_name="retrain: {cause}", validate_parameters=False)
+@flow(name=_FLOW, flow_run_name="secateur retrain: {cause}", validate_parameters=False)
 def retrain_flow(root: str | None = None, cause: str = "schedule") -> State[Any]:
     """Fetch the source again; leave, or build, judge, and promote or hold.
 

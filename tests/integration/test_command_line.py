@@ -224,3 +224,12 @@ def test_run_prints_the_table_and_json(finished_project: Path) -> None:
     assert "Dense against rounds (test set)" in table
     assert "0 of 8 stages executed in" in table
     assert re.search(r"r2\s+0\.02 M\s+0\.4 M\s+0\.\d{4}\s+0\.\d{3} to 0\.\d{3}", table)
+
+
+def test_it_is_called_secateur_however_it_is_started(tmp_path: Path) -> None:
+    named = "import flows.cli as c; c.cli.callback = lambda: print(open('/proc/self/comm').read().strip()); "
+    run = [sys.executable, "-c", named + "import sys; sys.argv[1:] = ['doctor', '--help']; c.main()"]
+    printed = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "Usage: secateur doctor" in printed
+    if sys.platform == "linux":
+        assert printed.startswith("secateur\n")
