@@ -38,17 +38,20 @@ from tasks.retraining import Retraining, now, record
 
 EVENT = "secateur.data-changed"
 _FLOW = "retrain"
+_ROOT_VARIABLE = "SECATEUR_ROOT"
 _POLL_SECONDS = 3.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 6.0
 _STATE_NAMES = {"up to date": "UpToDate", "verified": "Verified", "promoted": "Promoted", "held": "Held"}
 
 
 @flow(name=_FLOW, flow_run_name="secateur retrain: {cause}", validate_parameters=False)
-def retrain_flow(root: str | None = None, cause: str = "schedule") -> State[Any]:
+def retrain_flow(cause: str = "schedule") -> State[Any]:
     """Fetch the source again; leave, or build, judge, and promote or hold.
 
+    The project is the one of the deployment, and not a parameter: whoever may ask for a run must not name a folder
+    whose code it runs.
+
     Args:
-        root: folder of the project; None takes the one around the current folder.
         cause: what asked for the run.
 
     Returns:
@@ -56,7 +59,8 @@ def retrain_flow(root: str | None = None, cause: str = "schedule") -> State[Any]
     """
     from flows.build import build
 
-    project = Project(Path(root)) if root is not None else find_project()
+    root = os.environ.get(_ROOT_VARIABLE)
+    project = find_project(None if root is None else Path(root))
     _coalesce()
     try:
         # The stages belong to this run: a flow inside a flow would cost a second and hide them one level down.
@@ -107,28 +111,27 @@ def serve(project: Project, schedule: Schedule) -> None:
     The first run is at once: it makes up for everything that was missed. The caller holds ``one_schedule`` and has a
     server answering.
     """
+    os.environ[_ROOT_VARIABLE] = str(project.root)  # the runs are children of this process
     runner = Runner(name=deployment_name(project), limit=1, query_seconds=_POLL_SECONDS)
     trigger = DeploymentEventTrigger(
         name=f"{deployment_name(project)}: data changed",
         expect={EVENT},
         match={"prefect.resource.id": resource_id(project)},
-        parameters={"root": str(project.root), "cause": "event: data changed"},
+        parameters={"cause": "event: data changed"},
     )
     identity: Any = runner.add_flow(
         retrain_flow,
         name=deployment_name(project),
         schedule=schedule,
         triggers=[trigger],
-        parameters={"root": str(project.root), "cause": "schedule"},
+        parameters={"cause": "schedule"},
         description=f"Retrains {project.root}",
         tags=["secateur"],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     _bury_killed_runs(identity)
     with get_client(sync_client=True) as client:
-        client.create_flow_run_from_deployment(
-            identity, parameters={"root": str(project.root), "cause": "start of the schedule"}
-        )
+        client.create_flow_run_from_deployment(identity, parameters={"cause": "start of the schedule"})
     # Prefect's own handler ends the same way, after a call that it never awaits and that Python warns about.
     runner.handle_sigterm = lambda *_: sys.exit(0)  # type: ignore[method-assign]
     try:

@@ -1,9 +1,10 @@
 """``sweep``: everything up to the baseline as cached stages, then many methods and budgets on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flows.build import Watcher, build
+from flows.chain import Watcher
+from flows.running import bring_project_up_to_date
 from secateur.config.prune import BudgetKind, Criterion
 from tasks.params import read_config
 from tasks.project import Project
@@ -16,6 +17,7 @@ def sweep(
     methods: Sequence[Criterion],
     kind: BudgetKind,
     fractions: Sequence[float],
+    told: Callable[[str], None],
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Bring the baseline up to date, then sweep.
@@ -25,12 +27,13 @@ def sweep(
         methods: criteria.
         kind: unit of the budgets.
         fractions: what may stay of dense.
+        told: gets a line when Prefect keeps no record of the stages.
         watch: told about progress.
 
     Returns:
         The content of ``reports/sweep.json``.
     """
-    build(str(project.root), watch, until="baseline")
+    bring_project_up_to_date(project, told=told, watch=watch, until="baseline")
     if watch:
         watch("sweep", None)
     return run_sweep(project, read_config(project), methods=methods, kind=kind, fractions=fractions)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -54,14 +55,13 @@ def looking(project: Project, *, port: int) -> Iterator[Addresses]:
         own = stack.enter_context(_index_server(port))
         mlflow, starting = _mlflow(project, stack)
         try:
-            api, started = find_server(project), ""
+            prefect, started = find_server(project), ""
         except ProjectError:
-            api, started = stack.enter_context(serving_prefect(project)), "started for this page"
+            prefect, started = stack.enter_context(serving_prefect(project)), "started for this page"
         if starting is not None:
             _wait_for(mlflow, starting, project.state / "mlflow-server.log")
-        prefect = api.removesuffix("/").removesuffix("/api")
-        index = f"http://{HOST}:{own.server_address[1]}/"
-        addresses = Addresses(index=index, report=f"{index}report", mlflow=mlflow, prefect=prefect)
+        index = f"http://{HOST}:{own.server_address[1]}{own.prefix}"
+        addresses = Addresses(index=index, report=f"{index}report", mlflow=mlflow, prefect=prefect.page)
         notes = {
             "prefect": started or "was running",
             "mlflow": "was running" if starting is None else "started for this page",
@@ -80,15 +80,23 @@ class _Index(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = False  # a port that somebody holds is refused, not shared
 
+    def __init__(self, port: int) -> None:
+        super().__init__((HOST, port), _Handler)
+        # Nobody else on this machine can guess it: the index links to a page with the key of Prefect's server.
+        self.prefix = f"/{secrets.token_urlsafe(24)}/"
+
     def show(self, project: Project, addresses: Addresses, notes: dict[str, str]) -> None:
         self._project, self._addresses, self._notes = project, addresses, notes
 
     def pages(self, path: str) -> bytes | None:
         """Return the page at a path, or None."""
         page = self._project.root / _PAGE
-        if path == "/report" and page.is_file():
+        if not secrets.compare_digest(path[: len(self.prefix)].encode(), self.prefix.encode()):
+            return None
+        asked = path[len(self.prefix) :]
+        if asked == "report" and page.is_file():
             return page.read_bytes()
-        return self._index(page).encode() if path == "/" else None
+        return self._index(page).encode() if asked == "" else None
 
     def _index(self, page: Path) -> str:
         where, notes = self._addresses, self._notes
@@ -124,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
         self.end_headers()
         self.wfile.write(body)
 
@@ -135,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _index_server(port: int) -> Iterator[_Index]:
     """Take the port before anything is started."""
     try:
-        server = _Index((HOST, port), _Handler)
+        server = _Index(port)
     except OSError as error:
         raise ProjectError(
             f"port {port} of {HOST} is taken ({error.strerror}); ask for another with --port, or leave it out"

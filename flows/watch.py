@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from flows.prefect_server import Server, using
 from secateur.config import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.data.sources import expand, locate
@@ -57,7 +58,7 @@ def watch(
             time.sleep(every_s)
 
 
-def send_event(api: str, *, event: str, resource: str, change: str) -> None:
+def send_event(server: Server, *, event: str, resource: str, change: str) -> None:
     """Send one event through Prefect's client, which knows the key of a server that asks for one.
 
     Raises:
@@ -65,7 +66,6 @@ def send_event(api: str, *, event: str, resource: str, change: str) -> None:
     """
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     body: dict[str, Any] = {
         "id": str(uuid4()),
@@ -74,11 +74,11 @@ def send_event(api: str, *, event: str, resource: str, change: str) -> None:
         "resource": {"prefect.resource.id": resource},
         "payload": {"change": change},
     }
-    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+    with using(server), get_client(sync_client=True) as client:
         try:
             client.request("POST", "/events", json=[body]).raise_for_status()
         except httpx.HTTPError as error:
-            raise ProjectError(f"{api} does not take the event: {type(error).__name__}") from error
+            raise ProjectError(f"{server.api} does not take the event: {type(error).__name__}") from error
 
 
 def _look(project: Project, *, emit: Callable[[str], None], told: Callable[[str], None]) -> None:

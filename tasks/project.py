@@ -67,14 +67,28 @@ def find_project(start: Path | None = None) -> Project:
     raise ProjectError(f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml")
 
 
-def git(root: Path, *arguments: str) -> str:
+_RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+"""A folder brings its own ``.git``: looking at it must not run the programs that it names."""
+
+
+def git(root: Path, *arguments: str, hooks: bool = False) -> str:
     """Return what a git command prints.
+
+    Args:
+        root: folder of the repository.
+        arguments: of git.
+        hooks: let the repository's hooks run: for a commit that its owner asks for by name, and whose rules they are.
 
     Raises:
         ProjectError: git is missing or refused the command.
     """
     try:
-        completed = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        completed = subprocess.run(
+            ["git", "-C", str(root), *(_RUN_NOTHING[:2] if hooks else _RUN_NOTHING), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except FileNotFoundError as error:
         raise ProjectError("git is not installed") from error
     except subprocess.CalledProcessError as error:

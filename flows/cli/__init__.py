@@ -21,6 +21,7 @@ from flows.cli.serving import serve
 from flows.cli.ui import ui
 from flows.cli.workflow import plan, run, stage, why
 from flows.cli.workspace import doctor, report
+from flows.stopping import Stopping
 from secateur import __version__
 from secateur.errors import SecateurError
 from secateur.files import NO_SPACE
@@ -76,6 +77,23 @@ class _Lines(logging.Handler):
 
 def main() -> None:
     """Entry point of the ``secateur`` command."""
+    under_dvc = "DVC_STAGE" in os.environ  # which says itself that its stage did not end
+    stopping = Stopping(None, grace_s=0.0) if under_dvc else Stopping(_interrupted(sys.argv[1:]))
+    try:
+        _main()
+    finally:
+        if stopping.asked:
+            stopping.end()
+
+
+def _interrupted(arguments: list[str]) -> str:
+    """Return what is said last when a signal ends a command."""
+    stages = {"run", "sweep", "retrain", "stage"}
+    then = "; finished stages are kept, `secateur run` goes on from there" if stages & {*arguments[:1]} else ""
+    return f"secateur: interrupted{then}"
+
+
+def _main() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # A library that says something through the root logger would install a handler there, which prints what all say.
@@ -90,8 +108,7 @@ def main() -> None:
         click.echo(f"secateur: {error}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
-        click.echo("secateur: interrupted; finished stages are kept, `secateur run` goes on from there", err=True)
-        sys.exit(130)
+        sys.exit(1)  # a question without an answer: the input has ended
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

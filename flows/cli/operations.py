@@ -1,14 +1,17 @@
 """``retrain``, ``schedule`` and ``watch``: keep a champion up to date without anybody there."""
 
 import json
-import signal
+import shlex
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.stopping import only_unwind
+
 if TYPE_CHECKING:
+    from flows.prefect_server import Server
     from tasks.project import Project
 
 
@@ -80,13 +83,12 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     from flows.schedule import one_schedule, parse_schedule, serve
 
     when = parse_schedule(cron=cron, every=every, timezone=timezone)
-    # Ends the server as well when the end comes while it starts; later the runner has a handler of its own.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupted())
+    only_unwind()
     with one_schedule(project):
         click.echo("starting", err=True)
         try:
-            with serving_prefect(project) as api:
-                _say_where(project, api, f"cron {cron!r} ({timezone})" if cron else f"every {every}")
+            with serving_prefect(project) as server:
+                _say_where(project, server, f"cron {cron!r} ({timezone})" if cron else f"every {every}")
                 serve(project, when)
         except (KeyboardInterrupt, SystemExit):
             pass
@@ -113,7 +115,7 @@ def watch(every: timedelta) -> None:
     from flows.watch import watch as look
 
     find_server(project)
-    signal.signal(signal.SIGTERM, lambda *_: _interrupted())
+    only_unwind()
     click.echo(f"watching {source} every {every.total_seconds():g} s", err=True)
 
     def emit(change: str) -> None:
@@ -128,24 +130,21 @@ def watch(every: timedelta) -> None:
 def _build(project: "Project", *, as_json: bool) -> list[dict[str, Any]]:
     """Run the ``build`` flow with progress on standard error."""
     from flows.cli import display
-    from flows.cli.workflow import prefect_settings
+    from flows.running import bring_project_up_to_date
 
     with display.stage_progress(quiet=as_json) as progress:
         progress(display.STARTING_PREFECT, None)
-        with prefect_settings():
-            from flows.build import build
-
-            return build(str(project.root), progress)
+        return bring_project_up_to_date(project, watch=progress, told=lambda line: click.echo(line, err=True))
 
 
-def _say_where(project: "Project", api: str, when: str) -> None:
+def _say_where(project: "Project", server: "Server", when: str) -> None:
+    from flows.prefect_server import key_file
     from flows.schedule import EVENT, deployment_name, resource_id
 
     click.echo(f"retraining {project.root}, {when}; deployment retrain/{deployment_name(project)}")
-    click.echo(f"Prefect: {api.removesuffix('/api')}")
-    click.echo("to ask for a run, from anywhere:")
-    click.echo(f"  PREFECT_API_URL={api} prefect event emit {EVENT} --resource-id {resource_id(project)}")
-
-
-def _interrupted() -> None:
-    raise KeyboardInterrupt
+    click.echo(
+        f"Prefect: {server.api.removesuffix('/api')}" + ("" if server.key is None else "; `secateur ui` opens it")
+    )
+    key = "" if server.key is None else f'PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(key_file(project)))})" '
+    click.echo("to ask for a run, from anywhere:" if server.key is None else "to ask for a run, from this machine:")
+    click.echo(f"  {key}PREFECT_API_URL={server.api} prefect event emit {EVENT} --resource-id {resource_id(project)}")

@@ -121,7 +121,8 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     Example: secateur sweep --methods gradient,obs --budgets 0.75,0.5,0.35
     """
     from flows.cli import display
-    from flows.cli.workflow import prefect_settings, prepare
+    from flows.cli.workflow import prepare
+    from flows.sweep import sweep as run_sweep
     from tasks.params import propose
     from tasks.project import exclusive, find_project
 
@@ -130,10 +131,14 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     change = propose(project, file=None, overrides=())
     with exclusive(project), display.stage_progress(quiet=as_json) as watch:
         prepare(project, change)
-        with prefect_settings():
-            from flows.sweep import sweep as run_flow
-
-            values = run_flow(project, methods=chosen, kind=kind, fractions=fractions, watch=watch)
+        values = run_sweep(
+            project,
+            methods=chosen,
+            kind=kind,
+            fractions=fractions,
+            told=lambda line: click.echo(line, err=True),
+            watch=watch,
+        )
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return

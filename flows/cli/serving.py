@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.stopping import only_unwind
 from secateur.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def serve(model: str, host: str | None, port: int | None, workers: int | None, a
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
     def announce(listening: "Listening") -> None:
+        only_unwind()
         said = f"{listening.model} ({listening.runtime}) answers at {listening.url}; {listening.url}/docs describes it"
         click.echo(json.dumps(asdict(listening)) if as_json else said)
 

@@ -7,6 +7,8 @@ from threading import Event
 
 import click
 
+from flows.stopping import only_unwind
+
 
 @click.command()
 @click.option(
@@ -29,6 +31,7 @@ def ui(port: int, open_page: bool, as_json: bool) -> None:
     from flows.ui import looking
     from tasks.project import exclusive
 
+    only_unwind()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -94,26 +92,14 @@ def _all_cached(store: "DvcStore") -> "list[Outcome]":
 
 def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     from flows.cli import display
+    from flows.running import bring_project_up_to_date
+    from tasks.driver import Outcome
     from tasks.remarks import remarks
 
     with display.stage_progress(quiet=as_json, remarks=partial(remarks, project.root)) as watch:
         watch(display.STARTING_PREFECT, None)
-        with prefect_settings():
-            from flows.build import build
-            from tasks.driver import Outcome
-
-            return [Outcome.from_json(values) for values in build(str(project.root), watch)]
-
-
-@contextmanager
-def prefect_settings() -> Iterator[None]:
-    """Import Prefect, and leave out what only a server of the user's own would look at."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    # Joining the thread of the heartbeats costs 1 s.
-    updates = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(updates):
-        yield
+        done = bring_project_up_to_date(project, watch=watch, told=lambda line: click.echo(line, err=True))
+    return [Outcome.from_json(values) for values in done]
 
 
 def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
@@ -122,7 +108,9 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
     from tasks.dvc_store import DvcStore
 
     stale = {address for address, status in store.statuses().items() if status.changed}
-    command = [sys.executable, "-m", "tasks.dvc_repro"]
+    # The terminal's Ctrl-C reaches every process here. DVC would say at length what this one says in a line, and then
+    # ends with its stage.
+    command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-m", "tasks.dvc_repro"]
     completed = subprocess.run(command, cwd=project.root, check=False, stdout=sys.stderr)
     if completed.returncode != 0:
         raise CheckFailed("dvc repro failed; its message stands above")
@@ -142,7 +130,7 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
         return
     if commit:
         git(project.root, "add", "--", *changed)
-        git(project.root, "commit", "-m", "Run the workflow: " + ", ".join(changed), "--", *changed)
+        git(project.root, "commit", "-m", "Run the workflow: " + ", ".join(changed), "--", *changed, hooks=True)
     if not as_json:
         verb = "committed" if commit else "to keep this run in git: git add " + " ".join(changed) + "  (or --commit)"
         click.echo(f"{verb}: {', '.join(changed)}" if commit else verb, err=True)

@@ -84,8 +84,9 @@ def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
         "prefect": {
             "flows/announce.py",
             "flows/build.py",
-            "flows/cli/workflow.py",
+            "flows/prefect_app.py",
             "flows/prefect_server.py",
+            "flows/running.py",
             "flows/schedule.py",
             "flows/watch.py",
         },

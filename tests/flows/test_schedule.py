@@ -17,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from flows.cli import cli
+from flows.prefect_server import Server
 from flows.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
 from flows.watch import send_event, watch
 from secateur.errors import ConfigError, ProjectError
@@ -116,7 +117,7 @@ def test_a_source_that_is_being_replaced_is_waited_for(project: Path) -> None:
 
 def test_an_event_arrives_at_a_real_server(prefect_server: str) -> None:
     name = f"secateur.project.test-{time.time_ns()}"
-    send_event(prefect_server, event=EVENT, resource=name, change="rows.csv is sha256 0123")
+    send_event(Server(prefect_server), event=EVENT, resource=name, change="rows.csv is sha256 0123")
     body = json.dumps({"filter": {"resource": {"id": [name]}}, "limit": 5}).encode()
     for _ in range(100):
         request = urllib.request.Request(
@@ -132,7 +133,7 @@ def test_an_event_arrives_at_a_real_server(prefect_server: str) -> None:
 
 def test_an_event_that_nobody_takes_is_an_error() -> None:
     with pytest.raises(ProjectError, match=r"http://127.0.0.1:9/api does not take the event: ConnectError"):
-        send_event("http://127.0.0.1:9/api", event=EVENT, resource="secateur.project.x", change="")
+        send_event(Server("http://127.0.0.1:9/api"), event=EVENT, resource="secateur.project.x", change="")
 
 
 def test_the_deployments_for_teams_name_what_is_there() -> None:
@@ -141,7 +142,7 @@ def test_the_deployments_for_teams_name_what_is_there() -> None:
         file, _, name = entry["entrypoint"].partition(":")
         assert (REPOSITORY / file).is_file()
         assert name == retrain_flow.fn.__name__
-        assert set(entry["parameters"]) <= {"root", "cause"}
+        assert set(entry["parameters"]) == {"cause"}
     [trigger] = values["deployments"][1]["triggers"]
     assert trigger["expect"] == [EVENT]
 

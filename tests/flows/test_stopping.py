@@ -1,0 +1,121 @@
+"""A signal ends a process with one line, its exit code and nobody left, whatever the main thread is doing.
+
+Real runs under signals are in stops_by_hand.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.stopping import GRACE_S
+from tests.tiny import REPOSITORY
+
+_MAIN = """
+import concurrent.futures, signal, subprocess, sys, time
+from flows.stopping import Stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+stopping = Stopping("one line")
+print("ready", flush=True)
+def deaf():
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            print("noise of a library", file=sys.stderr)
+def waiting():
+    time.sleep(60)
+def in_threads():
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(time.sleep, 60).result()
+def other_handler():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: print("noise of a handler", file=sys.stderr))
+    deaf()
+def with_children():
+    subprocess.run(["sh", "-c", "sleep 61 & sleep 60; true"], start_new_session=True)
+def forking():
+    import os
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print("the fork ended alone", flush=True)
+        time.sleep(60)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+try:
+    {body}()
+finally:
+    if stopping.asked:
+        stopping.end()
+"""
+
+
+def _start(body: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN.replace("{body}", body)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("body", ["waiting", "deaf", "in_threads", "other_handler", "with_children"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_one_line_and_nobody_left(body: str, number: int, code: int, send) -> None:
+    process = _start(body)
+    time.sleep(0.3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == (3 if body == "with_children" else 0)
+    began = time.monotonic()
+    send(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < GRACE_S + 5
+    assert (process.returncode, said) == (code, "one line\n")
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_signal_to_a_fork_is_not_one_to_its_parent() -> None:
+    process = _start("forking")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "the fork ended alone\n"
+    assert process.poll() is None
+    process.kill()
+    assert process.communicate()[1] == ""
+
+
+def test_the_command_line_says_how_to_go_on(project: Path) -> None:
+    """A run that is waiting for a server which never answers."""
+    import socket
+
+    from tests.tiny import environment
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        api = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        run = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", "-S", "evaluate.bootstrap_samples=120"],
+            cwd=project,
+            env=environment(project) | {"PREFECT_API_URL": api},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        silent.settimeout(120)
+        silent.accept()
+        run.send_signal(signal.SIGTERM)
+        assert run.stderr is not None
+        said = run.stderr.read().splitlines()
+        assert run.wait(timeout=20) == 143
+    assert said[-1] == "secateur: interrupted; finished stages are kept, `secateur run` goes on from there"
+    assert [line for line in said if not line.startswith("▸")] == said[-1:]
