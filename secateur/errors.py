@@ -38,3 +38,7 @@ class CheckFailed(SecateurError):
     """A gate, a verification or a comparison came out negative."""
 
     exit_code = 1
+
+
+class NotJudged(SecateurError):
+    """A check came to no verdict, because an answer did not come: ask again. It says nothing about what was checked."""

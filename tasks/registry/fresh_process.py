@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import secateur
-from secateur.errors import CheckFailed, SecateurError
+from secateur.errors import CheckFailed, NotJudged, SecateurError
 from tasks.project import Project
 
 SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "seed": 0}
@@ -22,6 +23,8 @@ SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, 
 
 TOLERANCE = 1e-4
 """Of a probability: another process may use other threads, which round sums differently."""
+
+_ENDED_BY_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ def answers_of_folder(folder: Path, texts: Sequence[str], *, num_threads: int, t
     """Load a folder in a fresh process and predict.
 
     Raises:
-        CheckFailed: it does not load, does not answer in time, or answers with something that is no probability.
+        CheckFailed: it does not load, or answers with something that is no probability.
+        NotJudged: it does not answer in time.
     """
     return _ask({"folder": str(folder), "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)
 
@@ -56,7 +60,8 @@ def answers_of_champion(
 
     Raises:
         CheckFailed: the alias does not lead to this version, a file is not the one registered, or the model does not
-            load or answer in time.
+            load.
+        NotJudged: it does not answer in time.
     """
     request = {"root": str(project.root), "reference": reference, "version": version}
     return _ask({**request, "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)
@@ -92,7 +97,13 @@ def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"no answer from a fresh process within {timeout_s:g} s (promote.smoke_timeout_s)") from error
+        raise NotJudged(
+            f"not judged: no answer from a fresh process within {timeout_s:g} s, as on a busy machine; ask again, or "
+            "raise promote.smoke_timeout_s"
+        ) from error
+    if -finished.returncode in _ENDED_BY_OTHERS:
+        name = signal.Signals(-finished.returncode).name
+        raise NotJudged(f"not judged: the fresh process was ended by {name}, as when memory runs out; ask again")
     lines = finished.stdout.strip().splitlines()
     if finished.returncode != 0 or not lines:
         reason = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]

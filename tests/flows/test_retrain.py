@@ -15,7 +15,7 @@ import pytest
 from flows import promote as promotion
 from flows.promote import Condition, Verdict
 from flows.retrain import retrain
-from secateur.errors import CheckFailed, ProjectError
+from secateur.errors import CheckFailed, NotJudged, ProjectError
 from tasks.dvc_store import DvcStore
 from tasks.mlflow_store import ModelRegistry
 from tasks.project import Project, exclusive
@@ -140,6 +140,19 @@ def test_a_held_challenger_is_judged_again_when_the_thresholds_change(project: P
         ([*sentences(160), *[("", "positive")] * 40], "max_empty=0.05 or less, found 0.200 (40)"),
     ],
 )
+def test_a_time_out_of_the_gate_is_not_remembered(project: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(_: Project, *, reference: str) -> Verdict:
+        raise NotJudged(f"not judged: {reference}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "promote", late)
+        with pytest.raises(NotJudged):
+            _run(project)
+    judged = gate(promoted=True)
+    assert _run(project).action == "promoted"
+    assert judged == ["models:/tiny/3"]
+
+
 def test_rows_that_are_not_fit_are_held_before_anything_is_written(
     champion: Path, rows: list[tuple[str, str]], reason: str
 ) -> None:

@@ -20,7 +20,7 @@ import flows.promote
 import tasks.registry.judgement
 from flows.cli import cli
 from flows.promote import promote, rollback
-from secateur.errors import ConfigError, ModelError, ProjectError, SecateurError
+from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
 from tasks.model_source import resolve
 from tasks.registry.announcement import signature
 from tasks.registry.fresh_process import Answer
@@ -103,6 +103,26 @@ def test_the_first_champion_passes_and_answers_through_its_alias(stand: Stand) -
     [event] = json.loads(_run(stand, "models", "history", "tiny", "--json")[1])
     assert (event["from"], event["to"], event["what"], event["why"]) == (None, "1", "promoted", "the first")
     assert _run(stand, "models", "promote") == (0, "version 1 is the champion already\n")
+
+
+def test_a_time_out_is_no_verdict(stand: Stand) -> None:
+    """A machine that is busy says nothing about a model: it can be asked for again, and nothing is remembered."""
+    stand.configure(promote__smoke_timeout_s=0.05)
+    with pytest.raises(NotJudged, match=r"not judged: no answer from a fresh process within 0.05 s, as on a busy"):
+        promote(stand.project)
+    assert "secateur.gate" not in stand.records.version_tags(stand.records.alias("challenger"))
+    assert stand.records.alias("champion") is None
+
+
+def test_a_time_out_in_the_move_takes_it_back(quick: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: Any, **__: Any) -> list[Answer]:
+        raise NotJudged("not judged: no answer")
+
+    monkeypatch.setattr(flows.promote, "answers_of_champion", late)
+    with pytest.raises(NotJudged):
+        promote(quick.project)
+    assert quick.records.alias("champion") is None
+    assert [event.what for event in events(quick.records)] == ["restored"]
 
 
 def _tampered(stand: Stand, name: str = "tampered") -> str:

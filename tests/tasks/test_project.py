@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import ProjectError
-from tasks.project import Project, dirty_files, exclusive, find_project
+from tasks.project import Project, commit_of, dirty_files, exclusive, find_project
+from tasks.project import git as secateur_git
 from tests.tiny import git
 
 _HOLD = """
@@ -74,3 +75,42 @@ def test_a_temporary_experiment_belongs_to_its_project(tmp_path: Path) -> None:
     inner = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "abc"
     assert Project(inner).home == tmp_path
     assert Project(tmp_path).home == tmp_path
+
+
+def _foreign(root: Path) -> Path:
+    """Put programs into a repository, as a folder from elsewhere may bring them; return the file that they leave."""
+    (root / "secateur").mkdir()
+    (root / "secateur" / "code.py").write_text("")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "made elsewhere")
+    ran = root / "ran"
+    for name in ("post-index-change", "post-checkout", "pre-commit", "fsmonitor-of-git"):
+        hook = root / ".git" / "hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\necho {name} >> '{ran}'\n")
+        hook.chmod(0o755)
+    git(root, "config", "core.fsmonitor", str(root / ".git" / "hooks" / "fsmonitor-of-git"))
+    ran.unlink(missing_ok=True)
+    return ran
+
+
+def test_looking_at_a_foreign_repository_runs_nothing_of_it(tmp_path: Path) -> None:
+    project = _workspace(tmp_path)
+    ran = _foreign(tmp_path)
+    (tmp_path / "secateur" / "code.py").touch()
+    assert dirty_files(project.root) == []
+    assert commit_of(project.root) is not None
+    secateur_git(project.root, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "HEAD")
+    assert not ran.exists()
+    git(tmp_path, "status")
+    assert ran.exists(), "git itself runs them"
+
+
+def test_hooks_of_the_owner_run_for_a_commit_that_was_asked_for(tmp_path: Path) -> None:
+    project = _workspace(tmp_path)
+    ran = _foreign(tmp_path)
+    (tmp_path / "params.yaml").write_text("{a: 1}")
+    who = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
+    secateur_git(project.root, *who, "commit", "-qm", "a run", "--", "params.yaml", hooks=True)
+    assert "pre-commit" in ran.read_text()
+    assert "fsmonitor" not in ran.read_text()
