@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# The console speaks through our own progress; Prefect's records still reach its server.
+# For workers that import this alone; the command line has set both before.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 

@@ -24,6 +24,7 @@ from tasks.results import read_json
 
 DEFAULT_PORT = 4200
 _RECORD, _KEY = "prefect-server.json", "prefect-server.key"
+_PROGRAM = (sys.executable, "-m", "flows.prefect_app")
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3.0
 _SEND_SECONDS = 5.0
@@ -98,7 +99,7 @@ def using(server: Server) -> Iterator[None]:
             try:
                 yield
             finally:
-                _send_what_is_left()
+                send_what_is_left()
     finally:
         for name, value in before.items():
             os.environ.pop(name)
@@ -106,7 +107,7 @@ def using(server: Server) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _send_what_is_left() -> None:
+def send_what_is_left() -> None:
     """Send records that wait in threads: after the server's end they could only complain, at the end of the process."""
     for module, worker in (("prefect.events.worker", "EventsWorker"), ("prefect.logging.handlers", "APILogWorker")):
         if module in sys.modules:
@@ -178,7 +179,7 @@ def _own_server(project: Project, *, pages: bool) -> Iterator[Server]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.prefect_app", str(port), *([] if pages else ["--no-pages"])],
+            [*_PROGRAM, str(port), *([] if pages else ["--no-pages"])],
             stdin=subprocess.PIPE,  # it ends when this closes, and the kernel closes it when this process is killed
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -21,6 +21,8 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     DVC_NO_ANALYTICS="1",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    # Prefect's handler at the root writes to the standard error of the test that first called it, closed by then.
+    PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
 )
@@ -56,7 +58,9 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> Iterator[str]:
-    """Run one server for all flow runs: an ephemeral one would cost 10 s each time."""
+    """Run one server for all flow runs: one for each would cost 10 s each time."""
+    from flows.prefect_server import send_what_is_left
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -70,6 +74,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> It
     _wait_for(f"{url}/health", server)
     os.environ["PREFECT_API_URL"] = url
     yield url
+    send_what_is_left()
     os.environ.pop("PREFECT_API_URL")
     server.terminate()
     server.wait(timeout=20)

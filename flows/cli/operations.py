@@ -1,6 +1,7 @@
 """``retrain``, ``schedule`` and ``watch``: keep a champion up to date without anybody there."""
 
 import json
+import os
 import shlex
 from dataclasses import asdict
 from datetime import timedelta
@@ -79,6 +80,7 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     project = find_project()
     require_current(project, read_config(project))
     require_clean(project)
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO"  # a terminal of its own: what its runs say is shown
     from flows.prefect_server import serving_prefect
     from flows.schedule import one_schedule, parse_schedule, serve
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 import flows.prefect_server as prefect_server_module
 from flows.prefect_app import OPEN
-from flows.prefect_server import Server, find_server, key_file, serving_prefect
+from flows.prefect_server import Server, _own_server, find_server, key_file
 from flows.watch import send_event
 from secateur.errors import ProjectError
 from tasks.project import Project
@@ -24,12 +25,20 @@ from tests.tiny import actions
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Server]]:
-    """A server of our own, with pages."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PREFECT_API_URL", raising=False)
-        project = Project(tmp_path_factory.mktemp("own"))
-        with serving_prefect(project) as server:
-            yield project, server
+    """A server of our own, with pages, as another command finds it."""
+    project = Project(tmp_path_factory.mktemp("own"))
+    with _own_server(project, pages=True) as server:
+        yield project, server
+
+
+@pytest.fixture
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the environment nor Prefect, which may have read it before, names a server."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
 
 
 def _ask(server: Server, path: str, *, key: bool = True, body: bytes | None = None, **headers: str) -> int:
@@ -70,6 +79,7 @@ def test_its_own_page_may_ask_and_needs_a_csrf_token_to_change_anything(own: tup
     assert _ask(server, f"!{OPEN}", key=False) == 200
 
 
+@pytest.mark.usefixtures("_nothing_set")
 def test_only_its_user_can_read_the_key_and_other_commands_find_it(own: tuple[Project, Server]) -> None:
     project, server = own
     assert stat.S_IMODE(key_file(project).stat().st_mode) == 0o600
@@ -93,24 +103,19 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert server.wait(timeout=30) == -15
 
 
+@pytest.mark.usefixtures("_nothing_set")
 @pytest.mark.parametrize("ends", ["at once", "never answers"])
 def test_a_run_goes_on_without_a_server_that_does_not_start(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ends: str
+    project: Path, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
     """The stages are called plainly, under the same keys, and leave the same bytes."""
     from click.testing import CliRunner
 
     from flows.cli import cli
 
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr(prefect_server_module, "_START_SECONDS", 0.0 if ends == "never answers" else 60.0)
-    program = "import time; time.sleep(60)" if ends == "never answers" else "raise SystemExit(1)"
-    real = subprocess.Popen
-    monkeypatch.setattr(
-        prefect_server_module.subprocess,
-        "Popen",
-        lambda command, **options: real([sys.executable, "-c", program], **options),
-    )
+    program = "exec sleep 60" if ends == "never answers" else "exit 1"
+    monkeypatch.setattr(prefect_server_module, "_PROGRAM", ("sh", "-c", program))
     lock = (project / "dvc.lock").read_bytes()
     (project / "dvc.lock").unlink()
     shutil.rmtree(project / "models" / "r1")
@@ -123,3 +128,24 @@ def test_a_run_goes_on_without_a_server_that_does_not_start(
     assert (project / "dvc.lock").read_bytes() == lock
     monkeypatch.undo()
     assert set(actions(project).values()) == {"cached"}
+
+
+_LATE = """
+import io, logging, sys
+real, sys.stderr = sys.stderr, io.StringIO()
+from prefect.logging.configuration import setup_logging
+setup_logging()
+sys.stderr.close()
+sys.stderr = real
+logging.getLogger("some.library").warning("said after the stream was closed")
+"""
+
+
+def test_prefect_prints_nothing_to_a_stream_that_was_closed() -> None:
+    """As at the end of a command, or in a test: "I/O operation on closed file" with a page of traceback."""
+    from flows.cli import _ENVIRONMENT
+
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
+    command = [sys.executable, "-c", _LATE]
+    done = subprocess.run(command, check=True, env=inherited | _ENVIRONMENT, capture_output=True, text=True)
+    assert done.stderr == ""
