@@ -185,7 +185,7 @@ class PruneSettings(Section):
         Field(
             description="auto: what the dense model's validation macro-F1 may lose by fewer tokens before any recovery (generation: growth of its perplexity)"
         ),
-    ] = 0.005
+    ] = 0.01
     budget: Annotated[Budget, Field(description="what the last round must meet")]
     latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")]
     schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")]
