@@ -82,10 +82,14 @@ def main(port: int, *, pages: bool) -> None:
         pages: with Prefect's pages, schedules and events; else only what a single run records.
     """
     threading.Thread(target=_end_with_input, daemon=True).start()
+    # By the environment, because Prefect's services ask for the same application again.
+    os.environ["PREFECT__SERVER_FINAL"] = "1"
+    if not pages:
+        os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"
     import uvicorn
     from prefect.server.api.server import create_app
 
-    app = OwnPagesOnly(create_app(ephemeral=not pages, final=True), port=port)
+    app = OwnPagesOnly(create_app(), port=port)
     uvicorn.run(app, host=HOST, port=port, log_level="warning", lifespan="on", timeout_graceful_shutdown=2)
 
 

@@ -18,6 +18,14 @@ _FLAGS = (
 )  # fmt: skip
 
 
+def text_of(url: str, *, folder: Path) -> str:
+    """Open an address, let its scripts run, and return the page as it is then."""
+    command = [
+        CHROMIUM, *_FLAGS, f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000", "--dump-dom", url,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
+
+
 def evaluate(html: str, script: str, *, folder: Path, width: int) -> Any:
     """Open a page in a frame of this width, run the body of an async function in it, return its JSON value.
 

@@ -20,6 +20,7 @@ from flows.prefect_server import Server, _own_server, find_server, key_file
 from flows.watch import send_event
 from secateur.errors import ProjectError
 from tasks.project import Project
+from tests.browser import CHROMIUM, text_of
 from tests.tiny import actions
 
 
@@ -77,6 +78,17 @@ def test_its_own_page_may_ask_and_needs_a_csrf_token_to_change_anything(own: tup
     assert _ask(server, "/flow_runs/filter", body=b"{}", Origin=origin, **json_body) == 403
     assert server.page == f"{origin}{OPEN}#{server.key}"
     assert _ask(server, f"!{OPEN}", key=False) == 200
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_a_browser_gets_in_by_the_address_with_the_key_alone(own: tuple[Project, Server], tmp_path: Path) -> None:
+    _, server = own
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    assert "Event Feed" in text_of(server.page, folder=tmp_path / "with")
+    refused = text_of(server.api.removesuffix("/api"), folder=tmp_path / "without")
+    assert "Event Feed" not in refused
+    assert "Login" in refused
 
 
 @pytest.mark.usefixtures("_nothing_set")

@@ -128,18 +128,6 @@ def test_a_held_challenger_is_judged_again_when_the_thresholds_change(project: P
     assert len(judged) == 2
 
 
-@pytest.mark.parametrize(
-    ("rows", "reason"),
-    [
-        (sentences(90), "retrain.quality.min_rows=100 or more, found 90"),
-        (sentences(240, num_labels=3), "labels: asked those of the champion's data, found new: neutral"),
-        (
-            [*sentences(160), *(("so good " + t, "positive") for t, _ in sentences(160, seed=3))],
-            "(negative: 0.500 -> 0.2",
-        ),
-        ([*sentences(160), *[("", "positive")] * 40], "max_empty=0.05 or less, found 0.200 (40)"),
-    ],
-)
 def test_a_time_out_of_the_gate_is_not_remembered(project: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(_: Project, *, reference: str) -> Verdict:
         raise NotJudged(f"not judged: {reference}")
@@ -153,6 +141,18 @@ def test_a_time_out_of_the_gate_is_not_remembered(project: Path, gate: Gate, mon
     assert judged == ["models:/tiny/3"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (sentences(90), "retrain.quality.min_rows=100 or more, found 90"),
+        (sentences(240, num_labels=3), "labels: asked those of the champion's data, found new: neutral"),
+        (
+            [*sentences(160), *(("so good " + t, "positive") for t, _ in sentences(160, seed=3))],
+            "(negative: 0.500 -> 0.2",
+        ),
+        ([*sentences(160), *[("", "positive")] * 40], "max_empty=0.05 or less, found 0.200 (40)"),
+    ],
+)
 def test_rows_that_are_not_fit_are_held_before_anything_is_written(
     champion: Path, rows: list[tuple[str, str]], reason: str
 ) -> None:

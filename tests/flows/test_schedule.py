@@ -136,6 +136,27 @@ def test_an_event_that_nobody_takes_is_an_error() -> None:
         send_event(Server("http://127.0.0.1:9/api"), event=EVENT, resource="secateur.project.x", change="")
 
 
+def test_nobody_can_ask_for_a_run_of_another_folder(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hands parameters from whoever asks to the run; the folder is not among them."""
+    assert list(retrain_flow.parameters.properties) == ["cause"]
+    ran: list[Path] = []
+
+    def run(found: Project, **_: Any) -> Any:
+        ran.append(found.root)
+        raise ProjectError("far enough")
+
+    monkeypatch.setattr("flows.schedule.retrain", run)
+    monkeypatch.setenv("SECATEUR_ROOT", str(project))
+    monkeypatch.chdir(tmp_path)
+    assert retrain_flow.fn(cause="a test").is_failed()
+    monkeypatch.delenv("SECATEUR_ROOT")
+    monkeypatch.chdir(project / "reports")
+    retrain_flow.fn(cause="a test")
+    assert ran == [project, project]
+
+
 def test_the_deployments_for_teams_name_what_is_there() -> None:
     values = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
     for entry in values["deployments"]:
