@@ -6,12 +6,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 # Before MLflow: this module sets what MLflow reads while it is imported.
-from tasks.mlflow_store import MlflowException, ModelRegistry, parse_reference, quiet, quoted  # isort: split
+from tasks.mlflow_store import MlflowException, ModelRegistry, parse_reference, quiet  # isort: split
 
 import mlflow
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError
+from tasks.mlflow_versions import find_model, find_version
 
 _PARENT = "mlflow.parentRunId"
 
@@ -27,11 +28,7 @@ class Records:
         """
         self.registry, self.name = registry, name
         self._client = MlflowClient(registry.uri)
-        try:
-            self._client.get_registered_model(name)
-        except MlflowException as error:
-            known = ", ".join(model.name for model in self._client.search_registered_models()) or "none yet"
-            raise ModelError(f"no registered model {name}; registered are: {known}") from error
+        find_model(self._client, name)
 
     def find(self, reference: str) -> str:
         """Return the number of the version that a reference names.
@@ -39,24 +36,9 @@ class Records:
         Raises:
             ModelError: this model has no such version or alias; the message lists those it has.
         """
-        _, alias, number = parse_reference(reference)
-        found = self.alias(alias) if alias else number
-        if found is None and alias == "champion":
+        if parse_reference(reference)[1] == "champion" and self.alias("champion") is None:
             raise ModelError(f"{self.name} has no champion yet; `secateur models promote` makes one")
-        numbers = self.numbers()
-        if found is None and alias is None and numbers:
-            return numbers[0]
-        if found in numbers:
-            return str(found)
-        aliases = self._client.get_registered_model(self.name).aliases
-        named = {str(number): alias for alias, number in aliases.items()}
-        listed = ", ".join(number + (f"@{named[number]}" if number in named else "") for number in numbers)
-        raise ModelError(f"{reference}: model {self.name} has no such version or alias; found {listed or 'no version'}")
-
-    def numbers(self) -> list[str]:
-        """Return the numbers of all versions, newest first."""
-        found = self._client.search_model_versions(f"name = '{quoted(self.name)}'")
-        return [str(number) for number in sorted((int(version.version) for version in found), reverse=True)]
+        return str(find_version(self._client, reference).version)
 
     def alias(self, alias: str) -> str | None:
         """Return the number of the version that an alias points at, or None."""

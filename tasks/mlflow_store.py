@@ -27,9 +27,10 @@ from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 from secateur import __version__
 from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
-from secateur.errors import ModelError, ProjectError
+from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
 from secateur.training.progress import progress
+from tasks.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
 from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
 from tasks.tracking_server import URI_VARIABLE, require_answer, without_secret
@@ -201,10 +202,7 @@ class ModelRegistry:
 
     def models(self) -> list[dict[str, Any]]:
         """List all registered models with their versions, newest first."""
-        return [
-            {"name": model.name, "aliases": dict(model.aliases), "versions": self.versions(model.name)}
-            for model in self._client.search_registered_models()
-        ]
+        return describe_models(self._client)
 
     def versions(self, model_name: str) -> list[dict[str, Any]]:
         """List the versions of one model, newest first.
@@ -212,12 +210,7 @@ class ModelRegistry:
         Raises:
             ModelError: there is no such model; the message lists those that exist.
         """
-        found = self._client.search_model_versions(f"name = '{quoted(model_name)}'")
-        if not found:
-            known = ", ".join(model.name for model in self._client.search_registered_models()) or "none yet"
-            raise ModelError(f"no registered model {model_name}; registered are: {known}")
-        entries = [self._describe(version) for version in found]
-        return sorted(entries, key=lambda entry: -int(entry["version"]))
+        return describe_all(self._client, model_name)
 
     def version(self, reference: str) -> dict[str, Any]:
         """Describe ``models:/name@alias``, ``models:/name/3`` or ``name`` (its newest version).
@@ -225,13 +218,7 @@ class ModelRegistry:
         Raises:
             ModelError: no such model, alias or version.
         """
-        name, alias, number = parse_reference(reference)
-        entries = self.versions(name)
-        for entry in entries:
-            if (alias is None and number is None) or entry["version"] == number or alias in entry["aliases"]:
-                return entry
-        found = ", ".join(f"{e['version']}" + "".join(f"@{a}" for a in e["aliases"]) for e in entries)
-        raise ModelError(f"{reference}: model {name} has no such version or alias; found {found}")
+        return describe(self._client, reference)
 
     def checkpoint(self, reference: str, target: Path | None = None) -> Path:
         """Return the checkpoint folder of a registered version, downloading it when the store is remote."""
@@ -241,19 +228,6 @@ class ModelRegistry:
         # MLflow keeps the folder under its own name (r2), which the flavour records.
         flavor = Model.load(folder).flavors["python_function"]
         return Path(folder) / str(flavor["artifacts"]["checkpoint"]["path"])
-
-    def _describe(self, version: Any) -> dict[str, Any]:
-        full = self._client.get_model_version(version.name, version.version)
-        run = self._client.get_run(full.run_id) if full.run_id else None
-        return {
-            "name": full.name,
-            "version": str(full.version),
-            "aliases": sorted(full.aliases),
-            "created": full.creation_timestamp,
-            "run": full.run_id,
-            "metrics": dict(run.data.metrics) if run else {},
-            "tags": dict(full.tags),
-        }
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -324,21 +298,6 @@ def _requirements(registered: Version) -> list[str]:
     names = ["torch", "transformers", "safetensors"] + ([] if registered.deployed is None else ["onnxruntime"])
     pinned = [f"{name}=={version(name).partition('+')[0]}" for name in names]
     return [f"secateur=={__version__}", *pinned]
-
-
-def quoted(name: str) -> str:
-    """Return a name as a filter of MLflow takes it, between single quotes."""
-    return name.replace("'", "''")
-
-
-def parse_reference(reference: str) -> tuple[str, str | None, str | None]:
-    """Return name, alias and number of ``models:/name@alias``, ``models:/name/3`` or ``name``."""
-    name = reference.removeprefix("models:/")
-    if "@" in name:
-        name, _, alias = name.partition("@")
-        return name, alias, None
-    name, _, number = name.partition("/")
-    return name, None, number or None
 
 
 __all__ = [

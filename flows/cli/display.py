@@ -225,6 +225,8 @@ def models_table(found: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
     more = (">speed-up", "runtime", "commit", "at") if wide else ()
     made = table("", "model", ">#", "alias", "stage", ">quality", ">time", ">size", "registered", *more)
     for model in found:
+        if not model["versions"]:
+            made.add_row(model["name"], "none yet", "", "", "", "", "", "")
         for version in model["versions"]:
             metrics, tags = version["metrics"], version["tags"]
             runtime = tags.get("secateur.runtime", "torch")

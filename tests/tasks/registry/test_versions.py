@@ -1,0 +1,92 @@
+"""How much is asked of a registry, and what it may hold without getting in the way."""
+
+import json
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from flows.cli import cli
+from secateur.errors import ModelError
+from tasks.mlflow_records import Records
+from tasks.mlflow_store import ModelRegistry
+from tasks.model_source import resolve
+from tests.integration.registry_stand import Stand
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
+    """Version 1 of ``tiny`` under two aliases, and ``empty``, which has no version."""
+    made = Stand(tmp_path_factory.mktemp("registry") / "project")
+    made.register("baseline")
+    made.registry.set_alias("tiny", "champion", "1")
+    MlflowClient(made.registry.uri).create_registered_model("empty")
+    return made
+
+
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    """Collect what is sent to the database."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("PRAGMA"):
+            sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def _counts(stand: Stand) -> dict[str, int]:
+    registry, counts = stand.registry, {}
+    records = Records(registry, "tiny")
+    actions = {
+        "by alias": lambda: resolve(stand.project, "models:/tiny@champion", registry=registry),
+        "by number": lambda: resolve(stand.project, "models:/tiny/1", registry=registry),
+        "by name": lambda: registry.version("tiny"),
+        "find": lambda: records.find("models:/tiny@champion"),
+        "list": registry.models,
+    }
+    for name, act in actions.items():
+        act()  # what is asked once per process
+        with _statements() as sent:
+            act()
+        counts[name] = len(sent)
+    return counts
+
+
+def test_what_is_asked_does_not_grow_with_the_number_of_versions(stand: Stand) -> None:
+    few = _counts(stand)
+    client = MlflowClient(stand.registry.uri)
+    first = client.get_model_version("tiny", "1")
+    for number in range(40):
+        client.create_model_version("tiny", first.source, first.run_id, tags={**first.tags, "made": str(number)})
+    many = _counts(stand)
+    assert many == few
+    assert len(stand.registry.versions("tiny")) == 41
+    assert stand.registry.version("tiny")["version"] == "41"
+    with pytest.raises(ModelError, match=r"found 41, 40, 39, .*, 22 and 21 older ones$"):
+        resolve(stand.project, "models:/tiny/99", registry=stand.registry)
+
+
+def _run(root: Path, *arguments: str) -> str:
+    with chdir(root):
+        result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False, standalone_mode=False)
+    return result.stdout
+
+
+def test_a_model_without_versions_is_listed_and_named_in_refusals(stand: Stand) -> None:
+    found = {model["name"]: model for model in json.loads(_run(stand.root, "models", "list", "--json"))}
+    assert found["empty"] == {"name": "empty", "aliases": {}, "versions": []}
+    assert "none yet" in _run(stand.root, "models", "list")
+    for reference in ("models:/empty", "models:/empty/1", "models:/empty@champion"):
+        with pytest.raises(ModelError, match=r"has no version yet; `secateur run` registers some"):
+            ModelRegistry(stand.project).version(reference)
