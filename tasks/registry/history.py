@@ -2,12 +2,13 @@
 
 import getpass
 import json
+import logging
 import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from secateur.files import to_json
 
@@ -18,6 +19,8 @@ What = Literal["promoted", "rolled_back", "restored"]
 
 _PREFIX = "secateur.history."
 _WHO_VARIABLE = "SECATEUR_USER"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,31 @@ def now() -> str:
 
 
 def events(records: "Records") -> list[Event]:
-    """Return all events, oldest first."""
-    found = [value for name, value in sorted(records.tags().items()) if name.startswith(_PREFIX)]
-    parsed = [json.loads(value) for value in found]
-    return [Event(**{"from_" if name == "from" else name: value for name, value in entry.items()}) for entry in parsed]
+    """Return all events, oldest first. What is no event of ours is told and left out: anybody may write tags."""
+    found = {name: _event_of(value) for name, value in records.tags().items() if name.startswith(_PREFIX)}
+    foreign = sorted(name for name, event in found.items() if event is None)
+    if foreign:
+        _log.warning("%s has tags that are no events of ours and are left out: %s", records.name, ", ".join(foreign))
+    return sorted((event for event in found.values() if event is not None), key=lambda event: event.number)
+
+
+def next_number(records: "Records") -> int:
+    """Return a number that no event has, not even one that cannot be read: it is not written over."""
+    names = [name.removeprefix(_PREFIX) for name in records.tags() if name.startswith(_PREFIX)]
+    taken = [int(name) for name in names if name.isdecimal()] + [event.number for event in events(records)]
+    return max(taken, default=0) + 1
+
+
+def _event_of(text: str) -> Event | None:
+    try:
+        entry = json.loads(text)
+        event = Event(**{name: entry["from" if name == "from_" else name] for name in Event.__dataclass_fields__})
+    except (ValueError, TypeError, KeyError):
+        return None
+    texts = (event.to, event.who, event.when, event.why)
+    is_whole = isinstance(event.number, int) and isinstance(event.forced, bool) and event.what in get_args(What)
+    is_whole = is_whole and isinstance(event.from_, str | None) and all(isinstance(text, str) for text in texts)
+    return event if is_whole else None
 
 
 def write(records: "Records", event: Event) -> None:

@@ -1,11 +1,12 @@
 """Moving the alias ``champion`` so that a failure or a kill at any point leaves a proven model in its place.
 
-A journal in the registry says what is going on. Its state is ``pending`` until the new champion has answered through
-its alias, then ``proven``. Whoever comes next and finds the journal of a dead process takes a pending move back and
-carries a proven one through.
+A journal in the registry says what is going on. Its state is ``pending`` until the new champion has answered under its
+number, then ``proven``; only then does the alias move. Whoever comes next and finds the journal of a dead process drops
+a pending move and carries a proven one through.
 """
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import ProjectError, SecateurError
 from secateur.files import to_json
-from tasks.registry.history import Event, What, champions, events, now, who_asks, write
+from tasks.registry.history import Event, What, champions, events, next_number, now, who_asks, write
 from tasks.registry.verdict import mark_promoted
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _JOURNAL = "secateur.transition"
 _PATIENCE = timedelta(minutes=30)
 """After this long a move by a process on another machine, which cannot be asked whether it lives, counts as dead."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def move_champion(
     forced: bool,
     prove: Callable[[], None],
 ) -> Event:
-    """Point ``champion`` at a version, let it prove itself, and keep the move or take it back.
+    """Let a version prove itself, then point ``champion`` at it.
 
     Args:
         records: of the model.
@@ -69,10 +73,10 @@ def move_champion(
         what: a promotion, or a rollback.
         why: kept in the history.
         forced: kept in the history.
-        prove: predicts through the alias in a fresh process; raises a ``SecateurError`` when that fails.
+        prove: lets the version answer in a fresh process; raises a ``SecateurError`` when it does not.
 
     Raises:
-        SecateurError: what ``prove`` raised; the old champion is back, and the history says so.
+        SecateurError: what ``prove`` raised; the alias has not moved, and the history says so.
         ProjectError: another move is under way, or the champion is another one by now.
     """
     recover(records)
@@ -82,9 +86,8 @@ def move_champion(
             f"the champion of {records.name} is version {found or 'none'} by now, the challenger was compared with "
             f"{from_ or 'none'}; ask again"
         )
-    number = max((event.number for event in events(records)), default=0) + 1
     move = Move(
-        number=number,
+        number=next_number(records),
         what=what,
         from_=from_,
         to=to,
@@ -98,7 +101,6 @@ def move_champion(
     )
     _write(records, move)
     _require_own(records, move)
-    records.point(CHAMPION, to)
     try:
         prove()
     except BaseException as error:
@@ -136,7 +138,12 @@ def require_idle(records: "Records") -> None:
 
 
 def _complete(records: "Records", move: Move) -> Event:
-    """Write down a proven move. Every step may be repeated after a kill."""
+    """Move the alias to a proven version, and write it down. Every step may be repeated after a kill."""
+    found = records.alias(CHAMPION)
+    if found not in (move.from_, move.to):
+        return _take_back(records, move, why=f"somebody made version {found or 'none'} the champion meanwhile")
+    if found != move.to:
+        records.point(CHAMPION, move.to)
     event = move.event(move.what)
     write(records, event)
     pile = champions(events(records))
@@ -148,7 +155,8 @@ def _complete(records: "Records", move: Move) -> Event:
 
 
 def _take_back(records: "Records", move: Move, *, why: str) -> Event:
-    if records.alias(CHAMPION) == move.to:  # else somebody has chosen a champion by hand since
+    # Before 0.3.1 the alias moved while a move was pending.
+    if move.state == "pending" and move.from_ != move.to and records.alias(CHAMPION) == move.to:
         records.point(CHAMPION, move.from_)
     event = move.event("restored", why=why)
     write(records, event)
@@ -166,8 +174,28 @@ def _write(records: "Records", move: Move) -> None:
 
 
 def _read(records: "Records") -> Move | None:
+    """Return the journal; None when there is none, or one that no process of ours has written."""
     text = records.tags().get(_JOURNAL)
-    return None if text is None else Move(**json.loads(text))
+    if text is None:
+        return None
+    try:
+        move = Move(**json.loads(text))
+        if _is_ours(move):
+            return move
+    except (ValueError, TypeError):
+        pass
+    _log.warning("the tag %s of %s is not a move of ours and counts for nothing", _JOURNAL, records.name)
+    return None
+
+
+def _is_ours(move: Move) -> bool:
+    texts = (move.to, move.who, move.when, move.why, move.host, move.process)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(move.from_, str | None):
+        return False
+    pid = move.process.partition("@")[0]
+    known = move.what in ("promoted", "rolled_back") and move.state in ("pending", "proven")
+    counted = isinstance(move.number, int) and isinstance(move.forced, bool)
+    return known and counted and pid.isdecimal() and datetime.fromisoformat(move.when).tzinfo is not None
 
 
 def _lives(move: Move) -> bool:

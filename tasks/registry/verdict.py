@@ -1,6 +1,7 @@
 """What came out of a promotion, as it is kept with the version and in ``reports/gate.json``."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 GATE_TAG = "secateur.gate"
 VERDICT_TAG = "secateur.verdict"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ def keep(records: "Records", verdict: Verdict) -> None:
 
 
 def kept(tags: Mapping[str, str]) -> Verdict | None:
-    """Return the verdict among the tags of a version; None for one that was never judged."""
-    return Verdict.from_json(json.loads(tags[VERDICT_TAG])) if VERDICT_TAG in tags else None
+    """Return the verdict among the tags of a version; None for one that was never judged, or not by us."""
+    try:
+        return Verdict.from_json(json.loads(tags[VERDICT_TAG])) if VERDICT_TAG in tags else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        _log.warning("the tag %s of a version is no verdict of ours and counts for nothing", VERDICT_TAG)
+        return None
 
 
 def mark_promoted(records: "Records", version: str) -> None:

@@ -11,7 +11,7 @@ from secateur.errors import CheckFailed, ProjectError
 from tasks.registry import transition
 from tasks.registry.history import Event, champions, events
 from tasks.registry.transition import move_champion, recover
-from tasks.registry.verdict import VERDICT_TAG, Verdict, keep
+from tasks.registry.verdict import VERDICT_TAG, Verdict, keep, kept
 
 
 class Killed(BaseException):
@@ -83,7 +83,7 @@ def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatc
     records: Any = Memory()
     _move(records, "1")
     keep(records, Verdict(False, False, "2", "1", (), "all hold"))
-    proven = []
+    proven: list[bool] = []
     records.writes_left = writes
     # In a real kill not even `except BaseException` runs.
     monkeypatch.setattr(transition, "_take_back", _nothing)
@@ -93,6 +93,7 @@ def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatc
     except Killed:
         killed = True
     monkeypatch.undo()
+    assert records.alias("champion") == "1" or proven, "nobody reads a version that has not answered"
     records.writes_left = None
     assert killed == (writes < 8)
     said_proven = json.loads(records.model_tags.get("secateur.transition", '{"state": ""}'))["state"] == "proven"
@@ -106,16 +107,29 @@ def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatc
     assert Verdict.from_json(json.loads(records.tags_of["2"][VERDICT_TAG])).promoted == (expected == "2")
 
 
+def test_a_move_that_version_0_3_0_left_unproven_is_taken_back() -> None:
+    records: Any = Memory()
+    _move(records, "1")
+
+    def kept_alias_moved() -> None:
+        records.point("champion", "2")
+        raise CheckFailed("no answer")
+
+    with pytest.raises(CheckFailed):
+        _move(records, "2", prove=kept_alias_moved)
+    assert records.alias("champion") == "1"
+
+
 def _nothing(*_: Any, **__: Any) -> None:
     raise Killed
 
 
-def test_a_failing_proof_brings_the_old_champion_back() -> None:
+def test_a_version_whose_proof_fails_was_never_the_champion() -> None:
     records: Any = Memory()
     _move(records, "1")
 
     def prove() -> None:
-        assert records.alias("champion") == "2"
+        assert records.alias("champion") == "1"
         raise CheckFailed("no answer")
 
     with pytest.raises(CheckFailed, match="no answer"):
@@ -158,10 +172,11 @@ def test_a_champion_made_by_other_means_can_be_gone_back_to() -> None:
     assert records.alias("previous") == "4"
 
 
-def test_a_champion_chosen_by_hand_meanwhile_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_champion_chosen_by_hand_meanwhile_is_left_alone(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     records: Any = Memory()
     _move(records, "1")
-    records.writes_left = 2
+    records.writes_left = writes
     monkeypatch.setattr(transition, "_take_back", _nothing)
     with pytest.raises(Killed):
         _move(records, "2")
@@ -189,7 +204,7 @@ def test_a_move_that_is_under_way_is_not_touched(elsewhere: bool) -> None:
         kept |= {"host": "another"} if elsewhere else {"process": transition._process(parent)}
         records.tag("secateur.transition", json.dumps(kept))
         assert recover(records) is None
-        assert records.alias("champion") == "1"
+        assert records.alias("champion") is None
         with pytest.raises(ProjectError, match="is moving the champion of tiny to version 1"):
             _move(records, "2")
         # A machine that cannot be asked is waited for, not for ever.
@@ -199,3 +214,32 @@ def test_a_move_that_is_under_way_is_not_touched(elsewhere: bool) -> None:
     with pytest.raises(ProjectError, match="somebody else moves the champion"):
         _move(records, "1", prove=prove)
     assert records.aliases == {}
+
+
+FOREIGN = [
+    "",
+    "{",
+    "[]",
+    "3",
+    "null",
+    '{"from": "1"}',
+    '{"number": "7", "what": "promoted", "from": null, "to": "1", "who": "", "when": "", "why": "", "forced": false}',
+    '{"number": 7, "what": "deployed", "from": null, "to": "1", "who": "", "when": "", "why": "", "forced": false}',
+    '{"number": 7, "what": "promoted", "from": 3, "to": {}, "who": "", "when": "", "why": "", "forced": false}',
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_tags_of_another_tool_are_told_and_left_out(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    records: Any = Memory()
+    records.model_tags |= {"secateur.history.000007": text, "secateur.transition": text, "secateur.history.x": text}
+    records.tags_of["1"][VERDICT_TAG] = text
+    _move(records, "1")
+    _move(records, "2")
+    _move(records, "1", what="rolled_back")
+    assert [event.number for event in events(records)] == [8, 9, 10]
+    assert records.model_tags["secateur.history.000007"] == text
+    assert champions(events(records)) == ["1"]
+    assert kept(records.version_tags("1")) is None
+    for tag in ("secateur.history.000007", "secateur.transition", "secateur.verdict"):
+        assert tag in caplog.text
