@@ -11,11 +11,11 @@ from secateur.config.run import Task
 from secateur.errors import CheckFailed, ConfigError, ModelError
 from secateur.evaluation.judged import Condition
 from secateur.files import write_json
-from tasks.model_source import resolve
+from tasks.model_source import DIGEST_TAGS, Resolved, resolve
 from tasks.params import read_config
 from tasks.project import Project
 from tasks.registry.announcement import post
-from tasks.registry.fresh_process import Answer, answers_of_champion, require_equal
+from tasks.registry.fresh_process import Answer, answers_of_version, require_equal
 from tasks.registry.history import Event, now, who_asks
 from tasks.registry.transition import CHALLENGER, CHAMPION, PREVIOUS, move_champion, recover, require_idle
 from tasks.registry.verdict import Verdict, keep
@@ -48,8 +48,8 @@ def promote(
 ) -> Verdict:
     """Judge a version, and make it the champion when every condition holds.
 
-    The verdict is kept with the version and in ``reports/gate.json``. The new champion must answer through its alias in
-    a fresh process; else the old one is back, and the verdict says so.
+    The verdict is kept with the version and in ``reports/gate.json``. The version must answer by MLflow in a fresh
+    process before the alias moves; else it does not move, and the verdict says so.
 
     Args:
         project: its params.yaml holds the thresholds, its test rows are judged on.
@@ -61,6 +61,7 @@ def promote(
     Raises:
         ConfigError: ``force_reason`` is empty.
         ModelError: no such model or alias.
+        CheckFailed: the version is not signed as the environment asks.
         ProjectError: there are no test rows, or another promotion is under way.
     """
     if force_reason is not None and not force_reason.strip():
@@ -74,9 +75,9 @@ def promote(
     if version == champion:
         return Verdict(False, False, version, champion, (), f"version {version} is the champion already")
     from tasks.registry.judgement import UNFORCEABLE, judge_version
-    from tasks.registry.signing import sign, signing_key
+    from tasks.registry.signing import asked_of_a_challenger, require_signature
 
-    key = signing_key()
+    require_signature(records.name, version, records.version_tags(version), asked_of_a_challenger())
     judgement = judge_version(project, config, records, version=version, champion=champion)
     failed = [condition for condition in judgement.conditions if not condition.passed]
     forced = bool(failed) and force_reason is not None and not UNFORCEABLE & {condition.name for condition in failed}
@@ -85,8 +86,6 @@ def promote(
     keep(records, verdict)
     event = None
     if forced or not failed:
-        if key is not None:
-            sign(records, version, key)
         verdict, event = _carry_through(project, config, records, verdict, judgement, why=force_reason or why)
         keep(records, verdict)
     _write(project, records, verdict, judgement, why=force_reason or why)
@@ -97,11 +96,12 @@ def promote(
 
 
 def rollback(project: Project, *, model_name: str | None = None, why: str | None = None) -> Event:
-    """Make the previous champion the champion again; it must answer through the alias in a fresh process.
+    """Make the previous champion the champion again; before that it must answer in a fresh process.
 
     Raises:
         ModelError: no such model, no champion yet, or none before it.
-        CheckFailed: a file of it is not what was registered, or it does not answer; the champion is the one it was.
+        CheckFailed: a file of it is not what was registered, it is not signed as the environment asks, or it does not
+            answer; the champion is the one it was.
     """
     config = read_config(project)
     name = model_name or config.register_.model_name
@@ -114,10 +114,10 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
             f"{name} has no champion before version {champion}; `secateur models history {name}` shows all"
         )
 
-    resolve(project, f"models:/{name}/{to}", registry=records.registry)
+    resolved = resolve(project, f"models:/{name}/{to}", registry=records.registry)
 
     def prove() -> None:
-        _answers(project, config, records, version=to, sample=_GREETINGS[config.run.task])
+        _answers(resolved, config, _GREETINGS[config.run.task])
 
     reason = why or f"rolled back from version {champion}"
     event = move_champion(records, to, from_=champion, what="rolled_back", why=reason, forced=False, prove=prove)
@@ -163,12 +163,21 @@ def _carry_through(
     *,
     why: str | None,
 ) -> tuple[Verdict, Event | None]:
-    """Move the alias; the verdict that comes back has one condition more, ``smoke``."""
-    asked = f"models:/{records.name}@{CHAMPION} answers in a fresh process as it was judged"
+    """Move the alias; the verdict that comes back has one condition more, ``smoke``.
+
+    A signature is made between the proof and the move, so that nobody who asks for one meets a champion without.
+    """
+    from tasks.registry.signing import asked_of_a_challenger, sign_if_asked
+
+    reference = f"models:/{records.name}/{verdict.version}"
+    asked = f"{reference} answers by MLflow in a fresh process as it was judged"
 
     def prove() -> None:
-        found = _answers(project, config, records, version=verdict.version, sample=judgement.sample)
-        require_equal(found, judgement.answers, what="the champion")
+        resolved = resolve(project, reference, registry=records.registry, signature=asked_of_a_challenger())
+        if any(resolved.tags.get(tag) != judgement.tags.get(tag) for tag in DIGEST_TAGS):
+            raise CheckFailed(f"{reference} has other digests than a moment ago, when it was judged")
+        require_equal(_answers(resolved, config, judgement.sample), judgement.answers, what="the version")
+        sign_if_asked(records, verdict.version, tags=resolved.tags)
 
     try:
         event = move_champion(
@@ -191,17 +200,9 @@ def _carry_through(
     return Verdict(True, verdict.forced, verdict.version, verdict.champion_before, conditions, reason), event
 
 
-def _answers(
-    project: Project, config: RunConfig, records: "Records", *, version: str, sample: Sequence[str]
-) -> list[Answer]:
-    return answers_of_champion(
-        project,
-        f"models:/{records.name}@{CHAMPION}",
-        sample,
-        version=version,
-        num_threads=config.promote.latency.num_threads,
-        timeout_s=config.promote.smoke_timeout_s,
-    )
+def _answers(resolved: Resolved, config: RunConfig, sample: Sequence[str]) -> list[Answer]:
+    threads, timeout_s = config.promote.latency.num_threads, config.promote.smoke_timeout_s
+    return answers_of_version(resolved, sample, num_threads=threads, timeout_s=timeout_s)
 
 
 def _write(project: Project, records: "Records", verdict: Verdict, judgement: "Judgement", *, why: str | None) -> None:

@@ -82,20 +82,16 @@ class Records:
             return None
 
 
-def predict_by_mlflow(
-    registry: ModelRegistry, reference: str, texts: list[str], *, params: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def predict_by_mlflow(folder: Path, texts: list[str], *, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Load a version as MLflow's own tools do, and return ``label`` and ``score`` of every text, or what was written.
 
     Args:
-        registry: where the version is.
-        reference: ``models:/name@alias``.
+        folder: root of the version, verified: its script is run.
         texts: to classify, or to continue.
         params: of a generator; a classifier takes none and is given none.
     """
-    mlflow.set_tracking_uri(registry.uri)
     with quiet():
-        model = mlflow.pyfunc.load_model(reference)
+        model = mlflow.pyfunc.load_model(str(folder))
         asked = dict(params) if model.metadata.get_params_schema() is not None else None
         rows: list[dict[str, Any]] = model.predict(texts, params=asked).to_dict("records")
     return rows

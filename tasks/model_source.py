@@ -3,17 +3,22 @@
 Nothing is loaded here, and neither torch nor transformers is imported for a registered model.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
 from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json
+from tasks.model_description import folders_of
 from tasks.project import Project, find_project
+from tasks.registry.signing import Signature, require_signature
+from tasks.version_files import FileCheck, PrivateCopy, check_tree
 
 if TYPE_CHECKING:
     from tasks.mlflow_store import ModelRegistry
@@ -25,6 +30,12 @@ ARTIFACTS_TAG = "secateur.artifacts"
 
 WRAPPER_TAG = "secateur.wrapper"
 """The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
+
+DIGEST_TAGS = (ARTIFACTS_TAG, WRAPPER_TAG, FILES_TAG)
+"""What a version consists of."""
+
+AROUND = ("MLmodel", "registered_model.py", "conda.yaml", "python_env.yaml", "requirements.txt")
+"""Names of the files that MLflow puts around."""
 
 _CARD = "card.json"
 _DESCRIPTION = "MLmodel"
@@ -50,6 +61,8 @@ class Resolved:
         deployed: the folder that the runtime reads, where the version stores one beside its checkpoint.
         runtime: what it predicts with.
         tags: of the registered version; empty for a folder.
+        root: of all files of a registered version; None for a folder.
+        copy: the private copy that these folders are in; None for what is used where it lies.
     """
 
     name: str
@@ -58,6 +71,8 @@ class Resolved:
     deployed: Path | None
     runtime: Runtime
     tags: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+    copy: PrivateCopy | None = None
 
     @property
     def folder(self) -> Path:
@@ -69,49 +84,36 @@ class Resolved:
         """The model in a few words, for a message."""
         return self.name if self.version is None else f"{self.name} version {self.version}"
 
-
-@dataclass(frozen=True)
-class FileCheck:
-    """One file against its digest.
-
-    Attributes:
-        file: where it lies.
-        expected: sha256 in hex; None for a file that nothing lists.
-        found: sha256 in hex; None for a missing file.
-    """
-
-    file: Path
-    expected: str | None
-    found: str | None
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong, in words; None when nothing is."""
-        if self.found is None:
-            return f"{self.file} is missing"
-        if self.expected is None:
-            return f"{self.file} belongs to no registered file: somebody added it"
-        if self.found != self.expected:
-            return f"{self.file} differs from its digest: the file is damaged or was edited"
-        return None
+    def close(self) -> None:
+        """Remove the private copy, if this is one; what was loaded from it stays loaded."""
+        if self.copy is not None:
+            self.copy.close()
 
 
 def resolve(
-    project: Project | None, reference: str, *, verify: bool = True, registry: "ModelRegistry | None" = None
+    project: Project | None,
+    reference: str,
+    *,
+    verify: bool = True,
+    registry: "ModelRegistry | None" = None,
+    signature: Signature = "asked",
 ) -> Resolved:
     """Find the files of a model and check every one against its digest, before anything is loaded.
 
-    Files of a store on this machine are used where they lie. Those of a remote store are copied once per version to
-    ``.secateur/models/<name>/<version>``; a copy that no longer fits is fetched again.
+    Of a store on this machine everything below the version's root is checked, and a private copy of the listed files is
+    what the result names. Those of a remote store are copied once per version to ``.secateur/models/<name>/<version>``;
+    a copy that no longer fits is fetched again.
 
     Args:
         project: whose registry is asked; None looks for the one around the current folder when the registry is needed.
         reference: a checkpoint or ONNX folder, ``models:/name@alias``, ``models:/name/3`` or ``models:/name``.
-        verify: False leaves the digests unread, for ``check_files``.
+        verify: False looks at neither digests nor signature, and names the files where they lie, for ``check_files``.
         registry: an open one, so that asking often costs nothing.
+        signature: what is asked of it, see ``tasks/registry/signing.py``.
 
     Raises:
-        CheckFailed: a file of a version is missing, differs from its digest or was added; it is named.
+        CheckFailed: a file of a version is missing, differs from its digest or was added, and it is named; or the
+            signature that the environment asks for is missing or does not fit.
         ModelError: no such model, alias or version, or the folder is no checkpoint or not as it was written.
     """
     if not reference.startswith(SCHEME):
@@ -125,19 +127,52 @@ def resolve(
     found = registry or ModelRegistry(project := project or find_project())
     project = project or find_project()
     entry = _entry(found, reference)
+    if verify:
+        require_signature(entry["name"], entry["version"], entry["tags"], signature)
     local = local_folder(found, entry["name"], entry["version"])
-    if local is not None:
-        resolved = _registered(local, entry)
-        if verify:
-            require_intact(resolved)
-        return resolved
-    return _copied(project, entry, verify=verify)
+    if local is None:
+        return _downloaded(project, entry, verify=verify)
+    resolved = _registered(local, entry)
+    return _private(resolved, project) if verify else resolved
 
 
 def check_files(resolved: Resolved) -> list[FileCheck]:
-    """Compare every file of a model with the digests of its version's tags and of its cards."""
+    """Compare everything below the root of a version with the digests of its tags; of a folder, with its card's."""
+    if resolved.root is None:
+        return list(_check_folder(resolved.checkpoint))
+    listed, cards = listing_of(resolved)
+    return [*cards, *check_tree(resolved.root, listed, meta=_meta(resolved))]
+
+
+def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
+    """Return path below the root -> sha256 of every file of a version, and what is wrong with cards.
+
+    Versions from before ``ARTIFACTS_TAG`` have the digests of their checkpoint in another tag and those of the deployed
+    form in its card alone, so that their cards must say what the tags say; those from before ``WRAPPER_TAG`` have none
+    of the files that MLflow puts around.
+
+    Raises:
+        CheckFailed: a tag cannot be read.
+    """
+    assert resolved.root is not None
+    root, tags = resolved.root, resolved.tags
+    listed = _json_tag(resolved, WRAPPER_TAG) or {
+        name: sha256_file(root / name) for name in AROUND if (root / name).is_file() and not (root / name).is_symlink()
+    }
+    stored, cards = _json_tag(resolved, ARTIFACTS_TAG), []
     folders = [resolved.checkpoint] + ([] if resolved.deployed is None else [resolved.deployed])
-    return [*_check_wrapper(resolved), *(check for folder in folders for check in _check_folder(folder, resolved))]
+    for folder in folders:
+        path = folder.relative_to(root).as_posix()
+        files = {name.partition("/")[2]: sha for name, sha in stored.items() if name.startswith(f"{folder.name}/")}
+        if not files:
+            tagged = _json_tag(resolved, FILES_TAG) if folder == resolved.checkpoint else {}
+            card = _read_card(folder / _CARD)
+            files = tagged or dict(card.get("files", {}))
+            check = _check_card(folder / _CARD, card, tags, files=files)
+            cards += [check] if check.problem else []
+            files = {**files, _CARD: check.found or ""}
+        listed |= {f"{path}/{name}": digest for name, digest in files.items()}
+    return listed, cards
 
 
 def task_of(checkpoint: Path) -> Task:
@@ -155,7 +190,7 @@ def require_intact(resolved: Resolved) -> None:
     kind = CheckpointError if resolved.version is None else CheckFailed
     for check in check_files(resolved):
         if check.problem is not None:
-            raise kind(f"{resolved.label}: {check.problem}; nothing was loaded; restore or rebuild the model")
+            raise kind(f"{resolved.label}: {check.problem}; nothing was loaded; {_remedy(check)}")
 
 
 def artifact_digests(checkpoint: Path, deployed: Path | None) -> dict[str, str]:
@@ -187,44 +222,45 @@ def _entry(registry: "ModelRegistry", reference: str) -> dict[str, Any]:
 
 def _registered(root: Path, entry: Mapping[str, Any]) -> Resolved:
     """Read from a version's own description which folder is what."""
-    from ruamel.yaml import YAML
-
     named = f"models:/{entry['name']}/{entry['version']}"
     description = root / _DESCRIPTION
     if not description.is_file():
         raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
-    digest = json.loads(entry["tags"].get(WRAPPER_TAG, "{}")).get(description.name)
-    if digest is not None and sha256_file(description) != digest:
-        # It says which folders are loaded, so nothing of it is read before its digest is known.
-        raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")
-    values = YAML(typ="safe").load(description.read_text(encoding="utf-8"))
-    try:
-        artifacts = values["flavors"]["python_function"]["artifacts"]
-        folders = {name: _inside(root, artifact["path"]) for name, artifact in artifacts.items()}
-        checkpoint = folders["checkpoint"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{named} was not registered by secateur: {description} names no checkpoint") from error
-    return Resolved(
+    found = Resolved(
         name=entry["name"],
         version=entry["version"],
-        checkpoint=checkpoint,
-        deployed=folders.get("deployed"),
+        checkpoint=root,
+        deployed=None,
         runtime=cast("Runtime", entry["tags"].get("secateur.runtime", "torch")),
         tags=entry["tags"],
+        root=root,
+    )
+    text = description.read_bytes()
+    digest = _json_tag(found, WRAPPER_TAG).get(_DESCRIPTION)
+    if digest is not None and hashlib.sha256(text).hexdigest() != digest:
+        # It says which folders are loaded, so nothing of it is read before its digest is known.
+        raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")
+    folders = folders_of(text, where=description, named=named)
+    deployed = folders.get("deployed")
+    return replace(
+        found, checkpoint=root / folders["checkpoint"], deployed=None if deployed is None else root / deployed
     )
 
 
-def _inside(root: Path, path: str) -> Path:
-    relative = PurePosixPath(path)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise CheckFailed(f"{root / 'MLmodel'} differs from what was registered: it names {path}, outside its folder")
-    return root / relative
+def _private(stored: Resolved, project: Project) -> Resolved:
+    """Check a version where it lies, and return a private copy of it."""
+    require_intact(stored)
+    assert stored.root is not None
+    copy = PrivateCopy(stored.root, listing_of(stored)[0], state=project.state)
+    checkpoint = copy.folder / stored.checkpoint.relative_to(stored.root)
+    deployed = None if stored.deployed is None else copy.folder / stored.deployed.relative_to(stored.root)
+    return replace(stored, root=copy.folder, copy=copy, checkpoint=checkpoint, deployed=deployed)
 
 
-def _copied(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Resolved:
+def _downloaded(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Resolved:
     from tasks.mlflow_artifacts import download
 
-    folder = project.state / "models" / entry["name"] / entry["version"]
+    folder = project.state / "models" / quote(entry["name"], safe="") / entry["version"]
     if folder.exists():
         resolved = _registered(folder, entry)
         # Only what the registry holds now can say that the registry's files are changed.
@@ -238,39 +274,44 @@ def _copied(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Reso
     return resolved
 
 
-def _check_wrapper(resolved: Resolved) -> Iterator[FileCheck]:
-    parents = resolved.checkpoint.parents
-    root = next((folder for folder in parents if (folder / _DESCRIPTION).is_file()), resolved.checkpoint.parent)
-    for name, digest in sorted(json.loads(resolved.tags.get(WRAPPER_TAG, "{}")).items()):
-        yield _check(root / name, digest)
+def _meta(resolved: Resolved) -> dict[str, str]:
+    return {"model_name": resolved.name, "model_version": str(resolved.version)}
 
 
-def _check(file: Path, expected: str | None) -> FileCheck:
-    return FileCheck(file, expected, sha256_file(file) if file.is_file() else None)
+def _remedy(check: FileCheck) -> str:
+    added = check.irregular is not None or check.expected is None
+    return "remove it when you know where it comes from" if added else "restore or rebuild the model"
 
 
-def _check_folder(folder: Path, resolved: Resolved) -> Iterator[FileCheck]:
-    card_file = folder / _CARD
-    card = _read_card(card_file)
-    stored = json.loads(resolved.tags.get(ARTIFACTS_TAG, "{}"))
-    listed = {name.partition("/")[2]: digest for name, digest in stored.items() if name.startswith(f"{folder.name}/")}
-    if not listed:
-        # Versions from before that tag: their checkpoint is in another one, their deployed form in its card alone.
-        tagged = json.loads(resolved.tags.get(FILES_TAG, "{}")) if folder == resolved.checkpoint else {}
-        listed = tagged or dict(card.get("files", {}))
-        yield _check_card(card_file, card, resolved, files=listed)
-    for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))}):
-        if name != _CARD or name in listed:
-            yield _check(folder / name, listed.get(name))
+def _json_tag(resolved: Resolved, tag: str) -> dict[str, str]:
+    """Return the digests in a tag; none without it.
+
+    Raises:
+        CheckFailed: it holds something else.
+    """
+    try:
+        values = json.loads(resolved.tags.get(tag, "{}"))
+        if all(isinstance(name, str) and isinstance(digest, str) for name, digest in values.items()):
+            return dict(values)
+    except (ValueError, AttributeError):
+        pass
+    raise CheckFailed(f"{resolved.label}: the tag {tag} holds no digests, so no file can be checked; register it again")
 
 
-def _check_card(file: Path, card: Mapping[str, Any], resolved: Resolved, *, files: Mapping[str, str]) -> FileCheck:
+def _check_folder(folder: Path) -> Iterator[FileCheck]:
+    listed = dict(_read_card(folder / _CARD).get("files", {}))
+    for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))} - {_CARD}):
+        file = folder / name
+        yield FileCheck(file, listed.get(name), sha256_file(file) if file.is_file() else None)
+
+
+def _check_card(file: Path, card: Mapping[str, Any], tags: Mapping[str, str], *, files: Mapping[str, str]) -> FileCheck:
     """Compare a card with the tags that were made of it: no version from before ``ARTIFACTS_TAG`` has its digest."""
     if not card:
         return FileCheck(file, expected="a card", found=None if not file.exists() else "no card")
-    said = {tag: card.get(name) for tag, name in _CARD_TAGS.items() if tag in resolved.tags}
+    said = {tag: card.get(name) for tag, name in _CARD_TAGS.items() if tag in tags}
     shown = {tag: value if isinstance(value, str) else to_json(value) for tag, value in said.items()}
-    agrees = card.get("files") == files and all(resolved.tags[tag] == value for tag, value in shown.items())
+    agrees = card.get("files") == files and all(tags[tag] == value for tag, value in shown.items())
     digest = sha256_file(file)
     return FileCheck(file, expected=digest if agrees else "what the tags say", found=digest)
 

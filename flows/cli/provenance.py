@@ -73,8 +73,8 @@ def sign(reference: str) -> None:
         raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET or ed25519:BASE64")
     project, records, version = _opened(reference)
     named = f"models:/{records.name}/{version}"
-    resolve(project, named, registry=records.registry)
-    sign_(records, version, key)
+    resolved = resolve(project, named, registry=records.registry, signature="ignored")
+    sign_(records, version, key, tags=resolved.tags)
     click.echo(f"{named} is signed with {key.algorithm} {key.id}")
 
 

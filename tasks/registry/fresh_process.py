@@ -1,6 +1,7 @@
 """Proof that a model loads and answers where nothing is loaded yet: a process of its own does it.
 
-``python -m tasks.registry.fresh_process`` reads a request as JSON from standard input and writes the answers.
+What it loads may come from a store that others can write to. So it is isolated: it gets no secrets and no home, works
+in an empty folder, reads and writes no bytecode beside what it loads, and opens nothing but a copy that was verified.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -16,7 +18,8 @@ from typing import Any
 
 import secateur
 from secateur.errors import CheckFailed, NotJudged, SecateurError
-from tasks.project import Project
+from tasks.model_description import SCRIPT, problem_of_script
+from tasks.model_source import Resolved, listing_of
 
 SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "seed": 0}
 """What a generator is asked for; a classifier takes no parameters."""
@@ -25,6 +28,15 @@ TOLERANCE = 1e-4
 """Of a probability: another process may use other threads, which round sums differently."""
 
 _ENDED_BY_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+_START = (
+    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path']; "
+    "from tasks.registry.fresh_process import main; raise SystemExit(main(request))"
+)
+
+_KEPT = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "TOKENIZERS_PARALLELISM"})
+_KEPT_PREFIXES = ("LC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ATEN_", "ONEDNN_", "DNNL_", "CUDA_", "MALLOC_")
 
 
 @dataclass(frozen=True)
@@ -51,20 +63,18 @@ def answers_of_folder(folder: Path, texts: Sequence[str], *, num_threads: int, t
     return _ask({"folder": str(folder), "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)
 
 
-def answers_of_champion(
-    project: Project, reference: str, texts: Sequence[str], *, version: str, num_threads: int, timeout_s: float
-) -> list[Answer]:
-    """Load ``models:/NAME@champion`` in a fresh process as anybody would, by MLflow, and predict.
-
-    Every digest is compared first.
+def answers_of_version(resolved: Resolved, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
+    """Load a verified version in a fresh process as anybody would, by MLflow and the stored script, and predict.
 
     Raises:
-        CheckFailed: the alias does not lead to this version, a file is not the one registered, or the model does not
-            load.
+        CheckFailed: the script is not one of ours, or the model does not load.
         NotJudged: it does not answer in time.
     """
-    request = {"root": str(project.root), "reference": reference, "version": version}
-    return _ask({**request, "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)
+    assert resolved.root is not None
+    problem = problem_of_script(listing_of(resolved)[0].get(SCRIPT))
+    if problem is not None:
+        raise CheckFailed(f"{resolved.label} is not loaded by MLflow: {problem}")
+    return _ask({"version": str(resolved.root), "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)
 
 
 def require_equal(found: Sequence[Answer], expected: Sequence[Answer], *, what: str) -> None:
@@ -84,23 +94,8 @@ def _said(answer: Answer) -> str:
 
 
 def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
-    root = str(Path(secateur.__file__).parents[1])
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    try:
-        finished = subprocess.run(
-            [sys.executable, "-m", "tasks.registry.fresh_process"],
-            input=json.dumps(request),
-            env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise NotJudged(
-            f"not judged: no answer from a fresh process within {timeout_s:g} s, as on a busy machine; ask again, or "
-            "raise promote.smoke_timeout_s"
-        ) from error
+    with tempfile.TemporaryDirectory(prefix="secateur-") as empty:
+        finished = _run({**request, "path": _import_path()}, Path(empty), timeout_s=timeout_s)
     if -finished.returncode in _ENDED_BY_OTHERS:
         name = signal.Signals(-finished.returncode).name
         raise NotJudged(f"not judged: the fresh process was ended by {name}, as when memory runs out; ask again")
@@ -117,6 +112,45 @@ def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
     return found
 
 
+def _run(request: Mapping[str, Any], folder: Path, *, timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            [sys.executable, "-I", "-B", "-c", _START],
+            input=json.dumps(request),
+            env=_environment(folder),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotJudged(
+            f"not judged: no answer from a fresh process within {timeout_s:g} s, as on a busy machine; ask again, or "
+            "raise promote.smoke_timeout_s"
+        ) from error
+
+
+def _import_path() -> list[str]:
+    """Return where this process imports from, our own code first; the current folder is no such place."""
+    root, here = str(Path(secateur.__file__).parents[1]), str(Path.cwd())
+    return [root, *(part for part in sys.path if Path(part).is_absolute() and part not in (root, here))]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return what decides how numbers come out, and nothing that opens a door: no keys, no addresses, no home."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    own = {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    return kept | own
+
+
 def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     import torch
 
@@ -125,15 +159,10 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     if "folder" in request:
         return ask_folder(Path(request["folder"]), texts)
     from tasks.mlflow_records import predict_by_mlflow
-    from tasks.mlflow_store import ModelRegistry
-    from tasks.model_source import resolve
 
-    project, reference = Project(Path(request["root"])), request["reference"]
-    registry = ModelRegistry(project)
-    resolved = resolve(project, reference, registry=registry)
-    if resolved.version != request["version"]:
-        raise CheckFailed(f"{reference} leads to version {resolved.version}, not to {request['version']}")
-    rows = predict_by_mlflow(registry, reference, texts, params=SMOKE)
+    # Bytecode is looked for in an empty folder from here on, not beside the script that MLflow loads.
+    sys.pycache_prefix = str(Path.cwd() / "bytecode")
+    rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE)
     return [{"label": row.get("label", row.get("text")), "score": row.get("score")} for row in rows]
 
 
@@ -167,15 +196,12 @@ def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
     return [{"label": text.text, "score": score} for text, score in zip(written, scores, strict=True)]
 
 
-def _main() -> int:
+def main(request: Mapping[str, Any]) -> int:
+    """Answer a request on standard output; return the exit code."""
     try:
-        found = _answer(json.load(sys.stdin))
+        found = _answer(request)
     except SecateurError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     sys.stdout.write(json.dumps(found) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(_main())

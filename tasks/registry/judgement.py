@@ -20,6 +20,7 @@ from tasks.registry.measurement import (
     measure,
     read_judged_rows,
 )
+from tasks.registry.signing import asked_of_a_challenger
 from tasks.registry.unseen import unseen_by
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Judgement:
         answers: what the version said about them; empty when it said nothing.
         num_rows: test rows of the workspace.
         test_md5: their version.
+        tags: of the version when its files were checked; none when they were not in order.
     """
 
     conditions: tuple[Condition, ...]
@@ -51,6 +53,7 @@ class Judgement:
     answers: Sequence[Answer]
     num_rows: int
     test_md5: str
+    tags: Mapping[str, str]
 
 
 def judge_version(
@@ -74,7 +77,8 @@ def judge_version(
         conditions.append(condition)
     if resolved is not None and condition.passed:
         conditions += _worth(project, config, records, rows, challenger=resolved, champion=champion)
-    return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5)
+    tags = {} if resolved is None else resolved.tags
+    return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5, tags)
 
 
 def _digests(
@@ -82,7 +86,8 @@ def _digests(
 ) -> tuple[Resolved | None, Condition]:
     asked = "every file as it was registered"
     try:
-        resolved = resolve(project, f"models:/{records.name}/{version}", registry=records.registry)
+        reference, asked_of_it = f"models:/{records.name}/{version}", asked_of_a_challenger()
+        resolved = resolve(project, reference, registry=records.registry, signature=asked_of_it)
         _require_task(resolved, config)
     except CheckFailed as error:
         return None, Condition("digests", asked, "a file that is not", False, str(error))

@@ -67,12 +67,15 @@ def load(project: Project | None, reference: str, *, num_threads: int, registry:
         ModelError: there is no such model, or it does not load.
     """
     source = resolve(project, reference, registry=registry)
-    predictor = writer = None
-    if task_of(source.checkpoint) == "generation":
-        writer = _writer(source, num_threads=num_threads)
-    else:
-        predictor = _predictor(source, num_threads=num_threads)
-    files = artifact_digests(source.checkpoint, source.deployed)
+    try:
+        predictor = writer = None
+        if task_of(source.checkpoint) == "generation":
+            writer = _writer(source, num_threads=num_threads)
+        else:
+            predictor = _predictor(source, num_threads=num_threads)
+        files = artifact_digests(source.checkpoint, source.deployed)
+    finally:
+        source.close()
     return Served(source, predictor, writer, files=files, loaded=datetime.now(UTC).isoformat(timespec="seconds"))
 
 

@@ -21,7 +21,8 @@ import tasks.registry.judgement
 from flows.cli import cli
 from flows.promote import promote, rollback
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
-from tasks.model_source import resolve
+from tasks.model_source import Resolved
+from tasks.registry import fresh_process
 from tasks.registry.announcement import signature
 from tasks.registry.fresh_process import Answer
 from tasks.registry.history import events
@@ -58,13 +59,10 @@ def quick(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Stand:
     def here(folder: Path, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
         return answers_here(folder, texts, num_threads=num_threads)
 
-    def champion(project: Any, reference: str, texts: Sequence[str], *, version: str, **_: Any) -> list[Answer]:
-        resolved = resolve(project, reference, registry=stand.registry)
-        assert resolved.version == version
+    def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
-    monkeypatch.setattr(tasks.registry.judgement, "answers_of_folder", here)
-    monkeypatch.setattr(flows.promote, "answers_of_champion", champion)
+    monkeypatch.setattr(flows.promote, "answers_of_version", version)
     return stand
 
 
@@ -192,11 +190,12 @@ def test_a_model_that_does_not_load_is_held(stand: Stand) -> None:
     assert stand.records.alias("champion") == "1"
 
 
-def test_a_champion_that_does_not_answer_by_mlflow_is_taken_back(
+def test_a_version_that_does_not_answer_by_mlflow_never_becomes_champion(
     stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand.records.point("champion", "1")
     use_script(monkeypatch, tmp_path / "script", instead="raise RuntimeError('the script is broken')")
+    monkeypatch.setattr(fresh_process, "problem_of_script", lambda _: None)
     version = _better(stand, "smoke")
     monkeypatch.setattr(tasks.registry.judgement, "answers_of_folder", _as_here)
     verdict = promote(stand.project)
@@ -310,7 +309,7 @@ def test_a_kill_in_the_middle_is_noticed_by_the_next_command(stand: Stand) -> No
     arguments = [sys.executable, "-c", script, str(stand.root), version]
     finished = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, check=False)
     assert finished.returncode == -signal.SIGKILL
-    assert stand.records.alias("champion") == version
+    assert stand.records.alias("champion") == "1"
     [event] = json.loads(_run(stand, "models", "history", "tiny", "--json")[1])
     assert (event["what"], event["from"], event["to"]) == ("restored", "1", version)
     assert event["why"] == "its process ended before the new champion had answered"

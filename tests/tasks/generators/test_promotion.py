@@ -16,7 +16,7 @@ import tasks.registry.judgement
 from flows.cli import cli
 from flows.promote import promote, rollback
 from secateur.errors import ModelError
-from tasks.model_source import resolve
+from tasks.model_source import Resolved
 from tasks.registry.fresh_process import Answer
 from tasks.registry.measurement import answers_here
 from tests.tasks.generators.stand import NAME, PROMOTE, GeneratorStand
@@ -37,12 +37,10 @@ def half(monkeypatch: pytest.MonkeyPatch, stand: GeneratorStand) -> GeneratorSta
 def quick(monkeypatch: pytest.MonkeyPatch, half: GeneratorStand) -> GeneratorStand:
     """Let this process answer for the alias too: that is tested by itself, and costs seconds."""
 
-    def champion(project: Any, reference: str, texts: Sequence[str], *, version: str, **_: Any) -> list[Answer]:
-        resolved = resolve(project, reference, registry=half.registry)
-        assert resolved.version == version
+    def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
-    monkeypatch.setattr(flows.promote, "answers_of_champion", champion)
+    monkeypatch.setattr(flows.promote, "answers_of_version", version)
     return half
 
 
