@@ -23,6 +23,7 @@ from tasks.mlflow_store import ModelRegistry
 from tasks.model_source import resolve
 from tasks.params import read_config
 from tasks.project import Project, git
+from tasks.registry.signing import SIGNING_VARIABLE
 from tasks.reproduction import (
     LOCK,
     PARAMS,
@@ -88,11 +89,14 @@ def reproduce(
 
     Raises:
         ProjectError: the version cannot be rebuilt, or its data cannot be had.
-        CheckFailed: the data or the registry holds something else than the version says.
+        CheckFailed: the data or the registry holds something else than the version says, or the version is not signed
+            as the environment asks.
     """
     require_space(project)
     tolerance = read_config(project).retrain.metric_tolerance
     registry = ModelRegistry(project)
+    # Its files are compared at the end: whether they are in order should not be known hours later.
+    resolve(project, reference, registry=registry).close()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as temporary:
         folder = Path(temporary)
         recipe = read_recipe(project, registry, reference, into=folder / "kept")
@@ -138,7 +142,7 @@ def _run(tree: Path, address: str, told: Callable[[str], None]) -> float:
     told(address)
     started = time.monotonic()
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != SIGNING_VARIABLE},
         "PYTHONPATH": str(tree),
         "SECATEUR_WORKSPACE_CODE": str(tree),
         "DVC_STAGE": address,  # as under `dvc repro`: the result is not recorded

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from secateur.config import RunConfig
 from secateur.errors import CheckFailed, ProjectError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LOCK = "dvc.lock"
 PARAMS = "params.yaml"
 _SAME_NATS = 0.01
+_ADDRESS = re.compile(r"[a-z]\w*(@\w[\w.-]*)?")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 
 
@@ -108,7 +111,7 @@ def read_recipe(project: Project, registry: "ModelRegistry", reference: str, *, 
         dirty = tags.get("secateur.dirty_files")
         why = f"{dirty} was changed and not committed" if dirty else "it does not say from which commit"
         raise ProjectError(f"{named} cannot be rebuilt: when it was made, {why}; retrain from a clean tree")
-    commit = tags["secateur.commit"]
+    commit = tags.get("secateur.commit", "none")
     _require_commit(project, named, commit)
     download_run_files(registry, entry["run"], into)
     for name in (LOCK, PARAMS):
@@ -117,17 +120,36 @@ def read_recipe(project: Project, registry: "ModelRegistry", reference: str, *, 
             raise ProjectError(f"{named} cannot be rebuilt: its run kept no {name}")
         if sha256_file(file) != digest:
             raise CheckFailed(f"{named}: the {name} that its run kept differs from the digest in its tags; refused")
-    return Recipe(
-        name=entry["name"],
-        version=entry["version"],
-        stage=tags["secateur.stage"],
-        commit=commit,
-        files=json.loads(tags["secateur.files"]),
-        fingerprint=json.loads(tags["secateur.fingerprint"]),
-        metrics=entry["metrics"],
-        lock=YAML(typ="safe").load((into / LOCK).read_text(encoding="utf-8"))["stages"],
-        kept=into,
-    )
+    try:
+        recipe = Recipe(
+            name=entry["name"],
+            version=entry["version"],
+            stage=tags["secateur.stage"],
+            commit=commit,
+            files=json.loads(tags["secateur.files"]),
+            fingerprint=json.loads(tags["secateur.fingerprint"]),
+            metrics=entry["metrics"],
+            lock=YAML(typ="safe").load((into / LOCK).read_text(encoding="utf-8"))["stages"],
+            kept=into,
+        )
+        _require_plain_names(named, recipe)
+    except (KeyError, TypeError, AttributeError, ValueError, YAMLError) as error:
+        raise CheckFailed(f"{named}: its tags and the {LOCK} of its run do not say how it was made") from error
+    return recipe
+
+
+def _require_plain_names(named: str, recipe: Recipe) -> None:
+    """Refuse addresses that are more than a name, and paths that lead out of a worktree: others may write both.
+
+    Raises:
+        CheckFailed: there is one.
+    """
+    paths = [out["path"] for entry in recipe.lock.values() for out in entry.get("outs", [])]
+    wrong = [name for name in (*recipe.lock, recipe.stage) if not _ADDRESS.fullmatch(name)]
+    wrong += [path for path in paths if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts]
+    if wrong or recipe.stage not in recipe.lock:
+        said = wrong[0] if wrong else f"{recipe.stage}, which it does not hold"
+        raise CheckFailed(f"{named}: the {LOCK} that its run kept names {said}; refused")
 
 
 def different_packages(constraints: Path) -> list[str]:
@@ -276,6 +298,8 @@ def score_again(project: Project, registry: "ModelRegistry", config: RunConfig, 
 
 
 def _require_commit(project: Project, named: str, commit: str) -> None:
+    if not _COMMIT.fullmatch(commit):
+        raise ProjectError(f"{named} cannot be rebuilt: the tag secateur.commit holds {commit!r}, which is no commit")
     try:
         git(project.root, "cat-file", "-e", f"{commit}^{{commit}}")
     except ProjectError as error:
