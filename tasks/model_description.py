@@ -62,8 +62,8 @@ def folders_of(text: bytes, *, where: Path, named: str) -> dict[str, str]:
     return folders
 
 
-def problem_of_script(digest: str | None) -> str | None:
-    """Return what is wrong with the script of a version, None when it is ours or that of an earlier release."""
+def problem_of_digest(digest: str | None) -> str | None:
+    """Return what is wrong with a script that has this sha256, None when it is ours or that of an earlier release."""
     own = hashlib.sha256(Path(__file__).with_name(SCRIPT).read_bytes()).hexdigest()
     if digest == own or digest in _RELEASED_SCRIPTS:
         return None

@@ -15,7 +15,7 @@ from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
 from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json
-from tasks.model_description import folders_of
+from tasks.model_description import SCRIPT, folders_of, problem_of_digest
 from tasks.project import Project, find_project
 from tasks.registry.signing import Signature, require_signature
 from tasks.version_files import FileCheck, PrivateCopy, check_tree
@@ -34,7 +34,7 @@ WRAPPER_TAG = "secateur.wrapper"
 DIGEST_TAGS = (ARTIFACTS_TAG, WRAPPER_TAG, FILES_TAG)
 """What a version consists of."""
 
-AROUND = ("MLmodel", "registered_model.py", "conda.yaml", "python_env.yaml", "requirements.txt")
+AROUND = ("MLmodel", SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
 """Names of the files that MLflow puts around."""
 
 _CARD = "card.json"
@@ -173,6 +173,14 @@ def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
             files = {**files, _CARD: check.found or ""}
         listed |= {f"{path}/{name}": digest for name, digest in files.items()}
     return listed, cards
+
+
+def problem_of_script(resolved: Resolved) -> str | None:
+    """Return what is wrong with the script that MLflow runs to load a version; None when it is one of ours.
+
+    No reader here runs it but the fresh process of a promotion; those who load a version with MLflow do.
+    """
+    return problem_of_digest(listing_of(resolved)[0].get(SCRIPT))
 
 
 def task_of(checkpoint: Path) -> Task:

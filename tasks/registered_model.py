@@ -1,6 +1,8 @@
 """The script that MLflow stores with every registered model: safetensors and this text, no pickle."""
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
 
         folders = context.artifacts
         folder = Path(folders.get("deployed", folders["checkpoint"]))
+        _remove_own_bytecode()
+        _require_listed(folder)
         self._generates = read_card(folder).get("task") == "generation"
         self._model: Any = Writer.load(folder) if self._generates else Predictor.load(folder)
 
@@ -42,6 +46,24 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         sampling = Sampling(**{"max_tokens": 128, **given})
         written = self._model.write(prompts, sampling=sampling, label=params.get("control") or None)
         return [text.text for text in written]
+
+
+def _remove_own_bytecode() -> None:
+    """Take away what Python wrote beside this script to load it: nobody registered it."""
+    written = Path(globals().get("__cached__") or "")
+    if written.parent.parent == Path(__file__).parent:
+        with suppress(OSError):
+            written.unlink()
+            written.parent.rmdir()
+
+
+def _require_listed(folder: Path) -> None:
+    """Refuse a folder with more in it than its card lists; the digests of those files are compared by who loads it."""
+    listed = {"card.json", *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"]}
+    for entry in folder.rglob("*"):
+        name = entry.relative_to(folder).as_posix()
+        if entry.is_symlink() or (name not in listed and not entry.is_dir()):
+            raise ValueError(f"{entry} belongs to no registered file; nothing was loaded")
 
 
 def _texts(model_input: Any) -> Sequence[str]:

@@ -71,10 +71,17 @@ for _command in (promote, rollback, verify, sign, lineage, compare, reproduce):
 
 
 class _Lines(logging.Handler):
-    """Prints what was noticed and put right on the way, one line each."""
+    """Prints what was noticed and put right on the way, one line each, once."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"secateur: {record.getMessage()}", err=True)
+        said = record.getMessage()
+        if said not in self._told:
+            self._told.add(said)
+            click.echo(f"secateur: {said}", err=True)
 
 
 def main() -> None:

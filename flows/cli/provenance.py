@@ -28,7 +28,7 @@ def verify(reference: str, as_json: bool) -> None:
 
     Example: secateur models verify models:/tweets-sentiment@champion
     """
-    from tasks.model_source import check_files, resolve
+    from tasks.model_source import check_files, problem_of_script, resolve
     from tasks.registry.signing import problem_of, verify_key
 
     project, records, version = _opened(reference)
@@ -37,6 +37,8 @@ def verify(reference: str, as_json: bool) -> None:
     resolved = resolve(project, named, verify=False, registry=records.registry)
     checks = check_files(resolved)
     problems = [check.problem for check in checks if check.problem is not None]
+    script = problem_of_script(resolved)
+    problems += [] if script is None else [script]
     signature = None if key is None else problem_of(records.name, version, resolved.tags, key)
     if as_json:
         files = [
@@ -64,7 +66,7 @@ def sign(reference: str) -> None:
 
     Example: secateur models sign models:/tweets-sentiment@champion
     """
-    from tasks.model_source import resolve
+    from tasks.model_source import problem_of_script, resolve
     from tasks.registry.signing import SIGNING_VARIABLE, signing_key
     from tasks.registry.signing import sign as sign_
 
@@ -74,6 +76,8 @@ def sign(reference: str) -> None:
     project, records, version = _opened(reference)
     named = f"models:/{records.name}/{version}"
     resolved = resolve(project, named, registry=records.registry, signature="ignored")
+    if (problem := problem_of_script(resolved)) is not None:
+        raise CheckFailed(f"{named} is not signed: {problem}")
     sign_(records, version, key, tags=resolved.tags)
     click.echo(f"{named} is signed with {key.algorithm} {key.id}")
 

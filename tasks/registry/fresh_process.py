@@ -18,8 +18,7 @@ from typing import Any
 
 import secateur
 from secateur.errors import CheckFailed, NotJudged, SecateurError
-from tasks.model_description import SCRIPT, problem_of_script
-from tasks.model_source import Resolved, listing_of
+from tasks.model_source import Resolved, problem_of_script
 
 SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "seed": 0}
 """What a generator is asked for; a classifier takes no parameters."""
@@ -71,7 +70,7 @@ def answers_of_version(resolved: Resolved, texts: Sequence[str], *, num_threads:
         NotJudged: it does not answer in time.
     """
     assert resolved.root is not None
-    problem = problem_of_script(listing_of(resolved)[0].get(SCRIPT))
+    problem = problem_of_script(resolved)
     if problem is not None:
         raise CheckFailed(f"{resolved.label} is not loaded by MLflow: {problem}")
     return _ask({"version": str(resolved.root), "texts": list(texts), "num_threads": num_threads}, timeout_s=timeout_s)

@@ -24,7 +24,7 @@ from flows.promote import promote, rollback
 from flows.reproduce import reproduce
 from secateur.errors import CheckFailed, SecateurError
 from secateur.files import sha256_file, to_json, write_json
-from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, resolve
+from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG
 from tasks.serving.served import load
 from tests.integration.registry_stand import Stand
 
