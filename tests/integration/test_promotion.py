@@ -116,7 +116,7 @@ def test_a_time_out_in_the_move_takes_it_back(quick: Stand, monkeypatch: pytest.
     def late(*_: Any, **__: Any) -> list[Answer]:
         raise NotJudged("not judged: no answer")
 
-    monkeypatch.setattr(flows.promote, "answers_of_champion", late)
+    monkeypatch.setattr(flows.promote, "answers_of_version", late)
     with pytest.raises(NotJudged):
         promote(quick.project)
     assert quick.records.alias("champion") is None
