@@ -30,6 +30,10 @@ class BudgetError(SecateurError):
     """The budget cannot be reached; the message names the nearest one that can."""
 
 
+class MeasurementError(SecateurError):
+    """What was measured is too noisy to decide anything."""
+
+
 class ProjectError(SecateurError):
     """The workspace is not a project, is locked by another run, or has no space left."""
 

@@ -34,6 +34,10 @@ class Measure:
         """
         return dense - max_drop if self.higher_is_better else dense * (1.0 + max_drop)
 
+    def drop(self, value: float, *, dense: float) -> float:
+        """Return what is lost against dense, in the unit of ``max_drop``; negative when the value is better."""
+        return dense - value if self.higher_is_better else value / dense - 1.0
+
     def holds(self, value: float, *, floor: float) -> bool:
         """Tell whether a value is allowed; NaN never is."""
         return value >= floor if self.higher_is_better else value <= floor

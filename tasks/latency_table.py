@@ -4,11 +4,13 @@ The table is an input of every round whose budget is time. A measured time insid
 outputs from run to run; a file that is committed does not.
 """
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.config import RunConfig
-from secateur.errors import ProjectError
+from secateur.errors import MeasurementError, ProjectError
 from tasks.project import Project
 from tasks.stages import LATENCY_TABLE
 
@@ -27,6 +29,7 @@ def ensure(project: Project, config: RunConfig) -> str | None:
         One line for the user about what was done or kept; None when there is nothing to say.
 
     Raises:
+        MeasurementError: what was measured is too noisy to be kept; nothing is written.
         ModelError: the model cannot be read, or is shorter than ``prune.latency.length``.
         ProjectError: the file is no latency table.
     """
@@ -44,12 +47,18 @@ def ensure(project: Project, config: RunConfig) -> str | None:
         found = LatencyTable.read(file)
         shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
         if found.mismatch(wanted, shape) is None and found.shape.vocab_size == shape.vocab_size:
-            return _other_machine(found)
+            return _kept(replace(found, settings=wanted))
     table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size, task=config.run.task)
+    if table.doubt is not None:
+        needed = math.ceil(100 * max(table.worst_error, table.spread)) / 100
+        raise MeasurementError(
+            f"{LATENCY_TABLE} was measured and not kept: it {table.doubt}; run again when the machine is quieter, or "
+            f"-S prune.latency.max_error={needed:g} accepts such a table"
+        )
     table.write(file)
     return (
         f"{LATENCY_TABLE} was measured: dense {table.dense_ms:.2f} ms on {wanted.runtime}, predictions are within "
-        f"{table.worst_error:.1%} on {len(table.checks)} models it was not fitted to"
+        f"{table.worst_error:.1%} on {len(table.judged)} models it was not fitted to, passes within {table.spread:.1%}"
     )
 
 
@@ -60,10 +69,9 @@ def require_present(project: Project, config: RunConfig) -> None:
         ProjectError: there is no table.
     """
     if is_needed(config) and not (project.root / LATENCY_TABLE).is_file():
-        raise ProjectError(
-            f"prune.budget.latency={config.prune.budget.latency:g} needs {LATENCY_TABLE}, which is missing; "
-            "`secateur run` measures it"
-        )
+        budget = config.prune.budget
+        asked = f"latency={budget.latency:g}" if budget.max_drop is None else f"max_drop={budget.max_drop:g}"
+        raise ProjectError(f"prune.budget.{asked} needs {LATENCY_TABLE}, which is missing; `secateur run` measures it")
 
 
 def is_needed(config: RunConfig) -> bool:
@@ -104,6 +112,12 @@ def shapes_of(folder: Path, config: RunConfig) -> "PreTrainedConfig":
     return shapes
 
 
+def _kept(table: "LatencyTable") -> str | None:
+    """Say what the user may not know about a table that is there already."""
+    told = [said for said in (_other_machine(table), table.doubt) if said is not None]
+    return f"{LATENCY_TABLE} {', '.join(told)} and is kept; delete it to measure here" if told else None
+
+
 def _other_machine(table: "LatencyTable") -> str | None:
     from secateur.evaluation.machine import describe_machine
 
@@ -111,6 +125,4 @@ def _other_machine(table: "LatencyTable") -> str | None:
     other = [f"{name}: {value}" for name, value in table.machine.items() if machine.get(name) != value]
     if not other:
         return None
-    return (
-        f"{LATENCY_TABLE} was measured on another machine ({', '.join(other)}) and is kept; delete it to measure here"
-    )
+    return f"was measured on another machine ({', '.join(other)})"

@@ -19,7 +19,9 @@ from secateur.files import write_text
 from tasks.project import Project
 
 _DICT_WITH_ONE_KEY = ("prune.budget",)
-"""Mappings of which exactly one key is set: assigning one replaces the other."""
+"""Mappings of which exactly one key is set: assigning one replaces the other, and what belonged to it."""
+
+_EXCLUSIVE = frozenset(Budget.model_fields) - {"price"}
 
 
 def read_config(project: Project) -> RunConfig:
@@ -143,7 +145,7 @@ def _assign(values: Any, override: str) -> None:
                     f"{did_you_mean(name)}`secateur doctor --params` lists all parameters"
                 )
         target = target[parent]
-    if ".".join(parents) in _DICT_WITH_ONE_KEY and last in Budget.model_fields and value is not None:
+    if ".".join(parents) in _DICT_WITH_ONE_KEY and last in _EXCLUSIVE and value is not None:
         target.clear()
     target[last] = value
 

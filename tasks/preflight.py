@@ -103,7 +103,7 @@ def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConf
     from secateur.models.families import family_of
     from secateur.models.structures import Widths
     from secateur.pruning.allocation import Limits, check_reachable
-    from secateur.pruning.schedule import target_of
+    from secateur.pruning.schedule import goal_of
 
     prune = config.prune
     if prune.granularity == "weights":
@@ -113,8 +113,11 @@ def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConf
     dense = family_of(shapes).dense_widths(shapes)
     kept = prune.num_layers or dense.num_layers
     for number, (name, round_) in reversed(list(enumerate(prune.rounds.items(), start=1))):
+        goal = goal_of(number, round_=round_, settings=prune)
+        if goal.target is None:
+            continue  # a promise takes what can be reached
         check_reachable(
-            fraction=target_of(number, round_=round_, schedule=prune.schedule, final=prune.budget.fraction),
+            fraction=goal.target,
             current=Widths(heads=dense.heads[:kept], ffn=dense.ffn[:kept], head_dim=dense.head_dim),
             dense=dense,
             prices=prices,

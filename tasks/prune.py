@@ -16,10 +16,11 @@ from secateur.evaluation.robust_score import robust_score
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import Outcome, prune_
-from secateur.pruning.schedule import target_of
+from secateur.pruning.round import Outcome
+from secateur.pruning.schedule import Goal, goal_of
 from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import Reference
+from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, choose_cut
 from secateur.quality import MEASURES
@@ -44,11 +45,11 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     before, dense = read_card(job.inputs["prev"]), read_card(job.inputs["dense"])
     name = job.stage.partition("@")[2]
-    target = target_of(_number(name), round_=round, schedule=prune.schedule, final=prune.budget.fraction)
+    goal = goal_of(_number(name), round_=round, settings=prune)
     if before["stopped"]:
         write_history(job.outputs["history"], (), task=run.task)
-        changes: dict[str, Any] = {"reason": before["reason"], "tried": None}
-        _save_unchanged(job, run=run, before=before, target=target, prune=prune, changes=changes)
+        changes: dict[str, Any] = {"reason": before["reason"], "tried": None, "tries": [], "probes": []}
+        _save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
         return
     model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
     state = read_state(job.inputs["prev"], model, card=before)
@@ -57,12 +58,12 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     judge = _judge(dense_model, material, dense=dense, run=run, prune=prune)
     cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
     vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
-    outcome = prune_(
+    result = run_round(
         model,
         train=vocabulary.translate(material.train, max_length=before["max_length"]),
         validation=vocabulary.translate(material.validation, max_length=before["max_length"]),
         reference=_reference(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
-        target=target,
+        goal=goal,
         settings=prune,
         round_=round,
         # Rounds differ in the order of the rows, and none repeats the baseline's.
@@ -71,17 +72,18 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         title=job.stage,
         state=state,
     )
+    outcome = result.outcome
     write_history(job.outputs["history"], outcome.history, task=run.task)
-    card = _card(job, run=run, before=before, target=target, prune=prune) | _came_to(outcome)
+    card = _card(job, run=run, before=before, goal=goal, prune=prune) | _came_to(outcome) | result.as_card()
     card["vocabulary"] = cut.as_dict() if cut else before.get("vocabulary")
     if not outcome.accepted:
         tried = {**outcome.tried(), "vocabulary": card["vocabulary"]}
-        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried}
+        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried, **result.as_card()}
         _save_unchanged(
             job,
             run=run,
             before=before,
-            target=target,
+            goal=goal,
             prune=prune,
             changes=changes,
             tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card | {"reason": outcome.reason}),
@@ -195,7 +197,7 @@ def _save_unchanged(
     run: RunSection,
     prune: PruneSettings,
     before: dict[str, Any],
-    target: float,
+    goal: Goal,
     changes: dict[str, Any],
     tried: Callable[[Path], None] | None = None,
 ) -> None:
@@ -206,7 +208,7 @@ def _save_unchanged(
     inherited = {
         key: before.get(key) for key in ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
     }
-    card = _card(job, run=run, prune=prune, before=before, target=target)
+    card = _card(job, run=run, prune=prune, before=before, goal=goal)
     card |= inherited | {"accepted": False, "stopped": True} | changes
     prev = job.inputs["prev"]
     model = load(prev)
@@ -220,9 +222,8 @@ def _save_unchanged(
     save(model, load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False, beside=beside)
 
 
-def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], target: float) -> dict[str, Any]:
+def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], goal: Goal) -> dict[str, Any]:
     """Return what every card of this stage says, whatever the round came to."""
-    kind = prune.budget.kind
     return {
         "stage": job.stage,
         "key": job.key,
@@ -236,7 +237,8 @@ def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, 
         "max_length": before["max_length"],
         "text_rules": before.get("text_rules"),
         "dense_widths": before["dense_widths"],
-        "asked": {kind: 1.0 - target if kind == "sparsity" else target},
+        "asked": goal.asked(prune.budget.kind),
+        "price": prune.budget.kind,
     }
 
 

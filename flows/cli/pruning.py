@@ -81,7 +81,7 @@ def _settings(options: dict[str, Any]) -> "PruneSettings":
             raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
         name = given.removeprefix("prune.")
         changes[name] = read_value(value, override)
-        budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" else []
+        budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" and name != "budget.price" else []
     if len(budgets) > 1:
         raise ConfigError(f"one budget at a time: found {', '.join(budgets)}")
     return one_shot_settings(changes | asked)

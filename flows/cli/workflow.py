@@ -77,8 +77,9 @@ def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
         if is_up_to_date(project, store, stages(change.config, project.root)):
             return store, True
     check(project, change.config)
+    told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
     change.apply(project)
-    if told := latency_table.ensure(project, change.config):
+    if told:
         click.echo(told, err=True)
     update_pipeline(project, change.config)
     return DvcStore(project), False

@@ -69,8 +69,11 @@ def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
         section, _, key = name.partition(".")
         if not key:
             values[section] = value
+        elif name == "budget.price":
+            values["budget"]["price"] = value
         elif section == "budget":
-            values["budget"] = {key: value}
+            price = {"price": values["budget"]["price"]} if "price" in values["budget"] else {}
+            values["budget"] = {key: value} | price
         elif isinstance(values.get(section), dict):
             values[section][key] = value
         else:

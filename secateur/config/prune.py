@@ -26,6 +26,8 @@ Criterion = Literal[
 StructureKind = Literal["heads", "ffn"]
 ScheduleShape = Literal["linear", "geometric", "cubic"]
 BudgetKind = Literal["latency", "macs", "params", "sparsity"]
+"""What can be counted or measured of a model, and what a budget is a fraction of."""
+Price = Literal["latency", "macs", "params"]
 Granularity = Literal["structures", "weights"]
 Action = Literal["remove", "suppress"]
 Regularizer = Literal["none", "l1", "l2", "group_lasso"]
@@ -39,8 +41,20 @@ Multiplier = Annotated[float, Field(ge=0.0, allow_inf_nan=True)]
 
 
 class Budget(Section):
-    """What the last round must meet, as a fraction of dense. Exactly one of the fields is set."""
+    """What the last round must meet: a fraction of dense, or a quality. Exactly one of them is set."""
 
+    max_drop: Annotated[
+        PositiveFraction | None,
+        Field(
+            description="a promise: the fastest model that loses no more of dense's validation macro-F1 (generation: whose perplexity grows by no more than this share)"
+        ),
+    ] = None
+    price: Annotated[
+        Price | None,
+        Field(
+            description="max_drop: what fastest means; latency (also null) is measured by prune.latency, the others are counted"
+        ),
+    ] = None
     latency: Annotated[
         PositiveFraction | None, Field(description="time of one call on the runtime of prune.latency")
     ] = None
@@ -53,20 +67,30 @@ class Budget(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        named = [kind for kind, value in self if value is not None]
+        choices = tuple(name for name in type(self).model_fields if name != "price")
+        named = [name for name in choices if getattr(self, name) is not None]
         if len(named) != 1:
             found = ", ".join(named) or "none"
-            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} must be set (found: {found})")
+            raise ValueError(f"exactly one of {', '.join(choices)} must be set (found: {found})")
+        if self.price is not None and self.max_drop is None:
+            raise ValueError(
+                f"price={self.price} says what is made small for a promise of max_drop, found {named[0]}, which is a "
+                "price itself; leave price out"
+            )
         return self
 
     @property
     def kind(self) -> BudgetKind:
-        """The field that is set."""
+        """What is counted or measured: the fraction that is set, or the price of a promise."""
+        if self.max_drop is not None:
+            return self.price or "latency"
         return next(kind for kind in get_args(BudgetKind) if getattr(self, kind) is not None)
 
     @property
-    def fraction(self) -> float:
-        """What may stay, as a fraction of dense; ``1 - sparsity`` for a budget of sparsity."""
+    def fraction(self) -> float | None:
+        """What may stay, as a fraction of dense; ``1 - sparsity`` for a budget of sparsity; None for a promise."""
+        if self.max_drop is not None:
+            return None
         value = float(getattr(self, self.kind))
         return 1.0 - value if self.kind == "sparsity" else value
 
@@ -74,8 +98,19 @@ class Budget(Section):
 class Schedule(Section):
     """How the budget is approached."""
 
-    shape: Annotated[ScheduleShape, Field(description="linear or cubic in sparsity, geometric in density")]
+    shape: Annotated[
+        ScheduleShape,
+        Field(
+            description="linear or cubic in sparsity, geometric in density; of a promise: geometric doubles it from round to round"
+        ),
+    ]
     steps: Annotated[PositiveInt, Field(description="the round at which the budget is met; later rounds only recover")]
+    tries: Annotated[
+        int,
+        Field(
+            ge=1, le=10, description="cuts with full recovery that a round may try; each one after a failure is gentler"
+        ),
+    ] = 3
 
 
 class Recovery(TrainingSection):
@@ -118,6 +153,13 @@ class LatencyBudget(Section):
     length: Annotated[PositiveInt, Field(description="tokens per row")]
     num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")]
     repeats: Annotated[int, Field(ge=3, description="timed calls per entry of the table")]
+    max_error: Annotated[
+        float,
+        Field(
+            gt=0.0,
+            description="a table whose predictions are off by more, or whose repeated passes differ by more, is not kept; relative",
+        ),
+    ] = 0.1
 
 
 class Round(Section):
@@ -127,6 +169,10 @@ class Round(Section):
     action: Annotated[Action | None, Field(description="null takes prune.action")] = None
     budget: Annotated[
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
+    ] = None
+    max_drop: Annotated[
+        PositiveFraction | None,
+        Field(description="what this round promises under a budget of max_drop; null follows the schedule"),
     ] = None
     epochs: Annotated[float | None, Field(ge=0.0, le=1000.0, description="null takes recovery.epochs")] = None
     learning_rate: Annotated[float | None, Field(gt=0.0, le=1.0, description="null takes recovery.learning_rate")] = (
@@ -205,7 +251,7 @@ class PruneSettings(Section):
     max_drop: Annotated[
         Fraction,
         Field(
-            description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops"
+            description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops; under a budget of max_drop the promise takes its place"
         ),
     ]
     max_robust_drop: Annotated[
@@ -223,10 +269,11 @@ class PruneSettings(Section):
             raise ValueError(
                 f"criterion {self.criterion} is for granularity {other}, found granularity {self.granularity}"
             )
-        if weights and self.budget.kind != "sparsity":
+        if weights and self.budget.sparsity is None:
+            found = self.budget.kind if self.budget.max_drop is None else "max_drop"
             raise ValueError(
                 "granularity weights makes files smaller and nothing faster, so its budget is sparsity, "
-                f"found budget.{self.budget.kind}"
+                f"found budget.{found}"
             )
         if self.pattern is not None and not weights:
             raise ValueError(f"pattern {self.pattern} is for granularity weights, found granularity structures")
@@ -270,3 +317,20 @@ class PruneSection(PruneSettings):
         if not rounds:
             raise ValueError("at least r1: {prev: baseline} is needed")
         return rounds
+
+    @model_validator(mode="after")
+    def _one_kind_of_budget(self) -> Self:
+        promise = self.budget.max_drop is not None
+        asked = f"budget.{'max_drop' if promise else self.budget.kind}"
+        for name, entry in self.rounds.items():
+            if promise and entry.budget is not None:
+                raise ValueError(
+                    f"rounds.{name}.budget={entry.budget:g} is a fraction of dense, and {asked} asks for a quality; "
+                    f"rounds.{name}.max_drop would work"
+                )
+            if not promise and entry.max_drop is not None:
+                raise ValueError(
+                    f"rounds.{name}.max_drop={entry.max_drop:g} is a promise of quality, and {asked} asks for a size; "
+                    f"rounds.{name}.budget, or budget.max_drop for all rounds, would work"
+                )
+        return self

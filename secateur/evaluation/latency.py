@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,9 @@ def _time_by_runtime(
     return times
 
 
-def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> dict[Key, list[float]]:
+def time_runners(
+    runners: Mapping[Key, Runner], *, ids: Ids, repeats: int, after_round: Callable[[], None] | None = None
+) -> dict[Key, list[float]]:
     """Call the runners in turn; return the milliseconds of every call, after the warm-up.
 
     Each timed call follows one of the same model that is not timed. So its weights lie in the caches as they do
@@ -144,6 +146,8 @@ def time_runners(runners: Mapping[Key, Runner], *, ids: Ids, repeats: int) -> di
                 start = time.perf_counter_ns()
                 runner(ids, mask)
                 times[key].append((time.perf_counter_ns() - start) / 1e6)
+            if after_round is not None:
+                after_round()
     return times
 
 

@@ -23,6 +23,8 @@ _MAX_WIDTHS = 24
 _NUM_MIXED = 12
 _FEWEST = 3
 _FRACTIONS = (0.08, 0.7)
+_PLAUSIBLE = (0.5, 2.0)
+"""What a correction may multiply prices by: more is noise, and a negative one would make wide blocks cheap."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def corrected(prices: BlockPrices, predicted_ms: Sequence[float], measured_ms: S
 
     However often prices are fitted, the solver chooses what they make too cheap. A factor for all prices and a shift
     of the fixed one take out the mean of that error; neither changes what is chosen for a size, so it stays out.
+    Times that only an implausible factor would explain are noise; the median of their ratios is taken instead.
 
     Args:
         prices: what the solver believes.
@@ -145,9 +148,14 @@ def corrected(prices: BlockPrices, predicted_ms: Sequence[float], measured_ms: S
     """
     if len(measured_ms) < _FEWEST:
         return prices
-    measured = np.asarray(measured_ms, dtype=np.float64)
-    rows = np.stack([np.ones_like(measured), np.asarray(predicted_ms, dtype=np.float64)], axis=1) / measured[:, None]
+    measured, predicted = (np.asarray(times, dtype=np.float64) for times in (measured_ms, predicted_ms))
+    rows = np.stack([np.ones_like(measured), predicted], axis=1) / measured[:, None]
     (shift, factor), *_ = np.linalg.lstsq(rows, np.ones_like(measured))
+    least, most = _PLAUSIBLE
+    if not least <= factor <= most:
+        priced = predicted > 0
+        ratio = float(np.median(measured[priced] / predicted[priced])) if bool(priced.any()) else 1.0
+        shift, factor = 0.0, min(max(ratio, least), most)
     return BlockPrices(
         tuple(float(factor * price) for price in prices.attention_ms),
         tuple(float(factor * price) for price in prices.ffn_ms),

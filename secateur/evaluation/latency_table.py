@@ -20,6 +20,10 @@ from secateur.files import write_json
 from secateur.models.families import family_of
 from secateur.models.structures import Widths
 
+_SMALLEST_SHARE = 0.125
+"""Checks below this share of the dense time judge no table: what is left is the call itself, and a budget that asks for
+so little is rare. They stand in the file all the same."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -94,13 +98,15 @@ class Check:
         heads: per layer.
         ffn: per layer.
         predicted_ms: by the table.
-        measured_ms: in the same interleaved run as the dense model.
+        measured_ms: in the same interleaved run as the dense model; the median of some passes.
+        spread: half of what the passes differ by, as a share of ``measured_ms``.
     """
 
     heads: tuple[int, ...]
     ffn: tuple[int, ...]
     predicted_ms: float
     measured_ms: float
+    spread: float = 0.0
 
     @property
     def error(self) -> float:
@@ -134,6 +140,14 @@ class LatencyTable:
     machine: dict[str, str | int]
     checks: tuple[Check, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, prices in (("attention_ms", self.attention_ms), ("ffn_ms", self.ffn_ms)):
+            steps = np.diff(np.array([0.0, *prices]))
+            if not bool(np.all(steps >= 0.0)):
+                raise ValueError(f"{name} must be numbers from 0 on that never decrease, found {list(prices)}")
+        if not (self.fixed_ms >= 0.0 and self.dense_ms > 0.0):
+            raise ValueError(f"times are positive, found fixed_ms={self.fixed_ms} and dense_ms={self.dense_ms}")
+
     def predict(self, widths: Widths) -> float:
         """Return the milliseconds of one call; a layer that is gone takes none."""
         attention = sum(self.attention_ms[count] for count in widths.heads)
@@ -150,7 +164,8 @@ class LatencyTable:
         fits = known is None or vocabulary is None or vocabulary <= known
         if replace(self.shape, vocab_size=vocabulary) != shape or not fits:
             return f"was measured for {self.shape}, the model is {shape}"
-        asked, found = settings.model_dump(), self.settings.model_dump()
+        # What is forgiven has no part in how the table was measured.
+        asked, found = (entry.model_dump(exclude={"max_error"}) for entry in (settings, self.settings))
         changed = [f"{name}={found[name]} (asked: {asked[name]})" for name in asked if asked[name] != found[name]]
         return f"was measured with {', '.join(changed)}" if changed else None
 
@@ -159,14 +174,36 @@ class LatencyTable:
         return replace(self, checks=checks)
 
     @property
+    def judged(self) -> tuple[Check, ...]:
+        """The checks that judge the table: those of an eighth of the dense time or more; all where there is none."""
+        large = tuple(check for check in self.checks if check.predicted_ms >= _SMALLEST_SHARE * self.dense_ms)
+        return large or self.checks
+
+    @property
     def worst_error(self) -> float:
-        """Largest relative error of the checks, without its sign."""
-        return max((abs(check.error) for check in self.checks), default=0.0)
+        """Largest relative error of the checks that judge, without its sign."""
+        return max((abs(check.error) for check in self.judged), default=0.0)
+
+    @property
+    def spread(self) -> float:
+        """What repeated passes over the same models differ by: the median of the checks that judge, relative."""
+        return float(np.median([check.spread for check in self.judged])) if self.checks else 0.0
+
+    @property
+    def doubt(self) -> str | None:
+        """Say why nobody should rely on this table: it misses ``settings.max_error``; None if it does not."""
+        worst, spread, allowed = self.worst_error, self.spread, self.settings.max_error
+        if max(worst, spread) <= allowed:
+            return None
+        return (
+            f"predicts times within {worst:.1%} and repeats them within {spread:.1%}, "
+            f"where prune.latency.max_error={allowed:g} asks for {allowed:.1%}"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as they stand in the file; a tenth of a microsecond is the last digit."""
         values = asdict(self)
-        values["settings"] = self.settings.model_dump(mode="json")
+        values["settings"] = self.settings.model_dump(mode="json", exclude={"max_error"})
         if self.shape.task == "classification":
             del values["shape"]["task"], values["shape"]["vocab_size"]  # as before there was another task
         for name in ("attention_ms", "ffn_ms"):
@@ -174,7 +211,7 @@ class LatencyTable:
         for name in ("fixed_ms", "dense_ms"):
             values[name] = round(values[name], 4)
         for check in values["checks"]:
-            check.update({name: round(check[name], 4) for name in ("predicted_ms", "measured_ms")})
+            check.update({name: round(check[name], 4) for name in ("predicted_ms", "measured_ms", "spread")})
         return values
 
     @classmethod
@@ -209,7 +246,7 @@ class LatencyTable:
         table = cls.read(file)
         if (mismatch := table.mismatch(settings, shape)) is not None:
             raise ProjectError(f"{file.name} {mismatch}; `secateur run` measures it again")
-        return table
+        return replace(table, settings=settings)
 
     @classmethod
     def read(cls, file: Path) -> Self:

@@ -18,7 +18,7 @@ from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint, fix_randomness
-from secateur.errors import DataError, ModelError
+from secateur.errors import CheckFailed, DataError, MeasurementError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable
@@ -29,10 +29,11 @@ from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
-from secateur.pruning.round import prune_
+from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import Reference
+from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
@@ -99,6 +100,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         CheckpointError, ModelError: the checkpoint cannot be used.
         DataError: the table cannot be used.
         BudgetError: the budget is out of reach; nothing is written.
+        CheckFailed: not even the gentlest cut that was tried keeps the promise or the floor; nothing is written.
     """
     fix_randomness(seed=request.seed, num_threads=request.num_threads)
     model, tokenizer, card = _open(request.checkpoint)
@@ -113,12 +115,14 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     if cut:
         say(f"vocabulary: {cut.summary()}")
     rows = rows.translated(vocabulary, max_length=_limit(request, model))
-    outcome = prune_(
+    budget = request.settings.budget
+    goal = Goal(target=budget.fraction, max_drop=budget.max_drop)
+    result = run_round(
         model,
         train=rows.calibration,
         validation=rows.validation,
         reference=replace(reference, token_ids=vocabulary.dense_ids),
-        target=request.settings.budget.fraction,
+        goal=goal,
         settings=request.settings,
         round_=Round(prev="baseline"),
         seed=request.seed,
@@ -126,12 +130,16 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         title="prune",
         state=_state(request, model),
     )
-    seconds = time.monotonic() - started
+    outcome, seconds = result.outcome, time.monotonic() - started
+    if not outcome.accepted:
+        tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
+        raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
     model = outcome.model
     after = _score(model, rows.held_out, request)
     with replacing(out) as folder:
         facts = {"dense_widths": card.get("dense_widths", dense.as_dict()), "achieved": outcome.achieved}
-        facts["kept"] = outcome.state.kept.as_dict()
+        facts |= {"kept": outcome.state.kept.as_dict(), "asked": goal.asked(budget.kind), "price": budget.kind}
+        facts |= result.as_card()
         described = _card(request, card, model=model, scores=after) | facts
         save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
     return {
@@ -226,7 +234,11 @@ def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | 
     """Measure what a budget of time needs; without a project there is no table that was measured before."""
     if settings.budget.kind != "latency":
         return None
-    return measure_table(config, settings.latency, hidden_size=settings.hidden_size)
+    table = measure_table(config, settings.latency, hidden_size=settings.hidden_size)
+    if table.doubt is not None:
+        doubt = table.doubt.replace("prune.latency", "latency")  # as `-S` calls it here
+        raise MeasurementError(f"the latency table that was measured {doubt}; run again when the machine is quieter")
+    return table
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
@@ -268,7 +280,6 @@ def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
 
 
 def _card(request: Request, before: dict[str, Any], *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
-    budget = request.settings.budget
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     return {
         "stage": "prune",
@@ -283,7 +294,6 @@ def _card(request: Request, before: dict[str, Any], *, model: PreTrainedModel, s
         "max_length": before.get("max_length", request.max_length),
         "text_rules": before.get("text_rules"),
         "widths": widths_of(model).as_dict(),
-        "asked": {budget.kind: getattr(budget, budget.kind)},
         "metrics": {f"held_out_{name}": value for name, value in scores.__dict__.items()},
         "accepted": True,
         "stopped": False,

@@ -13,7 +13,7 @@ from secateur.models.families import family_of
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.places import reshape_
 from secateur.pruning.regrowth import regrow
-from secateur.pruning.selection import calibrate
+from secateur.pruning.selection import Selector, calibrate
 from secateur.pruning.state import State, achieved_fractions, share_to_remove
 from secateur.pruning.suppression import suppress_
 from secateur.pruning.training import Reference, Work, recover_, regularize_
@@ -78,7 +78,7 @@ def prune_(
     title: str,
     state: State | None = None,
 ) -> Outcome:
-    """Run one round on a model, which changes in place.
+    """Cut a model once, towards one target, and recover it; it changes in place. ``tries`` tries more than once.
 
     Args:
         model: of the round before.
@@ -110,21 +110,54 @@ def prune_(
         precision=precision,
         title=title,
     )
+    return finish_(model, begin_(model, state, work), work)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is known of a model that is ready to be cut: reshaped, trained under its regulariser, calibrated.
+
+    Attributes:
+        state: of the model.
+        selector: takes what stays for any target; None for single weights, which are chosen when they go.
+    """
+
+    state: State
+    selector: Selector | None
+
+
+def begin_(model: PreTrainedModel, state: State | None, work: Work) -> Begun:
+    """Bring a model to where it can be cut, in place; only the regulariser ``l2`` asks for the target before that."""
     _check_regrowth(work)
     before = State.dense(widths_of(model)) if state is None else state
     before = _reshaped(model, before, work)
     regularize_(model, before, work)
-    model, after = _pruned(model, before, work)
+    if work.settings.granularity == "weights":
+        return Begun(before, None)
+    return Begun(before, calibrate(model, work.calibration, dense=work.reference.dense, kept=before.kept))
+
+
+def finish_(model: PreTrainedModel, begun: Begun, work: Work) -> Outcome:
+    """Cut, recover and judge a model that was begun, or a copy of it, in place."""
+    model, after = _pruned(model, begun, work)
     trained = recover_(model, after, work)
+    reference, settings, scores = work.reference, work.settings, trained.best
     robust = reference.robust_score(model) if reference.robust_score else None
-    scores = trained.best
-    reason = below_floor(scores.quality, dense=reference.quality, max_drop=settings.max_drop, measure=scores.measure)
+    reason = below_floor(
+        scores.quality,
+        dense=reference.quality,
+        max_drop=settings.max_drop if work.promise is None else work.promise,
+        measure=scores.measure,
+        asked="prune.max_drop" if work.promise is None else "the promise of",
+    )
+    reason = reason or _not_robust(robust, work)
+    drop = scores.measure.drop(scores.quality, dense=reference.quality)
     return Outcome(
         model=model,
         state=after,
-        accepted=(reason := reason or _not_robust(robust, work)) is None,
+        accepted=reason is None,
         reason=reason,
-        achieved=achieved_fractions(model, dense=reference.dense, state=after),
+        achieved=achieved_fractions(model, dense=reference.dense, state=after) | {"max_drop": drop},
         scores=scores,
         robust=robust,
         history=trained.history,
@@ -149,10 +182,10 @@ def _reshaped(model: PreTrainedModel, state: State, work: Work) -> State:
     return state
 
 
-def _pruned(model: PreTrainedModel, state: State, work: Work) -> tuple[PreTrainedModel, State]:
+def _pruned(model: PreTrainedModel, begun: Begun, work: Work) -> tuple[PreTrainedModel, State]:
     """Cut, suppress or zero what the criterion and the budget choose."""
-    calibration, settings = work.calibration, work.settings
-    if settings.granularity == "weights":
+    calibration, settings, state, selector = work.calibration, work.settings, begun.state, begun.selector
+    if selector is None:
         masks = prune_weights_(
             model,
             rows=calibration.rows,
@@ -163,7 +196,6 @@ def _pruned(model: PreTrainedModel, state: State, work: Work) -> tuple[PreTraine
         )
         return model, replace(state, weights=masks)
     returning = settings.regrow_fraction if work.action == "remove" else 0.0
-    selector = calibrate(model, calibration, dense=work.reference.dense, kept=state.kept)
     # What comes back after the cut is cut beforehand.
     chosen = selector.select_(model, target=1.0 - (1.0 - work.target) / (1.0 - returning))
     if work.action == "suppress":
@@ -207,15 +239,17 @@ def overridden(recovery: Recovery, round_: Round) -> Recovery:
     return recovery.model_copy(update=own)
 
 
-def below_floor(quality: float, *, dense: float, max_drop: float, measure: Measure = MACRO_F1) -> str | None:
-    """Return why a score violates the quality floor, or None when it does not."""
+def below_floor(
+    quality: float, *, dense: float, max_drop: float, measure: Measure = MACRO_F1, asked: str = "prune.max_drop"
+) -> str | None:
+    """Return why a score violates the quality floor, or None when it does not; ``asked`` names what set the floor."""
     floor = measure.floor(dense, max_drop=max_drop)
     if measure.holds(quality, floor=floor):
         return None
     found = f"validation {measure.title} {quality:.4f}"
     if measure.higher_is_better:
-        return f"{found} is below the floor of {floor:.4f} (dense {dense:.4f} less prune.max_drop {max_drop:g})"
-    return f"{found} is above the limit of {floor:.4f} (dense {dense:.4f} and prune.max_drop {max_drop:g} of it)"
+        return f"{found} is below the floor of {floor:.4f} (dense {dense:.4f} less {asked} {max_drop:g})"
+    return f"{found} is above the limit of {floor:.4f} (dense {dense:.4f} and {asked} {max_drop:g} of it)"
 
 
 def _not_robust(robust: float | None, work: Work) -> str | None:

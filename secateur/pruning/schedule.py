@@ -1,8 +1,9 @@
 """How the rounds approach the budget."""
 
+from dataclasses import dataclass
 from typing import assert_never
 
-from secateur.config.prune import Round, Schedule, ScheduleShape
+from secateur.config.prune import BudgetKind, PruneSettings, Round, Schedule, ScheduleShape
 
 
 def density_after(step: int, *, steps: int, final: float, shape: ScheduleShape) -> float:
@@ -28,6 +29,55 @@ def density_after(step: int, *, steps: int, final: float, shape: ScheduleShape) 
     if shape == "cubic":
         return 1.0 - (1.0 - final) * (1.0 - (1.0 - progress) ** 3)
     assert_never(shape)
+
+
+def promise_after(step: int, *, steps: int, final: float, shape: ScheduleShape) -> float:
+    """Return the drop that may be lost after a step of a schedule whose last one may lose ``final``.
+
+    * linear and cubic: as what goes of a budget does, so linear adds the same in every step;
+    * geometric: twice what the step before may lose, so 0.02 in three steps is 0.005, 0.01, 0.02.
+
+    Args:
+        step: 1, 2, ...; from ``steps`` on the result is ``final``.
+        steps: the step that may lose all of it.
+        final: the promise, in (0, 1].
+        shape: see above.
+    """
+    if shape == "geometric":
+        return float(final / 2.0 ** max(steps - step, 0))
+    left = 1.0 - density_after(step, steps=steps, final=0.0, shape=shape)
+    return final * left
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What one round is to reach: a fraction of dense, or a promise of quality; one of them is None.
+
+    Attributes:
+        target: fraction of dense that may stay, in the unit of the budget.
+        max_drop: validation quality that may be lost, as ``Measure`` counts it.
+    """
+
+    target: float | None = None
+    max_drop: float | None = None
+
+    def asked(self, kind: BudgetKind) -> dict[str, float]:
+        """Return what was asked for as it stands in a card: of sparsity, what goes."""
+        if self.target is None:
+            assert self.max_drop is not None  # one of the two is set
+            return {"max_drop": self.max_drop}
+        return {kind: 1.0 - self.target if kind == "sparsity" else self.target}
+
+
+def goal_of(number: int, *, round_: Round, settings: PruneSettings) -> Goal:
+    """Return what round ``number`` (1, 2, ...) is to reach; what it asks for itself goes first."""
+    schedule, budget = settings.schedule, settings.budget
+    if budget.max_drop is not None:
+        own = round_.max_drop
+        drop = promise_after(number, steps=schedule.steps, final=budget.max_drop, shape=schedule.shape)
+        return Goal(max_drop=drop if own is None else own)
+    assert budget.fraction is not None  # a budget is the one or the other
+    return Goal(target=target_of(number, round_=round_, schedule=schedule, final=budget.fraction))
 
 
 def target_of(number: int, *, round_: Round, schedule: Schedule, final: float) -> float:

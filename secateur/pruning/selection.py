@@ -19,7 +19,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.allocation import Limits, check_reachable, choose
 from secateur.pruning.criteria import CRITERIA, check_finite
 from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import levels_of, masks_at
+from secateur.pruning.levels import Curve, Levels, levels_of, masks_at
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.repair import repair_
@@ -87,6 +87,55 @@ class Selector(Protocol):
         """
         ...
 
+    def curve(self, model: PreTrainedModel) -> "ErrorCurve":
+        """Return what every target costs in quality, as the criterion sees it, and which ones can be reached."""
+        ...
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """The least error of every target: what a choice would do, without doing it.
+
+    Attributes:
+        levels: errors of every block at every width.
+        prices: of every block at every width.
+        of_dense: price of the dense model.
+    """
+
+    levels: Levels
+    prices: PriceTable
+    of_dense: float
+
+    def error(self, target: float) -> float:
+        """Return the error of the best widths within a fraction of the dense price.
+
+        Raises:
+            BudgetError: the target is out of reach.
+        """
+        return self.levels.error(solve(self.levels, self.prices, budget=target * self.of_dense))
+
+    @property
+    def smallest(self) -> float:
+        """The smallest fraction of dense that leaves a model: where all may go, one of the dearest last units stays."""
+        last = [
+            (prices[curve.kept[-1]], prices[curve.kept[max(len(curve.kept) - 2, 0)]]) for curve, prices in self._blocks
+        ]
+        least = self.prices.fixed + sum(price for price, _ in last)
+        if not any(curve.kept[-1] for curve, _ in self._blocks):
+            least += max(above - price for price, above in last)
+        return least / self.of_dense
+
+    @property
+    def largest(self) -> float:
+        """The fraction of dense at which nothing goes."""
+        return (self.prices.fixed + sum(prices[curve.kept[0]] for curve, prices in self._blocks)) / self.of_dense
+
+    @property
+    def _blocks(self) -> list[tuple[Curve, tuple[float, ...]]]:
+        """Every block, and the price of its widths."""
+        heads = [(curve, self.prices.heads) for curve in self.levels.heads]
+        return heads + [(curve, self.prices.ffn) for curve in self.levels.ffn]
+
 
 def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense, kept: Kept | None) -> Selector:
     """Look at a model once, for as many budgets as there are.
@@ -140,6 +189,13 @@ class Ranking:
             )
         return masks
 
+    def curve(self, model: PreTrainedModel) -> ErrorCurve:
+        """See ``Selector``; scores are taken as errors that add up."""
+        settings = self.calibration.settings
+        prices = price_table(model, settings, dense=self.dense)
+        levels = levels_of(self.scores, Limits.of(settings))
+        return ErrorCurve(levels, prices, prices.of_dense(self.dense.widths))
+
     def _chosen(self, model: PreTrainedModel, *, target: float) -> Masks:
         settings, limits = self.calibration.settings, Limits.of(self.calibration.settings)
         if settings.budget.kind == "latency":
@@ -173,6 +229,11 @@ class Surveyed:
             limits=Limits.of(self.settings),
         )
         return self.found.select_(model, prices=prices, budget=target * prices.of_dense(self.dense.widths))
+
+    def curve(self, model: PreTrainedModel) -> ErrorCurve:
+        """See ``Selector``."""
+        prices = price_table(model, self.settings, dense=self.dense)
+        return ErrorCurve(self.found.levels, prices, prices.of_dense(self.dense.widths))
 
 
 def linear_prices(model: PreTrainedModel, settings: PruneSettings, *, dense: Dense) -> Prices:

@@ -171,7 +171,12 @@ def with_front(points: Iterable[Point]) -> list[Point]:
 
 def _settings(settings: PruneSettings, *, method: Criterion, kind: BudgetKind, fraction: float) -> PruneSettings:
     value = 1.0 - fraction if kind == "sparsity" else fraction
-    changes = {"criterion": method, "budget": Budget(**{kind: value}), "granularity": "structures", "pattern": None}
+    changes = {
+        "criterion": method,
+        "budget": Budget.model_validate({kind: value}),
+        "granularity": "structures",
+        "pattern": None,
+    }
     try:
         return PruneSettings.model_validate({**dict(settings), **changes})
     except ValidationError as error:

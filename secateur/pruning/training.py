@@ -18,11 +18,15 @@ from secateur.pruning.state import State, share_to_remove
 from secateur.pruning.weights.application import choose_weights
 from secateur.pruning.weights.growing_decay import GrowingWeightDecay
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
+from secateur.quality import MACRO_F1, PERPLEXITY, Measure
 from secateur.training.hidden_states import HiddenStates, layer_mapping
 from secateur.training.loop import Constraint, Plan, Trained, train_
 from secateur.training.objectives import Distillation, Objective
 from secateur.training.regularizers import regularizer_for
 from secateur.training.text_distillation import TextDistillation
+
+_LOOKS = 4
+"""Validation passes of a recovery that is to keep a promise, the one right after the cut not counted."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Reference:
         return value
 
     @property
+    def measure(self) -> Measure:
+        """What ``quality`` is."""
+        return MACRO_F1 if self.perplexity is None else PERPLEXITY
+
+    @property
     def dense(self) -> Dense:
         """What budgets are fractions of."""
         return Dense(self.model.config, self.table)
@@ -62,7 +71,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Work:
-    """What the steps of one round share."""
+    """What the steps of one round share.
+
+    ``promise`` is the drop that a round may lose where that is its goal; then weights that keep it go before others.
+    """
 
     train: TokenRows
     validation: TokenRows
@@ -74,6 +86,7 @@ class Work:
     seed: int
     precision: Precision
     title: str
+    promise: float | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -131,12 +144,17 @@ def _growing_decay(model: PreTrainedModel, state: State, work: Work) -> Constrai
 def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
     """Train after the cut, in place, against the labels and the dense model."""
     recovery = work.recovery
+    promised: dict[str, Any] = {}
+    if work.promise is not None:
+        floor = work.reference.measure.floor(work.reference.quality, max_drop=work.promise)
+        promised = {"floor": floor, "evaluations_per_epoch": max(round(_LOOKS / max(recovery.epochs, 0.1)), 1)}
     plan = work.plan(
         work.title,
         recovery,
         evaluate_first=True,
         best_by=recovery.best_by,
         adversarial_epsilon=recovery.adversarial_epsilon,
+        **promised,
     )
     return train_(
         model,

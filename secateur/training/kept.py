@@ -17,6 +17,7 @@ class Best:
 
     Attributes:
         by: what better means: a higher macro-F1, a lower perplexity, a lower loss, or later.
+        floor: worst score that was promised; a pass that holds it is better than one that does not. None = no promise.
         scores: of the best pass.
         weights: its whole state dict.
         step: its step.
@@ -24,6 +25,7 @@ class Best:
     """
 
     by: BestBy
+    floor: float | None = None
     scores: AnyScores | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
@@ -38,6 +40,10 @@ class Best:
         self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     def _better(self, scores: AnyScores, than: AnyScores) -> bool:
+        if self.floor is not None:
+            now, before = (entry.measure.holds(entry.quality, floor=self.floor) for entry in (scores, than))
+            if now != before:
+                return now
         if self.by == "last":
             return True
         if self.by == "loss":

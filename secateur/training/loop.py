@@ -47,6 +47,7 @@ class Plan:
         patience: validation passes without a better score after which training ends, once ``min_steps`` are done.
         evaluate_first: score the model before the first step as well.
         best_by: the validation score that decides which weights are kept, and when patience counts.
+        floor: worst score that was promised: weights that hold it are kept before others; None = no promise.
         adversarial_epsilon: L2 norm of a perturbation of every row's word embeddings against the loss; the perturbed
             loss counts half; 0 = off.
     """
@@ -59,6 +60,7 @@ class Plan:
     patience: int = 1_000_000
     evaluate_first: bool = False
     best_by: BestBy = "macro_f1"
+    floor: float | None = None
     adversarial_epsilon: float = 0.0
 
 
@@ -191,7 +193,7 @@ class _Run:
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
         self._history: list[AnyHistoryRow] = []
         self._row = ROWS["classification" if validation.given is None else "generation"]
-        self._best = Best(by=plan.best_by)
+        self._best = Best(by=plan.best_by, floor=plan.floor)
 
     def execute(self) -> Trained:
         if self._length.is_extended:

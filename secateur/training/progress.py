@@ -18,15 +18,15 @@ from rich.progress import (
 
 
 class Advance(Protocol):
-    """Moves the bar by one step and shows a note beside it."""
+    """Moves the bar and shows a note beside it."""
 
-    def __call__(self, note: str = "") -> None:
+    def __call__(self, note: str = "", *, steps: float = 1) -> None:
         """Advance; an empty note leaves the one that is shown."""
         ...
 
 
 @contextmanager
-def progress(title: str, *, total: int, note: str = "", live: bool = True) -> Iterator[Advance]:
+def progress(title: str, *, total: float, note: str = "", live: bool = True) -> Iterator[Advance]:
     """Show a bar of ``total`` steps when stderr is a terminal, nothing otherwise.
 
     Args:
@@ -51,12 +51,10 @@ def progress(title: str, *, total: int, note: str = "", live: bool = True) -> It
         if not live:
             bar.refresh()
 
-        def advance(note: str = "") -> None:
+        def advance(note: str = "", *, steps: float = 1) -> None:
             if note:
                 bar.update(task, note=note)
-            bar.advance(task)
-            if not live:
-                bar.refresh()
+            bar.update(task, advance=steps, refresh=not live)
 
         yield advance
 

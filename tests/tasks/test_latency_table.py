@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from secateur.config.prune import LatencyBudget
-from secateur.errors import BudgetError, ModelError, ProjectError
+from secateur.errors import BudgetError, MeasurementError, ModelError, ProjectError
 from secateur.evaluation import latency_measurement
-from secateur.evaluation.latency_table import LatencyTable, shape_of
+from secateur.evaluation.latency_table import Check, LatencyTable, shape_of
 from secateur.evaluation.machine import describe_machine
 from tasks import latency_table
 from tasks.params import read_config
@@ -111,6 +111,27 @@ def test_another_machine_is_said_and_the_table_kept(tmp_path: Path, measured: li
     assert said is not None
     assert "on another machine (cpu: another CPU) and is kept" in said
     assert len(measured) == 1
+
+
+def test_a_doubtful_table_is_not_written_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Version 0.3.0 wrote a table "within 33.5%" and said so in passing."""
+
+    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None, task: str) -> LatencyTable:
+        table = table_for(config, hidden_size=hidden_size)
+        wrong = Check(heads=(1, 1), ffn=(0, 0), predicted_ms=1.335, measured_ms=1.0)
+        return LatencyTable(**{**vars(table), "settings": settings, "checks": (wrong,)})
+
+    monkeypatch.setattr(latency_measurement, "measure_table", measure)
+    project = project_in(tmp_path, LATENCY)
+    wanted = r"was measured and not kept: it predicts times within 33\.5%.*-S prune\.latency\.max_error=0\.34 accepts"
+    with pytest.raises(MeasurementError, match=wanted):
+        ensure(project)
+    assert not (tmp_path / "latency_table.json").exists()
+    project_in(tmp_path, LATENCY | {"prune.latency.max_error": 0.34})
+    assert "predictions are within 33.5% on 1 models" in str(ensure(project))
+    assert ensure(project) is None, "what was accepted needs no further word"
+    project_in(tmp_path, LATENCY)
+    assert "predicts times within 33.5%" in str(ensure(project)), "it is kept, and said"
 
 
 def test_a_model_that_is_still_on_a_hub_waits_for_ingest(tmp_path: Path, measured: list[str]):

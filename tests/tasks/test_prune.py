@@ -90,7 +90,10 @@ def test_below_the_floor_the_round_is_rolled_back_and_later_ones_pass_through(ro
     assert "is below the floor of" in r1["reason"]
     assert r1["widths"] == dense["widths"]
     assert r1["metrics"] == dense["metrics"]
-    assert r1["tried"]["achieved"]["macs"] <= 0.75
+    achieved = [entry["achieved"]["macs"] for entry in r1["tries"]]
+    assert achieved[0] <= 0.75
+    assert achieved == sorted(achieved) and len(achieved) == 3
+    assert r1["tried"]["achieved"]["macs"] == achieved[-1]
     assert set(r1["tried"]["metrics"]) == {"validation_loss", "validation_accuracy", "validation_macro_f1"}
     tried = card_of(root, "r1/tried")
     assert tried["widths"] == r1["tried"]["widths"] == widths_of(load(root / "models/r1/tried")).as_dict()
@@ -158,7 +161,8 @@ def test_single_weights_stay_zero_from_round_to_round(root):
         run_round(root, name, prev, settings=settings)
         card, masks, model = card_of(root, name), state_of(root, name).weights, load(root / "models" / name)
         assert card["asked"] == {"sparsity": sparsity}
-        assert card["achieved"] == {"macs": 1.0, "params": 1.0, "sparsity": pytest.approx(sparsity, abs=1e-4)}
+        left = {"macs": 1.0, "params": 1.0, "sparsity": pytest.approx(sparsity, abs=1e-4)}
+        assert card["achieved"] == left | {"max_drop": card["achieved"]["max_drop"]}
         assert MASKS in card["files"]
         for matrix, linear in prunable(model).items():
             assert bool((linear.weight[~masks.matrices[matrix]] == 0).all())
@@ -228,3 +232,71 @@ def test_robustness_has_a_floor_of_its_own(root):
     r1 = card_of(root, "r1")
     assert r1["accepted"] is True
     assert 0.0 <= r1["metrics"]["validation_robust_macro_f1"] <= 1.0
+
+
+def test_a_promise_is_kept_and_told(root):
+    """The stage asks for quality, and says what it cost: of time by the table, of the score on validation."""
+    settings = changed(budget={"max_drop": 0.2}, latency={**PRUNE.latency.model_dump(), "length": 16})
+    table = LatencyTable(
+        attention_ms=(0.0, 1.0, 1.5, 1.75, 2.0),
+        ffn_widths=(0, 64),
+        ffn_ms=(0.0, 4.0),
+        fixed_ms=0.5,
+        dense_ms=12.5,
+        settings=settings.latency,
+        shape=shape_of(load(root / "models/baseline").config),
+        machine={},
+    )
+    table.write(root / "latency_table.json")
+    dense = card_of(root, "baseline")["metrics"]["validation_macro_f1"]
+    run_round(root, "r2", "baseline", settings=settings)
+    card = card_of(root, "r2")
+    assert card["accepted"] is True
+    assert (card["asked"], card["price"]) == ({"max_drop": 0.2}, "latency")
+    assert card["achieved"]["max_drop"] == pytest.approx(dense - card["metrics"]["validation_macro_f1"])
+    assert card["achieved"]["max_drop"] <= 0.2
+    assert card["achieved"]["latency"] == table.predict(widths_of(load(root / "models/r2"))) / 12.5
+    assert card["tries"][-1]["accepted"] is True
+    assert card["tries"][-1]["widths"] == card["widths"]
+    assert card["achieved"]["latency"] <= card["tries"][-1]["target"] + 1e-9
+    assert all(probe["epochs"] < 1.0 and probe["error"] > 0.0 for probe in card["probes"])
+    before = {name: sha256_file(root / name) for name in ("models/r2/model.safetensors", "models/r2/card.json")}
+    run_round(root, "r2", "baseline", settings=settings)
+    assert {name: sha256_file(root / name) for name in before} == before, "probes and tries repeat to the bit"
+
+
+def test_a_broken_promise_tells_every_try_and_keeps_the_model(root):
+    dense = card_of(root, "baseline")
+    dense["metrics"]["validation_macro_f1"] = 1.5
+    write_json(root / "models/baseline/card.json", dense)
+    run_round(root, "r1", "baseline", settings=changed(budget={"max_drop": 0.01, "price": "macs"}))
+    card = card_of(root, "r1")
+    assert (card["accepted"], card["stopped"]) == (False, True)
+    assert "r1 was rolled back: validation macro-F1" in card["reason"]
+    assert "less the promise of 0.005)" in card["reason"]
+    assert [entry["accepted"] for entry in card["tries"]] == [False] * len(card["tries"])
+    targets = [entry["target"] for entry in card["tries"]]
+    assert targets == sorted(targets)
+    for name in ("widths", "achieved", "metrics"):
+        assert card["tried"][name] == card["tries"][-1][name]
+    run_round(root, "r2", "r1", settings=changed(budget={"max_drop": 0.01, "price": "macs"}))
+    assert (card_of(root, "r2")["tries"], card_of(root, "r2")["probes"]) == ([], [])
+
+
+def test_a_round_that_falls_through_its_floor_tries_a_gentler_cut(root):
+    """Version 0.3.0 rolled back at once. The floor lies where the whole model holds it and a quarter of it does not."""
+    settings = changed(criterion="magnitude", budget={"macs": 0.25}, max_drop=0.0)
+    settings = settings.model_copy(
+        update={
+            "recovery": settings.recovery.model_copy(update={"epochs": 0.0}),
+            "schedule": changed(schedule={"shape": "linear", "steps": 1, "tries": 10}).schedule,
+        }
+    )
+    run_round(root, "r1", "baseline", settings=settings)
+    card = card_of(root, "r1")
+    achieved = [entry["achieved"]["macs"] for entry in card["tries"]]
+    assert len(achieved) > 1
+    assert achieved == sorted(achieved)
+    assert card["asked"] == {"macs": 0.25}
+    assert card["accepted"] is True
+    assert card["achieved"]["macs"] == achieved[-1] > 0.25

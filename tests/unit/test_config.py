@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from secateur.config import parse_config
+from secateur.config.prune import Budget
 from secateur.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -37,9 +38,22 @@ def test_shipped_parameters_are_valid() -> None:
         (
             "prune.budget",
             {"macs": 0.4, "params": 0.5},
-            "exactly one of latency, macs, params, sparsity must be set (found: macs, params)",
+            "exactly one of max_drop, latency, macs, params, sparsity must be set (found: macs, params)",
         ),
-        ("prune.budget", {}, "exactly one of latency, macs, params, sparsity must be set (found: none)"),
+        ("prune.budget", {}, "exactly one of max_drop, latency, macs, params, sparsity must be set (found: none)"),
+        (
+            "prune.budget",
+            {"macs": 0.4, "price": "params"},
+            "prune.budget: price=params says what is made small for a promise of max_drop, found macs",
+        ),
+        ("prune.budget", {"max_drop": 0.01, "price": "sparsity"}, "prune.budget.price: input should be 'latency'"),
+        (
+            "prune.rounds",
+            {"r1": {"prev": "baseline", "budget": 0.5}},
+            "rounds.r1.budget=0.5 is a fraction of dense, and budget.max_drop asks for a quality; rounds.r1.max_drop",
+        ),
+        ("prune.schedule.tries", 0, "prune.schedule.tries: input should be greater than or equal to 1"),
+        ("prune.latency.max_error", 0, "prune.latency.max_error: input should be greater than 0"),
         ("prune.budget.macs", 0, "prune.budget.macs: input should be greater than 0"),
         ("prune.rounds", {"r2": {"prev": "baseline"}}, "rounds are r1, r2, ... in this order; found r2 in place 1"),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
@@ -50,6 +64,27 @@ def test_refuses_in_the_users_words(name: str, value: Any, message: str) -> None
         parse_config(_with(name, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_promise_of_a_round_needs_a_budget_of_promises() -> None:
+    values = _with("prune.budget", {"macs": 0.5})
+    values["prune"]["rounds"]["r1"]["max_drop"] = 0.01
+    with pytest.raises(ConfigError, match=r"rounds\.r1\.max_drop=0\.01 is a promise of quality, and budget\.macs asks"):
+        parse_config(values)
+
+
+def test_single_weights_keep_no_promise() -> None:
+    values = _with("prune.granularity", "weights")
+    values["prune"]["criterion"] = "wanda"
+    with pytest.raises(ConfigError, match=r"its budget is sparsity, found budget\.max_drop"):
+        parse_config(values)
+
+
+def test_the_price_of_a_promise_is_time_unless_something_else_is_named() -> None:
+    assert Budget(max_drop=0.01).kind == "latency"
+    assert Budget(max_drop=0.01, price="macs").kind == "macs"
+    assert Budget(max_drop=0.01).fraction is None
+    assert (Budget(sparsity=0.75).kind, Budget(sparsity=0.75).fraction) == ("sparsity", 0.25)
 
 
 def test_a_missing_parameter_is_named() -> None:

@@ -45,6 +45,11 @@ class SecondOrder(Protocol):
         """
         ...
 
+    @property
+    def levels(self) -> Levels:
+        """Orders and errors of every block."""
+        ...
+
 
 def calibrate_second_order(
     model: PreTrainedModel,
@@ -90,6 +95,11 @@ class Surgeon:
     settings: PruneSettings
     seed: int
     precision: Precision
+
+    @property
+    def levels(self) -> Levels:
+        """See ``SecondOrder``."""
+        return self.database.levels
 
     def select_(self, model: PreTrainedModel, *, prices: PriceTable, budget: float) -> Masks:
         """See ``SecondOrder``."""

@@ -7,6 +7,7 @@ import pytest
 from secateur.evaluation.latency_design import BlockPrices, corrected, design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Shape
 from secateur.models.structures import Widths
+from secateur.pruning.prices import PriceTable
 
 SHAPE = Shape("bert", num_layers=6, num_heads=12, head_dim=32, hidden_size=384, ffn=1536, kept_hidden_size=384)
 
@@ -66,6 +67,53 @@ def test_wider_is_never_cheaper_whatever_the_noise():
         assert all(narrow <= wide for narrow, wide in pairwise(prices))
         assert prices[0] >= 0
     assert found.fixed_ms >= 0
+
+
+@pytest.mark.parametrize("noise", ["uniform", "reversed", "heavy tails", "one absurd", "all alike"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_table_never_decreases_whatever_the_machine_did_meanwhile(noise: str, seed: int):
+    """From the first fit to the correction, as a table is made."""
+    draw = np.random.default_rng(seed)
+    design = design_for(SHAPE)
+
+    def measured(models) -> list[float]:
+        true = np.array([cost(widths, design.ffn_widths) for widths in models])
+        noisy = {
+            "uniform": draw.uniform(0.1, 10.0, size=len(true)),
+            "reversed": 1.0 / true,
+            "heavy tails": true * np.exp(draw.standard_cauchy(size=len(true)).clip(-9, 9)),
+            "one absurd": np.where(np.arange(len(true)) == seed, 1e6, true),
+            "all alike": np.full(len(true), 0.5),
+        }
+        return noisy[noise].tolist()
+
+    models, times = list(design.models), measured(design.models)
+    prices = fit_prices(models, times, ffn_widths=design.ffn_widths)
+    for refit in range(2):
+        chosen = solutions(prices, SHAPE, ffn_widths=design.ffn_widths, count=14, seed=refit)
+        models, times = models + chosen, times + measured(chosen)
+        prices = fit_prices(models, times, ffn_widths=design.ffn_widths)
+    chosen = solutions(prices, SHAPE, ffn_widths=design.ffn_widths, count=14, seed=2)
+    table = PriceTable(
+        prices.attention_ms,
+        tuple(np.interp(range(SHAPE.ffn + 1), design.ffn_widths, prices.ffn_ms)),
+        prices.fixed_ms,
+    )
+    found = corrected(prices, [table.total(widths) for widths in chosen], measured(chosen))
+    for blocks in (found.attention_ms, found.ffn_ms):
+        assert blocks[0] >= 0
+        assert all(narrow <= wide for narrow, wide in pairwise(blocks))
+    assert found.fixed_ms >= 0
+
+
+@pytest.mark.parametrize("times", [[3.0, 2.0, 1.0, 0.5], [1.0, 100.0, 1e4, 1e6], [1e-3, 1e-3, 1e-3, 1e-3]])
+def test_a_correction_that_nothing_explains_keeps_prices_plausible(times: list[float]):
+    """On 0.3.0 the first gives a negative factor: wider blocks cost less."""
+    prices = BlockPrices(tuple(ATTENTION), tuple(FFN), FIXED)
+    found = corrected(prices, [1.0, 2.0, 3.0, 4.0], times)
+    factor = found.attention_ms[-1] / ATTENTION[-1]
+    assert 0.5 <= factor <= 2.0
+    np.testing.assert_allclose(found.ffn_ms, factor * FFN)
 
 
 def test_the_design_times_every_width():

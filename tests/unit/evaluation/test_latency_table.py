@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,3 +70,40 @@ def test_a_table_for_something_else_is_refused(tmp_path: Path):
 
 def test_the_error_of_a_check_is_relative():
     assert TABLE.worst_error == pytest.approx(0.125 / 4.0)
+
+
+def test_prices_that_decrease_are_no_table(tmp_path: Path):
+    for broken in ({"ffn_ms": [0.25, 2.0, 1.0]}, {"attention_ms": [-0.1, 1, 1, 1, 1]}, {"fixed_ms": -1}):
+        (tmp_path / "latency_table.json").write_text(json.dumps(TABLE.as_json() | broken))
+        with pytest.raises(ProjectError, match="is not a latency table; delete it"):
+            LatencyTable.read(tmp_path / "latency_table.json")
+
+
+def check_of(predicted_ms: float, measured_ms: float, *, spread: float = 0.0) -> Check:
+    return Check(heads=(1, 1), ffn=(0, 0), predicted_ms=predicted_ms, measured_ms=measured_ms, spread=spread)
+
+
+def test_a_table_is_judged_by_models_that_a_budget_may_choose():
+    # A model of almost nothing: what it takes is the call itself, and relative error says little.
+    small = check_of(1.0, 0.75)
+    assert replace(TABLE, checks=(small, check_of(4.1, 4.0))).worst_error == pytest.approx(0.025)
+    assert replace(TABLE, checks=(small, check_of(4.1, 4.0))).doubt is None
+    assert replace(TABLE, checks=(small,)).worst_error == pytest.approx(1 / 3), "there is nothing else to judge by"
+    wrong = replace(TABLE, checks=(check_of(4.0, 3.0), check_of(5.0, 5.0)))
+    assert wrong.doubt == (
+        "predicts times within 33.3% and repeats them within 0.0%, where prune.latency.max_error=0.1 asks for 10.0%"
+    )
+    forgiven = replace(wrong, settings=SETTINGS.model_copy(update={"max_error": 0.34}))
+    assert forgiven.doubt is None
+    assert "max_error" not in forgiven.as_json()["settings"]
+    assert wrong.mismatch(forgiven.settings, SHAPE) is None, "what is forgiven is no other way to measure"
+    noisy = replace(TABLE, checks=(check_of(4.0, 4.0, spread=0.2), check_of(5.0, 5.0, spread=0.3)))
+    assert "repeats them within 25.0%" in str(noisy.doubt)
+
+
+def test_a_table_of_version_0_3_0_is_read(tmp_path: Path):
+    values = TABLE.as_json()
+    for check in values["checks"]:
+        del check["spread"]
+    (tmp_path / "latency_table.json").write_text(json.dumps(values))
+    assert LatencyTable.read(tmp_path / "latency_table.json").spread == 0.0

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.config.prune import Round, Schedule
-from secateur.pruning.schedule import density_after, target_of
+from secateur.config.prune import Budget, Round, Schedule
+from secateur.pruning.schedule import Goal, density_after, goal_of, promise_after, target_of
+from tests.unit.pruning.prune_settings import prune_settings
 
 SHAPES = ("linear", "geometric", "cubic")
 
@@ -30,3 +31,23 @@ def test_a_round_may_name_its_own_budget():
     schedule = Schedule(shape="linear", steps=2)
     assert target_of(1, round_=Round(prev="baseline", budget=0.9), schedule=schedule, final=0.4) == 0.9
     assert target_of(1, round_=Round(prev="baseline"), schedule=schedule, final=0.4) == pytest.approx(0.7)
+
+
+def test_promises_grow_to_the_whole_one_and_stay():
+    assert [promise_after(step, steps=3, final=0.02, shape="geometric") for step in (1, 2, 3, 4)] == [
+        0.005, 0.01, 0.02, 0.02,
+    ]  # fmt: skip
+    assert promise_after(1, steps=4, final=0.02, shape="linear") == pytest.approx(0.005)
+    assert promise_after(1, steps=2, final=0.02, shape="cubic") == pytest.approx(0.0175)
+    for shape in SHAPES:
+        assert promise_after(3, steps=3, final=0.02, shape=shape) == pytest.approx(0.02)
+
+
+def test_the_goal_of_a_round():
+    promises = prune_settings(budget=Budget(max_drop=0.02))
+    assert goal_of(1, round_=Round(prev="baseline"), settings=promises) == Goal(max_drop=0.005)
+    assert goal_of(1, round_=Round(prev="baseline", max_drop=0.5), settings=promises) == Goal(max_drop=0.5)
+    fractions = prune_settings(budget=Budget(sparsity=0.75), schedule=Schedule(shape="linear", steps=1))
+    goal = goal_of(1, round_=Round(prev="baseline"), settings=fractions)
+    assert (goal, goal.asked("sparsity")) == (Goal(target=0.25), {"sparsity": 0.75})
+    assert Goal(max_drop=0.01).asked("latency") == {"max_drop": 0.01}
