@@ -1,7 +1,7 @@
 """``ingest``: where the rows come from."""
 
 import codecs
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -77,6 +77,12 @@ class IngestSection(Section):
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub dataset; null takes the newest and records it")
     ]
+
+    @field_validator("text_column", "label_column", "confidence_column", mode="before")
+    @classmethod
+    def _by_number(cls, column: Any) -> Any:
+        """A column may be called 0, which YAML takes for a number."""
+        return str(column) if isinstance(column, int) and not isinstance(column, bool) else column
 
     @field_validator("delimiter")
     @classmethod

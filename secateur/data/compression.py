@@ -28,6 +28,7 @@ _FOREIGN = {
     b"ARROW1": "is an Arrow or Feather file; write it as Parquet",
 }
 _PARQUET = b"PAR1"
+_TAR, _TAR_AT = b"ustar", 257
 
 
 def bare(path: PurePath) -> PurePath:
@@ -69,7 +70,9 @@ def require_text(path: Path) -> None:
         DataError: saying what the file is.
     """
     with explained(path), open_bytes(path) as file:
-        start = file.read(16)
+        start = file.read(_TAR_AT + len(_TAR))
+    if start[_TAR_AT:] == _TAR:
+        raise DataError(f"{path.name} is a tar archive; unpack it")
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise DataError(f"{path.name} {what}")

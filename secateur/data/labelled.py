@@ -1,13 +1,16 @@
 """A labelled table for a model that exists already: its own labels, its own tokenizer."""
 
 import tempfile
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
@@ -21,7 +24,22 @@ from secateur.errors import DataError
 _ASKED_BY = "--data"
 
 
-def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) -> tuple[list[str], list[int]]:
+@dataclass(frozen=True)
+class Labelled:
+    """Texts, the index of the label of each, and what a person should know about the table."""
+
+    texts: list[str]
+    labels: list[int]
+    remarks: tuple[str, ...]
+
+    def groups(self) -> NDArray[np.int64]:
+        """Return a number for each text that those with the same words share, whatever their case and spacing, (N,)."""
+        numbers: dict[str, int] = {}
+        folded = (" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in self.texts)
+        return np.array([numbers.setdefault(words, len(numbers)) for words in folded], np.int64)
+
+
+def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) -> Labelled:
     """Read texts and the indices of their labels.
 
     Rows without a text or a label are left out. Labels are compared as text; a model that never named its labels
@@ -45,12 +63,13 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
     file_format = format_of(path, "auto")
     if file_format != "parquet":
         require_text(path)
-    table = read_rows(
+    found = read_rows(
         path,
         file_format=file_format,
         encoding=None if file_format == "parquet" else encoding_of(path, asked="auto", kind=location.kind),
         columns=Columns(text=text, label=label, confidence=None),
-    ).rows
+    )
+    table = found.rows
     index_of = _indices(labels)
     names = [_as_known(name, index_of) for name in table["label"].to_pylist()]
     pairs = [
@@ -66,20 +85,35 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
         )
     if not pairs:
         raise DataError(f"{_ASKED_BY}: {path.name} holds no row with both a text and a label")
-    return [words for words, _ in pairs], [index_of[name] for _, name in pairs]
+    if len({name for _, name in pairs}) == 1:
+        raise DataError(
+            f"{_ASKED_BY}: all {len(pairs)} rows of {path.name} have the label {pairs[0][1]!r}; two labels or more are "
+            "needed to see what a cut costs"
+        )
+    left_out = table.num_rows - len(pairs)
+    said = (f"{path.name}: {left_out} of {table.num_rows} rows have no text or no label, and are left out",)
+    return Labelled(
+        [words for words, _ in pairs],
+        [index_of[str(name)] for _, name in pairs],
+        (*found.remarks, *(said if left_out else ())),
+    )
 
 
 def tokenize_labelled(
-    texts: Sequence[str], labels: Sequence[int], *, tokenizer: Any, max_length: int, rules: TextRules | None
-) -> TokenRows:
-    """Tokenise texts, cleaned as those that the model was trained on when its rules are known."""
-    cleaned = clean_texts(texts, rules)[0] if rules else list(texts)
-    columns = {"text": pa.array(cleaned, pa.string()), "label": pa.array(labels, pa.int64())}
+    data: Labelled, *, tokenizer: Any, max_length: int, rules: TextRules | None
+) -> tuple[TokenRows, int]:
+    """Tokenise texts, cleaned as those that the model was trained on when its rules are known.
+
+    Returns:
+        The rows, and how many of them were cut.
+    """
+    cleaned = clean_texts(data.texts, rules)[0] if rules else data.texts
+    columns = {"text": pa.array(cleaned, pa.string()), "label": pa.array(data.labels, pa.int64())}
     with tempfile.TemporaryDirectory() as folder:
         table, file = Path(folder) / "rows.parquet", Path(folder) / "rows.arrow"
         pq.write_table(pa.table({**columns, "row": pa.array(np.arange(len(cleaned)), pa.int64())}), table)
-        tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file)
-        return read_tokens(file)
+        cut = tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file)
+        return read_tokens(file), cut
 
 
 def _as_known(name: str | None, known: Mapping[str, int]) -> str | None:

@@ -52,7 +52,8 @@ def require(columns: Columns, found: list[str], *, name: str) -> None:
     """
     missing = [column for column in columns.names if column not in found]
     if missing:
-        listed = ", ".join(column if column.isprintable() else repr(column) for column in found)[:300] or "none"
+        plain = (column if column.isprintable() and column == column.strip() else repr(column) for column in found)
+        listed = ", ".join(plain)[:300] or "none"
         raise DataError(f"{name} has no column {missing[0]!r}; its columns are: {listed}")
     twice = [column for column in columns.names if found.count(column) > 1]
     if twice:

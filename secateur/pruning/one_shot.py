@@ -89,8 +89,8 @@ class _Rows:
 def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None]) -> dict[str, Any]:
     """Prune a checkpoint and save what is left; nothing is written before the end.
 
-    A fifth of the rows is held out and only used for the scores that are returned; the rest calibrates the
-    criterion and, with epochs, trains.
+    A fifth of the rows, copies of a text all together, is held out and only used for the scores that are returned;
+    the rest calibrates the criterion and, with epochs, trains.
 
     Returns:
         ``dense`` and ``pruned`` (params, macs, accuracy, macro_f1 on the held-out rows), ``achieved`` (fractions of
@@ -106,7 +106,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     model, tokenizer, card = _open(request.checkpoint)
     _check_sizes(model, request.settings)
     _check_names(model, request.settings)
-    rows = _rows(request, model, tokenizer, rules=_text_rules(card))
+    rows = _rows(request, model, tokenizer, rules=_text_rules(card), say=say)
     dense, dense_cost, before = widths_of(model), cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
     reference = _reference(model, rows, request)
@@ -207,14 +207,40 @@ def _text_rules(card: dict[str, Any]) -> TextRules | None:
 
 
 def _rows(
-    request: Request, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, rules: TextRules | None
+    request: Request,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    rules: TextRules | None,
+    say: Callable[[str], None],
 ) -> _Rows:
+    """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    texts, labels = read_labelled(request.data, text=request.text, label=request.label, labels=names)
-    if len(texts) < 20:
-        raise DataError(f"--data: {len(texts)} rows are too few to calibrate and to check the result; give 20 or more")
-    rows = tokenize_labelled(texts, labels, tokenizer=tokenizer, max_length=_limit(request, model), rules=rules)
-    split = split_rows(np.asarray(labels), validation_fraction=_VALIDATION, test_fraction=_HELD_OUT, seed=request.seed)
+    data = read_labelled(request.data, text=request.text, label=request.label, labels=names)
+    if len(data.texts) < 20:
+        raise DataError(
+            f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
+        )
+    groups = data.groups()
+    split = split_rows(
+        np.asarray(data.labels),
+        validation_fraction=_VALIDATION,
+        test_fraction=_HELD_OUT,
+        seed=request.seed,
+        groups=groups,
+    )
+    distinct = len(np.unique(groups))
+    rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=_limit(request, model), rules=rules)
+    for remark in data.remarks:
+        say(remark)
+    if distinct < len(groups):
+        say(
+            f"{len(groups) - distinct} of {len(groups)} rows repeat another text; copies are held out together"
+            + (f", but for {len(split.spread)} rows, too many alike for one part" if len(split.spread) else "")
+        )
+    if cut:
+        share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
+        say(f"{share} were cut at --max-length {_limit(request, model)} tokens")
     return _Rows(
         calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
     )

@@ -14,12 +14,14 @@ import torch
 
 from flows.cli import cli
 from secateur import load
+from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, SecateurError
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
+from secateur.pruning.one_shot import Request, _rows
 from secateur.pruning.state_files import read_state
 from secateur.pruning.weights.matrices import prunable
 from tests.integration.in_process import output, refused
@@ -320,6 +322,31 @@ def test_rows_that_do_not_serve(home: Path, tmp_path: Path, content: str, messag
     error = error_of(home, tmp_path / "out", data=tmp_path / "poor.csv")
     assert isinstance(error, DataError)
     assert message in str(error)
+
+
+def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> None:
+    copies = [(f"{text.upper() if i % 3 else text}", label) for text, label in sentences(40) for i in range(4)]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *copies])
+    request = Request(
+        checkpoint=home / "ours",
+        data=str(tmp_path / "rows.csv"),
+        text="text",
+        label="label",
+        settings=one_shot_settings({}),
+        max_length=16,
+        seed=0,
+        num_threads=1,
+        precision="fp32",
+    )
+    said: list[str] = []
+    rows = _rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    parts = [
+        {tuple(part.ids(i)) for i in range(len(part))} for part in (rows.calibration, rows.validation, rows.held_out)
+    ]
+    assert not parts[0] & parts[2] and not parts[1] & parts[2] and not parts[0] & parts[1]
+    assert len(rows.held_out) == 32
+    assert any("repeat another text; copies are held out together" in line for line in said)
 
 
 def test_a_missing_table_and_a_missing_checkpoint(home: Path, tmp_path: Path) -> None:

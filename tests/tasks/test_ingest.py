@@ -1,6 +1,10 @@
 import hashlib
 import json
+import tarfile
+from datetime import date
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from secateur.config.ingest import IngestSection
@@ -180,3 +184,52 @@ def test_spellings_that_are_one_label_count_as_one(tmp_path):
     with pytest.raises(DataError, match="label 'GOOD' has 1 row"):
         task.check_source(section("a.csv"), root=tmp_path)
     task.check_source(section("a.csv", lookalike_labels="merge"), root=tmp_path)
+
+
+def test_columns_may_be_called_by_numbers(tmp_path):
+    (tmp_path / "a.csv").write_text(ROWS.replace("text,tone", "0,1"), encoding="utf-8")
+    task.check_source(section("a.csv", text_column=0, label_column=1), root=tmp_path)
+
+
+def _tar(path):
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(__file__, "rows.csv")
+
+
+ODD = {
+    "an archive": ("a.csv", _tar, "a.csv is a tar archive; unpack it"),
+    "spaces in a name": ("a.csv", lambda p: p.write_text(" text,tone\nx,a\n"), "its columns are: ' text', tone"),
+    "a workbook": ("a.xlsx", lambda p: p.write_bytes(b"PK\x03\x04"), "the ending '.xlsx' says no format"),
+    "labels of nothing": ("a.csv", lambda p: p.write_text("text,tone\n" + "x,\n" * 9), "no row has a label in column"),
+    "null labels": (
+        "a.parquet",
+        lambda p: pq.write_table(pa.table({"text": ["x"] * 4, "tone": pa.nulls(4)}), p),
+        "no row has a label in column 'tone' of a.parquet",
+    ),
+    "dates as labels": (
+        "a.parquet",
+        lambda p: pq.write_table(pa.table({"text": ["x"], "tone": [date(2026, 1, 1)]}), p),
+        "label column 'tone' holds date; a label is text or a number",
+    ),
+    "half a Parquet": ("a.parquet", lambda p: p.write_bytes(b"PAR1" + b"x" * 40), "a.parquet is not a Parquet file"),
+    "a unit separator": (
+        "a.csv",
+        lambda p: p.write_text("text\x1ftone\nx\x1fa\n"),
+        "its columns are: 'text\\\\x1ftone'",
+    ),
+    "numbers as text": ("a.json", lambda p: p.write_text('[{"text": 5, "tone": 1}]'), "row 1: 'text' holds int, not"),
+    "a text that is a list": (
+        "a.jsonl",
+        lambda p: p.write_text('{"text": ["x"], "tone": 1}\n' * 2),
+        "holds list, not text",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_sources_give_one_true_line(tmp_path, kind):
+    name, write, message = ODD[kind]
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message) as caught:
+        task.check_source(section(name), root=tmp_path)
+    assert "\n" not in str(caught.value)
