@@ -82,6 +82,8 @@ class DvcStore:
         # What DVC would print belongs to its own command line.
         ui._enabled = False
         logging.getLogger("dvc").setLevel(logging.WARNING)
+        # Its bars, one per file, and ours are drawn over each other; what a stage waits for, ours show.
+        logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)
         try:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:

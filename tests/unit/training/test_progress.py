@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,27 @@ from contextlib import redirect_stderr
 from secateur.training.progress import progress
 with progress("register", total=2, note="r1") as advance, redirect_stderr(io.StringIO()):
     time.sleep(0.5)
+"""
+
+
+_WITH_DVC = """
+import os, time
+from pathlib import Path
+from dvc.repo import Repo
+root = Path({root!r})
+os.chdir(root)
+Repo.init(no_scm=True).close()
+(root / "dvc.yaml").write_text("stages: {{}}")
+from secateur.training.progress import waiting
+from tasks.dvc_store import DvcStore
+from tasks.project import Project
+store = DvcStore(Project(root))
+from dvc.progress import Tqdm
+with waiting("clean"):
+    with Tqdm(total=2, desc="Collecting files and computing hashes") as bar:
+        time.sleep(0.3)
+        bar.update()
+        time.sleep(0.3)
 """
 
 
@@ -61,6 +83,11 @@ def test_a_bar_shows_steps_the_time_left_and_what_it_is_about(live: bool) -> Non
 def test_a_wait_shows_how_long_it_has_gone_on() -> None:
     drawn = in_terminal(_WAIT)
     assert "starting Prefect" in drawn and "0:00:01" in drawn
+
+
+def test_the_bars_of_dvc_do_not_run_into_ours(tmp_path: Path) -> None:
+    drawn = in_terminal(_WITH_DVC.format(root=str(tmp_path)))
+    assert "clean" in drawn and "hashes" not in drawn and "!" not in drawn
 
 
 def test_a_bar_is_there_while_a_library_is_kept_quiet() -> None:
