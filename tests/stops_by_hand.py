@@ -1,9 +1,9 @@
 """Signals at random moments of a real run, to be run by hand: ``python -m tests.stops_by_hand FOLDER COUNT SEED``.
 
-A tiny project is run until SIGINT or SIGTERM comes, to the process alone or to its group, under either driver. Each run
-goes on from where the one before it was stopped; one that comes to its end must have the digests of an undisturbed run,
-and the project begins anew. Prints a line per moment; fails when one took longer than 10 s, said more than one line,
-left a child or the lock, or when digests differ.
+A tiny project (made at the first call, gone on with at the next) is run until SIGINT or SIGTERM comes, to the process
+alone or to its group, under either driver. Each run goes on from where the one before it was stopped; one that comes to
+its end must have the digests of an undisturbed run, and the project begins anew. Prints a line per moment; fails when
+one took longer than 10 s, said more than one line, left a child or the lock, or when digests differ.
 """
 
 import fcntl
@@ -100,18 +100,27 @@ def _begin_anew(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def _undisturbed(folder: Path) -> tuple[Path, float, bytes]:
+    """Return the project, the seconds of a run and the digests it leaves; from an earlier call where there was one."""
+    root, digests, seconds = folder / "project", folder / "undisturbed.lock", folder / "undisturbed.seconds"
+    if not seconds.exists():
+        make_project(root)
+        began = time.monotonic()
+        assert _start(root, "run").wait() == 0, (folder / "said").read_text()
+        digests.write_bytes((root / "dvc.lock").read_bytes())
+        seconds.write_text(f"{time.monotonic() - began:.0f}")
+        _begin_anew(root)
+    return root, float(seconds.read_text()), digests.read_bytes()
+
+
 def main(folder: Path, count: int, seed: int) -> None:
-    """Stop a run ``count`` times."""
-    root = make_project(folder / "project")
-    began = time.monotonic()
-    assert _start(root, "run").wait() == 0, (folder / "said").read_text()
-    length, digests = time.monotonic() - began, (root / "dvc.lock").read_bytes()
+    """Stop a run ``count`` times, and let the last one come to its end."""
+    root, length, digests = _undisturbed(folder)
     sys.stdout.write(f"undisturbed: {length:.0f} s\n")
-    _begin_anew(root)
     draw = random.Random(seed)
     stopped = finished = 0
     while stopped < count:
-        number, whom = _WAYS[stopped % len(_WAYS)]
+        number, whom = _WAYS[(seed + stopped) % len(_WAYS)]
         driver = "dvc" if draw.random() < 0.25 else "prefect"
         moment = draw.uniform(0.0, length)
         run = _start(root, "run", "--driver", driver)
