@@ -175,7 +175,7 @@ def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C ends the page first, which ends the server
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # the only other thread waits for a signal
         )
     stack.callback(_stop, server)
     return f"http://{HOST}:{port}", server
