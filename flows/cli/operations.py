@@ -65,8 +65,8 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     """Retrain by the clock, and whenever the data changes.
 
     Serves a Prefect deployment until it is interrupted. Uses the server of PREFECT_API_URL, or starts one on
-    127.0.0.1. One run at a time; runs that were missed are made up for by one. Anybody may ask for a run by sending
-    the event that is printed.
+    127.0.0.1. One run at a time; runs that were missed are made up for by one. Whoever holds the key of that
+    server may ask for a run, by sending the event that is printed.
 
     Example: secateur schedule --cron "0 3 * * *"
     """
