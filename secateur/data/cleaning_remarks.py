@@ -94,11 +94,13 @@ def _spared(cleaned: Cleaned) -> list[str]:
     kept = {effect.rule: effect for effect in cleaned.effects if effect.effect == "kept" and effect.rows}
     remarks = []
     if effect := kept.get("near_duplicates"):
-        remarks.append(f"{effect.rows} rows are near copies with other labels: all stay, alike ones in one part")
+        remarks.append(
+            f"{effect.rows} rows are near copies with other labels: all stay, alike ones in one part if it has room"
+        )
     if effect := kept.get("near_duplicate_max_share"):
         labels = ", ".join(f"{label!r} ({rows})" for label, rows in sorted(effect.labels.items())[:_MAX_NAMED])
         remarks.append(
             f"{effect.rows} rows repeat each other, more than clean.near_duplicate_max_share of {labels}: all stay, "
-            "alike ones in one part"
+            "alike ones in one part if it has room"
         )
     return remarks

@@ -114,9 +114,11 @@ class _Table:
         """
         start = self.first
         while start < len(self.lines):
-            rest = (self.lines[number] for number in range(start, len(self.lines)))
             reader = csv.reader(
-                rest, delimiter=self.delimiter, strict=True, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+                self.lines[start:],
+                delimiter=self.delimiter,
+                strict=True,
+                quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
             )
             begin, fault = start, None
             while fault is None:
@@ -128,10 +130,12 @@ class _Table:
                     fault = _said(error, same_line=start + reader.line_num == begin + 1)
                     break
                 end = start + reader.line_num
-                fault = self._fault(begin, end, cells, is_row)
-                if fault is None and cells:
-                    yield _Record(begin, end, cells)
-                begin = end if fault is None else begin
+                if len(cells) != self.width or end - begin > 1:
+                    fault = self._fault(begin, end, cells, is_row)
+                if fault is None:
+                    if cells:
+                        yield _Record(begin, end, cells)
+                    begin = end
             yield _Record(begin, begin + 1, (), fault)
             start = begin + 1
 
