@@ -48,13 +48,14 @@ def _retraining(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
 
 
 def _floor(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
-    found, drop = rows["validation"], config.prune.max_drop
+    found, promise = rows["validation"], config.prune.budget.max_drop
+    name, drop = ("prune.max_drop", config.prune.max_drop) if promise is None else ("prune.budget.max_drop", promise)
     needed = ceil(_CHANGED_SHARE / drop**2) if drop else 0
     if found < needed:
         yield (
-            f"prune.max_drop={drop:g}: {found} validation rows cannot tell such a loss from chance "
+            f"{name}={drop:g}: {found} validation rows cannot tell such a loss from chance "
             f"(one row is {1 / found:.3f}); {needed} can (clean.min_validation_rows, clean.validation_fraction), "
-            f"or prune.max_drop={(_CHANGED_SHARE / found) ** 0.5:.2f}"
+            f"or {name}={ceil(100 * (_CHANGED_SHARE / found) ** 0.5) / 100:g}"
         )
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from secateur.training.hidden_states import HiddenStates, layer_mapping
 from secateur.training.loop import Constraint, Plan, Trained, train_
 from secateur.training.objectives import Distillation, Objective
 from secateur.training.regularizers import regularizer_for
+from secateur.training.schedule import Length
 from secateur.training.text_distillation import TextDistillation
 
 _LOOKS = 4
@@ -147,7 +149,8 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
     promised: dict[str, Any] = {}
     if work.promise is not None:
         floor = work.reference.measure.floor(work.reference.quality, max_drop=work.promise)
-        promised = {"floor": floor, "evaluations_per_epoch": max(round(_LOOKS / max(recovery.epochs, 0.1)), 1)}
+        length = Length.of(recovery, steps_per_epoch=ceil(len(work.train) / recovery.batch_size))
+        promised = {"floor": floor, "evaluations_per_epoch": max(round(_LOOKS / max(length.epochs, 0.1)), 1)}
     plan = work.plan(
         work.title,
         recovery,

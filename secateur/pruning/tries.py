@@ -189,9 +189,8 @@ class _Tries:
         outcome = self._at(target, share=_PROBE_SHARE)
         drop = outcome.achieved["max_drop"]
         error = min(max(error, ladder.errors[0]), ladder.errors[-1])
-        epochs = _PROBE_SHARE * self._work.recovery.epochs
         scores = outcome.scores
-        self._probes.append(Probe(target, error, epochs, scores.loss, scores.quality, drop))
+        self._probes.append(Probe(target, error, outcome.length.epochs, scores.loss, scores.quality, drop))
         return drop
 
     def _drop_of_cut(self, target: float) -> float:
@@ -212,8 +211,10 @@ class _Tries:
 
     def _at(self, target: float, *, share: float) -> Outcome:
         """Look at one target after a share of the recovery."""
-        epochs = share * self._work.recovery.epochs
-        recovery = self._work.recovery.model_copy(update={"epochs": epochs})
+        whole = self._work.recovery
+        # The floor under the steps shrinks with it: otherwise a probe of few rows would be a whole recovery.
+        shorter = {"epochs": share * whole.epochs, "min_steps": round(share * whole.min_steps)}
+        recovery = whole.model_copy(update=shorter)
         reference = replace(self._work.reference, robust_score=None)
         title = f"{self._work.title}: probe at {target:.2f}"
         work = replace(self._work, target=target, recovery=recovery, reference=reference, promise=None, title=title)

@@ -86,6 +86,14 @@ def test_promises_go_with_everything_that_a_round_may_do(case: dict[str, Any]):
     assert 1 <= len(result.tries) <= 3
 
 
+def test_a_probe_is_short_where_few_rows_make_a_recovery_longer():
+    result = promised({"criterion": "obs", "recovery.min_steps": 20}, 0.3)
+    length = result.tries[-1]["training"]
+    assert (length["steps"], length["min_steps"]) == (20, 20)
+    assert result.probes
+    assert {probe.epochs for probe in result.probes} == {length["epochs"] * 3 / 20}, "0.15 of 20 steps"
+
+
 def test_a_promise_out_of_reach_ends_after_its_tries():
     result = promised({"criterion": "obs"}, 0.01, dense=1.5)
     check(result, 0.01, dense=1.5)

@@ -1,6 +1,7 @@
 import pytest
 
 from secateur.config import RunConfig
+from secateur.config.prune import Budget
 from tasks.params import read_config
 from tasks.project import Project
 from tasks.table_size import shortfalls
@@ -32,18 +33,23 @@ def test_what_600_rows_cannot_give_is_told_with_a_value_that_works(config):
     found = shortfalls(_table(600, 120, 120), config)
     assert [line.partition(":")[0] for line in found] == [
         "promote.min_rows=500",
+        "prune.budget.max_drop=0.02",
         "promote.classes.min_rows=100",
         "evaluate.robustness.rows=256 and promote.robustness.rows=256",
     ]
     assert "there are 120 test rows, so that `secateur models promote` will hold every model" in found[0]
     assert "promote.min_rows=120 or less works" in found[0]
-    assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[1]
+    assert "120 validation rows cannot tell such a loss from chance (one row is 0.008); 250 can" in found[1]
+    assert found[1].endswith("or prune.budget.max_drop=0.03")
+    assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[2]
 
 
 def test_values_that_are_named_work(config):
     table = _table(600, 42, 60)
-    assert "prune.max_drop=0.03: 42 validation rows cannot tell" in "\n".join(shortfalls(table, config))
-    prune = config.prune.model_copy(update={"max_drop": 0.05})
+    plain = config.prune.model_copy(update={"budget": Budget(macs=0.5)})
+    said = "\n".join(shortfalls(table, config.model_copy(update={"prune": plain})))
+    assert "prune.max_drop=0.03: 42 validation rows cannot tell" in said
+    prune = config.prune.model_copy(update={"budget": Budget(max_drop=0.05)})
     classes = config.promote.classes.model_copy(update={"min_rows": 59})
     slices = config.promote.slices.model_copy(update={"min_rows": 60})
     robust = config.promote.robustness.model_copy(update={"rows": 60})

@@ -11,7 +11,8 @@ _PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
 
 
 def prune_settings(**changes: Any) -> PruneSettings:
-    """Return the shipped settings with some of them changed."""
+    """Return the shipped settings with some of them changed; a recovery is as short as its epochs say."""
     section = YAML(typ="safe").load(_PARAMS.read_text())["prune"]
     del section["rounds"]
+    section["recovery"]["min_steps"] = 0
     return PruneSettings(**{**section, **changes})
