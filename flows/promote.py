@@ -8,7 +8,7 @@ from flows.announce import emit
 from flows.report import refresh
 from secateur.config import RunConfig
 from secateur.config.run import Task
-from secateur.errors import CheckFailed, ConfigError, ModelError
+from secateur.errors import CheckFailed, ConfigError, ModelError, ProjectError
 from secateur.evaluation.judged import Condition
 from secateur.files import write_json
 from tasks.model_source import DIGEST_TAGS, Resolved, resolve
@@ -138,7 +138,11 @@ def open_records(project: Project, reference: str) -> "Records":
     from tasks.mlflow_store import ModelRegistry, parse_reference
 
     records = Records(ModelRegistry(project), parse_reference(reference)[0])
-    ended = recover(records)
+    try:
+        ended = recover(records)
+    except ProjectError as error:
+        logger.warning("an unfinished move of the champion of %s stays as it is: %s", records.name, error)
+        return records
     if ended is not None:
         logger.warning("an unfinished move of the champion of %s was ended: %s", records.name, ended.describe())
     return records

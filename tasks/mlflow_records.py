@@ -1,6 +1,7 @@
 """What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,7 @@ from tasks.mlflow_store import MlflowException, ModelRegistry, parse_reference, 
 import mlflow
 from mlflow import MlflowClient
 
-from secateur.errors import ModelError
+from secateur.errors import ModelError, ProjectError
 from tasks.mlflow_versions import find_model, find_version
 
 _PARENT = "mlflow.parentRunId"
@@ -47,10 +48,11 @@ class Records:
 
     def point(self, alias: str, version: str | None) -> None:
         """Point an alias at a version; None takes the alias away."""
-        if version is None:
-            self._client.delete_registered_model_alias(self.name, alias)
-        else:
-            self._client.set_registered_model_alias(self.name, alias, version)
+        with self._writing():
+            if version is None:
+                self._client.delete_registered_model_alias(self.name, alias)
+            else:
+                self._client.set_registered_model_alias(self.name, alias, version)
 
     def tags(self) -> Mapping[str, str]:
         """Return the tags of the registered model."""
@@ -58,10 +60,11 @@ class Records:
 
     def tag(self, key: str, value: str | None) -> None:
         """Set a tag of the registered model; None takes it away."""
-        if value is not None:
-            self._client.set_registered_model_tag(self.name, key, value)
-        elif key in self.tags():
-            self._client.delete_registered_model_tag(self.name, key)
+        with self._writing():
+            if value is not None:
+                self._client.set_registered_model_tag(self.name, key, value)
+            elif key in self.tags():
+                self._client.delete_registered_model_tag(self.name, key)
 
     def version_tags(self, version: str) -> Mapping[str, str]:
         """Return the tags of a version."""
@@ -69,7 +72,21 @@ class Records:
 
     def tag_version(self, version: str, key: str, value: str) -> None:
         """Set a tag of a version."""
-        self._client.set_model_version_tag(self.name, version, key, value)
+        with self._writing():
+            self._client.set_model_version_tag(self.name, version, key, value)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in one line that nothing can be written.
+
+        Raises:
+            ProjectError: the registry refused, as one on a read-only file system does.
+        """
+        try:
+            yield
+        except MlflowException as error:
+            said = " ".join(str(error).split())[:200]
+            raise ProjectError(f"nothing about {self.name} can be written to the registry: {said}") from error
 
     def stored_with_build(self, version: str, file: str) -> str | None:
         """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None."""

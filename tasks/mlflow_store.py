@@ -1,5 +1,6 @@
 """Runs and registered models in MLflow; only ``tasks/mlflow_*.py`` and ``registered_model`` import it."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -39,6 +40,7 @@ KEY_TAG = "secateur.key"
 RUNTIME_TAG = "secateur.runtime"
 _WEIGHTS_TAG = "secateur.weights_sha256"
 _MAX_PARAMETER_CHARS = 500
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SCRIPT = Path(__file__).with_name("registered_model.py")
 # Without a name: a list of strings has none, and the column of a data frame may have any.
 _INPUTS = Schema([ColSpec("string")])
@@ -93,8 +95,17 @@ def tracking_uri(project: Project) -> str:
     """Return the server of the environment, or the database of this project, always absolute.
 
     A relative one would make a second database in every temporary experiment.
+
+    Raises:
+        ProjectError: the folder of the project has a name that no address of a database can hold.
     """
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{project.home / 'mlflow.db'}"
+    if asked := os.environ.get(URI_VARIABLE):
+        return asked
+    if "?" in str(project.home):
+        raise ProjectError(
+            f"{project.home} has a question mark in its path, where addresses of databases end; rename it"
+        )
+    return f"sqlite:///{project.home / 'mlflow.db'}"
 
 
 class ModelRegistry:
@@ -115,11 +126,7 @@ class ModelRegistry:
         if asked is None:
             # MLflow exports it, and the next registry of this process would take it for the user's own.
             os.environ.pop(URI_VARIABLE, None)
-        # Four processes that met an empty database at once all crashed; the kernel releases this lock.
-        lock = project.home / ".secateur" / "mlflow.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _one_opens(project):
             try:
                 self._client = MlflowClient(self.uri)
                 self._client.search_experiments(max_results=1)
@@ -265,6 +272,28 @@ class ModelRegistry:
 
 
 @contextmanager
+def _one_opens(project: Project) -> Iterator[None]:
+    """Let one process at a time make the schema: four that met an empty database at once all crashed.
+
+    The kernel releases the lock. Where nothing can be written no schema can be made either, and reading needs no lock.
+    """
+    lock = project.home / ".secateur" / "mlflow.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        if URI_VARIABLE not in os.environ and not (project.home / "mlflow.db").is_file():
+            raise ProjectError(f"{project.home} has no mlflow.db, and nothing can be written there") from error
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Drop what MLflow prints about what it made, and its wish for hints to infer the signature that is given."""
     with redirect_stderr(StringIO()), warnings.catch_warnings():
@@ -279,8 +308,9 @@ def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
 
 def _artifacts(version: Version) -> dict[str, str]:
     """Name the folders that are stored with a version; the checkpoint is there whatever predicts."""
-    artifacts = {"checkpoint": str(version.checkpoint)}
-    return artifacts if version.deployed is None else artifacts | {"deployed": str(version.deployed)}
+    # As addresses: MLflow would take a percent sign in a path for the beginning of an escape.
+    artifacts = {"checkpoint": version.checkpoint.resolve().as_uri()}
+    return artifacts if version.deployed is None else artifacts | {"deployed": version.deployed.resolve().as_uri()}
 
 
 def _wrapper_digests(model_id: str) -> dict[str, str]:

@@ -310,7 +310,11 @@ def test_what_is_listed_with_false_digests_is_not_run_either(what: str, stand: S
     root = _root(stand)
     plant(root, mark)
     _list_again(stand, root)
+    # Where a version stays readable, prediction and the fresh process of a promotion are those who open everything.
+    readers = refusing | {"predict", "promote"}
     for reader, read in READERS.items():
+        if reader not in readers:
+            continue
         try:
             read(stand)
         except SecateurError as error:
