@@ -26,7 +26,7 @@ from benchmarks.statistics import quality_of
 from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.tf_idf import fit
 from secateur.export.onnx import ONNX_MODEL, export_onnx
-from secateur.models.construction import WEIGHTS
+from secateur.models.folders import WEIGHTS
 
 _TEXTS = 200
 _NOTES = (

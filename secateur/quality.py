@@ -48,3 +48,9 @@ PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
 
 MEASURES: Mapping[Task, Measure] = {"classification": MACRO_F1, "generation": PERPLEXITY}
 """What a task is judged by."""
+
+MEASURE_NAMED: Mapping[MeasureName, Measure] = {measure.name: measure for measure in MEASURES.values()}
+"""The measures by their name in files."""
+
+SCORES = ("accuracy", "macro_f1", "perplexity")
+"""The scores that a model of one of the tasks may have."""

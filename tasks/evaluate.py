@@ -30,7 +30,7 @@ from secateur.evaluation.slices import descriptions_of, slices_of
 from secateur.files import remove, write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
-from secateur.models.construction import CONFIG, WEIGHTS
+from secateur.models.folders import CONFIG, WEIGHTS
 from secateur.training.objectives import logits_of
 from secateur.training.progress import progress
 from tasks import generation

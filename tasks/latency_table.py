@@ -82,7 +82,7 @@ def is_needed(config: RunConfig) -> bool:
 def model_config(project: Project, config: RunConfig) -> "PreTrainedConfig | None":
     """Return the config of the dense model: a local one, or what ``ingest`` has copied; None before that."""
     from secateur.data.pretrained import check_model
-    from secateur.models.construction import CONFIG
+    from secateur.models.folders import CONFIG
 
     found = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; the copy has the usual one.

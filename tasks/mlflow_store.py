@@ -30,6 +30,7 @@ from secateur.config.evaluate import Runtime
 from secateur.config.run import Task
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
+from secateur.quality import SCORES
 from secateur.training.progress import progress
 from tasks.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
 from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
@@ -194,7 +195,7 @@ class ModelRegistry:
                 name = f"{point['method']} {point['asked']:g}"
                 tags = {"secateur.method": point["method"], "secateur.front": str(point["front"]).lower()}
                 with mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
-                    numbers = {key: point[key] for key in ("asked", "params", "macs", "accuracy", "macro_f1", "loss")}
+                    numbers = {key: point[key] for key in ("asked", "params", "macs", "loss", *SCORES) if key in point}
                     metrics = [Metric(key, float(value), 0, 0) for key, value in numbers.items()]
                     self._client.log_batch(child.info.run_id, metrics=metrics)
 

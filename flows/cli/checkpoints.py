@@ -107,13 +107,12 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     """
     from flows.cli import display
     from secateur.evaluation.prediction import Predictor
-    from tasks.model_source import resolve as resolve_source
 
-    source = resolve_source(None, model)
+    folder = _to_predict_with(model)
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not given:
         raise click.UsageError("no text: give it as an argument or on standard input")
-    predictions = Predictor.load(source.folder, verify=False).predict(given)
+    predictions = Predictor.load(folder, verify=False).predict(given)
     rows = [
         {"text": text, "label": p.label, "score": float(p.score)} for text, p in zip(given, predictions, strict=True)
     ]
@@ -158,6 +157,16 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
             export_padded(folder, written)
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     click.echo(f"{out}: {total / 1e6:.1f} MB")
+
+
+def _to_predict_with(model: str) -> Path:
+    """Return a folder whose files fit its card or its version; one without a card is taken as it is."""
+    from secateur.models.card import CARD
+    from tasks.model_source import SCHEME
+    from tasks.model_source import resolve as resolve_source
+
+    plain = not model.startswith(SCHEME) and (Path(model) / "config.json").is_file()
+    return Path(model) if plain and not (Path(model) / CARD).exists() else resolve_source(None, model).folder
 
 
 def resolve(model: str) -> Path:

@@ -80,12 +80,15 @@ def say(message: str) -> None:
 
 def sweep_table(values: Mapping[str, Any]) -> None:
     """Show every point of a sweep, the front marked, and where the time went."""
-    dense = values["dense"]
+    from secateur.quality import MEASURE_NAMED
+
+    dense, measure = values["dense"], MEASURE_NAMED[values["measure"]]
+    before = dense[measure.name]
     made = table(
-        "No training; scores on validation rows. * = on the Pareto front of MACs and macro-F1",
-        "", "method", ">budget", ">MACs", ">parameters", ">macro-F1", ">change", ">loss", ">s",
+        f"No training; scores on validation rows. * = on the Pareto front of MACs and {measure.title}",
+        "", "method", ">budget", ">MACs", ">parameters", f">{measure.title}", ">change", ">loss", ">s",
     )  # fmt: skip
-    made.add_row("", "dense", "", "1.000", f"{dense['params'] / 1e6:.2f} M", f"{dense['macro_f1']:.4f}", "",
+    made.add_row("", "dense", "", "1.000", f"{dense['params'] / 1e6:.2f} M", f"{before:.4f}", "",
                  f"{dense['loss']:.4f}", "")  # fmt: skip
     for point in values["points"]:
         if point["error"] is not None:
@@ -97,8 +100,10 @@ def sweep_table(values: Mapping[str, Any]) -> None:
             f"{point['asked']:g}",
             f"{point['macs'] / dense['macs']:.3f}",
             f"{point['params'] / 1e6:.2f} M",
-            f"{point['macro_f1']:.4f}",
-            f"{100 * (point['macro_f1'] - dense['macro_f1']):+.2f}",
+            f"{point[measure.name]:.4f}",
+            # Points of a score; a perplexity changes by shares of itself.
+            f"{100 * (point[measure.name] - before) / (1.0 if measure.higher_is_better else before):+.2f}"
+            f"{'' if measure.higher_is_better else ' %'}",
             f"{point['loss']:.4f}",
             f"{point['seconds']:.1f}",
         )

@@ -34,8 +34,8 @@ _BUDGETS = ("macs", "params", "latency", "sparsity")
 def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
     """Prune anybody's fine-tuned classifier, without a project.
 
-    CKPT is a checkpoint of a run, models:/name@alias, or a Hugging Face folder of a BERT, RoBERTa or DistilBERT
-    classifier. A fifth of the rows is held out for the scores that are shown.
+    CKPT is a checkpoint of a run, models:/name@alias, or the Hugging Face folder of a classifier, dense or pruned by
+    this program and trained further. A fifth of the rows is held out for the scores that are shown.
 
     Example: secateur prune models/baseline --data reviews.csv --out pruned --macs 0.5
     """

@@ -296,6 +296,11 @@ class PruneSettings(Section):
         """The regulariser of the training before the cut: the criterion's own, or the one that is combined with it."""
         return _REGULARIZERS.get(self.criterion, self.regularizer)
 
+    @property
+    def trains_before_cut(self) -> bool:
+        """Whether there is a training under a regulariser before the cut."""
+        return self.trained_with != "none" and self.regularization.epochs > 0.0
+
 
 class PruneSection(PruneSettings):
     """The settings that all rounds share, and the rounds."""

@@ -14,8 +14,10 @@ from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import end_id, given_ids
 from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.runners import held_runtime
-from secateur.models.card import read_card
 from secateur.models.checkpoint import load_tokenizer
+from secateur.models.construction import read_config
+from secateur.models.families import family_of, is_generator
+from secateur.models.folders import card_of
 
 _BATCH_SIZE = 64
 _UNFINISHED = "\ufffd"
@@ -88,17 +90,17 @@ class Writer:
             CheckpointError: the folder holds no generator, or is damaged.
         """
         folder = Path(path)
-        card = read_card(folder)
-        if card.get("task") != "generation":
+        card, config = card_of(folder, verified=True), read_config(folder)  # opening the model verifies
+        task = card.get("task") or ("classification" if card or not is_generator(config) else "generation")
+        if task != "generation":
             raise CheckpointError(
-                f"{folder} holds a model for {card.get('task', 'classification')}, which writes no text; "
-                "`secateur predict` asks it for labels"
+                f"{folder} holds a model for {task}, which writes no text; `secateur predict` asks it for labels"
             )
         return cls(
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),
             tokenizer=load_tokenizer(folder),
             controls=dict(card.get("control") or {}),
-            context=int(card["max_length"]),
+            context=int(card.get("max_length") or family_of(config).max_tokens(config)),
             text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
         )
 

@@ -18,9 +18,9 @@ from secateur.config.evaluate import Runtime
 from secateur.config.run import Precision
 from secateur.export.onnx import ONNX_MODEL
 from secateur.export.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
-from secateur.models.card import verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
+from secateur.models.folders import card_of
 from secateur.training.precision import autocast
 
 
@@ -155,9 +155,9 @@ def open_language_model(folder: Path, *, runtime: Runtime, num_threads: int = 1)
     Raises:
         CheckpointError: the folder is damaged.
     """
-    verify(folder)
+    card_of(folder)
     if runtime == "torch":
-        return TorchLanguageModel(load(folder, verify=False))
+        return TorchLanguageModel(load(folder, verify=False).float())
     return OnnxLanguageModel(folder / ONNX_MODEL, num_threads=num_threads)
 
 

@@ -14,9 +14,9 @@ import torch
 from secateur.config.evaluate import Runtime
 from secateur.errors import ModelError
 from secateur.evaluation.runners import Ids, Runner, open_runner
-from secateur.models.card import verify
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
+from secateur.models.folders import card_of
 from secateur.training.progress import progress
 
 Key = TypeVar("Key", bound=Hashable)
@@ -75,7 +75,7 @@ def bench(
         ModelError: a model has fewer positions than ``length``, or an export does not agree with its checkpoint.
     """
     for checkpoint in checkpoints:
-        verify(checkpoint)
+        card_of(checkpoint)
     configs = [read_config(checkpoint) for checkpoint in checkpoints]
     for checkpoint, config in zip(checkpoints, configs, strict=True):
         limit = family_of(config).max_tokens(config)

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from secateur.config.evaluate import Runtime
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
 from secateur.export.onnx import ONNX_MODEL
-from secateur.models.card import read_card
-from secateur.models.card import verify as _verify
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_generator
+from secateur.models.folders import card_of
+from secateur.models.vocabulary import require_known_ids
 
 _PADDED = 1.25
 """How many times as long as the shortest row of a call its longest may be."""
@@ -49,12 +49,14 @@ class Predictor:
     labels: tuple[str, ...]
     max_length: int
     text_rules: TextRules | None
+    pad_token_id: int
+    vocab_size: int
 
     @classmethod
     def load(
         cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int = 1, verify: bool = True
     ) -> "Predictor":
-        """Load a folder whose files match its card.
+        """Load a folder whose files match its card, or one without a card that somebody saved.
 
         Args:
             path: a checkpoint, or an ONNX export of one.
@@ -66,13 +68,11 @@ class Predictor:
             CheckpointError: the folder is neither, is damaged, or does not hold what the runtime needs.
         """
         folder = Path(path)
-        if verify:
-            _verify(folder)
-        card = read_card(folder)
-        if card.get("task") == "generation":
+        card = card_of(folder, verified=not verify)
+        config = read_config(folder)
+        if card.get("task", "generation" if is_generator(config) else None) == "generation":
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
-        config = read_config(folder)
         tokenizer = load_tokenizer(folder)
         limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
         held = held_runtime(folder)
@@ -87,6 +87,8 @@ class Predictor:
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
             text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
             max_length=min(limit for limit in limits if limit is not None),
+            pad_token_id=_padding(tokenizer, config),
+            vocab_size=int(config.vocab_size),
         )
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
@@ -107,11 +109,12 @@ class Predictor:
 
     def _logits(self, rows: Sequence[Sequence[int]]) -> Logits:
         length = max(map(len, rows))
-        ids = np.full((len(rows), length), self.tokenizer.pad_token_id, dtype=np.int64)
+        ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
+        require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
         return self.runner(ids, mask)
 
     def _predictions(self, logits: Logits) -> list[Prediction]:
@@ -122,6 +125,13 @@ class Predictor:
             scores = dict(zip(self.labels, row, strict=True))
             made.append(Prediction(label=self.labels[best], score=row[best], scores=scores))
         return made
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> int:
+    """Return what pads rows: the model reads the last token that is not the config's, where it names one."""
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    found = (config.pad_token_id, tokenizer.pad_token_id, *ends, 0)
+    return int(next(token for token in found if token is not None))
 
 
 def _calls(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:

@@ -18,10 +18,12 @@ from secateur.config.evaluate import Runtime
 from secateur.errors import CheckpointError
 from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
-from secateur.models.card import read_card, verify
+from secateur.files import sha256_files
+from secateur.models.card import CARD, read_card, verify
 from secateur.models.checkpoint import load
-from secateur.models.construction import WEIGHTS, read_config
+from secateur.models.construction import read_config
 from secateur.models.families import is_generator
+from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -40,7 +42,7 @@ class TorchRunner:
     """PyTorch in fp32. The number of threads is the process's own: ``torch.set_num_threads``."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model.eval()
+        self._model = model.float().eval()
 
     def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """See ``Runner``."""
@@ -111,7 +113,9 @@ def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
     """Load what ``exported_folder`` returned; a generator runs step by step."""
     if is_generator(read_config(folder)):
         return StepRunner(open_language_model(folder, runtime=runtime, num_threads=num_threads))
-    return TorchRunner(load(folder)) if runtime == "torch" else OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
+    if runtime == "torch":
+        return TorchRunner(load(folder))
+    return OnnxRunner(folder / ONNX_MODEL, num_threads=num_threads)
 
 
 def held_runtime(folder: Path) -> Runtime:
@@ -120,11 +124,12 @@ def held_runtime(folder: Path) -> Runtime:
     Raises:
         CheckpointError: it holds no model.
     """
-    if (folder / WEIGHTS).is_file():
-        return "torch"
-    if (folder / ONNX_MODEL).is_file():
+    if (folder / ONNX_MODEL).is_file() and not (folder / WEIGHTS).is_file():
         return "onnx-int8" if read_card(folder).get("runtime") == "onnx-int8" else "onnx"
-    raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")
+    if (folder / CARD).is_file() and not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")
+    weight_files(folder)
+    return "torch"
 
 
 def exported_folder(checkpoint: Path, *, runtime: Runtime, workdir: Path) -> Path:
@@ -155,7 +160,10 @@ def exported_folder(checkpoint: Path, *, runtime: Runtime, workdir: Path) -> Pat
 
 def export_name(checkpoint: Path) -> str:
     """Return how the exports of a checkpoint are named: by its weights and by what exports them."""
-    return f"{str(read_card(checkpoint)['weights_sha256'])[:16]}-{_exporter()}"
+    digest = card_of(checkpoint, verified=True).get("weights_sha256") or sha256_files(
+        [checkpoint / CONFIG, *weight_files(checkpoint)]
+    )
+    return f"{str(digest)[:16]}-{_exporter()}"
 
 
 @cache

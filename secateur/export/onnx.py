@@ -22,9 +22,9 @@ from secateur.errors import CheckpointError, ModelError
 from secateur.export.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.files import replacing, sha256_file, write_json
 from secateur.models.card import CARD, read_card
-from secateur.models.checkpoint import load
-from secateur.models.construction import WEIGHTS
+from secateur.models.checkpoint import described, load
 from secateur.models.families import is_generator
+from secateur.models.folders import WEIGHTS, companions
 
 __all__ = ["ONNX_MODEL", "export_onnx", "quantize_", "quantize_onnx", "trace"]
 
@@ -50,7 +50,8 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
         with tempfile.TemporaryDirectory() as scratch:
             export_onnx(checkpoint, Path(scratch) / "fp32")
             return quantize_onnx(Path(scratch) / "fp32", out)
-    model = load(checkpoint)
+    card = described(checkpoint)
+    model = load(checkpoint, verify=False).float()
     # Eager attention exports to fewer nodes than SDPA (220 against 292 for 6 layers) and runs 15 % faster.
     model.set_attn_implementation("eager")
     with replacing(out) as folder:
@@ -62,7 +63,7 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
             trace(model, folder / ONNX_MODEL)
             _compare(model, folder / ONNX_MODEL)
         _copy_companions(checkpoint, folder)
-        _write_card(folder, source=read_card(checkpoint), runtime="onnx")
+        _write_card(folder, source=card, runtime="onnx")
     return out / ONNX_MODEL
 
 
@@ -132,7 +133,7 @@ def _check_close(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float3
 
 
 def _copy_companions(source: Path, folder: Path) -> None:
-    for name in read_card(source)["files"]:
+    for name in companions(source):
         if name not in (WEIGHTS, ONNX_MODEL):
             if not (source / name).is_file():
                 raise CheckpointError(f"{source / name} is missing, {CARD} lists it")

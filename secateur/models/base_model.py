@@ -9,8 +9,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from secateur.errors import ModelError
 from secateur.models.card import CARD, verify
-from secateur.models.construction import CONFIG, WEIGHTS, one_line, quiet, read_config
+from secateur.models.construction import one_line, quiet, read_config
 from secateur.models.families import FAMILIES, family_of, is_generator
+from secateur.models.folders import stored_dtype, variant_of, weight_files
+from secateur.models.heads import pad_with_, require_finished
 
 
 def task_config(path: str | Path, *, labels: Sequence[str] | None) -> PreTrainedConfig:
@@ -34,12 +36,8 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None) -> PreTrained
     config.architectures = [f"{config.model_type}ForSequenceClassification"]
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    if family.generates and config.pad_token_id is None:
-        # The head reads the last token that is no padding. The end of a text may serve: it is read at its first one.
-        end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
-        if end is None:
-            raise ModelError(f"{path} names neither pad_token_id nor eos_token_id in {CONFIG}; a classifier needs one")
-        config.pad_token_id = end
+    config.problem_type = None
+    pad_with_(config, None, Path(path))
     return config
 
 
@@ -69,13 +67,13 @@ def load_base(path: str | Path, *, labels: Sequence[str] | None = None, scratch:
         if scratch:
             auto = AutoModelForCausalLM if labels is None else AutoModelForSequenceClassification
             return _prepared(auto.from_config(config, dtype=torch.float32))
-        if not (folder / WEIGHTS).is_file():
-            raise ModelError(f"{folder} has no {WEIGHTS} (pickled weights are not read); scratch:FILE needs none")
-        return _from_pretrained(folder, config)
+        return _from_pretrained(folder, config, dtype=torch.float32)
 
 
 def load_finished(path: str | Path) -> PreTrainedModel:
-    """Load a classifier or causal language model from a plain Hugging Face folder, with its head; fp32, eval mode.
+    """Load a dense classifier or causal language model as Hugging Face saved it, with its head; eval mode.
+
+    The weights keep the type that they were saved in.
 
     Raises:
         ModelError: the architecture is not supported, or tensors are missing or do not fit, the head's included.
@@ -83,33 +81,37 @@ def load_finished(path: str | Path) -> PreTrainedModel:
     """
     folder = Path(path)
     config = read_config(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise ModelError(f"{folder} has no {WEIGHTS} (pickled weights are not read)")
+    require_finished(config, folder)
     with quiet():
-        return _from_pretrained(folder, config, fresh_head=False)
+        return _from_pretrained(folder, config, dtype=stored_dtype(folder), fresh_head=False)
 
 
-def _from_pretrained(folder: Path, config: PreTrainedConfig, *, fresh_head: bool = True) -> PreTrainedModel:
+def _from_pretrained(
+    folder: Path, config: PreTrainedConfig, *, dtype: torch.dtype, fresh_head: bool = True
+) -> PreTrainedModel:
     generator = is_generator(config)
     auto = AutoModelForCausalLM if generator else AutoModelForSequenceClassification
+    files = weight_files(folder)
+    stored_dtype(folder)
     try:
         model, report = auto.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
+            variant=variant_of(files),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / WEIGHTS} cannot be loaded: {one_line(error)}") from error
+    except (RuntimeError, ValueError, AssertionError, OSError, SafetensorError) as error:
+        raise ModelError(f"{files[0]} cannot be loaded: {one_line(error)}") from error
     head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
     may_miss = head if fresh_head and not generator else set()
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
     if missing:
         what = "pretrained tensors" if fresh_head else "tensors of a finished model"
-        raise ModelError(f"{folder / WEIGHTS} lacks {len(missing)} {what}, the first is {missing[0]}")
+        raise ModelError(f"{files[0]} lacks {len(missing)} {what}, the first is {missing[0]}")
     return _prepared(model)
 
 

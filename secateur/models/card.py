@@ -66,7 +66,7 @@ def verify(path: str | Path) -> None:
         if sha256_file(file) != digest:
             raise CheckpointError(
                 f"{file} differs from its digest in {CARD}: the file is damaged or was edited; "
-                "restore or rebuild the checkpoint"
+                f"restore or rebuild the checkpoint, or, if you trained it further, take {CARD} away"
             )
 
 

@@ -18,10 +18,12 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
-from secateur.models.base_model import load_base
-from secateur.models.card import read_card, verify, write_card
-from secateur.models.construction import CONFIG, WEIGHTS, build, read_config, read_tensors, tied_names
-from secateur.models.families import is_generator
+from secateur.models.base_model import load_base, load_finished
+from secateur.models.card import CARD, digest_weights, read_card, verify, write_card
+from secateur.models.construction import build, read_config, read_tensors, tied_names
+from secateur.models.families import family_of, is_generator
+from secateur.models.folders import CONFIG, TOKENIZER_FILES, WEIGHTS, card_of, require_model_folder, stored_dtype
+from secateur.models.heads import pad_with_, require_finished
 from secateur.models.reload_check import check_reload as run_reload_check
 
 _GENERATION = "generation_config.json"
@@ -76,26 +78,58 @@ def save(
 def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     """Load a checkpoint as an ordinary transformers model in eval mode, with its own widths.
 
-    It is a causal language model or a classifier, whichever was saved.
+    It is a causal language model or a classifier, whichever was saved, in the type of its weights. A folder without a
+    card is read as well: a model of ours that somebody trained further and saved, or a dense one of anybody.
 
     Args:
         path: the folder.
-        verify: compare every file with its digest first.
+        verify: compare every file that the card lists with its digest first.
 
     Raises:
         CheckpointError: the folder is no checkpoint, a file differs from its digest (it is named), or
             weights and config do not fit.
-        ModelError: the architecture is not supported.
+        ModelError: the architecture or its head is not supported.
     """
-    folder = Path(path)
-    if verify:
+    folder = require_model_folder(path)
+    is_ours = (folder / CARD).exists()
+    if is_ours and verify:
         _verify(folder)
+    config = read_config(folder)
+    require_finished(config, folder)
+    if config.pad_token_id is None and not is_ours:
+        pad_with_(config, _padding_of(folder), folder)
+    if not is_ours and family_of(config).is_dense(config):
+        model = load_finished(folder)
+        model.config.pad_token_id = config.pad_token_id
     else:
-        read_card(folder)
-    model = build(read_config(folder), read_tensors(folder))
-    if (folder / _GENERATION).is_file():
+        stored_dtype(folder)
+        model = build(config, read_tensors(folder))
+    if (folder / _GENERATION).is_file() and (not is_ours or _GENERATION in read_card(folder)["files"]):
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model
+
+
+def described(path: str | Path) -> dict[str, Any]:
+    """Return the card of a folder whose files fit it; of a folder without one, what an export has to know.
+
+    That is ``task``, ``labels`` of a classifier, ``max_length`` (tokens that the model can read) and
+    ``weights_sha256``.
+
+    Raises:
+        CheckpointError, ModelError: as ``load`` does.
+    """
+    folder = require_model_folder(path)
+    if card := card_of(folder):
+        return card
+    config = read_config(folder)
+    require_finished(config, folder)
+    generates = is_generator(config)
+    facts: dict[str, Any] = {
+        "task": "generation" if generates else "classification",
+        "max_length": family_of(config).max_tokens(config),
+        "weights_sha256": digest_weights(read_tensors(folder)),
+    }
+    return facts if generates else {**facts, "labels": [config.id2label[index] for index in range(config.num_labels)]}
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
@@ -106,12 +140,23 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """
     folder = Path(path)
     if not (folder / "tokenizer_config.json").is_file() and not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json")
+        alone = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+        hint = "" if alone is None else f"; {alone} alone does not say how text is split, save_pretrained writes all"
+        raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json{hint}")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {reason}") from error
+
+
+def _padding_of(folder: Path) -> int | None:
+    """Return what the tokenizer of a folder pads with; None where it has none."""
+    try:
+        token = load_tokenizer(folder).pad_token_id
+    except CheckpointError:
+        return None
+    return None if token is None else int(token)
 
 
 _verify = verify  # `load` has a parameter of that name

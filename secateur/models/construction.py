@@ -23,11 +23,12 @@ from transformers import (
 
 from secateur.errors import CheckpointError, ModelError
 from secateur.models.families import family_named, family_of, is_generator
+from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Widths
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
+_UNUSABLE = (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, OSError, StrictDataclassError)
+"""What reading the values of a config raises when they make no sense together."""
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -37,20 +38,20 @@ def read_config(folder: Path) -> PreTrainedConfig:
         ModelError: the architecture is not supported.
         CheckpointError: there is no config, or it cannot be read.
     """
-    file = folder / CONFIG
-    if not file.is_file():
-        raise CheckpointError(f"{folder} holds no model: it has no {CONFIG}")
+    file = require_model_folder(folder) / CONFIG
     try:
-        model_type = json.loads(file.read_text(encoding="utf-8"))["model_type"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        model_type = values["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is not the config of a model: no model_type can be read") from error
+    check_weights_are_plain(file, values)
     try:
         family_named(model_type)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         family_of(config).widths(config)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
-    except (ValueError, TypeError, AttributeError, OSError, StrictDataclassError) as error:
+    except _UNUSABLE as error:
         raise CheckpointError(f"{file} cannot be used: {one_line(error)}") from error
     return config
 
@@ -68,11 +69,17 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
     """
     family = family_of(config)
     auto = AutoModelForCausalLM if is_generator(config) else AutoModelForSequenceClassification
-    with init_empty_weights(include_buffers=False):
-        model: PreTrainedModel = auto.from_config(family.buildable(config))
-        family.prepare_(model)
-        _shape_(model, family.widths(config))
+    try:
+        with init_empty_weights(include_buffers=False):
+            # Buffers are computed in full precision, whatever type the weights have.
+            model: PreTrainedModel = auto.from_config(family.buildable(config), dtype=torch.float32)
+            family.prepare_(model)
+            _shape_(model, family.widths(config))
+    except (AssertionError, ValueError) as error:
+        raise CheckpointError(f"no model can be built from {CONFIG}: {one_line(error)}") from error
+    model.config.dtype = config.dtype
     family.take_widths_(model.config, config)
+    tensors = _without_copies(model, tensors)
     _check_fit(model, tensors)
     # What is tied is not in the file.
     model.load_state_dict(tensors, strict=False, assign=True)
@@ -87,22 +94,36 @@ def tied_names(model: PreTrainedModel) -> frozenset[str]:
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Read ``model.safetensors`` into memory of torch's own.
+    """Read the weights, one file or its shards, into memory of torch's own.
 
     A memory map would be faster, but its alignment can change the last bits of a matrix product, and it would
     follow a file that is replaced in place.
 
     Raises:
-        CheckpointError: the file is missing or cannot be read.
+        CheckpointError: a file is missing or cannot be read.
     """
-    file = folder / WEIGHTS
-    if not file.is_file():
-        raise CheckpointError(f"{folder} holds no weights: it has no {WEIGHTS} (other formats are not read)")
-    try:
-        tensors = safetensors.torch.load_file(file)
-    except SafetensorError as error:
-        raise CheckpointError(f"{file} is damaged: {one_line(error)}") from error
+    tensors: dict[str, torch.Tensor] = {}
+    for file in weight_files(folder):
+        try:
+            tensors |= safetensors.torch.load_file(file)
+        except SafetensorError as error:
+            raise CheckpointError(f"{file} is damaged: {one_line(error)}") from error
     return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _without_copies(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Leave out what is tied to another tensor and was saved all the same, when both are equal.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    tied = {} if not is_generator(model) else dict(model.all_tied_weights_keys)
+    for name, source in tied.items():
+        if name in tensors and source in tensors and not torch.equal(tensors[name], tensors[source]):
+            raise CheckpointError(
+                f"{WEIGHTS} does not fit {CONFIG}: {name} and {source} differ, tie_word_embeddings says they are one"
+            )
+    return {name: tensor for name, tensor in tensors.items() if name not in tied or tied[name] not in tensors}
 
 
 def _shape_(model: PreTrainedModel, widths: Widths) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from secateur.evaluation.cost import cost_of
-from secateur.models.card import read_card
 from secateur.models.checkpoint import load
 from secateur.models.families import family_of, is_generator
+from secateur.models.folders import card_of
 from secateur.models.surgery import widths_of
 
 
@@ -21,12 +21,13 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
     Returns:
         ``model_type``, ``labels`` (none of a language model), ``layers`` (one entry per layer: heads, ffn,
         dense_heads, dense_ffn), ``head_dim``, ``hidden_size``, ``vocab_size``, ``params``, ``nonembedding_params``,
-        ``macs`` (with ``length``), ``bytes`` and ``card``.
+        ``macs`` (with ``length``), ``bytes`` and ``card`` (empty where there is none).
 
     Raises:
         CheckpointError: the folder is no checkpoint, or damaged.
     """
-    model = load(path)
+    card = card_of(path)
+    model = load(path, verify=False)
     family, widths = family_of(model), widths_of(model)
     dense = family.dense_widths(model.config)
     return {
@@ -43,5 +44,5 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
         "vocab_size": model.config.vocab_size,
         "length": length,
         **asdict(cost_of(model, length=length)),
-        "card": read_card(path),
+        "card": card,
     }

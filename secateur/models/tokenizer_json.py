@@ -44,7 +44,7 @@ def fallback_bytes(values: Mapping[str, Any]) -> frozenset[str]:
     """
     if not values["model"].get("byte_fallback"):
         return frozenset()
-    return frozenset(f"<0x{byte:02X}>" for byte in range(256)) & values["model"]["vocab"].keys()
+    return frozenset(f"<0x{byte:02X}>" for byte in range(256)).intersection(values["model"]["vocab"])
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,19 @@ def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:
     return [by_id[number] for number in range(size)]
 
 
+def require_known_ids(largest: int, *, vocab_size: int) -> None:
+    """Refuse rows with tokens that the model has no embeddings for: they were added to the tokenizer alone.
+
+    Raises:
+        ModelError: naming what to do.
+    """
+    if largest >= vocab_size:
+        raise ModelError(
+            f"the tokenizer gives the id {largest}, and the model has embeddings for {vocab_size} tokens; after "
+            "model.resize_token_embeddings(len(tokenizer)) and some training of those rows it would work"
+        )
+
+
 def _characters(counts: npt.NDArray[np.int64], tokens: Sequence[str], *, marks: Marks) -> dict[str, int]:
     found: dict[str, int] = {}
     for token, count in zip(tokens, counts.tolist(), strict=True):

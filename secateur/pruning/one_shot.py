@@ -23,11 +23,12 @@ from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
-from secateur.models.base_model import load_finished
-from secateur.models.card import CARD, read_card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.families import family_of, is_generator
+from secateur.models.folders import card_of
+from secateur.models.linears import convert_
 from secateur.models.surgery import widths_of
+from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
@@ -104,10 +105,14 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     """
     fix_randomness(seed=request.seed, num_threads=request.num_threads)
     model, tokenizer, card = _open(request.checkpoint)
+    # Small types are for keeping, not for computing: what is left is saved, and scored, in the type that came in.
+    dtype = model.dtype
+    model = model.float()
     _check_sizes(model, request.settings)
     _check_names(model, request.settings)
     rows = _rows(request, model, tokenizer, rules=_text_rules(card), say=say)
-    dense, dense_cost, before = widths_of(model), cost_of(model), _score(model, rows.held_out, request)
+    dense = family_of(model).dense_widths(model.config)
+    dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
     reference = _reference(model, rows, request)
     started = time.monotonic()
@@ -134,8 +139,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     if not outcome.accepted:
         tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
         raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
-    model = outcome.model
-    after = _score(model, rows.held_out, request)
+    model = convert_(outcome.model, dtype)
+    after = _score(copy.deepcopy(model).float(), rows.held_out, request)
     with replacing(out) as folder:
         facts = {"dense_widths": card.get("dense_widths", dense.as_dict()), "achieved": outcome.achieved}
         facts |= {"kept": outcome.state.kept.as_dict(), "asked": goal.asked(budget.kind), "price": budget.kind}
@@ -152,8 +157,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 
 
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
-    is_ours = (folder / CARD).is_file()
-    model = load(folder) if is_ours else load_finished(folder)
+    card = card_of(folder)
+    model = load(folder, verify=False)
     if is_generator(model):
         raise ModelError(
             f"{folder} is a generator, and this prunes classifiers; a project with run.task=generation prunes it"
@@ -161,7 +166,7 @@ def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")
-    return model, load_tokenizer(folder), read_card(folder) if is_ours else {}
+    return model, load_tokenizer(folder), card
 
 
 def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:
@@ -231,6 +236,7 @@ def _rows(
     )
     distinct = len(np.unique(groups))
     rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=_limit(request, model), rules=rules)
+    require_known_ids(int(rows.values.max(initial=0)), vocab_size=model.config.vocab_size)
     for remark in data.remarks:
         say(remark)
     if distinct < len(groups):
@@ -247,12 +253,13 @@ def _rows(
 
 
 def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Reference:
-    recovery = request.settings.recovery
+    settings = request.settings
+    trains = settings.recovery.epochs > 0.0 or settings.trains_before_cut
     return Reference(
         model=copy.deepcopy(model),
         table=_table(model.config, request.settings),
         macro_f1=_score(model, rows.validation, request).macro_f1,
-        logits=_logits(model, rows.calibration, request) if recovery.epochs else Tensor(),
+        logits=_logits(model, rows.calibration, request) if trains else Tensor(),
     )
 
 

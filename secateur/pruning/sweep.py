@@ -13,18 +13,17 @@ from secateur.config import describe
 from secateur.config.prune import Budget, BudgetKind, Criterion, PruneSettings
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
-from secateur.errors import BudgetError, ConfigError
+from secateur.errors import BudgetError, ConfigError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import achieved_fractions
-from secateur.quality import MACRO_F1, PERPLEXITY, Measure
+from secateur.quality import MACRO_F1, PERPLEXITY, SCORES, Measure
 from secateur.training.progress import progress
 from secateur.training.validation import validate
 
 _EVALUATION_BATCH = 64
-_SCORES = ("accuracy", "macro_f1", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Point:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, without the scores of the other task."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name not in _SCORES}
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in SCORES}
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in ``reports/sweep.json``."""
         return {
+            "measure": self.dense.measure.name,
             "dense": self.dense.as_dict(),
             "points": [point.as_dict() for point in self.points],
             "calibration_s": self.calibration_s,
@@ -140,7 +140,7 @@ def sweep(
                 narrowed = copy.deepcopy(model)
                 try:
                     cut_(narrowed, selector.select_(narrowed, target=fraction))
-                except BudgetError as error:
+                except (BudgetError, ModelError) as error:  # too little is left, or nothing
                     points.append(_unreachable(method, fraction, reason=str(error), dense=dense))
                     advance()
                     continue
@@ -208,7 +208,7 @@ def _point(
 
 
 def _unreachable(method: str, asked: float, *, reason: str, dense: Point) -> Point:
-    scores: dict[str, Any] = {name: 0.0 for name in _SCORES if getattr(dense, name) is not None}
+    scores: dict[str, Any] = {name: 0.0 for name in SCORES if getattr(dense, name) is not None}
     return Point(
         method=method, asked=asked, achieved={}, widths={}, params=0, macs=0, loss=0.0, seconds=0.0,
         error=reason, **scores,

@@ -104,7 +104,7 @@ class Work:
 def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
     """Train under a regulariser before the cut, in place."""
     kind, settings = work.settings.trained_with, work.settings.regularization
-    if kind == "none" or settings.epochs == 0:
+    if not work.settings.trains_before_cut:
         return
     if kind == "l2":
         constraint: Constraint | None = _growing_decay(model, state, work)

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.errors import ModelError
 from secateur.files import write_json
-from secateur.models.construction import CONFIG
 from secateur.models.families import family_of
+from secateur.models.folders import CONFIG
 
 _SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 

@@ -312,8 +312,9 @@ def test_what_is_no_checkpoint(workspace: Path, tmp_path: Path, name: str) -> No
     out = tmp_path / "out"
     for command in _commands(workspace / name, out):
         error = refused(workspace, *command)
-        assert isinstance(error, CheckpointError), command
-        assert "a checkpoint is a folder" in str(error) or "is not a checkpoint: it has no card.json" in str(error)
+        assert isinstance(error, ModelError), command
+        reasons = ("a checkpoint is a folder", "is not a checkpoint: it has no card.json", "holds a BertModel")
+        assert any(reason in str(error) for reason in reasons)
         assert str(workspace / name) in str(error)
     assert not out.exists()
 
@@ -442,7 +443,7 @@ def test_reading_commands_need_no_lock(locked: Path, capsys: pytest.CaptureFixtu
     [
         (["run", "-S", "ingest.source=nowhere.csv"], "ingest.source: there is no file 'nowhere.csv'"),
         (["run", "-S", "prune.budget.macs=0.01"], "prune.budget.macs=0.01 is not reachable"),
-        (["predict", "tiny-bert", "a text"], "tiny-bert is not a checkpoint: it has no card.json"),
+        (["predict", "tiny-bert", "a text"], "tiny-bert holds a BertModel; of bert models"),
     ],
 )
 def test_at_the_terminal_it_is_one_line_and_exit_code_2(workspace: Path, arguments: list[str], message: str) -> None:

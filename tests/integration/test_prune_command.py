@@ -351,7 +351,8 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
 
 def test_a_missing_table_and_a_missing_checkpoint(home: Path, tmp_path: Path) -> None:
     assert "there is no file 'nowhere.csv'" in str(error_of(home, tmp_path / "out", data="nowhere.csv"))
-    assert "nowhere holds no model" in str(error_of(home, tmp_path / "out", checkpoint="nowhere"))
+    error = error_of(home, tmp_path / "out", checkpoint="nowhere")
+    assert "nowhere does not exist; a checkpoint is a folder" in str(error)
 
 
 def test_a_folder_that_exists_is_left_alone(home: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MethodType
+from functools import partial
 from typing import cast, final
 
 import torch
@@ -125,7 +125,8 @@ class Decoder:
             setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         # On the instance, not as another module: names of the state stay, and heads may come back.
         if attention.num_heads == 0:
-            owner.__dict__["forward"] = MethodType(self._without_heads(), owner)
+            # A partial, unlike a method of that name, is pickled with what it calls.
+            owner.__dict__["forward"] = partial(self._without_heads(), owner)
         else:
             owner.__dict__.pop("forward", None)
 

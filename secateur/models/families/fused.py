@@ -28,8 +28,12 @@ class Fused(nn.Module):
         outputs = [part(inputs) for part in self.parts]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
 
+    def extra_repr(self) -> str:
+        """Return what whoever looks for a linear here is told; peft prints it when it finds none."""
+        return "stored as one matrix, called as linears: adapters go on parts.0, parts.1, ... (all-linear finds them)"
+
     def state_dict(self, *_: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Return one ``weight`` and, where the parts have them, one ``bias``."""
+        """Return one ``weight``, one ``bias`` where the parts have them, and what adapters have added to the parts."""
         found = {} if destination is None else destination
         parts = self._linears()
         weight = torch.cat([part.weight for part in parts])
@@ -37,6 +41,9 @@ class Fused(nn.Module):
         if parts[0].bias is not None:
             values["bias"] = torch.cat([part.bias for part in parts])
         found.update({prefix + name: value if keep_vars else value.detach() for name, value in values.items()})
+        inside = {f"{prefix}{path}" for name in ("weight", "bias") for path in self._paths(name)}
+        added = super().state_dict(prefix=prefix, keep_vars=keep_vars)
+        found.update({name: value for name, value in added.items() if name not in inside})
         return found
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -48,13 +55,22 @@ class Fused(nn.Module):
             if name == "weight" and self._transposed:
                 value = value.t()
             pieces = value.split([part.out_features for part in parts])
-            for number, piece in enumerate(pieces):
+            for path, piece in zip(self._paths(name), pieces, strict=True):
                 # A copy of its own: views would keep the whole alive, and be unaligned.
-                state_dict[f"{prefix}parts.{number}.{name}"] = piece.clone(memory_format=torch.contiguous_format)
+                state_dict[prefix + path] = piece.clone(memory_format=torch.contiguous_format)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _linears(self) -> list[nn.Linear]:
         return [cast("nn.Linear", part) for part in self.parts]
+
+    def _paths(self, name: str) -> list[str]:
+        """Return where the parts keep their weight or bias: an adapter around a linear moves it further down."""
+        return [
+            f"parts.{number}.{path}"
+            for number, part in enumerate(self._linears())
+            for path, parameter in part.named_parameters()
+            if parameter is getattr(part, name)
+        ]
 
 
 def separated(module: nn.Module, num_parts: int) -> Fused:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MethodType
+from functools import partial
 from typing import cast, final
 
 from torch import Tensor, nn
@@ -89,7 +89,8 @@ class LinearEncoder:
             setattr(owner, self.all_heads_attribute, attention.num_heads * attention.head_dim)
         # On the instance, not as another module: names of the state stay, and heads may come back.
         if attention.num_heads == 0:
-            owner.__dict__["forward"] = MethodType(self.forward_without_heads, owner)
+            # A partial, unlike a method of that name, is pickled with what it calls.
+            owner.__dict__["forward"] = partial(self.forward_without_heads, owner)
         else:
             owner.__dict__.pop("forward", None)
 

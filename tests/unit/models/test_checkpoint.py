@@ -134,11 +134,11 @@ def test_truncated_weights_are_refused_with_and_without_digests(checkpoint: Path
 def test_what_is_no_checkpoint(tmp_path: Path, cut_model):
     with pytest.raises(CheckpointError, match="missing does not exist"):
         load(tmp_path / "missing")
-    with pytest.raises(CheckpointError, match=r"is not a checkpoint: it has no card\.json; a checkpoint is a folder"):
+    with pytest.raises(CheckpointError, match=r"holds no model: it has no config\.json; a checkpoint is a folder"):
         load(tmp_path)
     cut_model.config.per_layer_config = None
     cut_model.config.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"it has no card\.json; a plain Hugging Face folder"):
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors \(other formats are not read\)"):
         load(tmp_path)
 
 

@@ -1,0 +1,173 @@
+"""What a model folder holds, whoever wrote it: a run of ours, ``save_pretrained``, or a trainer between two steps.
+
+Only safetensors are read. Where a folder has a card, files that it does not list are not opened.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from secateur.errors import CheckpointError
+from secateur.models.card import CARD, read_card, verify
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
+_PICKLED = "pytorch_model*.bin"
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_BUFFER = "position_ids"
+"""Old folders hold this buffer among the weights; it is computed."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "chat_template.jinja",
+)  # fmt: skip
+"""Names under which transformers saves a tokenizer."""
+
+
+def require_model_folder(path: str | Path) -> Path:
+    """Return the folder when it has the config of a model.
+
+    Raises:
+        CheckpointError: it does not, saying what it is instead.
+    """
+    folder = Path(path)
+    wanted = f"a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
+    if not folder.exists():
+        raise CheckpointError(f"{folder} does not exist; {wanted}")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; {wanted}")
+    if (folder / _ADAPTER).is_file() and not (folder / CARD).is_file():
+        raise CheckpointError(
+            f"{folder} holds an adapter ({_ADAPTER}); merge it into its model first (peft: merge_and_unload, then "
+            "save_pretrained) and name that folder"
+        )
+    # Where there is a card, it says what is missing.
+    if not (folder / CONFIG).is_file() and not (folder / CARD).is_file():
+        inside = sorted(child.name for child in folder.iterdir() if (child / CONFIG).is_file())
+        hint = f"{folder / inside[-1]} has one" if inside else wanted
+        raise CheckpointError(f"{folder} holds no model: it has no {CONFIG}; {hint}")
+    return folder
+
+
+def card_of(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
+    """Return the card of a folder whose files fit it; empty where somebody has saved a model without one.
+
+    Args:
+        path: the folder.
+        verified: somebody compared the files with their digests already.
+
+    Raises:
+        CheckpointError: there is no such folder, or the first file that is missing or differs.
+    """
+    folder = require_model_folder(path)
+    if not (folder / CARD).exists():
+        return {}
+    if not verified:
+        verify(folder)
+    return read_card(folder)
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files that together hold the weights: one, or the shards that an index names.
+
+    A folder with a single variant (``model.fp16.safetensors``) is read as that variant.
+
+    Raises:
+        CheckpointError: there are none, or several variants and nothing to choose by, or the index is damaged.
+    """
+    if (folder / WEIGHTS).is_file():
+        files: tuple[Path, ...] = (folder / WEIGHTS,)
+    elif (folder / _INDEX).is_file():
+        files = _shards(folder / _INDEX)
+    else:
+        files = _variant(folder)
+    if (folder / CARD).is_file() and (unlisted := {file.name for file in files} - read_card(folder)["files"].keys()):
+        raise CheckpointError(f"{folder / min(unlisted)} is not listed in {CARD}, and was not opened")
+    return files
+
+
+def variant_of(files: tuple[Path, ...]) -> str | None:
+    """Return what transformers calls the variant of weight files: ``fp16`` of ``model.fp16.safetensors``."""
+    middle = files[0].name.split("-")[0].removesuffix(".safetensors").removeprefix("model")
+    return middle.removeprefix(".") or None
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """Return the type of the weights: the first one's.
+
+    Raises:
+        CheckpointError: a file is damaged, or a tensor is of a type that weights to compute with do not have.
+    """
+    found: str | None = None
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  not a mapping
+                    kind = opened.get_slice(name).get_dtype()
+                    if kind not in _FLOATS and not name.endswith(_BUFFER):
+                        raise CheckpointError(
+                            f"{file}: {name} is of type {kind}; weights of {', '.join(_FLOATS)} can be read, so the "
+                            "model before it was quantised would work"
+                        )
+                    found = found or (kind if kind in _FLOATS else None)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} is damaged: {' '.join(str(error).split())[:300]}") from error
+    if found is None:
+        raise CheckpointError(f"{folder} holds no weights: {weight_files(folder)[0].name} is empty")
+    names = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    return names[found]
+
+
+def companions(folder: Path) -> list[str]:
+    """Return the names of the files that belong to a model besides its weights: of a card, or as transformers does."""
+    if (folder / CARD).is_file():
+        weights = {file.name for file in weight_files(folder)} if not (folder / "model.onnx").is_file() else set()
+        return sorted(read_card(folder)["files"].keys() - weights)
+    names = (CONFIG, "generation_config.json", *TOKENIZER_FILES)
+    return sorted(name for name in names if (folder / name).is_file())
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is damaged: it names no weight files") from error
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise CheckpointError(f"{index} is damaged: weight files lie beside it, found {names}")
+    files = tuple(index.parent / name for name in names)
+    if missing := [file for file in files if not file.is_file()]:
+        raise CheckpointError(f"{missing[0]} is missing, {index.name} names it ({len(missing)} missing)")
+    return files
+
+
+def _variant(folder: Path) -> tuple[Path, ...]:
+    indexes = sorted(folder.glob("model.safetensors.index.*.json"))
+    single = sorted(file for file in folder.glob("model.*.safetensors") if "-of-" not in file.name)
+    if len(indexes) + len(single) == 1:
+        return _shards(indexes[0]) if indexes else (single[0],)
+    if indexes or single:
+        names = ", ".join(file.name for file in (*single, *indexes))
+        raise CheckpointError(f"{folder} holds several variants ({names}); leave one, or name it {WEIGHTS}")
+    unread = "pickled weights" if any(folder.glob(_PICKLED)) else "other formats"
+    raise CheckpointError(f"{folder} has no {WEIGHTS} ({unread} are not read); save_pretrained writes safetensors")
+
+
+def check_weights_are_plain(file: Path, config: Mapping[str, Any]) -> None:
+    """Refuse the config of a model whose weights are packed.
+
+    Raises:
+        CheckpointError: naming how they were.
+    """
+    packed = config.get("quantization_config")
+    if packed:
+        method = packed.get("quant_method", "some method") if isinstance(packed, Mapping) else packed
+        raise CheckpointError(
+            f"{file}: the weights are quantised ({method}); the model that they were made from would work"
+        )
