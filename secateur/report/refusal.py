@@ -39,7 +39,7 @@ def _advice(result: ModelResult) -> list[str]:
 
 
 def _gentler(kind: str, asked: float, result: ModelResult, settings: Json) -> str:
-    own = f"prune.rounds.{result.name}.budget"
+    own = f"prune.rounds.{result.name}.{'max_drop' if kind == 'max_drop' else 'budget'}"
     name = f"prune.budget.{kind}" if settings.get(own) is None else own
     if kind == "max_drop":
         return f"allow a larger loss ({_now(name, settings)})"
