@@ -15,6 +15,7 @@ from secateur.pruning.round import Begun, Outcome, below_floor
 from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
 from secateur.pruning.training import Reference, Work
+from secateur.training.schedule import Length
 from secateur.training.validation import Scores
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
@@ -47,7 +48,15 @@ class Selector:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[tries.RoundResult, list[tuple[float, float]]]]:
+def floors() -> list[tuple[float, int]]:
+    """Epochs and the floor of steps of every recovery."""
+    return []
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]
+) -> Callable[..., tuple[tries.RoundResult, list[tuple[float, float]]]]:
     """Run a round whose drops a function gives; return the result, and targets and epochs of all it looked at."""
     looked: list[tuple[float, float]] = []
     begun: list[float] = []
@@ -62,12 +71,15 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[tries.RoundResul
 
         def finish_(model: Any, begun: Begun, work: Work) -> Outcome:
             looked.append((work.target, work.recovery.epochs))
+            floors.append((work.recovery.epochs, work.recovery.min_steps))
             lost = drop(work.target, work.recovery.epochs)
             allowed = work.settings.max_drop if work.promise is None else work.promise
             reason = below_floor(DENSE - lost, dense=DENSE, max_drop=allowed)
             scores = Scores(loss=0.5 + lost, accuracy=DENSE - lost, macro_f1=DENSE - lost)
             achieved = {"macs": work.target, "max_drop": lost}
-            return Outcome(model, begun.state, reason is None, reason, achieved, scores, None, ())
+            epochs = work.recovery.epochs
+            length = Length(epochs, work.recovery.min_steps, epochs, round(100 * epochs))
+            return Outcome(model, begun.state, reason is None, reason, achieved, scores, None, (), length)
 
         monkeypatch.setattr(tries, "begin_", begin_)
         monkeypatch.setattr(tries, "finish_", finish_)
@@ -104,6 +116,15 @@ def test_a_promise_is_kept_by_the_first_whole_try_near_the_harshest_that_would(r
     trained = [epochs for _, epochs in looked if epochs > 0]
     assert sum(trained) <= 1.31, "a whole recovery and two probes"
     assert len(looked) - len(trained) <= 5
+
+
+def test_a_floor_of_steps_holds_for_the_whole_recovery_and_not_for_its_probes(
+    run: Any, floors: list[tuple[float, int]]
+):
+    recovery = prune_settings().recovery.model_copy(update={"epochs": 1.0, "min_steps": 200})
+    result, _ = run(recovered, Goal(max_drop=0.01), recovery=recovery)
+    assert [entry["training"]["min_steps"] for entry in result.tries] == [200]
+    assert {floor for _, floor in floors} == {0, 30, 200}
 
 
 def test_what_was_probed_and_tried_is_told(run: Any):
