@@ -36,6 +36,8 @@ def history(found: "Sequence[Event]") -> None:
         click.echo("no champion yet; `secateur models promote` makes one")
         return
     made = table("", ">#", "when", "what", ">from", ">to", "who", "why")
+    for column in made.columns[:3]:
+        column.no_wrap = True
     for event in found:
         what = event.what.replace("_", " ") + (" [yellow]by force[/]" if event.forced else "")
         made.add_row(

@@ -131,6 +131,7 @@ def _list_params(*, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     made = display.table("", "parameter", "type and range", "meaning")
+    made.columns[0].no_wrap = True  # a name is there to be copied
     for row in rows:
         made.add_row(row["name"], display.plain(row["type"]), display.plain(row["description"]))
     display.show(made)

@@ -220,9 +220,13 @@ def test_run_prints_the_table_and_json(finished_project: Path) -> None:
     assert set(printed) == {"stages", "seconds", "models"}
     assert [row["model"] for row in printed["models"]] == ["baseline", "r1", "r2"]
     assert all(re.fullmatch(r"[0-9a-f]{32}", stage["key"]) for stage in printed["stages"])
-    table = output(finished_project, "run")
+    short = output(finished_project, "run")
+    assert "r2 in PyTorch is " in short and "Deployed in PyTorch, on " in short
+    assert "0 of 8 stages executed in" in short
+    assert max(map(len, short.splitlines())) <= 80
+    assert re.search(r"r2\s+0\.\d{4}\s+0\.\d{3} to [01]\.\d{3}\s+\d+\.\d\d ms\s+\d+\.\dx\s+0\.\d MB\s+accepted", short)
+    table = output(finished_project, "run", "--wide")
     assert "Dense against rounds (test set)" in table
-    assert "0 of 8 stages executed in" in table
     assert re.search(r"r2\s+0\.02 M\s+0\.4 M\s+0\.\d{4}\s+0\.\d{3} to 0\.\d{3}", table)
 
 
