@@ -17,7 +17,7 @@ def promote(reference: str | None, force: bool, reason: str | None, as_json: boo
     """Make the challenger the champion, through the gate.
 
     The conditions stand in the section promote of params.yaml; the verdict is kept with the version and in
-    reports/gate.json. The new champion must answer through its alias in a fresh process, else the old one is back.
+    reports/gate.json. The version must answer in a fresh process before the alias moves, else it does not move.
     Exit code 1 when the challenger is held.
 
     Example: secateur models promote models:/tweets-sentiment@challenger
@@ -46,7 +46,7 @@ def promote(reference: str | None, force: bool, reason: str | None, as_json: boo
 def rollback(name: str | None, reason: str | None, as_json: bool) -> None:
     """Make the previous champion the champion again.
 
-    It must answer through its alias in a fresh process, else nothing changes. Once more goes one further back. NAME is
+    It must answer in a fresh process first, else nothing changes. Once more goes one further back. NAME is
     register.model_name when it is left out.
 
     Example: secateur models rollback --reason "complaints about sarcasm"
