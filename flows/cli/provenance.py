@@ -62,7 +62,7 @@ def verify(reference: str, as_json: bool) -> None:
 def sign(reference: str) -> None:
     """Sign a version with the key in SECATEUR_SIGNING_KEY, after every file was verified.
 
-    The key is hmac:SECRET or ed25519:BASE64 of a private key. A promotion signs what has passed when the variable is set.
+    The key is hmac:SECRET or ed25519:BASE64 of a private key. A promotion signs what has passed when it is set.
 
     Example: secateur models sign models:/tweets-sentiment@champion
     """
