@@ -16,7 +16,15 @@ from flows.cli import cli
 from secateur import load
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
-from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, SecateurError
+from secateur.errors import (
+    BudgetError,
+    CheckFailed,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ModelError,
+    SecateurError,
+)
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
@@ -395,3 +403,21 @@ def test_a_tampered_checkpoint_is_named(home: Path, tmp_path: Path) -> None:
 
 def test_the_command_is_listed() -> None:
     assert {"prune", "sweep"} <= set(cli.commands)
+
+
+def test_a_promise_of_quality_is_kept(home: Path, tmp_path: Path) -> None:
+    counted = ("-S", "budget.price=macs", "-S", "schedule.tries=2")
+    found = pruned(home, tmp_path / "kept", "-S", "budget.max_drop=0.9", *counted)
+    card = read_card(tmp_path / "kept")
+    assert (card["asked"], card["price"], card["accepted"]) == ({"max_drop": 0.9}, "macs", True)
+    assert card["achieved"]["max_drop"] <= 0.9
+    assert found["achieved"] == card["achieved"] == card["tries"][-1]["achieved"]
+
+
+def test_a_model_below_its_floor_is_not_written(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 0.3.0 it was, and its card said that it was accepted."""
+    monkeypatch.setattr("secateur.pruning.round.below_floor", lambda *_, **__: "macro-F1 0.1 is below the floor of 0.5")
+    asked = ("prune", "ours", "--data", "rows.csv", "--out", tmp_path / "no", *QUICK, "-S", "schedule.tries=1")
+    with pytest.raises(CheckFailed, match=r"nothing is written: after one cut, macro-F1 0\.1 is below the floor"):
+        output(home, *asked)
+    assert not (tmp_path / "no").exists()

@@ -36,6 +36,13 @@ def test_naming_a_budget_replaces_the_other(workspace: Project) -> None:
     assert (change.config.prune.budget.kind, change.config.prune.budget.fraction) == ("params", 0.5)
 
 
+def test_the_price_of_a_promise_goes_with_it(workspace: Project) -> None:
+    counted = propose(workspace, file=None, overrides=["prune.budget.price=macs"]).config.prune.budget
+    assert (counted.max_drop, counted.kind) == (0.02, "macs")
+    replaced = propose(workspace, file=None, overrides=["prune.budget.latency=0.5"]).config.prune.budget
+    assert (replaced.max_drop, replaced.price, replaced.kind) == (None, None, "latency")
+
+
 def test_a_round_can_be_added(workspace: Project) -> None:
     change = propose(workspace, file=None, overrides=["prune.rounds.r4.prev=r3"])
     assert list(change.config.prune.rounds) == ["r1", "r2", "r3", "r4"]
