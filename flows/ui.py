@@ -155,9 +155,10 @@ def _index_server(port: int) -> Iterator[_Index]:
 
 def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[bytes] | None]":
     """Return the address of MLflow, and its process when it had to be started."""
-    from tasks.mlflow_store import tracking_uri
+    from tasks.mlflow_store import ModelRegistry
 
-    uri = tracking_uri(project)
+    # Opening it puts its addresses right where the project was moved; MLflow's server would not.
+    uri = ModelRegistry(project).uri
     if uri.startswith(("http://", "https://")):
         return uri, None
     port = _free_port()

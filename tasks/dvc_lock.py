@@ -7,6 +7,7 @@ writes under its own command may be cut anywhere.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dvc.utils.serialize import ParseError, _common, parse_yaml
 from voluptuous import Invalid
 
 from secateur.errors import ProjectError
-from secateur.files import remove, replacing, sync, write_bytes
+from secateur.files import remove, write_bytes, write_text
 from tasks.project import Project, git
 
 logger = logging.getLogger(__name__)
@@ -102,9 +103,10 @@ def written_whole() -> Iterator[None]:
         if fs is not None and not isinstance(fs, LocalFileSystem):
             original(path, data, dumper, fs=fs, **options)
             return
-        with replacing(Path(path)) as temporary:
-            original(str(temporary), data, dumper, **options)
-            sync(temporary)
+        # Not into the file itself: on a full disk ruamel prints what it could not write.
+        text = StringIO()
+        dumper(data, text, **options)
+        write_text(Path(path), text.getvalue())
 
     _common._dump_data = dump
     try:

@@ -35,7 +35,7 @@ from secateur.files import NO_SPACE, remove
 from tasks import dvc_lock
 from tasks.dvc_objects import drop_damaged, forget_changed, md5_of
 from tasks.key import Identity
-from tasks.project import Project
+from tasks.project import Project, is_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -353,8 +353,13 @@ class DvcStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         # DVC takes names and its scratch files to be relative to the current folder, which may be a deeper one.
-        with self._reading(), _repaired(self._project), lock_repo(self._repo):
-            yield
+        with self._reading():
+            if is_read_only(self._project):
+                self._repo._reset()  # nobody can write what would have to be locked
+                yield
+                return
+            with _repaired(self._project), lock_repo(self._repo):
+                yield
 
 
 @contextmanager
@@ -385,14 +390,23 @@ def _as_project_errors(project: Project) -> Iterator[None]:
         raise ProjectError(_line(error)) from error
     except (RWLockFileCorruptedError, RWLockFileFormatError) as error:
         raise ProjectError(f"{_line(error)}; delete .dvc/tmp/rwlock") from error
-    except DvcException as error:
-        raise ProjectError(f"DVC: {_line(error)}") from error
-    except OSError as error:
-        if error.errno not in NO_SPACE:
+    except (DvcException, OSError) as error:
+        if _is_full(error):
+            raise ProjectError(
+                f"no space left on the device while DVC worked in {project.root}; what it had recorded before is kept"
+            ) from error
+        if isinstance(error, OSError):
             raise
-        raise ProjectError(
-            f"no space left on the device while DVC worked in {project.root}; what it had recorded before is kept"
-        ) from error
+        raise ProjectError(f"DVC: {_line(error)}") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether a full device is behind an error; DVC takes it for a missing kind of link."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

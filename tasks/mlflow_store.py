@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -12,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 # Set before the import, which reads them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -32,6 +34,7 @@ from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
 from secateur.quality import SCORES
 from secateur.training.progress import progress
+from tasks.mlflow_relocation import ARTIFACTS, DATABASE, bring_home
 from tasks.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
 from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
 from tasks.project import Project
@@ -102,11 +105,11 @@ def tracking_uri(project: Project) -> str:
     """
     if asked := os.environ.get(URI_VARIABLE):
         return asked
-    if "?" in str(project.home):
-        raise ProjectError(
-            f"{project.home} has a question mark in its path, where addresses of databases end; rename it"
-        )
-    return f"sqlite:///{project.home / 'mlflow.db'}"
+    file = project.home / DATABASE
+    if "?" not in str(file):
+        return f"sqlite:///{file}"
+    # It would begin the options of the address. With the driver named, MLflow does not take the rest for a folder.
+    return f"sqlite+pysqlite:///file:{quote(str(file))}?uri=true"
 
 
 class ModelRegistry:
@@ -129,9 +132,11 @@ class ModelRegistry:
             os.environ.pop(URI_VARIABLE, None)
         with _one_opens(project):
             try:
+                if asked is None:
+                    bring_home(project.home)
                 self._client = MlflowClient(self.uri)
                 self._client.search_experiments(max_results=1)
-            except MlflowException as error:
+            except (MlflowException, sqlite3.Error) as error:
                 said = " ".join(str(error).split())
                 raise ProjectError(f"the registry {without_secret(self.uri)} cannot be used: {said[:300]}") from error
 
@@ -241,7 +246,7 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = None if URI_VARIABLE in os.environ else (self._project.home / "mlruns").as_uri()
+        local = None if URI_VARIABLE in os.environ else (self._project.home / ARTIFACTS).as_uri()
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:

@@ -112,6 +112,25 @@ def dirty_files(root: Path) -> list[str]:
     return [line[3:] for line in git(root, "status", "--porcelain", "--", *present).splitlines()]
 
 
+def is_read_only(project: Project) -> bool:
+    """Tell whether nothing can be written in a project, by its file system or by its permissions."""
+    return not os.access(project.root, os.W_OK)
+
+
+@contextmanager
+def looking(project: Project) -> Iterator[None]:
+    """Hold the workspace for a command that only looks; where nothing can be written there is nobody to exclude.
+
+    Raises:
+        ProjectError: another run holds it.
+    """
+    if is_read_only(project):
+        yield
+        return
+    with exclusive(project):
+        yield
+
+
 @contextmanager
 def exclusive(project: Project) -> Iterator[None]:
     """Hold the workspace for one run. The kernel releases the lock when the holder dies, also by kill -9.

@@ -1,5 +1,6 @@
 """The command line. Errors meant for the user become one line and their exit code."""
 
+import errno
 import logging
 import os
 import sys
@@ -124,9 +125,12 @@ def _main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno not in (*NO_SPACE, errno.EROFS):
             raise
-        click.echo("secateur: no space left on the device; finished stages are kept, `secateur run` goes on", err=True)
+        said = "no space left on the device; finished stages are kept, `secateur run` goes on"
+        if error.errno == errno.EROFS:
+            said = f"{error.filename}: nothing can be written there, the file system is read-only"
+        click.echo(f"secateur: {said}", err=True)
         sys.exit(SecateurError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

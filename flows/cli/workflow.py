@@ -153,7 +153,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from tasks.dvc_store import DvcStore
     from tasks.params import propose
     from tasks.preflight import check
-    from tasks.project import exclusive, find_project
+    from tasks.project import find_project, looking
     from tasks.rendering import update_pipeline
     from tasks.stages import stages
 
@@ -163,7 +163,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
         check(project, change.config)
         display.planned_change(project, change, as_json=as_json)
         return
-    with exclusive(project):
+    with looking(project):
         rendered = update_pipeline(project, change.config)
         explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
     if any(entry.verdict == "run" for entry in explained):
@@ -187,14 +187,14 @@ def why(address: str, as_json: bool) -> None:
     from tasks import explain
     from tasks.dvc_store import DvcStore
     from tasks.params import read_config
-    from tasks.project import exclusive, find_project
+    from tasks.project import find_project, looking
     from tasks.rendering import update_pipeline
     from tasks.stages import find_stage, stages
 
     project = find_project()
     config = read_config(project)
     find_stage(config, project.root, address)
-    with exclusive(project):
+    with looking(project):
         update_pipeline(project, config)
         explained = explain.plan(project, DvcStore(project), config, stages(config, project.root))
     relevant = explain.ancestors(stages(config, project.root), address)
