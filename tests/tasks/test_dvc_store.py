@@ -23,5 +23,5 @@ def test_a_full_disk_is_no_missing_kind_of_link(tmp_path: Path) -> None:
 
 
 def test_what_else_dvc_says_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="^DVC: two lines$"), _as_project_errors(Project(tmp_path)):
+    with pytest.raises(ProjectError, match=r"^DVC: two lines$"), _as_project_errors(Project(tmp_path)):
         raise DvcException("two\nlines")
