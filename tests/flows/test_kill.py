@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.params import propose
+from tasks.project import Project
 from tests.integration.in_process import actions_here, output, refused
+from tests.kills_by_hand import Aim, contents, kill_and_resume
 from tests.tiny import actions, environment, git, secateur
 
 CHANGE = ("-S", "prune.rounds.r2.epochs=3")
@@ -39,23 +42,31 @@ def _kill_in_round_2(root: Path, *, after_seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    import shutil
-
+def uninterrupted(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("uninterrupted") / "project"
     shutil.copytree(finished_project, root, symlinks=True)
     secateur(root, "run", *CHANGE)
-    return (root / "dvc.lock").read_bytes()
+    return contents(root)
 
 
-@pytest.mark.parametrize("after_seconds", [0.0, 2.5, 6.0])
-def test_resumes_after_round_1_with_the_same_digests(project: Path, uninterrupted: bytes, after_seconds: float) -> None:
+@pytest.mark.parametrize("after_seconds", [0.0, 4.0])
+def test_resumes_after_round_1_with_the_same_digests(
+    project: Path, uninterrupted: dict[str, str], after_seconds: float
+) -> None:
     _kill_in_round_2(project, after_seconds=after_seconds)
     done = actions(project, *CHANGE)
     assert [done[stage] for stage in ("ingest", "clean", "baseline", "prune@r1")] == ["cached"] * 4
-    assert (project / "dvc.lock").read_bytes() == uninterrupted
-    left = [path for path in (project / "models").iterdir() if path.name.startswith(".") and path.is_dir()]
-    assert left == []
+    assert contents(project) == uninterrupted
+
+
+@pytest.mark.parametrize("aim", ["lock by run", "lock by dvc repro"])
+def test_resumes_after_a_kill_while_dvc_lock_is_written(project: Path, uninterrupted: dict[str, str], aim: Aim) -> None:
+    propose(Project(project), file=None, overrides=CHANGE[1:]).apply(Project(project))
+    done = kill_and_resume(project, aim=aim, after=0.0, group=True, whole=uninterrupted)
+    assert done.different == ()
+    if aim == "lock by dvc repro":
+        assert done.lock in ("empty", "cut")
+        assert done.said.startswith("secateur: dvc.lock ")
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"read": {', b"\x00\x00"])
