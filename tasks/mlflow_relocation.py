@@ -5,18 +5,23 @@ original's ``mlruns``, and a moved one find none of its files. They are put righ
 anything is read; ``mlruns`` beside ``mlflow.db`` is where this project's artifacts are.
 """
 
+import atexit
 import logging
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 logger = logging.getLogger(__name__)
 
 ARTIFACTS = "mlruns"
 DATABASE = "mlflow.db"
+_PATIENCE_SECONDS = 30.0
 _ADDRESSES = (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"))
 
 
@@ -27,7 +32,7 @@ class _Experiment:
     runs: tuple[str, ...]
 
 
-def bring_home(home: Path) -> None:
+def bring_home(home: Path) -> Path:
     """Point the addresses of a project's own registry at the project, where it was copied or moved.
 
     An experiment is left alone whose artifacts somebody keeps elsewhere: in a folder that is no project's, and of which
@@ -36,27 +41,39 @@ def bring_home(home: Path) -> None:
     Args:
         home: the project's folder.
 
+    Returns:
+        The database to open: the project's own, or a copy for this process alone where that cannot be written.
+
     Raises:
-        sqlite3.Error: the database is none, or cannot be written.
+        sqlite3.Error: the database is none.
     """
     file = home / DATABASE
     if not file.is_file():
-        return
-    with closing(sqlite3.connect(file, timeout=30)) as database:
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"experiments", "runs"} <= tables:
-            return
-        moved = {former for one in _experiments(database) if (former := _former(one, home)) is not None}
-        if not moved:
-            return
-        with database:
-            _rewrite_experiments(database, home, moved)
-            for table, column in _ADDRESSES:
-                if table in tables:
-                    _rewrite(database, table, column, home=home, moved=moved)
+        return file
+    moved = _moved(file, home)
+    if not moved:
+        return file
+    if not (os.access(home, os.W_OK) and os.access(file, os.W_OK)):
+        folder = TemporaryDirectory(prefix="secateur-registry-")
+        atexit.register(folder.cleanup)
+        file = Path(shutil.copyfile(file, Path(folder.name) / DATABASE))
+    with closing(sqlite3.connect(file, timeout=_PATIENCE_SECONDS)) as database, database:
+        _rewrite_experiments(database, home, moved)
+        for table, column in _ADDRESSES:
+            _rewrite(database, table, column, home=home, moved=moved)
     logger.warning(
         "this project's registry came from %s; its artifacts are those in %s", ", ".join(sorted(map(str, moved))), home
     )
+    return file
+
+
+def _moved(file: Path, home: Path) -> set[Path]:
+    """Return the folders of the projects that a registry's experiments have come from."""
+    with closing(sqlite3.connect(file, timeout=_PATIENCE_SECONDS)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"experiments", *(table for table, _ in _ADDRESSES)} <= tables:
+            return set()
+        return {former for one in _experiments(database) if (former := _former(one, home)) is not None}
 
 
 def _experiments(database: sqlite3.Connection) -> Iterator[_Experiment]:

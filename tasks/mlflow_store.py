@@ -105,11 +105,14 @@ def tracking_uri(project: Project) -> str:
     """
     if asked := os.environ.get(URI_VARIABLE):
         return asked
-    file = project.home / DATABASE
-    if "?" not in str(file):
+    return _database_uri(project.home / DATABASE)
+
+
+def _database_uri(file: Path, *options: str) -> str:
+    if not options and "?" not in str(file):
         return f"sqlite:///{file}"
-    # It would begin the options of the address. With the driver named, MLflow does not take the rest for a folder.
-    return f"sqlite+pysqlite:///file:{quote(str(file))}?uri=true"
+    # A question mark begins the options of an address. With the driver named, MLflow makes no folder of the rest.
+    return f"sqlite+pysqlite:///file:{quote(str(file))}?{'&'.join((*options, 'uri=true'))}"
 
 
 class ModelRegistry:
@@ -126,14 +129,14 @@ class ModelRegistry:
         self.uri = tracking_uri(project)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         asked = os.environ.get(URI_VARIABLE)
-        mlflow.set_tracking_uri(self.uri)
-        if asked is None:
-            # MLflow exports it, and the next registry of this process would take it for the user's own.
-            os.environ.pop(URI_VARIABLE, None)
         with _one_opens(project):
             try:
+                if asked is None and (database := bring_home(project.home)).parent != project.home:
+                    self.uri = _database_uri(database, "mode=ro")  # a copy: what is written there would be lost
+                mlflow.set_tracking_uri(self.uri)
                 if asked is None:
-                    bring_home(project.home)
+                    # MLflow exports it, and the next registry of this process would take it for the user's own.
+                    os.environ.pop(URI_VARIABLE, None)
                 self._client = MlflowClient(self.uri)
                 self._client.search_experiments(max_results=1)
             except (MlflowException, sqlite3.Error) as error:

@@ -1,5 +1,6 @@
 """Addresses in a project's own registry, after the project was copied or moved."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +13,14 @@ from tasks.mlflow_store import ModelRegistry, tracking_uri
 from tasks.project import Project
 
 _COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri", "model_versions": "storage_location"}
+_EMPTY = "CREATE TABLE logged_models (model_id TEXT, artifact_location TEXT)"
 
 
 def _write(home: Path, addresses: str) -> None:
     """Write a registry with one experiment, one run and one version, as they are in a project at an address."""
     (home / "mlruns" / "run1" / "artifacts").mkdir(parents=True)
     with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute(_EMPTY)
         database.execute("CREATE TABLE experiments (experiment_id INTEGER, artifact_location TEXT)")
         database.execute("CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, artifact_uri TEXT)")
         database.execute("CREATE TABLE model_versions (version INTEGER, storage_location TEXT)")
@@ -92,6 +95,16 @@ def test_nothing_is_written_where_nothing_moved(tmp_path: Path) -> None:
     before = (tmp_path / "mlflow.db").stat().st_mtime_ns
     bring_home(tmp_path)
     assert (tmp_path / "mlflow.db").stat().st_mtime_ns == before
+
+
+def test_where_nothing_can_be_written_a_private_copy_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, "file:///before")
+    before = (tmp_path / "mlflow.db").read_bytes()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    file = bring_home(tmp_path)
+    assert file.parent != tmp_path
+    assert next(_addresses(file.parent)) == f"{tmp_path.as_uri()}/mlruns"
+    assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
 def test_a_registry_lies_in_its_project_whatever_its_path(tmp_path: Path) -> None:
