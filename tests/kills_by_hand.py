@@ -34,7 +34,7 @@ from tests.tiny import environment, make_project, secateur, write_params
 Aim = Literal["random", "lock by run", "lock by dvc repro"]
 State = Literal["whole", "whole, a new one beside it", "cut", "empty", "missed"]
 
-CHANGES = {"clean.near_duplicate_threshold": 0.96, "baseline.epochs": 2, "evaluate.bootstrap_samples": 90}
+CHANGES = {"clean.near_duplicate_threshold": 0.96, "baseline.epochs": 2, "evaluate.bootstrap_samples": 110}
 _COMPARED = ("data", "models", "reports/metrics.json", "reports/details.json", "reports/training", "dvc.lock")
 _PATIENCE_SECONDS = 600.0
 
