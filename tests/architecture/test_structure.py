@@ -78,6 +78,7 @@ def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
             "tasks/mlflow_artifacts.py",
             "tasks/mlflow_records.py",
             "tasks/mlflow_runs.py",
+            "tasks/mlflow_versions.py",
             "tasks/registered_model.py",
         },
         "dvc": {"tasks/dvc_lock.py", "tasks/dvc_repro.py", "tasks/dvc_store.py"},
