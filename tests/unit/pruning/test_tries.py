@@ -21,6 +21,9 @@ from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
 
 DENSE = 0.8
+TRAIN = tiny_rows(24_000)
+"""750 steps of 32 rows: enough that a share of them is a probe."""
+Ran = tuple[tries.RoundResult, list[tuple[float, float]]]
 Drop = Callable[[float, float], float]
 """(target, epochs) -> what is lost."""
 
@@ -54,14 +57,14 @@ def floors() -> list[tuple[float, int]]:
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]
-) -> Callable[..., tuple[tries.RoundResult, list[tuple[float, float]]]]:
+def run(monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]) -> Callable[..., Ran]:
     """Run a round whose drops a function gives; return the result, and targets and epochs of all it looked at."""
     looked: list[tuple[float, float]] = []
     begun: list[float] = []
 
-    def run_(drop: Drop, goal: Goal, **changes: Any) -> tuple[tries.RoundResult, list[tuple[float, float]]]:
+    def run_(
+        drop: Drop, goal: Goal, rows: int = len(TRAIN), **changes: Any
+    ) -> tuple[tries.RoundResult, list[tuple[float, float]]]:
         looked.clear()
         begun.clear()
 
@@ -88,7 +91,7 @@ def run(
         model = tiny_model()
         result = tries.run_round(
             model,
-            train=tiny_rows(8),
+            train=TRAIN.take(range(rows)),
             validation=tiny_rows(1500),
             reference=Reference(model=model, macro_f1=DENSE),
             goal=goal,
@@ -125,6 +128,15 @@ def test_a_floor_of_steps_holds_for_the_whole_recovery_and_not_for_its_probes(
     result, _ = run(recovered, Goal(max_drop=0.01), recovery=recovery)
     assert [entry["training"]["min_steps"] for entry in result.tries] == [200]
     assert {floor for _, floor in floors} == {0, 30, 200}
+
+
+@pytest.mark.parametrize(("rows", "share"), [(24_000, 0.15), (6_400, 0.5), (9_600, 1 / 3), (320, 0.5)])
+def test_a_probe_has_steps_enough_to_say_something(run: Any, rows: int, share: float):
+    """Few steps at the full rate make a gentle cut worse, which says nothing of a whole recovery."""
+    recovery = prune_settings().recovery.model_copy(update={"epochs": 1.0, "min_steps": 0})
+    result, _ = run(recovered, Goal(max_drop=0.01), rows=rows, recovery=recovery)
+    assert [probe.epochs for probe in result.probes] == [pytest.approx(share)] * len(result.probes)
+    assert result.probes
 
 
 def test_what_was_probed_and_tried_is_told(run: Any):
