@@ -40,6 +40,8 @@ class Change:
     config: RunConfig
     before: str
     after: str
+    added: tuple[str, ...] = ()
+    """Parameters that the file lacked, and that stages name: DVC asks for them by name, so they get their defaults."""
 
     def apply(self, project: Project) -> bool:
         """Write params.yaml, keeping the previous one under ``.secateur/params``; tell whether it changed."""
@@ -67,7 +69,9 @@ def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) ->
     values = _load(text, origin)
     for override in overrides:
         _assign(values, override)
-    return Change(parse_config(values), before, _dump(values) if overrides else text)
+    config = parse_config(values)
+    added = _complete_(values, config, root=project.root)
+    return Change(config, before, _dump(values) if overrides or added else text, added)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -148,6 +152,24 @@ def _assign(values: Any, override: str) -> None:
     if ".".join(parents) in _DICT_WITH_ONE_KEY and last in _EXCLUSIVE and value is not None:
         target.clear()
     target[last] = value
+
+
+def _complete_(values: Any, config: RunConfig, *, root: Path) -> tuple[str, ...]:
+    """Write the defaults of what stages name and the file lacks, in place; a file of an earlier version lacks some."""
+    from tasks.stages import stages
+
+    known = config.model_dump(mode="json", by_alias=True)
+    wanted = {key for stage in stages(config, root) for parameter in stage.parameters for key in parameter.keys}
+    added = []
+    for name in sorted(wanted):
+        *parents, last = name.split(".")
+        place, default = values, known
+        for parent in parents:
+            place, default = place.setdefault(parent, {}), default[parent]
+        if last not in place:
+            place[last] = default[last]
+            added.append(name)
+    return tuple(added)
 
 
 def read_value(text: str, override: str) -> Any:

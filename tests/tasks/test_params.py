@@ -31,6 +31,18 @@ def test_an_override_changes_one_line_and_keeps_the_comments(workspace: Project)
     assert [path.read_text() for path in kept] == [before]
 
 
+def test_a_file_of_an_earlier_version_gets_what_stages_ask_for_by_name(workspace: Project) -> None:
+    text = workspace.params_file.read_text()
+    lines = [line for line in text.splitlines(keepends=True) if "vocabulary_max_drop" not in line]
+    workspace.params_file.write_text("".join(lines))
+    change = propose(workspace, file=None, overrides=[])
+    assert change.added == ("prune.vocabulary_max_drop",)
+    assert change.apply(workspace)
+    again = propose(workspace, file=None, overrides=[])
+    assert (again.added, again.config) == ((), change.config)
+    assert "# " in again.before, "comments stay"
+
+
 def test_naming_a_budget_replaces_the_other(workspace: Project) -> None:
     change = propose(workspace, file=None, overrides=["prune.budget.params=0.5"])
     assert (change.config.prune.budget.kind, change.config.prune.budget.fraction) == ("params", 0.5)
@@ -85,7 +97,7 @@ def test_a_name_that_is_spelled_wrongly_in_the_file_is_named_and_not_the_one_tha
 ) -> None:
     text = workspace.params_file.read_text()
     other = tmp_path / "other.yaml"
-    other.write_text(text.replace("  max_drop:", "  max_dorp:", 1))
+    other.write_text(text.replace("\n  max_drop:", "\n  max_dorp:", 1))
     assert other.read_text() != text
     with pytest.raises(ConfigError, match=r"^prune\.max_dorp is not a known parameter; did you mean prune\.max_drop\?"):
         propose(workspace, file=other, overrides=[])
