@@ -84,7 +84,7 @@ def test_an_empty_dvc_lock_is_healed_by_the_next_command(project: Path, kept: bo
         git(project, "commit", "-qm", "dvc.lock is nobody's")
     (project / "dvc.lock").write_bytes(b"")
     completed = secateur(project, "run", "--json")
-    assert [line for line in completed.stderr.splitlines() if line.startswith("secateur: ")] == [
+    assert [line for line in completed.stderr.splitlines() if line.startswith("secateur: dvc.lock")] == [
         "secateur: dvc.lock is empty, as a killed process leaves it; "
         + ("its last complete state was put back" if kept else "it begins anew from DVC's run-cache")
     ]
