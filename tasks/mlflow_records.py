@@ -1,5 +1,6 @@
 """What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 # Before MLflow: this module sets what MLflow reads while it is imported.
 from tasks.mlflow_store import MlflowException, ModelRegistry, parse_reference, quiet  # isort: split
 
-import mlflow
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError, ProjectError
@@ -99,14 +99,20 @@ class Records:
             return None
 
 
-def predict_by_mlflow(folder: Path, texts: list[str], *, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+def predict_by_mlflow(
+    folder: Path, texts: list[str], *, params: Mapping[str, Any], bytecode: Path
+) -> list[dict[str, Any]]:
     """Load a version as MLflow's own tools do, and return ``label`` and ``score`` of every text, or what was written.
 
     Args:
         folder: root of the version, verified: its script is run.
         texts: to classify, or to continue.
         params: of a generator; a classifier takes none and is given none.
+        bytecode: empty folder where Python looks for bytecode from here on, and not beside the script.
     """
+    import mlflow.pyfunc  # before that: to compile its modules anew costs 5 s of CPU
+
+    sys.pycache_prefix = str(bytecode)
     with quiet():
         model = mlflow.pyfunc.load_model(str(folder))
         asked = dict(params) if model.metadata.get_params_schema() is not None else None

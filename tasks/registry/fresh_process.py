@@ -157,11 +157,10 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     texts: list[str] = request["texts"]
     if "folder" in request:
         return ask_folder(Path(request["folder"]), texts)
+    from secateur.evaluation import prediction  # noqa: F401  what the script imports, with the bytecode that is there
     from tasks.mlflow_records import predict_by_mlflow
 
-    # Bytecode is looked for in an empty folder from here on, not beside the script that MLflow loads.
-    sys.pycache_prefix = str(Path.cwd() / "bytecode")
-    rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE)
+    rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE, bytecode=Path.cwd() / "bytecode")
     return [{"label": row.get("label", row.get("text")), "score": row.get("score")} for row in rows]
 
 
