@@ -81,7 +81,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> It
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
+    for _ in range(1200):  # five minutes: on a busy machine a fresh database alone takes one
         assert server.poll() is None, "the Prefect server ended"
         try:
             with urllib.request.urlopen(url, timeout=2):

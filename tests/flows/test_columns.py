@@ -43,7 +43,7 @@ def _verdict() -> Verdict:
 def _sweep() -> dict[str, Any]:
     dense = {"params": 22_710_000, "macs": 344_600_000, "macro_f1": 0.797, "loss": 0.512}
     point = {**dense, "method": "fluctuation", "asked": 0.25, "error": None, "front": True, "seconds": 103.4}
-    return {"dense": dense, "points": [point], "calibration_s": {"fluctuation": 3.0}}
+    return {"measure": "macro_f1", "dense": dense, "points": [point], "calibration_s": {"fluctuation": 3.0}}
 
 
 def _show_version() -> None:

@@ -87,7 +87,7 @@ def test_what_cannot_be_written_is_one_line(folder: Path, arguments: tuple[str, 
 
 
 def test_a_folder_that_is_no_generator_is_one_line(folder: Path, tmp_path: Path) -> None:
-    assert "does not exist; a checkpoint is a folder with card.json" in said(tmp_path / "nothing", "好")
+    assert "does not exist; a checkpoint is a folder with config.json" in said(tmp_path / "nothing", "好")
     (tmp_path / "copy").mkdir()
     for file in folder.iterdir():
         (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
