@@ -100,7 +100,7 @@ def test_two_processes_answer_at_one_port_and_add_up_their_figures(stand: Stand)
         (["models:/tiny@champion"], "there is no champion yet: `secateur models promote` makes one"),
         (["models:/nobody/1"], "no registered model nobody; registered are: tiny"),
         (["models:/tiny/7"], "models:/tiny/7: model tiny has no such version or alias; found 1"),
-        (["nowhere"], "nowhere does not exist; a checkpoint is a folder with config.json"),
+        (["nowhere"], "nowhere does not exist; a checkpoint is a folder with card.json"),
         (["tiny-bert"], "tiny-bert is not a checkpoint: it has no card.json"),
         (["models:/tiny/1", "--host", "host.invalid"], "cannot listen on host.invalid port 8000"),
     ],
