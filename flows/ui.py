@@ -155,12 +155,12 @@ def _index_server(port: int) -> Iterator[_Index]:
 
 def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[bytes] | None]":
     """Return the address of MLflow, and its process when it had to be started."""
-    from tasks.mlflow_store import ModelRegistry
+    from tasks.mlflow_store import ModelRegistry, tracking_uri
 
+    if (asked := tracking_uri(project)).startswith(("http://", "https://")):
+        return asked, None
     # Opening it puts its addresses right where the project was moved; MLflow's server would not.
     uri = ModelRegistry(project).uri
-    if uri.startswith(("http://", "https://")):
-        return uri, None
     port = _free_port()
     log = project.state / "mlflow-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)

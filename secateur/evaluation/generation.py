@@ -90,8 +90,10 @@ class Writer:
             CheckpointError: the folder holds no generator, or is damaged.
         """
         folder = Path(path)
-        card, config = card_of(folder, verified=True), read_config(folder)  # opening the model verifies
-        task = card.get("task") or ("classification" if card or not is_generator(config) else "generation")
+        card = card_of(folder, verified=True)  # opening the model verifies
+        task = card.get("task") or "classification"
+        if not card and is_generator(read_config(folder)):
+            task = "generation"
         if task != "generation":
             raise CheckpointError(
                 f"{folder} holds a model for {task}, which writes no text; `secateur predict` asks it for labels"
@@ -100,7 +102,7 @@ class Writer:
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),
             tokenizer=load_tokenizer(folder),
             controls=dict(card.get("control") or {}),
-            context=int(card.get("max_length") or family_of(config).max_tokens(config)),
+            context=int(card.get("max_length") or family_of(config := read_config(folder)).max_tokens(config)),
             text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
         )
 

@@ -157,6 +157,7 @@ def test_a_version_that_cannot_be_rebuilt_says_why(
 
 
 def test_an_unknown_alias_lists_what_there_is(project: Path) -> None:
+    ModelRegistry(Project(project))  # of a copy, the first look brings the registry's addresses home
     error = refused(project, "models", "reproduce", "models:/tiny@champion")
     assert "model tiny has no such version or alias; found 3@challenger, 2, 1" in str(error)
 

@@ -15,6 +15,7 @@ from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.training import Reference
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.training.objectives import logits_of
+from secateur.training.schedule import Length
 from secateur.training.validation import Scores
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
@@ -86,12 +87,16 @@ def test_what_was_tried_stands_as_plain_values():
         scores=Scores(loss=0.5, accuracy=0.75, macro_f1=0.7),
         robust=0.25,
         history=(),
+        length=Length(asked_epochs=1.0, min_steps=0, epochs=1.0, steps=10),
     )
     metrics = {"validation_loss": 0.5, "validation_accuracy": 0.75, "validation_macro_f1": 0.7}
     assert outcome.metrics() == metrics | {"validation_robust_macro_f1": 0.25}
     assert replace(outcome, robust=None).metrics() == metrics
     widths = {"heads": [4, 4], "ffn": [24, 24], "head_dim": 4}
-    assert outcome.tried() == {"widths": widths, "achieved": {"macs": 1.0}, "metrics": outcome.metrics()}
+    training = {"asked_epochs": 1.0, "min_steps": 0, "epochs": 1.0, "steps": 10}
+    assert outcome.tried() == {
+        "widths": widths, "achieved": {"macs": 1.0}, "metrics": outcome.metrics(), "training": training,
+    }  # fmt: skip
 
 
 def run(model, *, target, state=None, round_=None, **changes) -> Outcome:

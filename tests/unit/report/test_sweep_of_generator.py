@@ -46,7 +46,7 @@ def test_it_is_drawn_shown_and_recorded(tmp_path: Path, capsys: pytest.CaptureFi
     assert "perplexity on validation" in drawing
 
     sweep_table(values)
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "Pareto front of MACs and perplexity" in printed
     assert f"{values['dense']['perplexity']:.4f}" in printed
     assert "not reachable" in printed
