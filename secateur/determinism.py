@@ -27,11 +27,27 @@ def fix_randomness(*, seed: int, num_threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def supports_bf16() -> bool:
-    """Tell whether bf16 matrix products run in hardware here (2.4 times faster training; else slower)."""
+def bf16_is_faster() -> bool:
+    """Tell whether training with matrix products in bf16 is faster than in fp32 here.
+
+    It is with AMX, and with the AVX-512 of AMD, whose units multiply twice as many bf16 as fp32 in a cycle (2.4 times
+    faster training). Those of Intel multiply no more: on a Xeon whose AMX the hypervisor hides, a step of MiniLM on one
+    thread took 0.71 s in bf16 and 0.45 s in fp32. What the CPU is decides, no timing: bits must not depend on the load.
+    """
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported()) and _cpu_vendor() == "AuthenticAMD"
+
+
+def _cpu_vendor() -> str:
+    """Return what the CPU calls its maker; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
 
 
 def fingerprint(*, constraints: Path | None = None) -> dict[str, str | int]:
@@ -39,6 +55,7 @@ def fingerprint(*, constraints: Path | None = None) -> dict[str, str | int]:
     described: dict[str, str | int] = {
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "auto_precision": "bf16" if bf16_is_faster() else "fp32",
         "num_threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",

@@ -167,9 +167,8 @@ def different_packages(constraints: Path) -> list[str]:
 
 
 def different_environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two fingerprints."""
-    names = sorted({*recorded, *now})
-    return [f"{name}: {recorded.get(name)} -> {now.get(name)}" for name in names if recorded.get(name) != now.get(name)]
+    """Name what differs between two fingerprints; what an earlier version did not record is not known to differ."""
+    return [f"{name}: {was} -> {now.get(name)}" for name, was in sorted(recorded.items()) if was != now.get(name)]
 
 
 def different_files(checkpoint: Path, files: Mapping[str, str]) -> list[str]:

@@ -62,7 +62,7 @@ def doctor(list_params: bool, as_json: bool) -> None:
 def _environment() -> list[dict[str, Any]]:
     import torch
 
-    from secateur.determinism import supports_bf16
+    from secateur.determinism import bf16_is_faster
 
     found: list[dict[str, Any]] = []
     for name in _STACK:
@@ -71,7 +71,11 @@ def _environment() -> list[dict[str, Any]]:
         except PackageNotFoundError:
             found.append({"what": name, "ok": False, "found": "not installed"})
     found.append({"what": "CPU code path", "ok": None, "found": torch.backends.cpu.get_cpu_capability()})
-    bf16 = "in hardware" if supports_bf16() else "not in hardware; precision auto trains in fp32"
+    bf16 = (
+        "faster here; precision auto trains in it"
+        if bf16_is_faster()
+        else "not faster here; precision auto trains in fp32"
+    )
     found.append({"what": "bf16", "ok": None, "found": bf16})
     found.append({"what": "threads", "ok": None, "found": torch.get_num_threads()})
     return found

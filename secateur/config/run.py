@@ -20,5 +20,7 @@ class RunSection(Section):
     ]
     precision: Annotated[
         Precision,
-        Field(description="auto = bf16 autocast where the CPU has AVX-512 BF16 or AMX, else fp32"),
+        Field(
+            description="auto = bf16 autocast where that is faster: with AMX, or with AVX-512 BF16 on AMD; else fp32"
+        ),
     ]

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.determinism import supports_bf16
+from secateur.determinism import bf16_is_faster
 from secateur.models.families import family_of
 
 
 def resolve(precision: Precision) -> Literal["fp32", "bf16"]:
-    """Replace ``auto`` by what runs in hardware here."""
+    """Replace ``auto`` by what trains faster here."""
     if precision == "auto":
-        return "bf16" if supports_bf16() else "fp32"
+        return "bf16" if bf16_is_faster() else "fp32"
     return precision
 
 
