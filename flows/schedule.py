@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,8 +133,20 @@ def serve(project: Project, schedule: Schedule) -> None:
     _bury_killed_runs(identity)
     with get_client(sync_client=True) as client:
         client.create_flow_run_from_deployment(identity, parameters={"cause": "start of the schedule"})
-    # Prefect's own handler ends the same way, after a call that it never awaits and that Python warns about.
-    runner.handle_sigterm = lambda *_: sys.exit(0)  # type: ignore[method-assign]
+    _run_until_signal(runner)
+
+
+def _run_until_signal(runner: Runner) -> None:
+    """Let the runner work; either signal ends the run that is under way first, since the runner waits for it."""
+
+    def leave(*_: object) -> None:
+        _end_runs()
+        sys.exit(0)
+
+    # Prefect's own handler of SIGTERM makes a call that it never awaits and that Python warns about; Ctrl-C it leaves
+    # to asyncio, which asks the runner to end, and the runner first waits for minutes.
+    runner.handle_sigterm = leave  # type: ignore[method-assign]
+    signal.signal(signal.SIGINT, leave)
     try:
         asyncio.run(runner.start())
     finally:

@@ -42,6 +42,7 @@ def serve(model: str, host: str | None, port: int | None, workers: int | None, a
         click.echo(json.dumps(asdict(listening)) if as_json else said)
 
     run(project, model, settings, announce=announce)
+    click.echo("no longer answering", err=True)
 
 
 def _project_and_settings() -> "tuple[Project | None, ServeSection]":

@@ -94,6 +94,41 @@ def test_a_signal_to_a_fork_is_not_one_to_its_parent() -> None:
     assert process.communicate()[1] == ""
 
 
+_SCHEDULE = """
+import asyncio, multiprocessing, signal, time
+from flows.schedule import _run_until_signal
+class Runner:  # as Prefect's: asked to end, it waits for its run
+    async def start(self):
+        signal.signal(signal.SIGTERM, self.handle_sigterm)
+        run = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+        run.start()
+        print("ready", flush=True)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.to_thread(run.join)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+_run_until_signal(Runner())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_schedule_does_not_wait_for_its_run(number: int) -> None:
+    schedule = subprocess.Popen(
+        [sys.executable, "-c", _SCHEDULE], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert schedule.stdout is not None
+    assert schedule.stdout.readline() == "ready\n"
+    children = psutil.Process(schedule.pid).children()
+    assert children
+    began = time.monotonic()
+    schedule.send_signal(number)
+    said = schedule.communicate(timeout=90)[1]
+    assert time.monotonic() - began < 10
+    assert (schedule.returncode, said) == (0, "")
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
 def test_the_command_line_says_how_to_go_on(project: Path) -> None:
     """A run that is waiting for a server which never answers."""
     import socket

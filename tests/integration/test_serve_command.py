@@ -69,6 +69,7 @@ def test_sigterm_finishes_what_is_open_and_ends_with_0(stand: Stand) -> None:
         assert b'"label"' in answer
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0
+        assert said.splitlines()[-1] == "no longer answering"
         assert "Traceback" not in said
 
 
