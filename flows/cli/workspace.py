@@ -62,7 +62,7 @@ def doctor(list_params: bool, as_json: bool) -> None:
 def _environment() -> list[dict[str, Any]]:
     import torch
 
-    from secateur.determinism import bf16_is_faster
+    from secateur.determinism import fastest_precision
 
     found: list[dict[str, Any]] = []
     for name in _STACK:
@@ -71,12 +71,7 @@ def _environment() -> list[dict[str, Any]]:
         except PackageNotFoundError:
             found.append({"what": name, "ok": False, "found": "not installed"})
     found.append({"what": "CPU code path", "ok": None, "found": torch.backends.cpu.get_cpu_capability()})
-    bf16 = (
-        "faster here; precision auto trains in it"
-        if bf16_is_faster()
-        else "not faster here; precision auto trains in fp32"
-    )
-    found.append({"what": "bf16", "ok": None, "found": bf16})
+    found.append({"what": "precision auto", "ok": None, "found": f"trains in {fastest_precision()}, faster here"})
     found.append({"what": "threads", "ok": None, "found": torch.get_num_threads()})
     return found
 

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.determinism import bf16_is_faster
+from secateur.determinism import fastest_precision
 from secateur.models.families import family_of
 
 
 def resolve(precision: Precision) -> Literal["fp32", "bf16"]:
     """Replace ``auto`` by what trains faster here."""
-    if precision == "auto":
-        return "bf16" if bf16_is_faster() else "fp32"
-    return precision
+    return fastest_precision() if precision == "auto" else precision
 
 
 def autocast(precision: Precision, *, device: torch.device) -> AbstractContextManager[Any]:

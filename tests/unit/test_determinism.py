@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from secateur import determinism
-from secateur.determinism import bf16_is_faster, fingerprint
+from secateur.determinism import fastest_precision, fingerprint
 from secateur.training.precision import resolve
 
 
@@ -22,9 +22,8 @@ def test_auto_is_bf16_only_where_that_is_faster(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    monkeypatch.setattr(determinism, "_cpu_vendor", lambda: vendor)
-    assert bf16_is_faster() is faster
-    assert resolve("auto") == ("bf16" if faster else "fp32")
+    monkeypatch.setattr(determinism, "cpu_fact", lambda _: vendor)
+    assert fastest_precision() == resolve("auto") == ("bf16" if faster else "fp32")
     assert resolve("bf16") == "bf16"
     # Two CPUs that differ in this alone train other bits, so the fingerprint must tell them apart.
     assert fingerprint()["auto_precision"] == resolve("auto")
