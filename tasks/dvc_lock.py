@@ -7,12 +7,15 @@ writes under its own command may be cut anywhere.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from dvc.fs import LocalFileSystem
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
 from dvc.utils.serialize import ParseError, _common, parse_yaml
 from voluptuous import Invalid
 
@@ -37,7 +40,7 @@ def problem(content: bytes) -> str | None:
     if not content.endswith(b"\n"):
         return "breaks off in the middle of a line, as a killed process leaves it"
     try:
-        values = COMPILED_LOCKFILE_SCHEMA(parse_yaml(content.decode("utf-8"), LOCK))
+        values = COMPILED_LOCKFILE_SCHEMA(_parse(content.decode("utf-8"), LOCK))
     except (ParseError, UnicodeDecodeError, Invalid):
         return "cannot be read"
     stages = list((values.get("stages") or {}).values())
@@ -92,6 +95,24 @@ def heal(project: Project) -> None:
     except OSError as error:
         raise ProjectError(f"{file} {wrong}, and cannot be replaced: {error.strerror}") from error
     logger.warning("%s %s; %s", LOCK, wrong, said)
+
+
+def parse_once() -> None:
+    """Let DVC, inside this process, parse a text once; it reads dvc.lock anew at every lock, a tenth of a second each.
+
+    The text itself is read every time, so what another process wrote is seen.
+    """
+    strictyaml.parse_yaml = _parse
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, path: str, typ: str) -> Any:
+    return parse_yaml(text, path, typ)
+
+
+def _parse(text: str, path: Any, typ: str = "safe") -> Any:
+    # A copy: DVC writes into what it read.
+    return deepcopy(_parsed(text, str(path), typ))
 
 
 @contextmanager

@@ -84,6 +84,7 @@ class DvcStore:
         logging.getLogger("dvc").setLevel(logging.WARNING)
         # Its bars, one per file, and ours are drawn over each other; what a stage waits for, ours show.
         logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)
+        dvc_lock.parse_once()
         try:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:

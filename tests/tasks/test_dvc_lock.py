@@ -8,6 +8,7 @@ import pytest
 import yaml
 from dvc.dvcfile import Lockfile
 from dvc.repo import Repo
+from dvc.utils.serialize import parse_yaml
 
 from secateur.errors import ProjectError
 from tasks import dvc_lock
@@ -154,3 +155,24 @@ def test_dvc_writes_the_same_bytes_beside_the_old_file(workspace: Project, monke
     lockfile.dump_dataset({"name": "rows", "type": "dc", "url": "dc://rows", "lock": {}})
     assert len(seen) == 1, "outside, DVC is as it was"
     assert (workspace.root / "dvc.lock").read_text() == by_us
+
+
+def test_a_lock_is_parsed_once_and_read_every_time(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC loads dvc.lock whenever it takes its lock: the same text is not parsed again, another one is."""
+    dvc_lock.parse_once()
+    parsed: list[str] = []
+
+    def parse(text: str, path: str, typ: str) -> object:
+        parsed.append(text)
+        return parse_yaml(text, path, typ)
+
+    monkeypatch.setattr(dvc_lock, "parse_yaml", parse)
+    text = LOCK + "# of this test\n"
+    lock = Lockfile(Repo(str(workspace.root)), str(workspace.root / "dvc.lock"))
+    (workspace.root / "dvc.lock").write_text(text)
+    lock.load()["stages"].clear()
+    assert set(lock.load()["stages"]) == {"ingest", "clean"}
+    assert parsed == [text]
+    (workspace.root / "dvc.lock").write_text(text.replace("  clean:", "  cleaned:"))
+    assert set(lock.load()["stages"]) == {"ingest", "cleaned"}
+    assert len(parsed) == 2
