@@ -25,8 +25,8 @@ from mlflow import MlflowClient
 
 from benchmarks.report import environment, show, write_results
 from secateur.errors import ModelError
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.project import Project
 
 ALIAS = "load-test"
 _START_S = 180.0
@@ -135,7 +135,7 @@ def _texts(root: Path, folder: Path) -> Path:
 
 @contextmanager
 def _ours(reference: str, root: Path, scratch: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "flows.cli", "serve", reference, "--port", "0", "--json"]
+    command = [sys.executable, "-m", "secateur.cli", "serve", reference, "--port", "0", "--json"]
     code = Path(__file__).resolve().parents[1]
     # The code of this checkout, whatever the project carries.
     environment_ = {**os.environ, "PYTHONPATH": str(code), "SECATEUR_WORKSPACE_CODE": str(code)}

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402
 
-from flows.cli import cli  # noqa: E402
+from secateur.cli import cli  # noqa: E402
 from secateur.config.reference import parameters  # noqa: E402
 
 DEMO = ROOT / "docs" / "results" / "demo.json"
@@ -116,7 +116,7 @@ def results() -> str:
 def tree() -> str:
     """The rooms, with the first line of each one's docstring."""
     lines = ["```text"]
-    for package in ("flows", "tasks", "secateur"):
+    for package in ("secateur",):
         lines.append(f"{package + '/':<24}{_purpose(ROOT / package)}")
         if package == "secateur":
             for folder in sorted(path for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()):
@@ -145,7 +145,7 @@ def render(text: str) -> str:
 
 def record() -> None:
     """Keep the figures of the last run."""
-    from tasks.results import comparison, read_json
+    from secateur.workflow.results import comparison, read_json
 
     latency = read_json(ROOT / "reports" / "latency.json")
     DEMO.parent.mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> Iterator[str]:
     """Run one server for all flow runs: one for each would cost 10 s each time."""
-    from flows.prefect_server import send_what_is_left
+    from secateur.workflow.prefect_server import send_what_is_left
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -78,7 +78,7 @@ def kill_and_resume(root: Path, *, aim: Aim, after: float, group: bool, whole: M
         whole: ``contents`` after an undisturbed run.
     """
     before = (root / "dvc.lock").read_bytes()
-    module = ["dvc", "repro"] if aim == "lock by dvc repro" else ["flows.cli", "run"]
+    module = ["dvc", "repro"] if aim == "lock by dvc repro" else ["secateur.cli", "run"]
     started = time.monotonic()
     run = subprocess.Popen(
         [sys.executable, "-m", *module],

@@ -35,7 +35,7 @@ def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     log = (root.parent / f"{arguments[0]}.log").open("a")
     home = {"PREFECT_HOME": str(root.parent / "prefect")}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "secateur.cli", *arguments],
         cwd=root,
         env=environment(root) | home,
         stdout=log,

@@ -42,11 +42,11 @@ def _start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-# As `python -m flows.cli` from a terminal: a shell's background job would have SIGINT ignored.
+# As `python -m secateur.cli` from a terminal: a shell's background job would have SIGINT ignored.
 _PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from flows.cli import main
+from secateur.cli import main
 main()
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_CODE = ("secateur", "tasks", "flows", "pyproject.toml", "constraints.txt", ".dvcignore", ".gitignore")
+_CODE = ("secateur", "pyproject.toml", "constraints.txt", ".dvcignore", ".gitignore")
 _POSITIVE = ["good", "great", "lovely", "happy", "sunny", "bright", "fine", "sweet", "calm", "superb"]
 _NEGATIVE = ["bad", "awful", "gloomy", "angry", "rainy", "dark", "poor", "bitter", "loud", "dreadful"]
 _NEUTRAL = ["table", "chair", "window", "street", "paper", "number", "letter", "bottle", "pencil", "clock"]
@@ -196,9 +196,9 @@ def make_project(root: Path, *, changes: dict[str, Any] | None = None, rows: int
 
 def render(root: Path) -> None:
     """Render dvc.yaml as ``secateur plan`` does, without git or DVC."""
-    from tasks.params import read_config
-    from tasks.project import Project
-    from tasks.rendering import update_pipeline
+    from secateur.workflow.params import read_config
+    from secateur.workflow.project import Project
+    from secateur.workflow.rendering import update_pipeline
 
     project = Project(root)
     update_pipeline(project, read_config(project))
@@ -227,7 +227,7 @@ def environment(root: Path) -> dict[str, str]:
 
 def secateur(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line in a project."""
-    return _run(root, "flows.cli", *arguments, **options)
+    return _run(root, "secateur.cli", *arguments, **options)
 
 
 def dvc(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.closure import closure
+from secateur.workflow.closure import closure
 
 
 def _write(root: Path, name: str, text: str = "") -> None:
@@ -12,8 +12,8 @@ def _write(root: Path, name: str, text: str = "") -> None:
 
 
 def test_follows_imports_to_the_end(tmp_path: Path) -> None:
-    _write(tmp_path, "tasks/__init__.py")
-    _write(tmp_path, "tasks/clean.py", "import os\nfrom secateur.data import rules\n")
+    _write(tmp_path, "secateur/tasks/__init__.py")
+    _write(tmp_path, "secateur/tasks/clean.py", "import os\nfrom secateur.data import rules\n")
     _write(tmp_path, "secateur/__init__.py")
     _write(tmp_path, "secateur/data/__init__.py")
     _write(tmp_path, "secateur/data/rules.py", "def f():\n    from secateur.text import fold\n")
@@ -21,36 +21,36 @@ def test_follows_imports_to_the_end(tmp_path: Path) -> None:
     _write(tmp_path, "secateur/deep/__init__.py")
     _write(tmp_path, "secateur/deep/x.py")
     _write(tmp_path, "secateur/unused.py")
-    assert closure(tmp_path, "tasks.clean") == (
+    assert closure(tmp_path, "secateur.tasks.clean") == (
         "secateur/__init__.py",
         "secateur/data/__init__.py",
         "secateur/data/rules.py",
         "secateur/deep/__init__.py",
         "secateur/deep/x.py",
         "secateur/text.py",
-        "tasks/__init__.py",
-        "tasks/clean.py",
+        "secateur/tasks/__init__.py",
+        "secateur/tasks/clean.py",
     )
 
 
 def test_leaves_out_imports_for_type_checkers_and_takes_resources(tmp_path: Path) -> None:
     _write(
         tmp_path,
-        "tasks/report.py",
+        "secateur/tasks/report.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.types\n"
         "else:\n    import secateur.page.html\n",
     )
     _write(tmp_path, "secateur/types.py")
     _write(tmp_path, "secateur/page/html.py")
     _write(tmp_path, "secateur/page/page.html.j2")
-    assert closure(tmp_path, "tasks.report") == (
+    assert closure(tmp_path, "secateur.tasks.report") == (
         "secateur/page/html.py",
         "secateur/page/page.html.j2",
-        "tasks/report.py",
+        "secateur/tasks/report.py",
     )
 
 
 def test_survives_a_cycle(tmp_path: Path) -> None:
-    _write(tmp_path, "tasks/a.py", "import tasks.b")
-    _write(tmp_path, "tasks/b.py", "import tasks.a")
-    assert closure(tmp_path, "tasks.a") == ("tasks/a.py", "tasks/b.py")
+    _write(tmp_path, "secateur/tasks/a.py", "import secateur.tasks.b")
+    _write(tmp_path, "secateur/tasks/b.py", "import secateur.tasks.a")
+    assert closure(tmp_path, "secateur.tasks.a") == ("secateur/tasks/a.py", "secateur/tasks/b.py")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from flows.cli import cli
+from secateur.cli import cli
 from tests.integration.in_process import output
 from tests.tiny import secateur, sentences
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from flows.cli import cli
-from tasks.params import propose
-from tasks.project import Project
+from secateur.cli import cli
+from secateur.workflow.params import propose
+from secateur.workflow.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 

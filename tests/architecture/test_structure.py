@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 
 from secateur.config import RunConfig
 from secateur.config.reference import parameters
-from tasks.params import flatten, read_config
-from tasks.project import Project
-from tasks.rendering import render
-from tasks.stages import stages
+from secateur.workflow.params import flatten, read_config
+from secateur.workflow.project import Project
+from secateur.workflow.rendering import render
+from secateur.workflow.stages import stages
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Project(ROOT)
@@ -27,7 +27,7 @@ def test_dvc_yaml_agrees_with_the_registry() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_one_word_names_stage_section_file_and_test(name: str) -> None:
     assert name in {field.alias or key for key, field in RunConfig.model_fields.items()}
-    assert (ROOT / "tasks" / f"{name}.py").is_file()
+    assert (ROOT / "secateur" / "tasks" / f"{name}.py").is_file()
     assert (ROOT / "secateur" / "config" / f"{name}.py").is_file()
     assert (ROOT / "tests" / "tasks" / f"test_{name}.py").is_file()
     assert name in {stage.name for stage in stages(read_config(PROJECT), ROOT)}
@@ -62,7 +62,15 @@ def test_the_test_set_is_read_by_nothing_before_evaluate() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["secateur", "secateur.config", "flows.cli", "tasks.stages", "tasks.explain", "tasks.driver"]
+    "module",
+    [
+        "secateur",
+        "secateur.config",
+        "secateur.cli",
+        "secateur.workflow.stages",
+        "secateur.workflow.explain",
+        "secateur.workflow.driver",
+    ],
 )
 def test_cheap_modules_import_no_heavy_ones(module: str) -> None:
     heavy = ("torch", "transformers", "prefect", "mlflow", "datasets")
@@ -74,29 +82,29 @@ def test_cheap_modules_import_no_heavy_ones(module: str) -> None:
 def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
     allowed = {
         "mlflow": {
-            "tasks/mlflow_store.py",
-            "tasks/mlflow_artifacts.py",
-            "tasks/mlflow_records.py",
-            "tasks/mlflow_runs.py",
-            "tasks/mlflow_versions.py",
-            "tasks/registered_model.py",
+            "secateur/registry/mlflow_store.py",
+            "secateur/registry/mlflow_artifacts.py",
+            "secateur/registry/mlflow_records.py",
+            "secateur/registry/mlflow_runs.py",
+            "secateur/registry/mlflow_versions.py",
+            "secateur/registry/registered_model.py",
         },
-        "dvc": {"tasks/dvc_lock.py", "tasks/dvc_repro.py", "tasks/dvc_store.py"},
+        "dvc": {"secateur/workflow/dvc_lock.py", "secateur/workflow/dvc_repro.py", "secateur/workflow/dvc_store.py"},
         "prefect": {
-            "flows/announce.py",
-            "flows/build.py",
-            "flows/prefect_app.py",
-            "flows/prefect_server.py",
-            "flows/running.py",
-            "flows/schedule.py",
-            "flows/watch.py",
+            "secateur/workflow/announce.py",
+            "secateur/flows/build.py",
+            "secateur/workflow/prefect_app.py",
+            "secateur/workflow/prefect_server.py",
+            "secateur/workflow/running.py",
+            "secateur/workflow/schedule.py",
+            "secateur/workflow/watch.py",
         },
     }
     for tool, files in allowed.items():
         pattern = re.compile(rf"^\s*(import|from) {tool}\b", re.MULTILINE)
         found = {
             path.relative_to(ROOT).as_posix()
-            for package in ("secateur", "tasks", "flows")
+            for package in ("secateur",)
             for path in (ROOT / package).rglob("*.py")
             if pattern.search(path.read_text())
         }
@@ -117,7 +125,7 @@ def test_no_pickle_and_no_remote_code() -> None:
     pattern = re.compile(r"pickle\.load|torch\.load\(|trust_remote_code=True|joblib\.load")
     found = [
         path.relative_to(ROOT).as_posix()
-        for package in ("secateur", "tasks", "flows")
+        for package in ("secateur",)
         for path in (ROOT / package).rglob("*.py")
         if pattern.search(path.read_text())
     ]

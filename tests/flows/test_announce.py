@@ -10,7 +10,10 @@ from typing import Any
 
 from tests.tiny import REPOSITORY, environment
 
-_EMIT = "import sys; from flows.announce import emit; emit('promoted', model='announced', payload={'to': '3'}); "
+_EMIT = (
+    "import sys; from secateur.workflow.announce import emit\n"
+    "emit('promoted', model='announced', payload={'to': '3'}); "
+)
 
 
 def _emit(more: str = "", **variables: str) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from flows.cli import display, promotion_display
-from tasks.explain import Explanation
-from tasks.registry.history import Event
-from tasks.registry.verdict import Verdict
+from secateur.cli import display, promotion_display
+from secateur.registry.history import Event
+from secateur.registry.verdict import Verdict
+from secateur.workflow.explain import Explanation
 
 DIGEST = "3be1bdcffbf9d9e2bc3e4ed015b631c40f634a8c31eb06a9a5e0fe4ae1ab4c55"
 REASON = "macro-F1 0.7812 -> 0.7699 (-0.0113) on the same 2809 test rows; a loss of 0.0100 is allowed"

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from secateur.errors import CheckFailed
-from tasks.driver import bring_up_to_date, run_stage
-from tasks.dvc_store import DvcStore
-from tasks.params import read_config
-from tasks.project import Project
-from tasks.stages import find_stage
+from secateur.workflow.driver import bring_up_to_date, run_stage
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
+from secateur.workflow.stages import find_stage
 from tests.tiny import dvc
 
 MADE = {
@@ -70,7 +70,7 @@ def test_a_damaged_object_is_computed_again(project: Path, caplog: pytest.LogCap
     kept = _object(project, path)
     _flip(kept)
     (project / path).unlink()
-    with caplog.at_level(logging.WARNING, logger="tasks"):
+    with caplog.at_level(logging.WARNING, logger="secateur"):
         assert _bring(project, address) == "run"
     output = path if address == "clean" else "models/r1"
     assert caplog.messages == [f"DVC's cache held damaged bytes of {output}; they are removed from it and not used"]
@@ -88,7 +88,7 @@ def test_what_changed_without_a_trace_is_brought_back_before_it_is_used(
     right = file.read_bytes()
     _flip(file)
     assert not DvcStore(Project(project)).status("prune@r2").changed, "DVC sees nothing"
-    with caplog.at_level(logging.WARNING, logger="tasks"):
+    with caplog.at_level(logging.WARNING, logger="secateur"):
         assert _bring(project, "prune@r2", epochs=0.5) == "run"
     name = file.relative_to(project).as_posix()
     assert caplog.messages == [f"{name}: other bytes than DVC remembered, with the same size and time"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.params import propose
-from tasks.project import Project
+from secateur.workflow.params import propose
+from secateur.workflow.project import Project
 from tests.integration.in_process import actions_here, output, refused
 from tests.kills_by_hand import contents, kill_and_resume
 from tests.tiny import actions, environment, git, secateur
@@ -23,7 +23,7 @@ CHANGE = ("-S", "prune.rounds.r2.epochs=3")
 def _kill_in_round_2(root: Path, *, after_seconds: float) -> None:
     """Start a run, wait until round 2 is announced and some time more, then kill the whole process group."""
     run = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *CHANGE],
+        [sys.executable, "-m", "secateur.cli", "run", *CHANGE],
         cwd=root,
         env=environment(root),
         stderr=subprocess.PIPE,

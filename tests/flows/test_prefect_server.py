@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-import flows.prefect_server as prefect_server_module
-from flows.prefect_app import OPEN
-from flows.prefect_server import Server, _own_server, find_server, key_file
-from flows.watch import send_event
+import secateur.workflow.prefect_server as prefect_server_module
 from secateur.errors import ProjectError
-from tasks.project import Project
+from secateur.workflow.prefect_app import OPEN
+from secateur.workflow.prefect_server import Server, _own_server, find_server, key_file
+from secateur.workflow.project import Project
+from secateur.workflow.watch import send_event
 from tests.browser import CHROMIUM, text_of
 from tests.tiny import actions
 
@@ -108,7 +108,8 @@ def test_only_its_user_can_read_the_key_and_other_commands_find_it(own: tuple[Pr
 def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Also with one that had no time to end it: its input closes."""
     server = subprocess.Popen(
-        [sys.executable, "-c", "from flows.prefect_app import _end_with_input as wait\nwait()"], stdin=subprocess.PIPE
+        [sys.executable, "-c", "from secateur.workflow.prefect_app import _end_with_input as wait\nwait()"],
+        stdin=subprocess.PIPE,
     )
     assert server.stdin is not None
     server.stdin.close()
@@ -123,7 +124,7 @@ def test_a_run_goes_on_without_a_server_that_does_not_start(
     """The stages are called plainly, under the same keys, and leave the same bytes."""
     from click.testing import CliRunner
 
-    from flows.cli import cli
+    from secateur.cli import cli
 
     monkeypatch.setattr(prefect_server_module, "_START_SECONDS", 0.0 if ends == "never answers" else 60.0)
     program = "exec sleep 60" if ends == "never answers" else "exit 1"
@@ -155,7 +156,7 @@ logging.getLogger("some.library").warning("said after the stream was closed")
 
 def test_prefect_prints_nothing_to_a_stream_that_was_closed() -> None:
     """As at the end of a command, or in a test: "I/O operation on closed file" with a page of traceback."""
-    from flows.cli import _ENVIRONMENT
+    from secateur.cli import _ENVIRONMENT
 
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
     command = [sys.executable, "-c", _LATE]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from flows.reproduce import reproduce
 from secateur.errors import CheckFailed, SecateurError
+from secateur.flows.reproduce import reproduce
 from secateur.models.checkpoint import load, load_tokenizer, read_card, save
-from tasks.dvc_store import DvcStore
-from tasks.mlflow_store import ModelRegistry, tracking_uri
-from tasks.params import read_config
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
 from tests.integration.in_process import refused
 from tests.tiny import git, secateur
 
@@ -27,7 +27,7 @@ def clone(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     store = DvcStore(Project(project))
     store.push(list(store.output_digests("ingest").values()))
     for text in ("# one\n", "# two\n"):
-        with (project / "tasks/key.py").open("a") as file:
+        with (project / "secateur/workflow/key.py").open("a") as file:
             file.write(text)
         git(project, "commit", "-qam", text)
     root = tmp_path / "clone"
@@ -81,8 +81,8 @@ def test_another_thread_count_is_named_and_the_scores_decide(project: Path, monk
         )
         return 0.0
 
-    monkeypatch.setattr("flows.reproduce._run", put)
-    monkeypatch.setattr("flows.reproduce.different_packages", lambda _: [])
+    monkeypatch.setattr("secateur.flows.reproduce._run", put)
+    monkeypatch.setattr("secateur.flows.reproduce.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1", num_threads=2)
     assert done.environment == ("num_threads: 1 -> 2",)
     assert (done.verdict, done.files["model.safetensors"]) == ("metric-equivalent", False)
@@ -137,8 +137,9 @@ def _tag(root: Path, name: str, value: str) -> None:
     ("tags", "message", "code"),
     [
         (
-            {"reproducible": "false", "dirty_files": "tasks/key.py"},
-            "models:/tiny/1 cannot be rebuilt: when it was made, tasks/key.py was changed and not committed",
+            {"reproducible": "false", "dirty_files": "secateur/workflow/key.py"},
+            "models:/tiny/1 cannot be rebuilt: when it was made, "
+            "secateur/workflow/key.py was changed and not committed",
             2,
         ),
         ({"commit": "0" * 40}, "was made from commit 000000000000, which this repository does not have", 2),
@@ -172,8 +173,8 @@ def test_other_bits_in_the_same_environment_are_a_failure(project: Path, monkeyp
             shutil.copytree(project / "models/r1", tree / "models/baseline")
         return 0.0
 
-    monkeypatch.setattr("flows.reproduce._run", put_another)
-    monkeypatch.setattr("flows.reproduce.different_packages", lambda _: [])
+    monkeypatch.setattr("secateur.flows.reproduce._run", put_another)
+    monkeypatch.setattr("secateur.flows.reproduce.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1")
     assert done.verdict == "different"
     assert "in the same environment: the rebuild should have given the same bits" in done.reason

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from flows import promote as promotion
-from flows.promote import Condition, Verdict
-from flows.retrain import retrain
 from secateur.errors import CheckFailed, NotJudged, ProjectError
-from tasks.dvc_store import DvcStore
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project, exclusive
+from secateur.flows import promote as promotion
+from secateur.flows.promote import Condition, Verdict
+from secateur.flows.retrain import retrain
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.project import Project, exclusive
 from tests.integration.in_process import output, refused
 from tests.tiny import environment, git, sentences
 
@@ -84,7 +84,7 @@ def _drift(root: Path) -> dict[str, Any]:
 
 def test_says_up_to_date_without_loading_torch_or_prefect(champion: Path) -> None:
     code = (
-        "import sys\nfrom flows.cli import cli\n"
+        "import sys\nfrom secateur.cli import cli\n"
         "cli.main(['retrain', '--json'], standalone_mode=False)\n"
         "print(sorted({'torch', 'prefect', 'transformers'} & set(sys.modules)), file=sys.stderr)\n"
     )
@@ -215,7 +215,7 @@ def test_an_old_champion_that_was_tampered_with_is_reported(champion: Path, monk
     def changed(*_: Any, **__: Any) -> None:
         raise CheckFailed("tiny version 3: model.safetensors differs from its digest")
 
-    monkeypatch.setattr("tasks.model_source.resolve", changed)
+    monkeypatch.setattr("secateur.registry.model_source.resolve", changed)
     done = _run(champion)
     assert done.action == "held"
     assert "and tiny version 3: model.safetensors differs from its digest" in done.reason
@@ -240,11 +240,14 @@ def test_waits_for_another_run_or_refuses(champion: Path) -> None:
 
 
 def test_a_dirty_tree_is_refused(champion: Path) -> None:
-    with (champion / "tasks/key.py").open("a") as file:
+    with (champion / "secateur/workflow/key.py").open("a") as file:
         file.write("# changed\n")
     for command in (["retrain"], ["schedule", "--cron", "0 3 * * *"]):
         error = refused(champion, *command)
-        assert "tasks/key.py is changed and not committed, so a version made now could not be rebuilt" in str(error)
+        assert (
+            "secateur/workflow/key.py is changed and not committed, so a version made now could not be rebuilt"
+            in str(error)
+        )
 
 
 def test_the_command_exits_with_1_when_held(champion: Path) -> None:

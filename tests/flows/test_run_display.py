@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.run_display import run_summary
+from secateur.cli.run_display import run_summary
 from secateur.report.results import ReportData
-from tasks.driver import Outcome
-from tasks.project import Project
+from secateur.workflow.driver import Outcome
+from secateur.workflow.project import Project
 from tests.unit.report.run_fixture import measured_run, report_data, rolled_back
 from tests.unit.report.text_fixture import text_report_data
 

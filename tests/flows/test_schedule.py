@@ -16,12 +16,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from flows.cli import cli
-from flows.prefect_server import Server
-from flows.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
-from flows.watch import send_event, watch
+from secateur.cli import cli
 from secateur.errors import ConfigError, ProjectError
-from tasks.project import Project
+from secateur.workflow.prefect_server import Server
+from secateur.workflow.project import Project
+from secateur.workflow.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
+from secateur.workflow.watch import send_event, watch
 from tests.integration.in_process import refused
 from tests.tiny import REPOSITORY, write_rows
 
@@ -147,7 +147,7 @@ def test_nobody_can_ask_for_a_run_of_another_folder(
         ran.append(found.root)
         raise ProjectError("far enough")
 
-    monkeypatch.setattr("flows.schedule.retrain", run)
+    monkeypatch.setattr("secateur.workflow.schedule.retrain", run)
     monkeypatch.setenv("SECATEUR_ROOT", str(project))
     monkeypatch.chdir(tmp_path)
     assert retrain_flow.fn(cause="a test").is_failed()
@@ -171,7 +171,7 @@ def test_the_deployments_for_teams_name_what_is_there() -> None:
 def test_the_commands_for_teams_make_a_pool_and_its_deployments(prefect_server: str, tmp_path: Path) -> None:
     """All that docs/howto/schedule.md says but the worker, which would stay."""
     shutil.copy(REPOSITORY / "prefect.yaml", tmp_path)
-    (tmp_path / "flows").symlink_to(REPOSITORY / "flows")
+    (tmp_path / "secateur").symlink_to(REPOSITORY / "secateur")
     guide = (REPOSITORY / "docs/howto/schedule.md").read_text(encoding="utf-8")
     *commands, worker = [line for line in guide.splitlines() if line.startswith("prefect ")]
     assert worker.startswith("prefect worker start --pool")

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.stopping import GRACE_S
+from secateur.workflow.stopping import GRACE_S
 from tests.tiny import REPOSITORY
 
 _MAIN = """
 import concurrent.futures, signal, subprocess, sys, time
-from flows.stopping import Stopping
+from secateur.workflow.stopping import Stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 stopping = Stopping("one line")
 print("ready", flush=True)
@@ -140,7 +140,7 @@ def test_the_command_line_says_how_to_go_on(project: Path) -> None:
         silent.listen()
         api = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
         run = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", "-S", "evaluate.bootstrap_samples=120"],
+            [sys.executable, "-m", "secateur.cli", "run", "-S", "evaluate.bootstrap_samples=120"],
             cwd=project,
             env=environment(project) | {"PREFECT_API_URL": api},
             stderr=subprocess.PIPE,

@@ -32,7 +32,7 @@ def test_a_byte_of_data(project: Path) -> None:
 
 def test_a_line_of_a_helper_two_imports_away(project: Path) -> None:
     helper = project / "secateur" / "pruning" / "schedule.py"
-    assert "import secateur.pruning.schedule" not in (project / "tasks" / "prune.py").read_text()
+    assert "import secateur.pruning.schedule" not in (project / "secateur" / "tasks" / "prune.py").read_text()
     helper.write_text(helper.read_text() + "\nUNUSED = 1\n")
     said = _why(project)
     assert "code secateur/pruning/schedule.py changed" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import SecateurError
 
 _OWN_RECORDS = (".git", ".dvc/tmp", ".secateur/run.lock")

@@ -15,11 +15,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from secateur.files import sha256_file, write_json
 from secateur.models.checkpoint import save
-from tasks import mlflow_store
-from tasks.mlflow_records import Records
-from tasks.mlflow_store import ModelRegistry, Version
-from tasks.project import Project
-from tasks.register import _tags
+from secateur.registry import mlflow_store
+from secateur.registry.mlflow_records import Records
+from secateur.registry.mlflow_store import ModelRegistry, Version
+from secateur.tasks.register import _tags
+from secateur.workflow.project import Project
 from tests import tiny
 from tests.tiny import git, sentences, write_bert, write_params
 

@@ -14,19 +14,19 @@ import pytest
 from safetensors import SafetensorError
 from transformers import GPTNeoConfig, T5Config
 
-import flows.cli
-import tasks.evaluate
-import tasks.execution
-from flows.cli import cli
+import secateur.cli
+import secateur.tasks.evaluate
+import secateur.workflow.execution
+from secateur.cli import cli
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, ProjectError
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.construction import read_config as read_model_config
-from tasks.driver import run_stage
-from tasks.dvc_store import DvcStore
-from tasks.params import read_config
-from tasks.preflight import check
-from tasks.project import Project
-from tasks.stages import find_stage
+from secateur.workflow.driver import run_stage
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.params import read_config
+from secateur.workflow.preflight import check
+from secateur.workflow.project import Project
+from secateur.workflow.stages import find_stage
 from tests.integration.in_process import digests, refused
 from tests.tiny import git, secateur
 
@@ -98,7 +98,7 @@ def test_the_tip_for_another_encoding_works(workspace: Path, tmp_path: Path) -> 
 
 def _planned(root: Path, *overrides: str) -> str:
     """Check what ``run`` checks, without running: preflight on the overridden parameters, then the plan."""
-    from tasks.params import propose
+    from secateur.workflow.params import propose
 
     check(Project(root), propose(Project(root), file=None, overrides=overrides).config)
     return json.dumps({"changed": list(overrides)})
@@ -342,7 +342,7 @@ def test_an_edited_card_is_noticed(workspace: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_space_is_refused_before_any_compute(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.execution, "free_bytes", lambda _: 10 * 10**6)
+    monkeypatch.setattr(secateur.workflow.execution, "free_bytes", lambda _: 10 * 10**6)
     error = refused(workspace, "run", "-S", "evaluate.bootstrap_samples=150")
     assert isinstance(error, ProjectError)
     assert "no space left: 10 MB are free" in str(error)
@@ -356,7 +356,9 @@ def _full(*_: Any, **__: Any) -> None:
 def test_a_device_that_is_full_in_the_middle_of_a_stage_costs_no_old_output(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.evaluate, "write_plot", _full)  # metrics, details and predictions are written by then
+    monkeypatch.setattr(
+        secateur.tasks.evaluate, "write_plot", _full
+    )  # metrics, details and predictions are written by then
     error = refused(workspace, "stage", "evaluate")
     assert isinstance(error, ProjectError)
     assert "no space left on the device while writing" in str(error)
@@ -393,10 +395,10 @@ def test_weights_that_do_not_fit_on_the_device_are_one_error(
 def test_a_full_device_anywhere_else_is_one_line_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(flows.cli, "cli", type("Full", (), {"main": staticmethod(_full)}))
+    monkeypatch.setattr(secateur.cli, "cli", type("Full", (), {"main": staticmethod(_full)}))
     monkeypatch.setenv("SECATEUR_WORKSPACE_CODE", "here")
     with pytest.raises(SystemExit) as caught:
-        flows.cli.main()
+        secateur.cli.main()
     assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

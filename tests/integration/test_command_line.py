@@ -15,11 +15,11 @@ import torch
 from click.testing import CliRunner
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import CheckpointError
 from secateur.models.checkpoint import load, load_tokenizer
-from tasks.params import flatten, read_config
-from tasks.project import Project
+from secateur.workflow.params import flatten, read_config
+from secateur.workflow.project import Project
 from tests.integration.in_process import output, refused
 from tests.tiny import environment, git, secateur
 
@@ -50,7 +50,7 @@ def test_every_option_says_what_it_does() -> None:
 
 _IMPORTS = """
 import contextlib, io, sys
-from flows.cli import cli
+from secateur.cli import cli
 def call(*arguments):
     with contextlib.redirect_stdout(io.StringIO()):
         cli.main(arguments, standalone_mode=False)
@@ -231,7 +231,7 @@ def test_run_prints_the_table_and_json(finished_project: Path) -> None:
 
 
 def test_it_is_called_secateur_however_it_is_started(tmp_path: Path) -> None:
-    named = "import flows.cli as c; c.cli.callback = lambda: print(open('/proc/self/comm').read().strip()); "
+    named = "import secateur.cli as c; c.cli.callback = lambda: print(open('/proc/self/comm').read().strip()); "
     run = [sys.executable, "-c", named + "import sys; sys.argv[1:] = ['doctor', '--help']; c.main()"]
     printed = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "Usage: secateur doctor" in printed

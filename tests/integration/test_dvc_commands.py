@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.project import Project
 from tests.integration.in_process import digests, output
 from tests.tiny import actions, dvc, git
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from secateur.config import RunConfig, parse_config
 from secateur.config.reference import parameters
-from tasks.params import flatten
+from secateur.workflow.params import flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

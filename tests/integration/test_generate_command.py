@@ -8,13 +8,13 @@ import mlflow
 import pytest
 from click.testing import CliRunner, Result
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import SecateurError
 from secateur.evaluation.decoding import Sampling
 from secateur.evaluation.generation import Writer
 from secateur.models.card import read_card
-from tasks.mlflow_store import ModelRegistry, Version
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry, Version
+from secateur.workflow.project import Project
 from tests.tiny import git
 from tests.tiny_generators import CONTEXT, write_generator
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.project import Project
 from tests.integration.in_process import actions_here, digests, output
 from tests.tiny import actions
 

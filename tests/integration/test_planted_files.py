@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import cli
-from flows.promote import promote, rollback
-from flows.reproduce import reproduce
+from secateur.cli import cli
 from secateur.errors import CheckFailed, SecateurError
 from secateur.files import sha256_file, to_json, write_json
-from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG
-from tasks.serving.served import load
+from secateur.flows.promote import promote, rollback
+from secateur.flows.reproduce import reproduce
+from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG
+from secateur.serving.served import load
 from tests.integration.registry_stand import Stand
 
 THREE = "models:/tiny/3"

@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-import flows.promote
-import tasks.registry.judgement
-from flows.cli import cli
-from flows.promote import promote, rollback
+import secateur.flows.promote
+import secateur.registry.judgement
+from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
-from tasks.model_source import Resolved
-from tasks.registry import fresh_process
-from tasks.registry.announcement import signature
-from tasks.registry.fresh_process import Answer
-from tasks.registry.history import events
-from tasks.registry.measurement import answers_here
-from tasks.registry.verdict import Verdict, kept
+from secateur.flows.promote import promote, rollback
+from secateur.registry import fresh_process
+from secateur.registry.announcement import signature
+from secateur.registry.fresh_process import Answer
+from secateur.registry.history import events
+from secateur.registry.measurement import answers_here
+from secateur.registry.model_source import Resolved
+from secateur.registry.verdict import Verdict, kept
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 
 
@@ -62,7 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Stand:
     def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
-    monkeypatch.setattr(flows.promote, "answers_of_version", version)
+    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", version)
     return stand
 
 
@@ -117,7 +117,7 @@ def test_a_time_out_in_the_move_takes_it_back(quick: Stand, monkeypatch: pytest.
     def late(*_: Any, **__: Any) -> list[Answer]:
         raise NotJudged("not judged: no answer")
 
-    monkeypatch.setattr(flows.promote, "answers_of_version", late)
+    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", late)
     with pytest.raises(NotJudged):
         promote(quick.project)
     assert quick.records.alias("champion") is None
@@ -198,7 +198,7 @@ def test_a_version_that_does_not_answer_by_mlflow_never_becomes_champion(
     use_script(monkeypatch, tmp_path / "script", instead="raise RuntimeError('the script is broken')")
     monkeypatch.setattr(fresh_process, "problem_of_script", lambda _: None)
     version = _better(stand, "smoke")
-    monkeypatch.setattr(tasks.registry.judgement, "answers_of_folder", _as_here)
+    monkeypatch.setattr(secateur.registry.judgement, "answers_of_folder", _as_here)
     verdict = promote(stand.project)
     assert [condition.name for condition in verdict.failed] == ["smoke"]
     assert "the script is broken; version 1 is the champion still" in verdict.reason
@@ -301,8 +301,9 @@ def test_a_kill_in_the_middle_is_noticed_by_the_next_command(stand: Stand) -> No
     version = _better(stand, "killed")
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from tasks.mlflow_records import Records; from tasks.mlflow_store import ModelRegistry\n"
-        "from tasks.project import Project; from tasks.registry.transition import move_champion\n"
+        "from secateur.registry.mlflow_records import Records\n"
+        "from secateur.registry.mlflow_store import ModelRegistry\n"
+        "from secateur.workflow.project import Project; from secateur.registry.transition import move_champion\n"
         "records = Records(ModelRegistry(Project(Path(sys.argv[1]))), 'tiny')\n"
         "move_champion(records, sys.argv[2], from_='1', what='promoted', why='', forced=False,\n"
         "              prove=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"

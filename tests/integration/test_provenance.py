@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import CheckFailed, ConfigError
-from tasks.registry.history import Event, write
+from secateur.registry.history import Event, write
 from tests.integration.in_process import output
 from tests.integration.registry_stand import Stand, without_class
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from flows.cli import cli
 from secateur import load
+from secateur.cli import cli
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
 from secateur.errors import (

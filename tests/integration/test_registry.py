@@ -18,12 +18,12 @@ from secateur.evaluation.prediction import Predictor
 from secateur.files import write_json
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load
-from tasks.driver import bring_up_to_date
-from tasks.dvc_store import DvcStore
-from tasks.mlflow_store import ModelRegistry, tracking_uri
-from tasks.params import read_config
-from tasks.project import Project
-from tasks.stages import find_stage
+from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
+from secateur.workflow.driver import bring_up_to_date
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
+from secateur.workflow.stages import find_stage
 from tests.integration.in_process import digests, output, refused
 from tests.tiny import environment, git
 
@@ -220,7 +220,7 @@ def test_a_round_that_was_rolled_back_is_left_out(project: Path) -> None:
     project_ = Project(project)
     config = read_config(project_)
     stage = find_stage(config, project, "register")
-    from tasks.execution import execute_effects
+    from secateur.workflow.execution import execute_effects
 
     execute_effects(project_, stage, config, DvcStore(project_).identity("register"))
     assert json.loads((project / "reports/registered.json").read_text())["versions"] == {"baseline": "1", "r1": "2"}

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.project import Project
 from tests.integration.in_process import output
 from tests.integration.registry_stand import Stand
 
 AWKWARD = "it's 100%25 #1 für uns?"
 
 _MOUNTED = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1" && shift && exec "$@"'
-_MAIN = "import sys; sys.argv[0] = 'secateur'; from flows.cli import main; main()"
+_MAIN = "import sys; sys.argv[0] = 'secateur'; from secateur.cli import main; main()"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import CheckFailed, CheckpointError, SecateurError
 from secateur.evaluation.prediction import Predictor
 from tests.integration.in_process import refused
@@ -33,7 +33,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
 @contextmanager
 def _served(stand: Stand, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "serve", *arguments, "--port", "0", "--json"],
+        [sys.executable, "-m", "secateur.cli", "serve", *arguments, "--port", "0", "--json"],
         cwd=stand.root,
         env=environment(REPOSITORY),
         stdout=subprocess.PIPE,

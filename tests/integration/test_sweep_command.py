@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from secateur.errors import ConfigError
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow.project import Project
 from tests.integration.in_process import output, refused
 from tests.tiny import dvc, git, secateur
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.ui import looking
 from secateur.errors import ProjectError
-from tasks.project import Project
+from secateur.workflow.project import Project
+from secateur.workflow.ui import looking
 from tests.tiny import environment
 
 
@@ -63,7 +63,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(elsewhere):
 
 def test_sigterm_ends_the_servers_that_were_started_and_only_those(finished_project, prefect_server):
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "ui", "--json"],
+        [sys.executable, "-m", "secateur.cli", "ui", "--json"],
         cwd=finished_project,
         env=environment(finished_project),
         stdout=subprocess.PIPE,

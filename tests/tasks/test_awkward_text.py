@@ -9,8 +9,8 @@ from secateur.data.document_splitting import split_documents
 from secateur.errors import DataError
 from secateur.files import write_json
 from secateur.models.checkpoint import read_card
-from tasks import clean, ingest
-from tasks.job import Job
+from secateur.tasks import clean, ingest
+from secateur.workflow.job import Job
 from tests.tasks.generation_chain import CONFIG, RUN, baseline_section
 from tests.tasks.stage_chain import run_baseline
 from tests.tiny import write_params
@@ -19,8 +19,8 @@ SENTENCES = [f"第{number}天,酒店的服务{'很好' if number % 2 else '很�
 
 
 def config_of(root: Path, source: str, **changes) -> RunConfig:
-    from tasks.params import read_config
-    from tasks.project import Project
+    from secateur.workflow.params import read_config
+    from secateur.workflow.project import Project
 
     text = {
         "run.task": "generation",

@@ -9,8 +9,8 @@ from secateur.config.clean import CleanSection
 from secateur.data.near_duplicates import jaccard
 from secateur.errors import DataError
 from secateur.files import write_json
-from tasks import clean as task
-from tasks.job import Job
+from secateur.tasks import clean as task
+from secateur.workflow.job import Job
 from tests.tasks.test_ingest import section
 
 OUTPUTS = {

@@ -11,8 +11,8 @@ from dvc.repo import Repo
 from dvc.utils.serialize import parse_yaml
 
 from secateur.errors import ProjectError
-from tasks import dvc_lock
-from tasks.project import Project
+from secateur.workflow import dvc_lock
+from secateur.workflow.project import Project
 from tests.tiny import git
 
 _DIGEST = "0123456789abcdef0123456789abcdef"

@@ -7,8 +7,8 @@ import pytest
 from dvc.exceptions import CacheLinkError, DvcException
 
 from secateur.errors import ProjectError
-from tasks.dvc_store import _as_project_errors
-from tasks.project import Project
+from secateur.workflow.dvc_store import _as_project_errors
+from secateur.workflow.project import Project
 
 
 def test_a_full_disk_is_no_missing_kind_of_link(tmp_path: Path) -> None:

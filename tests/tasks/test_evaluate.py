@@ -10,7 +10,7 @@ from secateur.config.evaluate import RobustnessSection
 from secateur.evaluation.deployed import folder_bytes
 from secateur.files import remove, write_json
 from secateur.models.checkpoint import load, load_tokenizer, read_card, save, verify
-from tasks import evaluate
+from secateur.tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, PRUNE, RUN, evaluate_job, run_baseline, run_round, write_inputs
 
 _NUMBERS = {

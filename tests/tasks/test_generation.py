@@ -16,7 +16,7 @@ from secateur.evaluation.generation import Writer
 from secateur.evaluation.prediction import Predictor
 from secateur.files import write_json
 from secateur.models.checkpoint import load, load_tokenizer, save
-from tasks import evaluate
+from secateur.tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job
 from tests.tiny_generators import CONTEXT, CONTROLS, write_generator
 from tests.tiny_models import tiny_model, tiny_tokenizer

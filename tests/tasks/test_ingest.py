@@ -9,8 +9,8 @@ import pytest
 
 from secateur.config.ingest import IngestSection
 from secateur.errors import DataError
-from tasks import ingest as task
-from tasks.job import Job
+from secateur.tasks import ingest as task
+from secateur.workflow.job import Job
 
 ROWS = "text,tone\n" + "".join(f"row {i} of many,{'ab'[i % 2]}\n" for i in range(8))
 

@@ -9,12 +9,12 @@ from secateur.errors import BudgetError, MeasurementError, ModelError, ProjectEr
 from secateur.evaluation import latency_measurement
 from secateur.evaluation.latency_table import Check, LatencyTable, shape_of
 from secateur.evaluation.machine import describe_machine
-from tasks import latency_table
-from tasks.params import read_config
-from tasks.preflight import check
-from tasks.project import Project
-from tasks.rendering import render
-from tasks.stages import stages
+from secateur.workflow import latency_table
+from secateur.workflow.params import read_config
+from secateur.workflow.preflight import check
+from secateur.workflow.project import Project
+from secateur.workflow.rendering import render
+from secateur.workflow.stages import stages
 from tests.tiny import write_bert, write_params, write_rows
 
 LATENCY = {"prune.budget": {"latency": 0.5}, "prune.latency.length": 8, "prune.latency.repeats": 3}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.mlflow_relocation import bring_home
-from tasks.mlflow_store import ModelRegistry, tracking_uri
-from tasks.project import Project
+from secateur.registry.mlflow_relocation import bring_home
+from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
+from secateur.workflow.project import Project
 
 _COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri", "model_versions": "storage_location"}
 _EMPTY = "CREATE TABLE logged_models (model_id TEXT, artifact_location TEXT)"

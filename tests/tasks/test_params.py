@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import ConfigError
-from tasks.params import flatten, propose, read_config
-from tasks.project import Project
+from secateur.workflow.params import flatten, propose, read_config
+from secateur.workflow.project import Project
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import ProjectError
-from tasks.project import Project, commit_of, dirty_files, exclusive, find_project
-from tasks.project import git as secateur_git
+from secateur.workflow.project import Project, commit_of, dirty_files, exclusive, find_project
+from secateur.workflow.project import git as secateur_git
 from tests.tiny import git
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from tasks.project import Project, exclusive
+from secateur.workflow.project import Project, exclusive
 with exclusive(Project(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(60)

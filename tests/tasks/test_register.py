@@ -11,8 +11,9 @@ import pytest
 from secateur.config.register import RegisterSection
 from secateur.errors import ConfigError
 from secateur.files import write_json
-from tasks import mlflow_store, register
-from tasks.job import Job
+from secateur.registry import mlflow_store
+from secateur.tasks import register
+from secateur.workflow.job import Job
 from tests.tiny import git
 
 SECTION = RegisterSection(experiment="tests", model_name="tiny", runtime="torch")

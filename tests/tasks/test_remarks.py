@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from secateur.files import write_json
-from tasks.remarks import remarks
+from secateur.workflow.remarks import remarks
 
 _EXTENDED = {"asked_epochs": 1.2, "min_steps": 300, "epochs": 15.8, "steps": 300}
 

@@ -2,9 +2,9 @@ import pytest
 
 from secateur.config import RunConfig
 from secateur.config.prune import Budget
-from tasks.params import read_config
-from tasks.project import Project
-from tasks.table_size import shortfalls
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
+from secateur.workflow.table_size import shortfalls
 from tests.tiny import REPOSITORY
 
 _LABELS = {"bad": {"train": 200, "validation": 60, "test": 59}, "good": {"train": 160, "validation": 60, "test": 61}}

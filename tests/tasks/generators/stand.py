@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 from secateur.config.evaluate import Runtime
 from secateur.evaluation.runners import exported_folder
 from secateur.models.checkpoint import load, load_tokenizer, save
-from tasks.mlflow_records import Records
-from tasks.mlflow_store import ModelRegistry, Version
-from tasks.project import Project
-from tasks.register import _tags
+from secateur.registry.mlflow_records import Records
+from secateur.registry.mlflow_store import ModelRegistry, Version
+from secateur.tasks.register import _tags
+from secateur.workflow.project import Project
 from tests.tasks.generation_chain import RUN, baseline_section, reviews, write_inputs, write_texts
 from tests.tasks.stage_chain import run_baseline
 from tests.tiny import REPOSITORY, git

@@ -11,14 +11,14 @@ import torch
 from click.testing import CliRunner
 from transformers import PreTrainedModel
 
-import flows.promote
-import tasks.registry.judgement
-from flows.cli import cli
-from flows.promote import promote, rollback
+import secateur.flows.promote
+import secateur.registry.judgement
+from secateur.cli import cli
 from secateur.errors import ModelError
-from tasks.model_source import Resolved
-from tasks.registry.fresh_process import Answer
-from tasks.registry.measurement import answers_here
+from secateur.flows.promote import promote, rollback
+from secateur.registry.fresh_process import Answer
+from secateur.registry.measurement import answers_here
+from secateur.registry.model_source import Resolved
 from tests.tasks.generators.stand import NAME, PROMOTE, GeneratorStand
 
 
@@ -29,7 +29,7 @@ def half(monkeypatch: pytest.MonkeyPatch, stand: GeneratorStand) -> GeneratorSta
     def here(folder: Path, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
         return answers_here(folder, texts, num_threads=num_threads)
 
-    monkeypatch.setattr(tasks.registry.judgement, "answers_of_folder", here)
+    monkeypatch.setattr(secateur.registry.judgement, "answers_of_folder", here)
     return stand
 
 
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, half: GeneratorStand) -> GeneratorSta
     def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
-    monkeypatch.setattr(flows.promote, "answers_of_version", version)
+    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", version)
     return half
 
 
@@ -94,14 +94,14 @@ def test_a_generator_that_computes_no_numbers_is_held(quick: GeneratorStand) -> 
     version = quick.register("r9", quick.changed(spoil))
     with pytest.MonkeyPatch.context() as patched:
         # What a fresh process refuses at once (no probability) is let through here, so that the gate has to see it.
-        patched.setattr(tasks.registry.judgement, "require_equal", lambda *_, **__: None)
+        patched.setattr(secateur.registry.judgement, "require_equal", lambda *_, **__: None)
         floor = _promote(quick, version)["quality_floor"]
     assert not floor.passed
     assert "is no number" in floor.reason
 
 
 def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.registry import generator_measurement
+    from secateur.registry import generator_measurement
 
     class Judge:
         labels = ("neg", "pos")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from secateur.errors import CheckFailed, ProjectError
-from tasks.registry import transition
-from tasks.registry.history import Event, champions, events
-from tasks.registry.transition import move_champion, recover
-from tasks.registry.verdict import VERDICT_TAG, Verdict, keep, kept
+from secateur.registry import transition
+from secateur.registry.history import Event, champions, events
+from secateur.registry.transition import move_champion, recover
+from secateur.registry.verdict import VERDICT_TAG, Verdict, keep, kept
 
 
 class Killed(BaseException):

@@ -11,11 +11,11 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from flows.cli import cli
+from secateur.cli import cli
 from secateur.errors import ModelError
-from tasks.mlflow_records import Records
-from tasks.mlflow_store import ModelRegistry
-from tasks.model_source import resolve
+from secateur.registry.mlflow_records import Records
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.registry.model_source import resolve
 from tests.integration.registry_stand import Stand
 
 

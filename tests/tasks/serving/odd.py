@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from secateur.evaluation.prediction import Prediction
-from tasks.serving.served import Served
+from secateur.serving.served import Served
 
 
 class Odd:

@@ -13,11 +13,11 @@ import httpx
 import uvicorn
 
 from secateur.config.serve import ServeSection
-from tasks.project import Project
-from tasks.serving.app import create_app
-from tasks.serving.figures import Figures
-from tasks.serving.following import Models
-from tasks.serving.served import Served, load
+from secateur.serving.app import create_app
+from secateur.serving.figures import Figures
+from secateur.serving.following import Models
+from secateur.serving.served import Served, load
+from secateur.workflow.project import Project
 
 
 @dataclass

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from secateur.errors import CheckFailed, ModelError
-from tasks import mlflow_artifacts
-from tasks.mlflow_artifacts import download
-from tasks.model_source import ARTIFACTS_TAG, WRAPPER_TAG, _registered, check_files, require_intact, resolve
+from secateur.registry import mlflow_artifacts
+from secateur.registry.mlflow_artifacts import download
+from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG, _registered, check_files, require_intact, resolve
 from tests.integration.registry_stand import Stand
 
 FILES = {"card.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}

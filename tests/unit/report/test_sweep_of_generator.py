@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from flows.cli.display import sweep_table
+from secateur.cli.display import sweep_table
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.pruning.sweep import sweep
+from secateur.registry.mlflow_store import ModelRegistry
 from secateur.report.sweep_plot import draw_sweep
-from tasks.mlflow_store import ModelRegistry
-from tasks.project import Project
+from secateur.workflow.project import Project
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.prune_settings import prune_settings
 

@@ -41,8 +41,8 @@ os.chdir(root)
 Repo.init(no_scm=True).close()
 (root / "dvc.yaml").write_text("stages: {{}}")
 from secateur.training.progress import waiting
-from tasks.dvc_store import DvcStore
-from tasks.project import Project
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.project import Project
 store = DvcStore(Project(root))
 from dvc.progress import Tqdm
 with waiting("clean"):

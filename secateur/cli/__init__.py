@@ -1,0 +1,162 @@
+"""The command line. Errors meant for the user become one line and their exit code."""
+
+import errno
+import logging
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from secateur import __version__
+from secateur.cli.checkpoints import bench, export, inspect, predict
+from secateur.cli.generation import generate
+from secateur.cli.operations import retrain, schedule, watch
+from secateur.cli.promotion import promote, rollback
+from secateur.cli.provenance import compare, lineage, sign, verify
+from secateur.cli.pruning import prune, sweep
+from secateur.cli.registry import models
+from secateur.cli.reproduction import reproduce
+from secateur.cli.serving import serve
+from secateur.cli.ui import ui
+from secateur.cli.workflow import plan, run, stage, why
+from secateur.cli.workspace import doctor, report
+from secateur.errors import SecateurError
+from secateur.files import NO_SPACE
+from secateur.workflow.stopping import Stopping
+
+_ENVIRONMENT = {
+    # Read when torch is loaded. Threads that wait by spinning take the cores from whatever else runs: beside another
+    # job a training step on two cores took ten times as long.
+    "OMP_WAIT_POLICY": "passive",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow honours only the literal `true`
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Read when Prefect is imported: its handler at the root would print what every library says, and keep the stream.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+
+
+class _Group(click.Group):
+    """Lists the commands in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def cli() -> None:
+    """Prune language models inside a workflow that can be scheduled, reproduced and trusted.
+
+    Example: secateur run -S prune.budget.macs=0.4
+    """
+
+
+_COMMANDS = (
+    run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, doctor,
+    retrain, schedule, watch, serve, ui,
+)  # fmt: skip
+
+for _command in _COMMANDS:
+    cli.add_command(_command)
+
+for _command in (promote, rollback, verify, sign, lineage, compare, reproduce):
+    models.add_command(_command)
+
+
+class _Lines(logging.Handler):
+    """Prints what was noticed and put right on the way, one line each, once."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said not in self._told:
+            self._told.add(said)
+            click.echo(f"secateur: {said}", err=True)
+
+
+def main() -> None:
+    """Entry point of the ``secateur`` command."""
+    under_dvc = "DVC_STAGE" in os.environ  # which says itself that its stage did not end
+    stopping = Stopping(None, grace_s=0.0) if under_dvc else Stopping(_interrupted(sys.argv[1:]))
+    try:
+        _main()
+    finally:
+        if stopping.asked:
+            stopping.end()
+
+
+def _interrupted(arguments: list[str]) -> str:
+    """Return what is said last when a signal ends a command."""
+    stages = {"run", "sweep", "retrain", "stage"}
+    then = "; finished stages are kept, `secateur run` goes on from there" if stages & {*arguments[:1]} else ""
+    return f"secateur: interrupted{then}"
+
+
+def _main() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # A library that says something through the root logger would install a handler there, which prints what all say.
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger("secateur").addHandler(_Lines(logging.WARNING))
+    _use_code_of_workspace()
+    _name_process()
+    try:
+        code: Any = cli.main(prog_name="secateur", standalone_mode=False)
+    except SecateurError as error:
+        click.echo(f"secateur: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(1)  # a question without an answer: the input has ended
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (*NO_SPACE, errno.EROFS):
+            raise
+        said = "no space left on the device; finished stages are kept, `secateur run` goes on"
+        if error.errno == errno.EROFS:
+            said = f"{error.filename}: nothing can be written there, the file system is read-only"
+        click.echo(f"secateur: {said}", err=True)
+        sys.exit(SecateurError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _name_process() -> None:
+    """Let ``ps`` and ``top`` call the process by the command's name, where the system has a place for it."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("secateur", encoding="ascii")
+
+
+def _use_code_of_workspace() -> None:
+    """Run the code of the workspace we stand in, when it carries its own.
+
+    A temporary experiment or a worktree at another commit must not run the code that happens to be
+    installed: the identity of its stages names the files of the workspace.
+    """
+    here = Path.cwd()
+    if os.environ.get("SECATEUR_WORKSPACE_CODE"):
+        return
+    for folder in (here, *here.parents):
+        package = folder / "secateur" / "__init__.py"
+        if (folder / "dvc.yaml").is_file() and package.is_file():
+            import secateur
+
+            if Path(str(secateur.__file__)).resolve() != package.resolve():
+                os.environ["SECATEUR_WORKSPACE_CODE"] = str(folder)
+                paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+                os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+                os.execv(sys.executable, [sys.executable, "-m", "secateur.cli", *sys.argv[1:]])
+            return

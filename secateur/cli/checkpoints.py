@@ -1,0 +1,177 @@
+"""``inspect``, ``bench``, ``predict`` and ``export``: work on a checkpoint folder, with or without a project."""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from secateur.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from secateur.config.evaluate import Runtime
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_RUNTIMES = ("torch", "onnx", "onnx-int8")
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
+@_JSON
+def inspect(checkpoint: Path, as_json: bool) -> None:
+    """Show widths, sizes and the card of a checkpoint.
+
+    Example: secateur inspect models/r3
+    """
+    from secateur.cli import display
+    from secateur.models.summary import describe
+
+    found = describe(resolve(str(checkpoint)))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    display.checkpoint(checkpoint, found)
+
+
+@click.command()
+@click.argument("checkpoints", type=click.Path(path_type=Path), metavar="CKPT...", nargs=-1, required=True)
+@click.option("--runtime", type=click.Choice(_RUNTIMES), multiple=True, default=("onnx",), show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows per call.")
+@click.option("--length", type=click.IntRange(min=1), default=32, show_default=True, help="Tokens per row.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=3), default=100, show_default=True, help="Timed calls each.")
+@_JSON
+def bench(
+    checkpoints: tuple[Path, ...],
+    runtime: "tuple[Runtime, ...]",
+    batch: int,
+    length: int,
+    threads: int,
+    repeats: int,
+    as_json: bool,
+) -> None:
+    """Time checkpoints in one interleaved run.
+
+    The first one is the reference of the speed-up.
+
+    Example: secateur bench models/baseline models/r3 --runtime onnx --batch 1 --length 32 --threads 1
+    """
+    from secateur.cli import display
+    from secateur.evaluation.latency import bench as measure
+
+    folders = [resolve(str(checkpoint)) for checkpoint in checkpoints]
+    with tempfile.TemporaryDirectory() as workdir:
+        results = measure(
+            folders,
+            runtimes=runtime,
+            batch=batch,
+            length=length,
+            num_threads=threads,
+            repeats=repeats,
+            workdir=Path(workdir),
+        )
+    names = {str(folder): str(given) for folder, given in zip(folders, checkpoints, strict=True)}
+    rows = [{**asdict(result), "checkpoint": names[str(result.checkpoint)]} for result in results]
+    if as_json:
+        click.echo(json.dumps({"results": rows}, indent=2))
+        return
+    made = display.table(
+        f"batch {batch}, {length} tokens, {threads} thread{'s' if threads > 1 else ''}, {repeats} calls each in turn",
+        "checkpoint", "runtime", ">median ms", ">p95 ms", ">speed-up",
+    )  # fmt: skip
+    for row in rows:
+        made.add_row(
+            row["checkpoint"],
+            row["runtime"],
+            f"{row['median_ms']:.2f}",
+            f"{row['p95_ms']:.2f}",
+            f"{row['speedup']:.2f}x",
+        )
+    display.show(made)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("texts", nargs=-1, metavar="[TEXT...]")
+@_JSON
+def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
+    """Classify texts.
+
+    They are arguments, or lines of standard input. MODEL is a checkpoint or ONNX folder, or models:/name@alias.
+    Texts are cleaned as the training set was.
+
+    Example: secateur predict models/r3 "what a lovely day"
+    """
+    from secateur.cli import display
+    from secateur.evaluation.prediction import Predictor
+
+    folder = _to_predict_with(model)
+    given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not given:
+        raise click.UsageError("no text: give it as an argument or on standard input")
+    predictions = Predictor.load(folder, verify=False).predict(given)
+    rows = [
+        {"text": text, "label": p.label, "score": float(p.score)} for text, p in zip(given, predictions, strict=True)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    made = display.table("", "label", ">score", "text")
+    for row in rows:
+        made.add_row(str(row["label"]), f"{row['score']:.3f}", display.plain(str(row["text"])))
+    display.show(made)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
+@click.option(
+    "--to", "target", type=click.Choice(["onnx", "padded"]), required=True, help="ONNX Runtime, or plain transformers."
+)
+@click.option("--int8", is_flag=True, help="Quantise the weights to int8 (onnx only).")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
+def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
+    """Write a checkpoint for ONNX Runtime or plain transformers.
+
+    onnx takes dynamic batch and length; padded loads by AutoModelForSequenceClassification.from_pretrained.
+
+    Example: secateur export models/r3 --to onnx --out exported
+    """
+    from secateur.files import replacing
+
+    if int8 and target != "onnx":
+        raise click.UsageError("--int8 goes with --to onnx")
+    if out.exists():
+        raise CheckpointError(f"--out {out} exists already; name a new folder")
+    folder = resolve(str(checkpoint))
+    with replacing(out) as written:
+        if target == "onnx":
+            from secateur.export.onnx import export_onnx
+
+            export_onnx(folder, written, int8=int8)
+        else:
+            from secateur.export.padded import export_padded
+
+            export_padded(folder, written)
+    total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    click.echo(f"{out}: {total / 1e6:.1f} MB")
+
+
+def _to_predict_with(model: str) -> Path:
+    """Return a folder whose files fit its card or its version; one without a card is taken as it is."""
+    from secateur.models.card import CARD
+    from secateur.registry.model_source import SCHEME
+    from secateur.registry.model_source import resolve as resolve_source
+
+    plain = not model.startswith(SCHEME) and (Path(model) / "config.json").is_file()
+    return Path(model) if plain and not (Path(model) / CARD).exists() else resolve_source(None, model).folder
+
+
+def resolve(model: str) -> Path:
+    """Return the checkpoint folder of ``models:/name@alias`` after its digests were checked, or the folder itself."""
+    from secateur.registry.model_source import SCHEME
+    from secateur.registry.model_source import resolve as resolve_source
+
+    return resolve_source(None, model).checkpoint if model.startswith(SCHEME) else Path(model)

@@ -1,0 +1,71 @@
+"""``models promote`` and ``models rollback``: who is the champion."""
+
+import json
+import sys
+
+import click
+
+from secateur.errors import ConfigError
+
+
+@click.command()
+@click.argument("reference", metavar="[models:/NAME@challenger]", required=False)
+@click.option("--force", is_flag=True, help="Promote although a condition fails; needs --reason.")
+@click.option("--reason", help="Kept in the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def promote(reference: str | None, force: bool, reason: str | None, as_json: bool) -> None:
+    """Make the challenger the champion, through the gate.
+
+    The conditions stand in the section promote of params.yaml; the verdict is kept with the version and in
+    reports/gate.json. The version must answer in a fresh process before the alias moves, else it does not move.
+    Exit code 1 when the challenger is held.
+
+    Example: secateur models promote models:/tweets-sentiment@challenger
+    """
+    if force and not (reason or "").strip():
+        raise ConfigError('--force needs a reason that the history can keep: --force --reason "..."')
+    from secateur.cli import promotion_display
+    from secateur.flows.promote import promote as promote_
+    from secateur.workflow.project import find_project
+
+    verdict = promote_(
+        find_project(), reference=reference, force_reason=reason if force else None, why=None if force else reason
+    )
+    if as_json:
+        click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+    else:
+        promotion_display.verdict(verdict)
+    if not verdict.promoted and verdict.version != verdict.champion_before:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--reason", help="Kept in the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rollback(name: str | None, reason: str | None, as_json: bool) -> None:
+    """Make the previous champion the champion again.
+
+    It must answer in a fresh process first, else nothing changes. Once more goes one further back. NAME is
+    register.model_name when it is left out.
+
+    Example: secateur models rollback --reason "complaints about sarcasm"
+    """
+    from secateur.flows.promote import rollback as rollback_
+    from secateur.workflow.project import find_project
+
+    event = rollback_(find_project(), model_name=_name(name), why=reason)
+    if as_json:
+        click.echo(json.dumps(event.as_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(event.describe())
+
+
+def _name(reference: str | None) -> str | None:
+    """Return the name in ``NAME`` or ``models:/NAME``; a version or alias is not asked for here."""
+    if reference is None:
+        return None
+    name = reference.removeprefix("models:/")
+    if "@" in name or "/" in name:
+        raise ConfigError(f"{reference} names a version; a rollback takes the model's name and goes to @previous")
+    return name

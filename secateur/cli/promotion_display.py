@@ -1,0 +1,101 @@
+"""What the terminal shows of promotions."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from secateur.cli.display import plain, show, table
+
+if TYPE_CHECKING:
+    from secateur.registry.history import Event
+    from secateur.registry.lineage import Node
+    from secateur.registry.verdict import Verdict
+
+
+def verdict(found: "Verdict") -> None:
+    """Print every condition with its reason, which says what was asked and what was found, then what followed."""
+    if found.conditions:
+        made = table("", "condition", "", "because")
+        for condition in found.conditions:
+            mark = "[green]holds[/]" if condition.passed else "[red]fails[/]"
+            made.add_row(condition.name.replace("_", " "), mark, plain(condition.reason or condition.found))
+        show(made)
+    before = f"it was version {found.champion_before}" if found.champion_before else "there was none"
+    if found.version == found.champion_before:
+        click.echo(found.reason)
+    elif found.promoted:
+        click.echo(f"version {found.version} is the champion, {before}: {found.reason}")
+    else:
+        click.echo(f"version {found.version} is held: {found.reason}")
+
+
+def history(found: "Sequence[Event]") -> None:
+    """Print who became champion, when, by whom and why; oldest first."""
+    if not found:
+        click.echo("no champion yet; `secateur models promote` makes one")
+        return
+    made = table("", ">#", "when", "what", ">from", ">to", "who", "why")
+    for column in made.columns[:3]:
+        column.no_wrap = True
+    for event in found:
+        what = event.what.replace("_", " ") + (" [yellow]by force[/]" if event.forced else "")
+        made.add_row(
+            str(event.number), event.when, what, event.from_ or "", event.to, plain(event.who), plain(event.why)
+        )
+    show(made)
+
+
+def tree(root: "Node") -> None:
+    """Print what a version was made of, each step under what it was made from."""
+    from rich.console import Console
+    from rich.tree import Tree
+
+    def grow(parent: Tree, node: "Node") -> None:
+        facts = ", ".join(f"{name} {value}" for name, value in node.facts.items() if value not in (None, ""))
+        branch = parent.add(f"[bold]{node.what}[/] {plain(node.name)}  {plain(facts)}")
+        for child in node.children:
+            grow(branch, child)
+
+    top = Tree("", hide_root=True)
+    grow(top, root)
+    Console(highlight=False).print(top)
+
+
+def comparison(found: Mapping[str, Any]) -> None:
+    """Print two versions side by side, and the rows they disagree on."""
+    names = [f"{found[side]['name']} {found[side]['version']}" for side in ("a", "b")]
+    made = table("", "metric", *(f">{name}" for name in names))
+    for name in found["scores"]["a"]:
+        values = [f"{found['scores'][side][name]:.4f}" for side in ("a", "b")]
+        made.add_row(f"{name}, deployed, on the {found['test_rows']} rows here", *values)
+    for name, values in found["metrics"].items():
+        made.add_row(name, *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
+    show(made)
+    if found["task"] == "generation":
+        _texts(found, names)
+        return
+    click.echo(
+        f"{found['changed']} of {found['test_rows']} predictions differ: {found['lost']} right in {names[0]} alone, "
+        f"{found['won']} in {names[1]} alone (exact McNemar, p = {found['p']:.3g})"
+    )
+    if found["examples"]:
+        rows = table("", "label", names[0], names[1], "text")
+        for row in found["examples"]:
+            rows.add_row(plain(row["label"]), plain(row["a"]), plain(row["b"]), plain(row["text"]))
+        show(rows)
+
+
+def _texts(found: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Print how perplexity per character moved, and the texts where it moved most."""
+    growth = found["growth"]
+    click.echo(
+        f"perplexity per character {growth['value']:+.2%} ({growth['low']:+.2%} to {growth['high']:+.2%}); "
+        f"{found['lost']} of {found['test_rows']} texts are less probable in {names[1]}, {found['won']} more "
+        f"(sign test, p = {found['p']:.3g})"
+    )
+    if found["examples"]:
+        rows = table("", "label", *(f">{name}" for name in names), "text")
+        for row in found["examples"]:
+            rows.add_row(plain(row["label"] or ""), f"{row['a']:.2f}", f"{row['b']:.2f}", plain(row["text"]))
+        show(rows)

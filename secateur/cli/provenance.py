@@ -1,0 +1,147 @@
+"""``models verify``, ``sign``, ``lineage`` and ``compare``: what a registered version is."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from secateur.errors import CheckFailed, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from secateur.registry.mlflow_records import Records
+    from secateur.workflow.project import Project
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_REFERENCE = click.argument("reference", metavar="models:/NAME@ALIAS|models:/NAME/VERSION")
+
+
+@click.command()
+@_REFERENCE
+@_JSON
+def verify(reference: str, as_json: bool) -> None:
+    """Compare every file of a version with its digest, and check its signature.
+
+    A signature is asked for when SECATEUR_VERIFY_KEY or SECATEUR_SIGNING_KEY is set (hmac:SECRET or ed25519:BASE64).
+    Exit code 1 names the first file that is missing, changed or added.
+
+    Example: secateur models verify models:/tweets-sentiment@champion
+    """
+    from secateur.registry.model_source import check_files, problem_of_script, resolve
+    from secateur.registry.signing import problem_of, verify_key
+
+    project, records, version = _opened(reference)
+    key = verify_key()
+    named = f"models:/{records.name}/{version}"
+    resolved = resolve(project, named, verify=False, registry=records.registry)
+    checks = check_files(resolved)
+    problems = [check.problem for check in checks if check.problem is not None]
+    script = problem_of_script(resolved)
+    problems += [] if script is None else [script]
+    signature = None if key is None else problem_of(records.name, version, resolved.tags, key)
+    if as_json:
+        files = [
+            {"file": str(c.file), "expected": c.expected, "found": c.found, "intact": not c.problem} for c in checks
+        ]
+        signed = _signature(key is not None, signature, resolved.tags)
+        found = {"model": records.name, "version": version, "intact": not problems, "signature": signed, "files": files}
+        click.echo(json.dumps(found, indent=2))
+    if problems:
+        raise CheckFailed(f"{named}: {problems[0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
+    if signature is not None:
+        raise CheckFailed(f"{named} {signature}")
+    if not as_json:
+        click.echo(
+            f"{named}: {len(checks)} files have their digests; {_signature(key is not None, None, resolved.tags)}"
+        )
+
+
+@click.command()
+@_REFERENCE
+def sign(reference: str) -> None:
+    """Sign a version with the key in SECATEUR_SIGNING_KEY, after every file was verified.
+
+    The key is hmac:SECRET or ed25519:BASE64 of a private key. A promotion signs what has passed when it is set.
+
+    Example: secateur models sign models:/tweets-sentiment@champion
+    """
+    from secateur.registry.model_source import problem_of_script, resolve
+    from secateur.registry.signing import SIGNING_VARIABLE, signing_key
+    from secateur.registry.signing import sign as sign_
+
+    key = signing_key()
+    if key is None:
+        raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET or ed25519:BASE64")
+    project, records, version = _opened(reference)
+    named = f"models:/{records.name}/{version}"
+    resolved = resolve(project, named, registry=records.registry, signature="ignored")
+    if (problem := problem_of_script(resolved)) is not None:
+        raise CheckFailed(f"{named} is not signed: {problem}")
+    sign_(records, version, key, tags=resolved.tags)
+    click.echo(f"{named} is signed with {key.algorithm} {key.id}")
+
+
+@click.command()
+@_REFERENCE
+@_JSON
+def lineage(reference: str, as_json: bool) -> None:
+    """Show what a version was made of, from the data to its promotions, as a tree.
+
+    Example: secateur models lineage models:/tweets-sentiment@champion
+    """
+    from secateur.cli import promotion_display
+    from secateur.registry.lineage import lineage as lineage_
+
+    _, records, version = _opened(reference)
+    root = lineage_(records, version)
+    if as_json:
+        click.echo(json.dumps(root.as_json(), indent=2, ensure_ascii=False))
+    else:
+        promotion_display.tree(root)
+
+
+@click.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option("--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Changed rows to list.")
+@_JSON
+def compare(one: str, other: str, examples: int, as_json: bool) -> None:
+    """Compare two versions: metrics side by side, and what they say about the test rows.
+
+    Both predict the test rows of the workspace in their deployed form; generators tell how probable each text is.
+
+    Example: secateur models compare models:/tweets-sentiment@champion models:/tweets-sentiment@challenger
+    """
+    from secateur.cli import promotion_display
+    from secateur.registry.comparison import compare as compare_
+    from secateur.workflow.params import read_config
+
+    entries = {}
+    for side, reference in (("a", one), ("b", other)):
+        project, records, version = _opened(reference)
+        entries[side] = records.registry.version(f"models:/{records.name}/{version}")
+    threads = read_config(project).promote.latency.num_threads
+    found = compare_(project, entries, registry=records.registry, num_threads=threads, num_examples=examples)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        promotion_display.comparison(found)
+
+
+def _opened(reference: str) -> "tuple[Project, Records, str]":
+    """Return the project, the model's records and the number of the version."""
+    from secateur.flows.promote import open_records
+    from secateur.workflow.project import find_project
+
+    project = find_project()
+    records = open_records(project, reference)
+    return project, records, records.find(reference)
+
+
+def _signature(asked: bool, problem: str | None, tags: "Mapping[str, str]") -> str:
+    from secateur.registry.signing import SIGNATURE_TAG
+
+    if not asked:
+        return "signed, but no key is set to check it" if SIGNATURE_TAG in tags else "not signed"
+    return problem or "the signature fits"

@@ -1,0 +1,169 @@
+"""``prune`` and ``sweep``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from secateur.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from secateur.config.prune import BudgetKind, Criterion, PruneSettings
+
+_BUDGETS = ("macs", "params", "latency", "sparsity")
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
+@click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL or Parquet.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
+@click.option("--text-column", default="text", show_default=True)
+@click.option("--label-column", default="label", show_default=True)
+@click.option("--criterion", default="obs", show_default=True, help="How structures are scored.")
+@click.option("--macs", type=float, metavar="FRACTION", help="Multiply-accumulates that stay; 0.5 unless given.")
+@click.option("--params", type=float, metavar="FRACTION", help="Parameters outside the embeddings that stay.")
+@click.option("--latency", type=float, metavar="FRACTION", help="Measured time that stays (-S latency.runtime=...).")
+@click.option("--sparsity", type=float, metavar="FRACTION", help="Share of the encoder's weights that goes.")
+@click.option("--epochs", type=float, default=0.0, show_default=True, help="Training afterwards; 0 = none.")
+@click.option("-S", "overrides", multiple=True, metavar="key=value", help="Any setting of params.yaml under prune.")
+@click.option("--max-length", type=click.IntRange(min=4), default=128, show_default=True, help="Tokens per text.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
+    """Prune anybody's fine-tuned classifier, without a project.
+
+    CKPT is a checkpoint of a run, models:/name@alias, or the Hugging Face folder of a classifier, dense or pruned by
+    this program and trained further. A fifth of the rows is held out for the scores that are shown.
+
+    Example: secateur prune models/baseline --data reviews.csv --out pruned --macs 0.5
+    """
+    import os
+
+    from secateur.cli.checkpoints import resolve
+    from secateur.cli.display import say
+
+    settings = _settings(options)
+    if out.exists():
+        raise CheckpointError(f"--out {out} exists already; name a new folder")
+    folder = resolve(str(checkpoint))
+    from secateur.pruning.one_shot import Request, prune_checkpoint
+
+    request = Request(
+        checkpoint=folder,
+        data=data,
+        text=options["text_column"],
+        label=options["label_column"],
+        settings=settings,
+        max_length=options["max_length"],
+        seed=options["seed"],
+        num_threads=options["threads"] or os.cpu_count() or 1,
+        precision="auto",
+    )
+    result = prune_checkpoint(request, out, say=(lambda _: None) if as_json else say)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), **result}, indent=2))
+        return
+    _show(result, out)
+
+
+def _settings(options: dict[str, Any]) -> "PruneSettings":
+    from secateur.config.one_shot import one_shot_settings
+    from secateur.workflow.params import read_value
+
+    changes: dict[str, Any] = {"criterion": options["criterion"], "recovery.epochs": options["epochs"]}
+    asked = {f"budget.{kind}": options[kind] for kind in _BUDGETS if options[kind] is not None}
+    budgets = [f"--{name.partition('.')[2]}" for name in asked]
+    for override in options["overrides"]:
+        given, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
+        name = given.removeprefix("prune.")
+        changes[name] = read_value(value, override)
+        budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" and name != "budget.price" else []
+    if len(budgets) > 1:
+        raise ConfigError(f"one budget at a time: found {', '.join(budgets)}")
+    return one_shot_settings(changes | asked)
+
+
+def _show(result: dict[str, Any], out: Path) -> None:
+    from secateur.cli import display
+
+    made = display.table(
+        f"{out} (held-out rows: {result['rows']['held_out']})",
+        "model", ">parameters", ">MACs", ">macro-F1", ">accuracy",
+    )  # fmt: skip
+    for name in ("dense", "pruned"):
+        row = result[name]
+        made.add_row(
+            name,
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e6:.1f} M",
+            f"{row['macro_f1']:.4f}",
+            f"{row['accuracy']:.4f}",
+        )
+    display.show(made)
+    click.echo(f"chosen, cut and checked in {result['seconds']:.0f} s; `secateur bench` measures the speed")
+
+
+@click.command()
+@click.option("--methods", default="magnitude,gradient,fisher,obs", show_default=True, help="Criteria, by commas.")
+@click.option("--budgets", default="0.75,0.6,0.5,0.4,0.3,0.25", show_default=True, help="Fractions, by commas.")
+@click.option("--kind", type=click.Choice(_BUDGETS), default="macs", show_default=True, help="Unit of the budgets.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None:
+    """Prune the project's baseline by many methods to many budgets, without training.
+
+    Each method calibrates once. Scores are those of the validation rows; points on the Pareto front are marked. Writes
+    reports/sweep.json and reports/sweep.svg, and a run in MLflow.
+
+    Example: secateur sweep --methods gradient,obs --budgets 0.75,0.5,0.35
+    """
+    from secateur.cli import display
+    from secateur.cli.workflow import prepare
+    from secateur.flows.sweep import sweep as run_sweep
+    from secateur.workflow.params import propose
+    from secateur.workflow.project import exclusive, find_project
+
+    chosen, fractions = _methods(methods), _fractions(budgets)
+    project = find_project()
+    change = propose(project, file=None, overrides=())
+    with exclusive(project), display.stage_progress(quiet=as_json) as watch:
+        prepare(project, change)
+        values = run_sweep(
+            project,
+            methods=chosen,
+            kind=kind,
+            fractions=fractions,
+            told=lambda line: click.echo(line, err=True),
+            watch=watch,
+        )
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    display.sweep_table(values)
+
+
+def _methods(given: str) -> "list[Criterion]":
+    from typing import get_args
+
+    from secateur.config.prune import Criterion
+
+    known = [name for name in get_args(Criterion) if name not in ("wanda", "sparsegpt")]
+    names: list[Criterion] = [name for part in given.split(",") for name in known if name == part.strip()]
+    unknown = [part.strip() for part in given.split(",") if part.strip() not in known]
+    if unknown or not names:
+        raise ConfigError(f"--methods: {', '.join(unknown) or 'nothing'} is not a criterion; known: {', '.join(known)}")
+    return list(dict.fromkeys(names))
+
+
+def _fractions(given: str) -> list[float]:
+    try:
+        fractions = [float(part) for part in given.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--budgets={given}: expected numbers by commas, e.g. 0.75,0.5") from error
+    wrong = [fraction for fraction in fractions if not 0.0 < fraction <= 1.0]
+    if wrong:
+        raise ConfigError(f"--budgets: {wrong[0]:g} is out of range; a budget is a fraction of dense in (0, 1]")
+    return sorted(set(fractions), reverse=True)

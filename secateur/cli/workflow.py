@@ -1,0 +1,244 @@
+"""``run``, ``plan``, ``why`` and ``stage``."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from secateur.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from secateur.workflow.driver import Outcome
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.params import Change
+    from secateur.workflow.project import Project
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.command()
+@click.option("--params", "file", type=click.Path(path_type=Path), help="Take the parameters from this file.")
+@click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
+@click.option("--driver", type=click.Choice(["prefect", "dvc"]), default="prefect", show_default=True)
+@click.option(
+    "--commit", is_flag=True, help="Commit params.yaml, dvc.yaml, dvc.lock and the metrics to git afterwards."
+)
+@click.option("--wide", is_flag=True, help="Show all that was measured, in as many columns as it takes.")
+@_JSON
+def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool, wide: bool, as_json: bool) -> None:
+    """Run the whole flow, as far as it is stale.
+
+    The stages are ingest, clean, baseline, prune (in rounds), evaluate, register and report. -S and --params write
+    to params.yaml, as `dvc exp run -S` does.
+
+    Example: secateur run -S prune.criterion=magnitude -S prune.budget.macs=0.4
+    """
+    from secateur.cli.run_display import run_summary
+    from secateur.workflow.params import propose
+    from secateur.workflow.project import exclusive, find_project
+
+    project = find_project()
+    started = time.monotonic()
+    change = propose(project, file=file, overrides=overrides)
+    with exclusive(project):
+        store, up_to_date = prepare(project, change)
+        if up_to_date:
+            outcomes = _all_cached(store)
+        elif driver == "prefect":
+            outcomes = _with_prefect(project, as_json=as_json)
+        else:
+            outcomes = _with_dvc(project, store)
+    run_summary(project, outcomes, seconds=time.monotonic() - started, wide=wide, as_json=as_json)
+    _offer_commit(project, commit=commit, as_json=as_json)
+
+
+def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
+    """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml.
+
+    Returns:
+        The store, and whether there is nothing to do.
+    """
+    from secateur.workflow import latency_table
+    from secateur.workflow.driver import is_up_to_date
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.preflight import check
+    from secateur.workflow.rendering import is_current, update_pipeline
+    from secateur.workflow.stages import stages
+
+    if change.after == change.before and is_current(project, change.config):
+        store = DvcStore(project)
+        if is_up_to_date(project, store, stages(change.config, project.root)):
+            return store, True
+    check(project, change.config)
+    told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
+    change.apply(project)
+    if change.added:
+        click.echo(f"params.yaml has gained {', '.join(change.added)}, at their defaults", err=True)
+    if told:
+        click.echo(told, err=True)
+    update_pipeline(project, change.config)
+    return DvcStore(project), False
+
+
+def _all_cached(store: "DvcStore") -> "list[Outcome]":
+    from secateur.workflow.driver import Outcome
+
+    return [Outcome(address, "cached", store.identity(address).key, 0.0) for address in store.order()]
+
+
+def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
+    from secateur.cli import display
+    from secateur.workflow.driver import Outcome
+    from secateur.workflow.remarks import remarks
+    from secateur.workflow.running import bring_project_up_to_date
+
+    with display.stage_progress(quiet=as_json, remarks=partial(remarks, project.root)) as watch:
+        watch(display.STARTING_PREFECT, None)
+        done = bring_project_up_to_date(project, watch=watch, told=lambda line: click.echo(line, err=True))
+    return [Outcome.from_json(values) for values in done]
+
+
+def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
+    """Let ``dvc repro`` run the same stages, one process each."""
+    from secateur.workflow.driver import Outcome
+    from secateur.workflow.dvc_store import DvcStore
+
+    stale = {address for address, status in store.statuses().items() if status.changed}
+    # The terminal's Ctrl-C reaches every process here. DVC would say at length what this one says in a line, and then
+    # ends with its stage.
+    command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-m", "secateur.workflow.dvc_repro"]
+    completed = subprocess.run(command, cwd=project.root, check=False, stdout=sys.stderr)
+    if completed.returncode != 0:
+        raise CheckFailed("dvc repro failed; its message stands above")
+    after = DvcStore(project)
+    return [
+        Outcome(address, "run" if address in stale else "cached", after.identity(address).key, 0.0)
+        for address in after.order()
+    ]
+
+
+def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
+    from secateur.workflow.project import git
+
+    files = ["params.yaml", "dvc.yaml", "dvc.lock", "latency_table.json", "reports/metrics.json"]
+    changed = [line[3:] for line in git(project.root, "status", "--porcelain", "--", *files).splitlines()]
+    if not changed:
+        return
+    if commit:
+        git(project.root, "add", "--", *changed)
+        git(project.root, "commit", "-m", "Run the workflow: " + ", ".join(changed), "--", *changed, hooks=True)
+    if not as_json:
+        verb = "committed" if commit else "to keep this run in git: git add " + " ".join(changed) + "  (or --commit)"
+        click.echo(f"{verb}: {', '.join(changed)}" if commit else verb, err=True)
+
+
+@click.command()
+@click.option("--params", "file", type=click.Path(path_type=Path), help="Take the parameters from this file.")
+@click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Set one parameter; repeatable.")
+@_JSON
+def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run would do, stage by stage, and refuse what it would refuse.
+
+    Renders dvc.yaml anew when the registry or the rounds changed. With -S or --params nothing is written.
+
+    Example: secateur plan -S clean.min_confidence=0.7
+    """
+    from secateur.cli import display
+    from secateur.workflow import explain
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.params import propose
+    from secateur.workflow.preflight import check
+    from secateur.workflow.project import find_project, looking
+    from secateur.workflow.rendering import update_pipeline
+    from secateur.workflow.stages import stages
+
+    project = find_project()
+    change = propose(project, file=file, overrides=overrides)
+    if change.added:
+        click.echo(f"params.yaml lacks {', '.join(change.added)}; a run writes their defaults", err=True)
+    if overrides or file:
+        check(project, change.config)
+        display.planned_change(project, change, as_json=as_json)
+        return
+    with looking(project):
+        rendered = update_pipeline(project, change.config)
+        explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
+    if any(entry.verdict == "run" for entry in explained):
+        check(project, change.config)
+    if rendered and not as_json:
+        click.echo("dvc.yaml was rendered anew", err=True)
+    display.plan_table(explained, as_json=as_json)
+
+
+@click.command()
+@click.argument("address", metavar="STAGE")
+@_JSON
+def why(address: str, as_json: bool) -> None:
+    """Name the cause for which STAGE would run again.
+
+    That is a parameter with both values, a file of data, a line of code, or an output that was lost or changed.
+
+    Example: secateur why prune@r2
+    """
+    from secateur.cli import display
+    from secateur.workflow import explain
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.params import read_config
+    from secateur.workflow.project import find_project, looking
+    from secateur.workflow.rendering import update_pipeline
+    from secateur.workflow.stages import find_stage, stages
+
+    project = find_project()
+    config = read_config(project)
+    find_stage(config, project.root, address)
+    with looking(project):
+        update_pipeline(project, config)
+        explained = explain.plan(project, DvcStore(project), config, stages(config, project.root))
+    relevant = explain.ancestors(stages(config, project.root), address)
+    chain = [entry for entry in explained if entry.stage in relevant]
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in chain], indent=2))
+        return
+    display.why(address, chain)
+
+
+@click.command()
+@click.argument("address", metavar="NAME")
+def stage(address: str) -> None:
+    """Run one stage, stale or not; dvc.yaml calls this.
+
+    Under `dvc repro` DVC records the result; called by hand it is recorded here.
+
+    Example: secateur stage prune@r2
+    """
+    from secateur.workflow.driver import run_stage
+    from secateur.workflow.latency_table import require_present
+    from secateur.workflow.params import read_config
+    from secateur.workflow.preflight import check
+    from secateur.workflow.project import exclusive, find_project
+    from secateur.workflow.remarks import remarks
+    from secateur.workflow.rendering import require_current
+    from secateur.workflow.stages import find_stage
+
+    project = find_project()
+    config = read_config(project)
+    wanted = find_stage(config, project.root, address)
+    require_current(project, config)
+    if wanted.name == "ingest":
+        check(project, config)
+    if wanted.name == "prune":
+        require_present(project, config)
+    if "DVC_STAGE" in os.environ:
+        run_stage(project, config, wanted, commit=False)
+    else:
+        with exclusive(project):
+            run_stage(project, config, wanted, commit=True)
+    for remark in remarks(project.root, address):
+        click.echo(remark, err=True)

@@ -1,0 +1,227 @@
+"""``models reproduce``: from a version in the registry back to its commit, its data and the same bits."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+
+from secateur.errors import CheckFailed, ProjectError
+from secateur.registry.mlflow_store import ModelRegistry
+from secateur.registry.model_source import resolve
+from secateur.registry.signing import SIGNING_VARIABLE
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.execution import require_space
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project, git
+from secateur.workflow.reproduction import (
+    LOCK,
+    PARAMS,
+    Comparison,
+    Recipe,
+    compare_models,
+    different_environment,
+    different_files,
+    different_packages,
+    read_recipe,
+)
+from secateur.workflow.results import read_json
+from secateur.workflow.stages import LATENCY_TABLE
+
+Verdict = Literal["bit-identical", "metric-equivalent", "different"]
+_PREFIX = "secateur-reproduce-"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A rebuilt version beside the registered one.
+
+    Attributes:
+        name: of the registered model.
+        version: its number.
+        commit: whose code rebuilt it.
+        verdict: bit-identical; metric-equivalent (the environment differs, the scores do not); or different.
+        reason: one line.
+        stages: address -> seconds of every stage that was rebuilt.
+        files: file -> whether it is the same.
+        environment: what differs from the environment that made the version.
+        comparison: of both models on the test rows; None when the bits are equal.
+    """
+
+    name: str
+    version: str
+    commit: str
+    verdict: Verdict
+    reason: str
+    stages: dict[str, float]
+    files: dict[str, bool]
+    environment: tuple[str, ...]
+    comparison: Comparison | None
+
+
+def reproduce(
+    project: Project,
+    reference: str,
+    *,
+    num_threads: int | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Reproduction:
+    """Rebuild a version without any cache, in a worktree at its commit, and compare it file by file.
+
+    The source rows and the pretrained model come from DVC, verified; everything after them is computed by the code of
+    that commit.
+
+    Args:
+        project: the repository; its working tree is not touched.
+        reference: ``models:/name@alias`` or ``models:/name/3``.
+        num_threads: rebuild with another number of threads, which gives other bits.
+        told: is called with the address of each stage before it runs.
+
+    Raises:
+        ProjectError: the version cannot be rebuilt, or its data cannot be had.
+        CheckFailed: the data or the registry holds something else than the version says, or the version is not signed
+            as the environment asks.
+    """
+    require_space(project)
+    tolerance = read_config(project).retrain.metric_tolerance
+    registry = ModelRegistry(project)
+    # Its files are compared at the end: whether they are in order should not be known hours later.
+    resolve(project, reference, registry=registry).close()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as temporary:
+        folder = Path(temporary)
+        recipe = read_recipe(project, registry, reference, into=folder / "kept")
+        with _worktree(project, folder / "tree", recipe.commit) as tree:
+            _furnish(project, tree, recipe, num_threads=num_threads)
+            seconds = {address: _run(tree, address, told) for address in recipe.stages()}
+            return _judge(project, registry, tree, recipe, seconds=seconds, tolerance=tolerance)
+
+
+def _furnish(project: Project, tree: Path, recipe: Recipe, *, num_threads: int | None) -> None:
+    """Put everything into the worktree that git does not hold."""
+    shutil.copyfile(recipe.kept / LOCK, tree / LOCK)
+    shutil.copyfile(recipe.kept / PARAMS, tree / PARAMS)
+    store = DvcStore(project)
+    for path, md5 in recipe.sources().items():
+        store.fetch(md5, tree / path, what=f"{path} of models:/{recipe.name}/{recipe.version}")
+    if (wanted := recipe.digest_of(LATENCY_TABLE)) is not None:
+        _find_latency_table(project, tree, recipe, md5=wanted)
+    if num_threads is not None:
+        yaml = YAML()
+        values = yaml.load((tree / PARAMS).read_text(encoding="utf-8"))
+        values["run"]["num_threads"] = num_threads
+        with (tree / PARAMS).open("w", encoding="utf-8") as file:
+            yaml.dump(values, file)
+
+
+def _find_latency_table(project: Project, tree: Path, recipe: Recipe, *, md5: str) -> None:
+    """Measured prices are data: take those that the version was made with, wherever they are kept."""
+    for folder in (tree, recipe.kept, project.root):
+        file = folder / LATENCY_TABLE
+        if file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == md5:
+            if folder != tree:
+                shutil.copyfile(file, tree / LATENCY_TABLE)
+            return
+    raise ProjectError(
+        f"models:/{recipe.name}/{recipe.version} was made with a {LATENCY_TABLE} (md5 {md5[:8]}) that neither its "
+        "commit, its run nor this workspace holds"
+    )
+
+
+def _run(tree: Path, address: str, told: Callable[[str], None]) -> float:
+    """Run one stage by the code of the worktree, in a process of its own; nothing is looked up or stored."""
+    told(address)
+    started = time.monotonic()
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != SIGNING_VARIABLE},
+        "PYTHONPATH": str(tree),
+        "SECATEUR_WORKSPACE_CODE": str(tree),
+        "DVC_STAGE": address,  # as under `dvc repro`: the result is not recorded
+    }
+    completed = subprocess.run(
+        [sys.executable, "-m", "secateur.cli", "stage", address],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if completed.returncode != 0:
+        said = (completed.stderr.strip() or "no message").splitlines()[-1]
+        raise CheckFailed(f"{address} could not be rebuilt: {said.removeprefix('secateur: ')}")
+    return round(time.monotonic() - started, 1)
+
+
+def _judge(
+    project: Project,
+    registry: ModelRegistry,
+    tree: Path,
+    recipe: Recipe,
+    *,
+    seconds: dict[str, float],
+    tolerance: float,
+) -> Reproduction:
+    rebuilt = tree / recipe.checkpoint
+    fingerprint = read_json(rebuilt / "card.json")["fingerprint"]
+    environment = [
+        *different_environment(recipe.fingerprint, fingerprint),
+        *different_packages(tree / "constraints.txt"),
+    ]
+    different = different_files(rebuilt, recipe.files)
+    values: dict[str, Any] = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "commit": recipe.commit,
+        "stages": seconds,
+        "files": {name: name not in different for name in sorted({*recipe.files, *different})},
+        "environment": tuple(environment),
+    }
+    if not different:
+        said = f"all {len(recipe.files)} files are the same"
+        return Reproduction(verdict="bit-identical", reason=said, comparison=None, **values)
+    registered = resolve(project, f"models:/{recipe.name}/{recipe.version}", registry=registry).checkpoint
+    clean = tree / "data" / "clean"
+    compared = compare_models(registered, rebuilt, test=clean / "test.parquet", labels=clean / "labels.json")
+    named = f"{', '.join(different[:5])} differ{'s' if len(different) == 1 else ''}"
+    if not environment:
+        said = f"{named}, in the same environment: the rebuild should have given the same bits"
+        return Reproduction(verdict="different", reason=said, comparison=compared, **values)
+    verdict: Verdict = "metric-equivalent" if compared.within(tolerance) else "different"
+    said = f"{named}; another environment ({'; '.join(environment[:5])}); scores are "
+    said += f"{'within' if verdict == 'metric-equivalent' else 'not within'} {tolerance:g} of the registered model's"
+    return Reproduction(verdict=verdict, reason=said, comparison=compared, **values)
+
+
+@contextmanager
+def _worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
+    """Check a commit out beside the workspace; what a killed rebuild left behind is removed first."""
+    lock = project.state / "reproduce.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ProjectError(f"another rebuild runs in {project.root}; wait for it to end, or stop it") from error
+        _remove_leftovers(project)
+        git(project.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        try:
+            yield folder
+        finally:
+            git(project.root, "worktree", "remove", "--force", str(folder))
+
+
+def _remove_leftovers(project: Project) -> None:
+    for line in git(project.root, "worktree", "list", "--porcelain").splitlines():
+        path = Path(line.removeprefix("worktree "))
+        if line.startswith("worktree ") and path.parent.name.startswith(_PREFIX):
+            shutil.rmtree(path.parent, ignore_errors=True)
+    git(project.root, "worktree", "prune")

@@ -1,0 +1,118 @@
+"""From the source of the rows to the champion: what a version was made of, step by step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from secateur.errors import ModelError
+from secateur.registry.history import events
+from secateur.registry.lock import outputs_of, stages_of
+from secateur.registry.verdict import kept
+
+if TYPE_CHECKING:
+    from secateur.registry.mlflow_records import Records
+
+_CODE = ("secateur/",)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step.
+
+    Attributes:
+        what: ``data``, ``clean``, ``baseline``, ``round``, ``version``, ``verdict`` or ``champion``.
+        name: of the step.
+        facts: what identifies it, by name.
+        children: what was made of it.
+    """
+
+    what: str
+    name: str
+    facts: Mapping[str, Any]
+    children: "Sequence[Node]" = field(default_factory=tuple)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        children = [child.as_json() for child in self.children]
+        return {"what": self.what, "name": self.name, "facts": dict(self.facts), "children": children}
+
+
+def lineage(records: "Records", version: str) -> Node:
+    """Return the tree of a version, the data at its root.
+
+    Raises:
+        ModelError: no dvc.lock was stored with its build, so nothing says what it was made of.
+    """
+    tags = records.version_tags(version)
+    stages = stages_of(records.stored_with_build(version, "dvc.lock"))
+    if not stages:
+        raise ModelError(
+            f"models:/{records.name}/{version} has no lineage: no dvc.lock was stored with its build; "
+            "`secateur run` registers versions that have one"
+        )
+    chain = [*_data(stages), *_models(stages, tags.get("secateur.stage", ""))]
+    node = _version(records, version, tags)
+    for what, name, facts in reversed(chain):
+        node = Node(what, name, facts, (node,))
+    return node
+
+
+_Step = tuple[str, str, Mapping[str, Any]]
+
+
+def _data(stages: Mapping[str, Any]) -> Iterator[_Step]:
+    ingest = _params(stages, "ingest")
+    section = ingest.get("ingest") or {}
+    source = section.get("source", "unknown")
+    yield "data", str(source), {"md5": outputs_of(stages, "ingest").get("data/raw"), **_inputs(stages, "ingest")}
+    kept_rows = {path.rpartition("/")[2]: md5 for path, md5 in outputs_of(stages, "clean").items()}
+    yield "clean", "clean", {**kept_rows, "seed": _params(stages, "clean").get("run.seed")}
+
+
+def _models(stages: Mapping[str, Any], address: str) -> Iterator[_Step]:
+    """Return the dense model, and the rounds up to a stage."""
+    rounds: list[str] = []
+    name = address.partition("@")[2]
+    while name and name != "baseline" and name not in rounds:
+        rounds.append(name)
+        params = _params(stages, f"prune@{name}")
+        name = (params.get(f"prune.rounds.{name}") or {}).get("prev", "baseline")
+    section = _params(stages, "baseline").get("baseline") or {}
+    facts = {"md5": outputs_of(stages, "baseline").get("models/baseline"), "base": section.get("model")}
+    yield "baseline", "baseline", facts
+    for name in reversed(rounds):
+        params = _params(stages, f"prune@{name}")
+        budget = params.get("prune.budget") or {}
+        asked = {f"budget.{kind}": value for kind, value in budget.items()}
+        md5 = outputs_of(stages, f"prune@{name}").get(f"models/{name}")
+        yield "round", name, {"md5": md5, "criterion": params.get("prune.criterion"), **asked, "teacher": "baseline"}
+
+
+def _version(records: "Records", version: str, tags: Mapping[str, str]) -> Node:
+    named = {alias: records.alias(alias) for alias in ("champion", "challenger", "previous")}
+    aliases = ", ".join(alias for alias, number in named.items() if number == version)
+    said = ("stage", "weights_sha256", "commit", "reproducible", "runtime")
+    facts = {name: tags[f"secateur.{name}"] for name in said if f"secateur.{name}" in tags}
+    moves = [
+        Node("champion", f"{event.what.replace('_', ' ')} #{event.number}", event.as_json())
+        for event in events(records)
+        if event.to == version
+    ]
+    verdict = kept(tags)
+    judged = []
+    if verdict is not None:
+        failed = ", ".join(condition.name for condition in verdict.failed)
+        about = {"conditions": len(verdict.conditions), "failed": failed, "reason": verdict.reason}
+        judged = [Node("verdict", tags.get("secateur.gate", ""), about)]
+    return Node("version", f"{records.name} {version}", facts | {"aliases": aliases}, (*judged, *moves))
+
+
+def _params(stages: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    found = (stages.get(address, {}).get("params") or {}).get("params.yaml")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _inputs(stages: Mapping[str, Any], address: str) -> dict[str, str]:
+    """Return path -> md5 of what a stage read, less the code."""
+    found = stages.get(address, {}).get("deps", [])
+    return {dep["path"]: dep["md5"] for dep in found if not dep["path"].startswith(_CODE)}

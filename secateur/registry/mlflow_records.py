@@ -1,0 +1,120 @@
+"""What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+# Before MLflow: this module sets what MLflow reads while it is imported.
+from secateur.registry.mlflow_store import MlflowException, ModelRegistry, parse_reference, quiet  # isort: split
+
+from mlflow import MlflowClient
+
+from secateur.errors import ModelError, ProjectError
+from secateur.registry.mlflow_versions import find_model, find_version
+
+_PARENT = "mlflow.parentRunId"
+
+
+class Records:
+    """Aliases and tags of one registered model."""
+
+    def __init__(self, registry: ModelRegistry, name: str) -> None:
+        """Look at a registered model.
+
+        Raises:
+            ModelError: there is none of this name; the message lists those that exist.
+        """
+        self.registry, self.name = registry, name
+        self._client = MlflowClient(registry.uri)
+        find_model(self._client, name)
+
+    def find(self, reference: str) -> str:
+        """Return the number of the version that a reference names.
+
+        Raises:
+            ModelError: this model has no such version or alias; the message lists those it has.
+        """
+        if parse_reference(reference)[1] == "champion" and self.alias("champion") is None:
+            raise ModelError(f"{self.name} has no champion yet; `secateur models promote` makes one")
+        return str(find_version(self._client, reference).version)
+
+    def alias(self, alias: str) -> str | None:
+        """Return the number of the version that an alias points at, or None."""
+        found = self._client.get_registered_model(self.name).aliases.get(alias)
+        return None if found is None else str(found)
+
+    def point(self, alias: str, version: str | None) -> None:
+        """Point an alias at a version; None takes the alias away."""
+        with self._writing():
+            if version is None:
+                self._client.delete_registered_model_alias(self.name, alias)
+            else:
+                self._client.set_registered_model_alias(self.name, alias, version)
+
+    def tags(self) -> Mapping[str, str]:
+        """Return the tags of the registered model."""
+        return dict(self._client.get_registered_model(self.name).tags)
+
+    def tag(self, key: str, value: str | None) -> None:
+        """Set a tag of the registered model; None takes it away."""
+        with self._writing():
+            if value is not None:
+                self._client.set_registered_model_tag(self.name, key, value)
+            elif key in self.tags():
+                self._client.delete_registered_model_tag(self.name, key)
+
+    def version_tags(self, version: str) -> Mapping[str, str]:
+        """Return the tags of a version."""
+        return dict(self._client.get_model_version(self.name, version).tags)
+
+    def tag_version(self, version: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        with self._writing():
+            self._client.set_model_version_tag(self.name, version, key, value)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in one line that nothing can be written.
+
+        Raises:
+            ProjectError: the registry refused, as one on a read-only file system does.
+        """
+        try:
+            yield
+        except MlflowException as error:
+            said = " ".join(str(error).split())[:200]
+            raise ProjectError(f"nothing about {self.name} can be written to the registry: {said}") from error
+
+    def stored_with_build(self, version: str, file: str) -> str | None:
+        """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None."""
+        try:
+            run = self._client.get_run(self._client.get_model_version(self.name, version).run_id)
+            with TemporaryDirectory() as folder:
+                path = self._client.download_artifacts(run.data.tags.get(_PARENT, run.info.run_id), file, folder)
+                return Path(path).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return None
+
+
+def predict_by_mlflow(
+    folder: Path, texts: list[str], *, params: Mapping[str, Any], bytecode: Path
+) -> list[dict[str, Any]]:
+    """Load a version as MLflow's own tools do, and return ``label`` and ``score`` of every text, or what was written.
+
+    Args:
+        folder: root of the version, verified: its script is run.
+        texts: to classify, or to continue.
+        params: of a generator; a classifier takes none and is given none.
+        bytecode: empty folder where Python looks for bytecode from here on, and not beside the script.
+    """
+    import mlflow.pyfunc  # before that: to compile its modules anew costs 5 s of CPU
+
+    sys.pycache_prefix = str(bytecode)
+    with quiet():
+        model = mlflow.pyfunc.load_model(str(folder))
+        asked = dict(params) if model.metadata.get_params_schema() is not None else None
+        rows: list[dict[str, Any]] = model.predict(texts, params=asked).to_dict("records")
+    return rows

@@ -1,0 +1,352 @@
+"""Runs and registered models in MLflow; only ``tasks/mlflow_*.py`` and ``registered_model`` import it."""
+
+import errno
+import fcntl
+import logging
+import os
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+# Set before the import, which reads them.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+from secateur import __version__
+from secateur.config.evaluate import Runtime
+from secateur.config.run import Task
+from secateur.errors import ProjectError
+from secateur.files import sha256_file, to_json
+from secateur.quality import SCORES
+from secateur.registry.mlflow_relocation import ARTIFACTS, DATABASE, bring_home
+from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
+from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
+from secateur.registry.tracking_server import URI_VARIABLE, require_answer, without_secret
+from secateur.training.progress import progress
+from secateur.workflow.project import Project
+
+KEY_TAG = "secateur.key"
+RUNTIME_TAG = "secateur.runtime"
+_WEIGHTS_TAG = "secateur.weights_sha256"
+_MAX_PARAMETER_CHARS = 500
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_SCRIPT = Path(__file__).with_name("registered_model.py")
+# Without a name: a list of strings has none, and the column of a data frame may have any.
+_INPUTS = Schema([ColSpec("string")])
+_SIGNATURES: Mapping[Task, ModelSignature] = {
+    "classification": ModelSignature(
+        inputs=_INPUTS, outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")])
+    ),
+    "generation": ModelSignature(
+        inputs=_INPUTS,
+        outputs=Schema([ColSpec("string", "text")]),
+        params=ParamSchema(
+            [
+                ParamSpec("control", "string", ""),
+                ParamSpec("max_tokens", "long", 128),
+                ParamSpec("temperature", "double", 0.8),
+                ParamSpec("top_p", "double", 0.95),
+                ParamSpec("seed", "long", 0),
+            ]
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One model to publish.
+
+    Attributes:
+        name: baseline or the round.
+        checkpoint: its folder.
+        runtime: what it predicts with.
+        deployed: the folder that this runtime reads, stored beside the checkpoint; None for torch.
+        tags: everything that is needed to rebuild it.
+        metrics: name -> value.
+        parameters: dotted name -> value.
+        history: rows of its training curve.
+        task: what it does.
+    """
+
+    name: str
+    checkpoint: Path
+    runtime: Runtime
+    deployed: Path | None
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
+    task: Task = "classification"
+
+
+def tracking_uri(project: Project) -> str:
+    """Return the server of the environment, or the database of this project, always absolute.
+
+    A relative one would make a second database in every temporary experiment.
+
+    Raises:
+        ProjectError: the folder of the project has a name that no address of a database can hold.
+    """
+    if asked := os.environ.get(URI_VARIABLE):
+        return asked
+    return _database_uri(project.home / DATABASE)
+
+
+def _database_uri(file: Path, *options: str) -> str:
+    if not options and "?" not in str(file):
+        return f"sqlite:///{file}"
+    # A question mark begins the options of an address. With the driver named, MLflow makes no folder of the rest.
+    return f"sqlite+pysqlite:///file:{quote(str(file))}?{'&'.join((*options, 'uri=true'))}"
+
+
+class ModelRegistry:
+    """The registry that belongs to a project."""
+
+    def __init__(self, project: Project) -> None:
+        """Connect, and make the schema of a new local database once.
+
+        Raises:
+            ProjectError: the server or database that the environment names cannot be used.
+        """
+        require_answer()
+        self._project = project
+        self.uri = tracking_uri(project)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        asked = os.environ.get(URI_VARIABLE)
+        with _one_opens(project):
+            try:
+                if asked is None and (database := bring_home(project.home)).parent != project.home:
+                    self.uri = _database_uri(database, "mode=ro")  # a copy: what is written there would be lost
+                mlflow.set_tracking_uri(self.uri)
+                if asked is None:
+                    # MLflow exports it, and the next registry of this process would take it for the user's own.
+                    os.environ.pop(URI_VARIABLE, None)
+                self._client = MlflowClient(self.uri)
+                self._client.search_experiments(max_results=1)
+            except (MlflowException, sqlite3.Error) as error:
+                said = " ".join(str(error).split())
+                raise ProjectError(f"the registry {without_secret(self.uri)} cannot be used: {said[:300]}") from error
+
+    def find(self, model_name: str, version: Version) -> str | None:
+        """Return the number under which the same key, weights and runtime were registered, if they were."""
+        filter_ = f"name = '{quoted(model_name)}' and tags.`{KEY_TAG}` = '{version.tags[KEY_TAG]}'"
+        for found in self._client.search_model_versions(filter_):
+            same_weights = found.tags.get(_WEIGHTS_TAG) == version.tags[_WEIGHTS_TAG]
+            # Versions from before there was a choice carry no tag and predict with torch.
+            if same_weights and found.tags.get(RUNTIME_TAG, "torch") == version.runtime:
+                return str(found.version)
+        return None
+
+    def publish(
+        self, versions: Sequence[Version], *, experiment: str, model_name: str, run_name: str, files: Sequence[Path]
+    ) -> dict[str, str]:
+        """Write one run with a child per model, register every child's model, and return name -> version.
+
+        A model that is registered already (same key, weights and runtime) is left as it is; when all are, no run is
+        written.
+
+        Args:
+            versions: the models, dense first.
+            experiment: name of the experiment.
+            model_name: name of the registered model.
+            run_name: name of the parent run.
+            files: what is kept with the parent run (dvc.lock, params.yaml, metrics).
+        """
+        known = {version.name: self.find(model_name, version) for version in versions}
+        published = {name: version for name, version in known.items() if version is not None}
+        missing = [version for version in versions if version.name not in published]
+        if not missing:
+            return published
+        experiment_id = self._experiment(experiment)
+        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_shared_tags(missing)) as parent:
+            for file in files:
+                if file.exists():
+                    mlflow.log_artifact(str(file))
+            with progress("register", total=len(missing), note=missing[0].name) as advance:
+                for version in missing:
+                    published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
+                    advance(version.name)
+        return published
+
+    def record_sweep(self, values: Mapping[str, Any], *, experiment: str, files: Sequence[Path]) -> None:
+        """Write a sweep as one run with a child per point; nothing is registered.
+
+        Args:
+            values: content of ``reports/sweep.json``.
+            experiment: name of the experiment.
+            files: what is kept with the run.
+        """
+        experiment_id = self._experiment(experiment)
+        with mlflow.start_run(experiment_id=experiment_id, run_name="sweep", tags={"secateur.kind": "sweep"}):
+            mlflow.log_metrics({f"calibration_s.{name}": s for name, s in values["calibration_s"].items()})
+            for file in files:
+                mlflow.log_artifact(str(file))
+            for point in values["points"]:
+                if point["error"] is not None:
+                    continue
+                name = f"{point['method']} {point['asked']:g}"
+                tags = {"secateur.method": point["method"], "secateur.front": str(point["front"]).lower()}
+                with mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
+                    numbers = {key: point[key] for key in ("asked", "params", "macs", "loss", *SCORES) if key in point}
+                    metrics = [Metric(key, float(value), 0, 0) for key, value in numbers.items()]
+                    self._client.log_batch(child.info.run_id, metrics=metrics)
+
+    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, or replace those of the same name."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(model_name, version, key, value)
+
+    def set_alias(self, model_name: str, alias: str, version: str) -> None:
+        """Point an alias at a version."""
+        self._client.set_registered_model_alias(model_name, alias, version)
+
+    def models(self) -> list[dict[str, Any]]:
+        """List all registered models with their versions, newest first."""
+        return describe_models(self._client)
+
+    def versions(self, model_name: str) -> list[dict[str, Any]]:
+        """List the versions of one model, newest first.
+
+        Raises:
+            ModelError: there is no such model; the message lists those that exist.
+        """
+        return describe_all(self._client, model_name)
+
+    def version(self, reference: str) -> dict[str, Any]:
+        """Describe ``models:/name@alias``, ``models:/name/3`` or ``name`` (its newest version).
+
+        Raises:
+            ModelError: no such model, alias or version.
+        """
+        return describe(self._client, reference)
+
+    def checkpoint(self, reference: str, target: Path | None = None) -> Path:
+        """Return the checkpoint folder of a registered version, downloading it when the store is remote."""
+        entry = self.version(reference)
+        uri = f"models:/{entry['name']}/{entry['version']}"
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target) if target else None)
+        # MLflow keeps the folder under its own name (r2), which the flavour records.
+        flavor = Model.load(folder).flavors["python_function"]
+        return Path(folder) / str(flavor["artifacts"]["checkpoint"]["path"])
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = None if URI_VARIABLE in os.environ else (self._project.home / ARTIFACTS).as_uri()
+        return str(self._client.create_experiment(name, artifact_location=local))
+
+    def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
+        stored = artifact_digests(version.checkpoint, version.deployed)
+        tags = {**version.tags, RUNTIME_TAG: version.runtime, ARTIFACTS_TAG: to_json(stored)}
+        run_tags = {**tags, "mlflow.parentRunId": parent}
+        with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
+            parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
+            metrics = [Metric(k, v, 0, 0) for k, v in version.metrics.items()]
+            for row in version.history:
+                step = int(row["step"])
+                metrics += [Metric(f"training/{k}", v, 0, step) for k, v in row.items() if k != "step"]
+            self._client.log_batch(
+                child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
+            )
+            with quiet():
+                logged = mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(_SCRIPT),
+                    artifacts=_artifacts(version),
+                    signature=_SIGNATURES[version.task],
+                    pip_requirements=_requirements(version),
+                )
+        # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
+        with quiet():
+            tags[WRAPPER_TAG] = to_json(_wrapper_digests(logged.model_id))
+            registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
+        return str(registered.version)
+
+
+@contextmanager
+def _one_opens(project: Project) -> Iterator[None]:
+    """Let one process at a time make the schema: four that met an empty database at once all crashed.
+
+    The kernel releases the lock. Where nothing can be written no schema can be made either, and reading needs no lock.
+    """
+    lock = project.home / ".secateur" / "mlflow.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        if URI_VARIABLE not in os.environ and not (project.home / "mlflow.db").is_file():
+            raise ProjectError(f"{project.home} has no mlflow.db, and nothing can be written there") from error
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what MLflow prints about what it made, and its wish for hints to infer the signature that is given."""
+    with redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
+    first = versions[0].tags
+    return {key: value for key, value in first.items() if all(v.tags.get(key) == value for v in versions)}
+
+
+def _artifacts(version: Version) -> dict[str, str]:
+    """Name the folders that are stored with a version; the checkpoint is there whatever predicts."""
+    # As addresses: MLflow would take a percent sign in a path for the beginning of an escape.
+    artifacts = {"checkpoint": version.checkpoint.resolve().as_uri()}
+    return artifacts if version.deployed is None else artifacts | {"deployed": version.deployed.resolve().as_uri()}
+
+
+def _wrapper_digests(model_id: str) -> dict[str, str]:
+    """Return name -> sha256 of what MLflow reads or runs before it opens our folders."""
+    names = ("MLmodel", _SCRIPT.name, "conda.yaml", "python_env.yaml", "requirements.txt")
+    location = mlflow.get_logged_model(model_id).artifact_location
+    with TemporaryDirectory() as folder:
+        files = [mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=folder) for name in names]
+        return {name: sha256_file(Path(file)) for name, file in zip(names, files, strict=True)}
+
+
+def _requirements(registered: Version) -> list[str]:
+    from importlib.metadata import version
+
+    names = ["torch", "transformers", "safetensors"] + ([] if registered.deployed is None else ["onnxruntime"])
+    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in names]
+    return [f"secateur=={__version__}", *pinned]
+
+
+__all__ = [
+    "KEY_TAG",
+    "RUNTIME_TAG",
+    "MlflowException",
+    "ModelRegistry",
+    "Version",
+    "parse_reference",
+    "quiet",
+    "quoted",
+    "tracking_uri",
+]

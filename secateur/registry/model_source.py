@@ -1,0 +1,336 @@
+"""From what a user names, a folder or ``models:/name@alias``, to files on this machine whose digests were checked.
+
+Nothing is loaded here, and neither torch nor transformers is imported for a registered model.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from secateur.config.evaluate import Runtime
+from secateur.config.run import Task
+from secateur.errors import CheckFailed, CheckpointError, ModelError
+from secateur.files import replacing, sha256_file, to_json
+from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
+from secateur.registry.signing import Signature, require_signature
+from secateur.registry.version_files import FileCheck, PrivateCopy, check_tree
+from secateur.workflow.project import Project, find_project
+
+if TYPE_CHECKING:
+    from secateur.registry.mlflow_store import ModelRegistry
+
+SCHEME = "models:/"
+FILES_TAG = "secateur.files"
+ARTIFACTS_TAG = "secateur.artifacts"
+"""Every file of a version, the cards and the deployed form included: path in the version -> sha256, as JSON."""
+
+WRAPPER_TAG = "secateur.wrapper"
+"""The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
+
+DIGEST_TAGS = (ARTIFACTS_TAG, WRAPPER_TAG, FILES_TAG)
+"""What a version consists of."""
+
+AROUND = ("MLmodel", SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
+"""Names of the files that MLflow puts around."""
+
+_CARD = "card.json"
+_DESCRIPTION = "MLmodel"
+_CHAMPION = "champion"
+_CARD_TAGS = {
+    "secateur.key": "key",
+    "secateur.stage": "stage",
+    "secateur.state": "state",
+    "secateur.weights_sha256": "weights_sha256",
+    "secateur.inputs": "inputs",
+    "secateur.fingerprint": "fingerprint",
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model that lies on this machine.
+
+    Attributes:
+        name: of the registered model, or of the folder.
+        version: its number in the registry; None for a folder.
+        checkpoint: the checkpoint folder; for a plain ONNX export, that folder.
+        deployed: the folder that the runtime reads, where the version stores one beside its checkpoint.
+        runtime: what it predicts with.
+        tags: of the registered version; empty for a folder.
+        root: of all files of a registered version; None for a folder.
+        copy: the private copy that these folders are in; None for what is used where it lies.
+    """
+
+    name: str
+    version: str | None
+    checkpoint: Path
+    deployed: Path | None
+    runtime: Runtime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+    copy: PrivateCopy | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder to load: the deployed form where there is one."""
+        return self.deployed or self.checkpoint
+
+    @property
+    def label(self) -> str:
+        """The model in a few words, for a message."""
+        return self.name if self.version is None else f"{self.name} version {self.version}"
+
+    def close(self) -> None:
+        """Remove the private copy, if this is one; what was loaded from it stays loaded."""
+        if self.copy is not None:
+            self.copy.close()
+
+
+def resolve(
+    project: Project | None,
+    reference: str,
+    *,
+    verify: bool = True,
+    registry: "ModelRegistry | None" = None,
+    signature: Signature = "asked",
+) -> Resolved:
+    """Find the files of a model and check every one against its digest, before anything is loaded.
+
+    Of a store on this machine everything below the version's root is checked, and a private copy of the listed files is
+    what the result names. Those of a remote store are copied once per version to ``.secateur/models/<name>/<version>``;
+    a copy that no longer fits is fetched again.
+
+    Args:
+        project: whose registry is asked; None looks for the one around the current folder when the registry is needed.
+        reference: a checkpoint or ONNX folder, ``models:/name@alias``, ``models:/name/3`` or ``models:/name``.
+        verify: False looks at neither digests nor signature, and names the files where they lie, for ``check_files``.
+        registry: an open one, so that asking often costs nothing.
+        signature: what is asked of it, see ``secateur/registry/signing.py``.
+
+    Raises:
+        CheckFailed: a file of a version is missing, differs from its digest or was added, and it is named; or the
+            signature that the environment asks for is missing or does not fit.
+        ModelError: no such model, alias or version, or the folder is no checkpoint or not as it was written.
+    """
+    if not reference.startswith(SCHEME):
+        resolved = _folder(Path(reference))
+        if verify:
+            require_intact(resolved)
+        return resolved
+    from secateur.registry.mlflow_artifacts import local_folder
+    from secateur.registry.mlflow_store import ModelRegistry
+
+    found = registry or ModelRegistry(project := project or find_project())
+    project = project or find_project()
+    entry = _entry(found, reference)
+    if verify:
+        require_signature(entry["name"], entry["version"], entry["tags"], signature)
+    local = local_folder(found, entry["name"], entry["version"])
+    if local is None:
+        return _downloaded(project, entry, verify=verify)
+    resolved = _registered(local, entry)
+    return _private(resolved, project) if verify else resolved
+
+
+def check_files(resolved: Resolved) -> list[FileCheck]:
+    """Compare everything below the root of a version with the digests of its tags; of a folder, with its card's."""
+    if resolved.root is None:
+        return list(_check_folder(resolved.checkpoint))
+    listed, cards = listing_of(resolved)
+    return [*cards, *check_tree(resolved.root, listed, meta=_meta(resolved))]
+
+
+def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
+    """Return path below the root -> sha256 of every file of a version, and what is wrong with cards.
+
+    Versions from before ``ARTIFACTS_TAG`` have the digests of their checkpoint in another tag and those of the deployed
+    form in its card alone, so that their cards must say what the tags say; those from before ``WRAPPER_TAG`` have none
+    of the files that MLflow puts around.
+
+    Raises:
+        CheckFailed: a tag cannot be read.
+    """
+    assert resolved.root is not None
+    root, tags = resolved.root, resolved.tags
+    listed = _json_tag(resolved, WRAPPER_TAG) or {
+        name: sha256_file(root / name) for name in AROUND if (root / name).is_file() and not (root / name).is_symlink()
+    }
+    stored, cards = _json_tag(resolved, ARTIFACTS_TAG), []
+    folders = [resolved.checkpoint] + ([] if resolved.deployed is None else [resolved.deployed])
+    for folder in folders:
+        path = folder.relative_to(root).as_posix()
+        files = {name.partition("/")[2]: sha for name, sha in stored.items() if name.startswith(f"{folder.name}/")}
+        if not files:
+            tagged = _json_tag(resolved, FILES_TAG) if folder == resolved.checkpoint else {}
+            card = _read_card(folder / _CARD)
+            files = tagged or dict(card.get("files", {}))
+            check = _check_card(folder / _CARD, card, tags, files=files)
+            cards += [check] if check.problem else []
+            files = {**files, _CARD: check.found or ""}
+        listed |= {f"{path}/{name}": digest for name, digest in files.items()}
+    return listed, cards
+
+
+def problem_of_script(resolved: Resolved) -> str | None:
+    """Return what is wrong with the script that MLflow runs to load a version; None when it is one of ours.
+
+    No reader here runs it but the fresh process of a promotion; those who load a version with MLflow do.
+    """
+    return problem_of_digest(listing_of(resolved)[0].get(SCRIPT))
+
+
+def task_of(checkpoint: Path) -> Task:
+    """Return what a verified checkpoint is for."""
+    return cast("Task", _read_card(checkpoint / _CARD).get("task", "classification"))
+
+
+def require_intact(resolved: Resolved) -> None:
+    """Refuse a model with a file that is missing, changed or added.
+
+    Raises:
+        CheckFailed: of a registered version, naming the file.
+        CheckpointError: of a folder that was named, likewise; `inspect` and `export` refuse it alike.
+    """
+    kind = CheckpointError if resolved.version is None else CheckFailed
+    for check in check_files(resolved):
+        if check.problem is not None:
+            raise kind(f"{resolved.label}: {check.problem}; nothing was loaded; {_remedy(check)}")
+
+
+def artifact_digests(checkpoint: Path, deployed: Path | None) -> dict[str, str]:
+    """Return path -> sha256 of everything a version stores, for ``ARTIFACTS_TAG``: ``<folder>/<file>``."""
+    folders = [checkpoint] + ([] if deployed is None else [deployed])
+    return {
+        f"{folder.name}/{file.relative_to(folder).as_posix()}": sha256_file(file)
+        for folder in folders
+        for file in _files(folder)
+    }
+
+
+def _folder(folder: Path) -> Resolved:
+    from secateur.models.card import read_card
+
+    card = read_card(folder)
+    runtime = cast("Runtime", card.get("runtime", "torch"))
+    return Resolved(name=str(folder), version=None, checkpoint=folder, deployed=None, runtime=runtime)
+
+
+def _entry(registry: "ModelRegistry", reference: str) -> dict[str, Any]:
+    try:
+        return registry.version(reference)
+    except ModelError as error:
+        if reference.endswith(f"@{_CHAMPION}") and "no such version or alias" in str(error):
+            raise ModelError(f"{error}; there is no champion yet: `secateur models promote` makes one") from error
+        raise
+
+
+def _registered(root: Path, entry: Mapping[str, Any]) -> Resolved:
+    """Read from a version's own description which folder is what."""
+    named = f"models:/{entry['name']}/{entry['version']}"
+    description = root / _DESCRIPTION
+    if not description.is_file():
+        raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
+    found = Resolved(
+        name=entry["name"],
+        version=entry["version"],
+        checkpoint=root,
+        deployed=None,
+        runtime=cast("Runtime", entry["tags"].get("secateur.runtime", "torch")),
+        tags=entry["tags"],
+        root=root,
+    )
+    text = description.read_bytes()
+    digest = _json_tag(found, WRAPPER_TAG).get(_DESCRIPTION)
+    if digest is not None and hashlib.sha256(text).hexdigest() != digest:
+        # It says which folders are loaded, so nothing of it is read before its digest is known.
+        raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")
+    folders = folders_of(text, where=description, named=named)
+    deployed = folders.get("deployed")
+    return replace(
+        found, checkpoint=root / folders["checkpoint"], deployed=None if deployed is None else root / deployed
+    )
+
+
+def _private(stored: Resolved, project: Project) -> Resolved:
+    """Check a version where it lies, and return a private copy of it."""
+    require_intact(stored)
+    assert stored.root is not None
+    copy = PrivateCopy(stored.root, listing_of(stored)[0], state=project.state)
+    checkpoint = copy.folder / stored.checkpoint.relative_to(stored.root)
+    deployed = None if stored.deployed is None else copy.folder / stored.deployed.relative_to(stored.root)
+    return replace(stored, root=copy.folder, copy=copy, checkpoint=checkpoint, deployed=deployed)
+
+
+def _downloaded(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Resolved:
+    from secateur.registry.mlflow_artifacts import download
+
+    folder = project.state / "models" / quote(entry["name"], safe="") / entry["version"]
+    if folder.exists():
+        resolved = _registered(folder, entry)
+        # Only what the registry holds now can say that the registry's files are changed.
+        if verify and all(check.problem is None for check in check_files(resolved)):
+            return resolved
+    with replacing(folder) as fresh:
+        download(entry["name"], entry["version"], fresh)
+    resolved = _registered(folder, entry)
+    if verify:
+        require_intact(resolved)
+    return resolved
+
+
+def _meta(resolved: Resolved) -> dict[str, str]:
+    return {"model_name": resolved.name, "model_version": str(resolved.version)}
+
+
+def _remedy(check: FileCheck) -> str:
+    added = check.irregular is not None or check.expected is None
+    return "remove it when you know where it comes from" if added else "restore or rebuild the model"
+
+
+def _json_tag(resolved: Resolved, tag: str) -> dict[str, str]:
+    """Return the digests in a tag; none without it.
+
+    Raises:
+        CheckFailed: it holds something else.
+    """
+    try:
+        values = json.loads(resolved.tags.get(tag, "{}"))
+        if all(isinstance(name, str) and isinstance(digest, str) for name, digest in values.items()):
+            return dict(values)
+    except (ValueError, AttributeError):
+        pass
+    raise CheckFailed(f"{resolved.label}: the tag {tag} holds no digests, so no file can be checked; register it again")
+
+
+def _check_folder(folder: Path) -> Iterator[FileCheck]:
+    listed = dict(_read_card(folder / _CARD).get("files", {}))
+    for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))} - {_CARD}):
+        file = folder / name
+        yield FileCheck(file, listed.get(name), sha256_file(file) if file.is_file() else None)
+
+
+def _check_card(file: Path, card: Mapping[str, Any], tags: Mapping[str, str], *, files: Mapping[str, str]) -> FileCheck:
+    """Compare a card with the tags that were made of it: no version from before ``ARTIFACTS_TAG`` has its digest."""
+    if not card:
+        return FileCheck(file, expected="a card", found=None if not file.exists() else "no card")
+    said = {tag: card.get(name) for tag, name in _CARD_TAGS.items() if tag in tags}
+    shown = {tag: value if isinstance(value, str) else to_json(value) for tag, value in said.items()}
+    agrees = card.get("files") == files and all(tags[tag] == value for tag, value in shown.items())
+    digest = sha256_file(file)
+    return FileCheck(file, expected=digest if agrees else "what the tags say", found=digest)
+
+
+def _read_card(file: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,77 @@
+"""What came out of a promotion, as it is kept with the version and in ``reports/gate.json``."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from secateur.evaluation.judged import Condition
+from secateur.files import to_json
+
+if TYPE_CHECKING:
+    from secateur.registry.mlflow_records import Records
+
+GATE_TAG = "secateur.gate"
+VERDICT_TAG = "secateur.verdict"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said, and what followed.
+
+    Attributes:
+        promoted: the version is the champion now.
+        forced: it is although a condition failed.
+        version: number of the judged version.
+        champion_before: number of the champion before; None when there was none.
+        conditions: all of them; those that could not be judged after a failure are left out.
+        reason: one line.
+    """
+
+    promoted: bool
+    forced: bool
+    version: str
+    champion_before: str | None
+    conditions: tuple[Condition, ...]
+    reason: str
+
+    @property
+    def failed(self) -> tuple[Condition, ...]:
+        """The conditions that did not pass."""
+        return tuple(condition for condition in self.conditions if not condition.passed)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values; ``from_json`` reads them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Verdict":
+        """Read ``as_json``; further keys are left alone."""
+        known = {name: values[name] for name in ("promoted", "forced", "version", "champion_before", "reason")}
+        return cls(conditions=tuple(Condition(**condition) for condition in values["conditions"]), **known)
+
+
+def keep(records: "Records", verdict: Verdict) -> None:
+    """Keep a verdict with its version: in full, and in one word under ``secateur.gate``."""
+    word = "held" if verdict.failed and not verdict.forced else "forced" if verdict.forced else "passed"
+    records.tag_version(verdict.version, GATE_TAG, word)
+    records.tag_version(verdict.version, VERDICT_TAG, to_json(verdict.as_json()))
+
+
+def kept(tags: Mapping[str, str]) -> Verdict | None:
+    """Return the verdict among the tags of a version; None for one that was never judged, or not by us."""
+    try:
+        return Verdict.from_json(json.loads(tags[VERDICT_TAG])) if VERDICT_TAG in tags else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        _log.warning("the tag %s of a version is no verdict of ours and counts for nothing", VERDICT_TAG)
+        return None
+
+
+def mark_promoted(records: "Records", version: str) -> None:
+    """Say in the verdict of a version that it became the champion."""
+    verdict = kept(records.version_tags(version))
+    if verdict is not None and not verdict.promoted:
+        keep(records, replace(verdict, promoted=True))

@@ -1,0 +1,59 @@
+"""``/predict``: labels for texts."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from secateur.config.serve import ServeSection
+from secateur.evaluation.prediction import Prediction
+from secateur.serving.batching import Answered, Batcher
+from secateur.serving.bodies import read_json, request_body
+from secateur.serving.figures import Figures
+from secateur.serving.schema import Answer, ModelName, PredictResponse, request_type
+from secateur.serving.served import Served
+
+_EXAMPLE = '{"texts": ["what a lovely day"]}'
+
+
+def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: Figures) -> list[Prediction]:
+    """Classify the texts of a batch."""
+    predictions = served.predict(texts, batch_size=batch_size)
+    for prediction in predictions:
+        figures.labels.labels(prediction.label, served.source.version or "").inc()
+    return predictions
+
+
+def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSection) -> APIRouter:
+    """Return the routes of a classifier."""
+    router = APIRouter()
+    content = request_type(settings)
+
+    async def predict(request: Request) -> Response:
+        """Classify one text or a list, cleaned as the training set was."""
+        asked = await read_json(
+            request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=_EXAMPLE
+        )
+        response = _response(await batcher.answer(asked.texts), probabilities=asked.probabilities)
+        return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
+
+    router.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        response_model=PredictResponse,
+        openapi_extra={"requestBody": request_body(content.model_json_schema(), example=_EXAMPLE)},
+    )
+    return router
+
+
+def _response(answered: Answered[Prediction], *, probabilities: bool) -> PredictResponse:
+    source = answered.served.source
+    return PredictResponse(
+        model=ModelName(name=source.name, version=source.version),
+        predictions=[
+            Answer(label=p.label, score=p.score, probabilities=dict(p.scores))
+            if probabilities
+            else Answer(label=p.label, score=p.score)
+            for p in answered.results
+        ],
+    )

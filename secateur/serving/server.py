@@ -1,0 +1,192 @@
+"""The process that listens: the port is claimed first, the model loaded, and only then is anybody let in."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.config.serve import ServeSection
+from secateur.errors import ConfigError, SecateurError
+from secateur.workflow.project import Project
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+_log = logging.getLogger(__name__)
+
+_VARIABLE = "SECATEUR_SERVE"
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+"""Longer than load balancers and clients keep an idle connection, so that it is they who end it."""
+
+_START_S = 60
+"""A process that imports torch on a busy machine does not answer its parent for longer than uvicorn's 5 s."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where the server answers, and with what."""
+
+    url: str
+    model: str
+    runtime: str
+
+
+def serve(
+    project: Project | None, reference: str, settings: ServeSection, *, announce: Callable[[Listening], None]
+) -> None:
+    """Answer requests until SIGTERM or SIGINT; open ones are finished first.
+
+    Args:
+        project: whose registry is asked; None outside a project.
+        reference: a folder or ``models:/name@alias``, which is followed.
+        settings: where to listen, limits.
+        announce: called once, when the first request would be answered.
+
+    Raises:
+        CheckFailed: a file of the model differs from its digest.
+        ConfigError: the address cannot be listened on.
+        ModelError: there is no such model, or it does not load.
+    """
+    import uvicorn
+
+    listener = _claim(settings)
+    try:
+        _prepare_process(settings)
+        first = _app(project, reference, settings)
+        try:
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise _refusal(settings, error) from error
+        model = first.state.models.current.source
+        announce(Listening(_url(listener, settings), model=model.label, runtime=model.runtime))
+        # uvicorn raises the signal again when it has drained; the process should end with 0.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
+        if settings.workers == 1:
+            uvicorn.Server(_configuration(settings, first)).run(sockets=[listener])
+        else:
+            del first
+            _serve_by_several(project, reference, settings, listener)
+    finally:
+        listener.close()
+
+
+def app_of_worker() -> "FastAPI":
+    """Make the application of one of several processes, from what the first one left in the environment."""
+    asked = json.loads(os.environ[_VARIABLE])
+    settings = ServeSection.model_validate(asked["settings"])
+    _prepare_process(settings)
+    project = None if asked["project"] is None else Project(Path(asked["project"]))
+    try:
+        return _app(project, asked["reference"], settings)
+    except SecateurError as error:
+        # The first process loaded the model, so this one replaces a process that died. It is tried again for ever,
+        # and the others go on answering; not at once, or it would take their cores.
+        _log.error("a process cannot start: %s", error)
+        time.sleep(settings.poll_s)
+        sys.exit(SecateurError.exit_code)
+
+
+def _serve_by_several(project: Project | None, reference: str, settings: ServeSection, listener: socket.socket) -> None:
+    from uvicorn.supervisors import Multiprocess
+
+    from secateur.serving.figures import MULTIPROCESS_VARIABLE
+
+    asked = {
+        "project": None if project is None else str(project.root),
+        "reference": reference,
+        "settings": settings.model_dump(mode="json"),
+    }
+    with tempfile.TemporaryDirectory() as figures:
+        os.environ[_VARIABLE] = json.dumps(asked)
+        os.environ[MULTIPROCESS_VARIABLE] = figures
+        configuration = _configuration(settings, "secateur.serving.server:app_of_worker")
+        Multiprocess(configuration, sockets=[listener]).run()
+
+
+def _configuration(settings: ServeSection, app: "FastAPI | str") -> "uvicorn.Config":
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.drain_s,
+        timeout_worker_healthcheck=_START_S,
+    )
+
+
+def _app(project: Project | None, reference: str, settings: ServeSection) -> "FastAPI":
+    from secateur.serving.app import create_app
+    from secateur.serving.figures import Figures
+    from secateur.serving.following import Models
+    from secateur.serving.served import load
+
+    figures = Figures.make()
+    first = load(project, reference, num_threads=settings.num_threads)
+    models = Models(first, project=project, reference=reference, num_threads=settings.num_threads, figures=figures)
+    app = create_app(models, settings, figures)
+    app.state.models = models
+    return app
+
+
+def _prepare_process(settings: ServeSection) -> None:
+    import torch
+
+    torch.set_num_threads(settings.num_threads)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, level in (("secateur.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers = [handler]
+        logger.propagate = False
+
+
+def _claim(settings: ServeSection) -> socket.socket:
+    """Bind the port without opening it: a taken one is known before the model is loaded."""
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _refusal(settings, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _refusal(settings, error) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _refusal(settings: ServeSection, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+        "name others by --host and --port (serve.host, serve.port; port 0 takes a free one)"
+    )
+
+
+def _url(listener: socket.socket, settings: ServeSection) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """Do nothing: the server has drained already."""

@@ -1,0 +1,248 @@
+"""Stage ``prune``: one round; a round that fails the quality floor leaves the model before it in place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.config.prune import PruneSettings, Round
+from secateur.config.run import RunSection
+from secateur.data.tokens import TokenRows
+from secateur.determinism import fingerprint, fix_randomness
+from secateur.evaluation.latency_table import LatencyTable, shape_of
+from secateur.evaluation.robust_score import robust_score
+from secateur.models.card import read_card
+from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.surgery import widths_of
+from secateur.pruning.round import Outcome
+from secateur.pruning.schedule import Goal, goal_of
+from secateur.pruning.state_files import read_state, write_state
+from secateur.pruning.training import Reference
+from secateur.pruning.tries import run_round
+from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
+from secateur.pruning.vocabulary_check import Judge, choose_cut
+from secateur.quality import MEASURES
+from secateur.training.history import write_history
+from secateur.training.material import Material, read_material
+from secateur.training.validation import validate
+from secateur.workflow.job import Job
+from secateur.workflow.tried import TRIED
+
+
+def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> None:  # noqa: A002  the graph's name
+    """Run the round that ``job.stage`` names (``prune@r2``).
+
+    Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round), ``latency_table``
+    for a budget of time and ``validation`` (parquet) for a floor of robustness. Outputs are ``model`` and
+    ``history``. Below the quality floor, and in every round after that, the model is ``prev``'s, bit by bit, and
+    the card says ``stopped`` and why; what was tried lies beside it as a checkpoint of its own
+    (``secateur.workflow.tried``).
+
+    Raises:
+        BudgetError: the target of the round is out of reach.
+    """
+    fix_randomness(seed=run.seed, num_threads=run.num_threads)
+    before, dense = read_card(job.inputs["prev"]), read_card(job.inputs["dense"])
+    name = job.stage.partition("@")[2]
+    goal = goal_of(_number(name), round_=round, settings=prune)
+    if before["stopped"]:
+        write_history(job.outputs["history"], (), task=run.task)
+        changes: dict[str, Any] = {"reason": before["reason"], "tried": None, "tries": [], "probes": []}
+        _save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
+        return
+    model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
+    state = read_state(job.inputs["prev"], model, card=before)
+    material = read_material(job.inputs["tokens"])
+    dense_model = load(job.inputs["dense"])
+    judge = _judge(dense_model, material, dense=dense, run=run, prune=prune)
+    cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
+    vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
+    result = run_round(
+        model,
+        train=vocabulary.translate(material.train, max_length=before["max_length"]),
+        validation=vocabulary.translate(material.validation, max_length=before["max_length"]),
+        reference=_reference(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
+        goal=goal,
+        settings=prune,
+        round_=round,
+        # Rounds differ in the order of the rows, and none repeats the baseline's.
+        seed=run.seed + _number(name),
+        precision=run.precision,
+        title=job.stage,
+        state=state,
+    )
+    outcome = result.outcome
+    write_history(job.outputs["history"], outcome.history, task=run.task)
+    card = _card(job, run=run, before=before, goal=goal, prune=prune) | _came_to(outcome) | result.as_card()
+    card["vocabulary"] = cut.as_dict() if cut else before.get("vocabulary")
+    if not outcome.accepted:
+        tried = {**outcome.tried(), "vocabulary": card["vocabulary"]}
+        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried, **result.as_card()}
+        _save_unchanged(
+            job,
+            run=run,
+            before=before,
+            goal=goal,
+            prune=prune,
+            changes=changes,
+            tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card | {"reason": outcome.reason}),
+        )
+        return
+    save(
+        outcome.model.cpu(),
+        vocabulary.tokenizer,
+        job.outputs["model"],
+        card=card,
+        beside=lambda folder: write_state(folder, outcome.state),
+    )
+
+
+def _vocabulary(job: Job) -> Vocabulary:
+    return shared_vocabulary(load_tokenizer(job.inputs["dense"]), load_tokenizer(job.inputs["prev"]))
+
+
+def _judge(
+    model: PreTrainedModel, material: Material, *, dense: dict[str, Any], run: RunSection, prune: PruneSettings
+) -> Judge:
+    """Return what decides how many tokens may go."""
+
+    def score(model: PreTrainedModel, rows: TokenRows) -> float:
+        return validate(model, rows, batch_size=2 * prune.recovery.batch_size, precision=run.precision).quality
+
+    measure = MEASURES[run.task]
+    return Judge(
+        model=model,
+        train=material.train,
+        validation=material.validation,
+        max_length=dense["max_length"],
+        before=dense["metrics"][f"validation_{measure.name}"],
+        measure=measure,
+        max_drop=prune.vocabulary_max_drop,
+        score=score,
+    )
+
+
+def _reference(
+    job: Job,
+    model: PreTrainedModel,
+    material: Material,
+    vocabulary: Vocabulary,
+    *,
+    dense: dict[str, Any],
+    run: RunSection,
+    prune: PruneSettings,
+) -> Reference:
+    table = job.inputs.get("latency_table")
+    shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
+    return Reference(
+        model=model,
+        macro_f1=dense["metrics"].get("validation_macro_f1"),
+        perplexity=dense["metrics"].get("validation_perplexity"),
+        logits=material.dense_logits,
+        table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
+        token_ids=vocabulary.dense_ids,
+        robust_score=_robust_score(job, model, vocabulary, dense=dense, run=run) if prune.max_robust_drop else None,
+    )
+
+
+def _robust_score(
+    job: Job, dense_model: PreTrainedModel, vocabulary: Vocabulary, *, dense: dict[str, Any], run: RunSection
+) -> Callable[[PreTrainedModel], float]:
+    """Return what scores a model under attack, on the validation texts, with the tokenizer that is its own."""
+    rows = pq.read_table(job.inputs["validation"], columns=["text", "label"])
+    texts, labels = rows.column("text").to_pylist(), rows.column("label").to_pylist()
+
+    def score(model: PreTrainedModel) -> float:
+        tokenizer: PreTrainedTokenizerBase = vocabulary.dense if model is dense_model else vocabulary.tokenizer
+        return robust_score(
+            model, tokenizer, texts, labels, run.seed, max_length=dense["max_length"], precision=run.precision
+        )
+
+    return score
+
+
+def _came_to(outcome: Outcome) -> dict[str, Any]:
+    features = outcome.state.features
+    return {
+        "state": "recovered",
+        "widths": widths_of(outcome.model).as_dict(),
+        "kept": outcome.state.kept.as_dict(),
+        "features": None if features is None else list(features),
+        "achieved": outcome.achieved,
+        "training": outcome.length.as_dict(),
+        "metrics": outcome.metrics(),
+        "accepted": outcome.accepted,
+        "stopped": False,
+        "reason": None,
+        "tried": None,
+    }
+
+
+def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: dict[str, Any]) -> None:
+    """Keep a model that was not accepted, so that it can be scored, timed and looked at under its own numbers."""
+    save(
+        outcome.model.cpu(),
+        vocabulary.tokenizer,
+        folder / TRIED,
+        card=card,
+        check_reload=False,  # evaluate loads it; nobody is given it
+        beside=lambda inner: write_state(inner, outcome.state),
+    )
+
+
+def _save_unchanged(
+    job: Job,
+    *,
+    run: RunSection,
+    prune: PruneSettings,
+    before: dict[str, Any],
+    goal: Goal,
+    changes: dict[str, Any],
+    tried: Callable[[Path], None] | None = None,
+) -> None:
+    """Write the checkpoint of the round before once more, with a card that says what happened.
+
+    ``tried`` writes beside it what this round came to.
+    """
+    inherited = {
+        key: before.get(key) for key in ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
+    }
+    card = _card(job, run=run, prune=prune, before=before, goal=goal)
+    card |= inherited | {"accepted": False, "stopped": True} | changes
+    prev = job.inputs["prev"]
+    model = load(prev)
+    state = read_state(prev, model, card=before)
+
+    def beside(folder: Path) -> None:
+        write_state(folder, state)
+        if tried is not None:
+            tried(folder)
+
+    save(model, load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False, beside=beside)
+
+
+def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], goal: Goal) -> dict[str, Any]:
+    """Return what every card of this stage says, whatever the round came to."""
+    return {
+        "stage": job.stage,
+        "key": job.key,
+        "task": run.task,
+        "parameters": dict(job.parameters),
+        "inputs": dict(job.digests),
+        "seed": run.seed,
+        "fingerprint": fingerprint(constraints=job.constraints),
+        "labels": before["labels"],
+        **({"control": before["control"]} if "control" in before else {}),
+        "max_length": before["max_length"],
+        "text_rules": before.get("text_rules"),
+        "dense_widths": before["dense_widths"],
+        "asked": goal.asked(prune.budget.kind),
+        "price": prune.budget.kind,
+    }
+
+
+def _number(name: str) -> int:
+    """Return 2 for ``r2``."""
+    return int(name.removeprefix("r"))

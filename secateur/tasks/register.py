@@ -1,0 +1,195 @@
+"""Publish the baseline and every accepted round in the model registry, with all that is needed to rebuild them."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.config.evaluate import Runtime
+from secateur.config.register import RegisterSection
+from secateur.errors import ConfigError
+from secateur.files import to_json, write_json
+from secateur.workflow.exports import exports_of
+from secateur.workflow.job import Job
+from secateur.workflow.project import Project, commit_of, dirty_files
+from secateur.workflow.results import came_to, comparison, read_json
+from secateur.workflow.stages import LATENCY_TABLE
+
+CHALLENGER = "challenger"
+_MAX_TAG_CHARS = 5000
+_TOLD = (
+    "macro_f1", "accuracy", "deployed_macro_f1", "deployed_change", "perplexity", "perplexity_change", "params", "macs",
+    "deployed_bytes", "torch_ms", "onnx_ms", "onnx-int8_ms",
+)  # fmt: skip
+"""What a tag says of a model that was tried, where it is known."""
+
+
+def measure(job: Job, *, register: RegisterSection) -> None:
+    """Register what is not registered yet, and point ``challenger`` at the last accepted round.
+
+    Rolled-back rounds carry the weights of the round before them and are left out; what they tried and why it was not
+    accepted is a tag of the others. The choice of the challenger rests on validation alone: a round is accepted by its
+    validation score.
+
+    Raises:
+        ConfigError: ``register.runtime`` is not the form that was evaluated.
+    """
+    from secateur.registry.mlflow_store import ModelRegistry, Version
+
+    root = job.inputs["metrics"].parent.parent
+    _require_evaluated(job, register.runtime)
+    project = Project(root)
+    rows = {row["model"]: row for row in comparison(root)}
+    rolled_back = _rolled_back(job, rows)
+    shared = _shared_tags(project, job) | rolled_back
+    registry = ModelRegistry(project)
+    with exports_of(job) as exports:
+        versions = [
+            Version(
+                name=name,
+                checkpoint=checkpoint,
+                runtime=register.runtime,
+                deployed=_deployed(checkpoint, card, runtime=register.runtime, exports=exports),
+                tags={**shared, **_tags(card)},
+                metrics=_numbers(rows[name]),
+                parameters=card["parameters"],
+                history=_history(root / "reports" / "training" / f"{name}.csv"),
+                task=card.get("task", "classification"),
+            )
+            for name, checkpoint in _checkpoints(job).items()
+            if (card := read_json(checkpoint / "card.json")).get("accepted", True)
+        ]
+        published = registry.publish(
+            versions,
+            experiment=register.experiment,
+            model_name=register.model_name,
+            run_name=f"build-{job.key[:8]}",
+            files=[
+                *(root / name for name in ("dvc.lock", "params.yaml", LATENCY_TABLE)),
+                job.inputs["metrics"],
+                job.inputs["data"],
+            ],
+        )
+    last = published[versions[-1].name]
+    registry.tag(register.model_name, last, rolled_back)  # it may have been registered before they were tried
+    registry.set_alias(register.model_name, CHALLENGER, last)
+    write_json(
+        job.effects["registered"],
+        {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},
+    )
+
+
+def _checkpoints(job: Job) -> dict[str, Path]:
+    return {name.partition(".")[2]: path for name, path in job.inputs.items() if name.startswith("model.")}
+
+
+def _require_evaluated(job: Job, runtime: Runtime) -> None:
+    """Refuse to publish a form whose quality nobody has measured."""
+    evaluated = read_json(job.inputs["details"]).get("deployed", runtime) if "details" in job.inputs else runtime
+    if runtime != evaluated:
+        raise ConfigError(
+            f"register.runtime={runtime} was not evaluated, evaluate.deployed={evaluated} was; set both to the same"
+        )
+
+
+def _deployed(checkpoint: Path, card: Mapping[str, Any], *, runtime: Runtime, exports: Path) -> Path | None:
+    """Return the folder that the runtime reads, exported when it is not there; None for torch."""
+    if runtime == "torch":
+        return None
+    from secateur.evaluation.runners import exported_folder
+
+    folder = exported_folder(checkpoint, runtime=runtime, workdir=exports)
+    if read_json(folder / "card.json").get("key") == card["key"]:
+        return folder
+    # Another checkpoint with the same weights was exported first: its card would say the wrong round.
+    return exported_folder(checkpoint, runtime=runtime, workdir=exports / card["key"][:8])
+
+
+def _shared_tags(project: Project, job: Job) -> dict[str, str]:
+    dirty = dirty_files(project.root)
+    tags = {
+        "secateur.commit": commit_of(project.root) or "none",
+        "secateur.reproducible": "false" if dirty else "true",
+        "secateur.flow_run_id": os.environ.get("SECATEUR_FLOW_RUN_ID", "none"),
+        "secateur.data_report_md5": job.digests["data"],
+    }
+    if dirty:
+        tags["secateur.dirty_files"] = ", ".join(dirty)
+    for name in ("dvc.lock", "params.yaml", "constraints.txt"):
+        path = project.root / name
+        if path.exists():
+            tags[f"secateur.{name.partition('.')[0]}_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    lock = _data_digest(project.root / "dvc.lock")
+    if lock:
+        tags["secateur.data_md5"] = lock
+    return tags
+
+
+def _data_digest(lock: Path) -> str | None:
+    """Return the md5 of ``data/raw`` as dvc.lock records it: MLflow's own digest sees 10 000 rows only."""
+    from ruamel.yaml import YAML
+
+    if not lock.exists():
+        return None
+    stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"]
+    for out in stages.get("ingest", {}).get("outs", []):
+        if out["path"] == "data/raw":
+            return str(out["md5"])
+    return None
+
+
+def _tags(card: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "secateur.key": card["key"],
+        "secateur.stage": card["stage"],
+        "secateur.state": card["state"],
+        "secateur.weights_sha256": card["weights_sha256"],
+        "secateur.files": to_json(card["files"]),
+        "secateur.inputs": to_json(card["inputs"]),
+        "secateur.fingerprint": to_json(card["fingerprint"]),
+        "secateur.gate": "not judged",
+    }
+
+
+def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return one tag per round that was not accepted: its validation scores, its test scores, its size, and why."""
+    tags = {}
+    for name, checkpoint in _checkpoints(job).items():
+        card = read_json(checkpoint / "card.json")
+        if card.get("accepted", True):
+            continue
+        tried = came_to(card)
+        told = {
+            "reason": card.get("reason"),
+            "asked": card.get("asked"),
+            "achieved": tried.get("achieved"),
+            "validation": tried.get("metrics"),
+            "test": {key: rows[name][key] for key in _TOLD if key in rows[name]},
+            "widths": tried.get("widths"),
+        }
+        shown = {key: value for key, value in told.items() if value}
+        tags[f"secateur.rolled_back.{name}"] = _fitting(shown)
+    return tags
+
+
+def _fitting(told: Mapping[str, Any]) -> str:
+    """Return JSON that a tag can hold; of a deep model the widths are left out."""
+    text = to_json(told)
+    return text if len(text) <= _MAX_TAG_CHARS else to_json({k: v for k, v in told.items() if k != "widths"})
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

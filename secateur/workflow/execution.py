@@ -1,0 +1,107 @@
+"""Run one stage body: outputs appear complete or not at all."""
+
+import importlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from secateur.config import RunConfig
+from secateur.errors import ProjectError
+from secateur.files import free_bytes, replacing
+from secateur.workflow.job import Job
+from secateur.workflow.key import Identity
+from secateur.workflow.params import flatten
+from secateur.workflow.project import Project
+from secateur.workflow.stages import Stage
+
+logger = logging.getLogger(__name__)
+
+MIN_FREE_BYTES = 512 * 1024**2
+"""A checkpoint is written twice (workspace and DVC cache); less than this is refused before any compute."""
+
+
+def arguments(stage: Stage, config: RunConfig) -> dict[str, Any]:
+    """Return the keyword arguments of the stage's body: its own parameters, nothing else."""
+    return {parameter.argument: parameter.value(config) for parameter in stage.parameters}
+
+
+def require_space(project: Project) -> None:
+    """Refuse to start work that could not be stored.
+
+    Raises:
+        ProjectError: less than ``MIN_FREE_BYTES`` is free.
+    """
+    found = free_bytes(project.root)
+    if found < MIN_FREE_BYTES:
+        raise ProjectError(
+            f"no space left: {found / 1e6:.0f} MB are free on the device that holds {project.root}, "
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed; `dvc gc --all-commits` frees what no commit refers to"
+        )
+
+
+def execute(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
+    """Run the body and move its outputs into place; return the seconds it took."""
+    started = time.monotonic()
+    module = importlib.import_module(stage.module)
+    if stage.outputs:
+        with _outputs(project, stage) as outputs:
+            body: Callable[..., None] = module.run
+            body(_job(project, stage, identity, outputs), **arguments(stage, config))
+    if stage.effects:
+        _measure(module, project, stage, config, identity)
+    return time.monotonic() - started
+
+
+def execute_effects(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
+    """Write again what is never compared (measured times, registry entries, the page); return the seconds."""
+    started = time.monotonic()
+    _measure(importlib.import_module(stage.module), project, stage, config, identity)
+    return time.monotonic() - started
+
+
+def has_effects(project: Project, stage: Stage) -> bool:
+    """Tell whether everything that is never compared is there."""
+    return all((project.root / path).exists() for path in stage.effects.values())
+
+
+def _measure(module: ModuleType, project: Project, stage: Stage, config: RunConfig, identity: Identity) -> None:
+    outputs = {name: project.root / output.path for name, output in stage.outputs.items()}
+    body: Callable[..., None] = module.measure
+    body(_job(project, stage, identity, outputs), **arguments(stage, config))
+
+
+def _job(project: Project, stage: Stage, identity: Identity, outputs: dict[str, Path]) -> Job:
+    digests = {}
+    for name, path in stage.inputs.items():
+        card = f"{path}/card.json"
+        digests[name] = identity.dependencies.get(path) or identity.dependencies[card]
+    return Job(
+        stage=stage.address,
+        key=identity.key,
+        inputs={name: project.root / path for name, path in stage.inputs.items()},
+        outputs=outputs,
+        effects={
+            **{name: project.root / path for name, path in stage.effects.items()},
+            **{Path(path).stem: project.root / path for path in stage.effect_inputs},
+        },
+        digests=digests,
+        parameters=flatten(identity.parameters),
+        constraints=project.constraints_file,
+    )
+
+
+@contextmanager
+def _outputs(project: Project, stage: Stage) -> Iterator[dict[str, Path]]:
+    """Yield temporary paths; move them into place when the body has returned and written all of them."""
+    with ExitStack() as stack:
+        written = {
+            name: stack.enter_context(replacing(project.root / output.path)) for name, output in stage.outputs.items()
+        }
+        yield written
+        missing = [stage.outputs[name].path for name, path in written.items() if not path.exists()]
+        if missing:
+            raise ProjectError(f"{stage.address} ended without writing {', '.join(missing)}")

@@ -1,0 +1,158 @@
+"""Why a stage would run again: the causes, from the first stage that has one down to the stage asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from secateur.config import RunConfig
+from secateur.workflow import code_snapshots
+from secateur.workflow.dvc_store import DvcStore, Status
+from secateur.workflow.execution import has_effects
+from secateur.workflow.key import Identity
+from secateur.workflow.params import flatten
+from secateur.workflow.project import Project
+from secateur.workflow.stages import Stage
+
+Verdict = Literal["up to date", "restore", "run", "run if upstream changes", "measure"]
+
+_MAX_LINES = 6
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a run would do with one stage.
+
+    Attributes:
+        stage: its address.
+        verdict: what a run would do.
+        causes: one line for every difference from dvc.lock.
+        upstream: addresses of changed stages that it depends on.
+    """
+
+    stage: str
+    verdict: Verdict
+    causes: tuple[str, ...]
+    upstream: tuple[str, ...]
+
+
+def plan(project: Project, store: DvcStore, config: RunConfig, graph: Sequence[Stage]) -> list[Explanation]:
+    """Explain every stage, in running order."""
+    statuses = store.statuses()
+    explained: list[Explanation] = []
+    makers = {output.path: stage.address for stage in graph for output in stage.outputs.values()}
+    rerun: set[str] = set()
+    for stage in graph:
+        status = statuses[stage.address]
+        sources = sorted({makers[path] for path in stage.inputs.values() if path in makers})
+        upstream = tuple(source for source in sources if source in rerun)
+        # An input that an earlier stage will write anew is that stage's difference, not this one's.
+        own = _own(status, {path for path, maker in makers.items() if maker in rerun or _touched(statuses[maker])})
+        verdict = _verdict(project, store, stage, own, upstream)
+        # Restored outputs belong to other inputs than the recorded ones, so they may differ from those on disk.
+        if verdict in ("run", "run if upstream changes") or own.inputs_changed:
+            rerun.add(stage.address)
+        causes = _causes(project, store, stage, own)
+        if verdict == "measure":
+            missing = [path for path in stage.effects.values() if not (project.root / path).exists()]
+            causes = (*causes, *(f"{path} is missing" for path in missing))
+        explained.append(Explanation(stage.address, verdict, causes, upstream))
+    return explained
+
+
+def ancestors(graph: Sequence[Stage], address: str) -> set[str]:
+    """Return the addresses of a stage and of everything it depends on."""
+    makers = {output.path: stage for stage in graph for output in stage.outputs.values()}
+    stages = {stage.address: stage for stage in graph}
+    found: set[str] = set()
+    waiting = [address]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += [makers[path].address for path in stages[current].inputs.values() if path in makers]
+    return found
+
+
+def _touched(status: Status) -> bool:
+    return bool(status.outputs) and not status.inputs_changed
+
+
+def _own(status: Status, written_upstream: set[str]) -> Status:
+    def is_upstream(path: str) -> bool:
+        return path in written_upstream or path.removesuffix("/card.json") in written_upstream
+
+    return Status(
+        new=status.new,
+        command=status.command,
+        dependencies={path: state for path, state in status.dependencies.items() if not is_upstream(path)},
+        parameters=status.parameters,
+        outputs=status.outputs,
+    )
+
+
+def _verdict(project: Project, store: DvcStore, stage: Stage, own: Status, upstream: tuple[str, ...]) -> Verdict:
+    if own.inputs_changed:
+        return "restore" if not upstream and store.can_restore(stage.address) else "run"
+    if upstream:
+        return "run if upstream changes"
+    if own.outputs:
+        return "restore" if store.can_restore(stage.address) else "run"
+    return "up to date" if has_effects(project, stage) else "measure"
+
+
+def _causes(project: Project, store: DvcStore, stage: Stage, own: Status) -> tuple[str, ...]:
+    if own.new:
+        return ("it has never run here (no entry in dvc.lock)",)
+    recorded = store.recorded(stage.address)
+    lines: list[str] = []
+    if own.command:
+        lines.append("its command changed")
+    if recorded is not None:
+        lines += _parameter_causes(store, stage, own, recorded)
+        for path, state in own.dependencies.items():
+            lines += _dependency_causes(project, path, state, recorded)
+    for path, state in own.outputs.items():
+        lines.append(_output_cause(path, state))
+    return tuple(lines)
+
+
+def _output_cause(path: str, state: str) -> str:
+    if state == "deleted":
+        return f"output {path} was deleted"
+    if state == "modified":
+        return f"output {path} was changed outside the workflow (its digest differs from dvc.lock)"
+    return f"output {path} is {state}"
+
+
+def _parameter_causes(store: DvcStore, stage: Stage, own: Status, recorded: Identity) -> list[str]:
+    if not own.parameters:
+        return []
+    now = flatten(store.current_parameters(stage.address))
+    before = flatten(recorded.parameters)
+    return [
+        f"parameter {name} changed from {_shown(before, name)} to {_shown(now, name)}"
+        for name in sorted({*now, *before})
+        if _shown(before, name) != _shown(now, name)
+    ]
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "nothing"
+    return "null" if values[name] is None else str(values[name])
+
+
+def _dependency_causes(project: Project, path: str, state: str, recorded: Identity) -> list[str]:
+    is_code = path.endswith((".py", ".j2", ".css"))
+    what = "code" if is_code else "data"
+    if path not in recorded.dependencies:
+        return [f"{what} {path} is a new dependency"]
+    if state == "deleted":
+        return [f"{what} {path} was deleted"]
+    if not is_code:
+        return [f"{what} {path} changed (it was md5 {recorded.dependencies[path][:8]})"]
+    changed = code_snapshots.changed_lines(project, path, recorded.dependencies[path])
+    shown = [f"    {line}" for line in changed[:_MAX_LINES]]
+    if len(changed) > _MAX_LINES:
+        shown.append(f"    and {len(changed) - _MAX_LINES} more lines")
+    return ["\n".join([f"{what} {path} changed", *shown])]

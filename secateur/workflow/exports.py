@@ -1,0 +1,22 @@
+"""Where ONNX exports lie between the stages that need them: one takes longer than everything done with it."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from secateur.workflow.job import Job
+
+EXPORTS = "exports"
+
+
+@contextmanager
+def exports_of(job: Job) -> Iterator[Path]:
+    """Yield the folder of the effect ``exports``, or a temporary one when the stage declares none."""
+    kept = job.effects.get(EXPORTS)
+    if kept is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    yield kept

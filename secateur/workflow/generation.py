@@ -1,0 +1,187 @@
+"""Stage ``evaluate`` for generators: perplexity on the test texts, and what they write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from secateur.config.evaluate import EvaluateSection
+from secateur.config.run import RunSection
+from secateur.evaluation.comparison import write_plot
+from secateur.evaluation.compression import stored_size
+from secateur.evaluation.control import control_of, require_labels
+from secateur.evaluation.cost import cost_of
+from secateur.evaluation.deployed import folder_bytes
+from secateur.evaluation.documents import TextRow, documents_of, read_texts
+from secateur.evaluation.generation import Writer
+from secateur.evaluation.generators import (
+    EvaluatedGenerator,
+    describe_texts,
+    details_of,
+    metrics_of,
+    real_texts,
+    write_losses,
+    write_texts,
+)
+from secateur.evaluation.language_model import TorchLanguageModel
+from secateur.evaluation.perplexity import document_losses
+from secateur.evaluation.prediction import Predictor
+from secateur.evaluation.reference import GENERATOR, score_ngrams
+from secateur.evaluation.runners import exported_folder
+from secateur.evaluation.throughput import throughput
+from secateur.files import write_json
+from secateur.models.card import read_card
+from secateur.models.checkpoint import load, load_tokenizer
+from secateur.training.progress import progress
+from secateur.workflow.job import Job
+from secateur.workflow.tried import entries_of_rounds
+
+
+def evaluate(
+    job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int, exports: Path
+) -> None:
+    """Score the dense generator and every round; inputs and outputs are those of ``secateur.tasks.evaluate.run``.
+
+    Raises:
+        ConfigError: the judge does not know what the generators can be asked for.
+    """
+    labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
+    rows = read_texts(job.inputs["test"], labels=labels)
+    training = [row.text for row in read_texts(job.inputs["train"], labels=labels)]
+    judge = Predictor.load(job.inputs["judge"]) if "judge" in job.inputs else None
+    if judge is not None:
+        require_labels(judge, list(read_card(folders["baseline"]).get("control") or {}))
+    models: dict[str, EvaluatedGenerator] = {}
+    with progress("evaluate", total=len(folders), note="baseline") as advance:
+        for name, folder in folders.items():
+            card = read_card(folder)
+            found = _evaluate_one(
+                folder,
+                rows,
+                training=training,
+                judge=judge,
+                run=run,
+                settings=settings,
+                max_length=max_length,
+                exports=exports,
+            )
+            accepted = None if name == "baseline" else bool(card["accepted"])
+            described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
+            # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
+            losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
+            models[name] = replace(found, **described, accepted=accepted, losses=losses)
+            advance(name)
+    _write(job, models, rows=rows, training=training, judge=judge, labels=labels, run=run, settings=settings)
+
+
+def throughputs(
+    folders: Mapping[str, Path], *, settings: EvaluateSection, exports: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return ``throughput`` of latency.json: tokens per second of every deployed model at every number of texts."""
+    names = {folder: name for name, folder in folders.items()}
+    timed = throughput(
+        list(folders.values()),
+        runtime=settings.deployed,
+        batches=settings.generation.batches,
+        length=settings.latency.length,
+        num_threads=settings.latency.num_threads,
+        repeats=max(3, settings.latency.repeats // settings.latency.length),  # about as many tokens as calls elsewhere
+        workdir=exports,
+    )
+    return {
+        "throughput": [
+            {
+                "checkpoint": names[entry.checkpoint],
+                "batch": entry.batch,
+                "tokens_per_second": entry.tokens_per_second,
+                "speedup": entry.speedup,
+            }
+            for entry in timed
+        ]
+    }
+
+
+def _evaluate_one(
+    folder: Path,
+    rows: Sequence[TextRow],
+    *,
+    training: Sequence[str],
+    judge: Predictor | None,
+    run: RunSection,
+    settings: EvaluateSection,
+    max_length: int,
+    exports: Path,
+) -> EvaluatedGenerator:
+    """Score one model and let its deployed form, whose logits are the same, write; its card is read by the caller."""
+    model = load(folder)
+    deployed = exported_folder(folder, runtime=settings.deployed, workdir=exports)
+    writer = Writer.load(deployed, num_threads=run.num_threads)
+    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
+    losses = document_losses(
+        TorchLanguageModel(model, precision=run.precision),
+        documents,
+        context=max_length,
+        batch_size=settings.batch_size,
+    )
+    sampled, greedy = write_texts(writer, settings=settings.generation, seed=run.seed)
+    control = None if judge is None else control_of(judge, sampled, level=settings.confidence_level)
+    return EvaluatedGenerator(
+        cost=cost_of(model),
+        stored=stored_size(model),
+        folder_bytes=folder_bytes(deployed),
+        widths={},
+        dense_widths={},
+        losses=losses,
+        accepted=None,
+        texts=describe_texts(sampled, greedy, training=training, control=control),
+    )
+
+
+def _write(
+    job: Job,
+    models: Mapping[str, EvaluatedGenerator],
+    *,
+    rows: Sequence[TextRow],
+    training: Sequence[str],
+    judge: Predictor | None,
+    labels: Sequence[str],
+    run: RunSection,
+    settings: EvaluateSection,
+) -> None:
+    dense = models["baseline"]
+    metrics = {name: metrics_of(model, dense=dense, settings=settings, seed=run.seed) for name, model in models.items()}
+    rounds = entries_of_rounds(job, metrics)
+    tokenizer = load_tokenizer(job.inputs["model.baseline"])
+    texts = [row.text for row in rows]
+    reference: dict[str, Any] = {}
+    if settings.reference:
+        found = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=run.seed)
+        reference = {"reference": found}
+    write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
+    controls = list(read_card(job.inputs["model.baseline"]).get("control") or {})
+    details = {
+        "task": run.task,
+        "labels": labels,
+        "controls": controls,
+        "test_rows": len(rows),
+        "confidence_level": settings.confidence_level,
+        "deployed": settings.deployed,
+        "generation": settings.generation.model_dump(mode="json"),
+        "judge": None if judge is None else _judge(judge, rows),
+        "real_texts": real_texts(
+            texts, training, tokenizer=tokenizer, num_texts=len(dense.texts.sampled), settings=settings.generation
+        ),
+        "models": {name: details_of(model, settings=settings.generation) for name, model in models.items()},
+        **({"reference": GENERATOR} if reference else {}),
+    }
+    write_json(job.outputs["details"], details)
+    write_losses(job.outputs["predictions"], models, rows=rows)
+    write_plot(job.outputs["plot"], metrics, scores=("perplexity", "char_perplexity"))
+
+
+def _judge(judge: Predictor, rows: Sequence[TextRow]) -> dict[str, float | int]:
+    """Return how often the judge is right about real texts: more than that no generator can be expected to reach."""
+    said = judge.predict([row.text for row in rows])
+    hits = sum(found.label == row.label for found, row in zip(said, rows, strict=True))
+    return {"accuracy": hits / len(rows), "chance": 1.0 / len({row.label for row in rows})}

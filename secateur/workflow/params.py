@@ -1,0 +1,186 @@
+"""params.yaml: read, validate, change by ``-S section.key=value`` or ``--params FILE``; nothing is lost."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from secateur.config import RunConfig, parse_config
+from secateur.config.prune import Budget
+from secateur.config.suggestion import did_you_mean
+from secateur.errors import ConfigError
+from secateur.files import write_text
+from secateur.workflow.project import Project
+
+_DICT_WITH_ONE_KEY = ("prune.budget",)
+"""Mappings of which exactly one key is set: assigning one replaces the other, and what belonged to it."""
+
+_EXCLUSIVE = frozenset(Budget.model_fields) - {"price"}
+
+
+def read_config(project: Project) -> RunConfig:
+    """Read and validate params.yaml.
+
+    Raises:
+        ConfigError: the file is not YAML or does not fit the schema.
+    """
+    return parse_config(_load(_read(project.params_file), project.params_file))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Validated parameters that are not written yet."""
+
+    config: RunConfig
+    before: str
+    after: str
+    added: tuple[str, ...] = ()
+    """Parameters that the file lacked, and that stages name: DVC asks for them by name, so they get their defaults."""
+
+    def apply(self, project: Project) -> bool:
+        """Write params.yaml, keeping the previous one under ``.secateur/params``; tell whether it changed."""
+        if self.after == self.before:
+            return False
+        digest = hashlib.sha256(self.before.encode()).hexdigest()[:12]
+        write_text(project.state / "params" / f"{digest}.yaml", self.before)
+        write_text(project.params_file, self.after)
+        return True
+
+
+def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) -> Change:
+    """Work out what params.yaml would be under ``--params FILE`` and ``-S section.key=value``.
+
+    As with ``dvc exp run -S``, the values go into params.yaml, whose comments stay.
+
+    Raises:
+        ConfigError: an override is malformed, names no parameter, or has a value out of range.
+    """
+    before = _read(project.params_file)
+    origin = file or project.params_file
+    if not origin.is_file():
+        raise ConfigError(f"--params {origin}: no such file")
+    text = _read(origin)
+    values = _load(text, origin)
+    for override in overrides:
+        _assign(values, override)
+    config = parse_config(values)
+    added = _complete_(values, config, root=project.root)
+    return Change(config, before, _dump(values) if overrides or added else text, added)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted names; an empty one is a value."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+class _NullAsWord(RoundTripRepresenter):  # type: ignore[misc]  # ruamel is not typed here
+    """Writes ``null`` as a word: an empty value reads like a mistake."""
+
+
+_NullAsWord.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.Representer = _NullAsWord
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path.name} is not UTF-8: byte 0x{error.object[error.start]:02x} at {error.start}"
+        ) from error
+
+
+def _load(text: str, path: Path) -> Any:
+    try:
+        values = _yaml().load(text)
+    except YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise ConfigError(f"{path.name} is not valid YAML{line}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} must hold sections (run, ingest, clean, ...), found {type(values).__name__}")
+    return values
+
+
+def _dump(values: Any) -> str:
+    stream = StringIO()
+    _yaml().dump(values, stream)
+    return stream.getvalue()
+
+
+def _assign(values: Any, override: str) -> None:
+    """Set one ``section.key=value`` in place."""
+    name, separator, text = override.partition("=")
+    if not separator or "." not in name:
+        meant = did_you_mean(name) if separator else ""
+        raise ConfigError(f"-S {override}: expected section.key=value{'; ' + meant.rstrip() if meant else ''}")
+    value = read_value(text, override)
+    *parents, last = name.split(".")
+    target = values
+    for depth, parent in enumerate(parents):
+        if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
+            if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
+                target[parent] = {}
+            else:
+                raise ConfigError(
+                    f"-S {name}: {'.'.join(parents[: depth + 1])} is not a section of params.yaml; "
+                    f"{did_you_mean(name)}`secateur doctor --params` lists all parameters"
+                )
+        target = target[parent]
+    if ".".join(parents) in _DICT_WITH_ONE_KEY and last in _EXCLUSIVE and value is not None:
+        target.clear()
+    target[last] = value
+
+
+def _complete_(values: Any, config: RunConfig, *, root: Path) -> tuple[str, ...]:
+    """Write the defaults of what stages name and the file lacks, in place; a file of an earlier version lacks some."""
+    from secateur.workflow.stages import stages
+
+    known = config.model_dump(mode="json", by_alias=True)
+    wanted = {key for stage in stages(config, root) for parameter in stage.parameters for key in parameter.keys}
+    added = []
+    for name in sorted(wanted):
+        *parents, last = name.split(".")
+        place, default = values, known
+        for parent in parents:
+            place, default = place.setdefault(parent, {}), default[parent]
+        if last not in place:
+            place[last] = default[last]
+            added.append(name)
+    return tuple(added)
+
+
+def read_value(text: str, override: str) -> Any:
+    """Read the value of an override, by the rules of params.yaml (YAML 1.2: ``2:4`` is text and ``1e-3`` a number).
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    if text.strip() == "":
+        return ""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ConfigError(f"-S {override}: the value is not valid YAML") from error

@@ -1,0 +1,161 @@
+"""The workspace: where it is, which of its files count, and who is working in it."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.errors import ProjectError
+from secateur.files import NO_SPACE
+
+CODE = ("secateur", "pyproject.toml", "constraints.txt")
+"""What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
+
+IDENTITY = (*CODE, "params.yaml", "dvc.yaml")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with ``dvc.yaml`` and ``params.yaml``."""
+
+    root: Path
+
+    @property
+    def params_file(self) -> Path:
+        """The parameters of the next run."""
+        return self.root / "params.yaml"
+
+    @property
+    def pipeline_file(self) -> Path:
+        """The stage graph for DVC, rendered from the stage registry."""
+        return self.root / "dvc.yaml"
+
+    @property
+    def constraints_file(self) -> Path:
+        """The pinned environment."""
+        return self.root / "constraints.txt"
+
+    @property
+    def state(self) -> Path:
+        """What may be deleted at any time: indices, code snapshots, locks."""
+        return self.root / ".secateur"
+
+    @property
+    def home(self) -> Path:
+        """The root, or that of the project which runs us as a temporary experiment (``dvc exp run --temp``)."""
+        for parent in self.root.parents:
+            if parent.name == "exps" and parent.parent.name == "tmp" and parent.parent.parent.name == ".dvc":
+                return parent.parent.parent.parent
+        return self.root
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Return the project that holds the current folder.
+
+    Raises:
+        ProjectError: no parent folder has both files, or it is not under git.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            if not (folder / ".git").exists():
+                raise ProjectError(f"{folder} is not a git repository; run `git init` there first (DVC needs one)")
+            return Project(folder)
+    raise ProjectError(f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml")
+
+
+_RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+"""A folder brings its own ``.git``: looking at it must not run the programs that it names."""
+
+
+def git(root: Path, *arguments: str, hooks: bool = False) -> str:
+    """Return what a git command prints.
+
+    Args:
+        root: folder of the repository.
+        arguments: of git.
+        hooks: let the repository's hooks run: for a commit that its owner asks for by name, and whose rules they are.
+
+    Raises:
+        ProjectError: git is missing or refused the command.
+    """
+    try:
+        completed = subprocess.run(
+            ["git", "-C", str(root), *(_RUN_NOTHING[:2] if hooks else _RUN_NOTHING), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except FileNotFoundError as error:
+        raise ProjectError("git is not installed") from error
+    except subprocess.CalledProcessError as error:
+        raise ProjectError(f"git {arguments[0]} failed: {error.stderr.strip().splitlines()[-1:] or ''}") from error
+    return completed.stdout
+
+
+def commit_of(root: Path) -> str | None:
+    """Return the commit of the workspace, or None before the first one."""
+    try:
+        return git(root, "rev-parse", "HEAD").strip()
+    except ProjectError:
+        return None
+
+
+def dirty_files(root: Path) -> list[str]:
+    """List the changed files that decide a result: code, params.yaml and dvc.yaml."""
+    present = [name for name in IDENTITY if (root / name).exists()]
+    if not present:
+        return []
+    return [line[3:] for line in git(root, "status", "--porcelain", "--", *present).splitlines()]
+
+
+def is_read_only(project: Project) -> bool:
+    """Tell whether nothing can be written in a project, by its file system or by its permissions."""
+    return not os.access(project.root, os.W_OK)
+
+
+@contextmanager
+def looking(project: Project) -> Iterator[None]:
+    """Hold the workspace for a command that only looks; where nothing can be written there is nobody to exclude.
+
+    Raises:
+        ProjectError: another run holds it.
+    """
+    if is_read_only(project):
+        yield
+        return
+    with exclusive(project):
+        yield
+
+
+@contextmanager
+def exclusive(project: Project) -> Iterator[None]:
+    """Hold the workspace for one run. The kernel releases the lock when the holder dies, also by kill -9.
+
+    Raises:
+        ProjectError: another run holds it, or nothing can be written here.
+    """
+    path = project.state / "run.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise ProjectError(f"no space left on the device that holds {project.root}; nothing was run") from error
+        raise ProjectError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ProjectError(
+                f"another run (process {holder}) holds {project.root}; wait for it to end, or stop it"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,125 @@
+"""dvc.yaml, rendered from the stage registry."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from secateur.config import RunConfig
+from secateur.errors import ProjectError
+from secateur.files import write_text
+from secateur.quality import MEASURES
+from secateur.workflow.closure import closure
+from secateur.workflow.project import Project
+from secateur.workflow.stages import Output, Stage, stages
+
+_HEADER = (
+    "# Rendered from secateur/workflow/stages.py by `secateur plan`; "
+    "change the registry or params.yaml, not this file.\n"
+)
+
+
+def render(project: Project, config: RunConfig) -> str:
+    """Return the text of dvc.yaml for this code and these parameters."""
+    rendered: dict[str, Any] = {}
+    for stage in stages(config, project.root):
+        code = closure(project.root, stage.module)
+        if stage.item is None:
+            rendered[stage.name] = _entry(stage, code)
+        elif stage.name not in rendered:
+            rendered[stage.name] = {"foreach": "${prune.rounds}", "do": _template(stage, code)}
+    stream = StringIO()
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump({"stages": rendered, "plots": _plots(config)}, stream)
+    return _HEADER + stream.getvalue()
+
+
+def is_current(project: Project, config: RunConfig) -> bool:
+    """Tell whether dvc.yaml says what the registry says."""
+    file = project.pipeline_file
+    return file.is_file() and file.read_text(encoding="utf-8") == render(project, config)
+
+
+def require_current(project: Project, config: RunConfig) -> None:
+    """Refuse to work from a dvc.yaml that the registry would not render.
+
+    Raises:
+        ProjectError: it differs; ``secateur plan`` renders it.
+    """
+    if not is_current(project, config):
+        raise ProjectError(
+            "dvc.yaml does not agree with the code and params.yaml; run `secateur plan`, which renders it anew"
+        )
+
+
+def update_pipeline(project: Project, config: RunConfig) -> bool:
+    """Write dvc.yaml if it is not current; tell whether it was written."""
+    if is_current(project, config):
+        return False
+    write_text(project.pipeline_file, render(project, config))
+    return True
+
+
+def _entry(stage: Stage, code: tuple[str, ...]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "cmd": stage.command,
+        "deps": [*stage.dependencies, *code],
+        "params": sorted(key for parameter in stage.parameters for key in parameter.keys),
+    }
+    for kind in ("out", "metric", "plot"):
+        listed = [_output(output) for output in stage.outputs.values() if output.kind == kind]
+        if listed:
+            entry[f"{kind}s"] = listed
+    return entry
+
+
+def _output(output: Output) -> str | dict[str, Mapping[str, bool]]:
+    # Metrics go to git, where people compare them between commits; everything else goes to DVC's cache.
+    return {output.path: {"cache": False}} if output.kind == "metric" else output.path
+
+
+def _template(stage: Stage, code: tuple[str, ...]) -> dict[str, Any]:
+    """Turn the entry of the first round into the body of a ``foreach`` over the rounds."""
+    assert stage.item is not None
+    entry = _entry(stage, code)
+    item, prev = stage.item, stage.inputs["prev"]
+    entry["cmd"] = entry["cmd"].replace(f"@{item}", "@${key}")
+    entry["params"] = [key.replace(f".{item}", ".${key}") for key in entry["params"]]
+    entry["outs"] = [path.replace(f"/{item}", "/${key}") for path in entry["outs"]]
+    entry["plots"] = [path.replace(f"/{item}.", "/${key}.") for path in entry["plots"]]
+    # The dense model's card holds the digest of each of its files, so the card stands for the folder; the
+    # folder itself would be named twice in r1, which DVC refuses.
+    entry["deps"] = ["models/${item.prev}", "models/baseline/card.json"] + [
+        path for path in entry["deps"] if path not in (prev, stage.inputs["dense"])
+    ]
+    return entry
+
+
+def _plots(config: RunConfig) -> list[dict[str, Any]]:
+    measure = MEASURES[config.run.task]
+    title = measure.title[:1].upper() + measure.title[1:]
+    column = f"validation_{measure.name}"
+    curves = {f"reports/training/{name}.csv": column for name in ("baseline", *config.prune.rounds)}
+    return [
+        {
+            "learning curves": {
+                "x": "epoch",
+                "y": curves,
+                "title": f"{title} on validation while training",
+                "y_label": measure.title,
+            }
+        },
+        {
+            "quality against size": {
+                "x": "macs",
+                "y": {"reports/quality.csv": measure.name},
+                "template": "scatter",
+                "title": f"{title} on test against multiply-accumulates",
+                "x_label": "MACs per row",
+                "y_label": measure.title,
+            }
+        },
+    ]
