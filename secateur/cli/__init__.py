@@ -153,10 +153,11 @@ def _use_code_of_workspace() -> None:
         package = folder / "secateur" / "__init__.py"
         if (folder / "dvc.yaml").is_file() and package.is_file():
             import secateur
+            from secateur.workflow.project import command_line_of
 
             if Path(str(secateur.__file__)).resolve() != package.resolve():
                 os.environ["SECATEUR_WORKSPACE_CODE"] = str(folder)
                 paths = [str(folder), os.environ.get("PYTHONPATH", "")]
                 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-                os.execv(sys.executable, [sys.executable, "-m", "secateur.cli", *sys.argv[1:]])
+                os.execv(sys.executable, [sys.executable, "-m", command_line_of(folder), *sys.argv[1:]])
             return

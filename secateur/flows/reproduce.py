@@ -23,7 +23,7 @@ from secateur.registry.signing import SIGNING_VARIABLE
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import require_space
 from secateur.workflow.params import read_config
-from secateur.workflow.project import Project, git
+from secateur.workflow.project import Project, command_line_of, git
 from secateur.workflow.reproduction import (
     LOCK,
     PARAMS,
@@ -148,7 +148,7 @@ def _run(tree: Path, address: str, told: Callable[[str], None]) -> float:
         "DVC_STAGE": address,  # as under `dvc repro`: the result is not recorded
     }
     completed = subprocess.run(
-        [sys.executable, "-m", "secateur.cli", "stage", address],
+        [sys.executable, "-m", command_line_of(tree), "stage", address],
         cwd=tree,
         env=environment,
         capture_output=True,

@@ -159,3 +159,8 @@ def exclusive(project: Project) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def command_line_of(root: Path) -> str:
+    """Return the module of the command line in the code below ``root``; up to 0.3 it lay in ``flows``."""
+    return "flows.cli" if (root / "flows/cli/__main__.py").is_file() else "secateur.cli"
