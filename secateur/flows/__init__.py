@@ -1,1 +1,1 @@
-"""Wiring: what comes next, and the command line."""
+"""What comes next: the flows build, sweep, retrain, promote and reproduce."""

@@ -1,4 +1,4 @@
-"""Runs and registered models in MLflow; only ``tasks/mlflow_*.py`` and ``registered_model`` import it."""
+"""Runs and registered models in MLflow; only ``secateur/registry/mlflow_*.py`` and ``registered_model`` import it."""
 
 import errno
 import fcntl

@@ -1,1 +1,1 @@
-"""Adapters: one file per stage (references in, references out), the key, and the stores of bytes and models."""
+"""The stages, one file each: references in, references out."""
