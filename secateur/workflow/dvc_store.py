@@ -1,4 +1,4 @@
-"""DVC as a store. Only ``workflow/dvc_*.py`` touch its internal Python API (pinned; a test compares with ``dvc repro``).
+"""DVC as a store. Only ``dvc_*.py`` here touch its internal Python API (pinned; a test compares with ``dvc repro``).
 
 DVC is the only store of bytes and the only truth of staleness.
 """
