@@ -49,7 +49,7 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("homes")
     before = dict(os.environ)
     os.environ.update(PREFECT_HOME=str(home / "prefect"), HF_HOME=str(home / "hf"))
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "SECATEUR_WORKSPACE_CODE"):
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
         os.environ.pop(name, None)
     yield
     os.environ.clear()

@@ -83,7 +83,7 @@ def kill_and_resume(root: Path, *, aim: Aim, after: float, group: bool, whole: M
     run = subprocess.Popen(
         [sys.executable, "-m", *module],
         cwd=root,
-        env=environment(root),
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

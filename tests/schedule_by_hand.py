@@ -37,7 +37,7 @@ def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "secateur.cli", *arguments],
         cwd=root,
-        env=environment(root) | home,
+        env=environment() | home,
         stdout=log,
         stderr=subprocess.STDOUT,
         text=True,

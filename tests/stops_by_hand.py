@@ -29,7 +29,7 @@ _MADE = ("data", "models", "reports", "dvc.lock", "mlruns", "mlflow.db", ".secat
 
 
 def _start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
-    variables = environment(root) | {"PREFECT_HOME": str(root.parent / "prefect"), "HF_HUB_OFFLINE": "1"}
+    variables = environment() | {"PREFECT_HOME": str(root.parent / "prefect"), "HF_HUB_OFFLINE": "1"}
     variables.pop("PREFECT_API_URL", None)
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, *arguments],

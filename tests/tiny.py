@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_CODE = ("secateur", "pyproject.toml", "constraints.txt", ".dvcignore", ".gitignore")
+_KEPT = ("constraints.txt", ".dvcignore", ".gitignore")
 _POSITIVE = ["good", "great", "lovely", "happy", "sunny", "bright", "fine", "sweet", "calm", "superb"]
 _NEGATIVE = ["bad", "awful", "gloomy", "angry", "rainy", "dark", "poor", "bitter", "loud", "dreadful"]
 _NEUTRAL = ["table", "chair", "window", "street", "paper", "number", "letter", "bottle", "pencil", "clock"]
@@ -173,14 +173,10 @@ def write_params(path: Path, changes: dict[str, Any] | None = None) -> None:
 
 
 def make_project(root: Path, *, changes: dict[str, Any] | None = None, rows: int = 160) -> Path:
-    """Make a git and DVC workspace with a copy of the code, tiny rows, a tiny model and tiny parameters."""
+    """Make a git and DVC workspace with tiny rows, a tiny model and tiny parameters."""
     root.mkdir(parents=True)
-    for name in _CODE:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, root / name)
+    for name in _KEPT:
+        shutil.copy(REPOSITORY / name, root / name)
     (root / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
@@ -211,13 +207,12 @@ def git(root: Path, *arguments: str) -> str:
     return completed.stdout
 
 
-def environment(root: Path) -> dict[str, str]:
-    """Return the environment of a command in a project: its own code, the console scripts on PATH."""
+def environment() -> dict[str, str]:
+    """Return the environment of a command in a project: the console scripts on PATH, somebody who commits."""
     binaries = str(Path(sys.executable).parent)
     return {
         **os.environ,
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(root),
         "GIT_AUTHOR_NAME": "tests",
         "GIT_AUTHOR_EMAIL": "tests@localhost",
         "GIT_COMMITTER_NAME": "tests",
@@ -239,9 +234,9 @@ def _run(
     root: Path, module: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     completed = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         cwd=root,
-        env=environment(root) | (env or {}),
+        env=environment() | (env or {}),
         capture_output=True,
         text=True,
         check=False,

@@ -109,7 +109,6 @@ def _main() -> None:
     # A library that says something through the root logger would install a handler there, which prints what all say.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("secateur").addHandler(_Lines(logging.WARNING))
-    _use_code_of_workspace()
     _name_process()
     try:
         code: Any = cli.main(prog_name="secateur", standalone_mode=False)
@@ -138,26 +137,3 @@ def _name_process() -> None:
     """Let ``ps`` and ``top`` call the process by the command's name, where the system has a place for it."""
     with suppress(OSError):
         Path("/proc/self/comm").write_text("secateur", encoding="ascii")
-
-
-def _use_code_of_workspace() -> None:
-    """Run the code of the workspace we stand in, when it carries its own.
-
-    A temporary experiment or a worktree at another commit must not run the code that happens to be
-    installed: the identity of its stages names the files of the workspace.
-    """
-    here = Path.cwd()
-    if os.environ.get("SECATEUR_WORKSPACE_CODE"):
-        return
-    for folder in (here, *here.parents):
-        package = folder / "secateur" / "__init__.py"
-        if (folder / "dvc.yaml").is_file() and package.is_file():
-            import secateur
-            from secateur.workflow.project import command_line_of
-
-            if Path(str(secateur.__file__)).resolve() != package.resolve():
-                os.environ["SECATEUR_WORKSPACE_CODE"] = str(folder)
-                paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-                os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-                os.execv(sys.executable, [sys.executable, "-m", command_line_of(folder), *sys.argv[1:]])
-            return

@@ -113,7 +113,7 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
     stale = {address for address, status in store.statuses().items() if status.changed}
     # The terminal's Ctrl-C reaches every process here. DVC would say at length what this one says in a line, and then
     # ends with its stage.
-    command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-m", "secateur.workflow.dvc_repro"]
+    command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-P", "-m", "secateur.workflow.dvc_repro"]
     completed = subprocess.run(command, cwd=project.root, check=False, stdout=sys.stderr)
     if completed.returncode != 0:
         raise CheckFailed("dvc repro failed; its message stands above")

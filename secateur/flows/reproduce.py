@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
+from secateur import __version__
 from secateur.errors import CheckFailed, ProjectError
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
 from secateur.registry.signing import SIGNING_VARIABLE
+from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import require_space
 from secateur.workflow.params import read_config
@@ -102,7 +104,8 @@ def reproduce(
         recipe = read_recipe(project, registry, reference, into=folder / "kept")
         with _worktree(project, folder / "tree", recipe.commit) as tree:
             _furnish(project, tree, recipe, num_threads=num_threads)
-            seconds = {address: _run(tree, address, told) for address in recipe.stages()}
+            code = _code_for(project, tree, reference)
+            seconds = {address: _run(tree, address, code, told) for address in recipe.stages()}
             return _judge(project, registry, tree, recipe, seconds=seconds, tolerance=tolerance)
 
 
@@ -137,18 +140,42 @@ def _find_latency_table(project: Project, tree: Path, recipe: Recipe, *, md5: st
     )
 
 
-def _run(tree: Path, address: str, told: Callable[[str], None]) -> float:
-    """Run one stage by the code of the worktree, in a process of its own; nothing is looked up or stored."""
+@dataclass(frozen=True)
+class _Code:
+    """What rebuilds: the module of a command line, and the environment that finds it."""
+
+    module: str
+    environment: Mapping[str, str]
+
+
+def _code_for(project: Project, tree: Path, reference: str) -> _Code:
+    """Return the commit's own code where the project holds the package itself, else the installed one if it is the same.
+
+    Raises:
+        ProjectError: the installed package is not the code that made the version.
+    """
+    if code_lock.PACKAGE.is_relative_to(project.root.resolve()):
+        return _Code(command_line_of(tree), {"PYTHONPATH": str(tree), "SECATEUR_WORKSPACE_CODE": str(tree)})
+    made = Project(tree)
+    if not code_lock.is_current(made, read_config(made)):
+        raise ProjectError(
+            f"{reference} was made by secateur {code_lock.version_of(made) or 'before 0.4, without a code.lock'}, whose "
+            f"code is not that of the installed {__version__}; install that one, and reproduce again"
+        )
+    return _Code("secateur.cli", {})
+
+
+def _run(tree: Path, address: str, code: _Code, told: Callable[[str], None]) -> float:
+    """Run one stage in a process of its own; nothing is looked up or stored."""
     told(address)
     started = time.monotonic()
     environment = {
         **{name: value for name, value in os.environ.items() if name != SIGNING_VARIABLE},
-        "PYTHONPATH": str(tree),
-        "SECATEUR_WORKSPACE_CODE": str(tree),
+        **code.environment,
         "DVC_STAGE": address,  # as under `dvc repro`: the result is not recorded
     }
     completed = subprocess.run(
-        [sys.executable, "-m", command_line_of(tree), "stage", address],
+        [sys.executable, "-P", "-m", code.module, "stage", address],
         cwd=tree,
         env=environment,
         capture_output=True,

@@ -92,7 +92,7 @@ def _process() -> subprocess.Popen[str]:
     root = str(Path(secateur.__file__).parents[1])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     return subprocess.Popen(
-        [sys.executable, "-m", "secateur.models.reload_check"],
+        [sys.executable, "-P", "-m", "secateur.models.reload_check"],
         env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

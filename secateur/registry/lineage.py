@@ -12,7 +12,7 @@ from secateur.registry.verdict import kept
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
-_CODE = ("secateur/",)
+_CODE = ("secateur/", "tasks/", "flows/")  # of versions made up to 0.3
 
 
 @dataclass(frozen=True)

@@ -1,74 +1,144 @@
-"""Which source files a stage uses: the import closure of its module inside the repository.
+"""Which source files a stage uses: the import closure of its module, wherever its packages are installed.
 
 DVC does not follow imports, so a stage whose library code changed would count as up to date. Imports inside
 functions count too; those under ``if TYPE_CHECKING`` do not, since they never run.
 """
 
 import ast
-from collections.abc import Iterator
-from functools import cache
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("secateur",)
-"""Where stage code lives."""
+from secateur.workflow.source_text import essential
 
 RESOURCES = (".j2", ".css")
 """Files beside the modules of a package that decide its output."""
 
 
-def closure(root: Path, module: str) -> tuple[str, ...]:
-    """Return the files that ``module`` uses, as sorted paths relative to ``root``."""
-    found: set[Path] = set()
+@dataclass(frozen=True)
+class Source:
+    """What a closure needs to know of one file.
+
+    Attributes:
+        digest: sha256 of what it does (``source_text.essential``), or of all bytes of a resource.
+        imports: dotted names, relative ones with their dots.
+    """
+
+    digest: str
+    imports: tuple[str, ...] = ()
+
+
+class Sources:
+    """Files that were looked at, by the digest of their bytes: a file that did not change is not parsed again."""
+
+    def __init__(self, known: Mapping[str, Any] | None = None) -> None:
+        """Begin with what ``as_json`` gave earlier."""
+        self._known = {key: Source(value["digest"], tuple(value["imports"])) for key, value in (known or {}).items()}
+        self._used: dict[str, Source] = {}
+        self._read: dict[Path, Source] = {}
+
+    def read(self, file: Path, *, suffix: str | None = None) -> Source:
+        """Return what is to know of a file, whose suffix may be said when its name has none.
+
+        Raises:
+            SyntaxError: it is no Python.
+        """
+        if file not in self._read:
+            content = file.read_bytes()
+            key = hashlib.sha256(content).hexdigest()
+            if key not in self._used:
+                self._used[key] = self._known.get(key) or _look_at(content, key, suffix=suffix or file.suffix)
+            self._read[file] = self._used[key]
+        return self._read[file]
+
+    @property
+    def complete(self) -> bool:
+        """Nothing had to be parsed, and nothing is known that was not asked for."""
+        return self._known == self._used
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was asked for, as JSON values."""
+        return {key: {"digest": used.digest, "imports": list(used.imports)} for key, used in self._used.items()}
+
+
+def closure(module: str, *, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
+    """Return the files that a module uses.
+
+    Args:
+        module: its dotted name.
+        roots: top-level package -> the folder that holds it; what other packages define is not followed.
+        sources: reads the files.
+
+    Returns:
+        The path from the root, as in ``secateur/pruning/round.py`` -> file, sorted.
+    """
+    found: dict[str, Path] = {}
     waiting = [module]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        root = roots.get(name.partition(".")[0])
+        if name in seen or root is None:
             continue
         seen.add(name)
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
         file = _file_of(root, name)
         if file is None:
             continue
-        found.add(file)
-        found.update(path for path in file.parent.iterdir() if path.suffix in RESOURCES)
-        if "." in name:
-            waiting.append(name.rpartition(".")[0])
-        waiting.extend(_imports(file))
-    return tuple(sorted(path.relative_to(root).as_posix() for path in found))
+        for used in (file, *(path for path in file.parent.iterdir() if path.suffix in RESOURCES)):
+            found[used.relative_to(root).as_posix()] = used
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        waiting.extend(_absolute(imported, package) for imported in sources.read(file).imports)
+    return dict(sorted(found.items()))
+
+
+def digest_of(files: Mapping[str, Path], sources: Sources) -> str:
+    """Digest what the files of a closure do: 32 hex digits."""
+    lines = "".join(f"{name} {sources.read(file).digest}\n" for name, file in files.items())
+    return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
 def _file_of(root: Path, module: str) -> Path | None:
     """Return the file of a dotted name, or None when it names an attribute."""
     base = root.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
         if candidate.is_file():
             return candidate
     return None
 
 
-def _imports(file: Path) -> tuple[str, ...]:
-    return _imports_of_source(file.read_text(encoding="utf-8"))
+def _absolute(imported: str, package: str) -> str:
+    name = imported.lstrip(".")
+    if name == imported:
+        return name
+    parts = package.split(".")
+    parts = parts[: len(parts) - (len(imported) - len(name) - 1)]
+    return ".".join([*parts, name] if name else parts)
 
 
-@cache
-def _imports_of_source(source: str) -> tuple[str, ...]:
-    return tuple(sorted(set(_walk(ast.parse(source)))))
+def _look_at(content: bytes, key: str, *, suffix: str) -> Source:
+    if suffix != ".py":
+        return Source(key)
+    text = content.decode("utf-8")
+    digest = hashlib.sha256(essential(text).encode()).hexdigest()
+    return Source(digest, tuple(sorted(set(_imports(ast.parse(text))))))
 
 
-def _walk(node: ast.AST) -> Iterator[str]:
+def _imports(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         for statement in node.orelse:
-            yield from _walk(statement)
+            yield from _imports(statement)
         return
     if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names if _is_ours(alias.name))
-    elif isinstance(node, ast.ImportFrom) and node.module is not None and _is_ours(node.module):
-        yield node.module
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        yield module
         # `from package import name`: the name may be a module.
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        joint = "" if module.endswith(".") else "."
+        yield from (f"{module}{joint}{alias.name}" for alias in node.names)
     for child in ast.iter_child_nodes(node):
-        yield from _walk(child)
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in PACKAGES
+        yield from _imports(child)

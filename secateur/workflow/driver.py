@@ -9,6 +9,7 @@ from secateur.config import RunConfig
 from secateur.errors import CheckFailed
 from secateur.files import write_json
 from secateur.workflow import code_snapshots
+from secateur.workflow.code_lock import code_of
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import execute, execute_effects, has_effects
 from secateur.workflow.project import Project
@@ -76,7 +77,7 @@ def bring_up_to_date(
             store.commit(address)
             action = "run"
             _remember_seconds(project, address, seconds)
-        code_snapshots.keep(project, identity)
+        code_snapshots.keep(project, code_of(project, config)[stage.name])
     if action != "run" and outdated:
         seconds = execute_effects(project, stage, config, identity)
         action = "measured"
@@ -143,5 +144,5 @@ def run_stage(project: Project, config: RunConfig, stage: Stage, *, commit: bool
     seconds = execute(project, stage, config, identity)
     if commit:
         store.commit(stage.address)
-    code_snapshots.keep(project, identity)
+    code_snapshots.keep(project, code_of(project, config)[stage.name])
     return Outcome(stage.address, "run", identity.key, seconds)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,7 @@ from dvc_data.hashfile.tree import ObjectFormatError
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
 from secateur.workflow import dvc_lock
+from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.dvc_objects import drop_damaged, forget_changed, md5_of
 from secateur.workflow.key import Identity
 from secateur.workflow.project import Project, is_read_only
@@ -47,6 +48,7 @@ class Status:
     Attributes:
         new: dvc.lock has no entry.
         command: the command differs.
+        code: the code that the stage uses differs.
         dependencies: path -> modified, deleted or new.
         parameters: dotted names of parameters that differ.
         outputs: path -> modified, deleted, not in cache or new.
@@ -54,6 +56,7 @@ class Status:
 
     new: bool = False
     command: bool = False
+    code: bool = False
     dependencies: Mapping[str, str] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +64,7 @@ class Status:
     @property
     def inputs_changed(self) -> bool:
         """The identity differs from the recorded one."""
-        return bool(self.new or self.command or self.dependencies or self.parameters)
+        return bool(self.new or self.command or self.code or self.dependencies or self.parameters)
 
     @property
     def changed(self) -> bool:
@@ -122,41 +125,33 @@ class DvcStore:
         with self._reading():
             stage = self._stage(address)
             dependencies: dict[str, str] = {}
-            parameters: dict[str, Any] = {}
             for dependency in stage.deps:
                 if isinstance(dependency, ParamsDependency):
-                    parameters.update(dependency.read_params())
                     continue
                 if not dependency.exists:
                     raise ProjectError(f"{address} needs {dependency.def_path}, which does not exist")
                 dependencies[dependency.def_path] = str(dependency.get_hash().value)
-            return Identity(address, stage.cmd, dependencies, parameters)
+            parameters, code = _named(stage, lambda dependency: dependency.read_params())
+            return Identity(address, stage.cmd, dependencies, parameters, code)
 
     def recorded(self, address: str) -> Identity | None:
         """Return the identity that dvc.lock holds for a stage."""
         with self._reading():
             stage = self._stage(address)
-            dependencies: dict[str, str] = {}
-            parameters: dict[str, Any] = {}
-            for dependency in stage.deps:
-                if dependency.hash_info.value is None:
-                    continue
-                if isinstance(dependency, ParamsDependency):
-                    parameters.update(dependency.hash_info.value)
-                else:
-                    dependencies[dependency.def_path] = str(dependency.hash_info.value)
+            dependencies = {
+                dependency.def_path: str(dependency.hash_info.value)
+                for dependency in stage.deps
+                if dependency.hash_info.value is not None and not isinstance(dependency, ParamsDependency)
+            }
+            parameters, code = _named(stage, lambda dependency: dependency.hash_info.value or {})
             if not dependencies and not parameters:
                 return None
-            return Identity(address, stage.cmd, dependencies, parameters)
+            return Identity(address, stage.cmd, dependencies, parameters, code)
 
     def current_parameters(self, address: str) -> dict[str, Any]:
         """Return dotted name -> value of a stage's parameters, as params.yaml holds them now."""
         with self._reading():
-            parameters: dict[str, Any] = {}
-            for dependency in self._stage(address).deps:
-                if isinstance(dependency, ParamsDependency):
-                    parameters.update(dependency.read_params())
-            return parameters
+            return _named(self._stage(address), lambda dependency: dependency.read_params())[0]
 
     def output_digests(self, address: str) -> dict[str, str]:
         """Return path -> md5 of the outputs that dvc.lock records."""
@@ -436,15 +431,30 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def _named(stage: Any, values: Callable[[Any], Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Return the parameters of a stage, dotted name -> value, and the digest of its code."""
+    parameters: dict[str, Any] = {}
+    code = ""
+    for dependency in stage.deps:
+        if dependency.def_path == CODE_LOCK:
+            code = str(next(iter(values(dependency).values()), ""))
+        elif isinstance(dependency, ParamsDependency):
+            parameters.update(values(dependency))
+    return parameters, code
+
+
 def _status(stage: Any) -> Status:
     """Compare one stage with dvc.lock; the caller holds the lock."""
     dependencies: dict[str, str] = {}
     parameters: list[str] = []
+    code = False
     for dependency in stage.deps:
         found = dependency.status()
         if not found:
             continue
-        if isinstance(dependency, ParamsDependency):
+        if dependency.def_path == CODE_LOCK:
+            code = True
+        elif isinstance(dependency, ParamsDependency):
             changes = next(iter(found.values()))
             parameters.extend(changes if isinstance(changes, dict) else dependency.params)
         else:
@@ -457,6 +467,7 @@ def _status(stage: Any) -> Status:
     return Status(
         new=not recorded,
         command=stage.changed_stage(),
+        code=code,
         dependencies=dependencies,
         parameters=tuple(sorted(parameters)),
         outputs=outputs,

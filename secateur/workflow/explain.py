@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from secateur.config import RunConfig
 from secateur.workflow import code_snapshots
+from secateur.workflow.code_lock import StageCode, code_of
 from secateur.workflow.dvc_store import DvcStore, Status
 from secateur.workflow.execution import has_effects
 from secateur.workflow.key import Identity
@@ -37,7 +38,7 @@ class Explanation:
 
 def plan(project: Project, store: DvcStore, config: RunConfig, graph: Sequence[Stage]) -> list[Explanation]:
     """Explain every stage, in running order."""
-    statuses = store.statuses()
+    statuses, code = store.statuses(), code_of(project, config)
     explained: list[Explanation] = []
     makers = {output.path: stage.address for stage in graph for output in stage.outputs.values()}
     rerun: set[str] = set()
@@ -51,7 +52,7 @@ def plan(project: Project, store: DvcStore, config: RunConfig, graph: Sequence[S
         # Restored outputs belong to other inputs than the recorded ones, so they may differ from those on disk.
         if verdict in ("run", "run if upstream changes") or own.inputs_changed:
             rerun.add(stage.address)
-        causes = _causes(project, store, stage, own)
+        causes = _causes(project, store, stage, own, code[stage.name])
         if verdict == "measure":
             missing = [path for path in stage.effects.values() if not (project.root / path).exists()]
             causes = (*causes, *(f"{path} is missing" for path in missing))
@@ -84,6 +85,7 @@ def _own(status: Status, written_upstream: set[str]) -> Status:
     return Status(
         new=status.new,
         command=status.command,
+        code=status.code,
         dependencies={path: state for path, state in status.dependencies.items() if not is_upstream(path)},
         parameters=status.parameters,
         outputs=status.outputs,
@@ -100,7 +102,7 @@ def _verdict(project: Project, store: DvcStore, stage: Stage, own: Status, upstr
     return "up to date" if has_effects(project, stage) else "measure"
 
 
-def _causes(project: Project, store: DvcStore, stage: Stage, own: Status) -> tuple[str, ...]:
+def _causes(project: Project, store: DvcStore, stage: Stage, own: Status, code: StageCode) -> tuple[str, ...]:
     if own.new:
         return ("it has never run here (no entry in dvc.lock)",)
     recorded = store.recorded(stage.address)
@@ -110,7 +112,9 @@ def _causes(project: Project, store: DvcStore, stage: Stage, own: Status) -> tup
     if recorded is not None:
         lines += _parameter_causes(store, stage, own, recorded)
         for path, state in own.dependencies.items():
-            lines += _dependency_causes(project, path, state, recorded)
+            lines.append(_dependency_cause(path, state, recorded))
+        if own.code:
+            lines += _code_causes(project, recorded.code, code)
     for path, state in own.outputs.items():
         lines.append(_output_cause(path, state))
     return tuple(lines)
@@ -142,17 +146,22 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
     return "null" if values[name] is None else str(values[name])
 
 
-def _dependency_causes(project: Project, path: str, state: str, recorded: Identity) -> list[str]:
-    is_code = path.endswith((".py", ".j2", ".css"))
-    what = "code" if is_code else "data"
+def _dependency_cause(path: str, state: str, recorded: Identity) -> str:
     if path not in recorded.dependencies:
-        return [f"{what} {path} is a new dependency"]
+        return f"data {path} is a new dependency"
     if state == "deleted":
-        return [f"{what} {path} was deleted"]
-    if not is_code:
-        return [f"{what} {path} changed (it was md5 {recorded.dependencies[path][:8]})"]
-    changed = code_snapshots.changed_lines(project, path, recorded.dependencies[path])
-    shown = [f"    {line}" for line in changed[:_MAX_LINES]]
-    if len(changed) > _MAX_LINES:
-        shown.append(f"    and {len(changed) - _MAX_LINES} more lines")
-    return ["\n".join([f"{what} {path} changed", *shown])]
+        return f"data {path} was deleted"
+    return f"data {path} changed (it was md5 {recorded.dependencies[path][:8]})"
+
+
+def _code_causes(project: Project, recorded: str, code: StageCode) -> list[str]:
+    changes = code_snapshots.changes(project, recorded, code)
+    if changes is None:
+        return [f"its code changed (from {recorded[:8] or 'none'} to {code.digest[:8]}); what it was is not kept here"]
+    said = []
+    for change in changes:
+        shown = [f"    {line}" for line in change.lines[:_MAX_LINES]]
+        if len(change.lines) > _MAX_LINES:
+            shown.append(f"    and {len(change.lines) - _MAX_LINES} more lines")
+        said.append("\n".join([f"code {change.name} {change.what}", *shown]))
+    return said

@@ -18,14 +18,16 @@ class Identity:
     Attributes:
         stage: address of the stage.
         command: what DVC runs.
-        dependencies: path -> md5 of every input and every source file, as DVC records them.
+        dependencies: path -> md5 of every input, as DVC records them.
         parameters: dotted name -> value.
+        code: digest of the code that the stage uses, as ``code.lock`` holds it.
     """
 
     stage: str
     command: str
     dependencies: Mapping[str, str]
     parameters: Mapping[str, Any]
+    code: str
 
     @property
     def key(self) -> str:
@@ -36,6 +38,7 @@ class Identity:
                 "command": self.command,
                 "dependencies": dict(self.dependencies),
                 "parameters": dict(self.parameters),
+                "code": self.code,
             },
             sort_keys=True,
             ensure_ascii=False,

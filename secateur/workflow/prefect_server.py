@@ -24,7 +24,7 @@ from secateur.workflow.results import read_json
 
 DEFAULT_PORT = 4200
 _RECORD, _KEY = "prefect-server.json", "prefect-server.key"
-_PROGRAM = (sys.executable, "-m", "secateur.workflow.prefect_app")
+_PROGRAM = (sys.executable, "-P", "-m", "secateur.workflow.prefect_app")
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3.0
 _SEND_SECONDS = 5.0

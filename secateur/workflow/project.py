@@ -14,7 +14,7 @@ from secateur.files import NO_SPACE
 CODE = ("secateur", "pyproject.toml", "constraints.txt")
 """What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
 
-IDENTITY = (*CODE, "params.yaml", "dvc.yaml")
+IDENTITY = (*CODE, "params.yaml", "dvc.yaml", "code.lock")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def commit_of(root: Path) -> str | None:
 
 
 def dirty_files(root: Path) -> list[str]:
-    """List the changed files that decide a result: code, params.yaml and dvc.yaml."""
+    """List the changed files that decide a result: code, params.yaml, dvc.yaml and code.lock."""
     present = [name for name in IDENTITY if (root / name).exists()]
     if not present:
         return []

@@ -10,7 +10,7 @@ from secateur.config import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_text
 from secateur.quality import MEASURES
-from secateur.workflow.closure import closure
+from secateur.workflow import code_lock
 from secateur.workflow.project import Project
 from secateur.workflow.stages import Output, Stage, stages
 
@@ -21,14 +21,13 @@ _HEADER = (
 
 
 def render(project: Project, config: RunConfig) -> str:
-    """Return the text of dvc.yaml for this code and these parameters."""
+    """Return the text of dvc.yaml for these parameters."""
     rendered: dict[str, Any] = {}
     for stage in stages(config, project.root):
-        code = closure(project.root, stage.module)
         if stage.item is None:
-            rendered[stage.name] = _entry(stage, code)
+            rendered[stage.name] = _entry(stage)
         elif stage.name not in rendered:
-            rendered[stage.name] = {"foreach": "${prune.rounds}", "do": _template(stage, code)}
+            rendered[stage.name] = {"foreach": "${prune.rounds}", "do": _template(stage)}
     stream = StringIO()
     yaml = YAML()
     yaml.width = 4096
@@ -38,36 +37,45 @@ def render(project: Project, config: RunConfig) -> str:
 
 
 def is_current(project: Project, config: RunConfig) -> bool:
-    """Tell whether dvc.yaml says what the registry says."""
-    file = project.pipeline_file
-    return file.is_file() and file.read_text(encoding="utf-8") == render(project, config)
+    """Tell whether dvc.yaml says what the registry says, and code.lock knows the code."""
+    return _is_rendered(project, config) and code_lock.is_current(project, config)
 
 
 def require_current(project: Project, config: RunConfig) -> None:
-    """Refuse to work from a dvc.yaml that the registry would not render.
+    """Refuse to work from a dvc.yaml that the registry would not render, or with code that code.lock does not know.
 
     Raises:
-        ProjectError: it differs; ``secateur plan`` renders it.
+        ProjectError: one of them differs; ``secateur plan`` renders both.
     """
-    if not is_current(project, config):
+    code_lock.require_current(project, config)
+    if not _is_rendered(project, config):
         raise ProjectError(
-            "dvc.yaml does not agree with the code and params.yaml; run `secateur plan`, which renders it anew"
+            "dvc.yaml does not agree with secateur and params.yaml; run `secateur plan`, which renders it anew"
         )
 
 
 def update_pipeline(project: Project, config: RunConfig) -> bool:
-    """Write dvc.yaml if it is not current; tell whether it was written."""
-    if is_current(project, config):
+    """Write dvc.yaml and code.lock where they are not current; tell whether dvc.yaml was written."""
+    code_lock.update(project, config)
+    if _is_rendered(project, config):
         return False
     write_text(project.pipeline_file, render(project, config))
     return True
 
 
-def _entry(stage: Stage, code: tuple[str, ...]) -> dict[str, Any]:
+def _is_rendered(project: Project, config: RunConfig) -> bool:
+    file = project.pipeline_file
+    return file.is_file() and file.read_text(encoding="utf-8") == render(project, config)
+
+
+def _entry(stage: Stage) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "cmd": stage.command,
-        "deps": [*stage.dependencies, *code],
-        "params": sorted(key for parameter in stage.parameters for key in parameter.keys),
+        "deps": list(stage.dependencies),
+        "params": [
+            *sorted(key for parameter in stage.parameters for key in parameter.keys),
+            {code_lock.FILE: [code_lock.parameter(stage.name)]},
+        ],
     }
     for kind in ("out", "metric", "plot"):
         listed = [_output(output) for output in stage.outputs.values() if output.kind == kind]
@@ -81,13 +89,13 @@ def _output(output: Output) -> str | dict[str, Mapping[str, bool]]:
     return {output.path: {"cache": False}} if output.kind == "metric" else output.path
 
 
-def _template(stage: Stage, code: tuple[str, ...]) -> dict[str, Any]:
+def _template(stage: Stage) -> dict[str, Any]:
     """Turn the entry of the first round into the body of a ``foreach`` over the rounds."""
     assert stage.item is not None
-    entry = _entry(stage, code)
+    entry = _entry(stage)
     item, prev = stage.item, stage.inputs["prev"]
     entry["cmd"] = entry["cmd"].replace(f"@{item}", "@${key}")
-    entry["params"] = [key.replace(f".{item}", ".${key}") for key in entry["params"]]
+    entry["params"] = [key.replace(f".{item}", ".${key}") if isinstance(key, str) else key for key in entry["params"]]
     entry["outs"] = [path.replace(f"/{item}", "/${key}") for path in entry["outs"]]
     entry["plots"] = [path.replace(f"/{item}.", "/${key}.") for path in entry["plots"]]
     # The dense model's card holds the digest of each of its files, so the card stands for the folder; the

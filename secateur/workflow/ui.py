@@ -167,7 +167,7 @@ def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[
     with log.open("w", encoding="utf-8") as file:
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+                *(sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
                 *("--backend-store-uri", uri, "--workers", "1"),
             ],
             cwd=project.home,

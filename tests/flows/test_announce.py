@@ -17,7 +17,7 @@ _EMIT = (
 
 
 def _emit(more: str = "", **variables: str) -> None:
-    env = {name: value for name, value in environment(REPOSITORY).items() if name != "PREFECT_API_URL"}
+    env = {name: value for name, value in environment().items() if name != "PREFECT_API_URL"}
     subprocess.run([sys.executable, "-c", _EMIT + more], env=env | variables, cwd=REPOSITORY, check=True)
 
 

@@ -25,7 +25,7 @@ def _kill_in_round_2(root: Path, *, after_seconds: float) -> None:
     run = subprocess.Popen(
         [sys.executable, "-m", "secateur.cli", "run", *CHANGE],
         cwd=root,
-        env=environment(root),
+        env=environment(),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

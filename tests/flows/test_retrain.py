@@ -91,7 +91,7 @@ def test_says_up_to_date_without_loading_torch_or_prefect(champion: Path) -> Non
     completed = subprocess.run(
         [sys.executable, "-c", code],
         cwd=champion,
-        env=environment(champion),
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,

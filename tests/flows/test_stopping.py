@@ -142,7 +142,7 @@ def test_the_command_line_says_how_to_go_on(project: Path) -> None:
         run = subprocess.Popen(
             [sys.executable, "-m", "secateur.cli", "run", "-S", "evaluate.bootstrap_samples=120"],
             cwd=project,
-            env=environment(project) | {"PREFECT_API_URL": api},
+            env=environment() | {"PREFECT_API_URL": api},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -396,7 +396,6 @@ def test_a_full_device_anywhere_else_is_one_line_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(secateur.cli, "cli", type("Full", (), {"main": staticmethod(_full)}))
-    monkeypatch.setenv("SECATEUR_WORKSPACE_CODE", "here")
     with pytest.raises(SystemExit) as caught:
         secateur.cli.main()
     assert caught.value.code == 2

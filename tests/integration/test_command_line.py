@@ -63,7 +63,7 @@ def _imported(root: Path, *calls: tuple[str, ...]) -> list[list[str]]:
     """Return which heavy packages are in memory after each command, all in one fresh process."""
     code = _IMPORTS.format(calls="\n".join(f"call(*{call!r})" for call in calls))
     completed = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, env=environment(root), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=root, env=environment(), capture_output=True, text=True, check=True
     )
     return [json.loads(line.replace("'", '"')) for line in completed.stdout.splitlines()]
 

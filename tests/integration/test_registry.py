@@ -140,7 +140,7 @@ def test_a_fresh_process_loads_the_model_with_plain_mlflow(finished_project: Pat
     completed = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=environment(finished_project),
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ from secateur.errors import CheckFailed, CheckpointError, SecateurError
 from secateur.evaluation.prediction import Predictor
 from tests.integration.in_process import refused
 from tests.integration.registry_stand import Stand
-from tests.tiny import REPOSITORY, environment
+from tests.tiny import environment
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def _served(stand: Stand, *arguments: str) -> Iterator[tuple[str, subprocess.Pop
     process = subprocess.Popen(
         [sys.executable, "-m", "secateur.cli", "serve", *arguments, "--port", "0", "--json"],
         cwd=stand.root,
-        env=environment(REPOSITORY),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -157,7 +157,7 @@ def test_mlflow_serves_a_registered_version(stand: Stand, tmp_path: Path) -> Non
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *arguments],
         cwd=tmp_path,
-        env={**environment(REPOSITORY), "MLFLOW_TRACKING_URI": stand.registry.uri},
+        env={**environment(), "MLFLOW_TRACKING_URI": stand.registry.uri},
         stdout=log,
         stderr=log,
         start_new_session=True,

@@ -33,9 +33,7 @@ SMALL: dict[str, Any] = {
 
 def _team(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "team", *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
 
 
 class Servers:
@@ -52,7 +50,7 @@ class Servers:
                 *("--mlflow-port", "0", "--prefect-port", "0", "--s3-port", "0"),
             ],
             cwd=REPOSITORY,
-            env=environment(REPOSITORY),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

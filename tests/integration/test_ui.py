@@ -65,7 +65,7 @@ def test_sigterm_ends_the_servers_that_were_started_and_only_those(finished_proj
     process = subprocess.Popen(
         [sys.executable, "-m", "secateur.cli", "ui", "--json"],
         cwd=finished_project,
-        env=environment(finished_project),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,0 +1,128 @@
+"""``code.lock``: one digest per stage of the code that it uses, in the installed package and in the project.
+
+dvc.yaml depends on it as a parameter. So an upgraded package makes exactly the stages stale whose code it changed,
+and ``dvc repro`` is refused under a package that the file does not know.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+import secateur
+from secateur.config import RunConfig
+from secateur.errors import ProjectError
+from secateur.files import write_json, write_text
+from secateur.workflow.closure import Sources, closure, digest_of
+from secateur.workflow.project import Project, is_read_only
+from secateur.workflow.stages import stages
+
+FILE = "code.lock"
+PACKAGE = Path(str(secateur.__file__)).resolve().parent
+_HEADER = """\
+# Written by `secateur plan` and `secateur run`; dvc.yaml depends on it. The code that each stage uses, without comments
+# and docstrings: another digest means that the stage runs again (`secateur why STAGE` shows the line).
+"""
+
+
+@dataclass(frozen=True)
+class StageCode:
+    """The code of one stage.
+
+    Attributes:
+        digest: 32 hex digits over what its files do.
+        files: name, as in ``secateur/pruning/round.py`` -> file.
+    """
+
+    digest: str
+    files: Mapping[str, Path]
+
+
+def parameter(stage: str) -> str:
+    """Return the entry of ``code.lock`` on which a stage depends."""
+    return f"code.{stage}"
+
+
+def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
+    """Return stage -> the code that it uses: that which this process runs, also when it lives for long."""
+    return _code_of(project, tuple({stage.name: stage.module for stage in stages(config, project.root)}.items()))
+
+
+@cache
+def _code_of(project: Project, modules: tuple[tuple[str, str], ...]) -> Mapping[str, StageCode]:
+    sources = Sources(_read_json(_index(project)))
+    found: dict[str, StageCode] = {}
+    for name, module in modules:
+        files = closure(module, roots={"secateur": PACKAGE.parent}, sources=sources)
+        found[name] = StageCode(digest_of(files, sources), files)
+    if not sources.complete and not is_read_only(project):
+        write_json(_index(project), sources.as_json())
+    return found
+
+
+def render(project: Project, config: RunConfig) -> str:
+    """Return the text of ``code.lock`` for the code that is installed."""
+    lines = [f"  {name}: {code.digest}" for name, code in code_of(project, config).items()]
+    return "\n".join([f"{_HEADER}secateur: {secateur.__version__}", "code:", *lines, ""])
+
+
+def is_current(project: Project, config: RunConfig) -> bool:
+    """Tell whether the file knows the code that is installed; another version with the same code counts as known."""
+    return _read(project).get("code") == {name: code.digest for name, code in code_of(project, config).items()}
+
+
+def require_current(project: Project, config: RunConfig) -> None:
+    """Refuse to work with code that the file does not know.
+
+    Raises:
+        ProjectError: it differs; ``secateur plan`` takes it over.
+    """
+    if is_current(project, config):
+        return
+    known = _read(project).get("code") or {}
+    changed = ", ".join(name for name, code in code_of(project, config).items() if known.get(name) != code.digest)
+    made = version_of(project)
+    raise ProjectError(
+        f"{FILE} {f'is of secateur {made} and' if made else 'is missing, or'} does not know the code of {changed} in "
+        f"the installed secateur {secateur.__version__}; `secateur plan` takes it over and says what runs again"
+    )
+
+
+def version_of(project: Project) -> str | None:
+    """Return the version of the package whose code the file holds."""
+    found = _read(project).get("secateur")
+    return None if found is None else str(found)
+
+
+def update(project: Project, config: RunConfig) -> bool:
+    """Write the file if the code or the version is another; tell whether it was written."""
+    file, text = project.root / FILE, render(project, config)
+    if file.is_file() and file.read_text(encoding="utf-8") == text:
+        return False
+    if is_current(project, config) and is_read_only(project):
+        return False
+    write_text(file, text)
+    return True
+
+
+def _index(project: Project) -> Path:
+    return project.state / "code" / "index.json"
+
+
+def _read(project: Project) -> dict[str, Any]:
+    with suppress(OSError, YAMLError):
+        found = YAML(typ="safe").load((project.root / FILE).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
