@@ -149,7 +149,7 @@ class _Code:
 
 
 def _code_for(project: Project, tree: Path, reference: str) -> _Code:
-    """Return the commit's own code where the project holds the package itself, else the installed one if it is the same.
+    """Return the commit's own code where the project holds the package itself, else the installed one, if that made it.
 
     Raises:
         ProjectError: the installed package is not the code that made the version.
@@ -158,9 +158,10 @@ def _code_for(project: Project, tree: Path, reference: str) -> _Code:
         return _Code(command_line_of(tree), {"PYTHONPATH": str(tree), "SECATEUR_WORKSPACE_CODE": str(tree)})
     made = Project(tree)
     if not code_lock.is_current(made, read_config(made)):
+        version = code_lock.version_of(made) or "before 0.4, without a code.lock"
         raise ProjectError(
-            f"{reference} was made by secateur {code_lock.version_of(made) or 'before 0.4, without a code.lock'}, whose "
-            f"code is not that of the installed {__version__}; install that one, and reproduce again"
+            f"{reference} was made by secateur {version}, whose code is not that of the installed {__version__}; "
+            "install that one, and reproduce again"
         )
     return _Code("secateur.cli", {})
 

@@ -1,56 +1,167 @@
-"""The import closure: what DVC is told about the code of a stage."""
+"""The code of a stage: which files it uses, and what of them counts."""
 
 from pathlib import Path
 
-from secateur.workflow.closure import closure
+import pytest
+
+from secateur.workflow.closure import Sources, closure, digest_of
+from secateur.workflow.source_text import essential
 
 
-def _write(root: Path, name: str, text: str = "") -> None:
+def _write(root: Path, name: str, text: str = "") -> Path:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    return path
+
+
+def _closure(root: Path, module: str) -> list[str]:
+    return list(closure(module, roots={"pack": root}, sources=Sources()))
 
 
 def test_follows_imports_to_the_end(tmp_path: Path) -> None:
-    _write(tmp_path, "secateur/tasks/__init__.py")
-    _write(tmp_path, "secateur/tasks/clean.py", "import os\nfrom secateur.data import rules\n")
-    _write(tmp_path, "secateur/__init__.py")
-    _write(tmp_path, "secateur/data/__init__.py")
-    _write(tmp_path, "secateur/data/rules.py", "def f():\n    from secateur.text import fold\n")
-    _write(tmp_path, "secateur/text.py", "import secateur.deep.x\n")
-    _write(tmp_path, "secateur/deep/__init__.py")
-    _write(tmp_path, "secateur/deep/x.py")
-    _write(tmp_path, "secateur/unused.py")
-    assert closure(tmp_path, "secateur.tasks.clean") == (
-        "secateur/__init__.py",
-        "secateur/data/__init__.py",
-        "secateur/data/rules.py",
-        "secateur/deep/__init__.py",
-        "secateur/deep/x.py",
-        "secateur/tasks/__init__.py",
-        "secateur/tasks/clean.py",
-        "secateur/text.py",
-    )
+    _write(tmp_path, "pack/tasks/__init__.py")
+    _write(tmp_path, "pack/tasks/clean.py", "import os\nfrom pack.data import rules\n")
+    _write(tmp_path, "pack/__init__.py")
+    _write(tmp_path, "pack/data/__init__.py")
+    _write(tmp_path, "pack/data/rules.py", "def f():\n    from pack.text import fold\n")
+    _write(tmp_path, "pack/text.py", "import pack.deep.x\n")
+    _write(tmp_path, "pack/deep/__init__.py")
+    _write(tmp_path, "pack/deep/x.py")
+    _write(tmp_path, "pack/unused.py")
+    assert _closure(tmp_path, "pack.tasks.clean") == [
+        "pack/__init__.py",
+        "pack/data/__init__.py",
+        "pack/data/rules.py",
+        "pack/deep/__init__.py",
+        "pack/deep/x.py",
+        "pack/tasks/__init__.py",
+        "pack/tasks/clean.py",
+        "pack/text.py",
+    ]
+
+
+@pytest.mark.parametrize(
+    "imported", ["from . import c", "from .c import x", "from ..a.c import x", "from ..a import c"]
+)
+def test_follows_relative_imports(tmp_path: Path, imported: str) -> None:
+    _write(tmp_path, "pack/a/__init__.py")
+    _write(tmp_path, "pack/a/b.py", imported)
+    _write(tmp_path, "pack/a/c.py", "x = 1")
+    assert _closure(tmp_path, "pack.a.b") == ["pack/a/__init__.py", "pack/a/b.py", "pack/a/c.py"]
+
+
+def test_a_relative_import_of_a_package_starts_in_it(tmp_path: Path) -> None:
+    _write(tmp_path, "pack/a/__init__.py", "from .c import x")
+    _write(tmp_path, "pack/a/c.py")
+    assert _closure(tmp_path, "pack.a") == ["pack/a/__init__.py", "pack/a/c.py"]
 
 
 def test_leaves_out_imports_for_type_checkers_and_takes_resources(tmp_path: Path) -> None:
     _write(
         tmp_path,
-        "secateur/tasks/report.py",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.types\n"
-        "else:\n    import secateur.page.html\n",
+        "pack/tasks/report.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pack.types\nelse:\n    import pack.page.html\n",
     )
-    _write(tmp_path, "secateur/types.py")
-    _write(tmp_path, "secateur/page/html.py")
-    _write(tmp_path, "secateur/page/page.html.j2")
-    assert closure(tmp_path, "secateur.tasks.report") == (
-        "secateur/page/html.py",
-        "secateur/page/page.html.j2",
-        "secateur/tasks/report.py",
-    )
+    _write(tmp_path, "pack/types.py")
+    _write(tmp_path, "pack/page/html.py")
+    _write(tmp_path, "pack/page/page.html.j2")
+    assert _closure(tmp_path, "pack.tasks.report") == [
+        "pack/page/html.py",
+        "pack/page/page.html.j2",
+        "pack/tasks/report.py",
+    ]
 
 
 def test_survives_a_cycle(tmp_path: Path) -> None:
-    _write(tmp_path, "secateur/tasks/a.py", "import secateur.tasks.b")
-    _write(tmp_path, "secateur/tasks/b.py", "import secateur.tasks.a")
-    assert closure(tmp_path, "secateur.tasks.a") == ("secateur/tasks/a.py", "secateur/tasks/b.py")
+    _write(tmp_path, "pack/tasks/a.py", "import pack.tasks.b")
+    _write(tmp_path, "pack/tasks/b.py", "import pack.tasks.a")
+    assert _closure(tmp_path, "pack.tasks.a") == ["pack/tasks/a.py", "pack/tasks/b.py"]
+
+
+_SOURCE = '''"""What it does."""
+
+import os  # for paths
+
+RATE = 0.1
+"""Per step."""
+
+
+def f(x: int) -> str:
+    """Do it."""
+    # first this
+    text = """a
+
+    b  # no comment
+    """
+    return f"{x:>3}" + text
+'''
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"""What it does."""', '"""What it does, and\nwhy."""'),
+        ("  # for paths", ""),
+        ('"""Per step."""\n', ""),
+        ('    """Do it."""\n', '    """Do it.\n\n    Well.\n    """\n'),
+        ("    # first this\n", "\n\n    # first é, then that\n"),
+        ("\n\n\ndef f", "\n\ndef f"),
+    ],
+)
+def test_comments_docstrings_and_blank_lines_do_not_count(before: str, after: str) -> None:
+    assert before in _SOURCE
+    assert essential(_SOURCE.replace(before, after)) == essential(_SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("0.1", "0.2"),
+        ("a\n\n    b", "a\n    b"),
+        ("a\n\n", "a \n\n"),
+        ("# no comment", "# another"),
+        (">3", ">4"),
+        ("import os", "import os, re"),
+        ("    return f", "    if x:\n        return f"),
+    ],
+)
+def test_everything_else_counts(before: str, after: str) -> None:
+    assert before in _SOURCE
+    assert essential(_SOURCE.replace(before, after)) != essential(_SOURCE)
+
+
+def test_every_source_of_ours_means_the_same_without_them() -> None:
+    """What is left of a module is Python again, with the same statements."""
+    import ast
+
+    import secateur
+
+    for file in sorted(Path(str(secateur.__file__)).parent.rglob("*.py")):
+        left = essential(file.read_text(encoding="utf-8"))
+        assert essential(left) == left, file
+        assert "#" not in left or "#" in ast.unparse(ast.parse(file.read_text(encoding="utf-8"))), file
+
+
+def test_a_digest_names_files_and_what_they_do(tmp_path: Path) -> None:
+    file = _write(tmp_path, "pack/a.py", "x = 1\n")
+    before = digest_of({"pack/a.py": file}, Sources())
+    file.write_text("x = 1  # one\n")
+    assert digest_of({"pack/a.py": file}, Sources()) == before
+    assert digest_of({"pack/b.py": file}, Sources()) != before
+    file.write_text("x = 2\n")
+    assert digest_of({"pack/a.py": file}, Sources()) != before
+
+
+def test_what_was_looked_at_is_not_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, "pack/__init__.py")
+    _write(tmp_path, "pack/a.py", "import pack.b\n")
+    _write(tmp_path, "pack/b.py")
+    first = Sources()
+    files = closure("pack.a", roots={"pack": tmp_path}, sources=first)
+    assert not first.complete
+    again = Sources(first.as_json())
+    monkeypatch.setattr("secateur.workflow.closure.essential", None)
+    assert closure("pack.a", roots={"pack": tmp_path}, sources=again) == files
+    assert digest_of(files, again) == digest_of(files, first)
+    assert again.complete
