@@ -27,9 +27,10 @@ def clone(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     store = DvcStore(Project(project))
     store.push(list(store.output_digests("ingest").values()))
     for text in ("# one\n", "# two\n"):
-        with (project / "secateur/workflow/key.py").open("a") as file:
+        with (project / "notes.md").open("a") as file:
             file.write(text)
-        git(project, "commit", "-qam", text)
+        git(project, "add", "-A")
+        git(project, "commit", "-qm", text)
     root = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(project), str(root))
     (root / ".dvc/config.local").write_text(f"['remote \"store\"']\n    url = {project}/.secateur/remote\n")
@@ -137,9 +138,8 @@ def _tag(root: Path, name: str, value: str) -> None:
     ("tags", "message", "code"),
     [
         (
-            {"reproducible": "false", "dirty_files": "secateur/workflow/key.py"},
-            "models:/tiny/1 cannot be rebuilt: when it was made, "
-            "secateur/workflow/key.py was changed and not committed",
+            {"reproducible": "false", "dirty_files": "params.yaml"},
+            "models:/tiny/1 cannot be rebuilt: when it was made, params.yaml was changed and not committed",
             2,
         ),
         ({"commit": "0" * 40}, "was made from commit 000000000000, which this repository does not have", 2),

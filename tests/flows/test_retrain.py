@@ -240,14 +240,12 @@ def test_waits_for_another_run_or_refuses(champion: Path) -> None:
 
 
 def test_a_dirty_tree_is_refused(champion: Path) -> None:
-    with (champion / "secateur/workflow/key.py").open("a") as file:
+    with (champion / "code.lock").open("a") as file:
         file.write("# changed\n")
     for command in (["retrain"], ["schedule", "--cron", "0 3 * * *"]):
         error = refused(champion, *command)
-        assert (
-            "secateur/workflow/key.py is changed and not committed, so a version made now could not be rebuilt"
-            in str(error)
-        )
+        said = "code.lock is changed and not committed, so a version made now could not be rebuilt"
+        assert said in str(error)
 
 
 def test_the_command_exits_with_1_when_held(champion: Path) -> None:

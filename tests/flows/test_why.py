@@ -1,10 +1,12 @@
 """``why`` names the cause: a parameter, a byte of data, a line of a helper, a lost or changed output."""
 
 import json
+import shutil
 from pathlib import Path
 
+import secateur as pkg
 from tests.integration.in_process import output, refused
-from tests.tiny import git
+from tests.tiny import dvc, git, secateur
 
 
 def _why(root: Path, stage: str = "prune@r2") -> str:
@@ -30,14 +32,26 @@ def test_a_byte_of_data(project: Path) -> None:
     assert "prune@r2 would run if an earlier stage changes its outputs" in said
 
 
-def test_a_line_of_a_helper_two_imports_away(project: Path) -> None:
-    helper = project / "secateur" / "pruning" / "schedule.py"
-    assert "import secateur.pruning.schedule" not in (project / "secateur" / "tasks" / "prune.py").read_text()
-    helper.write_text(helper.read_text() + "\nUNUSED = 1\n")
-    said = _why(project)
+def test_a_line_of_a_helper_of_the_installed_package(project: Path, tmp_path: Path) -> None:
+    """Exactly the stages that use it are stale; a comment or a docstring makes none stale."""
+    package = tmp_path / "installed" / "secateur"
+    shutil.copytree(Path(str(pkg.__file__)).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    installed = {"PYTHONPATH": str(package.parent)}
+    helper = package / "pruning" / "schedule.py"
+    assert "import secateur.pruning.schedule" not in (package / "tasks" / "prune.py").read_text()
+    text = helper.read_text()
+    helper.write_text("# Said better.\n" + text.replace('"""', '"""Said better. ', 1))
+    planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
+    assert {entry["verdict"] for entry in planned} == {"up to date"}
+    helper.write_text(text + "\nUNUSED = 1\n")
+    refused = dvc(project, "repro", "--single-item", "--force", "prune@r1", env=installed, check=False)
+    assert "does not know the code of prune" in refused.stderr
+    said = secateur(project, "why", "prune@r2", env=installed).stdout
     assert "code secateur/pruning/schedule.py changed" in said
     assert "UNUSED = 1" in said
-    assert "clean would" not in said, "cleaning does not use the schedule"
+    planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
+    stale = {entry["stage"] for entry in planned if any("code" in cause for cause in entry["causes"])}
+    assert stale == {"prune@r1", "prune@r2"}
 
 
 def test_a_deleted_output(project: Path) -> None:
