@@ -7,8 +7,16 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-__version__ = "0.3.0"
 __all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> str:
+    # Not a number here: this file is part of every stage's code, and another version is no other code.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("secateur")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(path: "str | Path", *, verify: bool = True) -> "PreTrainedModel":

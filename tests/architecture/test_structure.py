@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from secateur.config import RunConfig
 from secateur.config.reference import parameters
+from secateur.workflow import code_lock
 from secateur.workflow.params import flatten, read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import render
@@ -22,6 +23,10 @@ STAGES = ("ingest", "clean", "baseline", "prune", "evaluate", "register", "repor
 
 def test_dvc_yaml_agrees_with_the_registry() -> None:
     assert PROJECT.pipeline_file.read_text() == render(PROJECT, read_config(PROJECT)), "run `secateur plan`"
+
+
+def test_code_lock_agrees_with_the_code() -> None:
+    assert code_lock.is_current(PROJECT, read_config(PROJECT)), "run `secateur plan`"
 
 
 @pytest.mark.parametrize("name", STAGES)
