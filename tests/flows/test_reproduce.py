@@ -68,7 +68,7 @@ def test_rebuilds_the_same_bits_from_a_fresh_clone(clone: Path) -> None:
 def test_another_thread_count_is_named_and_the_scores_decide(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other bits, as another order of sums gives them, are put in place of the rebuilt model."""
 
-    def put(tree: Path, address: str, _: Any) -> float:
+    def put(tree: Path, address: str, *_: Any) -> float:
         if address == "clean":
             shutil.copytree(project / "data/clean", tree / "data/clean")
             return 0.0
@@ -166,7 +166,7 @@ def test_an_unknown_alias_lists_what_there_is(project: Path) -> None:
 def test_other_bits_in_the_same_environment_are_a_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rebuilt stage is replaced by the checkpoint of another round: the comparison must not let it through."""
 
-    def put_another(tree: Path, address: str, _: Any) -> float:
+    def put_another(tree: Path, address: str, *_: Any) -> float:
         if address == "clean":
             shutil.copytree(project / "data/clean", tree / "data/clean")
         else:

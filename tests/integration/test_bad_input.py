@@ -14,10 +14,7 @@ import pytest
 from safetensors import SafetensorError
 from transformers import GPTNeoConfig, T5Config
 
-import secateur.cli
-import secateur.tasks.evaluate
-import secateur.workflow.execution
-from secateur.cli import cli
+from secateur.cli import cli, main
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, ProjectError
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.construction import read_config as read_model_config
@@ -342,7 +339,7 @@ def test_an_edited_card_is_noticed(workspace: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_space_is_refused_before_any_compute(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secateur.workflow.execution, "free_bytes", lambda _: 10 * 10**6)
+    monkeypatch.setattr("secateur.workflow.execution.free_bytes", lambda _: 10 * 10**6)
     error = refused(workspace, "run", "-S", "evaluate.bootstrap_samples=150")
     assert isinstance(error, ProjectError)
     assert "no space left: 10 MB are free" in str(error)
@@ -357,7 +354,7 @@ def test_a_device_that_is_full_in_the_middle_of_a_stage_costs_no_old_output(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        secateur.tasks.evaluate, "write_plot", _full
+        "secateur.tasks.evaluate.write_plot", _full
     )  # metrics, details and predictions are written by then
     error = refused(workspace, "stage", "evaluate")
     assert isinstance(error, ProjectError)
@@ -395,9 +392,9 @@ def test_weights_that_do_not_fit_on_the_device_are_one_error(
 def test_a_full_device_anywhere_else_is_one_line_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(secateur.cli, "cli", type("Full", (), {"main": staticmethod(_full)}))
+    monkeypatch.setattr("secateur.cli.cli", type("Full", (), {"main": staticmethod(_full)}))
     with pytest.raises(SystemExit) as caught:
-        secateur.cli.main()
+        main()
     assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
