@@ -229,7 +229,7 @@ class PruneSettings(Section):
     vocabulary_max_drop: Annotated[
         Fraction,
         Field(
-            description="auto: what the dense model's validation macro-F1 may lose by fewer tokens before any recovery (generation: growth of its perplexity)"
+            description="auto: what the dense model's validation macro-F1 may lose by fewer tokens before any recovery (generation: growth of its perplexity); half of a round's promise at most"
         ),
     ] = 0.01
     budget: Annotated[Budget, Field(description="what the last round must meet")]

@@ -36,7 +36,7 @@ from secateur.pruning.state_files import write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
-from secateur.pruning.vocabulary_check import Judge, VocabularyCut, choose_cut
+from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
@@ -296,7 +296,7 @@ def _narrowed_(
         max_length=_limit(request, model),
         before=before,
         measure=MACRO_F1,
-        max_drop=settings.vocabulary_max_drop,
+        max_drop=allowed_drop(settings.vocabulary_max_drop, promise=settings.budget.max_drop),
         score=lambda tried, tokens: _score(tried, tokens, request).macro_f1,
     )
     cut = choose_cut(vocabulary, judge, asked=settings.vocabulary_min_count)

@@ -21,6 +21,9 @@ MinCount = int | Literal["auto"]
 _COUNTS = (5, 3, 2, 1)
 """What ``auto`` tries, the most tokens first that go; with 1 only those go that no training row has."""
 
+_SHARE_OF_PROMISE = 0.5
+"""What fewer words may take of a promise of quality: at 1.3 of it (half a point) no cut of structures kept the rest."""
+
 
 @dataclass(frozen=True)
 class VocabularyCut:
@@ -49,7 +52,7 @@ class VocabularyCut:
     def summary(self) -> str:
         """Say in a line what went, and what that costs."""
         if self.min_count == 0:
-            return f"all {self.dense_tokens} tokens stay: fewer cost more than vocabulary_max_drop on validation rows"
+            return f"all {self.dense_tokens} tokens stay: with fewer the dense model loses too much on validation rows"
         return (
             f"{self.tokens} of {self.dense_tokens} tokens stay (min_count {self.min_count}, asked {self.asked}); "
             f"of those in validation rows {100 * self.respelled:.2f} % are spelled in pieces and "
@@ -84,6 +87,11 @@ class Judge:
     measure: Measure
     max_drop: float
     score: Callable[[PreTrainedModel, TokenRows], float]
+
+
+def allowed_drop(max_drop: float, *, promise: float | None) -> float:
+    """Return what a cut of the vocabulary may take: ``prune.vocabulary_max_drop``, or half of a round's promise."""
+    return max_drop if promise is None else min(max_drop, _SHARE_OF_PROMISE * promise)
 
 
 def choose_cut(vocabulary: Vocabulary, judge: Judge, *, asked: MinCount) -> VocabularyCut | None:

@@ -22,7 +22,7 @@ from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
-from secateur.pruning.vocabulary_check import Judge, choose_cut
+from secateur.pruning.vocabulary_check import Judge, allowed_drop, choose_cut
 from secateur.quality import MEASURES
 from secateur.training.history import write_history
 from secateur.training.material import Material, read_material
@@ -56,7 +56,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     state = read_state(job.inputs["prev"], model, card=before)
     material = read_material(job.inputs["tokens"])
     dense_model = load(job.inputs["dense"])
-    judge = _judge(dense_model, material, dense=dense, run=run, prune=prune)
+    judge = _judge(dense_model, material, dense=dense, run=run, prune=prune, promise=goal.max_drop)
     cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
     vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
     result = run_round(
@@ -104,7 +104,13 @@ def _vocabulary(job: Job) -> Vocabulary:
 
 
 def _judge(
-    model: PreTrainedModel, material: Material, *, dense: dict[str, Any], run: RunSection, prune: PruneSettings
+    model: PreTrainedModel,
+    material: Material,
+    *,
+    dense: dict[str, Any],
+    run: RunSection,
+    prune: PruneSettings,
+    promise: float | None,
 ) -> Judge:
     """Return what decides how many tokens may go."""
 
@@ -119,7 +125,7 @@ def _judge(
         max_length=dense["max_length"],
         before=dense["metrics"][f"validation_{measure.name}"],
         measure=measure,
-        max_drop=prune.vocabulary_max_drop,
+        max_drop=allowed_drop(prune.vocabulary_max_drop, promise=promise),
         score=score,
     )
 

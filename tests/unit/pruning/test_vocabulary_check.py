@@ -5,7 +5,7 @@ import pytest
 
 from secateur.models.surgery import widths_of
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
-from secateur.pruning.vocabulary_check import Judge, choose_cut
+from secateur.pruning.vocabulary_check import Judge, allowed_drop, choose_cut
 from secateur.quality import MACRO_F1, PERPLEXITY
 from tests.unit.pruning.test_vocabulary_of_a_round import FREQUENT, model_for, rows_of, tokenizer  # noqa: F401
 
@@ -52,6 +52,13 @@ def test_auto_keeps_all_tokens_where_every_cut_costs_too_much(stand):
     assert len(tried) == 4
     assert (cut.min_count, cut.tokens, cut.respelled, cut.after) == (0, len(vocabulary.dense), 0.0, 0.9)
     assert cut.summary().startswith(f"all {cut.tokens} tokens stay")
+
+
+def test_a_promise_bounds_what_fewer_words_may_take():
+    """The demo's r1 promises half a point; fewer words took 0.65 points of it, and every try was rolled back."""
+    assert allowed_drop(0.01, promise=None) == 0.01
+    assert allowed_drop(0.01, promise=0.005) == 0.0025
+    assert allowed_drop(0.01, promise=0.03) == 0.01
 
 
 def test_a_perplexity_may_grow_by_a_share(stand):
