@@ -8,7 +8,7 @@ import pytest
 import yaml
 from dvc.dvcfile import Lockfile
 from dvc.repo import Repo
-from dvc.utils.serialize import parse_yaml
+from dvc.utils.serialize import _yaml, parse_yaml
 
 from secateur.errors import ProjectError
 from secateur.workflow import dvc_lock
@@ -176,3 +176,36 @@ def test_a_lock_is_parsed_once_and_read_every_time(workspace: Project, monkeypat
     (workspace.root / "dvc.lock").write_text(text.replace("  clean:", "  cleaned:"))
     assert set(lock.load()["stages"]) == {"ingest", "cleaned"}
     assert len(parsed) == 2
+
+
+def test_what_was_written_last_is_changed_without_being_parsed_again(
+    workspace: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes are those of DVC, which parses; and what another process wrote in between is kept."""
+    parsed: list[str] = []
+
+    def parse(text: str, path: str) -> object:
+        parsed.append(text)
+        return parse_yaml(text, path, typ="rt")
+
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", parse)
+    file = workspace.root / "dvc.lock"
+    lockfile = Lockfile(Repo(str(workspace.root)), str(file))
+
+    def dump(name: str) -> None:
+        lockfile.dump_dataset({"name": name, "type": "dc", "url": f"dc://{name}", "lock": {"rows": [1, 1e-05, "1e3"]}})
+
+    for name in ("a", "b", "c"):
+        with dvc_lock.written_whole():
+            dump(name)
+    by_us = file.read_text()
+    assert parsed == [LOCK]
+    file.write_text(LOCK)
+    for name in ("a", "b", "c"):
+        dump(name)
+    assert file.read_text() == by_us
+    file.write_text(by_us.replace("size: 678", "size: 679"))
+    with dvc_lock.written_whole():
+        dump("d")
+    assert "size: 679" in file.read_text()
+    assert "dc://d" in file.read_text()

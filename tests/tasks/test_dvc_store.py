@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 from dvc.exceptions import CacheLinkError, DvcException
+from dvc.repo import Repo
+from dvc.repo.index import Index
 
 from secateur.errors import ProjectError
-from secateur.workflow.dvc_store import _as_project_errors
+from secateur.workflow.dvc_store import DvcStore, _as_project_errors
 from secateur.workflow.project import Project
+from tests.tiny import git
 
 
 def test_a_full_disk_is_no_missing_kind_of_link(tmp_path: Path) -> None:
@@ -25,3 +28,24 @@ def test_a_full_disk_is_no_missing_kind_of_link(tmp_path: Path) -> None:
 def test_what_else_dvc_says_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match=r"^DVC: two lines$"), _as_project_errors(Project(tmp_path)):
         raise DvcException("two\nlines")
+
+
+def test_one_stage_is_read_without_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC's index makes every dependency of every stage, and a run asks for a stage sixty times."""
+    git(tmp_path, "init", "-q")
+    Repo.init(str(tmp_path)).close()
+    with pytest.raises(ProjectError, match=r"^clean is not in dvc.yaml; run `secateur plan`, which renders it anew$"):
+        DvcStore(Project(tmp_path)).status("clean")
+    (tmp_path / "dvc.yaml").write_text("stages:\n  clean:\n    cmd: a\n    deps: [rows]\n  other:\n    cmd: b\n")
+    (tmp_path / "rows").write_text("rows")
+    store = DvcStore(Project(tmp_path))
+    assert store.order() == ("clean", "other")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("DVC's index was made")
+
+    monkeypatch.setattr(Index, "from_repo", refuse)
+    assert store.status("clean").new
+    assert list(store.identity("clean").dependencies) == ["rows"]
+    with pytest.raises(ProjectError, match=r"^baseline is not in dvc.yaml"):
+        store.identity("baseline")
