@@ -104,7 +104,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory, prefect_server: s
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             make_project(made)
-            secateur(made, "run")
+            secateur(made, "run", cold=True)
             git(made, "add", "-A")
             git(made, "commit", "-qm", "first run")
         shutil.copytree(made, root, symlinks=True)

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import warm
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 _KEPT = ("constraints.txt", ".dvcignore", ".gitignore")
 _POSITIVE = ["good", "great", "lovely", "happy", "sunny", "bright", "fine", "sweet", "calm", "superb"]
@@ -221,7 +223,7 @@ def environment() -> dict[str, str]:
 
 
 def secateur(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a project."""
+    """Run the command line in a project: in a warm fork; with ``cold``, or another environment, in a process anew."""
     return _run(root, "secateur.cli", *arguments, **options)
 
 
@@ -231,17 +233,19 @@ def dvc(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProc
 
 
 def _run(
-    root: Path, module: str, *arguments: str, check: bool = True, env: dict[str, str] | None = None, **options: Any
+    root: Path, module: str, *arguments: str, check: bool = True, cold: bool = False, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    completed = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],
-        cwd=root,
-        env=environment() | (env or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+    if warm.POSSIBLE and not cold and env is None:
+        completed = warm.run(module, arguments, cwd=root, env=environment())
+    else:
+        completed = subprocess.run(
+            [sys.executable, "-P", "-m", module, *arguments],
+            cwd=root,
+            env=environment() | (env or {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if check and completed.returncode != 0:
         said = f"{completed.stdout}\n{completed.stderr}"
         raise AssertionError(f"{module} {' '.join(arguments)}: {completed.returncode}\n{said}")

@@ -1,0 +1,102 @@
+"""Commands as forks of a process that has imported libraries and code: ten seconds of imports less for each.
+
+The same module, arguments, folder, environment, streams and exit code as of ``python -P -m``. What a fork cannot show (the
+first import, kill -9 of a group, its own seed of hashes) is shown by tests that start processes; with COLD=1 in the
+environment every command is one.
+
+DVC starts ``secateur stage`` by its name, so a command of that name, which asks here too, is the first on PATH. This
+file is that command: it imports the standard library alone.
+"""
+
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+POSSIBLE = sys.platform == "linux" and not os.environ.get("COLD")
+_ADDRESS = "TESTS_WARM_ADDRESS"
+
+
+def run(
+    module: str, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run([sys.executable, "-P", "-m", module, *arguments])`` does, with the output as text."""
+    folder = _started()
+    own = {"PATH": f"{folder}{os.pathsep}{env['PATH']}", _ADDRESS: str(folder / "socket")}
+    with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        streams = [stream.fileno() for stream in (nothing, out, err)]
+        code = ask(module, arguments, cwd=str(cwd), env={**env, **own}, streams=streams)
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess([module, *arguments], code, out.read().decode(), err.read().decode())
+
+
+def ask(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    streams: Sequence[int],
+    first: str | None = None,
+) -> int:
+    """Have a fork run a module, and return its exit code.
+
+    Args:
+        module: with a ``__main__``.
+        arguments: of its command line.
+        cwd: where it runs.
+        env: its whole environment.
+        streams: file descriptors of its input, output and errors.
+        first: of the folders to import from, where there is another than of the process that forks.
+    """
+    asked = {"module": module, "arguments": arguments, "folder": cwd, "first": first, "environment": dict(env)}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(env[_ADDRESS])
+        socket.send_fds(server, [b" "], streams)
+        server.sendall(json.dumps(asked).encode())
+        server.shutdown(socket.SHUT_WR)
+        with server.makefile() as told:
+            child = int(told.readline())
+            try:
+                return int(told.readline())
+            except BaseException:  # the test's time is over
+                os.kill(child, 9)
+                raise
+
+
+@functools.cache
+def _started() -> Path:
+    """Start the process that forks, once for each process of the tests; return the folder of its socket."""
+    from secateur.cli import _ENVIRONMENT
+
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    command = folder / "secateur"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder / "socket")],
+        env={**_ENVIRONMENT, **os.environ},
+        stdin=subprocess.PIPE,  # it ends when this closes
+        stdout=subprocess.DEVNULL,
+    )
+    while not (folder / "socket").exists():
+        assert server.poll() is None, "the process that forks has ended"
+        time.sleep(0.02)
+    return folder
+
+
+if __name__ == "__main__":
+    installed = Path(sys.executable).parent  # where the installed command lies
+    ended = ask(
+        "secateur.cli", sys.argv[1:], cwd=str(Path.cwd()), first=str(installed), env=os.environ, streams=[0, 1, 2]
+    )
+    if ended < 0:
+        os.kill(os.getpid(), -ended)
+    sys.exit(ended)
