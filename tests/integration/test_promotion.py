@@ -62,6 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Stand:
     def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
+    monkeypatch.setattr(secateur.registry.judgement, "answers_of_folder", here)
     monkeypatch.setattr(secateur.flows.promote, "answers_of_version", version)
     return stand
 
