@@ -1,8 +1,8 @@
 """Commands as forks of a process that has imported libraries and code: ten seconds of imports less for each.
 
-The same module, arguments, folder, environment, streams and exit code as of ``python -P -m``. What a fork cannot show (the
-first import, kill -9 of a group, its own seed of hashes) is shown by tests that start processes; with COLD=1 in the
-environment every command is one.
+The same module, arguments, folder, environment, streams and exit code as of ``python -P -m``. What a fork cannot show
+(the first import, kill -9 of a group, its own seed of hashes) is shown by tests that start processes; with COLD=1 in
+the environment every command is one.
 
 DVC starts ``secateur stage`` by its name, so a command of that name, which asks here too, is the first on PATH. This
 file is that command: it imports the standard library alone.

@@ -41,9 +41,11 @@ _LIBRARIES = (
 def main(address: str) -> dict[str, Any]:
     """Wait for commands; return in a fork, with what it is to become."""
     del sys.path[0]  # the folder of this file
+    sys.modules["onnxruntime"] = None  # type: ignore[assignment]  # its thread would end a fork with an error
     for name in (*_LIBRARIES, *_code()):
-        with contextlib.suppress(ImportError):  # another version may keep it elsewhere, and a command finds it itself
+        with contextlib.suppress(ImportError):  # what is not found here a command imports itself
             importlib.import_module(name)
+    del sys.modules["onnxruntime"]
     assert threading.active_count() == 1, "a fork would lack the other threads"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
