@@ -14,6 +14,7 @@ from secateur import __version__
 from secateur.cli.checkpoints import bench, export, inspect, predict
 from secateur.cli.generation import generate
 from secateur.cli.operations import retrain, schedule, watch
+from secateur.cli.parameters import params
 from secateur.cli.promotion import promote, rollback
 from secateur.cli.provenance import compare, lineage, sign, verify
 from secateur.cli.pruning import prune, sweep
@@ -60,7 +61,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, doctor,
+    run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params, doctor,
     retrain, schedule, watch, serve, ui,
 )  # fmt: skip
 

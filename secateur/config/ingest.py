@@ -32,14 +32,14 @@ class IngestSection(Section):
         Field(
             description="auto = by the file's ending; lines = plain text, a row per line; text = a row per file. Both have the columns text and file (its name without the ending)"
         ),
-    ]
+    ] = "auto"
     encoding: Annotated[
         str,
         Field(
             description="encoding of a CSV, JSONL or text file, by Python's name; auto = UTF-8, and Latin-1 where a "
             "package ships a file that is not UTF-8 (its user cannot mend it)"
         ),
-    ]
+    ] = "auto"
     delimiter: Annotated[
         str,
         Field(
@@ -57,11 +57,11 @@ class IngestSection(Section):
         Literal["refuse", "drop"],
         Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),
     ] = "refuse"
-    text_column: Annotated[str, Field(min_length=1, description="column that holds the text")]
+    text_column: Annotated[str, Field(min_length=1, description="column that holds the text")] = "text"
     label_column: Annotated[
         str | None,
         Field(min_length=1, description="column that holds the label; null = there is none (generation)"),
-    ]
+    ] = None
     null_labels: Annotated[
         Literal["keep", "drop"], Field(description="labels such as nan, None, NULL, N/A: labels, or rows without one")
     ] = "keep"
@@ -71,12 +71,12 @@ class IngestSection(Section):
     ] = "keep"
     confidence_column: Annotated[
         str | None, Field(description="column with the annotators' confidence in [0, 1], or null")
-    ]
-    hub_config: Annotated[str | None, Field(description="configuration of a hub dataset, or null")]
-    hub_split: Annotated[str, Field(description="split of a hub dataset")]
+    ] = None
+    hub_config: Annotated[str | None, Field(description="configuration of a hub dataset, or null")] = None
+    hub_split: Annotated[str, Field(description="split of a hub dataset")] = "train"
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub dataset; null takes the newest and records it")
-    ]
+    ] = None
 
     @field_validator("text_column", "label_column", "confidence_column", mode="before")
     @classmethod

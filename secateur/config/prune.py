@@ -103,8 +103,10 @@ class Schedule(Section):
         Field(
             description="linear or cubic in sparsity, geometric in density; of a promise: geometric doubles it from round to round"
         ),
-    ]
-    steps: Annotated[PositiveInt, Field(description="the round at which the budget is met; later rounds only recover")]
+    ] = "geometric"
+    steps: Annotated[
+        PositiveInt, Field(description="the round at which the budget is met; later rounds only recover")
+    ] = 3
     tries: Annotated[
         int,
         Field(
@@ -116,43 +118,51 @@ class Schedule(Section):
 class Recovery(TrainingSection):
     """Training after each cut."""
 
+    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")] = (
+        1.0
+    )
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 2e-4
     distillation_weight: Annotated[
         float,
         Field(ge=0.0, le=1.0, description="share of the distillation loss; the rest is cross-entropy on the labels"),
-    ]
-    temperature: Annotated[float, Field(gt=0.0, description="softmax temperature of the distillation")]
+    ] = 0.8
+    temperature: Annotated[float, Field(gt=0.0, description="softmax temperature of the distillation")] = 2.0
     hidden_weight: Annotated[
         float, Field(ge=0.0, description="weight of the distance to the dense model's hidden states, token by token")
-    ]
+    ] = 0.0
     adversarial_epsilon: Annotated[
         float, Field(ge=0.0, description="L2 norm of a perturbation of the embeddings against the loss; 0 = off")
-    ]
+    ] = 0.0
     best_by: Annotated[
         Literal["macro_f1", "perplexity", "loss"],
         Field(description="which validation score decides which weights are kept; perplexity is for generation"),
-    ]
+    ] = "loss"
 
 
 class Regularization(Section):
     """The training before the cut that drives what is unimportant towards zero; runs when there is a regulariser."""
 
-    strength: Annotated[float, Field(ge=0.0, description="lambda: size of the proximal step per unit of learning rate")]
-    growth: Annotated[float, Field(ge=1.0, description="l2 only: factor on the strength from first to last step")]
+    strength: Annotated[
+        float, Field(ge=0.0, description="lambda: size of the proximal step per unit of learning rate")
+    ] = 1.0
+    growth: Annotated[float, Field(ge=1.0, description="l2 only: factor on the strength from first to last step")] = (
+        10.0
+    )
     epochs: Annotated[
         float,
         Field(ge=0.0, le=1000.0, description="passes over the training rows; recovery.min_steps holds here too"),
-    ]
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")]
+    ] = 0.5
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")] = 0.0001
 
 
 class LatencyBudget(Section):
     """Where a budget of ``latency`` is measured."""
 
-    runtime: Annotated[Runtime, Field(description="what runs the model in production")]
-    batch: Annotated[PositiveInt, Field(description="rows per call")]
-    length: Annotated[PositiveInt, Field(description="tokens per row")]
-    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")]
-    repeats: Annotated[int, Field(ge=3, description="timed calls per entry of the table")]
+    runtime: Annotated[Runtime, Field(description="what runs the model in production")] = "onnx-int8"
+    batch: Annotated[PositiveInt, Field(description="rows per call")] = 1
+    length: Annotated[PositiveInt, Field(description="tokens per row")] = 32
+    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")] = 1
+    repeats: Annotated[int, Field(ge=3, description="timed calls per entry of the table")] = 50
     max_error: Annotated[
         float,
         Field(
@@ -186,79 +196,90 @@ class PruneSettings(Section):
     criterion: Annotated[
         Criterion,
         Field(description="how structures or weights are scored; l1, l2 and group_lasso bring their regulariser"),
-    ]
-    norm: Annotated[Literal["l1", "l2", "lamp"], Field(description="magnitude: what measures the size of a group")]
+    ] = "obs"
+    norm: Annotated[Literal["l1", "l2", "lamp"], Field(description="magnitude: what measures the size of a group")] = (
+        "l2"
+    )
     gradient_score: Annotated[
         Literal["taylor", "snip", "movement"], Field(description="gradient: which first-order score")
-    ]
+    ] = "taylor"
     multipliers: Annotated[
         Mapping[str, Multiplier],
         Field(
             description="preset importance by name, e.g. layers.0.heads.3 or layers.*.ffn; 0 goes first, .inf stays; fixed_weight needs one for every layer"
         ),
-    ]
-    regularizer: Annotated[Regularizer, Field(description="trained with before each cut; goes with any criterion")]
-    regularization: Annotated[Regularization, Field(description="the training before the cut")]
+    ] = {}
+    regularizer: Annotated[Regularizer, Field(description="trained with before each cut; goes with any criterion")] = (
+        "none"
+    )
+    regularization: Annotated[Regularization, Field(description="the training before the cut")] = Regularization()
     granularity: Annotated[
         Granularity,
         Field(description="structures = heads and neurons are cut out; weights = single weights, smaller files only"),
-    ]
+    ] = "structures"
     pattern: Annotated[
         Literal["2:4", "4:8"] | None, Field(description="weights: so many of each group of inputs stay; null is free")
-    ]
+    ] = None
     action: Annotated[
         Action, Field(description="remove = gone for good; suppress = divided, and rescued or removed by a later round")
-    ]
-    suppress_divisor: Annotated[float, Field(gt=1.0, description="what suppressed weights are divided by")]
+    ] = "remove"
+    suppress_divisor: Annotated[float, Field(gt=1.0, description="what suppressed weights are divided by")] = 10000.0
     regrow_fraction: Annotated[
         Fraction, Field(description="share of what is removed that returns where the gradient asks for it")
-    ]
-    structures: Annotated[tuple[StructureKind, ...], Field(min_length=1, description="what may be removed")]
+    ] = 0.0
+    structures: Annotated[tuple[StructureKind, ...], Field(min_length=1, description="what may be removed")] = (
+        "heads",
+        "ffn",
+    )
     num_layers: Annotated[
         PositiveInt | None, Field(description="layers that stay, chosen by calibration loss; null keeps all")
-    ]
+    ] = None
     hidden_size: Annotated[
         PositiveInt | None, Field(description="features of the residual stream that stay; null = all")
-    ]
+    ] = None
     vocabulary_min_count: Annotated[
         Annotated[int, Field(ge=0)] | Literal["auto"],
         Field(
             description="tokens rarer than this in the training rows leave the vocabulary; 0 keeps all; auto = the largest of 5, 3, 2 and 1 that the dense model bears, or 0"
         ),
-    ]
+    ] = "auto"
     vocabulary_max_drop: Annotated[
         Fraction,
         Field(
             description="auto: what the dense model's validation macro-F1 may lose by fewer tokens before any recovery (generation: growth of its perplexity); half of a round's promise at most"
         ),
     ] = 0.01
-    budget: Annotated[Budget, Field(description="what the last round must meet")]
-    latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")]
-    schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")]
-    calibration_rows: Annotated[PositiveInt, Field(description="training rows that the criterion sees")]
+    budget: Annotated[Budget, Field(description="what the last round must meet")] = Budget(
+        max_drop=0.02, price="latency"
+    )
+    latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")] = LatencyBudget()
+    schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")] = Schedule()
+    calibration_rows: Annotated[PositiveInt, Field(description="training rows that the criterion sees")] = 512
     search_trials: Annotated[
         int, Field(ge=0, description="obs, fisher: stitched models that are tried on the calibration rows; 0 = none")
-    ]
+    ] = 0
     repair: Annotated[
         Repair, Field(description="what compensates for a cut before any training: nothing, a bias, or least squares")
-    ]
+    ] = "none"
     ffn_multiple: Annotated[
         PositiveInt,
         Field(description="FFN neurons are kept in multiples of this; a latency table times multiples of 64"),
-    ]
-    min_heads: Annotated[int, Field(ge=0, description="heads that stay in every layer; 0 lets whole blocks go")]
-    min_neurons: Annotated[int, Field(ge=0, description="FFN neurons that stay in every layer; 0 lets whole blocks go")]
+    ] = 64
+    min_heads: Annotated[int, Field(ge=0, description="heads that stay in every layer; 0 lets whole blocks go")] = 0
+    min_neurons: Annotated[
+        int, Field(ge=0, description="FFN neurons that stay in every layer; 0 lets whole blocks go")
+    ] = 0
     max_drop: Annotated[
         Fraction,
         Field(
             description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops; under a budget of max_drop the promise takes its place"
         ),
-    ]
+    ] = 0.03
     max_robust_drop: Annotated[
         PositiveFraction | None,
         Field(description="the same for the validation score under attack; null does not measure it"),
-    ]
-    recovery: Annotated[Recovery, Field(description="training after each cut")]
+    ] = None
+    recovery: Annotated[Recovery, Field(description="training after each cut")] = Recovery()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -302,12 +323,20 @@ class PruneSettings(Section):
         return self.trained_with != "none" and self.regularization.epochs > 0.0
 
 
+_ROUNDS: Mapping[str, Round] = {
+    "r1": Round(prev="baseline", epochs=0.4, learning_rate=1e-4),
+    "r2": Round(prev="baseline"),
+    "r3": Round(prev="baseline", epochs=1.3, learning_rate=4e-4),
+}
+"""Each cuts the dense model anew: one exact cut loses less than a chain of them."""
+
+
 class PruneSection(PruneSettings):
     """The settings that all rounds share, and the rounds."""
 
     rounds: Annotated[
         Mapping[str, Round], Field(description="r1, r2, ...: each starts from baseline or from an earlier one")
-    ]
+    ] = _ROUNDS
 
     @field_validator("rounds")
     @classmethod

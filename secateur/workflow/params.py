@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from secateur.config import RunConfig, parse_config
+from secateur.config.effective import default_values
 from secateur.config.prune import Budget
 from secateur.config.suggestion import did_you_mean
 from secateur.errors import ConfigError
@@ -20,6 +22,9 @@ from secateur.workflow.project import Project
 
 _DICT_WITH_ONE_KEY = ("prune.budget",)
 """Mappings of which exactly one key is set: assigning one replaces the other, and what belonged to it."""
+
+_NAMED = ("prune.rounds",)
+"""Mappings whose names the user gives."""
 
 _EXCLUSIVE = frozenset(Budget.model_fields) - {"price"}
 
@@ -30,7 +35,16 @@ def read_config(project: Project) -> RunConfig:
     Raises:
         ConfigError: the file is not YAML or does not fit the schema.
     """
-    return parse_config(_load(_read(project.params_file), project.params_file))
+    return parse_config(read_values(project))
+
+
+def read_values(project: Project) -> Any:
+    """Return what params.yaml says, and no default.
+
+    Raises:
+        ConfigError: the file is not YAML, or holds no sections.
+    """
+    return _load(_read(project.params_file), project.params_file)
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,13 @@ def _assign(values: Any, override: str) -> None:
     value = read_value(text, override)
     *parents, last = name.split(".")
     target = values
+    known: Any = default_values()
     for depth, parent in enumerate(parents):
+        known = known.get(parent) if isinstance(known, dict) else None
+        if isinstance(target, dict) and target.get(parent) is None and isinstance(known, dict):
+            # A mapping of anybody's names, and one of which a single key counts, would replace its default whole.
+            whole = ".".join(parents[: depth + 1]) in (*_DICT_WITH_ONE_KEY, *_NAMED)
+            target[parent] = deepcopy(known) if whole else {}
         if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
             if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
                 target[parent] = {}

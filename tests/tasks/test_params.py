@@ -114,3 +114,14 @@ def test_a_missing_or_broken_file_is_one_line(workspace: Project, tmp_path: Path
 
 def test_flatten_gives_dotted_names() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [1]}}}) == {"a.b": 1, "a.c.d": [1]}
+
+
+def test_an_override_reaches_what_the_file_leaves_to_its_default(workspace: Project) -> None:
+    workspace.params_file.write_text("ingest: {source: rows.csv, label_column: label}\n")
+    asked = ["prune.latency.length=64", "prune.rounds.r3.epochs=2.0", "prune.budget.price=macs"]
+    config = propose(workspace, file=None, overrides=asked).config
+    assert (config.prune.latency.length, config.prune.latency.batch) == (64, 1)
+    assert [entry.epochs for entry in config.prune.rounds.values()] == [0.4, None, 2.0]
+    assert (config.prune.budget.max_drop, config.prune.budget.price) == (0.02, "macs")
+    with pytest.raises(ConfigError, match="is not a section"):
+        propose(workspace, file=None, overrides=["prune.nothing.length=64"])

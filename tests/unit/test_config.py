@@ -89,6 +89,6 @@ def test_the_price_of_a_promise_is_time_unless_something_else_is_named() -> None
 
 def test_a_missing_parameter_is_named() -> None:
     values = YAML(typ="safe").load(SHIPPED.read_text())
-    del values["clean"]["min_chars"]
-    with pytest.raises(ConfigError, match=r"clean\.min_chars is missing from params\.yaml"):
+    del values["ingest"]["source"]
+    with pytest.raises(ConfigError, match=r"ingest\.source is missing from params\.yaml"):
         parse_config(values)
