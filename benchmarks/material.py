@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from secateur.config import RunConfig, parse_config
+from secateur.config.schema import RunConfig, parse_config
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import ProjectError
 from secateur.evaluation.latency_table import LatencyTable

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 
 Origin = Literal["params.yaml", "default"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from secateur.config import describe
+from secateur.config.schema import describe
 from secateur.config.prune import PruneSettings
 from secateur.errors import ConfigError
 

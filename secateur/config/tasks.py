@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur.config import RunConfig
+    from secateur.config.schema import RunConfig
 
 
 def check_task(config: "RunConfig") -> None:

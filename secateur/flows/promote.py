@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.run import Task
 from secateur.errors import CheckFailed, ConfigError, ModelError, ProjectError
 from secateur.evaluation.judged import Condition

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.data.sources import expand, locate
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.workflow.driver import is_up_to_date, run_stage

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
-from secateur.config import describe
+from secateur.config.schema import describe
 from secateur.config.prune import Budget, BudgetKind, Criterion, PruneSettings
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows

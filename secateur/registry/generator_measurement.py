@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.evaluate import GenerationSection
 from secateur.config.promote import PromoteLatencySection
 from secateur.errors import ModelError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
 from secateur.evaluation.gate import Condition, judge
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.promote import PromoteLatencySection, PromoteRobustnessSection
 from secateur.errors import ModelError, ProjectError
 from secateur.evaluation.attacks.characters import attack_text

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.workflow import latency_table
 from secateur.workflow.driver import Outcome, bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore

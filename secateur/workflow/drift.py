@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.data.acquisition import read_copied, read_source
 from secateur.data.document_splitting import split_documents
 from secateur.data.drift import added_rows, compare, embedding_shift, findings

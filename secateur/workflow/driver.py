@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed
 from secateur.files import write_json
 from secateur.workflow import code_snapshots

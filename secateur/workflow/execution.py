@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import free_bytes, replacing
 from secateur.workflow.job import Job

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.workflow import code_snapshots
 from secateur.workflow.code_lock import StageCode, code_of
 from secateur.workflow.dvc_store import DvcStore, Status

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import MeasurementError, ProjectError
 from secateur.workflow.project import Project
 from secateur.workflow.stages import LATENCY_TABLE

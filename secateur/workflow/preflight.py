@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError
 from secateur.registry.tracking_server import require_answer
 from secateur.workflow.execution import require_space

@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_text
 from secateur.quality import MEASURES

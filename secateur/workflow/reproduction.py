@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import sha256_file
 from secateur.registry.mlflow_runs import download_run_files

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.files import to_json, write_json
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json

@@ -5,7 +5,7 @@ A local file is a dependency of ``ingest``, so DVC sees it.
 
 from pathlib import Path
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ModelError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.prune import PruneSettings
 from secateur.data.sources import expand, is_local
 from secateur.errors import ProjectError

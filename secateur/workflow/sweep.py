@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.prune import BudgetKind, Criterion, PruneSettings
 from secateur.files import replacing, write_json
 from secateur.workflow.latency_table import ensure

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 
 _CHANGED_SHARE = 0.1
 """Share of the rows on which a pruned model and dense usually differ: 6 to 13 % in the demo's rounds. A difference of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ProjectError

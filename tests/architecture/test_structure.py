@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.reference import parameters
 from secateur.workflow import code_lock
 from secateur.workflow.params import flatten, read_config

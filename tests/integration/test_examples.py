@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config import RunConfig, parse_config
+from secateur.config.schema import RunConfig, parse_config
 from secateur.config.reference import parameters
 from secateur.workflow.params import flatten
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.data.document_splitting import split_documents
 from secateur.errors import DataError
 from secateur.files import write_json

@@ -1,6 +1,6 @@
 import pytest
 
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.config.prune import Budget
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config import parse_config
+from secateur.config.schema import parse_config
 from secateur.config.prune import Budget
 from secateur.errors import ConfigError
 

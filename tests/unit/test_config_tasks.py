@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config import parse_config
+from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

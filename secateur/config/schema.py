@@ -1,0 +1,75 @@
+"""The schema of params.yaml: one frozen section per stage, in stage order."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from secateur.config.base import Section
+from secateur.config.baseline import BaselineSection
+from secateur.config.clean import CleanSection
+from secateur.config.evaluate import EvaluateSection
+from secateur.config.ingest import IngestSection
+from secateur.config.promote import PromoteSection
+from secateur.config.prune import PruneSection
+from secateur.config.register import RegisterSection
+from secateur.config.report import ReportSection
+from secateur.config.retrain import RetrainSection
+from secateur.config.run import RunSection
+from secateur.config.serve import ServeSection
+from secateur.config.suggestion import did_you_mean
+from secateur.config.tasks import check_task
+from secateur.errors import ConfigError
+
+
+class RunConfig(Section):
+    """The whole of params.yaml. A stage is given its own section, never this object."""
+
+    run: Annotated[RunSection, Field(description="what every stage shares")] = RunSection()
+    ingest: Annotated[IngestSection, Field(description="where the rows come from")]
+    clean: Annotated[CleanSection, Field(description="which rows stay")] = CleanSection()
+    baseline: Annotated[BaselineSection, Field(description="the dense model")] = BaselineSection()
+    prune: Annotated[PruneSection, Field(description="what is removed")] = PruneSection()
+    evaluate: Annotated[EvaluateSection, Field(description="how models are measured")] = EvaluateSection()
+    register_: Annotated[RegisterSection, Field(alias="register", description="where models are published")] = (
+        RegisterSection()
+    )
+    report: Annotated[ReportSection, Field(description="the page")] = ReportSection()
+    promote: Annotated[PromoteSection, Field(description="the gate to the champion")] = PromoteSection()
+    retrain: Annotated[RetrainSection, Field(description="scheduled retraining")] = RetrainSection()
+    serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        check_task(self)
+        return self
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Validate the content of params.yaml.
+
+    Raises:
+        ConfigError: with the first offending key, its value and what would be accepted.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+
+
+def describe(error: ValidationError) -> str:
+    """Put one validation error into one line, in the names of params.yaml: an unknown name before all others.
+
+    A name that is spelled wrongly is two errors, and the one that is missing says nothing of it.
+    """
+    errors = error.errors()
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
+    key = ".".join(str(part) for part in first["loc"]) or "params.yaml"
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a known parameter; {did_you_mean(key)}`secateur doctor --params` lists them"
+    if first["type"] == "missing":
+        return f"{key} is missing from params.yaml"
+    message = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
