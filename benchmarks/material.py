@@ -17,7 +17,7 @@ from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.training.material import read_material
-from secateur.workflow.stages import LATENCY_TABLE
+from secateur.workflow.project import LATENCY_TABLE
 
 BASELINE = Path("models") / "baseline"
 

@@ -23,8 +23,8 @@ from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.report import environment, show, write_results
-from secateur.config.schema import parse_config
 from secateur.config.prune import Criterion, PruneSettings
+from secateur.config.schema import parse_config
 from secateur.data.tokens import from_lists
 from secateur.pruning.selection import Calibration, Dense, calibrate
 

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from benchmarks.report import environment, show, write_results
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.determinism import fix_randomness
 from secateur.training.attention import attention_as_products

@@ -12,7 +12,7 @@ import click
 from secateur.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from secateur.config.evaluate import Runtime
+    from secateur.config.base import Runtime
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _RUNTIMES = ("torch", "onnx", "onnx-int8")

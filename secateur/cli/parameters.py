@@ -19,8 +19,8 @@ def params(section: str | None, as_json: bool) -> None:
     Example: secateur params prune.recovery
     """
     from secateur.cli import display
-    from secateur.config.schema import parse_config
     from secateur.config.effective import effective
+    from secateur.config.schema import parse_config
     from secateur.config.suggestion import did_you_mean
     from secateur.workflow.params import read_values
     from secateur.workflow.project import find_project

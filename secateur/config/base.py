@@ -1,6 +1,6 @@
 """What every section of params.yaml shares: frozen, no unknown keys, every field documented."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,12 @@ PositiveFraction = Annotated[float, Field(gt=0.0, le=1.0)]
 """A share in (0, 1]."""
 
 PositiveInt = Annotated[int, Field(ge=1)]
+
+Runtime = Literal["torch", "onnx", "onnx-int8"]
+"""The form of a model: PyTorch, ONNX, ONNX in 8 bits."""
+
+TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
+"""What is done to a text by an attack that knows no model."""
 
 
 class Section(BaseModel):

@@ -5,10 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.config.base import PositiveFraction, PositiveInt, Section
+from secateur.config.base import PositiveFraction, PositiveInt, Runtime, Section
 
-Runtime = Literal["torch", "onnx", "onnx-int8"]
-TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
 Attack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion", "gradient"]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from secateur.config.schema import describe
 from secateur.config.prune import PruneSettings
+from secateur.config.schema import describe
 from secateur.errors import ConfigError
 
 _DEFAULTS: Mapping[str, Any] = {

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from secateur.config.base import PositiveInt, Section
-from secateur.config.evaluate import TextAttack, check_named_once
+from secateur.config.base import PositiveInt, Section, TextAttack
+from secateur.config.evaluate import check_named_once
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

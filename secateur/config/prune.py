@@ -5,9 +5,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Section
-from secateur.config.baseline import TrainingSection
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Runtime, Section
+from secateur.config.training import TrainingSection
 
 Criterion = Literal[
     "magnitude",

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from secateur.config.base import Section
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime, Section
 
 
 class RegisterSection(Section):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.data.tokens import TokenRows
 from secateur.evaluation.runners import Runner, exported_folder, open_folder
 

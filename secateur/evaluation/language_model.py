@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.config.run import Precision
 from secateur.export.onnx import ONNX_MODEL
 from secateur.export.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT

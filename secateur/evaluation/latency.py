@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.errors import ModelError
 from secateur.evaluation.runners import Ids, Runner, open_runner
 from secateur.models.construction import read_config

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime

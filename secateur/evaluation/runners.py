@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 import secateur.export.onnx
 import secateur.export.tracing
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
 from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.errors import ModelError
 from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import given_ids

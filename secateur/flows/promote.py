@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from secateur.config.schema import RunConfig
 from secateur.config.run import Task
+from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ModelError, ProjectError
 from secateur.evaluation.judged import Condition
 from secateur.files import write_json

@@ -25,7 +25,7 @@ from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import require_space
 from secateur.workflow.params import read_config
-from secateur.workflow.project import Project, command_line_of, git
+from secateur.workflow.project import LATENCY_TABLE, Project, command_line_of, git
 from secateur.workflow.reproduction import (
     LOCK,
     PARAMS,
@@ -38,7 +38,6 @@ from secateur.workflow.reproduction import (
     read_recipe,
 )
 from secateur.workflow.results import read_json
-from secateur.workflow.stages import LATENCY_TABLE
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
 _PREFIX = "secateur-reproduce-"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.config.prune import BudgetKind
 from secateur.evaluation.cost import StructureCosts
 from secateur.evaluation.latency_table import LatencyTable

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
-from secateur.config.schema import describe
 from secateur.config.prune import Budget, BudgetKind, Criterion, PruneSettings
 from secateur.config.run import Precision
+from secateur.config.schema import describe
 from secateur.data.tokens import TokenRows
 from secateur.errors import BudgetError, ConfigError, ModelError
 from secateur.evaluation.cost import cost_of

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.config.schema import RunConfig
 from secateur.config.evaluate import GenerationSection
 from secateur.config.promote import PromoteLatencySection
+from secateur.config.schema import RunConfig
 from secateur.errors import ModelError
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes

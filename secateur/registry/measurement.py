@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from secateur.config.schema import RunConfig
 from secateur.config.promote import PromoteLatencySection, PromoteRobustnessSection
+from secateur.config.schema import RunConfig
 from secateur.errors import ModelError, ProjectError
 from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.deployed import folder_bytes

@@ -28,7 +28,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
 from secateur import __version__
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.config.run import Task
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.config.run import Task
 from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from secateur.config.baseline import MaxLength
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
@@ -39,7 +40,7 @@ from secateur.workflow.job import Job
 from secateur.workflow.tried import entries_of_rounds, models_of
 
 
-def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
+def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: MaxLength) -> None:
     """Score the dense model and what every round tried: as PyTorch models, in the deployed form, and under attack.
 
     Inputs are ``test`` (parquet), ``labels`` (JSON) and ``model.baseline``, ``model.r1``, ..., and where they are
@@ -92,7 +93,7 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int
     write_plot(job.outputs["plot"], metrics, scores=("macro_f1", "accuracy"))
 
 
-def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: int) -> None:
+def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: MaxLength) -> None:
     """Write the effect ``latency``, unless the file already describes these weights on this machine.
 
     The effect ``exports``, where it is declared, is the folder of ONNX exports that ``run`` made and ``register``

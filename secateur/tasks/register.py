@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.config.register import RegisterSection
 from secateur.errors import ConfigError
 from secateur.files import to_json, write_json
 from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job
-from secateur.workflow.project import Project, commit_of, dirty_files
+from secateur.workflow.project import LATENCY_TABLE, Project, commit_of, dirty_files
 from secateur.workflow.results import came_to, comparison, read_json
-from secateur.workflow.stages import LATENCY_TABLE
 
 CHALLENGER = "challenger"
 _MAX_TAG_CHARS = 5000

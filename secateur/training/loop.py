@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from secateur.config.baseline import TrainingSection
 from secateur.config.run import Precision
+from secateur.config.training import TrainingSection
 from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
 from secateur.training.attention import attention_as_products

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from transformers import PreTrainedModel
 
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 
 
 @dataclass(frozen=True)

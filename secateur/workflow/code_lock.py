@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 import secateur
-from secateur.config import RunConfig
+from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_json, write_text
 from secateur.workflow.closure import Sources, closure, digest_of

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
 from secateur.errors import MeasurementError, ProjectError
-from secateur.workflow.project import Project
-from secateur.workflow.stages import LATENCY_TABLE
+from secateur.workflow.project import LATENCY_TABLE, Project
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

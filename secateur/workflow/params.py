@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from secateur.config.schema import RunConfig, parse_config
 from secateur.config.effective import default_values
 from secateur.config.prune import Budget
+from secateur.config.schema import RunConfig, parse_config
 from secateur.config.suggestion import did_you_mean
 from secateur.errors import ConfigError
 from secateur.files import write_text

@@ -8,8 +8,7 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError
 from secateur.registry.tracking_server import require_answer
 from secateur.workflow.execution import require_space
-from secateur.workflow.project import Project
-from secateur.workflow.stages import LATENCY_TABLE
+from secateur.workflow.project import LATENCY_TABLE, Project
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -14,6 +14,9 @@ from secateur.files import NO_SPACE
 CODE = ("secateur", "pyproject.toml", "constraints.txt")
 """What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
 
+LATENCY_TABLE = "latency_table.json"
+"""Measured prices of a budget of time, from the project's root; ``secateur/workflow/latency_table.py`` writes it."""
+
 IDENTITY = (*CODE, "params.yaml", "dvc.yaml", "code.lock")
 
 

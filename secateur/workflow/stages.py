@@ -5,19 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.config.schema import RunConfig
 from secateur.config.prune import PruneSettings
+from secateur.config.schema import RunConfig
 from secateur.data.sources import expand, is_local
 from secateur.errors import ProjectError
+from secateur.workflow.project import LATENCY_TABLE
 
 OutputKind = Literal["out", "metric", "plot"]
 
 _DATA_REPORT = "reports/data.json"
 _LATENCY = "reports/latency.json"
 _EXPORTS = ".secateur/exports"
-
-LATENCY_TABLE = "latency_table.json"
-"""Measured prices of a budget of time, from the project's root; ``secateur/workflow/latency_table.py`` writes it."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.config.schema import RunConfig
 from secateur.config.prune import BudgetKind, Criterion, PruneSettings
+from secateur.config.schema import RunConfig
 from secateur.files import replacing, write_json
 from secateur.workflow.latency_table import ensure
-from secateur.workflow.project import Project
-from secateur.workflow.stages import LATENCY_TABLE
+from secateur.workflow.project import LATENCY_TABLE, Project
 
 if TYPE_CHECKING:
     from secateur.evaluation.latency_table import LatencyTable

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config.schema import RunConfig
 from secateur.config.reference import parameters
 from secateur.workflow import code_lock
+from secateur.config.schema import RunConfig
 from secateur.workflow.params import flatten, read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import render

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config.schema import RunConfig, parse_config
 from secateur.config.reference import parameters
+from secateur.config.schema import RunConfig, parse_config
 from secateur.workflow.params import flatten
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,7 @@
 import pytest
 
-from secateur.config.schema import RunConfig
 from secateur.config.prune import Budget
+from secateur.config.schema import RunConfig
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.table_size import shortfalls

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config.schema import parse_config
 from secateur.config.prune import Budget
+from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -13,7 +13,7 @@ from hashlib import sha256
 from random import Random
 from typing import NamedTuple
 
-from secateur.config.evaluate import TextAttack
+from secateur.config.base import TextAttack
 
 # Han with its extensions, kana, Thai, Lao, Burmese, Khmer: no white space between words.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -12,7 +12,7 @@ import torch
 from ruamel.yaml import YAML
 from transformers import PreTrainedModel
 
-from secateur.config.evaluate import Runtime
+from secateur.config.base import Runtime
 from secateur.evaluation.runners import exported_folder
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.registry.mlflow_records import Records

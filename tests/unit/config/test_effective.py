@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config.schema import parse_config
 from secateur.config.effective import default_values, effective
+from secateur.config.schema import parse_config
 
 ROOT = Path(__file__).resolve().parents[3]
 CHOSEN = {"ingest": {"source": "rows.csv", "label_column": "label"}}

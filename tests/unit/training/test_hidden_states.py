@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.training.batches import batches_of

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.models.families import family_of

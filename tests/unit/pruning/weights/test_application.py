@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from secateur.config.baseline import TrainingSection
+from secateur.config.training import TrainingSection
 from secateur.errors import CheckpointError, ConfigError, ModelError
 from secateur.models.checkpoint import load, save
 from secateur.pruning.weights import gradient
