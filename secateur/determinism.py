@@ -7,6 +7,10 @@ fixed; other bits with another thread count or another CPU code path (AVX2 again
 import hashlib
 import platform
 import random
+import re
+from contextlib import suppress
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +58,10 @@ def cpu_fact(name: str) -> str:
 
 
 def fingerprint(*, constraints: Path | None = None) -> dict[str, str | int]:
-    """Describe what can change the bits of a result besides code, data and parameters."""
+    """Describe what can change the bits of a result besides code, data and parameters.
+
+    The packages are those of ``constraints``, or where there is no such file those that are installed.
+    """
     described: dict[str, str | int] = {
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -65,4 +72,17 @@ def fingerprint(*, constraints: Path | None = None) -> dict[str, str | int]:
     }
     if constraints is not None and constraints.exists():
         described["constraints"] = hashlib.sha256(constraints.read_bytes()).hexdigest()[:16]
+    else:
+        described["packages"] = hashlib.sha256("\n".join(_installed()).encode()).hexdigest()[:16]
     return described
+
+
+def _installed() -> list[str]:
+    """List the packages that this one asks for, each with its version: what is known where nothing is pinned."""
+    found = []
+    with suppress(PackageNotFoundError):
+        for requirement in metadata.requires("secateur") or ():
+            name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+            with suppress(PackageNotFoundError):  # an extra that is not installed
+                found.append(f"{name}=={metadata.version(name)}")
+    return sorted(found)

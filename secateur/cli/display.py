@@ -14,6 +14,7 @@ from rich.table import Table
 from secateur.training.progress import waiting
 
 if TYPE_CHECKING:
+    from secateur.config.effective import Effective
     from secateur.workflow.driver import Outcome
     from secateur.workflow.explain import Explanation
     from secateur.workflow.params import Change
@@ -174,19 +175,17 @@ def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
 
 
 def planned_change(project: "Project", change: "Change", *, as_json: bool) -> None:
-    """Print which stages read a parameter that ``-S`` or ``--params`` would change, without writing it."""
-    from secateur.workflow.params import flatten, read_config
+    """Print which stages read a parameter that ``-S`` or ``--params`` would change or name, without writing it."""
+    from secateur.config.effective import effective
+    from secateur.workflow.params import read_config
     from secateur.workflow.stages import stages
 
-    before = flatten(read_config(project).model_dump(mode="json", by_alias=True))
-    after = flatten(change.config.model_dump(mode="json", by_alias=True))
+    before = {entry.name: entry for entry in effective(read_config(project))}
+    after = {entry.name: entry for entry in effective(change.config)}
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     readers = {
         stage.address: [
-            name
-            for name in changed
-            for parameter in stage.parameters
-            if any(name == key or name.startswith(f"{key}.") for key in parameter.keys)
+            name for name in changed if any(name == key or name.startswith(f"{key}.") for key in stage.keys)
         ]
         for stage in stages(change.config, project.root)
     }
@@ -196,11 +195,19 @@ def planned_change(project: "Project", change: "Change", *, as_json: bool) -> No
     made = table("", "stage", "a run would", "because")
     touched = False
     for address, names in readers.items():
-        shown = ", ".join(f"{name}: {before.get(name)} -> {after.get(name)}" for name in dict.fromkeys(names))
+        shown = ", ".join(_change_of(name, before.get(name), after.get(name)) for name in names)
         verdict = "[yellow]run[/]" if names else ("[yellow]run if upstream changes[/]" if touched else "do nothing")
         touched = touched or bool(names)
-        made.add_row(address, verdict, shown)
+        made.add_row(address, verdict, plain(shown))
     show(made)
+
+
+def _change_of(name: str, before: "Effective | None", after: "Effective | None") -> str:
+    """Say what becomes of a parameter; DVC also asks which of them params.yaml gives."""
+    if before is not None and after is not None and before.value == after.value:
+        given = after.origin == "params.yaml"
+        return f"{name}: {after.value}, its default, is {'given' if given else 'no longer given'}"
+    return f"{name}: {before and before.value} -> {after and after.value}"
 
 
 def why(address: str, chain: "Sequence[Explanation]") -> None:

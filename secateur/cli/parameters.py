@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -20,15 +21,13 @@ def params(section: str | None, as_json: bool) -> None:
     """
     from secateur.cli import display
     from secateur.config.effective import effective
-    from secateur.config.schema import parse_config
     from secateur.config.suggestion import did_you_mean
-    from secateur.workflow.params import read_values
+    from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
 
-    values = read_values(find_project())
     found = [
         entry
-        for entry in effective(values, parse_config(values))
+        for entry in effective(read_config(find_project()))
         if section is None or f"{entry.name}.".startswith(f"{section}.")
     ]
     if not found:
@@ -37,7 +36,14 @@ def params(section: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"params": [asdict(entry) for entry in found]}, indent=2))
         return
     made = display.table("parameter", "value", "default", "from")
+    made.columns[0].no_wrap = made.columns[3].no_wrap = True
     for entry in found:
-        default = "" if entry.value == entry.default else display.plain(json.dumps(entry.default))
-        made.add_row(entry.name, display.plain(json.dumps(entry.value)), default, entry.origin)
+        default = "" if entry.value == entry.default else _shown(entry.default)
+        made.add_row(entry.name, _shown(entry.value), default, entry.origin)
     display.show(made)
+
+
+def _shown(value: Any) -> str:
+    from secateur.cli import display
+
+    return display.plain(value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False))

@@ -79,8 +79,6 @@ def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
     check(project, change.config)
     told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
     change.apply(project)
-    if change.added:
-        click.echo(f"params.yaml has gained {', '.join(change.added)}, at their defaults", err=True)
     if told:
         click.echo(told, err=True)
     update_pipeline(project, change.config)
@@ -161,8 +159,6 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
 
     project = find_project()
     change = propose(project, file=file, overrides=overrides)
-    if change.added:
-        click.echo(f"params.yaml lacks {', '.join(change.added)}; a run writes their defaults", err=True)
     if overrides or file:
         check(project, change.config)
         display.planned_change(project, change, as_json=as_json)

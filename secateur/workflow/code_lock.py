@@ -4,6 +4,7 @@ dvc.yaml depends on it as a parameter. So an upgraded package makes exactly the 
 and ``dvc repro`` is refused under a package that the file does not know.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 import secateur
+from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_json, write_text
@@ -50,19 +52,32 @@ def parameter(stage: str) -> str:
 
 def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
     """Return stage -> the code that it uses: that which this process runs, also when it lives for long."""
-    return _code_of(project, tuple({stage.name: stage.module for stage in stages(config, project.root)}.items()))
+    used: dict[str, _Used] = {}
+    for stage in stages(config, project.root):
+        left_out = tuple(key for key in stage.keys if not is_named(config, key))
+        used.setdefault(stage.name, (stage.module, left_out))
+    return _code_of(project, tuple(used.items()))
+
+
+_Used = tuple[str, tuple[str, ...]]
+"""The module of a stage, and the parameters that params.yaml leaves to the defaults, which are code."""
 
 
 @cache
-def _code_of(project: Project, modules: tuple[tuple[str, str], ...]) -> Mapping[str, StageCode]:
+def _code_of(project: Project, used: tuple[tuple[str, _Used], ...]) -> Mapping[str, StageCode]:
     sources = Sources(_read_json(_index(project)))
     found: dict[str, StageCode] = {}
-    for name, module in modules:
+    for name, (module, left_out) in used:
         files = closure(module, roots={"secateur": PACKAGE.parent}, sources=sources)
-        found[name] = StageCode(digest_of(files, sources), files)
+        found[name] = StageCode(_digest(digest_of(files, sources), left_out), files)
     if not sources.complete and not is_read_only(project):
         write_json(_index(project), sources.as_json())
     return found
+
+
+def _digest(code: str, left_out: tuple[str, ...]) -> str:
+    """Tell a parameter that params.yaml gives from its default: DVC does not see one that dvc.yaml no longer lists."""
+    return hashlib.sha256("\n".join([code, *sorted(left_out)]).encode()).hexdigest()[:32] if left_out else code
 
 
 def render(project: Project, config: RunConfig) -> str:

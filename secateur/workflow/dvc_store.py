@@ -145,6 +145,9 @@ class DvcStore:
                 if dependency.hash_info.value is not None and not isinstance(dependency, ParamsDependency)
             }
             parameters, code = _named(stage, lambda dependency: dependency.hash_info.value or {})
+            # DVC knows nothing of a parameter that dvc.yaml no longer lists, since params.yaml no longer gives it.
+            locked = stage.dvcfile._lockfile.load().get("stages", {}).get(address, {})
+            parameters = dict(locked.get("params", {}).get("params.yaml", {})) | parameters
             if not dependencies and not parameters:
                 return None
             return Identity(address, stage.cmd, dependencies, parameters, code)

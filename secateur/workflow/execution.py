@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import free_bytes, replacing
@@ -27,6 +28,17 @@ MIN_FREE_BYTES = 512 * 1024**2
 def arguments(stage: Stage, config: RunConfig) -> dict[str, Any]:
     """Return the keyword arguments of the stage's body: its own parameters, nothing else."""
     return {parameter.argument: parameter.value(config) for parameter in stage.parameters}
+
+
+def parameters_of(stage: Stage, config: RunConfig) -> dict[str, Any]:
+    """Return dotted name -> value of every parameter that decides the stage's result, its default or not."""
+    return flatten(
+        {
+            entry.name: entry.value
+            for entry in effective(config)
+            if any(f"{entry.name}.".startswith(f"{key}.") for key in stage.keys)
+        }
+    )
 
 
 def require_space(project: Project) -> None:
@@ -50,7 +62,7 @@ def execute(project: Project, stage: Stage, config: RunConfig, identity: Identit
     if stage.outputs:
         with _outputs(project, stage) as outputs:
             body: Callable[..., None] = module.run
-            body(_job(project, stage, identity, outputs), **arguments(stage, config))
+            body(_job(project, stage, config, identity, outputs=outputs), **arguments(stage, config))
     if stage.effects:
         _measure(module, project, stage, config, identity)
     return time.monotonic() - started
@@ -71,10 +83,10 @@ def has_effects(project: Project, stage: Stage) -> bool:
 def _measure(module: ModuleType, project: Project, stage: Stage, config: RunConfig, identity: Identity) -> None:
     outputs = {name: project.root / output.path for name, output in stage.outputs.items()}
     body: Callable[..., None] = module.measure
-    body(_job(project, stage, identity, outputs), **arguments(stage, config))
+    body(_job(project, stage, config, identity, outputs=outputs), **arguments(stage, config))
 
 
-def _job(project: Project, stage: Stage, identity: Identity, outputs: dict[str, Path]) -> Job:
+def _job(project: Project, stage: Stage, config: RunConfig, identity: Identity, *, outputs: dict[str, Path]) -> Job:
     digests = {}
     for name, path in stage.inputs.items():
         card = f"{path}/card.json"
@@ -89,7 +101,7 @@ def _job(project: Project, stage: Stage, identity: Identity, outputs: dict[str, 
             **{Path(path).stem: project.root / path for path in stage.effect_inputs},
         },
         digests=digests,
-        parameters=flatten(identity.parameters),
+        parameters=parameters_of(stage, config),
         constraints=project.constraints_file,
     )
 

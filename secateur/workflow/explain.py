@@ -129,7 +129,7 @@ def _output_cause(path: str, state: str) -> str:
 
 
 def _parameter_causes(store: DvcStore, stage: Stage, own: Status, recorded: Identity) -> list[str]:
-    if not own.parameters:
+    if not own.parameters and not own.code:
         return []
     now = flatten(store.current_parameters(stage.address))
     before = flatten(recorded.parameters)
@@ -142,7 +142,7 @@ def _parameter_causes(store: DvcStore, stage: Stage, own: Status, recorded: Iden
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
     if name not in values:
-        return "nothing"
+        return "its default"
     return "null" if values[name] is None else str(values[name])
 
 

@@ -17,7 +17,7 @@ class Job:
         outputs: name -> path to write to; the driver moves it into place when the body returns.
         effects: name -> path of what is written but never compared (measured times, the page).
         digests: name -> digest of every input.
-        parameters: dotted name -> value of every parameter that is part of the identity.
+        parameters: dotted name -> value of every parameter that decides the result, defaults too.
         constraints: the file that pins the environment, part of the fingerprint.
     """
 

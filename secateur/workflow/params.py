@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -12,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from secateur.config.effective import default_values
+from secateur.config.effective import default_rounds, default_values
 from secateur.config.prune import Budget
 from secateur.config.schema import RunConfig, parse_config
 from secateur.config.suggestion import did_you_mean
@@ -23,8 +22,6 @@ from secateur.workflow.project import Project
 _DICT_WITH_ONE_KEY = ("prune.budget",)
 """Mappings of which exactly one key is set: assigning one replaces the other, and what belonged to it."""
 
-_NAMED = ("prune.rounds",)
-"""Mappings whose names the user gives."""
 
 _EXCLUSIVE = frozenset(Budget.model_fields) - {"price"}
 
@@ -35,16 +32,7 @@ def read_config(project: Project) -> RunConfig:
     Raises:
         ConfigError: the file is not YAML or does not fit the schema.
     """
-    return parse_config(read_values(project))
-
-
-def read_values(project: Project) -> Any:
-    """Return what params.yaml says, and no default.
-
-    Raises:
-        ConfigError: the file is not YAML, or holds no sections.
-    """
-    return _load(_read(project.params_file), project.params_file)
+    return parse_config(_load(_read(project.params_file), project.params_file))
 
 
 @dataclass(frozen=True)
@@ -54,8 +42,6 @@ class Change:
     config: RunConfig
     before: str
     after: str
-    added: tuple[str, ...] = ()
-    """Parameters that the file lacked, and that stages name: DVC asks for them by name, so they get their defaults."""
 
     def apply(self, project: Project) -> bool:
         """Write params.yaml, keeping the previous one under ``.secateur/params``; tell whether it changed."""
@@ -84,8 +70,7 @@ def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) ->
     for override in overrides:
         _assign(values, override)
     config = parse_config(values)
-    added = _complete_(values, config, root=project.root)
-    return Change(config, before, _dump(values) if overrides or added else text, added)
+    return Change(config, before, _dump(values) if overrides else text)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -157,9 +142,7 @@ def _assign(values: Any, override: str) -> None:
     for depth, parent in enumerate(parents):
         known = known.get(parent) if isinstance(known, dict) else None
         if isinstance(target, dict) and target.get(parent) is None and isinstance(known, dict):
-            # A mapping of anybody's names, and one of which a single key counts, would replace its default whole.
-            whole = ".".join(parents[: depth + 1]) in (*_DICT_WITH_ONE_KEY, *_NAMED)
-            target[parent] = deepcopy(known) if whole else {}
+            target[parent] = _beginning(".".join(parents[: depth + 1]), known)
         if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
             if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
                 target[parent] = {}
@@ -174,22 +157,13 @@ def _assign(values: Any, override: str) -> None:
     target[last] = value
 
 
-def _complete_(values: Any, config: RunConfig, *, root: Path) -> tuple[str, ...]:
-    """Write the defaults of what stages name and the file lacks, in place; a file of an earlier version lacks some."""
-    from secateur.workflow.stages import stages
-
-    known = config.model_dump(mode="json", by_alias=True)
-    wanted = {key for stage in stages(config, root) for parameter in stage.parameters for key in parameter.keys}
-    added = []
-    for name in sorted(wanted):
-        *parents, last = name.split(".")
-        place, default = values, known
-        for parent in parents:
-            place, default = place.setdefault(parent, {}), default[parent]
-        if last not in place:
-            place[last] = default[last]
-            added.append(name)
-    return tuple(added)
+def _beginning(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a section that the file lacks begins with, so that one entry more changes nothing else."""
+    if name == "prune.rounds":
+        return default_rounds()
+    if name in _DICT_WITH_ONE_KEY:
+        return {key: value for key, value in known.items() if value is not None}
+    return {}
 
 
 def read_value(text: str, override: str) -> Any:

@@ -11,7 +11,8 @@ from pathlib import Path
 from secateur.errors import ProjectError
 from secateur.files import NO_SPACE
 
-CODE = ("secateur", "pyproject.toml", "constraints.txt")
+CONSTRAINTS = "constraints.txt"
+CODE = ("secateur", "pyproject.toml", CONSTRAINTS)
 """What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
 
 LATENCY_TABLE = "latency_table.json"
@@ -38,8 +39,8 @@ class Project:
 
     @property
     def constraints_file(self) -> Path:
-        """The pinned environment."""
-        return self.root / "constraints.txt"
+        """The pinned environment; a project need not have it."""
+        return self.root / CONSTRAINTS
 
     @property
     def state(self) -> Path:

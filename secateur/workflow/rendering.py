@@ -6,6 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_text
@@ -25,9 +26,9 @@ def render(project: Project, config: RunConfig) -> str:
     rendered: dict[str, Any] = {}
     for stage in stages(config, project.root):
         if stage.item is None:
-            rendered[stage.name] = _entry(stage)
+            rendered[stage.name] = _entry(stage, config)
         elif stage.name not in rendered:
-            rendered[stage.name] = {"foreach": "${prune.rounds}", "do": _template(stage)}
+            rendered[stage.name] = {"foreach": _rounds(config), "do": _template(stage, config)}
     stream = StringIO()
     yaml = YAML()
     yaml.width = 4096
@@ -47,11 +48,11 @@ def require_current(project: Project, config: RunConfig) -> None:
     Raises:
         ProjectError: one of them differs; ``secateur plan`` renders both.
     """
-    code_lock.require_current(project, config)
     if not _is_rendered(project, config):
         raise ProjectError(
             "dvc.yaml does not agree with secateur and params.yaml; run `secateur plan`, which renders it anew"
         )
+    code_lock.require_current(project, config)
 
 
 def update_pipeline(project: Project, config: RunConfig) -> bool:
@@ -68,12 +69,13 @@ def _is_rendered(project: Project, config: RunConfig) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == render(project, config)
 
 
-def _entry(stage: Stage) -> dict[str, Any]:
+def _entry(stage: Stage, config: RunConfig) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "cmd": stage.command,
         "deps": list(stage.dependencies),
         "params": [
-            *sorted(key for parameter in stage.parameters for key in parameter.keys),
+            # DVC asks for every one of them; what params.yaml leaves to its default is code.
+            *sorted(key for key in stage.keys if is_named(config, key)),
             {code_lock.FILE: [code_lock.parameter(stage.name)]},
         ],
     }
@@ -84,15 +86,21 @@ def _entry(stage: Stage) -> dict[str, Any]:
     return entry
 
 
+def _rounds(config: RunConfig) -> str | dict[str, Any]:
+    if is_named(config, "prune.rounds"):
+        return "${prune.rounds}"
+    return {name: {"prev": entry.prev} for name, entry in config.prune.rounds.items()}
+
+
 def _output(output: Output) -> str | dict[str, Mapping[str, bool]]:
     # Metrics go to git, where people compare them between commits; everything else goes to DVC's cache.
     return {output.path: {"cache": False}} if output.kind == "metric" else output.path
 
 
-def _template(stage: Stage) -> dict[str, Any]:
+def _template(stage: Stage, config: RunConfig) -> dict[str, Any]:
     """Turn the entry of the first round into the body of a ``foreach`` over the rounds."""
     assert stage.item is not None
-    entry = _entry(stage)
+    entry = _entry(stage, config)
     item, prev = stage.item, stage.inputs["prev"]
     entry["cmd"] = entry["cmd"].replace(f"@{item}", "@${key}")
     entry["params"] = [key.replace(f".{item}", ".${key}") if isinstance(key, str) else key for key in entry["params"]]

@@ -153,7 +153,9 @@ def _require_plain_names(named: str, recipe: Recipe) -> None:
 
 
 def different_packages(constraints: Path) -> list[str]:
-    """Name the pinned packages that are installed in another version, or not at all."""
+    """Name the pinned packages that are installed in another version; nothing where nothing is pinned."""
+    if not constraints.is_file():
+        return []
     lines = []
     for line in constraints.read_text(encoding="utf-8").splitlines():
         if pin := _PIN.match(line.strip()):

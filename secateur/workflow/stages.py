@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from secateur.config.prune import PruneSettings
 from secateur.config.schema import RunConfig
-from secateur.data.sources import expand, is_local
+from secateur.data.sources import PACKAGE_PREFIX, expand, is_local
 from secateur.errors import ProjectError
-from secateur.workflow.project import LATENCY_TABLE
+from secateur.workflow.project import CONSTRAINTS, LATENCY_TABLE
 
 OutputKind = Literal["out", "metric", "plot"]
 
@@ -75,6 +75,11 @@ class Stage:
         return f"secateur stage {self.address}"
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The entries of params.yaml that decide its result, whether the file gives them or leaves them out."""
+        return tuple(key for parameter in self.parameters for key in parameter.keys)
+
+    @property
     def dependencies(self) -> tuple[str, ...]:
         """The inputs as DVC sees them; a checkpoint that appears twice counts once."""
         return tuple(sorted(set(self.inputs.values())))
@@ -103,10 +108,14 @@ def _round(item: str) -> Parameter:
 
 
 def _ingest(config: RunConfig, root: Path) -> Stage:
-    # A package is pinned by the constraints; a local file is a dependency itself; a hub id has its revision.
+    # A package is pinned by the constraints, where there are any; a local file is a dependency itself; a hub id has its
+    # revision.
     sources = expand(config.ingest.source)
     model = config.baseline.model.removeprefix("scratch:")
-    inputs = {"constraints": "constraints.txt"}
+    inputs = {}
+    from_package = any(origin.startswith(PACKAGE_PREFIX) for origin in (*sources, model))
+    if from_package and (root / CONSTRAINTS).is_file():
+        inputs["constraints"] = CONSTRAINTS
     if is_local(sources[0], root=root):
         inputs |= {f"source{number or ''}": source for number, source in enumerate(sources)}
     if config.ingest.test_source is not None and is_local(config.ingest.test_source, root=root):
