@@ -159,12 +159,21 @@ def write_bert(
     return folder
 
 
-def write_params(path: Path, changes: dict[str, Any] | None = None) -> None:
-    """Write params.yaml: the shipped one, made tiny, with changes by dotted name."""
+def full_params(file: Path = REPOSITORY / "params.yaml") -> dict[str, Any]:
+    """Return what a file chooses together with all defaults, as a file of version 0.3 names every parameter."""
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe")
-    values = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    from secateur.config.schema import parse_config
+
+    config = parse_config(YAML(typ="safe").load(file.read_text(encoding="utf-8")))
+    values = config.model_dump(mode="json", by_alias=True)
+    values["prune"]["budget"] = config.prune.budget.model_dump(exclude_none=True)
+    return values
+
+
+def write_params(path: Path, changes: dict[str, Any] | None = None) -> None:
+    """Write params.yaml: the shipped one, all parameters named, made tiny, with changes by dotted name."""
+    values = full_params()
     for name, value in copy.deepcopy({**PARAMS, **(changes or {})}).items():  # a later name may write into a value
         *parents, last = name.split(".")
         section = values

@@ -1,8 +1,9 @@
 """What every section of params.yaml shares: frozen, no unknown keys, every field documented."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 """A share in [0, 1)."""
@@ -26,3 +27,16 @@ class Section(BaseModel):
     """One section of params.yaml: the parameters of the stage with the same name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, values: Any) -> Any:
+        """Take a section of which nothing is given (all its lines are comments) for one that is left out."""
+        if not isinstance(values, Mapping):
+            return values
+        sections = {
+            field.alias or name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        }
+        return {name: value for name, value in values.items() if value is not None or name not in sections}

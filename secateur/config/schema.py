@@ -52,7 +52,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         ConfigError: with the first offending key, its value and what would be accepted.
     """
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(values if values.get("ingest") else {**values, "ingest": {}})
     except ValidationError as error:
         raise ConfigError(describe(error)) from error
 

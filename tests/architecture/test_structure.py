@@ -4,13 +4,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
+from secateur.config.base import Section
 from secateur.config.reference import parameters
 from secateur.workflow import code_lock
 from secateur.config.schema import RunConfig
+from secateur.workflow.code_lock import code_of
 from secateur.workflow.params import flatten, read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import render
@@ -38,14 +41,47 @@ def test_one_word_names_stage_section_file_and_test(name: str) -> None:
     assert name in {stage.name for stage in stages(read_config(PROJECT), ROOT)}
 
 
-def test_params_yaml_holds_every_parameter() -> None:
-    values = flatten(YAML(typ="safe").load(PROJECT.params_file.read_text()))
-    found = {re.sub(r"rounds\.r\d+", "rounds.rN", name) for name in values}
-    budgets = {name for name in found if name.startswith("prune.budget.")}
-    assert len(budgets - {"prune.budget.price"}) == 1, "a promise has a price beside it"
-    described = {row["name"] for row in parameters()}
-    assert budgets <= described
-    assert found - budgets == {name for name in described if not name.startswith("prune.budget.")}
+def test_params_yaml_says_what_the_demo_chooses_and_dvc_yaml_can_be_read() -> None:
+    assert len(PROJECT.params_file.read_text().splitlines()) <= 70
+    assert len(PROJECT.pipeline_file.read_text().splitlines()) <= 170
+
+
+def test_dvc_yaml_names_no_parameter_that_params_yaml_leaves_out() -> None:
+    values = YAML(typ="safe").load(PROJECT.params_file.read_text())
+    for name, entry in YAML(typ="safe").load(PROJECT.pipeline_file.read_text())["stages"].items():
+        listed = [key for key in entry.get("do", entry)["params"] if isinstance(key, str)]
+        left_out = [key for key in listed if not any(f"{one}.".startswith(f"{key}.") for one in flatten(values))]
+        assert left_out == [], name
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_code_of_a_stage_holds_the_sections_that_its_body_takes_and_no_other(name: str) -> None:
+    config = read_config(PROJECT)
+    stage = next(stage for stage in stages(config, ROOT) if stage.name == name)
+    fields = {field.alias or key: field for key, field in RunConfig.model_fields.items()}
+    defined = set()
+    for section in {key.partition(".")[0] for key in stage.keys}:
+        kind = fields[section].annotation
+        assert isinstance(kind, type)
+        defined |= _modules_of(kind)
+    found = {
+        file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for file in code_of(PROJECT, config)[name].files
+        if file.startswith("secateur/config/")
+    }
+    assert defined <= found
+    # Words of `run` and of what all sections share are types of arguments everywhere.
+    assert found - defined <= {"secateur.config", "secateur.config.base", "secateur.config.run"}
+
+
+def _modules_of(section: type) -> set[str]:
+    """Return the modules that hold the defaults of a section: its own, those it inherits, those of its fields."""
+    found = {kind.__module__ for kind in section.__mro__ if kind.__module__.startswith("secateur.config.")}
+    for field in getattr(section, "model_fields", {}).values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found |= _modules_of(kind)
+    return found
 
 
 def test_every_parameter_is_described() -> None:

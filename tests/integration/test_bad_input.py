@@ -138,7 +138,7 @@ def test_an_unknown_key_in_params_yaml_stops_every_command(project: Path, comman
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"run: {task: classification}\n", "run.seed is missing from params.yaml"),
+        (b"run: {task: classification}\n", "ingest.source is missing from params.yaml"),
         (b"- run\n", "must hold sections"),
         (b"", "must hold sections"),
         (b"run: [\n", "other.yaml is not valid YAML at line 2"),

@@ -9,12 +9,13 @@ from ruamel.yaml import YAML
 from secateur.config.prune import Budget
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
+from tests.tiny import full_params
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 def _with(name: str, value: Any) -> dict[str, Any]:
-    values: dict[str, Any] = YAML(typ="safe").load(SHIPPED.read_text())
+    values = full_params()
     *parents, last = name.split(".")
     section = values
     for parent in parents:

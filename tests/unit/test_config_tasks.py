@@ -1,16 +1,14 @@
 """Parameters that do not go with the task are refused, by name."""
 
 import copy
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
+from tests.tiny import full_params
 
-ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+SHIPPED = full_params()
 GENERATION = {
     "run.task": "generation",
     "prune.recovery.best_by": "perplexity",

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 from transformers import PreTrainedModel
 
 from secateur.config.base import Runtime
@@ -21,7 +20,7 @@ from secateur.tasks.register import _tags
 from secateur.workflow.project import Project
 from tests.tasks.generation_chain import RUN, baseline_section, reviews, write_inputs, write_texts
 from tests.tasks.stage_chain import run_baseline
-from tests.tiny import REPOSITORY, git
+from tests.tiny import REPOSITORY, full_params, git
 
 NAME = "tiny-generator"
 _TINY: dict[str, dict[str, Any]] = {
@@ -87,7 +86,7 @@ class GeneratorStand:
 
     def configure(self, *, promote: dict[str, Any] | None = None, **sections: dict[str, Any]) -> None:
         """Write params.yaml: an example without the section promote, made tiny, and what ``promote`` should hold."""
-        values = YAML(typ="safe").load((REPOSITORY / "examples/reviews-zh-generation.yaml").read_text(encoding="utf-8"))
+        values = full_params(REPOSITORY / "examples/reviews-zh-generation.yaml")
         for changes in (_TINY, sections):
             for section, entries in changes.items():
                 values[section] = {**values.get(section, {}), **entries}

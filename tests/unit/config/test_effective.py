@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from secateur.config.effective import default_values, effective
+from secateur.config.effective import default_values, effective, is_named
 from secateur.config.schema import parse_config
+from secateur.errors import ConfigError
+from secateur.workflow.params import flatten
 
-ROOT = Path(__file__).resolve().parents[3]
 CHOSEN = {"ingest": {"source": "rows.csv", "label_column": "label"}}
-
-
-def shipped() -> Any:
-    return YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+EARLIER = sorted((Path(__file__).parent / "shipped").glob("*.yaml"))
 
 
 def test_a_source_and_a_label_column_are_enough() -> None:
@@ -43,43 +41,59 @@ def test_another_budget_replaces_the_default_one() -> None:
     assert (config.prune.budget.kind, config.prune.budget.max_drop) == ("macs", None)
 
 
-def test_what_the_demo_leaves_out_would_be_the_same() -> None:
-    """Each value of the demo that equals a default may go from its file, and its effective parameters stay."""
-    full = shipped()
-    known = default_values()
-    short = _without(full, known)
-    assert parse_config(short) == parse_config(full)
-    assert len(list(_leaves(short))) < 20
+def test_a_section_whose_lines_are_all_comments_is_left_out() -> None:
+    config = parse_config({**CHOSEN, "evaluate": None, "prune": {"recovery": None}})
+    assert config == parse_config(CHOSEN)
+    assert not is_named(config, "evaluate")
+    assert not is_named(config, "prune.recovery")
+    with pytest.raises(ConfigError, match=r"ingest\.source is missing from params\.yaml"):
+        parse_config({"ingest": None})
+    with pytest.raises(ConfigError, match="nowhere is not a known parameter"):
+        parse_config({**CHOSEN, "nowhere": None})
+
+
+@pytest.mark.parametrize("file", EARLIER, ids=lambda file: file.stem)
+def test_a_file_of_an_earlier_version_keeps_every_value_that_it_names(file: Path) -> None:
+    assert len(EARLIER) == 2
+    values = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    config = parse_config(values)
+    known = flatten(config.model_dump(mode="json", by_alias=True))
+    named = flatten(values)
+    assert {name: known[name] for name in named} == named
+    assert all(is_named(config, name) for name in named)
+    # What such a version did without the parameters that it did not know.
+    later = {"baseline.min_steps": 0, "prune.recovery.min_steps": 0, "clean.min_test_rows": 0}
+    assert {name: known[name] for name in later if name not in named}.items() <= later.items()
 
 
 def test_who_chose_a_value() -> None:
-    values = {**CHOSEN, "prune": {"latency": {"length": 64}}}
-    found = {entry.name: entry for entry in effective(values, parse_config(values))}
+    found = {entry.name: entry for entry in effective(parse_config({**CHOSEN, "prune": {"latency": {"length": 64}}}))}
     length, batch = found["prune.latency.length"], found["prune.latency.batch"]
     assert (length.value, length.default, length.origin) == (64, 32, "params.yaml")
     assert (batch.value, batch.default, batch.origin) == (1, 1, "default")
+    source, round_ = found["ingest.source"], found["prune.rounds.r3.epochs"]
+    assert (source.value, source.default, source.origin) == ("rows.csv", None, "params.yaml")
+    assert (round_.value, round_.default, round_.origin) == (1.3, 1.3, "default")
 
 
-def _without(values: Any, known: Any) -> Any:
-    kept = {}
-    for name, value in values.items():
-        if isinstance(value, dict) and isinstance(known.get(name), dict):
-            if name not in ("rounds", "budget", "multipliers"):
-                inner = _without(value, known[name])
-                if inner:
-                    kept[name] = inner
-                continue
-            if name == "rounds":
-                continue
-        elif name in known and known[name] == value:
-            continue
-        kept[name] = value
-    return kept
+def test_what_is_listed_is_all_there_is() -> None:
+    values = {**CHOSEN, "prune": {"criterion": "fixed_weight", "multipliers": {"layers.*.ffn": 1, "layers.*.heads": 2}}}
+    config = parse_config(values)
+    nested = flatten(config.model_dump(mode="json", by_alias=True))
+    listed = {entry.name: entry.value for entry in effective(config)}
+    assert flatten(listed) == nested
 
 
-def _leaves(values: Any) -> Any:
-    for value in values.values():
-        if isinstance(value, dict):
-            yield from _leaves(value)
-        else:
-            yield value
+def test_a_value_that_equals_its_default_is_named_all_the_same() -> None:
+    prune = {"repair": "none", "rounds": {"r1": {"prev": "baseline"}}}
+    config = parse_config({**CHOSEN, "prune": prune, "register": {}})
+    names = ("prune", "prune.repair", "prune.rounds.r1", "prune.rounds.r1.prev", "register", "ingest.source")
+    assert [name for name in names if not is_named(config, name)] == []
+    others = ("run", "prune.criterion", "prune.rounds.r1.epochs", "prune.rounds.r2", "register.runtime", "nowhere.key")
+    assert [name for name in others if is_named(config, name)] == []
+
+
+def test_defaults_are_no_rows_of_anybody() -> None:
+    assert default_values()["ingest"]["source"] is None
+    with pytest.raises(ConfigError, match=r"label_column must name the column of the labels, found null"):
+        parse_config({"ingest": {"source": "rows.csv"}})

@@ -8,15 +8,13 @@ import pytest
 
 from secateur.config.promote import PromoteSection
 from secateur.evaluation.gate import Answers, Material, judge
-from tests.tiny import REPOSITORY
+from tests.tiny import full_params
 
 ROWS = 600
 
 
 def _settings(**changes: Any) -> PromoteSection:
-    from ruamel.yaml import YAML
-
-    values = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text())["promote"]
+    values = full_params()["promote"]
     for name, value in changes.items():
         *parents, last = name.split("__")
         section = values
