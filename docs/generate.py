@@ -19,7 +19,9 @@ sys.path.insert(0, str(ROOT))
 import click  # noqa: E402
 
 from secateur.cli import cli  # noqa: E402
+from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.reference import parameters  # noqa: E402
+from secateur.workflow.params import flatten  # noqa: E402
 
 DEMO = ROOT / "docs" / "results" / "demo.json"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/parameters.md", "docs/reference/commands.md")
@@ -74,10 +76,13 @@ def _cell(text: str) -> str:
 
 def parameter_table() -> str:
     """One row per entry of params.yaml."""
-    rows = ["| parameter | type and range | meaning |", "|---|---|---|"]
+    rows = ["| parameter | type and range | default | meaning |", "|---|---|---|---|"]
+    defaults = flatten(default_values())
+    del defaults["ingest.source"]
     for row in parameters():
         kind = row["type"].replace("|", "\\|")
-        rows.append(f"| `{row['name']}` | {kind} | {row['description']} |")
+        default = f"`{json.dumps(defaults[row['name']])}`" if row["name"] in defaults else ""
+        rows.append(f"| `{row['name']}` | {kind} | {default} | {row['description']} |")
     return "\n".join(rows) + "\n"
 
 

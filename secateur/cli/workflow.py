@@ -125,8 +125,9 @@ def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
 def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
     from secateur.workflow.project import git
 
-    files = ["params.yaml", "dvc.yaml", "dvc.lock", "latency_table.json", "reports/metrics.json"]
-    changed = [line[3:] for line in git(project.root, "status", "--porcelain", "--", *files).splitlines()]
+    files = ["params.yaml", "dvc.yaml", "code.lock", "dvc.lock", "latency_table.json", "reports/metrics.json"]
+    # The names of `status` start at the repository, of which the project may be a part.
+    changed = [name for name in files if git(project.root, "status", "--porcelain", "--", name)]
     if not changed:
         return
     if commit:

@@ -102,13 +102,15 @@ def reproduce(
         folder = Path(temporary)
         recipe = read_recipe(project, registry, reference, into=folder / "kept")
         with _worktree(project, folder / "tree", recipe.commit) as tree:
-            _furnish(project, tree, recipe, num_threads=num_threads)
+            _furnish(project, tree, recipe)
             code = _code_for(project, tree, reference)
+            if num_threads is not None:
+                _set_threads(tree, code, num_threads)
             seconds = {address: _run(tree, address, code, told) for address in recipe.stages()}
             return _judge(project, registry, tree, recipe, seconds=seconds, tolerance=tolerance)
 
 
-def _furnish(project: Project, tree: Path, recipe: Recipe, *, num_threads: int | None) -> None:
+def _furnish(project: Project, tree: Path, recipe: Recipe) -> None:
     """Put everything into the worktree that git does not hold."""
     shutil.copyfile(recipe.kept / LOCK, tree / LOCK)
     shutil.copyfile(recipe.kept / PARAMS, tree / PARAMS)
@@ -117,12 +119,18 @@ def _furnish(project: Project, tree: Path, recipe: Recipe, *, num_threads: int |
         store.fetch(md5, tree / path, what=f"{path} of models:/{recipe.name}/{recipe.version}")
     if (wanted := recipe.digest_of(LATENCY_TABLE)) is not None:
         _find_latency_table(project, tree, recipe, md5=wanted)
-    if num_threads is not None:
-        yaml = YAML()
-        values = yaml.load((tree / PARAMS).read_text(encoding="utf-8"))
-        values["run"]["num_threads"] = num_threads
-        with (tree / PARAMS).open("w", encoding="utf-8") as file:
-            yaml.dump(values, file)
+
+
+def _set_threads(tree: Path, code: "_Code", num_threads: int) -> None:
+    yaml = YAML()
+    values = yaml.load((tree / PARAMS).read_text(encoding="utf-8"))
+    is_named = bool(values.get("run"))
+    values["run"] = {**(values.get("run") or {}), "num_threads": num_threads}
+    with (tree / PARAMS).open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    if not is_named:  # the graph of the commit does not list it
+        command = [sys.executable, "-P", "-m", code.module, "plan"]
+        subprocess.run(command, cwd=tree, env={**os.environ, **code.environment}, capture_output=True, check=False)
 
 
 def _find_latency_table(project: Project, tree: Path, recipe: Recipe, *, md5: str) -> None:
@@ -241,7 +249,7 @@ def _worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
         _remove_leftovers(project)
         git(project.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         try:
-            yield folder
+            yield folder / git(project.root, "rev-parse", "--show-prefix").strip()
         finally:
             git(project.root, "worktree", "remove", "--force", str(folder))
 

@@ -65,10 +65,16 @@ def find_project(start: Path | None = None) -> Project:
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
-            if not (folder / ".git").exists():
+            if not _is_under_git(folder):
                 raise ProjectError(f"{folder} is not a git repository; run `git init` there first (DVC needs one)")
             return Project(folder)
     raise ProjectError(f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml")
+
+
+def _is_under_git(folder: Path) -> bool:
+    """Tell whether DVC can work in a folder: it holds a git repository, or is a part of one and has a ``.dvc``."""
+    above = folder.parents if (folder / ".dvc").is_dir() else ()
+    return any((place / ".git").exists() for place in (folder, *above))
 
 
 _RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")

@@ -71,6 +71,14 @@ def test_the_graph_names_what_the_file_names(planned: Path) -> None:
     assert (planned / "params.yaml").read_text(encoding="utf-8") == CHOSEN
 
 
+def test_a_part_of_a_repository_is_a_project(planned: Path, tmp_path: Path) -> None:
+    root = tmp_path / "part"
+    shutil.copytree(planned, root, ignore=shutil.ignore_patterns(".git"))
+    git(tmp_path, "init", "-q")
+    assert set(json.loads(dvc(root, "status", "--json").stdout)) >= {"ingest", "clean", *ROUNDS}
+    assert "ingest" in output(root, "plan")
+
+
 def test_both_drivers_find_nothing_stale(sparse: Path) -> None:
     assert dvc(sparse, "status").stdout.strip() == "Data and pipelines are up to date."
     assert set(actions(sparse).values()) == {"cached"}

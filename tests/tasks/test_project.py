@@ -46,6 +46,18 @@ def test_says_what_is_missing(tmp_path: Path) -> None:
         find_project(tmp_path)
 
 
+def test_a_part_of_a_repository_is_found_where_dvc_can_work_in_it(tmp_path: Path) -> None:
+    part = tmp_path / "models" / "tickets"
+    part.mkdir(parents=True)
+    git(tmp_path, "init", "-q")
+    for name in ("dvc.yaml", "params.yaml"):
+        (part / name).write_text("{}")
+    with pytest.raises(ProjectError, match="is not a git repository; run `git init`"):
+        find_project(part)
+    (part / ".dvc").mkdir()
+    assert find_project(part) == Project(part)
+
+
 def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
     project = _workspace(tmp_path)
     holder = subprocess.Popen(
