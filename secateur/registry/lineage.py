@@ -50,7 +50,9 @@ def lineage(records: "Records", version: str) -> Node:
             f"models:/{records.name}/{version} has no lineage: no dvc.lock was stored with its build; "
             "`secateur run` registers versions that have one"
         )
-    chain = [*_data(stages), *_models(stages, tags.get("secateur.stage", ""))]
+    # dvc.lock holds what params.yaml gave; what it left to the defaults stands with the run.
+    known = records.parameters(version)
+    chain = [*_data(stages, known), *_models(stages, tags.get("secateur.stage", ""), known)]
     node = _version(records, version, tags)
     for what, name, facts in reversed(chain):
         node = Node(what, name, facts, (node,))
@@ -60,16 +62,16 @@ def lineage(records: "Records", version: str) -> Node:
 _Step = tuple[str, str, Mapping[str, Any]]
 
 
-def _data(stages: Mapping[str, Any]) -> Iterator[_Step]:
+def _data(stages: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[_Step]:
     ingest = _params(stages, "ingest")
     section = ingest.get("ingest") or {}
     source = section.get("source", "unknown")
     yield "data", str(source), {"md5": outputs_of(stages, "ingest").get("data/raw"), **_inputs(stages, "ingest")}
     kept_rows = {path.rpartition("/")[2]: md5 for path, md5 in outputs_of(stages, "clean").items()}
-    yield "clean", "clean", {**kept_rows, "seed": _params(stages, "clean").get("run.seed")}
+    yield "clean", "clean", {**kept_rows, "seed": _params(stages, "clean").get("run.seed", known.get("run.seed"))}
 
 
-def _models(stages: Mapping[str, Any], address: str) -> Iterator[_Step]:
+def _models(stages: Mapping[str, Any], address: str, known: Mapping[str, Any]) -> Iterator[_Step]:
     """Return the dense model, and the rounds up to a stage."""
     rounds: list[str] = []
     name = address.partition("@")[2]
@@ -77,15 +79,16 @@ def _models(stages: Mapping[str, Any], address: str) -> Iterator[_Step]:
         rounds.append(name)
         params = _params(stages, f"prune@{name}")
         name = (params.get(f"prune.rounds.{name}") or {}).get("prev", "baseline")
-    section = _params(stages, "baseline").get("baseline") or {}
-    facts = {"md5": outputs_of(stages, "baseline").get("models/baseline"), "base": section.get("model")}
+    base = _params(stages, "ingest").get("baseline.model", known.get("baseline.model", "the default"))
+    facts = {"md5": outputs_of(stages, "baseline").get("models/baseline"), "base": base}
     yield "baseline", "baseline", facts
     for name in reversed(rounds):
         params = _params(stages, f"prune@{name}")
-        budget = params.get("prune.budget") or {}
+        budget = params.get("prune.budget") or _set(known, "prune.budget.")
         asked = {f"budget.{kind}": value for kind, value in budget.items()}
+        criterion = params.get("prune.criterion", known.get("prune.criterion"))
         md5 = outputs_of(stages, f"prune@{name}").get(f"models/{name}")
-        yield "round", name, {"md5": md5, "criterion": params.get("prune.criterion"), **asked, "teacher": "baseline"}
+        yield "round", name, {"md5": md5, "criterion": criterion, **asked, "teacher": "baseline"}
 
 
 def _version(records: "Records", version: str, tags: Mapping[str, str]) -> Node:
@@ -105,6 +108,11 @@ def _version(records: "Records", version: str, tags: Mapping[str, str]) -> Node:
         about = {"conditions": len(verdict.conditions), "failed": failed, "reason": verdict.reason}
         judged = [Node("verdict", tags.get("secateur.gate", ""), about)]
     return Node("version", f"{records.name} {version}", facts | {"aliases": aliases}, (*judged, *moves))
+
+
+def _set(known: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found = {name.removeprefix(prefix): value for name, value in known.items() if name.startswith(prefix)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _params(stages: Mapping[str, Any], address: str) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
 
+import ast
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,6 +89,14 @@ class Records:
             said = " ".join(str(error).split())[:200]
             raise ProjectError(f"nothing about {self.name} can be written to the registry: {said}") from error
 
+    def parameters(self, version: str) -> dict[str, Any]:
+        """Return dotted name -> value of the parameters that made a version, those left to their defaults, too."""
+        try:
+            run = self._client.get_run(self._client.get_model_version(self.name, version).run_id)
+        except MlflowException:
+            return {}
+        return {name: _value(text) for name, text in run.data.params.items()}
+
     def stored_with_build(self, version: str, file: str) -> str | None:
         """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None."""
         try:
@@ -97,6 +106,14 @@ class Records:
                 return Path(path).read_text(encoding="utf-8")
         except (MlflowException, OSError):
             return None
+
+
+def _value(text: str) -> Any:
+    """Return what MLflow keeps as the text of a Python value."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def predict_by_mlflow(

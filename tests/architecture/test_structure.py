@@ -11,9 +11,8 @@ from ruamel.yaml import YAML
 
 from secateur.config.base import Section
 from secateur.config.reference import parameters
-from secateur.workflow import code_lock
 from secateur.config.schema import RunConfig
-from secateur.workflow.code_lock import code_of
+from secateur.workflow import code_lock
 from secateur.workflow.params import flatten, read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import render
@@ -66,7 +65,7 @@ def test_the_code_of_a_stage_holds_the_sections_that_its_body_takes_and_no_other
         defined |= _modules_of(kind)
     found = {
         file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for file in code_of(PROJECT, config)[name].files
+        for file in code_lock.code_of(PROJECT, config)[name].files
         if file.startswith("secateur/config/")
     }
     assert defined <= found
