@@ -67,7 +67,7 @@ def test_the_graph_names_what_the_file_names(planned: Path) -> None:
     assert parameters(planned, "evaluate") == []
     assert parameters(planned, "prune") == []
     assert pipeline(planned)["prune"]["foreach"] == {name: {"prev": "baseline"} for name in ("r1", "r2", "r3")}
-    assert pipeline(planned)["ingest"]["deps"] == ["rows.csv", "tiny-bert"]
+    assert pipeline(planned)["ingest"]["deps"] == ["./tiny-bert", "rows.csv"]
     assert (planned / "params.yaml").read_text(encoding="utf-8") == CHOSEN
 
 
