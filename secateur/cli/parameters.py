@@ -35,7 +35,7 @@ def params(section: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"params": [asdict(entry) for entry in found]}, indent=2))
         return
-    made = display.table("parameter", "value", "default", "from")
+    made = display.table("", "parameter", "value", "default", "from")
     made.columns[0].no_wrap = made.columns[3].no_wrap = True
     for entry in found:
         default = "" if entry.value == entry.default else _shown(entry.default)

@@ -121,13 +121,16 @@ def test_what_an_override_would_name_is_told(sparse: Path) -> None:
     assert "did you mean prune.repair" in str(refused(sparse, "plan", "-S", "prune.repai=none"))
 
 
-def test_params_fits_a_terminal_and_says_who_chose_a_value(sparse: Path) -> None:
-    shown = output(sparse, "params", "prune")
+def test_params_fits_a_terminal_and_says_who_chose_a_value(planned: Path, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(planned, root, symlinks=True)
+    (root / "params.yaml").write_text(f"{CHOSEN}\nprune: {{budget: {{macs: 0.6}}}}\n", encoding="utf-8")
+    shown = output(root, "params", "prune")
     assert max(map(len, shown.splitlines())) <= 80
-    found = {entry["name"]: entry for entry in json.loads(output(sparse, "params", "--json"))["params"]}
+    found = {entry["name"]: entry for entry in json.loads(output(root, "params", "--json"))["params"]}
     assert found["prune.budget.macs"] == {
         "name": "prune.budget.macs", "value": 0.6, "default": None, "origin": "params.yaml"
     }  # fmt: skip
     assert (found["prune.repair"]["value"], found["prune.repair"]["origin"]) == ("none", "default")
-    assert max(map(len, output(sparse, "params").splitlines())) <= 80
-    assert "did you mean prune.repair?" in str(refused(sparse, "params", "prune.repai"))
+    assert max(map(len, output(root, "params").splitlines())) <= 80
+    assert "did you mean prune.repair?" in str(refused(root, "params", "prune.repai"))
