@@ -13,6 +13,7 @@ import click
 from secateur import __version__
 from secateur.cli.checkpoints import bench, export, inspect, predict
 from secateur.cli.generation import generate
+from secateur.cli.init import init
 from secateur.cli.operations import retrain, schedule, watch
 from secateur.cli.parameters import params
 from secateur.cli.promotion import promote, rollback
@@ -61,7 +62,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params, doctor,
+    init, run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params, doctor,
     retrain, schedule, watch, serve, ui,
 )  # fmt: skip
 

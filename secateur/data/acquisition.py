@@ -66,8 +66,11 @@ def check_rows(
     test_source: str | None = None,
     root: Path | None = None,
     task: Task = "classification",
-) -> None:
+) -> Copied | None:
     """Read a local source once and check that a model can be trained on it; no network.
+
+    Returns:
+        What was read; None for a hub dataset, which is not here.
 
     Raises:
         DataError: one line that says what is wrong with the source and what would work.
@@ -76,8 +79,7 @@ def check_rows(
     test = [
         _read(place, place.path, reading) for place in _test_places(test_source, root=root) if place.path is not None
     ]
-    if read:
-        _together(read, test, reading, task=task)
+    return _together(read, test, reading, task=task) if read else None
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:

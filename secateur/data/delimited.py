@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ _MAX_NAMED = 5
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
 _TOO_LARGE = 1 << 30
+_HEADER_LINES = 1000
 
 
 class _Record(NamedTuple):
@@ -68,6 +70,20 @@ def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     return Found(pa.table({n: pa.array(v, types.get(n, pa.string())) for n, v in values.items()}), tuple(remarks))
 
 
+def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[str]:
+    """Return the names of the columns: under the delimiter that gives most of them.
+
+    Raises:
+        DataError: the header line cannot be read.
+    """
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        lines = list(islice(file, _HEADER_LINES))
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
+    with _large_cells():
+        read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
+    return max((header for _, header, _ in read), key=len)
+
+
 @contextmanager
 def _large_cells() -> Iterator[None]:
     """Let the csv module read cells of any size; its limit is a setting of the process."""
@@ -82,6 +98,12 @@ def _header(
     lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str
 ) -> tuple[str, list[str], int]:
     """Return the delimiter under which the header has the columns, the header, and the line behind it."""
+    read = _headers(lines, tabs=tabs, layout=layout, name=name)
+    return next((found for found in read if set(columns.names) <= set(found[1])), read[0])
+
+
+def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> list[tuple[str, list[str], int]]:
+    """Return the header as it reads under each delimiter, the most probable one first."""
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     if any("\0" in line for line in lines[first : first + 1]):
         raise DataError(f"{name} holds NUL bytes: it may be UTF-16 without a mark; set ingest.encoding=utf-16-le")
@@ -96,7 +118,7 @@ def _header(
         except csv.Error as error:
             raise DataError(f"{name} has no readable header line: {error}") from error
         read.append((delimiter, header, first + reader.line_num))
-    return next((found for found in read if set(columns.names) <= set(found[1])), read[0])
+    return read
 
 
 @dataclass(frozen=True)

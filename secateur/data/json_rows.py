@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from secateur.data.encodings import open_text
 from secateur.data.layout import Columns, require
 from secateur.errors import DataError
 
+_SAMPLE_ROWS = 1000
 _Numbered = Iterator[tuple[str, dict[str, Any]]]
 
 
@@ -37,6 +39,38 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
             values[columns.text][-1] = _without_surrogates(words)
     require(columns, list(seen), name=path.name)
     return values
+
+
+def keys_of(path: Path, *, encoding: str) -> list[str]:
+    """Return the names that the first rows have, in the order in which they come.
+
+    Raises:
+        DataError: it is not JSON, or not rows.
+    """
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        text = file.read()
+    found: dict[str, None] = {}
+    for record in islice(_first_rows(text, name=path.name), _SAMPLE_ROWS):
+        if isinstance(record, dict):
+            found.update(dict.fromkeys(record))
+    return list(found)
+
+
+def _first_rows(text: str, *, name: str) -> Iterator[Any]:
+    """Yield what could be rows, without knowing a column."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        yield from (record for _, record in _lines(text, name=name))
+        return
+    if isinstance(value, list):
+        yield from value
+    elif isinstance(value, dict) and _is_split(value):
+        yield dict.fromkeys(map(str, value["columns"]))
+    elif isinstance(value, dict) and len(inside := _inside(value)) == 1:
+        yield from inside[0]
+    else:
+        yield value
 
 
 def _records(text: str, *, columns: Columns, name: str) -> _Numbered:

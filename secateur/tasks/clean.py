@@ -19,11 +19,10 @@ from secateur.data.cleaning_remarks import blame, remarks_on
 from secateur.data.data_report import Example, RuleEffect, effect_on, to_json_value
 from secateur.data.document_splitting import split_documents
 from secateur.data.labels import MIN_ROWS_PER_LABEL, label_names, require_classes
-from secateur.data.layout import Columns
 from secateur.data.provenance import read_provenance
 from secateur.data.reading import reading_of
+from secateur.data.rules import row_rules_of, text_rules_of
 from secateur.data.splits import Split, cap_rows, raised_share, split_rows
-from secateur.data.text_rules import TextRules
 from secateur.errors import DataError
 from secateur.files import write_json
 from secateur.workflow.job import Job
@@ -42,7 +41,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
     """
     reading = reading_of(ingest)
     copied = read_copied(job.inputs["raw"], reading)
-    raw, rules = split_documents(copied.rows, at=clean.split), _rules(clean, reading.columns)
+    raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
     test = _test_rows(copied, clean, rules)
     cleaned = clean_rows(raw, rules, num_proc=_num_proc(), apart_from=test.texts if test else ())
     names, labels = _labels(cleaned, raw, labelled=rules.labelled, task=task, min_rows=3 - bool(test))
@@ -71,7 +70,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
     for name, part in parts.items():
         part.write(job.outputs[name])
     write_json(job.outputs["labels"], names)
-    write_json(job.outputs["text_rules"], asdict(_text_rules(clean)))
+    write_json(job.outputs["text_rules"], asdict(text_rules_of(clean)))
     tested = _of_test(test)
     effects = [*cleaned.effects, *tested, *_caps(cleaned, whole=whole, split=split)]
     num_test = copied.test.num_rows if copied.test else 0
@@ -168,29 +167,6 @@ def _labels(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, task: Task, min_
     names = label_names(cleaned.labels)
     index_of = {name: index for index, name in enumerate(names)}
     return names, np.array([index_of[label] for label in cleaned.labels], np.int64)
-
-
-def _text_rules(clean: CleanSection) -> TextRules:
-    return TextRules(
-        repair_encoding=clean.repair_encoding,
-        normalization=clean.normalization,
-        mask_handles=clean.mask_handles,
-        mask_links=clean.mask_links,
-        max_chars=clean.max_chars,
-    )
-
-
-def _rules(clean: CleanSection, columns: Columns) -> RowRules:
-    return RowRules(
-        text=_text_rules(clean),
-        min_chars=clean.min_chars,
-        min_confidence=clean.min_confidence if columns.confidence is not None else None,
-        label_conflicts=clean.label_conflicts,
-        near_duplicate_threshold=clean.near_duplicate_threshold,
-        near_duplicate_chars=clean.near_duplicate_chars,
-        near_duplicate_max_share=clean.near_duplicate_max_share,
-        labelled=columns.label is not None,
-    )
 
 
 def _num_proc() -> int:

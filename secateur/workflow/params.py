@@ -73,6 +73,18 @@ def propose(project: Project, *, file: Path | None, overrides: Sequence[str]) ->
     return Change(config, before, _dump(values) if overrides else text)
 
 
+def assigned(text: str, overrides: Sequence[str]) -> tuple[str, RunConfig]:
+    """Return the text of a params.yaml that is not written yet after ``-S section.key=value``, and what it says.
+
+    Raises:
+        ConfigError: as ``propose``.
+    """
+    values = _load(text, Path("params.yaml"))
+    for override in overrides:
+        _assign(values, override)
+    return (_dump(values) if overrides else text), parse_config(values)
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested mappings into dotted names; an empty one is a value."""
     flat: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from secateur.config.schema import RunConfig
 
-_CHANGED_SHARE = 0.1
+CHANGED_SHARE = 0.1
 """Share of the rows on which a pruned model and dense usually differ: 6 to 13 % in the demo's rounds. A difference of
 accuracy on n rows then has a standard error of ``sqrt(0.1 / n)``."""
 
@@ -50,12 +50,12 @@ def _retraining(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
 def _floor(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
     found, promise = rows["validation"], config.prune.budget.max_drop
     name, drop = ("prune.max_drop", config.prune.max_drop) if promise is None else ("prune.budget.max_drop", promise)
-    needed = ceil(_CHANGED_SHARE / drop**2) if drop else 0
+    needed = ceil(CHANGED_SHARE / drop**2) if drop else 0
     if found < needed:
         yield (
             f"{name}={drop:g}: {found} validation rows cannot tell such a loss from chance "
             f"(one row is {1 / found:.3f}); {needed} can (clean.min_validation_rows, clean.validation_fraction), "
-            f"or {name}={ceil(100 * (_CHANGED_SHARE / found) ** 0.5) / 100:g}"
+            f"or {name}={ceil(100 * (CHANGED_SHARE / found) ** 0.5) / 100:g}"
         )
 
 

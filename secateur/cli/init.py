@@ -1,0 +1,139 @@
+"""``init``."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from secateur.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from secateur.data.columns import Guess
+    from secateur.data.survey import Survey
+    from secateur.workflow.origin import Origin
+    from secateur.workflow.setting_up import Plan, Wish
+
+_LABELS_SHOWN = 6
+
+
+@click.command()
+@click.argument("folder", required=False, default=".", type=click.Path(path_type=Path), metavar="[DIR]")
+@click.option("--source", metavar="FILE", help="The rows: a file, package:NAME/path, or a hub dataset id.")
+@click.option("--text-column", help="Column of the texts; guessed where it is plain.")
+@click.option("--label-column", help="Column of the labels; guessed where it is plain.")
+@click.option("--model", help="What to start from: a folder, package:NAME/path, or a hub id.")
+@click.option(
+    "--task", type=click.Choice(["classification", "generation"]), default="classification", show_default=True
+)
+@click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was seen and chosen as JSON.")
+def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Make a project in DIR: look at the rows, and choose the parameters that fit them.
+
+    DIR is absent, a folder without a project, or the root of a git repository; the current one unless given. Writes
+    params.yaml (what it chose, each line with its reason), dvc.yaml and code.lock, and sets up git and DVC. Nothing is
+    overwritten. On a terminal it asks what it was not told.
+
+    Example: secateur init shop --source tickets.csv
+    """
+    from secateur.workflow import setting_up
+    from secateur.workflow.new_project import check_folder
+    from secateur.workflow.origin import origin_of
+
+    here, asks = Path.cwd(), sys.stdin.isatty() and not as_json
+    root = (here / folder.expanduser()).resolve()
+    check_folder(root)
+    named = setting_up.by_name(overrides)
+    source = source or named.get("ingest.source", "").partition("=")[2] or _ask_source(asks=asks)
+    wish = setting_up.Wish(root=root, source=source, here=here, overrides=named, **options)
+    origin = origin_of(source, root=root, here=here)
+    guess = _columns(wish, origin, asks=asks)
+    plan = setting_up.propose(wish, guess=guess, origin=origin)
+    plan.write()
+    if as_json:
+        click.echo(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
+        return
+    _tell(plan, guess, here=here)
+
+
+def _ask_source(*, asks: bool) -> str:
+    if not asks:
+        raise ConfigError(
+            "init needs --source FILE (and, where they are not plain, --text-column and --label-column); "
+            "`secateur init --help` shows all options"
+        )
+    return str(click.prompt("The rows (a CSV, TSV, JSON or Parquet file)"))
+
+
+def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":
+    """Return the columns; on a terminal the user is asked where the names do not say it."""
+    from secateur.workflow import setting_up
+
+    try:
+        return setting_up.columns(wish, origin)
+    except DataError:
+        if not asks or origin.location.path is None:
+            raise
+    names = setting_up.column_names(wish, origin)
+    choice = click.Choice(names)
+    text = wish.text_column or click.prompt("Column of the texts", type=choice)
+    label = wish.label_column
+    if label is None and wish.task == "classification":
+        label = click.prompt("Column of the labels", type=choice)
+    return setting_up.columns(replace(wish, text_column=text, label_column=label), origin)
+
+
+def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
+    from secateur.cli.display import paragraph, say
+
+    if plan.seen is not None:
+        paragraph(f"{plan.config.ingest.source}: {_seen(plan.seen)}")
+    columns = f"text from {guess.text!r}" + (f", label from {guess.label!r}" if guess.label else "")
+    click.echo(
+        f"columns: {columns}" + (f" (guessed from {guess.how}; --text-column, --label-column)" if guess.how else "")
+    )
+    click.echo(f"model: {plan.config.baseline.model}")
+    for name, path in plan.copies.items():
+        click.echo(f"copied: {path} -> {plan.root / name}")
+    for remark in plan.remarks:
+        say(remark)
+    where = plan.root.relative_to(here) if plan.root.is_relative_to(here) else plan.root
+    click.echo(
+        f"{plan.root / 'params.yaml'} holds {len(plan.chosen)} choices, each with its reason; nothing is committed yet"
+    )
+    go = f"cd {shlex.quote(str(where))} && " if plan.root != here.resolve() else ""
+    click.echo(f'next: {go}git add -A && git commit -m "A project" && secateur run')
+
+
+def _seen(seen: "Survey") -> str:
+    """Say what was seen, in two sentences or three."""
+    about = "about " if seen.is_estimate else ""
+    parts = [f"{seen.rows} rows"]
+    if seen.unusable:
+        parts.append(f"{seen.unusable} without a text or a label")
+    if seen.repeated:
+        parts.append(f"{seen.repeated} repeated")
+    said = f"{', '.join(parts)}; {about}{seen.kept} stay after cleaning."
+    if seen.labels:
+        total = max(1, sum(seen.labels.values()))
+        named = [f"{name} {count / total:.0%}" for name, count in list(seen.labels.items())[:_LABELS_SHOWN]]
+        more = f" and {len(seen.labels) - _LABELS_SHOWN} more" if len(seen.labels) > _LABELS_SHOWN else ""
+        said += f" {len(seen.labels)} labels: {', '.join(named)}{more}."
+    said += (
+        f" {seen.script} script; half of the texts have at most {seen.chars.median} characters, 95 % {seen.chars.high}"
+    )
+    return said + (f" ({seen.tokens.median} and {seen.tokens.high} tokens)." if seen.tokens else ".")
+
+
+def _as_json(plan: "Plan") -> dict[str, Any]:
+    return {
+        "project": str(plan.root),
+        "seen": asdict(plan.seen) if plan.seen else None,
+        "chosen": [asdict(choice) for choice in plan.chosen],
+        "copied": {name: str(path) for name, path in plan.copies.items()},
+        "remarks": list(plan.remarks),
+    }

@@ -1,0 +1,133 @@
+"""Which columns a file of rows has, and which of them hold the texts and the labels where that is plain to see."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.data.compression import bare, explained, open_bytes, require_text
+from secateur.data.delimited import header_of
+from secateur.data.encodings import encoding_of
+from secateur.data.json_rows import keys_of
+from secateur.data.layout import Layout
+from secateur.data.sources import Location
+from secateur.data.tables import format_of
+from secateur.errors import DataError
+
+_TEXTS = frozenset(
+    "text texts message messages body review reviews sentence sentences content comment comments tweet post utterance "
+    "description document question query headline review_text review_body text_content phrase".split()
+)
+_LABELS = frozenset(
+    "label labels category class sentiment stars star rating intent topic target emotion polarity queue department "
+    "team tag label_text sentiment_label class_label".split()
+)
+_MUCH_FEWER = 5
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The columns, and how they were found; None where the user named both."""
+
+    text: str
+    label: str | None
+    how: str | None
+
+
+def columns_of(location: Location, *, file_format: str, encoding: str, layout: Layout) -> list[str]:
+    """Return the names of the columns of a file that is here.
+
+    Raises:
+        DataError: it is not such a file, is empty, or its first lines cannot be read.
+    """
+    path = location.path
+    if path is None or not path.is_file() or path.stat().st_size == 0:
+        raise DataError(f"ingest.source={location.name} is no file with rows")
+    kind = format_of(path, file_format)
+    if kind in ("lines", "text"):
+        return ["text", "file"]
+    if kind == "parquet":
+        return _parquet_columns(path)
+    require_text(path)
+    decided = encoding_of(path, asked=encoding, kind=location.kind)
+    with explained(path):
+        if kind == "jsonl":
+            return keys_of(path, encoding=decided)
+        return header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout)
+
+
+def guess_columns(
+    names: Sequence[str],
+    *,
+    text: str | None,
+    label: str | None,
+    labelled: bool,
+    values: Callable[[str], Sequence[str | None]],
+) -> Guess:
+    """Choose the columns that were not named, where only one choice is sensible.
+
+    Args:
+        names: of the file's columns.
+        text: the user's choice, or None.
+        label: the same.
+        labelled: whether labels are wanted at all.
+        values: the values of a column as text; asked for only where the names say nothing.
+
+    Raises:
+        DataError: more than one choice is sensible, or none; the message names the columns and the options.
+    """
+    how = []
+    if text is None:
+        text = _only([name for name in names if _key(name) in _TEXTS and name != label])
+        how += ["its name"] if text else []
+    if label is None and labelled:
+        label = _only([name for name in names if _key(name) in _LABELS and name != text])
+        how += ["its name"] if label else []
+    if len(set(names)) == 2 and labelled:
+        text, label, more = _of_two(names, text=text, label=label, values=values)
+        how += more
+    elif len(set(names)) == 1 and not labelled and text is None:
+        text, how = names[0], ["being the only one"]
+    if text is None or (label is None and labelled):
+        missing = [f"--{what}-column" for what, name in (("text", text), ("label", label)) if name is None]
+        wanted = missing if labelled else ["--text-column"]
+        listed = ", ".join(names)[:300] or "none"
+        raise DataError(f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}")
+    return Guess(text, label if labelled or label is not None else None, " and ".join(dict.fromkeys(how)) or None)
+
+
+def _of_two(
+    names: Sequence[str], *, text: str | None, label: str | None, values: Callable[[str], Sequence[str | None]]
+) -> tuple[str | None, str | None, list[str]]:
+    """Complete the choice between two columns: what one of them is, the other is not."""
+    first, second = names
+    other = {first: second, second: first}
+    if text in other and label is None:
+        return text, other[str(text)], ["being the other one"]
+    if label in other and text is None:
+        return other[str(label)], label, ["being the other one"]
+    if text is not None or label is not None:
+        return text, label, []
+    distinct = {name: len({value for value in values(name) if value}) for name in names}
+    few, many = sorted(names, key=lambda name: distinct[name])
+    if distinct[few] >= 2 and _MUCH_FEWER * distinct[few] <= distinct[many]:
+        return many, few, [f"its values ({few}: {distinct[few]} different ones, {many}: {distinct[many]})"]
+    return None, None, []
+
+
+def _only(names: Sequence[str]) -> str | None:
+    return names[0] if len(names) == 1 else None
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    try:
+        with explained(path), open_bytes(path) as raw:
+            return list(pq.read_schema(path if bare(path) == path else pa.BufferReader(raw.read())).names)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error

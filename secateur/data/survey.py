@@ -1,0 +1,157 @@
+"""A look at rows before anything is decided about them: how many, how long, which labels, what cleaning will leave."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from secateur.config.run import Task
+from secateur.data.cleaning import RowRules, clean_rows
+from secateur.data.cleaning_remarks import blame
+from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.data.scripts import Script, script_of
+from secateur.errors import DataError
+
+_CLEANED_ROWS = 20_000
+_CLEANED_CHARS = 10_000_000
+_TOKENIZED_ROWS = 2_000
+_HIGH = 0.95
+
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+"""Texts -> the tokens of each, special ones included."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Quantiles of a length; ``low`` is the first hundredth, ``high`` the 95th."""
+
+    low: int
+    median: int
+    high: int
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> Self:
+        """Take the quantiles of at least one length; each is a length that occurs."""
+        low, median, high = np.quantile(lengths, [0.01, 0.5, _HIGH], method="higher").astype(int).tolist()
+        return cls(low, median, high, max(lengths))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was seen.
+
+    Attributes:
+        rows: records of the source.
+        unusable: of them, those without a text or without a label.
+        repeated: usable rows whose text occurred before.
+        kept: rows that cleaning leaves; exact, unless ``is_estimate``.
+        labels: label -> rows that cleaning leaves of it; empty where there are no labels.
+        chars: characters of the usable texts.
+        tokens: tokens of the cleaned texts; None without a tokenizer.
+        tokens_per_word: of the same texts, words being what stands between spaces; None without a tokenizer.
+        script: of the letters.
+        is_estimate: only a part of the rows was cleaned, spread evenly over all of them.
+    """
+
+    rows: int
+    unusable: int
+    repeated: int
+    kept: int
+    labels: Mapping[str, int]
+    chars: Lengths
+    tokens: Lengths | None
+    tokens_per_word: float | None
+    script: Script
+    is_estimate: bool
+
+
+@dataclass(frozen=True)
+class First:
+    """What decides the rules of cleaning: script, and characters of the usable texts."""
+
+    script: Script
+    chars: Lengths
+
+
+def first_look(raw: pa.Table, *, labelled: bool) -> First:
+    """Look at the texts as they came.
+
+    Args:
+        raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
+        labelled: whether a row needs a label.
+
+    Raises:
+        DataError: no row has a text (and a label).
+    """
+    usable = _usable(raw, labelled=labelled)
+    if len(usable) == 0:
+        raise DataError(f"none of the {raw.num_rows} rows has a text{' and a label' if labelled else ''}")
+    texts = raw["text"].take(_spread(usable, _CLEANED_ROWS)).to_pylist()
+    return First(script_of(texts), Lengths.of([len(text.strip()) for text in texts]))
+
+
+def survey(
+    raw: pa.Table, rules: RowRules, *, task: Task = "classification", count_tokens: CountTokens | None = None
+) -> Survey:
+    """Clean the rows, or so many of them that it takes seconds, and count.
+
+    Args:
+        raw: as in ``first_look``.
+        rules: of the cleaning.
+        task: a generator may be told one label only.
+        count_tokens: of the model that will read the texts, if it is at hand.
+
+    Raises:
+        DataError: no row is left after cleaning, or a label has too few (told only where all rows were cleaned).
+    """
+    usable = _usable(raw, labelled=rules.labelled)
+    table = raw.take(usable)
+    first = first_look(raw, labelled=rules.labelled)
+    distinct = len({text.strip().casefold() for text in table["text"].to_pylist()})
+    looked_at = _spread(
+        np.arange(len(usable)), min(_CLEANED_ROWS, max(2000, _CLEANED_CHARS // (first.chars.median + 1)))
+    )
+    part = table.take(looked_at)
+    cleaned = clean_rows(part, rules, num_proc=1)
+    is_estimate = len(looked_at) < len(usable)
+    if rules.labelled and not is_estimate:
+        lost = blame(raw, cleaned, min_rows=MIN_ROWS_PER_LABEL)
+        remedy = f"{lost}add rows, or remove the label"
+        require_classes(cleaned.labels, when="after cleaning", remedy=remedy, task=task)
+    # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
+    of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
+    growth = distinct / of_part if is_estimate else 1.0
+    labels = Counter(cleaned.labels) if rules.labelled else Counter[str]()
+    sample = [cleaned.texts[i] for i in _spread(np.arange(len(cleaned.texts)), _TOKENIZED_ROWS)]
+    tokens = list(count_tokens(sample)) if count_tokens else None
+    words = sum(max(1, len(text.split())) for text in sample)
+    return Survey(
+        rows=raw.num_rows,
+        unusable=raw.num_rows - len(usable),
+        repeated=len(usable) - distinct,
+        kept=int(growth * len(cleaned.texts)),
+        labels={name: int(growth * count) for name, count in labels.most_common()},
+        chars=first.chars,
+        tokens=Lengths.of(tokens) if tokens else None,
+        tokens_per_word=sum(tokens) / words if tokens else None,
+        script=first.script,
+        is_estimate=is_estimate,
+    )
+
+
+def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:
+    """Return the rows with a text, and a label where there are labels."""
+    texts, labels = raw["text"].to_pylist(), raw["label"].to_pylist()
+    has_text = np.array([bool(text and not text.isspace()) for text in texts], np.bool_)
+    has_label = np.array([label is not None for label in labels], np.bool_)
+    return np.flatnonzero(has_text & (has_label | (not labelled)))
+
+
+def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return at most ``count`` of the rows, spread evenly, in their order."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]

@@ -1,0 +1,257 @@
+"""``secateur init``: from a file of rows to a project, all of it decided before anything is written."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from secateur.config.part import parse_part
+from secateur.config.run import Task
+from secateur.config.schema import RunConfig
+from secateur.data.acquisition import check_rows
+from secateur.data.columns import Guess, columns_of, guess_columns
+from secateur.data.layout import Columns
+from secateur.data.reading import Reading, reading_of
+from secateur.data.rules import row_rules_of
+from secateur.data.sources import Location
+from secateur.data.survey import CountTokens, Survey, first_look, survey
+from secateur.errors import ConfigError, DataError
+from secateur.workflow import params_text, recipe
+from secateur.workflow.new_project import check_folder, check_outputs, write_project
+from secateur.workflow.origin import Origin, folder_of
+from secateur.workflow.params import assigned, read_value
+from secateur.workflow.recipe import Choice
+from secateur.workflow.starting_model import MULTILINGUAL, look_at_model, name_model
+
+_PIECES_PER_WORD = 2.0
+"""English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for; None where nothing was said.
+
+    Attributes:
+        root: folder of the project.
+        source: as ``ingest.source``, seen from the folder ``here``.
+        here: where the command was called.
+        overrides: dotted name -> ``section.key=value`` as given by ``-S``, which no rule changes.
+    """
+
+    root: Path
+    source: str
+    here: Path
+    text_column: str | None = None
+    label_column: str | None = None
+    model: str | None = None
+    task: Task = "classification"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Dotted name -> value of what was given by ``-S``."""
+        return {name: read_value(text.partition("=")[2], text) for name, text in self.overrides.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A project that can be written.
+
+    Attributes:
+        root: its folder.
+        config: what params.yaml will say.
+        text: of params.yaml.
+        chosen: what it says, line by line.
+        seen: the rows; None for a hub dataset, which is not here.
+        copies: name in the folder -> file that is copied there.
+        remarks: what a person should know, one line each.
+    """
+
+    root: Path
+    config: RunConfig
+    text: str
+    chosen: tuple[Choice, ...]
+    seen: Survey | None
+    copies: Mapping[str, Path]
+    remarks: tuple[str, ...]
+
+    def write(self) -> None:
+        """Make the project.
+
+        Raises:
+            ProjectError: nothing can be written there, or git is missing.
+        """
+        write_project(self.root, config=self.config, params=self.text, copies=self.copies)
+
+
+def by_name(overrides: Sequence[str]) -> dict[str, str]:
+    """Return ``section.key=value`` by the name; what the names mean is checked with all others.
+
+    Raises:
+        ConfigError: one is not of this form.
+    """
+    for override in overrides:
+        if "." not in override.partition("=")[0] or "=" not in override:
+            raise ConfigError(f"-S {override}: expected section.key=value")
+    return {override.partition("=")[0]: override for override in overrides}
+
+
+def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
+    """Return what the section ``ingest`` says about reading: the user's values, and plain text by lines."""
+    said = {
+        name.removeprefix("ingest."): value
+        for name, value in wish.given.items()
+        if name.startswith("ingest.") and name != "ingest.source"
+    }
+    path = location.path
+    if path is not None and path.suffix.lower() in (".txt", ".text"):
+        said.setdefault("format", "lines")
+    return said
+
+
+def column_names(wish: Wish, origin: Origin) -> list[str]:
+    """Return the names of the columns of a file that is here.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    reading = _reading(wish, reading_for(wish, origin.location), text="text", label=None)
+    return columns_of(
+        origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
+    )
+
+
+def columns(wish: Wish, origin: Origin) -> Guess:
+    """Return the columns that are meant.
+
+    Raises:
+        DataError: the file cannot be read, or which columns are meant is not plain.
+    """
+    labelled = wish.task == "classification"
+    said = reading_for(wish, origin.location)
+    text = wish.text_column or said.get("text_column")
+    label = wish.label_column or said.get("label_column")
+    if origin.location.path is None:
+        if text is None or (labelled and label is None):
+            raise DataError(f"{origin.name} is on a hub, and is not looked at; name --text-column and --label-column")
+        return Guess(text, label, None)
+    reading = _reading(wish, said, text="text", label=None)
+
+    def values(name: str) -> Sequence[str | None]:
+        alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
+        try:
+            found = check_rows(origin.name, alone, root=folder_of(origin, wish.root), task="generation")
+        except DataError:
+            return []  # numbers in JSON or Parquet: no texts
+        return [] if found is None else list(found.rows["text"].to_pylist())
+
+    return guess_columns(column_names(wish, origin), text=text, label=label, labelled=labelled, values=values)
+
+
+def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
+    """Look at the rows and the model, choose the parameters, and refuse what cannot work; nothing is written.
+
+    Raises:
+        SecateurError: one line that says what was asked, what was found and what would work.
+    """
+    check_folder(wish.root)
+    said = reading_for(wish, origin.location)
+    reading = _reading(wish, said, text=guess.text, label=guess.label)
+    found = None
+    if origin.location.path is not None:
+        found = check_rows(origin.name, reading, root=folder_of(origin, wish.root), task=wish.task)
+    raw = found.rows if found else None
+    first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
+    asked = wish.model or wish.given.get("baseline.model")
+    script = first.script if first else None
+    model = name_model(asked, root=wish.root, here=wish.here, task=wish.task, script=script)
+    chosen = [*_named(wish, origin=origin, guess=guess, said=said, model=model)]
+    remarks = list(found.remarks) if found else []
+    seen = None
+    if raw is not None and first is not None:
+        base, count = look_at_model(model, root=wish.root, task=wish.task)
+        seen = _survey(raw, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
+        chosen += recipe.choices(seen, base=base, task=wish.task, first=first)
+        remarks += _remarks(seen, model)
+    else:
+        chosen += recipe.unseen(wish.task)
+        remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
+    final = _with_given(chosen, wish.given)
+    names = {choice.name for choice in final}
+    others = [name for name in wish.given if name not in names]
+    text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
+    check_outputs(wish.root, config)
+    final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
+    return Plan(wish.root, config, text, final, seen, origin.copies, tuple(remarks))
+
+
+def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | None) -> Reading:
+    config = parse_part(wish.task, {"ingest": {**said, "text_column": text, "label_column": label}})
+    reading = reading_of(config.ingest)
+    return replace(reading, columns=replace(reading.columns, label=label))
+
+
+def _named(wish: Wish, *, origin: Origin, guess: Guess, said: Mapping[str, Any], model: str) -> Sequence[Choice]:
+    """Return what the user named or what follows from it, rather than from the rows."""
+    name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
+    how = f"guessed from {guess.how}" if guess.how else ""
+    found = [
+        *([Choice("run.task", wish.task)] if wish.task != "classification" else []),
+        *_threads(),
+        Choice("ingest.source", origin.name),
+        *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
+        Choice("ingest.text_column", guess.text, how),
+        *([Choice("ingest.label_column", guess.label, how)] if guess.label is not None else []),
+        Choice("baseline.model", model),
+        *([Choice("baseline.control", True, "a text is told its label")] if _controls(wish, guess) else []),
+        Choice("register.model_name", name),
+        Choice("report.title", f"Pruning {name}"),
+    ]
+    return found
+
+
+def _controls(wish: Wish, guess: Guess) -> bool:
+    return wish.task == "generation" and guess.label is not None
+
+
+def _threads() -> Sequence[Choice]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [Choice("run.num_threads", min(8, cores), "cores of the machine that made this; other counts, other bits")]
+
+
+def _survey(
+    raw: pa.Table, *, wish: Wish, reading: Reading, first_choices: Sequence[Choice], count: CountTokens | None
+) -> Survey:
+    """Clean by the rules that the project will have."""
+    own = {name: value for name, value in wish.given.items() if name.startswith("clean.")}
+    known = [*first_choices, *(Choice(name, value) for name, value in own.items())]
+    values = params_text.nested(known).get("clean", {})
+    config = parse_part(wish.task, {"clean": values})
+    return survey(raw, row_rules_of(config.clean, reading.columns), task=wish.task, count_tokens=count)
+
+
+def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:
+    """Let the user's values stand where a rule says something else; paths are named as the project sees them."""
+    return tuple(
+        choice
+        if choice.name not in given
+        else Choice(choice.name, choice.value if choice.name in _PATHS else given[choice.name], _ASKED)
+        for choice in chosen
+    )
+
+
+_PATHS = ("ingest.source", "baseline.model")
+_ASKED = "as asked"
+
+
+def _remarks(seen: Survey, model: str) -> list[str]:
+    if seen.tokens_per_word is None or seen.tokens_per_word < _PIECES_PER_WORD or seen.script != "Latin":
+        return []
+    return [
+        f"{model} splits a word of these texts into {seen.tokens_per_word:.1f} tokens: they are hardly in the language "
+        f"that it learned; --model can name another one, such as {MULTILINGUAL}"
+    ]
