@@ -62,8 +62,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params, doctor,
-    retrain, schedule, watch, serve, ui,
+    init, run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params,
+    doctor, retrain, schedule, watch, serve, ui,
 )  # fmt: skip
 
 for _command in _COMMANDS:

@@ -231,7 +231,7 @@ def _entry(part: Readable, path: Path) -> dict[str, Any]:
 def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, dict[str, Any]]:
     """Bring the bytes into ``out``; return the file and what is known about its origin."""
     if location.path is not None:
-        _require_file(location, location.path)
+        require_file(location, location.path)
         copied = out / location.path.name
         if copied.exists():
             raise DataError(f"ingest names two files {copied.name}; names must differ, as labels may come from them")
@@ -244,7 +244,12 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
     return copied, {"revision": commit, "config": hub.config, "split": hub.split}
 
 
-def _require_file(location: Location, path: Path) -> None:
+def require_file(location: Location, path: Path) -> None:
+    """Refuse a folder and an empty file.
+
+    Raises:
+        DataError: saying which of them it is.
+    """
     if path.is_dir():
         held = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise DataError(f"ingest.source={location.name} is a folder (it holds {held}); name one file in it")
@@ -253,7 +258,7 @@ def _require_file(location: Location, path: Path) -> None:
 
 
 def _read(location: Location, path: Path, reading: Reading) -> Readable:
-    _require_file(location, path)
+    require_file(location, path)
     table_format = format_of(path, reading.file_format)
     decided = None
     if table_format != "parquet":

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data.acquisition import require_file
 from secateur.data.compression import bare, explained, open_bytes, require_text
 from secateur.data.delimited import header_of
 from secateur.data.encodings import encoding_of
@@ -16,14 +17,15 @@ from secateur.data.sources import Location
 from secateur.data.tables import format_of
 from secateur.errors import DataError
 
-_TEXTS = frozenset(
-    "text texts message messages body review reviews sentence sentences content comment comments tweet post utterance "
-    "description document question query headline review_text review_body text_content phrase".split()
-)
-_LABELS = frozenset(
-    "label labels category class sentiment stars star rating intent topic target emotion polarity queue department "
-    "team tag label_text sentiment_label class_label".split()
-)
+_TEXTS = frozenset({
+    "text", "texts", "message", "messages", "body", "review", "reviews", "sentence", "sentences", "content",
+    "comment", "comments", "tweet", "post", "utterance", "description", "document", "question", "query", "headline",
+    "review_text", "review_body", "text_content", "phrase",
+})  # fmt: skip
+_LABELS = frozenset({
+    "label", "labels", "category", "class", "sentiment", "stars", "star", "rating", "intent", "topic", "target",
+    "emotion", "polarity", "queue", "department", "team", "tag", "label_text", "sentiment_label", "class_label",
+})  # fmt: skip
 _MUCH_FEWER = 5
 
 
@@ -43,8 +45,9 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         DataError: it is not such a file, is empty, or its first lines cannot be read.
     """
     path = location.path
-    if path is None or not path.is_file() or path.stat().st_size == 0:
-        raise DataError(f"ingest.source={location.name} is no file with rows")
+    if path is None:
+        raise DataError(f"ingest.source={location.name} is on a hub; its columns are not known before it is here")
+    require_file(location, path)
     kind = format_of(path, file_format)
     if kind in ("lines", "text"):
         return ["text", "file"]

@@ -1,6 +1,5 @@
 """Where the rows of a new project are, and what the project will call that place."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,16 @@ class Origin:
 
     Attributes:
         name: the source as the project will know it.
+        asked: the source as it is named from ``base``, until it is copied.
+        base: folder that a relative path in ``asked`` starts from.
         location: of its first file; of a hub dataset without a path.
-        files: of this machine, in order; none of a package or a hub.
         copies: name in the folder -> file that is copied there.
     """
 
     name: str
+    asked: str
+    base: Path
     location: Location
-    files: tuple[Path, ...] = ()
     copies: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -36,17 +37,18 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     base = base_of(names[0], root=root, here=here)
     locations = [locate(name, root=base) for name in names]
     if any(location.kind != "file" for location in locations):
-        return Origin(source, locations[0])
+        return Origin(source, source, base, locations[0])
     files = tuple(_absolute(location.path) for location in locations if location.path)
     if all(path.is_relative_to(root) for path in files):
         inside = [path.relative_to(root).as_posix() for path in files]
-        return Origin(inside[0] if len(files) == 1 else _braced(source, inside), locations[0], files)
+        return Origin(_braced(inside), source, base, locations[0])
     copies = {path.name: path for path in files}
+    if len(copies) < len(files):
+        raise DataError(f"--source {source}: two of its files have the same name; rename one of them")
     for name, path in copies.items():
         if (root / name).exists() and not (root / name).samefile(path) and not _same(root / name, path):
             raise DataError(f"{root / name} is there already and is not {path}; rename one of them")
-    name = files[0].name if len(files) == 1 else _braced(source, [path.name for path in files])
-    return Origin(name, locations[0], files, copies)
+    return Origin(_braced([path.name for path in files]), source, base, locations[0], copies)
 
 
 def _absolute(path: Path) -> Path:
@@ -60,18 +62,10 @@ def base_of(name: str, *, root: Path, here: Path) -> Path:
     return root if not (here / path).exists() and (root / path).exists() else here
 
 
-def _braced(source: str, names: Sequence[str]) -> str:
-    """Name several files as braces do, with what their names share outside."""
-    before = os.path.commonprefix(list(names))
-    after = os.path.commonprefix([name[len(before) :][::-1] for name in names])[::-1]
-    inside = ",".join(name[len(before) : len(name) - len(after)] for name in names)
-    return f"{before}{{{inside}}}{after}"
+def _braced(names: Sequence[str]) -> str:
+    """Name one file, or several as braces do."""
+    return names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
 
 
 def _same(left: Path, right: Path) -> bool:
     return left.stat().st_size == right.stat().st_size and left.read_bytes() == right.read_bytes()
-
-
-def folder_of(origin: Origin, root: Path) -> Path:
-    """Return the folder from which the project's name of the source is found before anything is copied."""
-    return next(iter(origin.copies.values())).parent if origin.copies else root

@@ -22,7 +22,7 @@ from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import ConfigError, DataError
 from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
-from secateur.workflow.origin import Origin, folder_of
+from secateur.workflow.origin import Origin
 from secateur.workflow.params import assigned, read_value
 from secateur.workflow.recipe import Choice
 from secateur.workflow.starting_model import MULTILINGUAL, look_at_model, name_model
@@ -144,7 +144,7 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     def values(name: str) -> Sequence[str | None]:
         alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
         try:
-            found = check_rows(origin.name, alone, root=folder_of(origin, wish.root), task="generation")
+            found = check_rows(origin.asked, alone, root=origin.base, task="generation")
         except DataError:
             return []  # numbers in JSON or Parquet: no texts
         return [] if found is None else list(found.rows["text"].to_pylist())
@@ -163,7 +163,7 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     reading = _reading(wish, said, text=guess.text, label=guess.label)
     found = None
     if origin.location.path is not None:
-        found = check_rows(origin.name, reading, root=folder_of(origin, wish.root), task=wish.task)
+        found = check_rows(origin.asked, reading, root=origin.base, task=wish.task)
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
     asked = wish.model or wish.given.get("baseline.model")
