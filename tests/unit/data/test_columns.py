@@ -1,0 +1,84 @@
+"""Which columns hold texts and labels: chosen where it is plain, asked for where it is not."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from secateur.data.columns import columns_of, guess_columns
+from secateur.data.layout import Layout
+from secateur.data.sources import locate
+from secateur.errors import DataError
+
+VALUES = {"a": ["x", "y"] * 30, "b": [f"text {i}" for i in range(60)], "c": [f"other {i}" for i in range(60)]}
+
+
+def guess(names, *, text=None, label=None, labelled=True):
+    found = guess_columns(names, text=text, label=label, labelled=labelled, values=lambda name: VALUES[name])
+    return found.text, found.label, found.how
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "found"),
+    [
+        (["id", "Message", "Team"], {}, ("Message", "Team", "its name")),
+        (["id", "review-body", "stars", "date"], {}, ("review-body", "stars", "its name")),
+        (["utterance", "queue 7"], {}, ("utterance", "queue 7", "its name and being the other one")),
+        (["what", "label"], {}, ("what", "label", "its name and being the other one")),
+        (["a", "b"], {}, ("b", "a", "its values (a: 2 different ones, b: 60)")),
+        (["b", "a"], {"text": "b"}, ("b", "a", "being the other one")),
+        (["x", "y", "z"], {"text": "x", "label": "z"}, ("x", "z", None)),
+        (["id", "text"], {"labelled": False}, ("text", None, "its name")),
+        (["line"], {"labelled": False}, ("line", None, "being the only one")),
+    ],
+)
+def test_what_is_plain_is_chosen(names, named, found):
+    assert guess(names, **named) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "asked"),
+    [
+        (["text", "review", "label"], {}, "--text-column"),
+        (["text", "label", "sentiment"], {}, "--label-column"),
+        (["b", "c"], {}, "--text-column and --label-column"),
+        (["x", "y", "z"], {}, "--text-column and --label-column"),
+        (["x", "y", "z"], {"labelled": False}, "--text-column"),
+    ],
+)
+def test_what_is_not_plain_is_asked_for_with_the_columns(names, named, asked):
+    with pytest.raises(DataError, match=f"^name {asked}: .*: {', '.join(names)}$"):
+        guess(names, **named)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a;.csv", "a.jsonl", "rows.json", "columns.json", "data.json", "a.parquet"]
+)
+def test_the_columns_of_every_format(tmp_path: Path, name: str) -> None:
+    rows = [{"id": 1, "body": "one, two", "stars": 5}, {"id": 2, "body": "three", "stars": 1}]
+    path = tmp_path / name
+    if name.endswith(("csv", "tsv")):
+        between = {"a.csv": ",", "a.tsv": "\t", "a;.csv": ";"}[name]
+        path.write_text(
+            "\ufeff" + between.join(rows[0]) + "\n" + between.join(["1", '"one, two"', "5"]) + "\n", "utf-8"
+        )
+    elif name == "a.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        value = {"a.jsonl": None, "rows.json": rows, "columns.json": columns, "data.json": {"n": 2, "data": rows}}[name]
+        path.write_text(json.dumps(value) if value else "\n".join(map(json.dumps, rows)))
+    assert columns_of(locate(str(path)), file_format="auto", encoding="auto", layout=Layout()) == [
+        "id",
+        "body",
+        "stars",
+    ]
+
+
+def test_a_folder_and_an_empty_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "empty.csv", "is empty")):
+        with pytest.raises(DataError, match=said):
+            columns_of(locate(str(path)), file_format="auto", encoding="auto", layout=Layout())
