@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from secateur.errors import ConfigError, DataError
+from secateur.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
     from secateur.data.columns import Guess
@@ -44,7 +44,7 @@ def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_jso
     from secateur.workflow.new_project import check_folder
     from secateur.workflow.origin import origin_of
 
-    here, asks = Path.cwd(), sys.stdin.isatty() and not as_json
+    here, asks = Path.cwd(), is_terminal() and not as_json
     root = (here / folder.expanduser()).resolve()
     check_folder(root)
     named = setting_up.by_name(overrides)
@@ -52,12 +52,30 @@ def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_jso
     wish = setting_up.Wish(root=root, source=source, here=here, overrides=named, **options)
     origin = origin_of(source, root=root, here=here)
     guess = _columns(wish, origin, asks=asks)
-    plan = setting_up.propose(wish, guess=guess, origin=origin)
+    plan = _propose(wish, guess, origin, asks=asks)
     plan.write()
     if as_json:
         click.echo(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
         return
     _tell(plan, guess, here=here)
+
+
+def is_terminal() -> bool:
+    """Tell whether there is somebody who can be asked."""
+    return sys.stdin.isatty()
+
+
+def _propose(wish: "Wish", guess: "Guess", origin: "Origin", *, asks: bool) -> "Plan":
+    """Choose the parameters; on a terminal the user is asked for a model where none at hand fits."""
+    from secateur.workflow import setting_up
+
+    try:
+        return setting_up.propose(wish, guess=guess, origin=origin)
+    except ModelError as error:
+        if not asks or wish.model is not None:
+            raise
+        model = click.prompt(f"{error}\nModel")
+        return setting_up.propose(replace(wish, model=model), guess=guess, origin=origin)
 
 
 def _ask_source(*, asks: bool) -> str:

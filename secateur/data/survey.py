@@ -56,6 +56,7 @@ class Survey:
         tokens_per_word: of the same texts, words being what stands between spaces; None without a tokenizer.
         script: of the letters.
         is_estimate: only a part of the rows was cleaned, spread evenly over all of them.
+        test: label -> rows that were given to test; None where a part of the rows will be.
     """
 
     rows: int
@@ -68,6 +69,7 @@ class Survey:
     tokens_per_word: float | None
     script: Script
     is_estimate: bool
+    test: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,19 @@ def first_look(raw: pa.Table, *, labelled: bool) -> First:
 
 
 def survey(
-    raw: pa.Table, rules: RowRules, *, task: Task = "classification", count_tokens: CountTokens | None = None
+    raw: pa.Table,
+    rules: RowRules,
+    *,
+    test: pa.Table | None = None,
+    task: Task = "classification",
+    count_tokens: CountTokens | None = None,
 ) -> Survey:
     """Clean the rows, or so many of them that it takes seconds, and count.
 
     Args:
         raw: as in ``first_look``.
         rules: of the cleaning.
+        test: rows that were given to test, as ``raw``.
         task: a generator may be told one label only.
         count_tokens: of the model that will read the texts, if it is at hand.
 
@@ -141,7 +149,14 @@ def survey(
         tokens_per_word=sum(tokens) / words if tokens else None,
         script=first.script,
         is_estimate=is_estimate,
+        test=None if test is None else _tested(test, labelled=rules.labelled),
     )
+
+
+def _tested(test: pa.Table, *, labelled: bool) -> Mapping[str, int]:
+    """Count the test rows of each label; all of them under an empty name where there are none."""
+    usable = test["label"].take(_usable(test, labelled=labelled)).to_pylist()
+    return Counter(str(label or "") for label in usable)
 
 
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:

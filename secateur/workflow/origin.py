@@ -14,15 +14,13 @@ class Origin:
 
     Attributes:
         name: the source as the project will know it.
-        asked: the source as it is named from ``base``, until it is copied.
-        base: folder that a relative path in ``asked`` starts from.
+        asked: the source as anybody can name it now, before it is copied.
         location: of its first file; of a hub dataset without a path.
         copies: name in the folder -> file that is copied there.
     """
 
     name: str
     asked: str
-    base: Path
     location: Location
     copies: Mapping[str, Path] = field(default_factory=dict)
 
@@ -37,18 +35,19 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     base = base_of(names[0], root=root, here=here)
     locations = [locate(name, root=base) for name in names]
     if any(location.kind != "file" for location in locations):
-        return Origin(source, source, base, locations[0])
+        return Origin(source, source, locations[0])
     files = tuple(_absolute(location.path) for location in locations if location.path)
+    asked = _braced([str(path) for path in files])
     if all(path.is_relative_to(root) for path in files):
         inside = [path.relative_to(root).as_posix() for path in files]
-        return Origin(_braced(inside), source, base, locations[0])
+        return Origin(_braced(inside), asked, locations[0])
     copies = {path.name: path for path in files}
     if len(copies) < len(files):
         raise DataError(f"--source {source}: two of its files have the same name; rename one of them")
     for name, path in copies.items():
         if (root / name).exists() and not (root / name).samefile(path) and not _same(root / name, path):
             raise DataError(f"{root / name} is there already and is not {path}; rename one of them")
-    return Origin(_braced([path.name for path in files]), source, base, locations[0], copies)
+    return Origin(_braced([path.name for path in files]), asked, locations[0], copies)
 
 
 def _absolute(path: Path) -> Path:

@@ -12,7 +12,7 @@ _HEADER = """\
 # What this project chooses, and why; `secateur init` looked at the rows. Every other parameter has its default:
 # `secateur params` shows them all, `secateur doctor --params` what they mean.
 """
-_REASON_AT = 44
+_REASON_AT = 36
 
 
 def nested(choices: Sequence[Choice]) -> dict[str, Any]:

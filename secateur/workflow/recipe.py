@@ -9,6 +9,7 @@ from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.config.run import Task
 from secateur.data.splits import apportion, raised_share
@@ -80,7 +81,7 @@ def cleaning(first: First) -> Iterator[Choice]:
         yield Choice("clean.max_chars", most, f"95 % of the texts have at most {first.chars.high} characters")
     if first.script in ("Chinese or Japanese", "Hangul"):
         n = 2 if first.chars.median < 20 else 3
-        said = f"{first.script} characters say more than letters; half of the texts have {first.chars.median} or fewer"
+        said = f"{first.script}; half of the texts have {first.chars.median} characters or fewer"
         yield Choice("clean.near_duplicate_chars", n, said)
 
 
@@ -100,20 +101,27 @@ def parts_of(seen: Survey) -> Parts:
     min_test = max(_TEST_ROWS, min(1000, _TEST_ROWS_PER_LABEL * len(seen.labels)))
     counts = np.array([int(most / max(kept, 1) * count) for count in seen.labels.values()] or [most], np.int64)
     total = int(counts.sum())
-    of_test = apportion(round(raised_share(test_fraction, min_rows=min_test, num_rows=total) * total), counts)
-    of_validation = apportion(
-        round(raised_share(validation_fraction, min_rows=_VALIDATION_ROWS, num_rows=total) * total), counts
-    )
-    validation = min(int(of_validation.sum()), _MOST_VALIDATION_ROWS)
+    of_validation = _share(counts, validation_fraction, min_rows=_VALIDATION_ROWS)
+    of_test = _share(counts, test_fraction, min_rows=min_test)
+    learned = total - int(of_validation.sum()) - int(of_test.sum())
+    if seen.test is not None:
+        of_test = np.array([seen.test.get(name, 0) for name in seen.labels or ("",)], np.int64)
+        learned = total - int(of_validation.sum())
     return Parts(
-        validation=validation,
+        validation=min(int(of_validation.sum()), _MOST_VALIDATION_ROWS),
         test=int(of_test.sum()),
-        train=max(1, total - int(of_test.sum()) - int(of_validation.sum())),
+        train=max(1, learned),
         rarest=int(of_test.min()),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         min_test_rows=min_test,
     )
+
+
+def _share(counts: NDArray[np.int64], fraction: float, *, min_rows: int) -> NDArray[np.int64]:
+    """Return the rows of each label that a part gets, as the stage ``clean`` apportions them."""
+    total = int(counts.sum())
+    return apportion(round(raised_share(fraction, min_rows=min_rows, num_rows=total) * total), counts)
 
 
 def choices(seen: Survey, *, base: Base, task: Task, first: First) -> tuple[Choice, ...]:
@@ -164,15 +172,16 @@ def _split(seen: Survey, parts: Parts) -> Iterator[Choice]:
     if parts.validation_fraction != _VALIDATION_SHARE:
         said = f"{_MOST_VALIDATION_ROWS} of {about}{seen.kept} rows after cleaning choose well enough"
         yield Choice("clean.validation_fraction", parts.validation_fraction, said)
-    if parts.test_fraction != _TEST_SHARE:
-        yield Choice("clean.test_fraction", parts.test_fraction, f"{_MOST_TEST_ROWS} rows judge well enough")
     said = f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {about}{parts.validation} validate"
     yield Choice("clean.min_validation_rows", _VALIDATION_ROWS, said)
-    fifth = ", a fifth at most" if parts.test < parts.min_test_rows else ""
-    yield Choice("clean.min_test_rows", parts.min_test_rows, f"{about}{parts.test} test{fifth}")
+    if seen.test is None:
+        if parts.test_fraction != _TEST_SHARE:
+            yield Choice("clean.test_fraction", parts.test_fraction, f"{_MOST_TEST_ROWS} rows judge well enough")
+        fifth = ", a fifth at most" if parts.test < parts.min_test_rows else ""
+        yield Choice("clean.min_test_rows", parts.min_test_rows, f"{about}{parts.test} test{fifth}")
     cap = train_cap(seen)
     if cap < parts.train:
-        said = f"of {about}{parts.train}: as much as a CPU learns from in hours; null takes all"
+        said = f"of {about}{parts.train}; null takes all, and longer than a night"
         yield Choice("clean.max_train_rows", cap, said)
 
 
@@ -305,7 +314,7 @@ def _max_length(seen: Survey, base: Base) -> tuple[int, str]:
     high = seen.tokens.high if seen.tokens else _estimated(seen, seen.chars.high)
     said = f"95 % of the texts have at most {high} tokens"
     if seen.tokens is None:
-        said = f"95 % of the texts have at most {seen.chars.high} characters, which are about {high} tokens"
+        said = f"95 % of the texts have at most {seen.chars.high} characters, some {high} tokens"
     length = min(limit, max(2 * _SPAN, _SPAN * ceil(high / _SPAN)))
     return length, f"{said}; the model reads {limit}" if high > limit else said
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from secateur.config.part import parse_part
 from secateur.config.run import Task
 from secateur.config.schema import RunConfig
-from secateur.data.acquisition import check_rows
+from secateur.data.acquisition import Copied, check_rows
 from secateur.data.columns import Guess, columns_of, guess_columns
 from secateur.data.layout import Columns
 from secateur.data.reading import Reading, reading_of
@@ -22,10 +20,10 @@ from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import ConfigError, DataError
 from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
-from secateur.workflow.origin import Origin
+from secateur.workflow.origin import Origin, origin_of
 from secateur.workflow.params import assigned, read_value
 from secateur.workflow.recipe import Choice
-from secateur.workflow.starting_model import MULTILINGUAL, look_at_model, name_model
+from secateur.workflow.starting_model import MULTILINGUAL, find_model, look_at_model
 
 _PIECES_PER_WORD = 2.0
 """English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
@@ -144,7 +142,7 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     def values(name: str) -> Sequence[str | None]:
         alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
         try:
-            found = check_rows(origin.asked, alone, root=origin.base, task="generation")
+            found = check_rows(origin.asked, alone, task="generation")
         except DataError:
             return []  # numbers in JSON or Parquet: no texts
         return [] if found is None else list(found.rows["text"].to_pylist())
@@ -161,32 +159,39 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     check_folder(wish.root)
     said = reading_for(wish, origin.location)
     reading = _reading(wish, said, text=guess.text, label=guess.label)
+    tests = _test_origin(wish)
     found = None
     if origin.location.path is not None:
-        found = check_rows(origin.asked, reading, root=origin.base, task=wish.task)
+        found = check_rows(origin.asked, reading, test_source=tests.asked if tests else None, task=wish.task)
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
     asked = wish.model or wish.given.get("baseline.model")
     script = first.script if first else None
-    model = name_model(asked, root=wish.root, here=wish.here, task=wish.task, script=script)
-    chosen = [*_named(wish, origin=origin, guess=guess, said=said, model=model)]
+    model = find_model(asked, root=wish.root, here=wish.here, task=wish.task, script=script)
+    chosen = [*_named(wish, origins=(origin, tests), guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
     seen = None
-    if raw is not None and first is not None:
-        base, count = look_at_model(model, root=wish.root, task=wish.task)
-        seen = _survey(raw, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
+    if found is not None and first is not None:
+        base, count = look_at_model(model, task=wish.task)
+        seen = _survey(found, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
         chosen += recipe.choices(seen, base=base, task=wish.task, first=first)
-        remarks += _remarks(seen, model)
+        remarks += _remarks(seen, model.name)
     else:
         chosen += recipe.unseen(wish.task)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
+    copies = {**origin.copies, **(tests.copies if tests else {})}
     final = _with_given(chosen, wish.given)
     names = {choice.name for choice in final}
     others = [name for name in wish.given if name not in names]
     text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
     check_outputs(wish.root, config)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
-    return Plan(wish.root, config, text, final, seen, origin.copies, tuple(remarks))
+    return Plan(wish.root, config, text, final, seen, copies, tuple(remarks))
+
+
+def _test_origin(wish: Wish) -> Origin | None:
+    source = wish.given.get("ingest.test_source")
+    return None if source is None else origin_of(str(source), root=wish.root, here=wish.here)
 
 
 def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | None) -> Reading:
@@ -195,14 +200,18 @@ def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | Non
     return replace(reading, columns=replace(reading.columns, label=label))
 
 
-def _named(wish: Wish, *, origin: Origin, guess: Guess, said: Mapping[str, Any], model: str) -> Sequence[Choice]:
+def _named(
+    wish: Wish, *, origins: tuple[Origin, Origin | None], guess: Guess, said: Mapping[str, Any], model: str
+) -> Sequence[Choice]:
     """Return what the user named or what follows from it, rather than from the rows."""
+    origin, tests = origins
     name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
     how = f"guessed from {guess.how}" if guess.how else ""
     found = [
         *([Choice("run.task", wish.task)] if wish.task != "classification" else []),
         *_threads(),
         Choice("ingest.source", origin.name),
+        *([Choice("ingest.test_source", tests.name)] if tests else []),
         *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
         Choice("ingest.text_column", guess.text, how),
         *([Choice("ingest.label_column", guess.label, how)] if guess.label is not None else []),
@@ -224,14 +233,15 @@ def _threads() -> Sequence[Choice]:
 
 
 def _survey(
-    raw: pa.Table, *, wish: Wish, reading: Reading, first_choices: Sequence[Choice], count: CountTokens | None
+    found: Copied, *, wish: Wish, reading: Reading, first_choices: Sequence[Choice], count: CountTokens | None
 ) -> Survey:
     """Clean by the rules that the project will have."""
     own = {name: value for name, value in wish.given.items() if name.startswith("clean.")}
     known = [*first_choices, *(Choice(name, value) for name, value in own.items())]
     values = params_text.nested(known).get("clean", {})
     config = parse_part(wish.task, {"clean": values})
-    return survey(raw, row_rules_of(config.clean, reading.columns), task=wish.task, count_tokens=count)
+    rules = row_rules_of(config.clean, reading.columns)
+    return survey(found.rows, rules, test=found.test, task=wish.task, count_tokens=count)
 
 
 def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:
@@ -244,7 +254,7 @@ def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Cho
     )
 
 
-_PATHS = ("ingest.source", "baseline.model")
+_PATHS = ("ingest.source", "ingest.test_source", "baseline.model")
 _ASKED = "as asked"
 
 

