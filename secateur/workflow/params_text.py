@@ -3,16 +3,31 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from secateur.config.schema import RunConfig
-from secateur.workflow.recipe import Choice
 
 _HEADER = """\
 # What this project chooses, and why; `secateur init` looked at the rows. Every other parameter has its default:
 # `secateur params` shows them all, `secateur doctor --params` what they mean.
 """
 _REASON_AT = 36
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of params.yaml.
+
+    Attributes:
+        name: dotted.
+        value: of the parameter.
+        reason: a few words that name the number seen; empty where the user chose.
+    """
+
+    name: str
+    value: Any
+    reason: str = ""
 
 
 def nested(choices: Sequence[Choice]) -> dict[str, Any]:

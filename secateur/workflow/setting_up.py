@@ -22,7 +22,7 @@ from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
 from secateur.workflow.origin import Origin, origin_of
 from secateur.workflow.params import assigned, read_value
-from secateur.workflow.recipe import Choice
+from secateur.workflow.params_text import Choice
 from secateur.workflow.starting_model import MULTILINGUAL, find_model, look_at_model
 
 _PIECES_PER_WORD = 2.0

@@ -191,9 +191,9 @@ def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
 
 
 def test_a_generator_of_lines(place: Path) -> None:
-    from tests.tiny_generators import write_llama
+    from tests.tiny_generators import write_generator
 
-    write_llama(place / "tiny-llama")
+    write_generator(place / "tiny-llama")
     (place / "songs.txt").write_text("".join(f"{text} {i}\n" for i, text in enumerate(["a day", "my river"] * 60)))
     said = init(place, "songs", "--source", "songs.txt", "--task", "generation", model="tiny-llama")
     chosen = params_of(place / "songs")

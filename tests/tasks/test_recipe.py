@@ -9,9 +9,11 @@ from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
 from secateur.data.splits import raised_share, split_rows
 from secateur.data.survey import First, Lengths, Survey
+from secateur.workflow.gate_recipe import always_the_same
 from secateur.workflow.params import assigned
-from secateur.workflow.params_text import nested, render
-from secateur.workflow.recipe import Base, Choice, always_the_same, choices, parts_of, told_apart
+from secateur.workflow.params_text import Choice, nested, render
+from secateur.workflow.parts import parts_of, told_apart
+from secateur.workflow.recipe import Base, choices
 from secateur.workflow.table_size import shortfalls
 
 NAMED = [

@@ -1,0 +1,71 @@
+"""Rules for the gate and for retraining: nothing asks for more rows than there are; pure."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil, sqrt
+
+from secateur.config.run import Task
+from secateur.data.survey import Survey
+from secateur.workflow.params_text import Choice
+from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
+
+
+def gate(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
+    """Choose how many rows the gate asks for, and what it allows where they are few.
+
+    Args:
+        seen: the rows.
+        parts: as they will be divided.
+        length: ``baseline.max_length``.
+        task: a generator has no labels that could be judged.
+    """
+    rows = max(1, min(TEST_ROWS, int(MARGIN * parts.test)))
+    yield Choice("promote.min_rows", rows, f"of {parts.test} test rows, with room for those that a model has seen")
+    if task == "classification":
+        guess = always_the_same(seen.labels)
+        yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, f"always the same answer has {guess:.2f}")
+        yield from _scaled("promote.max_drop", 0.02, rows=rows, at=TEST_ROWS)
+    yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
+    if task == "classification":
+        yield from _groups(parts)
+
+
+def _groups(parts: Parts) -> Iterator[Choice]:
+    label = max(10, min(100, int(MARGIN * parts.rarest)))
+    yield Choice("promote.classes.min_rows", label, f"the rarest label has {parts.rarest} test rows")
+    yield from _scaled("promote.classes.max_recall_drop", 0.05, rows=label, at=100)
+    yield from _scaled("promote.classes.max_f1_drop", 0.05, rows=label, at=100)
+    # Lengths are sliced in thirds, so that there are slices of this size.
+    part = max(1, min(100, parts.test, max(20, int(MARGIN * parts.test / 3))))
+    yield Choice("promote.slices.min_rows", part, f"a third of {parts.test} test rows, or nearly")
+    yield from _scaled("promote.slices.max_drop", 0.06, rows=part, at=100)
+    yield Choice("promote.robustness.rows", attacked(parts), "as evaluate.robustness.rows")
+    yield from _scaled("promote.robustness.max_drop", 0.05, rows=attacked(parts), at=256)
+
+
+def _scaled(name: str, drop: float, *, rows: int, at: int) -> Iterator[Choice]:
+    """Allow as much more as fewer rows tell less: their chance grows with one over the root of their number."""
+    if rows < at:
+        allowed = min(1.0, ceil(100 * drop * sqrt(at / rows)) / 100)
+        yield Choice(name, allowed, f"{rows} rows tell this as well as {at} tell {drop:g}")
+
+
+def retraining(seen: Survey) -> Iterator[Choice]:
+    """Choose which tables a scheduled run refuses: none that is like this one."""
+    rows = max(1, min(10_000, seen.kept // 2))
+    yield Choice("retrain.quality.min_rows", rows, "half of today's rows: a table that lost more is not trained on")
+    for name, allowed, part, whole, what in (
+        ("max_empty", 0.05, seen.unusable, seen.rows, "have no text or no label"),
+        ("max_duplicates", 0.9, seen.repeated, seen.rows - seen.unusable, "repeat an earlier one"),
+    ):
+        share = part / max(1, whole)
+        if share > MARGIN * allowed:
+            limit = min(0.99, ceil(100 * (share + (1 - share) / 4)) / 100)
+            yield Choice(f"retrain.quality.{name}", limit, f"{part} of {whole} rows {what}")
+
+
+def always_the_same(labels: Mapping[str, int]) -> float:
+    """Return the macro-F1 of a model that always gives the most frequent label."""
+    if not labels:
+        return 0.0
+    share = max(labels.values()) / max(1, sum(labels.values()))
+    return 2 * share / (1 + share) / len(labels)
