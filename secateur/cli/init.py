@@ -110,21 +110,17 @@ def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
 
     if plan.seen is not None:
         paragraph(f"{plan.config.ingest.source}: {_seen(plan.seen)}")
-    columns = f"text from {guess.text!r}" + (f", label from {guess.label!r}" if guess.label else "")
-    click.echo(
-        f"columns: {columns}" + (f" (guessed from {guess.how}; --text-column, --label-column)" if guess.how else "")
-    )
-    click.echo(f"model: {plan.config.baseline.model}")
+    how = f" (guessed from {guess.how}; --text-column and --label-column say it)" if guess.how else ""
+    label = f", labels from {guess.label!r}" if guess.label else ""
+    paragraph(f"Texts from {guess.text!r}{label}{how}; the model is {plan.config.baseline.model}.")
     for name, path in plan.copies.items():
-        click.echo(f"copied: {path} -> {plan.root / name}")
+        paragraph(f"{path} was copied to {plan.root / name}.")
     for remark in plan.remarks:
         say(remark)
     where = plan.root.relative_to(here) if plan.root.is_relative_to(here) else plan.root
-    click.echo(
-        f"{plan.root / 'params.yaml'} holds {len(plan.chosen)} choices, each with its reason; nothing is committed yet"
-    )
+    paragraph(f"{plan.root / 'params.yaml'} says what was chosen and why; nothing is committed yet. Next:")
     go = f"cd {shlex.quote(str(where))} && " if plan.root != here.resolve() else ""
-    click.echo(f'next: {go}git add -A && git commit -m "A project" && secateur run')
+    click.echo(f'{go}git add -A && git commit -m "A project" && secateur run')
 
 
 def _seen(seen: "Survey") -> str:

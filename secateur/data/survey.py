@@ -156,7 +156,7 @@ def survey(
 def _tested(test: pa.Table, *, labelled: bool) -> Mapping[str, int]:
     """Count the test rows of each label; all of them under an empty name where there are none."""
     usable = test["label"].take(_usable(test, labelled=labelled)).to_pylist()
-    return Counter(str(label or "") for label in usable)
+    return dict(Counter(str(label or "") for label in usable))
 
 
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:

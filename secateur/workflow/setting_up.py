@@ -207,14 +207,15 @@ def _named(
     origin, tests = origins
     name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
     how = f"guessed from {guess.how}" if guess.how else ""
+    text, label = (wish.text_column or said.get("text_column"), wish.label_column or said.get("label_column"))
     found = [
         *([Choice("run.task", wish.task)] if wish.task != "classification" else []),
         *_threads(),
         Choice("ingest.source", origin.name),
         *([Choice("ingest.test_source", tests.name)] if tests else []),
         *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
-        Choice("ingest.text_column", guess.text, how),
-        *([Choice("ingest.label_column", guess.label, how)] if guess.label is not None else []),
+        Choice("ingest.text_column", guess.text, "" if text else how),
+        *([Choice("ingest.label_column", guess.label, "" if label else how)] if guess.label is not None else []),
         Choice("baseline.model", model),
         *([Choice("baseline.control", True, "a text is told its label")] if _controls(wish, guess) else []),
         Choice("register.model_name", name),

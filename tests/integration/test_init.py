@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
@@ -57,8 +59,8 @@ def test_a_table_becomes_a_project_that_runs_and_has_nothing_to_do_afterwards(pl
     for name in ("tasks.py", "flows/__init__.py", "sitecustomize.py", "secateur.py"):
         (root / name).write_text("raise SystemExit('imported from the project')\n")
     said = init(place, "shop", "--source", "tickets.csv", *SMALL, *EAGER, *QUICK)
-    assert "160 rows" in said and "copied" in said and "text from 'text', label from 'label'" in said
-    assert said.rstrip().endswith('next: cd shop && git add -A && git commit -m "A project" && secateur run')
+    assert "160 rows" in said and "was copied" in said and "Texts from 'text', labels from 'label'" in said
+    assert said.rstrip().endswith('Next:\ncd shop && git add -A && git commit -m "A project" && secateur run')
     chosen = params_of(root)
     assert (chosen["ingest"]["source"], chosen["baseline"]["model"]) == ("tickets.csv", "../tiny-bert")
     assert set(chosen["prune"]["budget"]) == {"max_drop", "price"}
@@ -165,7 +167,7 @@ def test_a_failure_half_way_undoes_what_was_made(place: Path, monkeypatch: pytes
     monkeypatch.setattr(new_project, "update_pipeline", fails)
     before = digests(place), sorted(path.name for path in place.iterdir())
     for folder in ("shop", "."):
-        with chdir(place), pytest.raises(KeyboardInterrupt):
+        with chdir(place), pytest.raises(click.Abort):
             arguments = ["init", folder, "--source", "tickets.csv", "--model", "tiny-bert"]
             cli.main(arguments, standalone_mode=False)
         assert (digests(place), sorted(path.name for path in place.iterdir())) == before
@@ -202,7 +204,7 @@ def test_a_generator_of_lines(place: Path) -> None:
 
 
 def test_on_a_terminal_it_asks_what_it_was_not_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.cli.init.is_terminal", lambda: True)
+    monkeypatch.setattr(sys.modules["secateur.cli.init"], "is_terminal", lambda: True)
     (place / "zh.csv").write_text(
         "id,wo,was\n" + "".join(f"{i},干净的房间有{i}号,a\n{i},很差的餐厅在{i}楼,b\n" for i in range(30)),
         encoding="utf-8",
