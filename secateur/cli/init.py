@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from secateur.workflow.setting_up import Plan, Wish
 
 _LABELS_SHOWN = 6
+_LARGE_BYTES = 10_000_000
+"""A larger file of rows belongs into DVC, not into git."""
 
 
 @click.command()
@@ -120,7 +122,9 @@ def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
     where = plan.root.relative_to(here) if plan.root.is_relative_to(here) else plan.root
     paragraph(f"{plan.root / 'params.yaml'} says what was chosen and why; nothing is committed yet. Next:")
     go = f"cd {shlex.quote(str(where))} && " if plan.root != here.resolve() else ""
-    click.echo(f'{go}git add -A && git commit -m "A project" && secateur run')
+    large = " ".join(shlex.quote(name) for name in plan.sources if (plan.root / name).stat().st_size > _LARGE_BYTES)
+    add = f"dvc add {large} && " if large else ""
+    click.echo(f'{go}{add}git add -A && git commit -m "A project" && secateur run')
 
 
 def _seen(seen: "Survey") -> str:

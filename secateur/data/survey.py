@@ -71,6 +71,11 @@ class Survey:
     is_estimate: bool
     test: Mapping[str, int] | None = None
 
+    @property
+    def least(self) -> str:
+        """What stands before a number of rows that rests on ``kept`` with a margin."""
+        return "at least " if self.is_estimate else ""
+
 
 @dataclass(frozen=True)
 class First:

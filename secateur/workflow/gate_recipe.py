@@ -19,24 +19,26 @@ def gate(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Cho
         task: a generator has no labels that could be judged.
     """
     rows = max(1, min(TEST_ROWS, int(MARGIN * parts.test)))
-    yield Choice("promote.min_rows", rows, f"of {parts.test} test rows, with room for those that a model has seen")
+    yield Choice(
+        "promote.min_rows", rows, f"of {seen.least}{parts.test} test rows, with room for those that a model has seen"
+    )
     if task == "classification":
         guess = always_the_same(seen.labels)
         yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, f"always the same answer has {guess:.2f}")
         yield from _scaled("promote.max_drop", 0.02, rows=rows, at=TEST_ROWS)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
     if task == "classification":
-        yield from _groups(parts)
+        yield from _groups(seen, parts)
 
 
-def _groups(parts: Parts) -> Iterator[Choice]:
+def _groups(seen: Survey, parts: Parts) -> Iterator[Choice]:
     label = max(10, min(100, int(MARGIN * parts.rarest)))
-    yield Choice("promote.classes.min_rows", label, f"the rarest label has {parts.rarest} test rows")
+    yield Choice("promote.classes.min_rows", label, f"the rarest label has {seen.least}{parts.rarest} test rows")
     yield from _scaled("promote.classes.max_recall_drop", 0.05, rows=label, at=100)
     yield from _scaled("promote.classes.max_f1_drop", 0.05, rows=label, at=100)
     # Lengths are sliced in thirds, so that there are slices of this size.
     part = max(1, min(100, parts.test, max(20, int(MARGIN * parts.test / 3))))
-    yield Choice("promote.slices.min_rows", part, f"a third of {parts.test} test rows, or nearly")
+    yield Choice("promote.slices.min_rows", part, f"a third of {seen.least}{parts.test} test rows, or nearly")
     yield from _scaled("promote.slices.max_drop", 0.06, rows=part, at=100)
     yield Choice("promote.robustness.rows", attacked(parts), "as evaluate.robustness.rows")
     yield from _scaled("promote.robustness.max_drop", 0.05, rows=attacked(parts), at=256)

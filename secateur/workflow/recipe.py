@@ -86,14 +86,15 @@ def choices(seen: Survey, *, base: Base, task: Task, first: First) -> tuple[Choi
     return tuple(found)
 
 
-def unseen(task: Task) -> tuple[Choice, ...]:
+def unseen(task: Task, base: Base) -> tuple[Choice, ...]:
     """Choose for rows that are not here yet: what keeps few rows from being too few."""
     later = "the rows are not here yet"
     found = [
         Choice("clean.min_validation_rows", VALIDATION_ROWS, f"at least; {later}"),
         Choice("clean.min_test_rows", TEST_ROWS, "at least, of a fifth of the rows at most"),
-        Choice("baseline.max_length", 128, f"tokens; {later}"),
+        Choice("baseline.max_length", min(128, base.max_tokens or 128), f"tokens; {later}"),
         Choice("baseline.min_steps", _STEPS, "a dozen steps teach nothing, however few the rows are"),
+        *_rate(base),
         Choice("prune.recovery.min_steps", _RECOVERY_STEPS, "two thirds of baseline's"),
     ]
     if task == "generation":
@@ -104,6 +105,7 @@ def unseen(task: Task) -> tuple[Choice, ...]:
 def _full_precision() -> Iterator[Choice]:
     for name in ("prune.latency.runtime", "evaluate.deployed", "register.runtime"):
         yield Choice(name, "onnx", "a generator is deployed in full precision")
+    yield Choice("evaluate.latency.runtimes", ["torch", "onnx"], "where a generator runs")
 
 
 def _split(seen: Survey, parts: Parts) -> Iterator[Choice]:
@@ -111,16 +113,16 @@ def _split(seen: Survey, parts: Parts) -> Iterator[Choice]:
     if parts.validation_fraction != VALIDATION_SHARE:
         said = f"{MOST_VALIDATION_ROWS} of {about}{seen.kept} rows after cleaning choose well enough"
         yield Choice("clean.validation_fraction", parts.validation_fraction, said)
-    said = f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {about}{parts.validation} validate"
+    said = f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {seen.least}{parts.validation} validate"
     yield Choice("clean.min_validation_rows", VALIDATION_ROWS, said)
     if seen.test is None:
         if parts.test_fraction != TEST_SHARE:
             yield Choice("clean.test_fraction", parts.test_fraction, f"{MOST_TEST_ROWS} rows judge well enough")
         fifth = ", a fifth at most" if parts.test < parts.min_test_rows else ""
-        yield Choice("clean.min_test_rows", parts.min_test_rows, f"{about}{parts.test} test{fifth}")
+        yield Choice("clean.min_test_rows", parts.min_test_rows, f"{seen.least}{parts.test} test{fifth}")
     cap = train_cap(seen)
     if cap < parts.train:
-        said = f"of {about}{parts.train}; null takes all, and longer than a night"
+        said = f"of {seen.least}{parts.train}; null takes all, and longer than a night"
         yield Choice("clean.max_train_rows", cap, said)
 
 
@@ -134,36 +136,42 @@ def _training(seen: Survey, parts: Parts, *, base: Base, length: int, why: str) 
     train = min(parts.train, train_cap(seen))
     yield Choice("baseline.max_length", length, why)
     epochs = round(min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _ROWS_LEARNED / train)), 1)
-    yield Choice("baseline.epochs", epochs, _looks(train))
+    yield Choice("baseline.epochs", epochs, _looks(seen, train))
     labels = max(1, len(seen.labels))
     steps = max(_STEPS, ceil(_ROWS_PER_LABEL * labels / _BATCH))
     said = "a dozen steps teach nothing, however few the rows are"
     if steps > _STEPS:
         said = f"each of {labels} labels is met {_ROWS_PER_LABEL} times"
     yield Choice("baseline.min_steps", steps, said)
+    yield from _rate(base)
+
+
+def _rate(base: Base) -> Iterator[Choice]:
     if base.hidden_size is None or base.hidden_size >= _WIDE:
         size = "a model of the hub may have" if base.hidden_size is None else "the model has"
         many = _WIDE if base.hidden_size is None else base.hidden_size
         yield Choice("baseline.learning_rate", 5e-5, f"{size} {many} features; 1e-4 is for 384")
 
 
-def _looks(train: int) -> str:
+def _looks(seen: Survey, train: int) -> str:
     if train >= _ROWS_LEARNED / _FEWEST_EPOCHS:
-        return f"{train} rows train: a look at each, and a little more"
-    return f"{train} rows train: of fewer than {_ROWS_LEARNED} each is looked at more often"
+        return f"{seen.least}{train} rows train: a look at each, and a little more"
+    return f"{seen.least}{train} rows train: of fewer than {_ROWS_LEARNED} each is looked at more often"
 
 
 def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
     if task == "classification":
         drop = told_apart(parts.validation)
-        said = f"as little as {parts.validation} validation rows tell from chance" if drop > 0.02 else _PROMISE
+        said = (
+            f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _PROMISE
+        )
         yield Choice("prune.budget.max_drop", drop, said)
     typical = typical_length(seen, length)
     if task == "generation":
         yield from _full_precision()
     yield Choice("prune.latency.length", typical, f"half of the texts have {typical_tokens(seen)} tokens or fewer")
     rows = min(1024 if len(seen.labels) > 8 else 512, parts.train)
-    yield Choice("prune.calibration_rows", rows, f"of {parts.train} training rows")
+    yield Choice("prune.calibration_rows", rows, f"of {seen.least}{parts.train} training rows")
     recovery = max(_RECOVERY_STEPS, ceil(_ROWS_PER_LABEL * max(1, len(seen.labels)) / _BATCH * 2 / 3))
     yield Choice("prune.recovery.min_steps", recovery, "two thirds of baseline's")
 
@@ -172,7 +180,7 @@ def _evaluation(seen: Survey, parts: Parts, *, length: int, task: Task) -> Itera
     if task == "generation":
         yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
     else:
-        yield Choice("evaluate.robustness.rows", attacked(parts), f"of {parts.test} test rows")
+        yield Choice("evaluate.robustness.rows", attacked(parts), f"of {seen.least}{parts.test} test rows")
     yield Choice("evaluate.latency.length", typical_length(seen, length), "as prune.latency.length")
 
 

@@ -15,7 +15,7 @@ from secateur.data.columns import Guess, columns_of, guess_columns
 from secateur.data.layout import Columns
 from secateur.data.reading import Reading, reading_of
 from secateur.data.rules import row_rules_of
-from secateur.data.sources import Location
+from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import ConfigError, DataError
 from secateur.workflow import params_text, recipe
@@ -76,6 +76,12 @@ class Plan:
     seen: Survey | None
     copies: Mapping[str, Path]
     remarks: tuple[str, ...]
+
+    @property
+    def sources(self) -> list[str]:
+        """Files of rows in the folder, when it is written; a package's and a hub's are not."""
+        named = [name for name in (self.config.ingest.source, self.config.ingest.test_source) if name is not None]
+        return [name for source in named for name in expand(source) if (self.root / name).is_file()]
 
     def write(self) -> None:
         """Make the project.
@@ -170,14 +176,14 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     model = find_model(asked, root=wish.root, here=wish.here, task=wish.task, script=script)
     chosen = [*_named(wish, origins=(origin, tests), guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
+    base, count = look_at_model(model, task=wish.task)
     seen = None
     if found is not None and first is not None:
-        base, count = look_at_model(model, task=wish.task)
         seen = _survey(found, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
         chosen += recipe.choices(seen, base=base, task=wish.task, first=first)
         remarks += _remarks(seen, model.name)
     else:
-        chosen += recipe.unseen(wish.task)
+        chosen += recipe.unseen(wish.task, base)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
     copies = {**origin.copies, **(tests.copies if tests else {})}
     final = _with_given(chosen, wish.given)

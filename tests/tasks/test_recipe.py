@@ -13,7 +13,7 @@ from secateur.workflow.gate_recipe import always_the_same
 from secateur.workflow.params import assigned
 from secateur.workflow.params_text import Choice, nested, render
 from secateur.workflow.parts import parts_of, told_apart
-from secateur.workflow.recipe import Base, choices
+from secateur.workflow.recipe import Base, choices, unseen
 from secateur.workflow.table_size import shortfalls
 
 NAMED = [
@@ -73,7 +73,7 @@ def drawn(number: int) -> Survey:
     )
 
 
-@pytest.mark.parametrize("number", range(200))
+@pytest.mark.parametrize("number", range(120))
 def test_what_is_chosen_is_valid_and_asks_for_nothing_that_the_rows_cannot_give(number: int) -> None:
     survey = drawn(number)
     config = config_of(survey)
@@ -121,6 +121,14 @@ def test_chinese_is_compared_by_fewer_characters() -> None:
 def test_a_wide_model_or_one_that_is_not_here_learns_at_a_smaller_rate() -> None:
     rates = [config_of(seen(600, 2), base=base).baseline.learning_rate for base in (MINILM, Base(512, 768), Base())]
     assert rates == [1e-4, 5e-5, 5e-5]
+
+
+@pytest.mark.parametrize(("task", "deployed"), [("classification", "onnx-int8"), ("generation", "onnx")])
+def test_rows_that_are_not_here_get_floors_and_a_model_that_reads_less_gets_less(task, deployed) -> None:
+    named = [choice for choice in NAMED if task == "classification" or "label" not in choice.name]
+    config = assigned(render([*named, Choice("run.task", task), *unseen(task, Base(64, 384))]), [])[1]
+    assert (config.baseline.max_length, config.baseline.min_steps, config.baseline.learning_rate) == (64, 300, 1e-4)
+    assert config.evaluate.deployed == config.register_.runtime == deployed
 
 
 def test_a_table_with_many_empty_or_repeated_rows_may_come_again() -> None:
