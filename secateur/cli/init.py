@@ -29,7 +29,11 @@ _LARGE_BYTES = 10_000_000
 @click.option("--label-column", help="Column of the labels; guessed where it is plain.")
 @click.option("--model", help="What to start from: a folder, package:NAME/path, or a hub id.")
 @click.option(
-    "--task", type=click.Choice(["classification", "generation"]), default="classification", show_default=True
+    "--task",
+    type=click.Choice(["classification", "generation"]),
+    default="classification",
+    show_default=True,
+    help="What the model will do: label a text, or continue it.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was seen and chosen as JSON.")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 _BLOCK = re.compile(r"(<!-- run -->\n)?```sh\n(.*?)```", re.DOTALL)
 _TINY = (
-    "--model=tiny-bert", "-S", "prune.budget.price=macs", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=80",
+    "--model=tiny-bert", "-S", "prune.budget.macs=0.6", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=80",
     "-S", "baseline.learning_rate=3e-3", "-S", "baseline.train_embeddings=true", "-S", "prune.recovery.min_steps=20",
     "-S", "evaluate.latency.repeats=3", "-S", "run.precision=fp32",
 )  # fmt: skip
