@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from secateur.data.columns import Guess
     from secateur.data.survey import Survey
     from secateur.workflow.origin import Origin
-    from secateur.workflow.setting_up import Plan, Wish
+    from secateur.workflow.setting_up import Plan
+    from secateur.workflow.wish import Wish
 
 _LABELS_SHOWN = 6
 _LARGE_BYTES = 10_000_000
@@ -46,16 +47,16 @@ def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_jso
 
     Example: secateur init shop --source tickets.csv
     """
-    from secateur.workflow import setting_up
     from secateur.workflow.new_project import check_folder
     from secateur.workflow.origin import origin_of
+    from secateur.workflow.wish import Wish, by_name
 
     here, asks = Path.cwd(), is_terminal() and not as_json
     root = (here / folder.expanduser()).resolve()
     check_folder(root)
-    named = setting_up.by_name(overrides)
+    named = by_name(overrides)
     source = source or named.get("ingest.source", "").partition("=")[2] or _ask_source(asks=asks)
-    wish = setting_up.Wish(root=root, source=source, here=here, overrides=named, **options)
+    wish = Wish(root=root, source=source, here=here, overrides=named, **options)
     origin = origin_of(source, root=root, here=here)
     guess = _columns(wish, origin, asks=asks)
     plan = _propose(wish, guess, origin, asks=asks)

@@ -68,7 +68,9 @@ def find_project(start: Path | None = None) -> Project:
             if not _is_under_git(folder):
                 raise ProjectError(f"{folder} is not a git repository; run `git init` there first (DVC needs one)")
             return Project(folder)
-    raise ProjectError(f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml")
+    raise ProjectError(
+        f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml; `secateur init` makes one"
+    )
 
 
 def _is_under_git(folder: Path) -> bool:

@@ -33,7 +33,7 @@ _ROWS_LEARNED, _FEWEST_EPOCHS, _MOST_EPOCHS = 28_000, 1.2, 3.0
 _MOST_TOKENS, _FEWEST_CAPPED_ROWS = 6_000_000, 20_000
 _MOST_READ, _SPAN = 512, 8
 _WIDE = 768
-_PROMISE = "of macro-F1 on validation, by the last round; r1 and r2 promise less"
+_LOSS = "of macro-F1 on validation, at most"
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,7 @@ def _looks(seen: Survey, train: int) -> str:
 def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
     if task == "classification":
         drop = told_apart(parts.validation)
-        said = (
-            f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _PROMISE
-        )
+        said = f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _LOSS
         yield Choice("prune.budget.max_drop", drop, said)
     typical = typical_length(seen, length)
     if task == "generation":

@@ -3,12 +3,12 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from secateur.config.part import parse_part
-from secateur.config.run import Task
+from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
 from secateur.data.acquisition import Copied, check_rows
 from secateur.data.columns import Guess, columns_of, guess_columns
@@ -17,42 +17,17 @@ from secateur.data.reading import Reading, reading_of
 from secateur.data.rules import row_rules_of
 from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
-from secateur.errors import ConfigError, DataError
+from secateur.errors import DataError
 from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
 from secateur.workflow.origin import Origin, origin_of
-from secateur.workflow.params import assigned, read_value
+from secateur.workflow.params import assigned
 from secateur.workflow.params_text import Choice
 from secateur.workflow.starting_model import MULTILINGUAL, find_model, look_at_model
+from secateur.workflow.wish import Wish
 
 _PIECES_PER_WORD = 2.0
 """English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user asked for; None where nothing was said.
-
-    Attributes:
-        root: folder of the project.
-        source: as ``ingest.source``, seen from the folder ``here``.
-        here: where the command was called.
-        overrides: dotted name -> ``section.key=value`` as given by ``-S``, which no rule changes.
-    """
-
-    root: Path
-    source: str
-    here: Path
-    text_column: str | None = None
-    label_column: str | None = None
-    model: str | None = None
-    task: Task = "classification"
-    overrides: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """Dotted name -> value of what was given by ``-S``."""
-        return {name: read_value(text.partition("=")[2], text) for name, text in self.overrides.items()}
 
 
 @dataclass(frozen=True)
@@ -90,18 +65,6 @@ class Plan:
             ProjectError: nothing can be written there, or git is missing.
         """
         write_project(self.root, config=self.config, params=self.text, copies=self.copies)
-
-
-def by_name(overrides: Sequence[str]) -> dict[str, str]:
-    """Return ``section.key=value`` by the name; what the names mean is checked with all others.
-
-    Raises:
-        ConfigError: one is not of this form.
-    """
-    for override in overrides:
-        if "." not in override.partition("=")[0] or "=" not in override:
-            raise ConfigError(f"-S {override}: expected section.key=value")
-    return {override.partition("=")[0]: override for override in overrides}
 
 
 def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
@@ -253,14 +216,22 @@ def _survey(
 
 def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:
     """Let the user's values stand where a rule says something else; paths are named as the project sees them."""
+    sized = any(f"prune.budget.{kind}" in given for kind in get_args(BudgetKind))
+    found = [_as_floor(choice) if sized and choice.name == _PROMISE else choice for choice in chosen]
     return tuple(
         choice
         if choice.name not in given
         else Choice(choice.name, choice.value if choice.name in _PATHS else given[choice.name], _ASKED)
-        for choice in chosen
+        for choice in found
     )
 
 
+def _as_floor(promise: Choice) -> Choice:
+    """Turn what a round promises into what it may lose at most: a budget is a size or a quality, never both."""
+    return Choice("prune.max_drop", max(0.03, promise.value), promise.reason)
+
+
+_PROMISE = "prune.budget.max_drop"
 _PATHS = ("ingest.source", "ingest.test_source", "baseline.model")
 _ASKED = "as asked"
 

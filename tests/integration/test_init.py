@@ -192,6 +192,13 @@ def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
     assert chosen["promote"]["min_rows"] == 72 and "min_test_rows" not in chosen["clean"]
 
 
+def test_a_budget_of_size_takes_the_floor_in_place_of_the_promise(place: Path) -> None:
+    init(place, "shop", "--source", "tickets.csv", "-S", "prune.budget.macs=0.4", "-S", "prune.rounds.r1.epochs=2")
+    chosen = params_of(place / "shop")["prune"]
+    assert (chosen["budget"], chosen["max_drop"]) == ({"macs": 0.4}, 0.06)
+    assert (list(chosen["rounds"]), chosen["rounds"]["r1"]["epochs"]) == (["r1", "r2", "r3"], 2)
+
+
 def test_a_generator_of_lines(place: Path) -> None:
     from tests.tiny_generators import write_generator
 
