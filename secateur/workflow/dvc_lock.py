@@ -16,7 +16,7 @@ from typing import Any
 from dvc.fs import LocalFileSystem
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
-from dvc.utils.serialize import ParseError, _common, _yaml, parse_yaml
+from dvc.utils.serialize import ParseError, _common, parse_yaml
 from voluptuous import Invalid
 
 from secateur.errors import ProjectError
@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 LOCK = "dvc.lock"
 _CONFLICT = b"<<<<<<< "
-_written: list[tuple[str, Any]] = []
-"""The text that was written last, and what DVC's parser makes of it; or nothing."""
 
 
 def problem(content: bytes) -> str | None:
@@ -119,11 +117,8 @@ def _parse(text: str, path: Any, typ: str = "safe") -> Any:
 
 @contextmanager
 def written_whole() -> Iterator[None]:
-    """Let DVC, inside this process, write dvc.lock and dvc.yaml beside the old file and rename it.
-
-    What was written last is not parsed to be changed again, which takes a second; another process's text is.
-    """
-    original, parse = _common._dump_data, _yaml.parse_yaml_for_update
+    """Let DVC, inside this process, write dvc.lock and dvc.yaml beside the old file and rename it."""
+    original = _common._dump_data
 
     def dump(path: Any, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         if fs is not None and not isinstance(fs, LocalFileSystem):
@@ -133,18 +128,12 @@ def written_whole() -> Iterator[None]:
         text = StringIO()
         dumper(data, text, **options)
         write_text(Path(path), text.getvalue())
-        _written[:] = [(text.getvalue(), data)]
 
-    def parse_for_update(text: str, path: str) -> Any:
-        # Taken out: DVC writes into it, and may fail before it is written.
-        written, data = _written.pop() if _written else (None, None)
-        return data if written == text else parse(text, path)
-
-    _common._dump_data, _yaml.parse_yaml_for_update = dump, parse_for_update
+    _common._dump_data = dump
     try:
         yield
     finally:
-        _common._dump_data, _yaml.parse_yaml_for_update = original, parse
+        _common._dump_data = original
 
 
 def _is_cut(stage: Mapping[str, Any]) -> bool:
