@@ -63,11 +63,11 @@ class Sources:
         return {key: {"digest": used.digest, "imports": list(used.imports)} for key, used in self._used.items()}
 
 
-def closure(module: str, *, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
-    """Return the files that a module uses.
+def closure(*modules: str, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
+    """Return the files that modules use.
 
     Args:
-        module: its dotted name.
+        modules: their dotted names.
         roots: top-level package -> the folder that holds it; what other packages define is not followed.
         sources: reads the files.
 
@@ -75,7 +75,7 @@ def closure(module: str, *, roots: Mapping[str, Path], sources: Sources) -> dict
         The path from the root, as in ``secateur/pruning/round.py`` -> file, sorted.
     """
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting = [*modules]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()

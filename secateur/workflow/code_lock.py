@@ -19,6 +19,7 @@ import secateur
 from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
+from secateur.extensions import root_of
 from secateur.files import write_json, write_text
 from secateur.workflow.closure import Sources, closure, digest_of
 from secateur.workflow.project import Project, is_read_only
@@ -55,24 +56,29 @@ def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
     used: dict[str, _Used] = {}
     for stage in stages(config, project.root):
         left_out = tuple(key for key in stage.keys if not is_named(config, key))
-        used.setdefault(stage.name, (stage.module, left_out))
+        used.setdefault(stage.name, ((stage.module, *stage.chosen), left_out))
     return _code_of(project, tuple(used.items()))
 
 
-_Used = tuple[str, tuple[str, ...]]
-"""The module of a stage, and the parameters that params.yaml leaves to the defaults, which are code."""
+_Used = tuple[tuple[str, ...], tuple[str, ...]]
+"""The modules of a stage, and the parameters that params.yaml leaves to the defaults, which are code."""
 
 
 @cache
 def _code_of(project: Project, used: tuple[tuple[str, _Used], ...]) -> Mapping[str, StageCode]:
     sources = Sources(_read_json(_index(project)))
     found: dict[str, StageCode] = {}
-    for name, (module, left_out) in used:
-        files = closure(module, roots={"secateur": PACKAGE.parent}, sources=sources)
+    for name, (modules, left_out) in used:
+        files = closure(*modules, roots=_roots(modules), sources=sources)
         found[name] = StageCode(_digest(digest_of(files, sources), left_out), files)
     if not sources.complete and not is_read_only(project):
         write_json(_index(project), sources.as_json())
     return found
+
+
+def _roots(modules: tuple[str, ...]) -> Mapping[str, Path]:
+    """Return the packages whose code counts: ours, and those of other people that bring what the parameters chose."""
+    return {module.partition(".")[0]: root_of(module) for module in modules} | {"secateur": PACKAGE.parent}
 
 
 def _digest(code: str, left_out: tuple[str, ...]) -> str:

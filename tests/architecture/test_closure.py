@@ -83,6 +83,21 @@ def test_survives_a_cycle(tmp_path: Path) -> None:
     assert _closure(tmp_path, "pack.tasks.a") == ["pack/tasks/a.py", "pack/tasks/b.py"]
 
 
+def test_what_parameters_choose_may_lie_in_a_package_of_its_own(tmp_path: Path) -> None:
+    _write(tmp_path / "ours", "pack/tasks/a.py", "import pack.b, theirs\n")
+    _write(tmp_path / "ours", "pack/b.py")
+    _write(tmp_path / "site", "theirs.py", "import os, others\nfrom pack import c\n")
+    _write(tmp_path / "ours", "pack/c.py")
+    _write(tmp_path / "site", "others.py")
+    roots = {"pack": tmp_path / "ours", "theirs": tmp_path / "site"}
+    assert list(closure("pack.tasks.a", "theirs", roots=roots, sources=Sources())) == [
+        "pack/b.py",
+        "pack/c.py",
+        "pack/tasks/a.py",
+        "theirs.py",
+    ]
+
+
 _SOURCE = '''"""What it does."""
 
 import os  # for paths
