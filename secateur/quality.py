@@ -6,7 +6,7 @@ from typing import Literal
 
 from secateur.config.run import Task
 
-MeasureName = Literal["macro_f1", "perplexity"]
+MeasureName = Literal["macro_f1", "perplexity", "loss"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,13 @@ class Measure:
 MACRO_F1 = Measure("macro_f1", "macro-F1", higher_is_better=True)
 PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
 
+LOSS = Measure("loss", "loss", higher_is_better=False)
+"""Of somebody's own batches, by their own loss."""
+
 MEASURES: Mapping[Task, Measure] = {"classification": MACRO_F1, "generation": PERPLEXITY}
 """What a task is judged by."""
 
-MEASURE_NAMED: Mapping[MeasureName, Measure] = {measure.name: measure for measure in MEASURES.values()}
+MEASURE_NAMED: Mapping[MeasureName, Measure] = {measure.name: measure for measure in (*MEASURES.values(), LOSS)}
 """The measures by their name in files."""
 
 SCORES = ("accuracy", "macro_f1", "perplexity")

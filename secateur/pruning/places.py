@@ -10,12 +10,11 @@ from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of, is_generator
 from secateur.models.hidden import cut_hidden_
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
-from secateur.training.batches import Batch, batches_of
+from secateur.training.batches import Batch, Rows, batches_of
 from secateur.training.objectives import forward, logits_of, pad_token_id
 from secateur.training.progress import progress
 
@@ -27,7 +26,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 def reshape_(
     model: PreTrainedModel,
-    rows: TokenRows,
+    rows: Rows,
     *,
     num_layers: int | None,
     hidden_size: int | None,
@@ -64,7 +63,7 @@ def reshape_(
     return layers, features
 
 
-def best_layers(model: PreTrainedModel, rows: TokenRows, *, num_layers: int, precision: Precision) -> list[int]:
+def best_layers(model: PreTrainedModel, rows: Rows, *, num_layers: int, precision: Precision) -> list[int]:
     """Choose the layers that stay, by taking out the one whose loss hurts least, again and again.
 
     Every candidate is really run: the loss is the divergence from the model's own logits on the rows (of a generator,
@@ -108,7 +107,7 @@ def best_layers(model: PreTrainedModel, rows: TokenRows, *, num_layers: int, pre
 
 @torch.no_grad()
 def best_features(
-    model: PreTrainedModel, rows: TokenRows, *, hidden_size: int, precision: Precision
+    model: PreTrainedModel, rows: Rows, *, hidden_size: int, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """Choose the features of the residual stream that stay: those that are large behind the norms.
 
@@ -148,7 +147,7 @@ def best_features(
 
 
 @torch.no_grad()
-def best_basis(model: PreTrainedModel, rows: TokenRows, *, precision: Precision) -> Tensor:
+def best_basis(model: PreTrainedModel, rows: Rows, *, precision: Precision) -> Tensor:
     """Return the principal axes of the residual stream as columns, (E, E) float64, the strongest first.
 
     They are those of what the blocks and the head are given, before the gains: every token counts the same in every
@@ -179,7 +178,7 @@ def best_basis(model: PreTrainedModel, rows: TokenRows, *, precision: Precision)
 
 @torch.no_grad()
 def divergence_of_tokens(
-    model: PreTrainedModel, reference: PreTrainedModel, rows: TokenRows, *, precision: Precision
+    model: PreTrainedModel, reference: PreTrainedModel, rows: Rows, *, precision: Precision
 ) -> float:
     """Return KL(reference || model) of two generators, nats per row summed over its real tokens.
 

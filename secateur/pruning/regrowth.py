@@ -19,7 +19,7 @@ from secateur.models.structures import Ffn, Kept
 from secateur.models.surgery import widths_of
 from secateur.pruning.mask_gradients import graph_from_embeddings, mask_gradients
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward, label_loss
+from secateur.training.objectives import summed_loss
 
 Columns = Literal["dense", "zero"]
 """What the output columns of a restored unit hold."""
@@ -201,7 +201,7 @@ def _mask_slopes(
         for of, tap in zip(groups, taps, strict=True):
             hooks.callback(of.columns.register_forward_pre_hook(tap.hook).remove)
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            loss = label_loss(forward(model, batch, precision=precision), batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, [tap.masked for tap in taps])
             for total, tap, of, gradient in zip(totals, taps, groups, gradients, strict=True):
                 total.add_(mask_gradients(tap.output, gradient, unit_size=of.unit_size).sum(dim=0).cpu())
@@ -227,8 +227,7 @@ def _loss(model: PreTrainedModel, batches: Sequence[Batch], *, precision: Precis
     model.eval()
     total, num_rows = 0.0, 0
     for batch in (host_batch.to(model.device) for host_batch in batches):
-        logits = forward(model, batch, precision=precision)
-        total += float(label_loss(logits, batch.labels, reduction="sum"))
+        total += float(summed_loss(model, batch, precision=precision))
         num_rows += len(batch.labels)
     return total / num_rows
 

@@ -7,7 +7,6 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.errors import BudgetError, ConfigError
 from secateur.models.families import family_of
 from secateur.models.surgery import cut_, widths_of
@@ -19,7 +18,8 @@ from secateur.pruning.suppression import suppress_
 from secateur.pruning.training import Reference, Work, recover_, regularize_
 from secateur.pruning.weights.application import prune_weights_
 from secateur.quality import MACRO_F1, Measure
-from secateur.training.history import AnyHistoryRow
+from secateur.training.batches import Rows
+from secateur.training.history import Pass
 from secateur.training.schedule import Length
 from secateur.training.validation import AnyScores
 
@@ -47,7 +47,7 @@ class Outcome:
     achieved: dict[str, float]
     scores: AnyScores
     robust: float | None
-    history: tuple[AnyHistoryRow, ...]
+    history: tuple[Pass, ...]
     length: Length
 
     def tried(self) -> dict[str, Any]:
@@ -67,8 +67,8 @@ class Outcome:
 def prune_(
     model: PreTrainedModel,
     *,
-    train: TokenRows,
-    validation: TokenRows,
+    train: Rows,
+    validation: Rows,
     reference: Reference,
     target: float,
     settings: PruneSettings,

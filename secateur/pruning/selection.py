@@ -10,7 +10,6 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.evaluation.cost import structure_costs
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.families import family_of
@@ -25,7 +24,7 @@ from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.repair import repair_
 from secateur.pruning.scores import Scores
 from secateur.pruning.second_order.selection import SecondOrder, calibrate_second_order
-from secateur.training.batches import Batch, batches_of
+from secateur.training.batches import Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 
 COST_LENGTH = 32
@@ -61,7 +60,7 @@ class Calibration:
         precision: arithmetic of the matrix products.
     """
 
-    rows: TokenRows
+    rows: Rows
     settings: PruneSettings
     seed: int
     precision: Precision
@@ -254,9 +253,9 @@ def price_table(model: PreTrainedModel, settings: PruneSettings, *, dense: Dense
     return PriceTable.linear(costs, kind, dense=dense.widths, dense_price=of_dense)
 
 
-def calibration_sample(rows: TokenRows, *, num_rows: int, seed: int) -> TokenRows:
-    """Draw rows without replacement; all of them when there are fewer."""
-    if num_rows >= len(rows):
+def calibration_sample(rows: Rows, *, num_rows: int, seed: int) -> Rows:
+    """Draw rows without replacement; all of them when there are fewer, or when they come in batches already."""
+    if isinstance(rows, ReadyBatches) or num_rows >= len(rows):
         return rows
     chosen = np.random.default_rng(seed).choice(len(rows), size=num_rows, replace=False)
     return rows.take(np.sort(chosen))

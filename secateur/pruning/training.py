@@ -12,14 +12,14 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import State, share_to_remove
 from secateur.pruning.weights.application import choose_weights
 from secateur.pruning.weights.growing_decay import GrowingWeightDecay
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
-from secateur.quality import MACRO_F1, PERPLEXITY, Measure
+from secateur.quality import LOSS, MACRO_F1, PERPLEXITY, Measure
+from secateur.training.batches import Rows
 from secateur.training.hidden_states import HiddenStates, layer_mapping
 from secateur.training.loop import Constraint, Plan, Trained, train_
 from secateur.training.objectives import Distillation, Objective
@@ -40,6 +40,7 @@ class Reference:
         macro_f1: of a classifier, on the validation rows.
         logits: of a classifier, of the training rows, by position, (rows, C).
         perplexity: of a generator, on the validation rows.
+        loss: where rows bring one of their own, on the validation rows.
         table: measured prices, for a budget of latency.
         token_ids: its id for every id of the pruned model, (V',) int64; None for the same vocabulary.
         robust_score: score of a model under attack; None when nobody asks.
@@ -49,20 +50,22 @@ class Reference:
     macro_f1: float | None = None
     logits: Tensor | None = None
     perplexity: float | None = None
+    loss: float | None = None
     table: LatencyTable | None = None
     token_ids: Tensor | None = None
     robust_score: Callable[[PreTrainedModel], float] | None = None
 
     @property
     def quality(self) -> float:
-        """What the dense model is judged by: the one of the two scores that it has."""
-        value = self.macro_f1 if self.perplexity is None else self.perplexity
-        assert value is not None  # a classifier comes with the one, a generator with the other
+        """What the dense model is judged by: the one of the three scores that it has."""
+        value = next(score for score in (self.loss, self.perplexity, self.macro_f1) if score is not None)
         return value
 
     @property
     def measure(self) -> Measure:
         """What ``quality`` is."""
+        if self.loss is not None:
+            return LOSS
         return MACRO_F1 if self.perplexity is None else PERPLEXITY
 
     @property
@@ -78,8 +81,8 @@ class Work:
     ``promise`` is the drop that a round may lose where that is its goal; then weights that keep it go before others.
     """
 
-    train: TokenRows
-    validation: TokenRows
+    train: Rows
+    validation: Rows
     reference: Reference
     settings: PruneSettings
     recovery: Recovery

@@ -9,13 +9,13 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.errors import BudgetError
 from secateur.pruning.promise import Ladder, Seen, first_loss, fit_law, next_error, within_reach
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.training import Reference, Work
+from secateur.training.batches import Rows
 from secateur.training.schedule import Length
 
 _PROBE_SHARE, _PROBE_STEPS, _MOST_OF_IT = 0.15, 100, 0.5
@@ -73,8 +73,8 @@ class RoundResult:
 def run_round(
     model: PreTrainedModel,
     *,
-    train: TokenRows,
-    validation: TokenRows,
+    train: Rows,
+    validation: Rows,
     reference: Reference,
     goal: Goal,
     settings: PruneSettings,

@@ -11,8 +11,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
+from secateur.training.batches import Rows
 from secateur.training.precision import resolve
 
 PRODUCTS = "secateur_products"
@@ -69,7 +69,7 @@ AttentionMaskInterface.register(PRODUCTS, sdpa_mask)
 
 
 @contextmanager
-def attention_as_products(model: PreTrainedModel, precision: Precision, *, rows: TokenRows) -> Iterator[None]:
+def attention_as_products(model: PreTrainedModel, precision: Precision, *, rows: Rows) -> Iterator[None]:
     """Train a decoder on short rows with ``products`` for a while, all in bf16.
 
     On a CPU the gradient of torch's fused kernel is slow in bf16: forward and backward of 4 096 tokens with 8 heads of

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,10 @@ class Batch:
     labels: Tensor
     index: Tensor
 
+    def inputs(self) -> dict[str, Tensor]:
+        """Return what a model is called with."""
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
@@ -53,6 +58,31 @@ class Batch:
     def with_ids(self, input_ids: Tensor) -> "Batch":
         """Return the same rows with other token ids, (B, T) int64; the labels stay."""
         return replace(self, input_ids=input_ids)
+
+
+@dataclass(frozen=True)
+class ReadyBatches:
+    """Rows that come in batches already, which stay as they are: neither their order nor their padding changes.
+
+    Attributes:
+        batches: ``index`` counts the rows of all batches.
+        given: as of ``TokenRows``: None for rows that have one label each.
+    """
+
+    batches: tuple[Batch, ...]
+    given: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(batch.index) for batch in self.batches)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every row, (rows,)."""
+        return np.concatenate([batch.attention_mask.sum(dim=1).numpy() for batch in self.batches])
+
+
+Rows = TokenRows | ReadyBatches
+"""What a model is calibrated with, trained on and judged by."""
 
 
 class EpochOrder:
@@ -70,6 +100,23 @@ class EpochOrder:
     def __iter__(self) -> Iterator[list[int]]:
         for batch in shuffled(self._lengths, batch_size=self.batch_size, generator=self._generator):
             yield batch.tolist()
+
+
+class BatchOrder:
+    """A batch sampler of ready batches: each by itself and once, in another order in every epoch."""
+
+    def __init__(self, num_batches: int, *, seed: int) -> None:
+        self._num_batches = num_batches
+        self._generator = np.random.default_rng(seed)
+        self.batch_size = 1
+        self.drop_last = False
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for place in self._generator.permutation(self._num_batches):
+            yield [int(place)]
 
 
 def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int) -> Batch:
@@ -123,14 +170,20 @@ def sorted_by_length(lengths: npt.NDArray[np.int64], *, batch_size: int) -> list
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
-def batches_of(rows: TokenRows, *, batch_size: int, pad_token_id: int) -> Iterator[Batch]:
+def batches_of(rows: Rows, *, batch_size: int, pad_token_id: int) -> Iterator[Batch]:
     """Yield all rows in a fixed order, for passes that change no weight."""
+    if isinstance(rows, ReadyBatches):
+        yield from rows.batches
+        return
     for index in sorted_by_length(rows.lengths, batch_size=batch_size):
         yield collate(rows, index, pad_token_id=pad_token_id)
 
 
-def loader(rows: TokenRows, *, batch_size: int, seed: int, pad_token_id: int) -> DataLoader[Batch]:
+def loader(rows: Rows, *, batch_size: int, seed: int, pad_token_id: int) -> DataLoader[Batch]:
     """Yield all rows in another order in every epoch, for training."""
+    if isinstance(rows, ReadyBatches):
+        one_by_one = BatchOrder(len(rows.batches), seed=seed)
+        return DataLoader(rows.batches, batch_sampler=one_by_one, collate_fn=itemgetter(0))  # type: ignore[arg-type]
     order = EpochOrder(rows, batch_size=batch_size, seed=seed)
 
     def to_batch(index: list[int]) -> Batch:

@@ -13,9 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.training.adversarial import Perturbation
-from secateur.training.batches import IGNORED, Batch, collate
+from secateur.training.batches import IGNORED, Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import Objective, outputs_of, pad_token_id, unwrapped
 
 Preparation = Callable[[PreTrainedModel, int], AbstractContextManager[Any]]
@@ -116,7 +115,7 @@ class DataParallel:
 def data_parallel(
     model: PreTrainedModel,
     *,
-    rows: TokenRows,
+    rows: Rows,
     batch_size: int,
     objective: Objective,
     precision: Precision,
@@ -147,7 +146,7 @@ def data_parallel(
 
     with ExitStack() as stack:
         replicas = [replica_of(model)]
-        count = _num_replicas(unwrapped(model), batch_size=batch_size, num_threads=num_threads)
+        count = _num_replicas(unwrapped(model), rows, batch_size=batch_size, num_threads=num_threads)
         for index in range(1, count):
             twin = _sharing_weights(model)
             stack.enter_context(prepared(twin, _seed(seed, index)))
@@ -164,9 +163,10 @@ def data_parallel(
             torch.set_num_threads(num_threads)  # also the default of threads that start later
 
 
-def _num_replicas(model: PreTrainedModel, *, batch_size: int, num_threads: int) -> int:
+def _num_replicas(model: PreTrainedModel, rows: Rows, *, batch_size: int, num_threads: int) -> int:
     """Return the largest count that divides the threads and leaves every replica enough rows."""
-    if model.device.type != "cpu":
+    # A loss of somebody's own may look at the rows of its batch together.
+    if model.device.type != "cpu" or isinstance(rows, ReadyBatches):
         return 1
     fed = (n for n in range(2, num_threads + 1) if num_threads % n == 0 and batch_size // n >= _MIN_ROWS)
     return max(fed, default=1)
@@ -184,12 +184,13 @@ def _seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _draws_from_torch(model: PreTrainedModel, rows: TokenRows, *, precision: Precision) -> bool:
+def _draws_from_torch(model: PreTrainedModel, rows: Rows, *, precision: Precision) -> bool:
     """Tell whether a pass in training mode moves torch's global generator; afterwards it is where it was."""
     before = torch.get_rng_state()
     model.train()
     with torch.no_grad():
-        outputs_of(model, collate(rows, np.array([0]), pad_token_id=pad_token_id(model)), precision=precision)
+        first = next(batches_of(rows, batch_size=1, pad_token_id=pad_token_id(model)))
+        outputs_of(model, first, precision=precision)
     drawn = not torch.equal(before, torch.get_rng_state())
     torch.set_rng_state(before)
     return drawn

@@ -68,13 +68,11 @@ class TextHistoryRow(Pass):
         return f"{super().summary(num_steps=num_steps)}, perplexity {self.validation_perplexity:.2f}"
 
 
-AnyHistoryRow = HistoryRow | TextHistoryRow
-
-ROWS: Mapping[Task, type[AnyHistoryRow]] = {"classification": HistoryRow, "generation": TextHistoryRow}
+ROWS: Mapping[Task, type[Pass]] = {"classification": HistoryRow, "generation": TextHistoryRow}
 """The columns of a task's curve."""
 
 
-def write_history(path: Path, history: Sequence[AnyHistoryRow], *, task: Task = "classification") -> None:
+def write_history(path: Path, history: Sequence[Pass], *, task: Task = "classification") -> None:
     """Write the rows as CSV; floats are written so that they read back as the same number."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -16,13 +16,12 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.config.training import TrainingSection
-from secateur.data.tokens import TokenRows
 from secateur.models.families import family_of
 from secateur.training.attention import attention_as_products
-from secateur.training.batches import Batch, loader
+from secateur.training.batches import Batch, Rows, loader
 from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
-from secateur.training.history import ROWS, AnyHistoryRow
+from secateur.training.history import Pass
 from secateur.training.kept import Best, BestBy
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
@@ -74,7 +73,7 @@ class Trained:
         length: how long it was to take.
     """
 
-    history: tuple[AnyHistoryRow, ...]
+    history: tuple[Pass, ...]
     best: AnyScores
     length: Length
 
@@ -95,8 +94,8 @@ class Constraint(Protocol):
 def train_(
     model: PreTrainedModel,
     *,
-    train: TokenRows,
-    validation: TokenRows,
+    train: Rows,
+    validation: Rows,
     objective: Objective,
     plan: Plan,
     constraint: Constraint | None = None,
@@ -176,7 +175,7 @@ class _Run:
         gradients: DataParallel,
         optimizer: Optimizer,
         batches: DataLoader[Batch],
-        validation: TokenRows,
+        validation: Rows,
         plan: Plan,
         constraint: Constraint | None,
     ) -> None:
@@ -191,8 +190,7 @@ class _Run:
         self._length = Length.of(plan.settings, steps_per_epoch=self._steps_per_epoch)
         self._num_steps = self._length.steps
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
-        self._history: list[AnyHistoryRow] = []
-        self._row = ROWS["classification" if validation.given is None else "generation"]
+        self._history: list[Pass] = []
         self._best = Best(by=plan.best_by, floor=plan.floor)
 
     def execute(self) -> Trained:
@@ -260,7 +258,7 @@ class _Run:
             self._model, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
         )
         self._best.update(scores, self._model, step=step)
-        row = self._row(
+        row = scores.history_row(
             step=step,
             epoch=step / self._steps_per_epoch,
             train_loss=train_loss,

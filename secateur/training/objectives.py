@@ -1,6 +1,6 @@
 """What a training step minimises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy, kl_div
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.models.families import family_named
-from secateur.training.batches import IGNORED, Batch, batches_of
+from secateur.training.batches import IGNORED, Batch, Rows, batches_of
+from secateur.training.own_batches import OwnBatch
 from secateur.training.precision import autocast
 
 TOKENS_AT_ONCE = 256
@@ -27,10 +27,12 @@ class Outputs:
         logits: of a classifier (B, C), fp32; of a generator (B, T, V), in the precision they were computed in: a copy
             in fp32 would be larger than all the rest, so each loss widens a few tokens at a time.
         hidden_states: of the embeddings and of every layer, (B, T, E) each; None when nobody asked for them.
+        whole: all that the model returned, with the same logits.
     """
 
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
+    whole: Any = None
 
     def layers(self) -> tuple[Tensor, ...]:
         """Return the output of every layer, (B, T, E) each."""
@@ -61,7 +63,30 @@ class CrossEntropy:
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, of a generator over the tokens, in nats."""
-        return label_loss(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
+        return loss_of(outputs, batch, label_smoothing=self.label_smoothing)
+
+
+def loss_of(
+    outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the loss of a batch: the one that it brings, or the cross-entropy of its labels.
+
+    Args:
+        outputs: what the model says about it.
+        batch: a loss that it brings is a mean over its rows, and smooths no labels.
+        label_smoothing: see ``label_loss``.
+        reduction: see there.
+    """
+    if isinstance(batch, OwnBatch):
+        mean = batch.own_loss(outputs.whole)
+        return mean * len(batch.index) if reduction == "sum" else mean
+    return label_loss(outputs.logits, batch.labels, label_smoothing=label_smoothing, reduction=reduction)
+
+
+def summed_loss(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
+    """Return the loss of a batch summed over its rows, so that the gradient of each row is that of its own loss."""
+    outputs = outputs_of(model, batch, precision=precision)
+    return loss_of(replace(outputs, logits=outputs.logits.float()), batch, reduction="sum")
 
 
 def label_loss(
@@ -108,7 +133,7 @@ class Distillation:
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, in nats."""
         logits = outputs.logits
-        hard = cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        hard = loss_of(outputs, batch, label_smoothing=self.label_smoothing)
         if self.weight == 0.0:
             return hard
         teacher = self.teacher_logits.to(logits.device)[batch.index]
@@ -127,10 +152,14 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
     if family_named(unwrapped(model).config.model_type).generates:
         asked["use_cache"] = False  # nobody reads a next token; the keys and values would be kept for it
     with autocast(precision, device=batch.input_ids.device):
-        outputs: Any = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **asked)
+        outputs: Any = model(**batch.inputs(), **asked)
+    # A generator's copy in fp32 is large; a loss of one's own may multiply logits by what is fp32.
+    if batch.labels.dim() != 2 or isinstance(batch, OwnBatch):
+        outputs.logits = outputs.logits.float()
     return Outputs(
-        logits=outputs.logits if batch.labels.dim() == 2 else outputs.logits.float(),
+        logits=outputs.logits,
         hidden_states=tuple(outputs.hidden_states) if hidden_states else None,
+        whole=outputs,
     )
 
 
@@ -146,7 +175,7 @@ def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Te
 
 
 @torch.no_grad()
-def logits_of(model: PreTrainedModel, rows: TokenRows, *, batch_size: int, precision: Precision) -> Tensor:
+def logits_of(model: PreTrainedModel, rows: Rows, *, batch_size: int, precision: Precision) -> Tensor:
     """Return a classifier's logits of all rows in the order of the rows, (rows, C) fp32 on the CPU.
 
     The model is put into evaluation mode and stays in it.

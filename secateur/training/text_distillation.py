@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from secateur.config.run import Precision
 from secateur.training.batches import IGNORED, Batch
 from secateur.training.hidden_states import distance
-from secateur.training.objectives import TOKENS_AT_ONCE, Outputs, label_loss, outputs_of
+from secateur.training.objectives import TOKENS_AT_ONCE, Outputs, loss_of, outputs_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TextDistillation:
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the predicted tokens, in nats."""
-        hard = label_loss(outputs.logits, batch.labels, label_smoothing=self.label_smoothing)
+        hard = loss_of(outputs, batch, label_smoothing=self.label_smoothing)
         if self.weight == 0.0 and self.hidden_weight == 0.0:
             return hard
         teacher = self._teacher_outputs(batch)

@@ -15,7 +15,7 @@ from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.pruning.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients
 from secateur.pruning.scores import Scores
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward, label_loss
+from secateur.training.objectives import summed_loss
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -66,9 +66,7 @@ def taylor(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Preci
     num_rows = 0
     with graph_from_embeddings(model), inputs_of([groups[place].columns for place in there]) as outputs:
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            logits = forward(model, batch, precision=precision)
-            # The sum over rows, so that each row's gradient is that of its own loss.
-            loss = label_loss(logits, batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, outputs)
             for place, output, gradient in zip(there, outputs, gradients, strict=True):
                 totals[place] += mask_gradients(output, gradient, unit_size=groups[place].unit_size).abs().sum(dim=0)
@@ -121,7 +119,7 @@ def _slopes(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Prec
     num_rows = 0
     with graph_of(model, parameters):
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            loss = label_loss(forward(model, batch, precision=precision), batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
             for total, gradient in zip(totals, torch.autograd.grad(loss, parameters), strict=True):
                 total.add_(gradient)
             num_rows += len(batch.labels)

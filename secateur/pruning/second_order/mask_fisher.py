@@ -11,7 +11,7 @@ from secateur.pruning.mask_gradients import graph_from_embeddings, inputs_of, ma
 from secateur.pruning.second_order.blocks import blocks_of
 from secateur.pruning.second_order.surgeon import Removals
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward, label_loss
+from secateur.training.objectives import summed_loss
 
 
 def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> list[Tensor]:
@@ -27,9 +27,7 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
     model.eval()
     with graph_from_embeddings(model), inputs_of([block.projection for block in there]) as outputs:
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            logits = forward(model, batch, precision=precision)
-            # The sum over rows, so that each row's gradient is that of its own loss.
-            loss = label_loss(logits, batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, outputs)
             for block, output, gradient in zip(there, outputs, gradients, strict=True):
                 of_rows = mask_gradients(output, gradient, unit_size=block.unit_size)

@@ -9,20 +9,19 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows
 from secateur.pruning.weights import gradient, sparsegpt
 from secateur.pruning.weights.criteria import WEIGHT_CRITERIA, comparison_of
 from secateur.pruning.weights.matrices import WeightMasks, WeightScores, check_fits, prunable, source_of
 from secateur.pruning.weights.multipliers import factors_of
 from secateur.pruning.weights.selection import Pattern, choose, lowest
-from secateur.training.batches import Batch, batches_of
+from secateur.training.batches import Batch, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 
 
 def prune_weights_(
     model: PreTrainedModel,
     *,
-    rows: TokenRows,
+    rows: Rows,
     sparsity: float,
     settings: PruneSettings,
     precision: Precision,
@@ -71,7 +70,7 @@ def prune_weights_(
 def choose_weights(
     model: PreTrainedModel,
     *,
-    rows: TokenRows,
+    rows: Rows,
     sparsity: float,
     settings: PruneSettings,
     precision: Precision,
@@ -89,7 +88,7 @@ def choose_weights(
 class _Round:
     """What the steps of one round share."""
 
-    rows: TokenRows
+    rows: Rows
     settings: PruneSettings
     precision: Precision
     pad: int
@@ -120,7 +119,7 @@ class _Round:
 
 def _prepare(
     model: PreTrainedModel,
-    rows: TokenRows,
+    rows: Rows,
     *,
     sparsity: float,
     settings: PruneSettings,

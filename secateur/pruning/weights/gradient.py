@@ -12,7 +12,7 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.pruning.weights.matrices import WeightScores, prunable
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward, label_loss
+from secateur.training.objectives import summed_loss
 
 
 def score(
@@ -67,7 +67,7 @@ def batch_gradients(
     model.eval()
     with _only(model, tuple(linears.values())):
         for batch in (host_batch.to(model.device) for host_batch in batches):
-            loss = label_loss(forward(model, batch, precision=precision), batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, [linear.weight for linear in linears.values()])
             named = dict(zip(linears, gradients, strict=True))
             for name, gradient in named.items():
