@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from secateur.config.prune import PruneSettings, Round
+from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.labelled import read_labelled, tokenize_labelled
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
-from secateur.determinism import fingerprint, fix_randomness
-from secateur.errors import CheckFailed, DataError, MeasurementError, ModelError
+from secateur.determinism import fix_randomness
+from secateur.errors import CheckFailed, DataError, ModelError
 from secateur.evaluation.cost import cost_of
-from secateur.evaluation.latency_measurement import measure_table
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.families import family_of, is_generator
@@ -29,17 +27,13 @@ from secateur.models.folders import card_of
 from secateur.models.linears import convert_
 from secateur.models.surgery import widths_of
 from secateur.models.vocabulary import require_known_ids
-from secateur.pruning.multipliers import check_multipliers
-from secateur.pruning.schedule import Goal
+from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import Reference
-from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
-from secateur.pruning.weights.matrices import prunable
-from secateur.pruning.weights.multipliers import factors_of
 from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
@@ -108,8 +102,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     # Small types are for keeping, not for computing: what is left is saved, and scored, in the type that came in.
     dtype = model.dtype
     model = model.float()
-    _check_sizes(model, request.settings)
-    _check_names(model, request.settings)
+    check_model(model, request.settings, name=str(request.checkpoint))
     rows = _rows(request, model, tokenizer, rules=_text_rules(card), say=say)
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
@@ -120,32 +113,24 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     if cut:
         say(f"vocabulary: {cut.summary()}")
     rows = rows.translated(vocabulary, max_length=_limit(request, model))
-    budget = request.settings.budget
-    goal = Goal(target=budget.fraction, max_drop=budget.max_drop)
-    result = run_round(
-        model,
-        train=rows.calibration,
-        validation=rows.validation,
-        reference=replace(reference, token_ids=vocabulary.dense_ids),
-        goal=goal,
+    once = Once(
         settings=request.settings,
-        round_=Round(prev="baseline"),
+        calibration=rows.calibration,
+        validation=rows.validation,
         seed=request.seed,
         precision=request.precision,
-        title="prune",
-        state=_state(request, model),
     )
+    reference = replace(reference, token_ids=vocabulary.dense_ids)
+    result = once.run(model, reference, state=_state(request, model))
     outcome, seconds = result.outcome, time.monotonic() - started
     if not outcome.accepted:
         tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
         raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
     model = convert_(outcome.model, dtype)
     after = _score(copy.deepcopy(model).float(), rows.held_out, request)
+    described = once.facts(result) | {"dense_widths": card.get("dense_widths", dense.as_dict())}
+    described |= _facts(request, card, model=model, scores=after)
     with replacing(out) as folder:
-        facts = {"dense_widths": card.get("dense_widths", dense.as_dict()), "achieved": outcome.achieved}
-        facts |= {"kept": outcome.state.kept.as_dict(), "asked": goal.asked(budget.kind), "price": budget.kind}
-        facts |= result.as_card()
-        described = _card(request, card, model=model, scores=after) | facts
         save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
     return {
         "dense": _entry(before, cost=dense_cost),
@@ -163,35 +148,7 @@ def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[
         raise ModelError(
             f"{folder} is a generator, and this prunes classifiers; a project with run.task=generation prunes it"
         )
-    for name, tensor in model.named_parameters():
-        if not bool(tensor.isfinite().all()):
-            raise ModelError(f"{folder}: {name} holds NaN or infinity; a model whose weights are finite can be pruned")
     return model, load_tokenizer(folder), card
-
-
-def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:
-    """Refuse depth and width that the model does not have, and time that cannot be measured."""
-    widths, hidden_size = widths_of(model), family_of(model).hidden_size(model.config)
-    sizes = (
-        ("num_layers", settings.num_layers, widths.num_layers, "layers"),
-        ("hidden_size", settings.hidden_size, hidden_size, "features"),
-    )
-    for name, asked, found, unit in sizes:
-        if asked is not None and asked > found:
-            raise ModelError(f"{name}={asked} is more than the model has ({found} {unit}); ask for {found} or less")
-    # A table of latency is taken from models as transformers builds them.
-    plain = widths.heads[0] * widths.head_dim == hidden_size and not model.config.is_heterogeneous
-    if settings.budget.kind == "latency" and not plain:
-        raise ModelError("--latency starts from a dense model, and this one was pruned before; ask for --macs instead")
-
-
-def _check_names(model: PreTrainedModel, settings: PruneSettings) -> None:
-    """Refuse multipliers that name what is not there, before anything is computed."""
-    complete = settings.criterion == "fixed_weight"
-    if settings.granularity == "weights":
-        factors_of(settings.multipliers, prunable(model), complete=complete)
-    else:
-        check_multipliers(settings.multipliers, widths_of(model), complete=complete)
 
 
 def _limit(request: Request, model: PreTrainedModel) -> int:
@@ -257,21 +214,10 @@ def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Referen
     trains = settings.recovery.epochs > 0.0 or settings.trains_before_cut
     return Reference(
         model=copy.deepcopy(model),
-        table=_table(model.config, request.settings),
+        table=table_for(model.config, request.settings),
         macro_f1=_score(model, rows.validation, request).macro_f1,
         logits=_logits(model, rows.calibration, request) if trains else Tensor(),
     )
-
-
-def _table(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | None:
-    """Measure what a budget of time needs; without a project there is no table that was measured before."""
-    if settings.budget.kind != "latency":
-        return None
-    table = measure_table(config, settings.latency, hidden_size=settings.hidden_size)
-    if table.doubt is not None:
-        doubt = table.doubt.replace("prune.latency", "latency")  # as `-S` calls it here
-        raise MeasurementError(f"the latency table that was measured {doubt}; run again when the machine is quieter")
-    return table
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
@@ -312,24 +258,15 @@ def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
     }
 
 
-def _card(request: Request, before: dict[str, Any], *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
+def _facts(request: Request, before: dict[str, Any], *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
+    """Return what the card says of the table, and of the model that came in."""
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     return {
         "stage": "prune",
-        "key": None,
         "task": "classification",
-        "state": "recovered" if request.settings.recovery.epochs else "compact",
-        "parameters": request.settings.model_dump(mode="json"),
         "inputs": {"checkpoint": before.get("weights_sha256")},
-        "seed": request.seed,
-        "fingerprint": fingerprint(constraints=None),
         "labels": before.get("labels", names),
         "max_length": before.get("max_length", request.max_length),
         "text_rules": before.get("text_rules"),
-        "widths": widths_of(model).as_dict(),
         "metrics": {f"held_out_{name}": value for name, value in scores.__dict__.items()},
-        "accepted": True,
-        "stopped": False,
-        "reason": None,
-        "tried": None,
     }

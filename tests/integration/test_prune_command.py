@@ -199,14 +199,15 @@ def test_what_was_pruned_before_is_pruned_again(home: Path, tmp_path: Path) -> N
     assert_works(home, tmp_path / "second", labels=NAMES)
     error = error_of(home, tmp_path / "third", "--latency", "0.5", checkpoint=tmp_path / "first")
     assert isinstance(error, ModelError)
-    assert "--latency starts from a dense model, and this one was pruned before; ask for --macs" in str(error)
+    assert "a budget of latency starts from a dense model, and this one was pruned before; ask for macs" in str(error)
 
 
 def test_a_budget_of_time_is_measured_on_the_spot(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where and how is a setting; so tiny a model spends its time outside of what can be cut, so times are made up."""
     asked: dict[str, Any] = {}
 
-    def measure(config: Any, where: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
+    def measure(config: Any, where: LatencyBudget, *, hidden_size: int | None, task: str) -> LatencyTable:
+        assert task == "classification"
         asked.update(where.model_dump())
         return LatencyTable(
             attention_ms=(0.0, 1.0, 1.5, 1.75, 2.0),
@@ -219,7 +220,7 @@ def test_a_budget_of_time_is_measured_on_the_spot(home: Path, tmp_path: Path, mo
             machine={},
         )
 
-    monkeypatch.setattr("secateur.pruning.one_shot.measure_table", measure)
+    monkeypatch.setattr("secateur.pruning.once.measure_table", measure)
     where = ("-S", "latency.runtime=torch", "-S", "latency.repeats=3", "-S", "latency.length=8")
     found = pruned(home, tmp_path / "out", "--latency", "0.5", *where)
     assert asked == {"runtime": "torch", "batch": 1, "length": 8, "num_threads": 1, "repeats": 3, "max_error": 0.1}

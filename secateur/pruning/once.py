@@ -1,0 +1,149 @@
+"""One model, one round, no project: what `secateur prune` and ``secateur.prune`` have in common."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from secateur.config.prune import PruneSettings, Round
+from secateur.config.run import Precision, Task
+from secateur.determinism import fingerprint
+from secateur.errors import MeasurementError, ModelError
+from secateur.evaluation.latency_measurement import measure_table
+from secateur.evaluation.latency_table import LatencyTable
+from secateur.models.families import family_of, is_generator
+from secateur.models.surgery import widths_of
+from secateur.pruning.multipliers import check_multipliers
+from secateur.pruning.schedule import Goal
+from secateur.pruning.state import State
+from secateur.pruning.training import Reference
+from secateur.pruning.tries import RoundResult, run_round
+from secateur.pruning.weights.matrices import prunable
+from secateur.pruning.weights.multipliers import factors_of
+from secateur.training.batches import Rows
+
+
+@dataclass(frozen=True)
+class Once:
+    """What is done to one model.
+
+    Attributes:
+        settings: criterion, budget, recovery (0 epochs = no training).
+        calibration: rows that the criterion sees, and with epochs those to learn from.
+        validation: rows that judge.
+        seed: of every random draw.
+        precision: arithmetic of the matrix products.
+    """
+
+    settings: PruneSettings
+    calibration: Rows
+    validation: Rows
+    seed: int
+    precision: Precision
+
+    @property
+    def goal(self) -> Goal:
+        """What is asked for: a fraction of dense, or a promise."""
+        return Goal(target=self.settings.budget.fraction, max_drop=self.settings.budget.max_drop)
+
+    def run(self, model: PreTrainedModel, reference: Reference, *, state: State) -> RoundResult:
+        """Run the round; the model, in fp32, is left in an unknown state.
+
+        Raises:
+            BudgetError: the budget is out of reach.
+            ConfigError, ModelError: as ``prune_``.
+        """
+        return run_round(
+            model,
+            train=self.calibration,
+            validation=self.validation,
+            reference=reference,
+            goal=self.goal,
+            settings=self.settings,
+            round_=Round(prev="baseline"),
+            seed=self.seed,
+            precision=self.precision,
+            title="prune",
+            state=state,
+        )
+
+    def facts(self, result: RoundResult) -> dict[str, Any]:
+        """Return what a card says of the round, but for the scores."""
+        outcome = result.outcome
+        return {
+            "key": None,
+            "state": "recovered" if self.settings.recovery.epochs else "compact",
+            "parameters": self.settings.model_dump(mode="json"),
+            "seed": self.seed,
+            "fingerprint": fingerprint(constraints=None),
+            "widths": widths_of(outcome.model).as_dict(),
+            "kept": outcome.state.kept.as_dict(),
+            "asked": self.goal.asked(self.settings.budget.kind),
+            "price": self.settings.budget.kind,
+            "achieved": outcome.achieved,
+            "accepted": True,
+            "stopped": False,
+            "reason": None,
+            "tried": None,
+            **result.as_card(),
+        }
+
+
+def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -> None:
+    """Refuse, before anything is computed, a model that cannot be pruned as it is asked.
+
+    Args:
+        model: with the widths that it has.
+        settings: may name layers, features and structures.
+        name: of the model in messages.
+
+    Raises:
+        ModelError: a weight is not finite, the model has fewer layers or features than are to stay, or no table of
+            latency can be measured of it.
+        ConfigError: multipliers name what is not there.
+    """
+    for parameter_name, tensor in model.named_parameters():
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"{name}: {parameter_name} holds NaN or infinity; a model whose weights are finite can be pruned"
+            )
+    _check_sizes(model, settings)
+    complete = settings.criterion == "fixed_weight"
+    if settings.granularity == "weights":
+        factors_of(settings.multipliers, prunable(model), complete=complete)
+    else:
+        check_multipliers(settings.multipliers, widths_of(model), complete=complete)
+
+
+def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:
+    """Refuse depth and width that the model does not have, and time that cannot be measured."""
+    widths, hidden_size = widths_of(model), family_of(model).hidden_size(model.config)
+    sizes = (
+        ("num_layers", settings.num_layers, widths.num_layers, "layers"),
+        ("hidden_size", settings.hidden_size, hidden_size, "features"),
+    )
+    for name, asked, found, unit in sizes:
+        if asked is not None and asked > found:
+            raise ModelError(f"{name}={asked} is more than the model has ({found} {unit}); ask for {found} or less")
+    # A table of latency is taken from models as transformers builds them.
+    if settings.budget.kind == "latency" and not family_of(model).is_dense(model.config):
+        raise ModelError(
+            "a budget of latency starts from a dense model, and this one was pruned before; ask for macs instead"
+        )
+
+
+def table_for(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable | None:
+    """Measure what a budget of time needs; without a project there is no table that was measured before.
+
+    Raises:
+        MeasurementError: what was measured is too noisy to decide by.
+        ModelError: as ``measure_table``.
+    """
+    if settings.budget.kind != "latency":
+        return None
+    task: Task = "generation" if is_generator(config) else "classification"
+    table = measure_table(config, settings.latency, hidden_size=settings.hidden_size, task=task)
+    if table.doubt is not None:
+        doubt = table.doubt.replace("prune.latency", "latency")  # as `-S` calls it here
+        raise MeasurementError(f"the latency table that was measured {doubt}; run again when the machine is quieter")
+    return table
