@@ -25,7 +25,7 @@ from benchmarks.report import environment, points, show, write_results
 from benchmarks.statistics import quality_of
 from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.tf_idf import fit
-from secateur.export.onnx import ONNX_MODEL, export_onnx
+from secateur.formats.onnx import ONNX_MODEL, export_onnx
 from secateur.models.folders import WEIGHTS
 
 _TEXTS = 200

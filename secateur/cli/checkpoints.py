@@ -148,11 +148,11 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
     folder = resolve(str(checkpoint))
     with replacing(out) as written:
         if target == "onnx":
-            from secateur.export.onnx import export_onnx
+            from secateur.formats.onnx import export_onnx
 
             export_onnx(folder, written, int8=int8)
         else:
-            from secateur.export.padded import export_padded
+            from secateur.formats.padded import export_padded
 
             export_padded(folder, written)
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

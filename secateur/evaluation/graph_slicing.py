@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.export.onnx import ONNX_MODEL, quantize_, trace
+from secateur.formats.onnx import ONNX_MODEL, quantize_, trace
 from secateur.models.families import family_of
 from secateur.models.structures import Widths
 

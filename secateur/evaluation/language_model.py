@@ -16,8 +16,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from secateur.config.base import Runtime
 from secateur.config.run import Precision
-from secateur.export.onnx import ONNX_MODEL
-from secateur.export.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
+from secateur.formats.onnx import ONNX_MODEL
+from secateur.formats.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
 from secateur.models.folders import card_of
@@ -98,7 +98,7 @@ class _TorchReader:
 
 @final
 class OnnxLanguageModel:
-    """In ONNX Runtime on the CPU: the step that ``secateur.export`` writes."""
+    """In ONNX Runtime on the CPU: the step that ``secateur.formats`` writes."""
 
     def __init__(self, file: Path, *, num_threads: int = 1) -> None:
         self._session = open_session(file, num_threads=num_threads)

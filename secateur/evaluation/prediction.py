@@ -12,7 +12,7 @@ from secateur.config.base import Runtime
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
-from secateur.export.onnx import ONNX_MODEL
+from secateur.formats.onnx import ONNX_MODEL
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
 from secateur.models.families import family_of, is_generator

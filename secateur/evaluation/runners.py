@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-import secateur.export.onnx
-import secateur.export.tracing
+import secateur.formats.onnx
+import secateur.formats.tracing
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
 from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
-from secateur.export.onnx import ONNX_MODEL, export_onnx, quantize_onnx
 from secateur.files import sha256_files
+from secateur.formats.onnx import ONNX_MODEL, export_onnx, quantize_onnx
 from secateur.models.card import CARD, read_card, verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
@@ -170,7 +170,7 @@ def export_name(checkpoint: Path) -> str:
 def _exporter() -> str:
     # An export made by other code must not be taken for today's.
     versions = [f"{package}=={version(package)}" for package in ("torch", "onnx", "onnxscript", "onnxruntime")]
-    sources = [inspect.getsource(module) for module in (secateur.export.onnx, secateur.export.tracing)]
+    sources = [inspect.getsource(module) for module in (secateur.formats.onnx, secateur.formats.tracing)]
     return hashlib.sha256("\n".join([*sources, *versions]).encode()).hexdigest()[:8]
 
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from secateur.errors import ModelError
 from secateur.evaluation.cost import amount_of, cost_of, encoder_macs, structure_costs
-from secateur.export.padded import export_padded
+from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.groups import Groups, of_attention, of_ffn

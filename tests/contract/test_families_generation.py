@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from secateur.errors import ModelError
 from secateur.evaluation.cost import cost_of, step_macs, structure_costs
-from secateur.export.padded import export_padded
+from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of, is_generator

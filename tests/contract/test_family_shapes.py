@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.evaluation.cost import amount_of, cost_of
-from secateur.export.padded import export_padded
+from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, save
 from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of

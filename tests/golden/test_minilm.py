@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from secateur.config.prune import Round
 from secateur.data.tokens import from_lists
 from secateur.evaluation.runners import OnnxRunner
-from secateur.export.onnx import export_onnx
-from secateur.export.padded import export_padded
+from secateur.formats.onnx import export_onnx
+from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_

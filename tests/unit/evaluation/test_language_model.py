@@ -7,7 +7,7 @@ from secateur.evaluation.decoding import Sampling, decode
 from secateur.evaluation.documents import Document
 from secateur.evaluation.language_model import OnnxLanguageModel, TorchLanguageModel
 from secateur.evaluation.perplexity import document_losses
-from secateur.export.onnx import export_onnx
+from secateur.formats.onnx import export_onnx
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
 from tests.contract.test_families_generation import absent_blocks, uneven

@@ -9,8 +9,8 @@ import torch
 from secateur.errors import CheckpointError, ModelError
 from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.runners import OnnxRunner, open_runner
-from secateur.export import onnx as exporter
-from secateur.export.onnx import export_onnx
+from secateur.formats import onnx as exporter
+from secateur.formats.onnx import export_onnx
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import save
 from secateur.models.hidden import cut_hidden_

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoTokenizer
 
 from secateur.errors import ModelError
-from secateur.export import padded
-from secateur.export.padded import export_padded
+from secateur.formats import padded
+from secateur.formats.padded import export_padded
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load, save
 from secateur.models.surgery import cut_, widths_of

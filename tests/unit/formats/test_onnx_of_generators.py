@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 import torch
 
-from secateur.export.onnx import export_onnx
-from secateur.export.tracing import cache_shapes
+from secateur.formats.onnx import export_onnx
+from secateur.formats.tracing import cache_shapes
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
 from tests.contract.test_families_generation import absent_blocks, uneven

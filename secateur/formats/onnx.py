@@ -19,8 +19,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.export.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.files import replacing, sha256_file, write_json
+from secateur.formats.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.models.card import CARD, read_card
 from secateur.models.checkpoint import described, load
 from secateur.models.families import is_generator
