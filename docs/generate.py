@@ -20,11 +20,19 @@ import click  # noqa: E402
 
 from secateur.cli import cli  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
+from secateur.config.promote import SignificanceSection  # noqa: E402
 from secateur.config.reference import parameters  # noqa: E402
+from secateur.evaluation.margins import provable, rows_for  # noqa: E402
 from secateur.workflow.params import flatten  # noqa: E402
 
 DEMO = ROOT / "docs" / "results" / "demo.json"
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/parameters.md", "docs/reference/commands.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "docs/parameters.md",
+    "docs/reference/commands.md",
+    "docs/explanation/gate.md",
+)
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -118,6 +126,21 @@ def results() -> str:
     )
 
 
+def rows() -> str:
+    """How many rows it takes to show that a challenger does no harm."""
+    shares, margins = (0.02, 0.05, 0.1, 0.15), (0.01, 0.02, 0.03, 0.05, 0.1)
+    level = SignificanceSection().level
+    lines = [
+        f"| less is lost than | {' | '.join(f'{share:.0%} changed' for share in shares)} |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for margin in margins:
+        found = (rows_for(margin, level=level, changed=share) for share in shares)
+        lines.append(f"| {margin:g} | {' | '.join(map(str, found))} |")
+    seen = ", ".join(f"{provable(count, level=level):g} with {count}" for count in (60, 120, 500, 1000, 2500))
+    return "\n".join(lines) + f"\n\nThe other way round, with 10 % changed, so little can be shown: {seen} rows.\n"
+
+
 def tree() -> str:
     """The rooms, with the first line of each one's docstring."""
     lines = ["```text"]
@@ -139,6 +162,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parameters": parameter_table,
     "reference": reference,
     "results": results,
+    "rows": rows,
     "tree": tree,
 }
 

@@ -1,6 +1,6 @@
 """``promote``: what a challenger must show before it becomes the champion, and who is told."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -14,18 +14,15 @@ _Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SignificanceSection(Section):
-    """Paired tests on the rows that both models answered: an exact McNemar test and a bootstrap of macro-F1."""
+    """How sure the gate must be that a challenger does no harm: a bound on the paired difference from the champion."""
 
     level: Annotated[
-        float, Field(gt=0.0, lt=0.5, description="one-sided probability of holding an equally good challenger")
+        float,
+        Field(gt=0.0, lt=0.5, description="chance of passing a challenger that is worse by as much as is allowed"),
     ] = 0.05
-    max_drop: Annotated[
-        _Score,
-        Field(
-            description="hold when the loss is significantly larger than this, of accuracy and of macro-F1; 0 = no significant loss at all"
-        ),
-    ] = 0.01
-    samples: Annotated[int, Field(ge=100, le=100_000, description="resamples of the bootstrap")] = 1000
+    samples: Annotated[
+        int, Field(ge=100, le=100_000, description="resamples behind the bounds of macro-F1 and perplexity")
+    ] = 1000
 
 
 class PromoteLatencySection(Section):
@@ -98,16 +95,12 @@ class PromoteGenerationSection(Section):
         float | None, Field(gt=1.0, description="perplexity per character of the challenger, at most; null = no limit")
     ] = None
     max_growth: Annotated[
-        float, Field(ge=0.0, description="of the champion's perplexity per character on the same texts, as a fraction")
-    ] = 0.05
-    max_significant_growth: Annotated[
         float,
         Field(
             ge=0.0,
-            description="hold when the growth is significantly larger than this (promote.significance.level); "
-            "0 = no significant growth at all",
+            description="of the champion's perplexity per character, as a fraction; the texts must show that it is less",
         ),
-    ] = 0.02
+    ] = 0.05
     max_unknown: Annotated[
         _Score,
         Field(description="share of the tokens of the test texts that the tokenizer does not know, at most"),
@@ -130,8 +123,13 @@ class PromoteSection(Section):
         Field(description="test rows that neither model was trained or validated on, at least; judged on these alone"),
     ] = 100
     min_macro_f1: Annotated[_Score, Field(description="of the challenger, at least")] = 0.0
-    max_drop: Annotated[_Score, Field(description="of the champion's macro-F1 on the same test rows")] = 0.02
-    significance: Annotated[SignificanceSection, Field(description="paired tests")] = SignificanceSection()
+    max_drop: Annotated[
+        _Score | Literal["auto"],
+        Field(
+            description="of the champion's macro-F1, and of its accuracy; the test rows must show that the loss is less; auto = 0.02, or the least that so few rows can show"
+        ),
+    ] = "auto"
+    significance: Annotated[SignificanceSection, Field(description="what is shown")] = SignificanceSection()
     latency: Annotated[PromoteLatencySection, Field(description="measured time")] = PromoteLatencySection()
     size: Annotated[PromoteSizeSection, Field(description="bytes")] = PromoteSizeSection()
     classes: Annotated[PromoteClassesSection, Field(description="per label")] = PromoteClassesSection()

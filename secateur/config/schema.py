@@ -14,6 +14,7 @@ from secateur.config.promote import PromoteSection
 from secateur.config.prune import PruneSection
 from secateur.config.register import RegisterSection
 from secateur.config.report import ReportSection
+from secateur.config.retired import without_retired
 from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
 from secateur.config.serve import ServeSection
@@ -46,11 +47,12 @@ class RunConfig(Section):
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:
-    """Validate the content of params.yaml.
+    """Validate the content of params.yaml; what earlier versions knew and this one does not is named and left out.
 
     Raises:
         ConfigError: with the first offending key, its value and what would be accepted.
     """
+    values = without_retired(values)
     try:
         return RunConfig.model_validate(values if values.get("ingest") else {**values, "ingest": {}})
     except ValidationError as error:

@@ -1,11 +1,13 @@
 """Two models on the same rows: is the difference more than chance?"""
 
 from dataclasses import dataclass
-from math import exp, lgamma, log
+from math import exp, lgamma, log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -49,21 +51,34 @@ def mcnemar(counts: Discordant) -> float:
     return min(1.0, 2.0 * tail)
 
 
-def mcnemar_drop(counts: Discordant, *, max_drop: float) -> float:
-    """Return the one-sided p-value of "accuracy fell by at most ``max_drop``".
+def lowest_change(counts: Discordant, *, level: float) -> float:
+    """Return the one-sided lower bound of accuracy after less accuracy before.
 
-    With ``max_drop`` 0 it is the exact McNemar test. Otherwise the number of discordant rows is taken as given, and a
-    drop of ``max_drop`` means that ``lost - won`` is ``rows * max_drop`` of them on average, so those lost are
-    Binomial(lost + won, (1 + rows * max_drop / (lost + won)) / 2). 1 when there are too few discordant rows for such
-    a drop.
+    The smallest change that a score test does not reject at ``level`` (Tango 1998, Stat. Med. 17, 891): the variance
+    is the one that this change would have, so that rows without any discordant one still say how little they are.
+
+    Args:
+        counts: at least one row.
+        level: of the test; a bound at 0.05 is the lower end of a two-sided interval of 90 %.
     """
-    total = counts.lost + counts.won
-    allowed = counts.rows * max_drop
-    lost_by_chance = (1.0 + allowed / max(total, 1)) / 2.0
-    # Rounding may take a share just below 1 to 1.
-    if allowed >= total or lost_by_chance >= 1.0:
-        return 1.0
-    return _upper_tail(counts.lost, total, lost_by_chance)
+    wanted = NormalDist().inv_cdf(1.0 - level)
+    found = (counts.won - counts.lost) / counts.rows
+    if found <= -1.0:
+        return -1.0
+    return float(brentq(lambda change: _score(counts, change) - wanted, -1.0 + 1e-12, found, xtol=1e-9))
+
+
+def _score(counts: Discordant, change: float) -> float:
+    """Return how many standard errors the difference lies above ``change``, -1 < change <= the difference found.
+
+    With ``change`` fixed, the most likely share of rows lost solves ``2 n q**2 + b q - c = 0``.
+    """
+    n, lost, won = counts.rows, counts.lost, counts.won
+    b = (2 * n - won + lost) * change - won - lost
+    c = lost * change * (1.0 - change)
+    share = (sqrt(max(b * b + 8.0 * n * c, 0.0)) - b) / (4.0 * n)
+    variance = n * (2.0 * share + change * (1.0 - change))
+    return (won - lost - n * change) / sqrt(variance) if variance > 0.0 else 0.0
 
 
 def bootstrap_macro_f1(

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from math import ceil, sqrt
 
+from secateur.config.promote import SignificanceSection
 from secateur.config.run import Task
 from secateur.data.survey import Survey
+from secateur.evaluation.margins import USUAL, provable, rows_for
 from secateur.workflow.params_text import Choice
 from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 
@@ -25,10 +27,17 @@ def gate(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Cho
     if task == "classification":
         guess = always_the_same(seen.labels)
         yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, f"always the same answer has {guess:.2f}")
-        yield from _scaled("promote.max_drop", 0.02, rows=rows, at=TEST_ROWS)
+        yield from _drop(seen, parts)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
     if task == "classification":
         yield from _groups(seen, parts)
+
+
+def _drop(seen: Survey, parts: Parts) -> Iterator[Choice]:
+    level = SignificanceSection().level
+    if (shown := provable(parts.telling, level=level)) > USUAL:
+        few = f"what {seen.least}{parts.test} test rows can show, {shown:g}"
+        yield Choice("promote.max_drop", "auto", f"{few}; {USUAL:g} takes {rows_for(USUAL, level=level)} rows")
 
 
 def _groups(seen: Survey, parts: Parts) -> Iterator[Choice]:

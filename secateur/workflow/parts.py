@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from secateur.data.splits import apportion, raised_share
 from secateur.data.survey import Survey
-from secateur.workflow.table_size import CHANGED_SHARE
+from secateur.evaluation.margins import CHANGED_SHARE, effective_rows
 
 VALIDATION_ROWS, MOST_VALIDATION_ROWS, VALIDATION_SHARE = 400, 1500, 0.07
 TEST_ROWS, MOST_TEST_ROWS, TEST_SHARE = 500, 5000, 0.1
@@ -20,12 +20,16 @@ MARGIN = 0.8
 
 @dataclass(frozen=True)
 class Parts:
-    """Rows of the parts as the stage ``clean`` will make them, and what params.yaml says to that end."""
+    """Rows of the parts as the stage ``clean`` will make them, and what params.yaml says to that end.
+
+    ``telling`` are the balanced test rows that would tell as much of macro-F1.
+    """
 
     validation: int
     test: int
     train: int
     rarest: int
+    telling: float
     validation_fraction: float
     test_fraction: float
     min_test_rows: int
@@ -56,6 +60,7 @@ def parts_of(seen: Survey) -> Parts:
         test=int(of_test.sum()),
         train=max(1, learned),
         rarest=int(of_test.min()),
+        telling=effective_rows(of_test.tolist()),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         min_test_rows=min_test,

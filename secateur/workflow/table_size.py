@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
+from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
+from secateur.evaluation.margins import CHANGED_SHARE, POWER, USUAL, effective_rows, passes, provable, rows_for
 
-CHANGED_SHARE = 0.1
-"""Share of the rows on which a pruned model and dense usually differ: 6 to 13 % in the demo's rounds. A difference of
-accuracy on n rows then has a standard error of ``sqrt(0.1 / n)``."""
+_ROUNDING = 0.01
+"""A margin in thousandths that a user takes from what was told may miss the power by so much."""
 
 
 def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
@@ -25,7 +26,9 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
         return ()
     found = [*_gate(rows, config), *_retraining(rows, config)]
     if config.run.task == "classification":
-        found += [*_floor(rows, config), *_labels(data.get("labels", {}), config), *_samples(rows, config)]
+        labels = data.get("labels", {})
+        found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
+        found += _samples(rows, config)
     return tuple(found)
 
 
@@ -35,6 +38,27 @@ def _gate(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
         yield (
             f"promote.min_rows={asked}: there are {found} test rows, so that `secateur models promote` will hold every "
             f"model; promote.min_rows={found} or less works, or more rows"
+        )
+
+
+def _drop(rows: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], config: RunConfig) -> Iterator[str]:
+    """Say what the gate can show against a champion; the first model of a project has none to be compared with."""
+    asked, level = config.promote.max_drop, config.promote.significance.level
+    counts = [parts["test"] for parts in labels.values() if "test" in parts] or [rows["test"]]
+    telling = effective_rows(counts)
+    shown = provable(telling, level=level)
+    if asked == "auto":
+        if shown > USUAL and not is_named(config, "promote.max_drop"):
+            yield (
+                f"promote.max_drop=auto allows {shown:g} against a champion: {rows['test']} test rows cannot show that "
+                f"less is lost; {rows_for(USUAL, level=level)}, as many of each label, can show {USUAL:g}"
+            )
+    elif (often := passes(telling, asked, level=level)) < POWER - _ROUNDING:
+        held = f"{100 * (1 - often):.0f} of 100 models as good as the champion" if often else "every model"
+        enough = f"{rows_for(asked, level=level)} can, " if asked else ""
+        yield (
+            f"promote.max_drop={asked:g}: {rows['test']} test rows cannot show that less is lost, so that the gate "
+            f"will hold {held}; {enough}promote.max_drop={max(USUAL, shown):g} or auto works"
         )
 
 

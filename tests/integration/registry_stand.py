@@ -27,7 +27,6 @@ LABELS = ("negative", "neutral", "positive")
 STRICT: dict[str, Any] = {
     "promote.min_macro_f1": 0.8,
     "promote.max_drop": 0.05,
-    "promote.significance.max_drop": 0.0,
     "promote.classes.min_rows": 10,
     "promote.slices.min_rows": 10,
     "promote.robustness.rows": 24,

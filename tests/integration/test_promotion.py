@@ -137,15 +137,15 @@ def _tampered(stand: Stand, name: str = "tampered") -> str:
 WORSE: dict[str, tuple[Callable[[Stand], str], dict[str, Any], set[str], str]] = {
     "labels shuffled": (
         lambda stand: stand.register("shuffled", shuffled(stand)),
-        {"promote__min_macro_f1": 0.0, "promote__max_drop": 1.0, "promote__classes__max_recall_drop": 1.0,
+        {"promote__min_macro_f1": 0.0, "promote__classes__max_recall_drop": 1.0,
          "promote__classes__max_f1_drop": 1.0, "promote__slices__max_drop": 1.0,
          "promote__robustness__max_drop": 1.0},
-        {"mcnemar", "bootstrap"},
-        "rows lost",
+        {"quality_drop", "accuracy_drop"},
+        "more is lost than that",
     ),
     "one class broken": (
         lambda stand: stand.register("classless", without_class(stand, 1)),
-        {"promote__min_macro_f1": 0.0, "promote__max_drop": 1.0, "promote__significance__max_drop": 1.0,
+        {"promote__min_macro_f1": 0.0, "promote__max_drop": 1.0,
          "promote__slices__max_drop": 1.0, "promote__robustness__max_drop": 1.0},
         {"classes"},
         "neutral: recall fell from 1.0000 to 0.0000, 0.05 is allowed",
@@ -251,6 +251,7 @@ def _rebuild(stand: Stand, *, trained_on: int) -> None:
 def test_rows_that_the_champion_was_trained_on_judge_nobody(quick: Stand, trained_on: int, unseen: int) -> None:
     table = quick.root / "data" / "clean" / "test.parquet"
     before = table.read_bytes()
+    quick.configure(promote__max_drop="auto")  # as much as so few rows can show
     try:
         _rebuild(quick, trained_on=trained_on)
         old = _better(quick, f"old{trained_on}")

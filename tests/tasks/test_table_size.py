@@ -33,15 +33,33 @@ def test_what_600_rows_cannot_give_is_told_with_a_value_that_works(config):
     found = shortfalls(_table(600, 120, 120), config)
     assert [line.partition(":")[0] for line in found] == [
         "promote.min_rows=500",
+        "promote.max_drop=auto allows 0.072 against a champion",
         "prune.budget.max_drop=0.02",
         "promote.classes.min_rows=100",
         "evaluate.robustness.rows=256 and promote.robustness.rows=256",
     ]
     assert "there are 120 test rows, so that `secateur models promote` will hold every model" in found[0]
     assert "promote.min_rows=120 or less works" in found[0]
-    assert "120 validation rows cannot tell such a loss from chance (one row is 0.008); 250 can" in found[1]
-    assert found[1].endswith("or prune.budget.max_drop=0.03")
-    assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[2]
+    assert found[1].endswith("120 test rows cannot show that less is lost; 1546, as many of each label, can show 0.02")
+    assert "120 validation rows cannot tell such a loss from chance (one row is 0.008); 250 can" in found[2]
+    assert found[2].endswith("or prune.budget.max_drop=0.03")
+    assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[3]
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [(0.0, "every model; promote"), (0.01, "every model; 6183 can, promote"), (0.05, "47 of 100 models as good as")],
+)
+def test_a_gate_that_the_rows_cannot_pass_is_told_with_a_margin_that_they_can(config, asked, held):
+    def of_gate(max_drop):
+        promote = config.promote.model_copy(update={"max_drop": max_drop})
+        found = shortfalls(_table(600, 120, 120), config.model_copy(update={"promote": promote}))
+        return [line for line in found if line.startswith("promote.max_drop")]
+
+    [said] = of_gate(asked)
+    assert f"will hold {held}" in said
+    assert said.endswith("promote.max_drop=0.072 or auto works")
+    assert of_gate(0.072) == [] == of_gate("auto")
 
 
 def test_values_that_are_named_work(config):
@@ -54,7 +72,7 @@ def test_values_that_are_named_work(config):
     slices = config.promote.slices.model_copy(update={"min_rows": 60})
     robust = config.promote.robustness.model_copy(update={"rows": 60})
     promote = config.promote.model_copy(
-        update={"min_rows": 60, "classes": classes, "slices": slices, "robustness": robust}
+        update={"min_rows": 60, "max_drop": "auto", "classes": classes, "slices": slices, "robustness": robust}
     )
     attacked = config.evaluate.robustness.model_copy(update={"rows": 60})
     evaluate = config.evaluate.model_copy(update={"robustness": attacked})

@@ -65,16 +65,21 @@ def test_a_worse_generator_is_held_and_a_slightly_worse_one_is_not(quick: Genera
     worse = _promote(quick, "3")
     assert not worse["verdict"].promoted
     assert not worse["quality_drop"].passed
-    assert not worse["bootstrap"].passed
-    assert "on the same 60 test texts; 5.0% more is allowed" in worse["quality_drop"].reason
+    said = worse["quality_drop"].reason
+    assert "on the same 60 test texts; at 95 % confidence it grows by" in said
+    assert said.endswith("at most, 5.0% is allowed; it grows by more than that")
     assert quick.records.alias("champion") == "1"
     slightly = _promote(quick, "2")
     assert slightly["verdict"].promoted, slightly["verdict"].reason
-    low, growth, high = (
-        slightly["bootstrap"].values["low"], slightly["quality_drop"].values["growth"],
-        slightly["bootstrap"].values["high"],
-    )  # fmt: skip
-    assert low < growth < high
+    values = slightly["quality_drop"].values
+    assert values["growth"] < values["highest"] < values["max_growth"]
+    quick.configure(promote={**PROMOTE, "generation": {"max_growth": (values["growth"] + values["highest"]) / 2}})
+    quick.records.point("champion", "1")
+    unclear = _promote(quick, "2")["quality_drop"]
+    assert not unclear.passed
+    assert unclear.reason.endswith("more texts would tell")
+    quick.configure()
+    quick.records.point("champion", "2")
     assert rollback(quick.project, model_name=NAME, why="complaints").to == "1"
     gate = json.loads((quick.root / "reports/gate.json").read_text())
     assert gate["rolled_back"]["why"] == "complaints"

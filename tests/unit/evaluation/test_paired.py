@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 from sklearn.metrics import f1_score, recall_score
 
-from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, f1_by_label, mcnemar, mcnemar_drop
+from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, f1_by_label, lowest_change, mcnemar
 
 
 def test_counts_rows_on_which_one_model_alone_is_right() -> None:
@@ -17,21 +18,55 @@ def test_counts_rows_on_which_one_model_alone_is_right() -> None:
     assert counts.drop == pytest.approx(0.2)
 
 
-@given(lost=st.integers(0, 300), won=st.integers(0, 300))
-def test_mcnemar_is_the_binomial_test(lost: int, won: int) -> None:
-    total = lost + won
-    expected = binomtest(lost, total, 0.5).pvalue if total else 1.0
-    assert mcnemar(Discordant(1000, lost, won)) == pytest.approx(expected, rel=1e-9)
-    one_sided = binom.sf(lost - 1, total, 0.5)
-    assert mcnemar_drop(Discordant(1000, lost, won), max_drop=0.0) == pytest.approx(one_sided, rel=1e-9)
+def test_mcnemar_is_twice_the_tail_of_a_coin() -> None:
+    assert mcnemar(Discordant(1000, 0, 0)) == 1.0
+    assert mcnemar(Discordant(1000, 5, 5)) == 1.0
+    assert mcnemar(Discordant(1000, 0, 10)) == pytest.approx(2 / 2**10)
+    assert mcnemar(Discordant(1000, 9, 1)) == pytest.approx(2 * 11 / 2**10)
 
 
-@given(lost=st.integers(1, 100), won=st.integers(0, 100), margin=st.floats(0.001, 0.2))
-def test_a_larger_allowance_never_holds_more(lost: int, won: int, margin: float) -> None:
-    counts = Discordant(1000, lost, won)
-    assert mcnemar_drop(counts, max_drop=margin) >= mcnemar_drop(counts, max_drop=0.0) - 1e-12
-    if 1000 * margin >= lost + won:
-        assert mcnemar_drop(counts, max_drop=margin) == 1.0
+@given(rows=st.integers(1, 5000), level=st.floats(0.001, 0.4))
+def test_rows_without_a_discordant_one_say_how_little_they_are(rows: int, level: float) -> None:
+    z = norm.isf(level)
+    assert lowest_change(Discordant(rows, 0, 0), level=level) == pytest.approx(
+        -(z**2) / (rows + z**2), rel=1e-5, abs=1e-8
+    )
+
+
+def _loss_of_fit(counts: Discordant, change: float, share: float) -> float:
+    """Return the negative log-likelihood of the three cells under a change and a share of rows lost."""
+    cells = (
+        (counts.won, share + change),
+        (counts.lost, share),
+        (counts.rows - counts.lost - counts.won, 1 - 2 * share - change),
+    )
+    return -sum(count * np.log(max(probability, 1e-300)) for count, probability in cells if count)
+
+
+@given(rows=st.integers(20, 400), parts=st.tuples(st.integers(1, 8), st.integers(1, 8)))
+def test_the_bound_is_the_change_that_a_score_test_just_does_not_reject(rows: int, parts: tuple[int, int]) -> None:
+    counts = Discordant(rows, *parts)
+    low = lowest_change(counts, level=0.05)
+    least, most = max(0.0, -low), (1.0 - low) / 2.0
+    fit = minimize_scalar(
+        lambda share: _loss_of_fit(counts, low, share), bounds=(least, most), method="bounded", options={"xatol": 1e-10}
+    )
+    variance = rows * (2 * fit.x + low - low**2)
+    assert (counts.won - counts.lost - rows * low) / np.sqrt(variance) == pytest.approx(norm.isf(0.05), abs=2e-3)
+
+
+def test_where_no_change_is_the_bound_it_is_mcnemars_score() -> None:
+    counts = Discordant(1000, 20, 40)
+    level = norm.sf((40 - 20) / np.sqrt(20 + 40))
+    assert lowest_change(counts, level=level) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_bound_falls_with_what_is_lost_and_with_the_certainty_asked_for() -> None:
+    lost = [lowest_change(Discordant(200, lost, 5), level=0.05) for lost in range(0, 196, 5)]
+    assert lost == sorted(lost, reverse=True) and len(set(lost)) == len(lost)
+    levels = [lowest_change(Discordant(200, 10, 5), level=level) for level in (0.2, 0.1, 0.05, 0.01)]
+    assert levels == sorted(levels, reverse=True)
+    assert lowest_change(Discordant(7, 7, 0), level=0.05) == -1.0
 
 
 def test_recall_and_f1_are_those_of_scikit_learn() -> None:
