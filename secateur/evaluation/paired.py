@@ -1,13 +1,14 @@
 """Two models on the same rows: is the difference more than chance?"""
 
 from dataclasses import dataclass
-from math import exp, lgamma, log, sqrt
+from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
+from scipy.stats import binomtest
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -47,8 +48,7 @@ def mcnemar(counts: Discordant) -> float:
     Given the number of discordant rows, those lost are Binomial(lost + won, 1/2). 1 when no row is discordant.
     """
     total = counts.lost + counts.won
-    tail = _upper_tail(max(counts.lost, counts.won), total, 0.5)
-    return min(1.0, 2.0 * tail)
+    return float(binomtest(counts.lost, total).pvalue) if total else 1.0
 
 
 def lowest_change(counts: Discordant, *, level: float) -> float:
@@ -167,15 +167,3 @@ def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
     whole = np.asarray(whole, np.float64)
     result: FloatArray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return result
-
-
-def _upper_tail(least: int, total: int, probability: float) -> float:
-    """Return P(X >= least) of X ~ Binomial(total, probability), 0 < probability < 1."""
-    if least <= 0:
-        return 1.0
-    terms = (
-        lgamma(total + 1) - lgamma(k + 1) - lgamma(total - k + 1) + k * log(probability)
-        + (total - k) * log(1.0 - probability)
-        for k in range(least, total + 1)
-    )  # fmt: skip
-    return min(1.0, sum(exp(term) for term in terms))
