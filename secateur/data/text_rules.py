@@ -2,9 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import ftfy
 
@@ -33,6 +33,11 @@ class TextRules:
     mask_handles: bool
     mask_links: bool
     max_chars: int
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | None) -> "TextRules | None":
+        """Read the rules as they stand in a card; None where nothing is known of them."""
+        return cls(**values) if values else None
 
 
 def steps_of(rules: TextRules) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from secateur.data.text_rules import TextRules, clean_texts
-from secateur.models.card import read_card
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
 from secateur.models.families import family_of, is_generator
@@ -26,9 +26,10 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
         batch_size: rows per forward pass.
     """
     model, tokenizer = load(checkpoint), load_tokenizer(checkpoint)
-    card, config = read_card(checkpoint), read_config(checkpoint)
-    cleaned = clean_texts(texts, TextRules(**card["text_rules"]))[0] if card.get("text_rules") else list(texts)
-    limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
+    card, config = Card.read(checkpoint), read_config(checkpoint)
+    rules = TextRules.of(card.text_rules)
+    cleaned = clean_texts(texts, rules)[0] if rules else list(texts)
+    limits = (card.max_length, tokenizer.model_max_length, family_of(config).max_tokens(config))
     max_length = min(limit for limit in limits if limit is not None)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked, so any token serves

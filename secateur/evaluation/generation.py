@@ -91,8 +91,8 @@ class Writer:
         """
         folder = Path(path)
         card = card_of(folder, verified=True)  # opening the model verifies
-        task = card.get("task") or "classification"
-        if not card and is_generator(read_config(folder)):
+        task = card.task or "classification"
+        if not card.files and is_generator(read_config(folder)):
             task = "generation"
         if task != "generation":
             raise CheckpointError(
@@ -101,9 +101,9 @@ class Writer:
         return cls(
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),
             tokenizer=load_tokenizer(folder),
-            controls=dict(card.get("control") or {}),
-            context=int(card.get("max_length") or family_of(config := read_config(folder)).max_tokens(config)),
-            text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
+            controls=card.control,
+            context=int(card.max_length or family_of(config := read_config(folder)).max_tokens(config)),
+            text_rules=TextRules.of(card.text_rules),
         )
 
     def write(

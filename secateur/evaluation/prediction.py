@@ -70,11 +70,11 @@ class Predictor:
         folder = Path(path)
         card = card_of(folder, verified=not verify)
         config = read_config(folder)
-        if card.get("task", "generation" if is_generator(config) else None) == "generation":
+        if card.task == "generation" or (card.task is None and is_generator(config)):
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
         tokenizer = load_tokenizer(folder)
-        limits = (card.get("max_length"), tokenizer.model_max_length, family_of(config).max_tokens(config))
+        limits = (card.max_length, tokenizer.model_max_length, family_of(config).max_tokens(config))
         held = held_runtime(folder)
         if runtime not in (None, held):
             raise CheckpointError(
@@ -85,7 +85,7 @@ class Predictor:
             runtime=held,
             tokenizer=tokenizer,
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
-            text_rules=TextRules(**card["text_rules"]) if card.get("text_rules") else None,
+            text_rules=TextRules.of(card.text_rules),
             max_length=min(limit for limit in limits if limit is not None),
             pad_token_id=_padding(tokenizer, config),
             vocab_size=int(config.vocab_size),

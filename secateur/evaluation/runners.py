@@ -19,7 +19,7 @@ from secateur.errors import CheckpointError
 from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.files import sha256_files
 from secateur.formats.onnx import ONNX_MODEL, export_onnx, quantize_onnx
-from secateur.models.card import CARD, read_card, verify
+from secateur.models.card import CARD, Card, verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
 from secateur.models.families import is_generator
@@ -125,7 +125,7 @@ def held_runtime(folder: Path) -> Runtime:
         CheckpointError: it holds no model.
     """
     if (folder / ONNX_MODEL).is_file() and not (folder / WEIGHTS).is_file():
-        return "onnx-int8" if read_card(folder).get("runtime") == "onnx-int8" else "onnx"
+        return "onnx-int8" if Card.read(folder).runtime == "onnx-int8" else "onnx"
     if (folder / CARD).is_file() and not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {ONNX_MODEL}")
     weight_files(folder)
@@ -160,10 +160,10 @@ def exported_folder(checkpoint: Path, *, runtime: Runtime, workdir: Path) -> Pat
 
 def export_name(checkpoint: Path) -> str:
     """Return how the exports of a checkpoint are named: by its weights and by what exports them."""
-    digest = card_of(checkpoint, verified=True).get("weights_sha256") or sha256_files(
+    digest = card_of(checkpoint, verified=True).weights_sha256 or sha256_files(
         [checkpoint / CONFIG, *weight_files(checkpoint)]
     )
-    return f"{str(digest)[:16]}-{_exporter()}"
+    return f"{digest[:16]}-{_exporter()}"
 
 
 @cache

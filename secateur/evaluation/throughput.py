@@ -15,7 +15,8 @@ from secateur.evaluation.documents import given_ids
 from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.latency import no_garbage_collection, torch_threads
 from secateur.evaluation.runners import exported_folder
-from secateur.models.checkpoint import load_tokenizer, read_card
+from secateur.models.card import Card
+from secateur.models.checkpoint import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def throughput(
     models: dict[Path, LanguageModel] = {}
     begins: dict[Path, tuple[int, ...]] = {}
     for checkpoint in checkpoints:
-        context = int(read_card(checkpoint)["max_length"])
+        context = Card.read(checkpoint).require_max_length()
         if length >= context:
             raise ModelError(f"length {length} does not fit into the context of {checkpoint} ({context} tokens)")
         folder = exported_folder(checkpoint, runtime=runtime, workdir=workdir)

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from secateur import __version__
 from secateur.errors import CheckFailed, ProjectError
+from secateur.models.card import Card
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
 from secateur.registry.signing import SIGNING_VARIABLE
@@ -37,7 +38,6 @@ from secateur.workflow.reproduction import (
     different_packages,
     read_recipe,
 )
-from secateur.workflow.results import read_json
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
 _PREFIX = "secateur-reproduce-"
@@ -206,7 +206,7 @@ def _judge(
     tolerance: float,
 ) -> Reproduction:
     rebuilt = tree / recipe.checkpoint
-    fingerprint = read_json(rebuilt / "card.json")["fingerprint"]
+    fingerprint = Card.read(rebuilt).fingerprint
     environment = [
         *different_environment(recipe.fingerprint, fingerprint),
         *different_packages(tree / "constraints.txt"),

@@ -7,7 +7,6 @@ a generator is one step with its cache: see ``tracing.trace_step``.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,9 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.files import replacing, sha256_file, write_json
+from secateur.files import replacing
 from secateur.formats.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
-from secateur.models.card import CARD, read_card
+from secateur.models.card import CARD, Card, write_card
 from secateur.models.checkpoint import described, load
 from secateur.models.families import is_generator
 from secateur.models.folders import WEIGHTS, companions
@@ -63,7 +62,7 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
             trace(model, folder / ONNX_MODEL)
             _compare(model, folder / ONNX_MODEL)
         _copy_companions(checkpoint, folder)
-        _write_card(folder, source=card, runtime="onnx")
+        write_card(folder, card.changed(runtime="onnx"))
     return out / ONNX_MODEL
 
 
@@ -74,7 +73,7 @@ def quantize_onnx(exported: Path, out: Path) -> Path:
         folder.mkdir()
         quantize_(graph, folder / ONNX_MODEL)
         _copy_companions(exported, folder)
-        _write_card(folder, source=read_card(exported), runtime="onnx-int8")
+        write_card(folder, Card.read(exported).changed(runtime="onnx-int8"))
     return out / ONNX_MODEL
 
 
@@ -138,8 +137,3 @@ def _copy_companions(source: Path, folder: Path) -> None:
             if not (source / name).is_file():
                 raise CheckpointError(f"{source / name} is missing, {CARD} lists it")
             shutil.copyfile(source / name, folder / name)
-
-
-def _write_card(folder: Path, *, source: dict[str, Any], runtime: str) -> None:
-    files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
-    write_json(folder / CARD, {**source, "runtime": runtime, "files": files})

@@ -36,12 +36,12 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
         CheckpointError: the checkpoint cannot be loaded.
         ModelError: no padding fits the hidden size, or the padded folder does not give the logits of the checkpoint.
     """
-    card = {**described(checkpoint), "runtime": "padded"}
+    source = described(checkpoint)
+    card = source.changed(runtime="padded", source_weights_sha256=source.weights_sha256)
     model = load(checkpoint, verify=False)
     ids = torch.arange(24).reshape(3, 8) % model.config.vocab_size
     expected = _logits(model, ids)
     tokenizer = load_tokenizer(checkpoint) if (checkpoint / "tokenizer_config.json").is_file() else None
-    card["source_weights_sha256"] = card.pop("weights_sha256")
     pad_(model)
     with replacing(out) as folder:
         save(model, tokenizer, folder, card=card, check_reload=False)

@@ -19,12 +19,13 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
 from secateur.models.base_model import load_base, load_finished
-from secateur.models.card import CARD, digest_weights, read_card, verify, write_card
+from secateur.models.card import CARD, Card, read_card, verify, write_card
 from secateur.models.construction import build, read_config, read_tensors, tied_names
 from secateur.models.families import family_of, is_generator
 from secateur.models.folders import CONFIG, TOKENIZER_FILES, WEIGHTS, card_of, require_model_folder, stored_dtype
 from secateur.models.heads import pad_with_, require_finished
 from secateur.models.reload_check import check_reload as run_reload_check
+from secateur.models.weights_digest import digest_weights
 
 _GENERATION = "generation_config.json"
 _VERSION = "transformers_version"
@@ -37,7 +38,7 @@ def save(
     tokenizer: PreTrainedTokenizerBase | None,
     path: str | Path,
     *,
-    card: Mapping[str, Any],
+    card: Card | Mapping[str, Any],
     check_reload: bool = True,
     beside: Callable[[Path], None] | None = None,
 ) -> None:
@@ -47,7 +48,7 @@ def save(
         model: a classifier or causal language model of a supported family, dense or cut. A tied matrix is saved once.
         tokenizer: saved beside it; None when there is none.
         path: an empty or missing folder; it may be a temporary one that is renamed afterwards.
-        card: JSON values; ``files`` and ``weights_sha256`` are added.
+        card: ``files`` and ``weights_sha256`` are added.
         check_reload: False leaves the fresh process out (5 s for the first, nearly all of it imports).
         beside: writes further files into the folder before the card takes the digests.
 
@@ -70,7 +71,7 @@ def save(
         _save_tokenizer(tokenizer, folder)
     if beside is not None:
         beside(folder)
-    write_card(folder, card=card, state=state)
+    write_card(folder, Card.of(card).changed(weights_sha256=digest_weights(state)))
     if check_reload:
         run_reload_check(model, folder)
 
@@ -104,12 +105,12 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     else:
         stored_dtype(folder)
         model = build(config, read_tensors(folder))
-    if (folder / _GENERATION).is_file() and (not is_ours or _GENERATION in read_card(folder)["files"]):
+    if (folder / _GENERATION).is_file() and (not is_ours or _GENERATION in Card.read(folder).files):
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model
 
 
-def described(path: str | Path) -> dict[str, Any]:
+def described(path: str | Path) -> Card:
     """Return the card of a folder whose files fit it; of a folder without one, what an export has to know.
 
     That is ``task``, ``labels`` of a classifier, ``max_length`` (tokens that the model can read) and
@@ -119,17 +120,19 @@ def described(path: str | Path) -> dict[str, Any]:
         CheckpointError, ModelError: as ``load`` does.
     """
     folder = require_model_folder(path)
-    if card := card_of(folder):
+    card = card_of(folder)
+    if card.files:
         return card
     config = read_config(folder)
     require_finished(config, folder)
     generates = is_generator(config)
-    facts: dict[str, Any] = {
-        "task": "generation" if generates else "classification",
-        "max_length": family_of(config).max_tokens(config),
-        "weights_sha256": digest_weights(read_tensors(folder)),
-    }
-    return facts if generates else {**facts, "labels": [config.id2label[index] for index in range(config.num_labels)]}
+    facts = Card(
+        task="generation" if generates else "classification",
+        max_length=family_of(config).max_tokens(config),
+        weights_sha256=digest_weights(read_tensors(folder)),
+    )
+    labels = [config.id2label[index] for index in range(config.num_labels)]
+    return facts if generates else facts.changed(labels=labels)
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from secateur.errors import CheckpointError
-from secateur.models.card import CARD, read_card, verify
+from secateur.models.card import CARD, Card, verify
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -56,7 +56,7 @@ def require_model_folder(path: str | Path) -> Path:
     return folder
 
 
-def card_of(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
+def card_of(path: str | Path, *, verified: bool = False) -> Card:
     """Return the card of a folder whose files fit it; empty where somebody has saved a model without one.
 
     Args:
@@ -68,10 +68,10 @@ def card_of(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
     """
     folder = require_model_folder(path)
     if not (folder / CARD).exists():
-        return {}
+        return Card()
     if not verified:
         verify(folder)
-    return read_card(folder)
+    return Card.read(folder)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -88,7 +88,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         files = _shards(folder / _INDEX)
     else:
         files = _variant(folder)
-    if (folder / CARD).is_file() and (unlisted := {file.name for file in files} - read_card(folder)["files"].keys()):
+    if (folder / CARD).is_file() and (unlisted := {file.name for file in files} - Card.read(folder).files.keys()):
         raise CheckpointError(f"{folder / min(unlisted)} is not listed in {CARD}, and was not opened")
     return files
 
@@ -129,7 +129,7 @@ def companions(folder: Path) -> list[str]:
     """Return the names of the files that belong to a model besides its weights: of a card, or as transformers does."""
     if (folder / CARD).is_file():
         weights = {file.name for file in weight_files(folder)} if not (folder / "model.onnx").is_file() else set()
-        return sorted(read_card(folder)["files"].keys() - weights)
+        return sorted(Card.read(folder).files.keys() - weights)
     names = (CONFIG, "generation_config.json", *TOKENIZER_FILES)
     return sorted(name for name in names if (folder / name).is_file())
 

@@ -44,5 +44,5 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
         "vocab_size": model.config.vocab_size,
         "length": length,
         **asdict(cost_of(model, length=length)),
-        "card": card,
+        "card": card.as_json(),
     }

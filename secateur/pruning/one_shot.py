@@ -21,6 +21,7 @@ from secateur.determinism import fix_randomness
 from secateur.errors import CheckFailed, DataError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.files import replacing
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.families import family_of, is_generator
 from secateur.models.folders import card_of
@@ -103,7 +104,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     dtype = model.dtype
     model = model.float()
     check_model(model, request.settings, name=str(request.checkpoint))
-    rows = _rows(request, model, tokenizer, rules=_text_rules(card), say=say)
+    rows = _rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
@@ -128,7 +129,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
     model = convert_(outcome.model, dtype)
     after = _score(copy.deepcopy(model).float(), rows.held_out, request)
-    described = once.facts(result) | {"dense_widths": card.get("dense_widths", dense.as_dict())}
+    described = once.facts(result) | {"dense_widths": card.dense_widths or dense.as_dict()}
     described |= _facts(request, card, model=model, scores=after)
     with replacing(out) as folder:
         save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
@@ -141,7 +142,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     }
 
 
-def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model = load(folder, verify=False)
     if is_generator(model):
@@ -162,10 +163,6 @@ def _state(request: Request, model: PreTrainedModel) -> State:
     if request.settings.granularity == "structures":
         return state
     return replace(state, weights=masks_beside(request.checkpoint, model))
-
-
-def _text_rules(card: dict[str, Any]) -> TextRules | None:
-    return TextRules(**card["text_rules"]) if card.get("text_rules") else None
 
 
 def _rows(
@@ -258,15 +255,15 @@ def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
     }
 
 
-def _facts(request: Request, before: dict[str, Any], *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
+def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
     """Return what the card says of the table, and of the model that came in."""
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     return {
         "stage": "prune",
         "task": "classification",
-        "inputs": {"checkpoint": before.get("weights_sha256")},
-        "labels": before.get("labels", names),
-        "max_length": before.get("max_length", request.max_length),
-        "text_rules": before.get("text_rules"),
+        "inputs": {"checkpoint": before.weights_sha256},
+        "labels": before.labels or names,
+        "max_length": before.max_length or request.max_length,
+        "text_rules": before.text_rules,
         "metrics": {f"held_out_{name}": value for name, value in scores.__dict__.items()},
     }

@@ -1,11 +1,10 @@
 """What a checkpoint's weights do not tell: in its card, and in files beside them."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedModel
 
+from secateur.models.card import Card
 from secateur.models.structures import Kept
 from secateur.models.surgery import widths_of
 from secateur.pruning.state import State
@@ -23,16 +22,15 @@ def write_state(folder: Path, state: State) -> None:
         write_weight_masks(folder / MASKS, state.weights)
 
 
-def read_state(folder: Path, model: PreTrainedModel, *, card: Mapping[str, Any]) -> State:
+def read_state(folder: Path, model: PreTrainedModel, *, card: Card) -> State:
     """Read the state of a checkpoint; a card that says nothing about it belongs to a dense model.
 
     Raises:
         CheckpointError: the masks beside the weights are damaged.
     """
-    kept, features = card.get("kept"), card.get("features")
     return State(
-        kept=Kept.all(widths_of(model)) if kept is None else Kept.from_dict(kept),
-        features=None if features is None else tuple(features),
+        kept=Kept.all(widths_of(model)) if card.kept is None else Kept.from_dict(card.kept),
+        features=None if card.features is None else tuple(card.features),
         suppressed=read_masks(folder / SUPPRESSED) if (folder / SUPPRESSED).is_file() else None,
         weights=read_weight_masks(folder / MASKS) if (folder / MASKS).is_file() else None,
     )

@@ -166,9 +166,9 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def ask_folder(folder: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Load a folder in this process, and return the fields of an ``Answer`` per text."""
-    from secateur.models.card import read_card
+    from secateur.models.card import Card
 
-    if read_card(folder).get("task") == "generation":
+    if Card.read(folder).task == "generation":
         return _written(folder, texts)
     from secateur.evaluation.prediction import Predictor
 

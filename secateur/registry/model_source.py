@@ -15,6 +15,7 @@ from secateur.config.base import Runtime
 from secateur.config.run import Task
 from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json
+from secateur.models.card import CARD, Card
 from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
 from secateur.registry.signing import Signature, require_signature
 from secateur.registry.version_files import FileCheck, PrivateCopy, check_tree
@@ -37,7 +38,6 @@ DIGEST_TAGS = (ARTIFACTS_TAG, WRAPPER_TAG, FILES_TAG)
 AROUND = ("MLmodel", SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
 """Names of the files that MLflow puts around."""
 
-_CARD = "card.json"
 _DESCRIPTION = "MLmodel"
 _CHAMPION = "champion"
 _CARD_TAGS = {
@@ -166,11 +166,11 @@ def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
         files = {name.partition("/")[2]: sha for name, sha in stored.items() if name.startswith(f"{folder.name}/")}
         if not files:
             tagged = _json_tag(resolved, FILES_TAG) if folder == resolved.checkpoint else {}
-            card = _read_card(folder / _CARD)
-            files = tagged or dict(card.get("files", {}))
-            check = _check_card(folder / _CARD, card, tags, files=files)
+            card = _card_in(folder)
+            files = tagged or dict(card.files)
+            check = _check_card(folder / CARD, card, tags, files=files)
             cards += [check] if check.problem else []
-            files = {**files, _CARD: check.found or ""}
+            files = {**files, CARD: check.found or ""}
         listed |= {f"{path}/{name}": digest for name, digest in files.items()}
     return listed, cards
 
@@ -185,7 +185,7 @@ def problem_of_script(resolved: Resolved) -> str | None:
 
 def task_of(checkpoint: Path) -> Task:
     """Return what a verified checkpoint is for."""
-    return cast("Task", _read_card(checkpoint / _CARD).get("task", "classification"))
+    return cast("Task", _card_in(checkpoint).task or "classification")
 
 
 def require_intact(resolved: Resolved) -> None:
@@ -212,10 +212,7 @@ def artifact_digests(checkpoint: Path, deployed: Path | None) -> dict[str, str]:
 
 
 def _folder(folder: Path) -> Resolved:
-    from secateur.models.card import read_card
-
-    card = read_card(folder)
-    runtime = cast("Runtime", card.get("runtime", "torch"))
+    runtime = cast("Runtime", Card.read(folder).runtime or "torch")
     return Resolved(name=str(folder), version=None, checkpoint=folder, deployed=None, runtime=runtime)
 
 
@@ -307,29 +304,29 @@ def _json_tag(resolved: Resolved, tag: str) -> dict[str, str]:
 
 
 def _check_folder(folder: Path) -> Iterator[FileCheck]:
-    listed = dict(_read_card(folder / _CARD).get("files", {}))
-    for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))} - {_CARD}):
+    listed = _card_in(folder).files
+    for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))} - {CARD}):
         file = folder / name
         yield FileCheck(file, listed.get(name), sha256_file(file) if file.is_file() else None)
 
 
-def _check_card(file: Path, card: Mapping[str, Any], tags: Mapping[str, str], *, files: Mapping[str, str]) -> FileCheck:
+def _check_card(file: Path, card: Card, tags: Mapping[str, str], *, files: Mapping[str, str]) -> FileCheck:
     """Compare a card with the tags that were made of it: no version from before ``ARTIFACTS_TAG`` has its digest."""
-    if not card:
+    if not card.model_fields_set:
         return FileCheck(file, expected="a card", found=None if not file.exists() else "no card")
-    said = {tag: card.get(name) for tag, name in _CARD_TAGS.items() if tag in tags}
+    said = {tag: getattr(card, name) for tag, name in _CARD_TAGS.items() if tag in tags}
     shown = {tag: value if isinstance(value, str) else to_json(value) for tag, value in said.items()}
-    agrees = card.get("files") == files and all(tags[tag] == value for tag, value in shown.items())
+    agrees = card.files == files and all(tags[tag] == value for tag, value in shown.items())
     digest = sha256_file(file)
     return FileCheck(file, expected=digest if agrees else "what the tags say", found=digest)
 
 
-def _read_card(file: Path) -> dict[str, Any]:
+def _card_in(folder: Path) -> Card:
+    """Return the card of a folder that is compared with its digests; one that cannot be read is as good as none."""
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
+        return Card.found_in(folder)
+    except (OSError, CheckpointError):
+        return Card()
 
 
 def _files(folder: Path) -> list[Path]:

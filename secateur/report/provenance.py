@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.models.card import Card
 from secateur.report import formats
 from secateur.report.results import DENSE, Json, ModelResult, ReportData, round_number
 
@@ -26,7 +27,7 @@ def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...
     source = data.data.get("source", {})
     rows = data.data.get("rows", {})
     dense = results[0].card
-    inputs: Json = dense.get("inputs", {})
+    inputs = dense.inputs
     splits = tuple((name, str(inputs[name])) for name in ("train", "validation", "test", "labels") if name in inputs)
     base = (("base model", str(inputs["base"])),) if "base" in inputs else ()
     steps = [
@@ -34,11 +35,11 @@ def lineage(data: ReportData, results: Sequence[ModelResult]) -> tuple[Step, ...
         Step(
             "clean", f"{formats.count(rows.get('kept', 0))} of {formats.count(rows.get('read', 0))} rows kept", splits
         ),
-        Step("baseline", "the dense model", (*_digests(dense, ("key", "weights_sha256")), *base)),
+        Step("baseline", "the dense model", (*_made_of(dense), *base)),
     ]
     for result in results[1:]:
         made = f"{result.title}, {_made(result)}"
-        steps.append(Step(f"prune@{result.name}", made, _digests(result.card, ("key", "weights_sha256"))))
+        steps.append(Step(f"prune@{result.name}", made, _made_of(result.card)))
     if data.registered is not None:
         steps.append(Step("register", _published(data.registered), ()))
     if data.gate is not None:
@@ -60,12 +61,12 @@ def source_line(source: Json) -> str:
 
 def environment(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
     """Describe what can change the bits: the fingerprint of dense, and which rounds have another one."""
-    fingerprint: Json = results[0].card.get("fingerprint", {})
+    fingerprint = results[0].card.fingerprint
     facts = [(_words(key), str(value)) for key, value in sorted(fingerprint.items())]
-    seed = results[0].card.get("seed")
+    seed = results[0].card.seed
     if seed is not None:
         facts.insert(0, ("seed", str(seed)))
-    others = [result.title for result in results[1:] if result.card.get("fingerprint", fingerprint) != fingerprint]
+    others = [result.title for result in results[1:] if (result.card.fingerprint or fingerprint) != fingerprint]
     if others:
         facts.append(("made elsewhere", ", ".join(others)))
     return tuple(facts)
@@ -82,7 +83,7 @@ def parameters(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
     """Return every parameter that decided these models; rounds of a chain share theirs."""
     merged: dict[str, Any] = {}
     for result in results:
-        merged |= result.card.get("parameters", {})
+        merged |= result.card.parameters
     return tuple((key, _shown(value)) for key, value in sorted(merged.items()))
 
 
@@ -104,6 +105,10 @@ def _published(registered: Json) -> str:
 def _judged(gate: Json) -> str:
     before = f"; the champion before is version {gate['champion_before']}" if gate.get("champion_before") else ""
     return f"version {gate.get('version')} {'became champion' if gate.get('promoted') else 'was held'}{before}"
+
+
+def _made_of(card: Card) -> tuple[Fact, ...]:
+    return _digests({"key": card.key, "weights_sha256": card.weights_sha256}, ("key", "weights_sha256"))
 
 
 def _digests(record: Json, keys: tuple[str, ...]) -> tuple[Fact, ...]:

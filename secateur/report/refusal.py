@@ -19,13 +19,13 @@ def refusal(results: Sequence[ModelResult]) -> str:
 
 def reason_of(result: ModelResult) -> str:
     """Return why a round was rolled back, without its name."""
-    reason = str(result.card.get("reason") or "the card gives no reason")
+    reason = result.card.reason or "the card gives no reason"
     return reason.removeprefix(f"{result.name} was rolled back: ")
 
 
 def _advice(result: ModelResult) -> list[str]:
     """Name the parameters that decided and what they are, and which way to turn them."""
-    settings: Json = result.card.get("parameters", {})
+    settings = result.card.parameters
     advice = [] if result.budget is None else [_gentler(result.budget.kind, result.budget.asked, result, settings)]
     floor = "prune.max_robust_drop" if "prune.max_robust_drop" in reason_of(result) else "prune.max_drop"
     if floor != "prune.max_drop" or result.budget is None or result.budget.kind != "max_drop":

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.models.card import Card
 from secateur.quality import MACRO_F1, PERPLEXITY, Measure
 
 Json = Mapping[str, Any]
@@ -23,7 +24,7 @@ class ReportData:
         data: content of ``reports/data.json``.
         latency: content of ``reports/latency.json``, or None when nothing was timed.
         registered: content of ``reports/registered.json``, or None when nothing was registered.
-        cards: model name (``baseline``, ``r1``, ...) -> content of its ``card.json``.
+        cards: model name (``baseline``, ``r1``, ...) -> its card.
         histories: model name -> rows of its training history, in order of time.
         gate: content of ``reports/gate.json``, or None when no promotion was asked for.
         drift: content of ``reports/drift.json``, or None when nothing was retrained.
@@ -40,7 +41,7 @@ class ReportData:
     gate: Json | None
     drift: Json | None
     retrain: Json | None
-    cards: Mapping[str, Json]
+    cards: Mapping[str, Card]
     histories: Mapping[str, Sequence[HistoryRow]]
     max_examples: int
 
@@ -162,7 +163,7 @@ class ModelResult:
     deployed: DeployedResult | None
     robustness: RobustnessResult | None
     change: Change | None
-    card: Json
+    card: Card
     details: Json
 
     @property
@@ -200,7 +201,7 @@ class SkippedRound:
     """A round that never ran, because one before it was rolled back; there is nothing to measure."""
 
     name: str
-    card: Json
+    card: Card
 
 
 def read_results(data: ReportData) -> tuple[ModelResult, ...]:
@@ -211,7 +212,9 @@ def read_results(data: ReportData) -> tuple[ModelResult, ...]:
 
 def skipped_rounds(data: ReportData) -> tuple[SkippedRound, ...]:
     """Return the rounds that have no numbers, in order."""
-    return tuple(SkippedRound(name, data.cards.get(name, {})) for name, entry in _rounds(data) if "params" not in entry)
+    return tuple(
+        SkippedRound(name, data.cards.get(name, Card())) for name, entry in _rounds(data) if "params" not in entry
+    )
 
 
 def _rounds(data: ReportData) -> list[tuple[str, Json]]:
@@ -231,18 +234,12 @@ def stale_timings(data: ReportData) -> tuple[str, ...]:
     return tuple(
         name
         for name, card in sorted(data.cards.items())
-        if name in weights and _measured_weights(card) not in (None, weights[name])
+        if name in weights and card.came_to.weights_sha256 not in (None, weights[name])
     )
 
 
-def _measured_weights(card: Json) -> str | None:
-    """Return the digest of the weights that were measured: of a rolled-back round those that it tried."""
-    found: str | None = (card.get("tried") or card).get("weights_sha256")
-    return found
-
-
 def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
-    card, details = data.cards.get(name, {}), data.details.get("models", {}).get(name, {})
+    card, details = data.cards.get(name, Card()), data.details.get("models", {}).get(name, {})
     return ModelResult(
         name=name,
         accepted=bool(entry.get("accepted", True)),
@@ -277,12 +274,10 @@ def _text(name: str, entry: Json, data: ReportData) -> TextResult:
     )
 
 
-def _budget(card: Json) -> Budget | None:
+def _budget(card: Card) -> Budget | None:
     """Read what was asked of a round; a rolled-back one shows what it tried."""
-    tried: Json = card.get("tried") or {}
-    achieved: Json = tried.get("achieved") or card.get("achieved") or {}
-    for kind, asked in (card.get("asked") or {}).items():
-        return Budget(kind=kind, asked=asked, achieved=achieved.get(kind))
+    for kind, asked in (card.asked or {}).items():
+        return Budget(kind=kind, asked=asked, achieved=(card.came_to.achieved or {}).get(kind))
     return None
 
 

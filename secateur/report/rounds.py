@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from secateur.report import formats
 from secateur.report.refusal import reason_of
-from secateur.report.results import HistoryRow, Json, ModelResult, SkippedRound, round_number
+from secateur.report.results import HistoryRow, ModelResult, SkippedRound, round_number
 
 Fact = tuple[str, str, str]
 """A name, its value, and what the value is compared with (perhaps empty)."""
@@ -72,7 +72,7 @@ def round_cards(
 
 def why_skipped(entry: SkippedRound) -> str:
     """Say why a round never ran: the one before it was rolled back, and why that was stands there."""
-    reason = str(entry.card.get("reason") or "the card gives no reason").removeprefix("not run: ")
+    reason = (entry.card.reason or "the card gives no reason").removeprefix("not run: ")
     return f"Not run, since {reason.partition(':')[0]}; nothing was tried."
 
 
@@ -98,10 +98,10 @@ def _asked(result: ModelResult) -> str:
 
 
 def _tries(result: ModelResult) -> tuple[Try, ...]:
-    tries: Sequence[Json] = result.card.get("tries") or ()
+    tries = result.card.tries
     if len(tries) < 2:
         return ()
-    unit = {"latency": "time", "macs": "MACs", "params": "parameters"}.get(str(result.card.get("price")), "")
+    unit = {"latency": "time", "macs": "MACs", "params": "parameters"}.get(result.card.price or "", "")
     name, _, shown = _measure(result)
     return tuple(
         Try(
@@ -129,8 +129,7 @@ def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     after_cut = f"Validation {said} {shown(scores[0])} right after the cut"
     if epochs == 0:
         return f"{after_cut}; no training followed."
-    described: Json = result.card.get("tried") or result.card
-    kept = described.get("metrics", {}).get(column, scores[-1])
+    kept = result.card.came_to.metrics.get(column, scores[-1])
     return f"{after_cut}, {shown(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
 
 
@@ -159,7 +158,7 @@ def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
     changes = result.details.get("changes")
     if changes:
         facts.append(("Lost against dense", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won"))
-    settings = result.card.get("parameters", {})
+    settings = result.card.parameters
     for key in _METHOD:
         value = settings.get(f"prune.{key}")
         if value and value != "none":

@@ -175,7 +175,7 @@ def label_rows(data: Json) -> tuple[LabelRow, ...]:
 
 
 def _widths(result: ModelResult) -> Json | None:
-    widths: Json | None = result.details.get("widths") or result.card.get("widths")
+    widths: Json | None = result.details.get("widths") or result.card.widths
     return widths if widths and "heads" in widths and "ffn" in widths else None
 
 

@@ -12,6 +12,7 @@ from secateur.data.tokenizer_training import control_token, controlled_, train_t
 from secateur.data.tokens import TokenRows, read_tokens, tokenize, write_tokens
 from secateur.determinism import fingerprint, fix_randomness
 from secateur.evaluation.documents import TextRow, documents_of, read_texts
+from secateur.models.card import Card
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.quality import MEASURES
@@ -58,31 +59,32 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         write_logits(job.outputs["tokens"], logits)
     write_history(job.outputs["history"], trained.history, task=run.task)
     widths = widths_of(model).as_dict()
-    card = {
-        "stage": job.stage,
-        "key": job.key,
-        "task": run.task,
-        "state": "dense",
-        "parameters": dict(job.parameters),
-        "inputs": dict(job.digests),
-        "seed": run.seed,
-        "fingerprint": fingerprint(constraints=job.constraints),
-        "labels": labels,
-        **({"control": controls} if run.task == "generation" else {}),
-        "max_length": baseline.max_length,
-        "cut_texts": cut,
-        "text_rules": json.loads(job.inputs["text_rules"].read_text(encoding="utf-8")),
-        "widths": widths,
-        "dense_widths": widths,
-        "asked": None,
-        "achieved": None,
-        "training": trained.length.as_dict(),
-        "metrics": trained.best.as_metrics(),
-        "accepted": True,
-        "stopped": False,
-        "reason": None,
-        "tried": None,
-    }
+    card = Card(
+        stage=job.stage,
+        key=job.key,
+        task=run.task,
+        state="dense",
+        parameters=dict(job.parameters),
+        inputs=dict(job.digests),
+        seed=run.seed,
+        fingerprint=fingerprint(constraints=job.constraints),
+        labels=labels,
+        max_length=baseline.max_length,
+        cut_texts=cut,
+        text_rules=json.loads(job.inputs["text_rules"].read_text(encoding="utf-8")),
+        widths=widths,
+        dense_widths=widths,
+        asked=None,
+        achieved=None,
+        training=trained.length.as_dict(),
+        metrics=trained.best.as_metrics(),
+        accepted=True,
+        stopped=False,
+        reason=None,
+        tried=None,
+    )
+    if run.task == "generation":
+        card = card.changed(control=controls)
     save(model.cpu(), tokenizer, job.outputs["model"], card=card)
 
 

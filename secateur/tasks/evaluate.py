@@ -29,7 +29,7 @@ from secateur.evaluation.robustness import robustness
 from secateur.evaluation.runners import export_name
 from secateur.evaluation.slices import descriptions_of, slices_of
 from secateur.files import remove, write_json
-from secateur.models.card import read_card
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.folders import CONFIG, WEIGHTS
 from secateur.training.objectives import logits_of
@@ -107,7 +107,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
     described = {
         "settings": evaluate.latency.model_dump(mode="json"),
         "machine": describe_machine(),
-        "weights": {name: read_card(folder)["weights_sha256"] for name, folder in folders.items()},
+        "weights": {name: Card.read(folder).weights_sha256 for name, folder in folders.items()},
         **(_of_generators(evaluate) if run.task == "generation" else {}),
     }
     settings = evaluate.latency
@@ -179,7 +179,7 @@ def _evaluated(
     steps = (3 if evaluate.robustness.rows else 2) * len(folders)
     with progress("evaluate", total=steps, note="baseline") as advance:
         for name, folder in folders.items():
-            card: dict[str, Any] = read_card(folder)
+            card = Card.read(folder)
             tokenizer = _tokenizer_digests(card)
             if tokenizer not in tokens:
                 tokens[tokenizer] = _tokens(table, model=folder, max_length=max_length)
@@ -193,8 +193,8 @@ def _evaluated(
                 exports=exports,
                 advance=partial(advance, name),
             )
-            accepted = None if name == "baseline" else bool(card["accepted"])
-            described = {"widths": card["widths"], "dense_widths": card["dense_widths"], "accepted": accepted}
+            accepted = None if name == "baseline" else card.accepted
+            described: dict[str, Any] = {"widths": card.widths, "dense_widths": card.dense_widths, "accepted": accepted}
             models[name] = replace(found, **described)
     return tokens[tokenizer], models
 
@@ -249,10 +249,9 @@ def _evaluate_one(
     )
 
 
-def _tokenizer_digests(card: Mapping[str, Any]) -> tuple[str, ...]:
+def _tokenizer_digests(card: Card) -> tuple[str, ...]:
     """Return the digests of the files of a checkpoint that are its tokenizer's."""
-    files: Mapping[str, str] = card["files"]
-    return tuple(f"{name}:{digest}" for name, digest in sorted(files.items()) if name not in (WEIGHTS, CONFIG))
+    return tuple(f"{name}:{digest}" for name, digest in sorted(card.files.items()) if name not in (WEIGHTS, CONFIG))
 
 
 def _tokens(table: Path, *, model: Path, max_length: int) -> TokenRows:

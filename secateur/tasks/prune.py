@@ -13,7 +13,7 @@ from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint, fix_randomness
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.robust_score import robust_score
-from secateur.models.card import read_card
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome
@@ -44,12 +44,12 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         BudgetError: the target of the round is out of reach.
     """
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
-    before, dense = read_card(job.inputs["prev"]), read_card(job.inputs["dense"])
+    before, dense = Card.read(job.inputs["prev"]), Card.read(job.inputs["dense"])
     name = job.stage.partition("@")[2]
     goal = goal_of(_number(name), round_=round, settings=prune)
-    if before["stopped"]:
+    if before.stopped:
         write_history(job.outputs["history"], (), task=run.task)
-        changes: dict[str, Any] = {"reason": before["reason"], "tried": None, "tries": [], "probes": []}
+        changes: dict[str, Any] = {"reason": before.reason, "tried": None, "tries": [], "probes": []}
         _save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
         return
     model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
@@ -61,8 +61,8 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
     result = run_round(
         model,
-        train=vocabulary.translate(material.train, max_length=before["max_length"]),
-        validation=vocabulary.translate(material.validation, max_length=before["max_length"]),
+        train=vocabulary.translate(material.train, max_length=before.require_max_length()),
+        validation=vocabulary.translate(material.validation, max_length=before.require_max_length()),
         reference=_reference(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
         goal=goal,
         settings=prune,
@@ -75,10 +75,11 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     )
     outcome = result.outcome
     write_history(job.outputs["history"], outcome.history, task=run.task)
-    card = _card(job, run=run, before=before, goal=goal, prune=prune) | _came_to(outcome) | result.as_card()
-    card["vocabulary"] = cut.as_dict() if cut else before.get("vocabulary")
+    card = _card(job, run=run, before=before, goal=goal, prune=prune).changed(
+        **_came_to(outcome), **result.as_card(), vocabulary=cut.as_dict() if cut else before.vocabulary
+    )
     if not outcome.accepted:
-        tried = {**outcome.tried(), "vocabulary": card["vocabulary"]}
+        tried = {**outcome.tried(), "vocabulary": card.vocabulary}
         changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried, **result.as_card()}
         _save_unchanged(
             job,
@@ -87,7 +88,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
             goal=goal,
             prune=prune,
             changes=changes,
-            tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card | {"reason": outcome.reason}),
+            tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card.changed(reason=outcome.reason)),
         )
         return
     save(
@@ -107,7 +108,7 @@ def _judge(
     model: PreTrainedModel,
     material: Material,
     *,
-    dense: dict[str, Any],
+    dense: Card,
     run: RunSection,
     prune: PruneSettings,
     promise: float | None,
@@ -122,8 +123,8 @@ def _judge(
         model=model,
         train=material.train,
         validation=material.validation,
-        max_length=dense["max_length"],
-        before=dense["metrics"][f"validation_{measure.name}"],
+        max_length=dense.require_max_length(),
+        before=dense.metrics[f"validation_{measure.name}"],
         measure=measure,
         max_drop=allowed_drop(prune.vocabulary_max_drop, promise=promise),
         score=score,
@@ -136,7 +137,7 @@ def _reference(
     material: Material,
     vocabulary: Vocabulary,
     *,
-    dense: dict[str, Any],
+    dense: Card,
     run: RunSection,
     prune: PruneSettings,
 ) -> Reference:
@@ -144,8 +145,8 @@ def _reference(
     shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
     return Reference(
         model=model,
-        macro_f1=dense["metrics"].get("validation_macro_f1"),
-        perplexity=dense["metrics"].get("validation_perplexity"),
+        macro_f1=dense.metrics.get("validation_macro_f1"),
+        perplexity=dense.metrics.get("validation_perplexity"),
         logits=material.dense_logits,
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,
@@ -154,7 +155,7 @@ def _reference(
 
 
 def _robust_score(
-    job: Job, dense_model: PreTrainedModel, vocabulary: Vocabulary, *, dense: dict[str, Any], run: RunSection
+    job: Job, dense_model: PreTrainedModel, vocabulary: Vocabulary, *, dense: Card, run: RunSection
 ) -> Callable[[PreTrainedModel], float]:
     """Return what scores a model under attack, on the validation texts, with the tokenizer that is its own."""
     rows = pq.read_table(job.inputs["validation"], columns=["text", "label"])
@@ -163,7 +164,7 @@ def _robust_score(
     def score(model: PreTrainedModel) -> float:
         tokenizer: PreTrainedTokenizerBase = vocabulary.dense if model is dense_model else vocabulary.tokenizer
         return robust_score(
-            model, tokenizer, texts, labels, run.seed, max_length=dense["max_length"], precision=run.precision
+            model, tokenizer, texts, labels, run.seed, max_length=dense.require_max_length(), precision=run.precision
         )
 
     return score
@@ -186,7 +187,7 @@ def _came_to(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: dict[str, Any]) -> None:
+def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: Card) -> None:
     """Keep a model that was not accepted, so that it can be scored, timed and looked at under its own numbers."""
     save(
         outcome.model.cpu(),
@@ -203,7 +204,7 @@ def _save_unchanged(
     *,
     run: RunSection,
     prune: PruneSettings,
-    before: dict[str, Any],
+    before: Card,
     goal: Goal,
     changes: dict[str, Any],
     tried: Callable[[Path], None] | None = None,
@@ -212,11 +213,11 @@ def _save_unchanged(
 
     ``tried`` writes beside it what this round came to.
     """
-    inherited = {
-        key: before.get(key) for key in ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
-    }
-    card = _card(job, run=run, prune=prune, before=before, goal=goal)
-    card |= inherited | {"accepted": False, "stopped": True} | changes
+    names = ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
+    inherited = {name: getattr(before, name) for name in names}
+    card = _card(job, run=run, prune=prune, before=before, goal=goal).changed(
+        **inherited, accepted=False, stopped=True, **changes
+    )
     prev = job.inputs["prev"]
     model = load(prev)
     state = read_state(prev, model, card=before)
@@ -229,24 +230,24 @@ def _save_unchanged(
     save(model, load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False, beside=beside)
 
 
-def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: dict[str, Any], goal: Goal) -> dict[str, Any]:
+def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, goal: Goal) -> Card:
     """Return what every card of this stage says, whatever the round came to."""
-    return {
-        "stage": job.stage,
-        "key": job.key,
-        "task": run.task,
-        "parameters": dict(job.parameters),
-        "inputs": dict(job.digests),
-        "seed": run.seed,
-        "fingerprint": fingerprint(constraints=job.constraints),
-        "labels": before["labels"],
-        **({"control": before["control"]} if "control" in before else {}),
-        "max_length": before["max_length"],
-        "text_rules": before.get("text_rules"),
-        "dense_widths": before["dense_widths"],
-        "asked": goal.asked(prune.budget.kind),
-        "price": prune.budget.kind,
-    }
+    return Card(
+        stage=job.stage,
+        key=job.key,
+        task=run.task,
+        parameters=dict(job.parameters),
+        inputs=dict(job.digests),
+        seed=run.seed,
+        fingerprint=fingerprint(constraints=job.constraints),
+        labels=before.labels,
+        **before.given("control"),
+        max_length=before.max_length,
+        text_rules=before.text_rules,
+        dense_widths=before.dense_widths,
+        asked=goal.asked(prune.budget.kind),
+        price=prune.budget.kind,
+    )
 
 
 def _number(name: str) -> int:

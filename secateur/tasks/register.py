@@ -5,16 +5,18 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from secateur.config.base import Runtime
 from secateur.config.register import RegisterSection
+from secateur.config.run import Task
 from secateur.errors import ConfigError
 from secateur.files import to_json, write_json
+from secateur.models.card import Card
 from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job
 from secateur.workflow.project import LATENCY_TABLE, Project, commit_of, dirty_files
-from secateur.workflow.results import came_to, comparison, read_json
+from secateur.workflow.results import comparison, read_json
 
 CHALLENGER = "challenger"
 _MAX_TAG_CHARS = 5000
@@ -53,12 +55,12 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 deployed=_deployed(checkpoint, card, runtime=register.runtime, exports=exports),
                 tags={**shared, **_tags(card)},
                 metrics=_numbers(rows[name]),
-                parameters=card["parameters"],
+                parameters=card.parameters,
                 history=_history(root / "reports" / "training" / f"{name}.csv"),
-                task=card.get("task", "classification"),
+                task=cast("Task", card.task or "classification"),
             )
             for name, checkpoint in _checkpoints(job).items()
-            if (card := read_json(checkpoint / "card.json")).get("accepted", True)
+            if (card := Card.read(checkpoint)).accepted
         ]
         published = registry.publish(
             versions,
@@ -93,17 +95,17 @@ def _require_evaluated(job: Job, runtime: Runtime) -> None:
         )
 
 
-def _deployed(checkpoint: Path, card: Mapping[str, Any], *, runtime: Runtime, exports: Path) -> Path | None:
+def _deployed(checkpoint: Path, card: Card, *, runtime: Runtime, exports: Path) -> Path | None:
     """Return the folder that the runtime reads, exported when it is not there; None for torch."""
     if runtime == "torch":
         return None
     from secateur.evaluation.runners import exported_folder
 
     folder = exported_folder(checkpoint, runtime=runtime, workdir=exports)
-    if read_json(folder / "card.json").get("key") == card["key"]:
+    if Card.read(folder).key == card.key:
         return folder
     # Another checkpoint with the same weights was exported first: its card would say the wrong round.
-    return exported_folder(checkpoint, runtime=runtime, workdir=exports / card["key"][:8])
+    return exported_folder(checkpoint, runtime=runtime, workdir=exports / str(card.key)[:8])
 
 
 def _shared_tags(project: Project, job: Job) -> dict[str, str]:
@@ -139,15 +141,15 @@ def _data_digest(lock: Path) -> str | None:
     return None
 
 
-def _tags(card: Mapping[str, Any]) -> dict[str, str]:
+def _tags(card: Card) -> dict[str, str]:
     return {
-        "secateur.key": card["key"],
-        "secateur.stage": card["stage"],
-        "secateur.state": card["state"],
-        "secateur.weights_sha256": card["weights_sha256"],
-        "secateur.files": to_json(card["files"]),
-        "secateur.inputs": to_json(card["inputs"]),
-        "secateur.fingerprint": to_json(card["fingerprint"]),
+        "secateur.key": str(card.key),
+        "secateur.stage": str(card.stage),
+        "secateur.state": str(card.state),
+        "secateur.weights_sha256": str(card.weights_sha256),
+        "secateur.files": to_json(card.files),
+        "secateur.inputs": to_json(card.inputs),
+        "secateur.fingerprint": to_json(card.fingerprint),
         "secateur.gate": "not judged",
     }
 
@@ -156,17 +158,16 @@ def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, s
     """Return one tag per round that was not accepted: its validation scores, its test scores, its size, and why."""
     tags = {}
     for name, checkpoint in _checkpoints(job).items():
-        card = read_json(checkpoint / "card.json")
-        if card.get("accepted", True):
+        card = Card.read(checkpoint)
+        if card.accepted:
             continue
-        tried = came_to(card)
         told = {
-            "reason": card.get("reason"),
-            "asked": card.get("asked"),
-            "achieved": tried.get("achieved"),
-            "validation": tried.get("metrics"),
+            "reason": card.reason,
+            "asked": card.asked,
+            "achieved": card.came_to.achieved,
+            "validation": card.came_to.metrics,
             "test": {key: rows[name][key] for key in _TOLD if key in rows[name]},
-            "widths": tried.get("widths"),
+            "widths": card.came_to.widths,
         }
         shown = {key: value for key, value in told.items() if value}
         tags[f"secateur.rolled_back.{name}"] = _fitting(shown)

@@ -8,6 +8,7 @@ from typing import Any
 from secateur.config.report import ReportSection
 from secateur.errors import CheckpointError, DataError, ProjectError
 from secateur.files import write_text
+from secateur.models.card import CARD, Card
 from secateur.report.page import render
 from secateur.report.results import HistoryRow, ReportData
 from secateur.workflow.job import Job
@@ -56,11 +57,9 @@ def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
     return _read_json(path) if path is not None and path.exists() else None
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
-    card = folder / "card.json"
-    if not card.exists():
-        raise CheckpointError(f"{folder} is not a checkpoint: it has no card.json; run the stage that makes it again")
-    _read_json(card)  # names the file that is no JSON
+def _read_card(folder: Path) -> Card:
+    if not (folder / CARD).exists():
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {CARD}; run the stage that makes it again")
     return card_of(folder)
 
 

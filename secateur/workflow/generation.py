@@ -31,7 +31,7 @@ from secateur.evaluation.reference import GENERATOR, score_ngrams
 from secateur.evaluation.runners import exported_folder
 from secateur.evaluation.throughput import throughput
 from secateur.files import write_json
-from secateur.models.card import read_card
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.training.progress import progress
 from secateur.workflow.job import Job
@@ -51,11 +51,11 @@ def evaluate(
     training = [row.text for row in read_texts(job.inputs["train"], labels=labels)]
     judge = Predictor.load(job.inputs["judge"]) if "judge" in job.inputs else None
     if judge is not None:
-        require_labels(judge, list(read_card(folders["baseline"]).get("control") or {}))
+        require_labels(judge, list(Card.read(folders["baseline"]).control))
     models: dict[str, EvaluatedGenerator] = {}
     with progress("evaluate", total=len(folders), note="baseline") as advance:
         for name, folder in folders.items():
-            card = read_card(folder)
+            card = Card.read(folder)
             found = _evaluate_one(
                 folder,
                 rows,
@@ -66,8 +66,8 @@ def evaluate(
                 max_length=max_length,
                 exports=exports,
             )
-            accepted = None if name == "baseline" else bool(card["accepted"])
-            described: dict[str, Any] = {"widths": card["widths"], "dense_widths": card["dense_widths"]}
+            accepted = None if name == "baseline" else card.accepted
+            described: dict[str, Any] = {"widths": card.widths, "dense_widths": card.dense_widths}
             # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
             losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
             models[name] = replace(found, **described, accepted=accepted, losses=losses)
@@ -159,7 +159,7 @@ def _write(
         found = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=run.seed)
         reference = {"reference": found}
     write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
-    controls = list(read_card(job.inputs["model.baseline"]).get("control") or {})
+    controls = list(Card.read(job.inputs["model.baseline"]).control)
     details = {
         "task": run.task,
         "labels": labels,

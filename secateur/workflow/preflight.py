@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError
+from secateur.models.card import CARD
 from secateur.registry.tracking_server import require_answer
 from secateur.workflow.execution import require_space
 from secateur.workflow.project import LATENCY_TABLE, Project
@@ -43,7 +44,7 @@ def check(project: Project, config: RunConfig) -> None:
 def _check_judge(project: Project, config: RunConfig) -> None:
     """Refuse a judge that nobody will have made by the time it is needed."""
     judge = config.evaluate.judge
-    if judge is None or (project.root / judge / "card.json").is_file():
+    if judge is None or (project.root / judge / CARD).is_file():
         return
     # Another project's model: that project may run between our baseline and our evaluation.
     if (project.root / judge).parent.name == "models" and (project.root / judge).parents[1].joinpath(

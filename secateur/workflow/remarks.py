@@ -1,9 +1,8 @@
 """What a stage has to say to the person who ran it, once it has ended: one line each, from what it wrote."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from secateur.models.card import Card
 from secateur.pruning.vocabulary_check import VocabularyCut
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -25,7 +24,7 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
         report = read_json(root / "reports" / "data.json")
         return (*report.get("remarks", ()), *shortfalls(report, read_config(Project(root))))
     if name in ("baseline", "prune"):
-        card = read_json(root / "models" / (item or name) / "card.json")
+        card = Card.found_in(root / "models" / (item or name))
         return (*_of_cut(card, root=root), *_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
     return ()
 
@@ -33,32 +32,26 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
 _SECTIONS = {"baseline": "baseline", "prune": "prune.recovery"}
 
 
-def _entry(card: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """Return what a card says of itself; of a round that was rolled back, what it says of what was tried."""
-    found: Mapping[str, Any] | None = (card.get("tried") or card).get(name)
-    return found
-
-
-def _of_vocabulary(card: Mapping[str, Any]) -> tuple[str, ...]:
+def _of_vocabulary(card: Card) -> tuple[str, ...]:
     """Say how many tokens stayed, and what the cut cost."""
-    cut = _entry(card, "vocabulary")
+    cut = card.came_to.vocabulary
     return (f"vocabulary: {VocabularyCut(**cut).summary()}",) if cut else ()
 
 
-def _of_cut(card: Mapping[str, Any], *, root: Path) -> tuple[str, ...]:
+def _of_cut(card: Card, *, root: Path) -> tuple[str, ...]:
     """Say how many training texts the dense model did not see to their end."""
-    if not (cut := card.get("cut_texts")):
+    if not (cut := card.cut_texts):
         return ()
     rows = read_json(root / "reports" / "data.json").get("rows", {}).get("train", cut)
     return (
         f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at "
-        f"baseline.max_length={card['max_length']} tokens: what stands behind is not read",
+        f"baseline.max_length={card.max_length} tokens: what stands behind is not read",
     )
 
 
-def _of_training(card: Mapping[str, Any], *, section: str) -> tuple[str, ...]:
+def _of_training(card: Card, *, section: str) -> tuple[str, ...]:
     """Say when the floor under the steps decided how long a model was trained."""
-    length = _entry(card, "training")
+    length = card.came_to.training
     if not length or length["epochs"] <= length["asked_epochs"]:
         return ()
     return (

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import sha256_file
+from secateur.models.card import CARD
 from secateur.registry.mlflow_runs import download_run_files
 from secateur.registry.model_source import task_of
 from secateur.workflow.project import Project, git
@@ -178,7 +179,7 @@ def different_files(checkpoint: Path, files: Mapping[str, str]) -> list[str]:
     found = {
         file.relative_to(checkpoint).as_posix(): sha256_file(file)
         for file in sorted(checkpoint.rglob("*"))
-        if file.is_file() and file.name != "card.json"
+        if file.is_file() and file.name != CARD
     }
     return [name for name in sorted({*files, *found}) if files.get(name) != found.get(name)]
 

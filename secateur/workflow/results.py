@@ -1,9 +1,10 @@
 """What a run has measured, read back for tables: the terminal's, Prefect's and the registry's."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from secateur.models.card import Card
 
 
 def read_json(path: Path) -> Any:
@@ -13,23 +14,15 @@ def read_json(path: Path) -> Any:
 
 def round_rows(root: Path, item: str) -> list[dict[str, Any]]:
     """Return the rows of the artifact of one round: what was asked, and what was tried, achieved and validated."""
-    card = read_json(root / "models" / item / "card.json")
-    rows = [{"what": "accepted", "value": str(card.get("accepted"))}]
-    if card.get("reason"):
-        rows.append({"what": "reason", "value": str(card["reason"])})
-    shown = {"asked": card.get("asked"), **{group: came_to(card).get(group) for group in ("achieved", "metrics")}}
+    card = Card.found_in(root / "models" / item)
+    rows = [{"what": "accepted", "value": str(card.accepted)}]
+    if card.reason:
+        rows.append({"what": "reason", "value": card.reason})
+    shown = {"asked": card.asked, "achieved": card.came_to.achieved, "metrics": card.came_to.metrics}
     for group, values in shown.items():
         for name, value in (values or {}).items():
             rows.append({"what": f"{group}: {name}", "value": _shown(value)})
     return rows
-
-
-def came_to(card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``achieved``, ``metrics`` and ``widths`` of what a round tried; of one that never ran, nothing.
-
-    The card of a round that was not accepted describes the weights that it holds, which are another model's.
-    """
-    return card if card.get("accepted", True) else card.get("tried") or {}
 
 
 def comparison(root: Path) -> list[dict[str, Any]]:
@@ -49,7 +42,7 @@ def comparison(root: Path) -> list[dict[str, Any]]:
     measured = read_json(root / "reports" / "latency.json")
     rows = []
     for name, entry in {"baseline": metrics["baseline"], **metrics["rounds"]}.items():
-        row = {"model": name, **entry, **_budget(read_json(root / "models" / name / "card.json"))}
+        row = {"model": name, **entry, **_budget(Card.found_in(root / "models" / name))}
         for result in measured.get("results", []):
             if result["checkpoint"] == name:
                 row[f"{result['runtime']}_ms"] = result["median_ms"]
@@ -70,10 +63,10 @@ def reference(root: Path) -> dict[str, Any]:
     return {"name": details.get("reference"), "verdict": details.get("reference_verdict"), **scores}
 
 
-def _budget(card: Mapping[str, Any]) -> dict[str, Any]:
+def _budget(card: Card) -> dict[str, Any]:
     """Return what a round was asked for and what it came to; nothing for the dense model."""
-    for kind, asked in (card.get("asked") or {}).items():
-        achieved = (came_to(card).get("achieved") or {}).get(kind)
+    for kind, asked in (card.asked or {}).items():
+        achieved = (card.came_to.achieved or {}).get(kind)
         measured = {} if achieved is None else {"budget_achieved": achieved}
         return {"budget": kind, "budget_asked": asked, **measured}
     return {}

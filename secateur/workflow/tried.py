@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.models.card import CARD, Card
 from secateur.workflow.job import Job
-from secateur.workflow.results import read_json
 
 TRIED = "tried"
 """Folder of a model that was not accepted, in the checkpoint of its round, beside the weights that were kept."""
 
-_CARD = "card.json"
 _DENSE = "baseline"
 _MODEL = "model."
 
@@ -29,9 +28,9 @@ def models_of(job: Job) -> dict[str, Path]:
     """
     found = {}
     for name, folder in checkpoints_of(job).items():
-        if read_json(folder / _CARD).get("accepted", True):
+        if Card.found_in(folder).accepted:
             found[name] = folder
-        elif (folder / TRIED / _CARD).is_file():
+        elif (folder / TRIED / CARD).is_file():
             found[name] = folder / TRIED
     return found
 
@@ -42,10 +41,9 @@ def entries_of_rounds(job: Job, scored: Mapping[str, Mapping[str, Any]]) -> dict
     return {name: scored.get(name, {"accepted": False}) for name in names}
 
 
-def card_of(folder: Path) -> dict[str, Any]:
+def card_of(folder: Path) -> Card:
     """Return the card of a model, with the digest of the weights that it tried where those were not accepted."""
-    card: dict[str, Any] = read_json(folder / _CARD)
-    tried = read_json(folder / TRIED / _CARD)
-    if card.get("tried") and tried:
-        card["tried"] |= {"weights_sha256": tried["weights_sha256"]}
-    return card
+    card, tried = Card.found_in(folder), Card.found_in(folder / TRIED)
+    if card.tried is None or tried.weights_sha256 is None:
+        return card
+    return card.changed(tried=card.tried.model_copy(update={"weights_sha256": tried.weights_sha256}))

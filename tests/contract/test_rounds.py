@@ -15,7 +15,7 @@ from secateur.data.tokens import TokenRows, from_lists
 from secateur.determinism import fix_randomness
 from secateur.errors import BudgetError, ModelError
 from secateur.evaluation.latency_table import LatencyTable, shape_of
-from secateur.models.card import read_card
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.families import family_of
 from secateur.models.structures import Masks
@@ -101,7 +101,7 @@ def saved_and_loaded(outcome: Outcome, folder: Path, *, tokenizer=None, check_re
     assert expected.keys() == found.keys()
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
     assert widths_of(loaded) == widths_of(outcome.model)
-    state = read_state(folder, loaded, card=read_card(folder))
+    state = read_state(folder, loaded, card=Card.read(folder))
     assert_same(state, outcome.state)
     return loaded, state
 

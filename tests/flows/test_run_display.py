@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from secateur.cli.run_display import run_summary
+from secateur.models.card import Card
 from secateur.report.results import ReportData
 from secateur.workflow.driver import Outcome
 from secateur.workflow.project import Project
@@ -23,7 +24,7 @@ def written(root: Path, data: ReportData) -> Project:
     for name, card in data.cards.items():
         folder = root / "models" / name
         folder.mkdir(parents=True)
-        (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+        (folder / "card.json").write_text(json.dumps(card.as_json()), encoding="utf-8")
     return Project(root)
 
 
@@ -64,7 +65,7 @@ def test_a_rolled_back_round_shows_its_own_numbers_and_a_skipped_one_none(tmp_pa
     changes = rolled_back("r2", "r3")
     tried = {**data.metrics["rounds"]["r2"], "accepted": False, "deployed_macro_f1": 0.6543}
     data.metrics["rounds"].update(r2=tried, r3={"accepted": False})
-    data.cards.update({name: changes["cards"][name] for name in ("r2", "r3")})
+    data.cards.update({name: Card.of(changes["cards"][name]) for name in ("r2", "r3")})
     said = printed(tmp_path, data, capsys)
     lines = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.strip().startswith("r")}
     assert (lines["r2"][0], lines["r2"][-2:]) == ("0.6543", ["rolled", "back"])

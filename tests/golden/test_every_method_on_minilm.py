@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import Round
 from secateur.data.tokens import TokenRows, from_lists
-from secateur.models.card import verify
+from secateur.models.card import Card, verify
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import prune_
@@ -70,4 +70,4 @@ def test_both_actions_end_with_a_checkpoint_that_loads_again(granularity: str, c
         found = logits(loaded, tokenizer, lines[16:])
         assert bool(found.isfinite().all())
         assert torch.equal(found, logits(outcome.model, tokenizer, lines[16:]))
-        assert read_state(folder, loaded, card=card).kept == outcome.state.kept
+        assert read_state(folder, loaded, card=Card.of(card)).kept == outcome.state.kept

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from secateur.files import sha256_file, write_json
+from secateur.models.card import Card
 from secateur.models.checkpoint import save
 from secateur.registry import mlflow_store
 from secateur.registry.mlflow_records import Records
@@ -101,7 +102,7 @@ class Stand:
             checkpoint=folder,
             runtime="torch",
             deployed=None,
-            tags={**_tags(written), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
+            tags={**_tags(Card.of(written)), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
             metrics={"macro_f1": 0.5},
             parameters={"run.seed": 0},
         )

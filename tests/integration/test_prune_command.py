@@ -26,7 +26,7 @@ from secateur.errors import (
     SecateurError,
 )
 from secateur.evaluation.latency_table import LatencyTable, shape_of
-from secateur.models.card import read_card, verify
+from secateur.models.card import Card, read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.one_shot import Request, _rows
@@ -169,7 +169,7 @@ def test_single_weights_and_patterns(home: Path, tmp_path: Path) -> None:
     assert {key: found["achieved"][key] for key in ("macs", "params", "sparsity")} == {
         "macs": 1.0, "params": 1.0, "sparsity": 0.5,
     }  # fmt: skip
-    state = read_state(out, load(out), card=read_card(out))
+    state = read_state(out, load(out), card=Card.read(out))
     assert state.weights is not None
     assert state.weights.sparsity == 0.5
     again = ("-S", "granularity=weights", "--sparsity", "0.6", "--criterion", "magnitude", "--epochs", "1")

@@ -7,6 +7,7 @@ from secateur.errors import BudgetError, ProjectError
 from secateur.evaluation.cost import encoder_macs
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.files import sha256_file, write_json
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import SUPPRESSED, read_state
@@ -122,7 +123,7 @@ def changed(**changes):
 
 
 def state_of(root, name):
-    return read_state(root / "models" / name, load(root / "models" / name), card=card_of(root, name))
+    return read_state(root / "models" / name, load(root / "models" / name), card=Card.of(card_of(root, name)))
 
 
 def test_what_is_suppressed_is_known_to_the_next_round_which_may_remove_it(root):

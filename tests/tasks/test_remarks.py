@@ -14,7 +14,7 @@ _EXTENDED = {"asked_epochs": 1.2, "min_steps": 300, "epochs": 15.8, "steps": 300
     [
         ("baseline", {"training": _EXTENDED}, "baseline"),
         ("prune@r2", {"training": _EXTENDED, "tried": None}, "prune.recovery"),
-        ("prune@r2", {"tried": {"training": _EXTENDED}}, "prune.recovery"),
+        ("prune@r2", {"accepted": False, "tried": {"training": _EXTENDED}}, "prune.recovery"),
     ],
 )
 def test_a_floor_under_the_steps_is_told(tmp_path, address, card, section):

@@ -26,7 +26,7 @@ def job(tmp_path: Path) -> Job:
     for name in WIDTHS:
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
-        (folder / "card.json").write_text(json.dumps(data.cards[name]), encoding="utf-8")
+        (folder / "card.json").write_text(json.dumps(data.cards[name].as_json()), encoding="utf-8")
         history = tmp_path / f"{name}.csv"
         rows = data.histories[name]
         with history.open("w", newline="", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.base import Runtime
 from secateur.evaluation.runners import exported_folder
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry, Version
@@ -123,7 +124,7 @@ class GeneratorStand:
             checkpoint=folder,
             runtime=runtime,
             deployed=None if runtime == "torch" else exported,
-            tags={**_tags(card), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
+            tags={**_tags(Card.of(card)), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
             metrics={"char_perplexity": 3.0},
             parameters={"run.seed": 0},
             task="generation",

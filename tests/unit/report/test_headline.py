@@ -6,7 +6,7 @@ import pytest
 
 from secateur.report.headline import headline, reference_runtime
 from secateur.report.results import Timing, read_results
-from tests.unit.report.run_fixture import latency, measured_run, report_data, rolled_back
+from tests.unit.report.run_fixture import change_card, latency, measured_run, report_data, rolled_back
 
 
 def _said(results, **details):
@@ -78,7 +78,7 @@ def test_the_last_accepted_round_is_chosen_whatever_the_test_set_says():
 def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_change():
     data = report_data(**rolled_back("r1", "r2", "r3"))
     settings = {"prune.max_drop": 0.03, "prune.recovery.epochs": 2, "prune.vocabulary_min_count": 5}
-    data.cards["r1"]["parameters"].update(settings)
+    change_card(data, "r1", parameters={**data.cards["r1"].parameters, **settings})
     said = _said(read_results(data))
     assert said.best is None
     assert said.sentence.replace("\u00a0", " ") == (
@@ -100,8 +100,7 @@ def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_chang
 )  # fmt: skip
 def test_the_advice_names_the_parameters_that_decided(asked, settings, advice):
     data = report_data(**rolled_back("r1", "r2", "r3"))
-    data.cards["r1"]["asked"] = asked
-    data.cards["r1"]["parameters"].update(settings)
+    change_card(data, "r1", asked=asked, parameters={**data.cards["r1"].parameters, **settings})
     assert advice in _said(read_results(data)).sentence.replace("\u00a0", " ")
 
 

@@ -11,6 +11,7 @@ from tests.unit.report.run_fixture import (
     LABELS,
     WIDTHS,
     card,
+    change_card,
     complete_run,
     data_report,
     details,
@@ -194,13 +195,11 @@ def test_a_rolled_back_round_shows_what_it_tried_and_no_number_of_another_model(
 def test_every_try_of_a_round_is_shown():
     data = report_data(**rolled_back("r3"))
     metrics = {"validation_macro_f1": 0.741}
-    data.cards["r3"] |= {
-        "price": "latency",
-        "tries": [
-            {"target": 0.14, "metrics": {"validation_macro_f1": 0.69}, "accepted": False},
-            {"target": 0.2, "metrics": metrics, "accepted": False},
-        ],
-    }
+    tries = [
+        {"target": 0.14, "metrics": {"validation_macro_f1": 0.69}, "accepted": False},
+        {"target": 0.2, "metrics": metrics, "accepted": False},
+    ]
+    change_card(data, "r3", price="latency", tries=tries)
     text = Page(render(data)).text.replace("\u00a0", " ")
     assert "Try 1, left 14.0 % time 0.690 fell through Try 2, left 20.0 % time 0.741 fell through" in text
 
