@@ -1,6 +1,7 @@
-"""Progress with the time left, on stderr; silent when nobody watches."""
+"""Progress with the time left, on stderr: a bar for who watches, a line a minute for a log."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -25,9 +26,34 @@ class Advance(Protocol):
         ...
 
 
+class _Lines:
+    """Progress in a log: nothing in the first minute, then a line a minute, whenever a step ends."""
+
+    _SECONDS = 60.0
+
+    def __init__(self, title: str, *, total: float) -> None:
+        self._title, self._total, self._done = title, total, 0.0
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, note: str = "", *, steps: float = 1) -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._told < self._SECONDS or not 0 < self._done < self._total:
+            return
+        self._told = now
+        left = (now - self._began) / self._done * (self._total - self._done)
+        about = f" ({note})" if note else ""
+        line = f"{self._title}: {self._done:g} of {self._total:g}, about {_rounded(left)} left{about}"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  where a bar would be
+
+
+def _rounded(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 @contextmanager
 def progress(title: str, *, total: float, note: str = "", live: bool = True) -> Iterator[Advance]:
-    """Show a bar of ``total`` steps when stderr is a terminal, nothing otherwise.
+    """Show a bar of ``total`` steps when stderr is a terminal, and a line a minute otherwise.
 
     Args:
         title: what is going on.
@@ -35,6 +61,9 @@ def progress(title: str, *, total: float, note: str = "", live: bool = True) -> 
         note: what the first step is about.
         live: False draws only when a step ends, by the thread that takes them: nothing runs beside what is timed.
     """
+    if not sys.stderr.isatty():
+        yield _Lines(title, total=total)
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -44,7 +73,6 @@ def progress(title: str, *, total: float, note: str = "", live: bool = True) -> 
         console=Console(file=sys.stderr),  # as it is now: a stage may drop what libraries say
         transient=True,
         auto_refresh=live,
-        disable=not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task(title, total=total, note=note)

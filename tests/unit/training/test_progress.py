@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from secateur.training.progress import progress
+
 _BAR = """
 import time
 from secateur.training.progress import progress
@@ -92,6 +94,20 @@ def test_the_bars_of_dvc_do_not_run_into_ours(tmp_path: Path) -> None:
 
 def test_a_bar_is_there_while_a_library_is_kept_quiet() -> None:
     assert "register" in in_terminal(_QUIET)
+
+
+def test_a_log_gets_a_line_a_minute_with_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 30.0, 61.0, 90.0, 122.0, 200.0])
+    monkeypatch.setattr("secateur.training.progress.time.monotonic", lambda: next(clock))
+    with progress("latency table", total=200) as advance:
+        for note in ("", "r1", "", "", ""):
+            advance(note, steps=40)
+    assert capsys.readouterr().err.splitlines() == [
+        "latency table: 80 of 200, about 92 s left (r1)",
+        "latency table: 160 of 200, about 30 s left",
+    ]
 
 
 def test_nothing_is_drawn_where_nobody_watches() -> None:
