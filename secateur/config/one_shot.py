@@ -38,6 +38,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "max_robust_drop": None,
     "recovery": {
         "epochs": 0.0,
+        "min_steps": 0,
         "learning_rate": 2e-4,
         "batch_size": 32,
         "weight_decay": 0.01,

@@ -1,7 +1,7 @@
 """``prune``: what is removed, how much of it, and how the model recovers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -117,9 +117,14 @@ class Schedule(Section):
 class Recovery(TrainingSection):
     """Training after each cut."""
 
-    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")] = (
-        1.0
-    )
+    LEAST_STEPS: ClassVar[int] = 200  # the dense model is a teacher
+
+    epochs: Annotated[
+        Annotated[float, Field(ge=0.0, le=1000.0)] | Literal["auto"],
+        Field(
+            description="passes over the training rows; 0 = no training; auto = 1.2, of fewer than 23 000 rows up to 3"
+        ),
+    ] = 1.0
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 2e-4
     distillation_weight: Annotated[
         float,

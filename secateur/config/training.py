@@ -1,25 +1,37 @@
 """What the dense model and the recovery of a pruned one have in common: one training loop."""
 
-from typing import Annotated, Literal
+from math import ceil
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from secateur.config.base import Fraction, PositiveInt, Section
 
+ROWS_LEARNED, FEWEST_EPOCHS, MOST_EPOCHS = 28_000, 1.2, 3.0
+"""``auto``: rows that a pretrained model is shown, and how often it sees each of them at least and at most."""
+
+ROWS_PER_LABEL = 500
+"""``auto``: how often a label is met at least, on average, however many labels there are."""
+
 
 class TrainingSection(Section):
     """What the baseline and the recovery of a pruned model have in common."""
 
-    epochs: Annotated[float, Field(ge=0.0, le=1000.0, description="passes over the training rows; 0 = no training")] = (
-        1.2
-    )
-    min_steps: Annotated[
-        int,
+    LEAST_STEPS: ClassVar[int] = 300
+    """``auto``: of few rows a dozen steps teach nothing."""
+
+    epochs: Annotated[
+        Annotated[float, Field(ge=0.0, le=1000.0)] | Literal["auto"],
         Field(
-            ge=0,
-            description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked",
+            description="passes over the training rows; 0 = no training; auto = 1.2, of fewer than 23 000 rows up to 3"
         ),
-    ] = 0
+    ] = "auto"
+    min_steps: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["auto"],
+        Field(
+            description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked; auto = 300 (recovery: 200), more with more than 19 labels"
+        ),
+    ] = "auto"
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 0.0001
     optimizer: Annotated[
         Literal["adamw", "muon"],
@@ -42,3 +54,30 @@ class TrainingSection(Section):
         bool, Field(description="false keeps the embeddings as they are, which saves a fifth of the time")
     ] = False
     max_grad_norm: Annotated[float, Field(gt=0.0, description="gradients are clipped to this L2 norm")] = 1.0
+
+    def settled(self, *, rows: int, labels: int) -> Self:
+        """Return the settings with numbers where they say ``auto``.
+
+        Args:
+            rows: for training.
+            labels: that a classifier tells apart; 0 for anything else.
+        """
+        found: dict[str, float] = {}
+        if self.epochs == "auto":
+            found["epochs"] = round(min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_LEARNED / max(rows, 1))), 1)
+        if self.min_steps == "auto":
+            share = self.LEAST_STEPS / TrainingSection.LEAST_STEPS
+            found["min_steps"] = max(self.LEAST_STEPS, ceil(share * ROWS_PER_LABEL * labels / self.batch_size))
+        return self.model_copy(update=found) if found else self
+
+    @property
+    def passes(self) -> float:
+        """``epochs`` of settled settings."""
+        assert self.epochs != "auto"
+        return self.epochs
+
+    @property
+    def least_steps(self) -> int:
+        """``min_steps`` of settled settings."""
+        assert self.min_steps != "auto"
+        return self.min_steps

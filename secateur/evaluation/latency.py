@@ -20,6 +20,7 @@ from secateur.models.folders import card_of
 from secateur.training.progress import progress
 
 Key = TypeVar("Key", bound=Hashable)
+Clock = Callable[[], int]
 
 _WARM_UP_CALLS = 10
 _ROUNDS = 20
@@ -127,12 +128,24 @@ def _time_by_runtime(
 
 
 def time_runners(
-    runners: Mapping[Key, Runner], *, ids: Ids, repeats: int, after_round: Callable[[], None] | None = None
+    runners: Mapping[Key, Runner],
+    *,
+    ids: Ids,
+    repeats: int,
+    after_round: Callable[[], None] | None = None,
+    clock: Clock = time.perf_counter_ns,
 ) -> dict[Key, list[float]]:
     """Call the runners in turn; return the milliseconds of every call, after the warm-up.
 
     Each timed call follows one of the same model that is not timed. So its weights lie in the caches as they do
     where one model serves alone, and its time does not depend on which other models are timed beside it.
+
+    Args:
+        runners: what to call.
+        ids: what to call it with.
+        repeats: timed calls of each.
+        after_round: called when each has had its turn.
+        clock: in nanoseconds.
     """
     mask = np.ones_like(ids)
     for runner in runners.values():
@@ -143,12 +156,21 @@ def time_runners(
         for _ in range(repeats):
             for key, runner in runners.items():
                 runner(ids, mask)
-                start = time.perf_counter_ns()
+                start = clock()
                 runner(ids, mask)
-                times[key].append((time.perf_counter_ns() - start) / 1e6)
+                times[key].append((clock() - start) / 1e6)
             if after_round is not None:
                 after_round()
     return times
+
+
+def undisturbed_clock(num_threads: int) -> Clock:
+    """Return a clock of a call by so many threads that stands still while other work has the core, where there is one.
+
+    A single thread is the caller's own, and the kernel knows how long it has run. That is what the call takes on an
+    idle machine, measured on a busy one.
+    """
+    return time.thread_time_ns if num_threads == 1 else time.perf_counter_ns
 
 
 @contextmanager

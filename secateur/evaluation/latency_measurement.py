@@ -17,7 +17,7 @@ from secateur.config.run import Task
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.language_model import TorchLanguageModel
-from secateur.evaluation.latency import time_runners, torch_threads
+from secateur.evaluation.latency import time_runners, torch_threads, undisturbed_clock
 from secateur.evaluation.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
 from secateur.evaluation.machine import describe_machine
@@ -226,7 +226,13 @@ def _time_all(
     for group in _groups(models, shape=shape):
         runners: dict[int, Runner] = {-1: reference, **{place: narrow(models[place]) for place in group}}
         after_round = None if run.advance is None else partial(run.advance, steps=len(group))
-        timed = time_runners(runners, ids=ids, repeats=repeats or settings.repeats, after_round=after_round)
+        timed = time_runners(
+            runners,
+            ids=ids,
+            repeats=repeats or settings.repeats,
+            after_round=after_round,
+            clock=undisturbed_clock(settings.num_threads),
+        )
         times = {place: np.array(values) for place, values in timed.items()}
         references += times[-1].tolist()
         for place in group:

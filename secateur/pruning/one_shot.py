@@ -208,7 +208,7 @@ def _rows(
 
 def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Reference:
     settings = request.settings
-    trains = settings.recovery.epochs > 0.0 or settings.trains_before_cut
+    trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
     return Reference(
         model=copy.deepcopy(model),
         table=table_for(model.config, request.settings),

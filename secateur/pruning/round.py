@@ -103,7 +103,7 @@ def prune_(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery, round_),
+        recovery=overridden(settings.recovery, round_).settled(rows=len(train), labels=reference.num_labels),
         action=round_.action or settings.action,
         target=target,
         seed=seed,

@@ -69,6 +69,11 @@ class Reference:
         return MACRO_F1 if self.perplexity is None else PERPLEXITY
 
     @property
+    def num_labels(self) -> int:
+        """Labels that a classifier tells apart; 0 for anything else."""
+        return int(self.model.config.num_labels) if self.measure is MACRO_F1 else 0
+
+    @property
     def dense(self) -> Dense:
         """What budgets are fractions of."""
         return Dense(self.model.config, self.table)

@@ -113,7 +113,7 @@ def run_round(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery, round_),
+        recovery=overridden(settings.recovery, round_).settled(rows=len(train), labels=reference.num_labels),
         action=round_.action or settings.action,
         target=1.0 if goal.target is None else goal.target,
         seed=seed,
@@ -170,7 +170,7 @@ class _Tries:
 
     def _probed(self, ladder: Ladder, promise: float, *, noise: float) -> float:
         """Return the error of the first whole try, after one probe or two."""
-        if self._work.recovery.epochs == 0.0:
+        if self._work.recovery.passes == 0.0:
             # The cut is all there is, so looking at it is as good as trying.
             place = first_loss(ladder, self._drop_of_cut, wanted=promise)
             breaks = self._drop_of_cut(ladder.targets[place]) > promise
@@ -219,7 +219,7 @@ class _Tries:
         """Look at one target after a share of the recovery."""
         whole = self._work.recovery
         # The floor under the steps shrinks with it: otherwise a probe of few rows would be a whole recovery.
-        shorter = {"epochs": share * whole.epochs, "min_steps": round(share * whole.min_steps)}
+        shorter = {"epochs": share * whole.passes, "min_steps": round(share * whole.least_steps)}
         recovery = whole.model_copy(update=shorter)
         reference = replace(self._work.reference, robust_score=None)
         title = f"{self._work.title}: probe at {target:.2f}"

@@ -45,7 +45,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     model = _model(job, tokenizer, labels=labels if run.task == "classification" else None, baseline=baseline)
     plan = Plan(
         title=job.stage,
-        settings=baseline,
+        settings=baseline.settled(rows=len(train), labels=len(labels) if run.task == "classification" else 0),
         seed=run.seed,
         precision=run.precision,
         evaluations_per_epoch=baseline.evaluations_per_epoch,

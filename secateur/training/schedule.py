@@ -26,11 +26,11 @@ class Length:
     @classmethod
     def of(cls, settings: TrainingSection, *, steps_per_epoch: int) -> Self:
         """Return the epochs asked for in steps, or the floor where they are fewer; without epochs there is no floor."""
-        asked = round(settings.epochs * steps_per_epoch)
-        if settings.epochs == 0 or asked >= settings.min_steps:
-            return cls(settings.epochs, settings.min_steps, settings.epochs, asked)
-        epochs = settings.min_steps / steps_per_epoch
-        return cls(settings.epochs, settings.min_steps, epochs, settings.min_steps)
+        epochs, floor = settings.passes, settings.least_steps
+        asked = round(epochs * steps_per_epoch)
+        if epochs == 0 or asked >= floor:
+            return cls(epochs, floor, epochs, asked)
+        return cls(epochs, floor, floor / steps_per_epoch, floor)
 
     @property
     def is_extended(self) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+from secateur.config.baseline import BaselineSection
 from secateur.config.run import Task
 from secateur.data.survey import First, Survey
+from secateur.training.schedule import Length
 from secateur.workflow.gate_recipe import gate, retraining
 from secateur.workflow.params_text import Choice
 from secateur.workflow.parts import (
@@ -27,9 +29,6 @@ from secateur.workflow.parts import (
     typical_tokens,
 )
 
-_BATCH = 32
-_STEPS, _RECOVERY_STEPS, _ROWS_PER_LABEL = 300, 200, 500
-_ROWS_LEARNED, _FEWEST_EPOCHS, _MOST_EPOCHS = 28_000, 1.2, 3.0
 _MOST_TOKENS, _FEWEST_CAPPED_ROWS = 6_000_000, 20_000
 _MOST_READ, _SPAN = 512, 8
 _WIDE = 768
@@ -93,9 +92,7 @@ def unseen(task: Task, base: Base) -> tuple[Choice, ...]:
         Choice("clean.min_validation_rows", VALIDATION_ROWS, f"at least; {later}"),
         Choice("clean.min_test_rows", TEST_ROWS, "at least, of a fifth of the rows at most"),
         Choice("baseline.max_length", min(128, base.max_tokens or 128), f"tokens; {later}"),
-        Choice("baseline.min_steps", _STEPS, "a dozen steps teach nothing, however few the rows are"),
         *_rate(base),
-        Choice("prune.recovery.min_steps", _RECOVERY_STEPS, "two thirds of baseline's"),
     ]
     if task == "generation":
         found += [*_full_precision(), Choice("evaluate.robustness.rows", 0, "attacks need labels")]
@@ -135,14 +132,7 @@ def train_cap(seen: Survey) -> int:
 def _training(seen: Survey, parts: Parts, *, base: Base, length: int, why: str) -> Iterator[Choice]:
     train = min(parts.train, train_cap(seen))
     yield Choice("baseline.max_length", length, why)
-    epochs = round(min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _ROWS_LEARNED / train)), 1)
-    yield Choice("baseline.epochs", epochs, _looks(seen, train))
-    labels = max(1, len(seen.labels))
-    steps = max(_STEPS, ceil(_ROWS_PER_LABEL * labels / _BATCH))
-    said = "a dozen steps teach nothing, however few the rows are"
-    if steps > _STEPS:
-        said = f"each of {labels} labels is met {_ROWS_PER_LABEL} times"
-    yield Choice("baseline.min_steps", steps, said)
+    yield Choice("baseline.epochs", "auto", _looks(seen, train))
     yield from _rate(base)
 
 
@@ -154,9 +144,9 @@ def _rate(base: Base) -> Iterator[Choice]:
 
 
 def _looks(seen: Survey, train: int) -> str:
-    if train >= _ROWS_LEARNED / _FEWEST_EPOCHS:
-        return f"{seen.least}{train} rows train: a look at each, and a little more"
-    return f"{seen.least}{train} rows train: of fewer than {_ROWS_LEARNED} each is looked at more often"
+    settings = BaselineSection().settled(rows=train, labels=len(seen.labels))
+    length = Length.of(settings, steps_per_epoch=ceil(train / settings.batch_size))
+    return f"of {seen.least}{train} rows: {length.epochs:.3g}, {length.steps} steps"
 
 
 def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
@@ -170,8 +160,6 @@ def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator
     yield Choice("prune.latency.length", typical, f"half of the texts have {typical_tokens(seen)} tokens or fewer")
     rows = min(1024 if len(seen.labels) > 8 else 512, parts.train)
     yield Choice("prune.calibration_rows", rows, f"of {seen.least}{parts.train} training rows")
-    recovery = max(_RECOVERY_STEPS, ceil(_ROWS_PER_LABEL * max(1, len(seen.labels)) / _BATCH * 2 / 3))
-    yield Choice("prune.recovery.min_steps", recovery, "two thirds of baseline's")
 
 
 def _evaluation(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:

@@ -90,7 +90,8 @@ def test_what_is_chosen_is_valid_and_asks_for_nothing_that_the_rows_cannot_give(
 def test_steps_and_rows_of_tables_that_people_have(rows: int, num_labels: int) -> None:
     config = config_of(survey := seen(rows, num_labels))
     report = cleaned(survey, config)["rows"]
-    steps = max(config.baseline.min_steps, config.baseline.epochs * report["train"] / config.baseline.batch_size)
+    baseline = config.baseline.settled(rows=report["train"], labels=num_labels)
+    steps = max(baseline.least_steps, baseline.passes * report["train"] / baseline.batch_size)
     assert steps >= 300
     assert 32 * steps / num_labels >= 500, "every label is met often enough"
     assert report["validation"] >= min(400, rows // 5 - num_labels)
@@ -127,7 +128,7 @@ def test_a_wide_model_or_one_that_is_not_here_learns_at_a_smaller_rate() -> None
 def test_rows_that_are_not_here_get_floors_and_a_model_that_reads_less_gets_less(task, deployed) -> None:
     named = [choice for choice in NAMED if task == "classification" or "label" not in choice.name]
     config = assigned(render([*named, Choice("run.task", task), *unseen(task, Base(64, 384))]), [])[1]
-    assert (config.baseline.max_length, config.baseline.min_steps, config.baseline.learning_rate) == (64, 300, 1e-4)
+    assert (config.baseline.max_length, config.baseline.epochs, config.baseline.learning_rate) == (64, "auto", 1e-4)
     assert config.evaluate.deployed == config.register_.runtime == deployed
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.evaluation.latency import _time_by_runtime, bench, time_runners
+from secateur.evaluation.latency import _time_by_runtime, bench, time_runners, undisturbed_clock
 from secateur.evaluation.runners import open_runner
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
@@ -36,6 +36,18 @@ def test_calls_alternate_and_the_collector_rests():
     assert gc.isenabled()
     assert len(times["slow"]) == 5
     assert min(times["slow"]) >= 4.0 > max(times["fast"])
+
+
+def test_the_time_of_other_work_is_not_that_of_a_call_in_one_thread():
+    def disturbed(_ids, _mask):
+        time.sleep(0.02)  # the core is somebody else's
+
+    ids = np.zeros((1, 4), dtype=np.int64)
+    times = {
+        threads: min(time_runners({"a": disturbed}, ids=ids, repeats=3, clock=undisturbed_clock(threads))["a"])
+        for threads in (1, 2)
+    }
+    assert times[1] < 5 < 20 <= times[2], "several threads are timed by the wall"
 
 
 def test_a_runtime_is_timed_for_some_rounds_and_its_turn_comes_again():
