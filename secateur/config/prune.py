@@ -121,10 +121,8 @@ class Recovery(TrainingSection):
 
     epochs: Annotated[
         Annotated[float, Field(ge=0.0, le=1000.0)] | Literal["auto"],
-        Field(
-            description="passes over the training rows; 0 = no training; auto = 1.2, of fewer than 23 000 rows up to 3"
-        ),
-    ] = 1.0
+        Field(description="passes over the training rows; 0 = no training; auto = 1"),
+    ] = "auto"
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 2e-4
     distillation_weight: Annotated[
         float,
@@ -141,6 +139,9 @@ class Recovery(TrainingSection):
         Literal["macro_f1", "perplexity", "loss"],
         Field(description="which validation score decides which weights are kept; perplexity is for generation"),
     ] = "loss"
+
+    def _auto_epochs(self, rows: int) -> float:  # noqa: ARG002  however many there are
+        return 1.0
 
 
 class Regularization(Section):

@@ -29,7 +29,7 @@ class TrainingSection(Section):
     min_steps: Annotated[
         Annotated[int, Field(ge=0)] | Literal["auto"],
         Field(
-            description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked; auto = 300 (recovery: 200), more with more than 19 labels"
+            description="optimiser steps at least: with few rows the epochs grow until there are so many; 0 = as asked; auto = with epochs auto 300 (recovery: 200), more with more than 19 labels, else 0"
         ),
     ] = "auto"
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate")] = 0.0001
@@ -64,11 +64,17 @@ class TrainingSection(Section):
         """
         found: dict[str, float] = {}
         if self.epochs == "auto":
-            found["epochs"] = round(min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_LEARNED / max(rows, 1))), 1)
+            found["epochs"] = self._auto_epochs(rows)
         if self.min_steps == "auto":
-            share = self.LEAST_STEPS / TrainingSection.LEAST_STEPS
-            found["min_steps"] = max(self.LEAST_STEPS, ceil(share * ROWS_PER_LABEL * labels / self.batch_size))
+            found["min_steps"] = self._auto_steps(labels) if self.epochs == "auto" else 0
         return self.model_copy(update=found) if found else self
+
+    def _auto_epochs(self, rows: int) -> float:
+        return round(min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_LEARNED / max(rows, 1))), 1)
+
+    def _auto_steps(self, labels: int) -> int:
+        share = self.LEAST_STEPS / TrainingSection.LEAST_STEPS
+        return max(self.LEAST_STEPS, ceil(share * ROWS_PER_LABEL * labels / self.batch_size))
 
     @property
     def passes(self) -> float:

@@ -103,7 +103,7 @@ def prune_(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery, round_).settled(rows=len(train), labels=reference.num_labels),
+        recovery=overridden(settings.recovery.settled(rows=len(train), labels=reference.num_labels), round_),
         action=round_.action or settings.action,
         target=target,
         seed=seed,

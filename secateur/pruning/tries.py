@@ -113,7 +113,7 @@ def run_round(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery, round_).settled(rows=len(train), labels=reference.num_labels),
+        recovery=overridden(settings.recovery.settled(rows=len(train), labels=reference.num_labels), round_),
         action=round_.action or settings.action,
         target=1.0 if goal.target is None else goal.target,
         seed=seed,

@@ -63,8 +63,12 @@ def test_a_file_of_an_earlier_version_keeps_every_value_that_it_names(file: Path
     assert {name: known[name] for name in named} == named
     assert all(is_named(config, name) for name in named)
     # What such a version did without the parameters that it did not know.
-    later = {"baseline.min_steps": 0, "prune.recovery.min_steps": 0, "clean.min_test_rows": 0}
+    later = {"clean.min_test_rows": 0}
     assert {name: known[name] for name in later if name not in named}.items() <= later.items()
+    for training in (config.baseline, config.prune.recovery):
+        settled = training.settled(rows=100, labels=2)
+        asked = 0 if training.min_steps == "auto" else training.min_steps
+        assert (settled.epochs, settled.min_steps) == (training.epochs, asked)
 
 
 def test_who_chose_a_value() -> None:

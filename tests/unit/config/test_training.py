@@ -19,14 +19,15 @@ from secateur.config.prune import Recovery
 )
 def test_few_rows_are_seen_more_often_and_many_labels_take_more_steps(rows, labels, epochs, steps, recovery_steps):
     baseline = BaselineSection().settled(rows=rows, labels=labels)
-    recovery = Recovery(epochs=0.4).settled(rows=rows, labels=labels)
+    recovery = Recovery().settled(rows=rows, labels=labels)
     assert (baseline.passes, baseline.least_steps) == (epochs, steps)
-    assert (recovery.passes, recovery.least_steps) == (0.4, recovery_steps)
+    assert (recovery.passes, recovery.least_steps) == (1.0, recovery_steps)
 
 
 def test_numbers_that_were_asked_for_stay():
-    asked = BaselineSection(epochs=7, min_steps=0)
+    asked = BaselineSection(epochs=7, min_steps=10)
     assert asked.settled(rows=200, labels=40) == asked
+    assert BaselineSection(epochs=7).settled(rows=200, labels=40).least_steps == 0, "who asks for epochs gets them"
 
 
 def test_larger_batches_take_fewer_steps_for_as_many_rows_of_a_label():
