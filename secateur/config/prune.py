@@ -140,7 +140,7 @@ class Recovery(TrainingSection):
         Field(description="which validation score decides which weights are kept; perplexity is for generation"),
     ] = "loss"
 
-    def _auto_epochs(self, rows: int) -> float:  # noqa: ARG002  however many there are
+    def _auto_epochs(self, rows: int) -> float:
         return 1.0
 
 

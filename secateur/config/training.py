@@ -62,12 +62,10 @@ class TrainingSection(Section):
             rows: for training.
             labels: that a classifier tells apart; 0 for anything else.
         """
-        found: dict[str, float] = {}
-        if self.epochs == "auto":
-            found["epochs"] = self._auto_epochs(rows)
-        if self.min_steps == "auto":
-            found["min_steps"] = self._auto_steps(labels) if self.epochs == "auto" else 0
-        return self.model_copy(update=found) if found else self
+        if self.epochs != "auto":
+            return self
+        steps = self._auto_steps(labels) if self.min_steps == "auto" else self.min_steps
+        return self.model_copy(update={"epochs": self._auto_epochs(rows), "min_steps": steps})
 
     def _auto_epochs(self, rows: int) -> float:
         return round(min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_LEARNED / max(rows, 1))), 1)
@@ -84,6 +82,5 @@ class TrainingSection(Section):
 
     @property
     def least_steps(self) -> int:
-        """``min_steps`` of settled settings."""
-        assert self.min_steps != "auto"
-        return self.min_steps
+        """``min_steps`` of settled settings; who asks for epochs gets them."""
+        return 0 if self.min_steps == "auto" else self.min_steps

@@ -68,7 +68,7 @@ def test_a_file_of_an_earlier_version_keeps_every_value_that_it_names(file: Path
     for training in (config.baseline, config.prune.recovery):
         settled = training.settled(rows=100, labels=2)
         asked = 0 if training.min_steps == "auto" else training.min_steps
-        assert (settled.epochs, settled.min_steps) == (training.epochs, asked)
+        assert (settled.passes, settled.least_steps) == (training.epochs, asked)
 
 
 def test_who_chose_a_value() -> None:

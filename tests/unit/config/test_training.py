@@ -27,7 +27,7 @@ def test_few_rows_are_seen_more_often_and_many_labels_take_more_steps(rows, labe
 def test_numbers_that_were_asked_for_stay():
     asked = BaselineSection(epochs=7, min_steps=10)
     assert asked.settled(rows=200, labels=40) == asked
-    assert BaselineSection(epochs=7).settled(rows=200, labels=40).least_steps == 0, "who asks for epochs gets them"
+    assert BaselineSection(epochs=7).settled(rows=200, labels=40).least_steps == 0
 
 
 def test_larger_batches_take_fewer_steps_for_as_many_rows_of_a_label():
