@@ -37,7 +37,7 @@ def recovered(material: Material, *, fraction: float, epsilon: float, epochs: fl
         validation=material.validation,
         reference=Reference(
             model=material.dense(),
-            macro_f1=material.card()["metrics"]["validation_macro_f1"],
+            quality=material.card()["metrics"]["validation_macro_f1"],
             logits=material.logits,
             table=material.table,
         ),

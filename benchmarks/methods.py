@@ -92,7 +92,7 @@ def ours(task: Task) -> PreTrainedModel:
     model = material.dense()
     reference = Reference(
         model=material.dense(),
-        macro_f1=material.card()["metrics"]["validation_macro_f1"],
+        quality=material.card()["metrics"]["validation_macro_f1"],
         logits=material.logits,
         table=material.table,
     )

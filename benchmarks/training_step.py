@@ -34,7 +34,7 @@ from secateur.determinism import fix_randomness
 from secateur.training.attention import attention_as_products
 from secateur.training.batches import collate
 from secateur.training.data_parallel import data_parallel
-from secateur.training.objectives import CrossEntropy
+from secateur.training.objectives import LabelLoss
 from secateur.training.optimizer import optimizer_for
 from secateur.training.precision import narrow_stream
 
@@ -114,7 +114,7 @@ def _seconds_per_step(case: Case, *, split: bool, steps: int) -> float:
         case.model,
         rows=case.rows,
         batch_size=len(case.rows) if split else 1,
-        objective=CrossEntropy(0.0),
+        objective=LabelLoss(0.0),
         precision="auto",
         adversarial_epsilon=0.0,
         seed=0,

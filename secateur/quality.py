@@ -1,12 +1,6 @@
-"""What a model of a task is judged by: one score, and which way is better."""
+"""What a model is judged by: one score, and which way is better."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from secateur.config.run import Task
-
-MeasureName = Literal["macro_f1", "perplexity", "loss"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +13,7 @@ class Measure:
         higher_is_better: a perplexity is better when it is lower.
     """
 
-    name: MeasureName
+    name: str
     title: str
     higher_is_better: bool
 
@@ -48,12 +42,3 @@ PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
 
 LOSS = Measure("loss", "loss", higher_is_better=False)
 """Of somebody's own batches, by their own loss."""
-
-MEASURES: Mapping[Task, Measure] = {"classification": MACRO_F1, "generation": PERPLEXITY}
-"""What a task is judged by."""
-
-MEASURE_NAMED: Mapping[MeasureName, Measure] = {measure.name: measure for measure in (*MEASURES.values(), LOSS)}
-"""The measures by their name in files."""
-
-SCORES = ("accuracy", "macro_f1", "perplexity")
-"""The scores that a model of one of the tasks may have."""

@@ -81,9 +81,9 @@ def say(message: str) -> None:
 
 def sweep_table(values: Mapping[str, Any]) -> None:
     """Show every point of a sweep, the front marked, and where the time went."""
-    from secateur.quality import MEASURE_NAMED
+    from secateur.kinds.registry import measure_named
 
-    dense, measure = values["dense"], MEASURE_NAMED[values["measure"]]
+    dense, measure = values["dense"], measure_named(values["measure"])
     before = dense[measure.name]
     made = table(
         f"No training; scores on validation rows. * = on the Pareto front of MACs and {measure.title}",

@@ -136,8 +136,10 @@ class Recovery(TrainingSection):
         float, Field(ge=0.0, description="L2 norm of a perturbation of the embeddings against the loss; 0 = off")
     ] = 0.0
     best_by: Annotated[
-        Literal["macro_f1", "perplexity", "loss"],
-        Field(description="which validation score decides which weights are kept; perplexity is for generation"),
+        str,
+        Field(
+            description="what decides which weights are kept: loss, or the score that decides (macro_f1, perplexity)"
+        ),
     ] = "loss"
 
     def _auto_epochs(self, rows: int) -> float:

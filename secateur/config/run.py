@@ -1,21 +1,36 @@
 """``run``: what every stage shares."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from secateur.config.base import PositiveInt, Section
+from secateur.errors import ConfigError
+from secateur.kinds.registry import DEFAULT, KINDS
 
 Precision = Literal["auto", "fp32", "bf16"]
-Task = Literal["classification", "generation"]
+
+
+def _known(name: str) -> str:
+    try:
+        KINDS.find(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def _list_kinds(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(KINDS)
 
 
 class RunSection(Section):
     """Settings that hold for the whole run."""
 
-    task: Annotated[Task, Field(description="what the model does: it labels a text, or continues it")] = (
-        "classification"
-    )
+    task: Annotated[
+        str,
+        AfterValidator(_known),
+        Field(description="what the model does: it labels a text, or continues it", json_schema_extra=_list_kinds),
+    ] = DEFAULT
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random draw")] = 0
     num_threads: Annotated[
         PositiveInt, Field(description="CPU threads of a training stage; other counts give other bits")

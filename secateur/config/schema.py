@@ -19,8 +19,8 @@ from secateur.config.retrain import RetrainSection
 from secateur.config.run import RunSection
 from secateur.config.serve import ServeSection
 from secateur.config.suggestion import did_you_mean
-from secateur.config.tasks import check_task
 from secateur.errors import ConfigError
+from secateur.kinds.registry import kind_named
 
 
 class RunConfig(Section):
@@ -41,8 +41,13 @@ class RunConfig(Section):
     serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
 
     @model_validator(mode="after")
-    def _fits_the_task(self) -> Self:
-        check_task(self)
+    def _fits_the_kind(self) -> Self:
+        kind, asked = kind_named(self.run.task), self.prune.recovery.best_by
+        problems = list(kind.problems(self))
+        if asked not in (kind.measure.name, "loss"):
+            problems.append(f"prune.recovery.best_by must be {kind.measure.name} or loss, found {asked}")
+        for problem in problems:
+            raise ValueError(f"{problem} (run.task is {self.run.task})")
         return self
 
 

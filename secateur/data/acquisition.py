@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from secateur.config.run import Task
 from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
 from secateur.data.label_spelling import settle_labels
@@ -65,7 +64,7 @@ def check_rows(
     *,
     test_source: str | None = None,
     root: Path | None = None,
-    task: Task = "classification",
+    min_labels: int = 2,
 ) -> Copied | None:
     """Read a local source once and check that a model can be trained on it; no network.
 
@@ -79,7 +78,7 @@ def check_rows(
     test = [
         _read(place, place.path, reading) for place in _test_places(test_source, root=root) if place.path is not None
     ]
-    return _together(read, test, reading, task=task) if read else None
+    return _together(read, test, reading, min_labels=min_labels) if read else None
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:
@@ -101,7 +100,7 @@ def copy_rows(
     at: Sequence[Path] = (),
     test_source: str | None = None,
     test_at: Sequence[Path] = (),
-    task: Task = "classification",
+    min_labels: int = 2,
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
@@ -125,7 +124,7 @@ def copy_rows(
         _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
         for location, path in zip((*locations, *test_locations), copied, strict=True)
     ]
-    remarks = _together(read[: len(locations)], read[len(locations) :], reading, task=task).remarks
+    remarks = _together(read[: len(locations)], read[len(locations) :], reading, min_labels=min_labels).remarks
     record = {"kind": locations[0].kind, "source": locations[0].name, **origins[0]}
     entries = [_entry(part, path) for part, path in zip(read, copied, strict=True)]
     entries, test_entries = entries[: len(locations)], entries[len(locations) :]
@@ -194,8 +193,8 @@ def _settled(read: Sequence[Readable], test: Sequence[Readable], reading: Readin
     return Copied(rows.slice(0, num_train), rows.slice(num_train) if test else None, tuple(remarks))
 
 
-def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Reading, *, task: Task) -> Copied:
-    """Check the labels of all files together; a generator needs them only where it has a column of them."""
+def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Reading, *, min_labels: int) -> Copied:
+    """Check the labels of all files together; they are needed only where there is a column of them."""
     settled = _settled(read, test, reading)
     column = reading.columns.label
     if column is None:
@@ -205,7 +204,7 @@ def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Readi
         labels,
         when=f"in column {column!r} of {', '.join(part.file for part in read)}",
         remedy="check ingest.label_column, or add rows",
-        task=task,
+        min_labels=min_labels,
         min_rows=MIN_ROWS_PER_LABEL - bool(test),
     )
     if settled.test is not None:

@@ -3,13 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from secateur.config.run import Task
 from secateur.errors import DataError
 
 MIN_ROWS_PER_LABEL = 3
@@ -85,21 +87,44 @@ def label_names(labels: Iterable[str]) -> list[str]:
     return sorted(distinct)
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What a model learns from, row by row.
+
+    Attributes:
+        names: of the labels, in index order; none where a row's target is no label.
+        values: of every row, (rows,) or (rows, values).
+        strata: what every part has its share of, (rows,).
+    """
+
+    names: list[str]
+    values: NDArray[Any]
+    strata: NDArray[np.int64]
+
+
+def indexed(labels: Sequence[str]) -> Targets:
+    """Return the index of every row's label."""
+    names = label_names(labels)
+    index_of = {name: index for index, name in enumerate(names)}
+    indices = np.array([index_of[label] for label in labels], np.int64)
+    return Targets(names, indices, strata=indices)
+
+
 def require_classes(
     labels: Iterable[str | None],
     *,
     when: str,
     remedy: str,
-    task: Task = "classification",
+    min_labels: int = 2,
     min_rows: int = MIN_ROWS_PER_LABEL,
 ) -> None:
-    """Check that there are labels, two for a classifier, each with a row for every split.
+    """Check that there are as many labels as are needed, each with a row for every split.
 
     Args:
         labels: one label per row.
         when: where the rows stand, for the message (``in reviews.csv``).
         remedy: what would work besides more rows, for the message.
-        task: a generator may be told one label only.
+        min_labels: different ones that there must be, 1 or 2; 0 where labels are no classes, of which some may be rare.
         min_rows: one for each part that rows are split into.
 
     Raises:
@@ -108,7 +133,9 @@ def require_classes(
     counts = Counter(label for label in labels if label is not None)
     if not counts:
         raise DataError(f"no row has a label {when}; {remedy}")
-    if len(counts) == 1 and task == "classification":
+    if min_labels == 0:
+        return
+    if len(counts) < min_labels:
         label, rows = next(iter(counts.items()))
         raise DataError(
             f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}"

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from secateur.config.run import Task
 from secateur.data.cleaning import RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
 from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
@@ -107,7 +106,7 @@ def survey(
     rules: RowRules,
     *,
     test: pa.Table | None = None,
-    task: Task = "classification",
+    min_labels: int = 2,
     count_tokens: CountTokens | None = None,
 ) -> Survey:
     """Clean the rows, or so many of them that it takes seconds, and count.
@@ -116,7 +115,7 @@ def survey(
         raw: as in ``first_look``.
         rules: of the cleaning.
         test: rows that were given to test, as ``raw``.
-        task: a generator may be told one label only.
+        min_labels: different ones that there must be, where there are labels.
         count_tokens: of the model that will read the texts, if it is at hand.
 
     Raises:
@@ -135,7 +134,7 @@ def survey(
     if rules.labelled and not is_estimate:
         lost = blame(raw, cleaned, min_rows=MIN_ROWS_PER_LABEL)
         remedy = f"{lost}add rows, or remove the label"
-        require_classes(cleaned.labels, when="after cleaning", remedy=remedy, task=task)
+        require_classes(cleaned.labels, when="after cleaning", remedy=remedy, min_labels=min_labels)
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
     of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
     growth = distinct / of_part if is_estimate else 1.0

@@ -15,38 +15,31 @@ from secateur.errors import DataError
 
 _ROWS_PER_BATCH = 2000
 
-SCHEMA = pa.schema(
-    [
-        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
-        pa.field("label", pa.int64(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-    ]
-)
-"""Columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
-
-_GIVEN = b"given"
+_GIVEN, _KIND = b"given", b"kind"
 
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Tokenised rows: texts with a label, or text whose every next token is to be predicted.
+    """Tokenised rows: texts with a target each, or text whose every next token is to be predicted.
 
     Attributes:
         values: all token ids, row after row, (tokens,) int32.
         offsets: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``, (rows + 1,).
-        labels: index of the label of every row, (rows,) int64.
+        labels: target of every row, as its kind has it: of a label the index, (rows,) int64.
         rows: number of the row in the source, (rows,) int64.
         given: ids that a generator is told and never predicts (begin of text, control tokens); None for rows that
-            have one label each.
+            have a target each.
+        kind: of the task that they are rows of.
         spelling: predicted tokens per predicted token of the first tokenizer; above 1 where a vocabulary was cut and
             rare tokens are spelled. What a generator loses per token is told per token of the first tokenizer.
     """
 
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     rows: npt.NDArray[np.int64]
     given: tuple[int, ...] | None = None
+    kind: str = "classification"
     spelling: float = 1.0
 
     def __len__(self) -> int:
@@ -72,31 +65,59 @@ class TokenRows:
         """Return the rows at ``indices``, in that order."""
         chosen = [self.ids(int(index)) for index in indices]
         index = np.asarray(indices, dtype=np.int64)
-        taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given)
+        taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given, kind=self.kind)
         return replace(taken, spelling=self.spelling)
 
 
 def from_lists(
     input_ids: Sequence[Sequence[int] | npt.NDArray[np.int32]],
     *,
-    labels: Sequence[int] | npt.NDArray[np.int64],
+    labels: Sequence[int] | npt.NDArray[Any],
     rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
     given: tuple[int, ...] | None = None,
+    kind: str | None = None,
 ) -> TokenRows:
-    """Build token rows from one list of ids per row; ``rows`` defaults to 0, 1, 2, ..."""
+    """Build token rows from one list of ids per row.
+
+    Args:
+        input_ids: of every row.
+        labels: as in ``TokenRows``; a list holds indices.
+        rows: numbers; 0, 1, 2, ... unless given.
+        given: as in ``TokenRows``.
+        kind: None is told by ``given``, as before there were more kinds than two.
+    """
     lengths = [len(ids) for ids in input_ids]
     flat = [np.asarray(ids, dtype=np.int32) for ids in input_ids]
     return TokenRows(
         values=np.concatenate(flat) if flat else np.zeros(0, dtype=np.int32),
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
-        labels=np.asarray(labels, dtype=np.int64),
+        labels=labels if isinstance(labels, np.ndarray) else np.asarray(labels, dtype=np.int64),
         rows=np.asarray(np.arange(len(lengths)) if rows is None else rows, dtype=np.int64),
         given=given,
+        kind=kind or told_by(given),
     )
 
 
-def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> int:
-    """Tokenise the ``text`` column of a parquet file into an Arrow stream with ``SCHEMA``.
+def told_by(given: tuple[int, ...] | None) -> str:
+    """Return the kind of rows of which nothing else is said, as before there were more than two."""
+    return "classification" if given is None else "generation"
+
+
+def _schema(target: pa.DataType, *, given: tuple[int, ...] | None, kind: str) -> pa.Schema:
+    """Return the columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
+    columns = [
+        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("label", target, nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+    said = {} if given is None else {_GIVEN: json.dumps(given)}
+    if kind != told_by(given):
+        said[_KIND] = kind
+    return pa.schema(columns, metadata=said or None)
+
+
+def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: str = "classification") -> int:
+    """Tokenise the ``text`` column of a parquet file into an Arrow stream: token ids, label and row.
 
     Reads and writes in batches, so memory stays bounded; equal inputs give equal bytes.
 
@@ -105,19 +126,23 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path) -> int:
         tokenizer: a transformers tokenizer.
         max_length: longer rows are cut, tokens (special tokens included).
         out: the file to write.
+        kind: of the task that the labels are targets of.
 
     Returns:
         How many rows were cut.
     """
     num_cut = 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
+    with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink:
+        schema = _schema(source.schema_arrow.field("label").type, given=None, kind=kind)
+        writer = pa.ipc.new_stream(sink, schema)
         for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
             texts = batch.column("text").to_pylist()
             encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
             num_cut += _num_cut(encoded, max_length=max_length)
             columns = [pa.array(encoded["input_ids"], pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
-            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        writer.close()
     return num_cut
 
 
@@ -132,14 +157,14 @@ def _num_cut(encoded: Any, *, max_length: int) -> int:
 def write_tokens(rows: TokenRows, out: Path) -> None:
     """Write rows as ``tokenize`` does, with what is given in the metadata of the schema; equal rows, equal bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA if rows.given is None else SCHEMA.with_metadata({_GIVEN: json.dumps(rows.given)})
+    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind)
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for start in range(0, len(rows), _ROWS_PER_BATCH):
             end = min(start + _ROWS_PER_BATCH, len(rows))
             first, last = rows.offsets[start], rows.offsets[end]
             offsets = pa.array(rows.offsets[start : end + 1] - first, pa.int32())
             ids = pa.ListArray.from_arrays(offsets, pa.array(rows.values[first:last], pa.int32()))
-            columns = [ids, pa.array(rows.labels[start:end]), pa.array(rows.rows[start:end])]
+            columns = [ids, as_arrow(rows.labels[start:end]), pa.array(rows.rows[start:end])]
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -154,11 +179,29 @@ def read_tokens(path: Path) -> TokenRows:
     if table.num_rows == 0:
         raise DataError(f"{path} holds no rows; training and evaluation need at least one")
     ids = table.column("input_ids").chunk(0)
-    given = (table.schema.metadata or {}).get(_GIVEN)
+    said = table.schema.metadata or {}
+    given = None if _GIVEN not in said else tuple(json.loads(said[_GIVEN]))
     return TokenRows(
         values=ids.values.to_numpy(),
         offsets=ids.offsets.to_numpy().astype(np.int64),
-        labels=table.column("label").to_numpy().copy(),  # writable, as torch asks
+        labels=_as_numpy(table.column("label").chunk(0)),
         rows=table.column("row").to_numpy().copy(),
-        given=None if given is None else tuple(json.loads(given)),
+        given=given,
+        kind=said[_KIND].decode() if _KIND in said else told_by(given),
     )
+
+
+def as_arrow(targets: npt.NDArray[Any]) -> pa.Array:
+    """Return targets as a column, (rows,) or (rows, values)."""
+    if targets.ndim == 1:
+        return pa.array(targets)
+    return pa.FixedSizeListArray.from_arrays(pa.array(targets.reshape(-1)), targets.shape[1])
+
+
+def _as_numpy(column: pa.Array) -> npt.NDArray[Any]:
+    """Return targets that may be written to, as torch asks."""
+    if isinstance(column, pa.FixedSizeListArray):
+        values: npt.NDArray[Any] = column.flatten().to_numpy().reshape(len(column), -1).copy()
+    else:
+        values = column.to_numpy().copy()
+    return values

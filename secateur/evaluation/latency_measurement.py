@@ -13,7 +13,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import LatencyBudget
-from secateur.config.run import Task
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.language_model import TorchLanguageModel
@@ -49,7 +48,7 @@ def measure_table(
     settings: LatencyBudget,
     *,
     hidden_size: int | None = None,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> LatencyTable:
     """Time models of many widths and turn the times into prices of blocks.
 
@@ -152,7 +151,7 @@ def _num_calls(settings: LatencyBudget, design: Design) -> int:
     return settings.repeats * passes
 
 
-def _random_model(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
+def _random_model(config: PreTrainedConfig, task: str) -> PreTrainedModel:
     config = copy.deepcopy(config)
     with torch.random.fork_rng(devices=[]):
         if task == "generation":  # its head reads the whole vocabulary for every token
@@ -167,7 +166,7 @@ def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     return narrow
 
 
-def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, task: Task) -> Opener:
+def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, task: str) -> Opener:
     """Return what makes a runner of any widths; ``file`` is overwritten each time."""
     if settings.runtime == "torch":
         if task == "generation":

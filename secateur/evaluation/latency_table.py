@@ -14,7 +14,6 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from secateur.config.prune import LatencyBudget
-from secateur.config.run import Task
 from secateur.errors import ProjectError
 from secateur.files import write_json
 from secateur.models.families import family_of
@@ -48,7 +47,7 @@ class Shape:
     hidden_size: int
     ffn: int
     kept_hidden_size: int
-    task: Task = "classification"
+    task: str = "classification"
     vocab_size: int | None = None
 
     @property
@@ -67,7 +66,7 @@ class Shape:
         return "" if self.vocab_size is None else f", token by token over a vocabulary of {self.vocab_size}"
 
 
-def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: Task = "classification") -> Shape:
+def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: str = "classification") -> Shape:
     """Return what the speed of a model depends on.
 
     Args:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from secateur.config.run import Task
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ModelError, ProjectError
 from secateur.evaluation.judged import Condition
@@ -29,7 +28,7 @@ __all__ = ["GATE", "Condition", "Verdict", "promote", "rollback"]
 
 GATE = "reports/gate.json"
 
-_GREETINGS: Mapping[Task, Sequence[str]] = {
+_GREETINGS: Mapping[str, Sequence[str]] = {
     "classification": ("a text", "another one, somewhat longer than the first", "?"),
     "generation": ("", "?"),  # a character may take several tokens, and the context be short
 }

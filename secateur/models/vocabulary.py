@@ -164,7 +164,7 @@ def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -
             ids = [*ids[: max_length - 1], ids[-1]]
         new_rows.append(ids)
     given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
-    new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given)
+    new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given, kind=rows.kind)
     return new if given is None else replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import PruneSettings, Round
-from secateur.config.run import Precision, Task
+from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import MeasurementError, ModelError
 from secateur.evaluation.latency_measurement import measure_table
@@ -141,7 +141,7 @@ def table_for(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable
     """
     if settings.budget.kind != "latency":
         return None
-    task: Task = "generation" if is_generator(config) else "classification"
+    task = "generation" if is_generator(config) else "classification"
     table = measure_table(config, settings.latency, hidden_size=settings.hidden_size, task=task)
     if table.doubt is not None:
         doubt = table.doubt.replace("prune.latency", "latency")  # as `-S` calls it here

@@ -21,6 +21,7 @@ from secateur.determinism import fix_randomness
 from secateur.errors import CheckFailed, DataError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.files import replacing
+from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.families import family_of, is_generator
@@ -35,7 +36,6 @@ from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
-from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
@@ -107,7 +107,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     rows = _rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
-    say(f"dense: macro-F1 {before.macro_f1:.4f} on {len(rows.held_out)} held-out rows")
+    say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
     reference = _reference(model, rows, request)
     started = time.monotonic()
     vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=reference.quality)
@@ -212,7 +212,7 @@ def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Referen
     return Reference(
         model=copy.deepcopy(model),
         table=table_for(model.config, request.settings),
-        macro_f1=_score(model, rows.validation, request).macro_f1,
+        quality=_score(model, rows.validation, request).quality,
         logits=_logits(model, rows.calibration, request) if trains else Tensor(),
     )
 
@@ -222,9 +222,7 @@ def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor
 
 
 def _score(model: PreTrainedModel, rows: TokenRows, request: Request) -> Scores:
-    scores = validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
-    assert isinstance(scores, Scores)  # labelled rows
-    return scores
+    return validate(model, rows, batch_size=_EVALUATION_BATCH, precision=request.precision)
 
 
 def _narrowed_(
@@ -238,21 +236,16 @@ def _narrowed_(
         validation=rows.validation,
         max_length=_limit(request, model),
         before=before,
-        measure=MACRO_F1,
+        measure=kind_named(rows.validation.kind).measure,
         max_drop=allowed_drop(settings.vocabulary_max_drop, promise=settings.budget.max_drop),
-        score=lambda tried, tokens: _score(tried, tokens, request).macro_f1,
+        score=lambda tried, tokens: _score(tried, tokens, request).quality,
     )
     cut = choose_cut(vocabulary, judge, asked=settings.vocabulary_min_count)
     return vocabulary.narrowed_(model, rows.calibration, min_count=cut.min_count if cut else 0), cut
 
 
 def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
-    return {
-        "params": cost.params,
-        "macs": cost.macs,
-        "accuracy": round(scores.accuracy, 6),
-        "macro_f1": round(scores.macro_f1, 6),
-    }
+    return {"params": cost.params, "macs": cost.macs} | {name: round(v, 6) for name, v in scores.values.items()}
 
 
 def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
@@ -265,5 +258,5 @@ def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Sc
         "labels": before.labels or names,
         "max_length": before.max_length or request.max_length,
         "text_rules": before.text_rules,
-        "metrics": {f"held_out_{name}": value for name, value in scores.__dict__.items()},
+        "metrics": {f"held_out_{name}": value for name, value in scores.as_dict().items()},
     }

@@ -10,8 +10,9 @@ from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.kinds.registry import kind_named
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
 from secateur.training.batches import Batch, Rows, batches_of
@@ -20,7 +21,7 @@ from secateur.training.progress import progress
 
 _BATCH = 64
 _TEXTS = 8
-"""Rows of a generator in a batch: each has logits at every token."""
+"""Rows in a batch that have logits at every token: the sort that nobody keeps."""
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -83,15 +84,15 @@ def best_layers(model: PreTrainedModel, rows: Rows, *, num_layers: int, precisio
     left = list(range(len(family_of(model).layers(model))))
     if num_layers >= len(left):
         return left
-    generator = is_generator(model)
-    expected = None if generator else logits_of(model, rows, batch_size=_BATCH, precision=precision)
+    kind = kind_named(rows.kind)
+    expected = logits_of(model, rows, batch_size=_BATCH, precision=precision) if kind.keeps_logits else None
 
     def divergence(keep: Sequence[int]) -> float:
         candidate = copy.deepcopy(model)
         drop_layers_(candidate, keep)
         if expected is None:
             return divergence_of_tokens(candidate, model, rows, precision=precision)
-        return _divergence(logits_of(candidate, rows, batch_size=_BATCH, precision=precision), expected)
+        return float(kind.apart(logits_of(candidate, rows, batch_size=_BATCH, precision=precision), expected))
 
     total = sum(range(num_layers + 1, len(left) + 1))
     with progress("layers", total=total) as advance:
@@ -139,7 +140,7 @@ def best_features(
         for norm in norms:
             hooks.callback(norm.register_forward_hook(see_norm).remove)
         hooks.callback(last.register_forward_pre_hook(see_head).remove)
-        size = _TEXTS if is_generator(model) else _BATCH
+        size = _BATCH if kind_named(rows.kind).keeps_logits else _TEXTS
         for batch in batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)):
             current[:] = [batch.to(model.device)]
             forward(model, current[0], precision=precision)
@@ -201,9 +202,3 @@ def _largest(values: Tensor, count: int) -> Tensor:
     keep = torch.zeros(len(values), dtype=torch.bool)
     keep[values.argsort(descending=True, stable=True)[:count]] = True
     return keep
-
-
-def _divergence(logits: Tensor, expected: Tensor) -> float:
-    """Return KL(expected || logits), nats per row."""
-    found, wanted = torch.log_softmax(logits, dim=-1), torch.log_softmax(expected, dim=-1)
-    return float(kl_div(found, wanted, log_target=True, reduction="batchmean"))

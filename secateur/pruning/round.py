@@ -21,7 +21,7 @@ from secateur.quality import MACRO_F1, Measure
 from secateur.training.batches import Rows
 from secateur.training.history import Pass
 from secateur.training.schedule import Length
-from secateur.training.validation import AnyScores
+from secateur.training.validation import Scores
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Outcome:
     accepted: bool
     reason: str | None
     achieved: dict[str, float]
-    scores: AnyScores
+    scores: Scores
     robust: float | None
     history: tuple[Pass, ...]
     length: Length

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,9 +19,8 @@ from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import achieved_fractions
-from secateur.quality import MACRO_F1, PERPLEXITY, SCORES, Measure
 from secateur.training.progress import progress
-from secateur.training.validation import validate
+from secateur.training.validation import Scores, validate
 
 _EVALUATION_BATCH = 64
 
@@ -37,13 +36,10 @@ class Point:
         widths: heads and neurons per layer.
         params: all parameters.
         macs: of encoder and head, for one row.
-        loss: on the validation rows, nats per row, of a generator per token.
+        scores: on the validation rows; of a point without a model zeros.
         seconds: of choosing and cutting; the calibration that all budgets share is apart.
         error: why there is no such model, else None.
         front: no other point is both smaller and better.
-        accuracy: of a classifier, on the validation rows.
-        macro_f1: of a classifier, on the validation rows.
-        perplexity: of a generator, on the validation rows.
     """
 
     method: str
@@ -52,28 +48,15 @@ class Point:
     widths: dict[str, Any]
     params: int
     macs: int
-    loss: float
+    scores: Scores
     seconds: float
     error: str | None = None
     front: bool = False
-    accuracy: float | None = None
-    macro_f1: float | None = None
-    perplexity: float | None = None
-
-    @property
-    def measure(self) -> Measure:
-        """What its task is judged by."""
-        return MACRO_F1 if self.perplexity is None else PERPLEXITY
-
-    @property
-    def quality(self) -> float:
-        """The score that decides; of a point without a model the worst there is."""
-        value: float | None = getattr(self, self.measure.name)
-        return 0.0 if value is None else value
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, without the scores of the other task."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name not in SCORES}
+        """Return plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
+        return values | self.scores.as_dict()
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,7 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in ``reports/sweep.json``."""
         return {
-            "measure": self.dense.measure.name,
+            "measure": self.dense.scores.measure.name,
             "dense": self.dense.as_dict(),
             "points": [point.as_dict() for point in self.points],
             "calibration_s": self.calibration_s,
@@ -149,7 +132,7 @@ def sweep(
                     narrowed, reference, validation, precision=precision, method=method, asked=fraction, seconds=seconds
                 )
                 points.append(point)
-                advance(f"{method} {fraction:g}: {point.measure.title} {point.quality:.4f}")
+                advance(f"{method} {fraction:g}: {point.scores.measure.title} {point.scores.quality:.4f}")
     return Sweep(dense=dense, points=tuple(with_front(points)), calibration_s=calibration_s)
 
 
@@ -158,14 +141,15 @@ def with_front(points: Iterable[Point]) -> list[Point]:
     given = list(points)
 
     def order(point: Point) -> tuple[int, float]:
-        return point.macs, -point.quality if point.measure.higher_is_better else point.quality
+        quality = point.scores.quality
+        return point.macs, -quality if point.scores.measure.higher_is_better else quality
 
     front: set[int] = set()
     best: float | None = None
     for point in sorted((p for p in given if p.error is None), key=order):
-        if best is None or point.measure.is_better(point.quality, best):
+        if best is None or point.scores.measure.is_better(point.scores.quality, best):
             front.add(id(point))
-            best = point.quality
+            best = point.scores.quality
     return [replace(point, front=id(point) in front) for point in given]
 
 
@@ -203,13 +187,13 @@ def _point(
         params=cost.params,
         macs=cost.macs,
         seconds=round(seconds, 3),
-        **asdict(scores),
+        scores=scores,
     )
 
 
 def _unreachable(method: str, asked: float, *, reason: str, dense: Point) -> Point:
-    scores: dict[str, Any] = {name: 0.0 for name in SCORES if getattr(dense, name) is not None}
+    scores = replace(dense.scores, loss=0.0, values=dict.fromkeys(dense.scores.values, 0.0))
     return Point(
-        method=method, asked=asked, achieved={}, widths={}, params=0, macs=0, loss=0.0, seconds=0.0,
-        error=reason, **scores,
+        method=method, asked=asked, achieved={}, widths={}, params=0, macs=0, scores=scores, seconds=0.0,
+        error=reason,
     )  # fmt: skip

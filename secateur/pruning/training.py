@@ -13,19 +13,20 @@ from transformers import PreTrainedModel
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
 from secateur.evaluation.latency_table import LatencyTable
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import kind_named
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import State, share_to_remove
 from secateur.pruning.weights.application import choose_weights
 from secateur.pruning.weights.growing_decay import GrowingWeightDecay
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
-from secateur.quality import LOSS, MACRO_F1, PERPLEXITY, Measure
-from secateur.training.batches import Rows
-from secateur.training.hidden_states import HiddenStates, layer_mapping
+from secateur.training.batches import ReadyBatches, Rows
+from secateur.training.hidden_states import layer_mapping
+from secateur.training.lesson import Lesson
 from secateur.training.loop import Constraint, Plan, Trained, train_
-from secateur.training.objectives import Distillation, Objective
 from secateur.training.regularizers import regularizer_for
 from secateur.training.schedule import Length
-from secateur.training.text_distillation import TextDistillation
+from secateur.training.validation import measure_of
 
 _LOOKS = 4
 """Validation passes of a recovery that is to keep a promise, the one right after the cut not counted."""
@@ -37,41 +38,19 @@ class Reference:
 
     Attributes:
         model: budgets are fractions of its price; it teaches, and lends what is regrown. It is left as it is.
-        macro_f1: of a classifier, on the validation rows.
-        logits: of a classifier, of the training rows, by position, (rows, C).
-        perplexity: of a generator, on the validation rows.
-        loss: where rows bring one of their own, on the validation rows.
+        quality: the score that decides, on the validation rows.
+        logits: of the training rows, by position, (rows, C); None where the kind does not keep them.
         table: measured prices, for a budget of latency.
         token_ids: its id for every id of the pruned model, (V',) int64; None for the same vocabulary.
         robust_score: score of a model under attack; None when nobody asks.
     """
 
     model: PreTrainedModel
-    macro_f1: float | None = None
+    quality: float
     logits: Tensor | None = None
-    perplexity: float | None = None
-    loss: float | None = None
     table: LatencyTable | None = None
     token_ids: Tensor | None = None
     robust_score: Callable[[PreTrainedModel], float] | None = None
-
-    @property
-    def quality(self) -> float:
-        """What the dense model is judged by: the one of the three scores that it has."""
-        value = next(score for score in (self.loss, self.perplexity, self.macro_f1) if score is not None)
-        return value
-
-    @property
-    def measure(self) -> Measure:
-        """What ``quality`` is."""
-        if self.loss is not None:
-            return LOSS
-        return MACRO_F1 if self.perplexity is None else PERPLEXITY
-
-    @property
-    def num_labels(self) -> int:
-        """Labels that a classifier tells apart; 0 for anything else."""
-        return int(self.model.config.num_labels) if self.measure is MACRO_F1 else 0
 
     @property
     def dense(self) -> Dense:
@@ -99,6 +78,11 @@ class Work:
     promise: float | None = None
 
     @property
+    def kind(self) -> Kind:
+        """The kind of task that the model is for."""
+        return kind_named(self.train.kind)
+
+    @property
     def calibration(self) -> Calibration:
         """What the criterion sees."""
         rows = calibration_sample(self.train, num_rows=self.settings.calibration_rows, seed=self.seed)
@@ -107,6 +91,12 @@ class Work:
     def plan(self, title: str, settings: Any, **options: Any) -> Plan:
         """Return a plan with the seed and the precision of the round."""
         return Plan(title=title, settings=settings, seed=self.seed, precision=self.precision, **options)
+
+
+def num_labels(model: PreTrainedModel, rows: Rows) -> int:
+    """Return how many labels a model tells apart; 0 where it tells none, or somebody's own loss says what it learns."""
+    predicts = kind_named(rows.kind).predicts_labels and not isinstance(rows, ReadyBatches)
+    return int(model.config.num_labels) if predicts else 0
 
 
 def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
@@ -123,7 +113,7 @@ def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
         model,
         train=work.train,
         validation=work.validation,
-        objective=_labels_and_teacher(work),
+        objective=work.kind.recovery(_lesson(work)),
         # The last weights are the ones that the regulariser has worked on longest.
         plan=work.plan(f"{work.title} {kind}", recovery, best_by="last"),
         constraint=_both(constraint, _zeros(model, state)),
@@ -156,14 +146,14 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
     recovery = work.recovery
     promised: dict[str, Any] = {}
     if work.promise is not None:
-        floor = work.reference.measure.floor(work.reference.quality, max_drop=work.promise)
+        floor = measure_of(work.validation).floor(work.reference.quality, max_drop=work.promise)
         length = Length.of(recovery, steps_per_epoch=ceil(len(work.train) / recovery.batch_size))
         promised = {"floor": floor, "evaluations_per_epoch": max(round(_LOOKS / max(length.epochs, 0.1)), 1)}
     plan = work.plan(
         work.title,
         recovery,
         evaluate_first=True,
-        best_by=recovery.best_by,
+        best_by="loss" if recovery.best_by == "loss" else "quality",
         adversarial_epsilon=recovery.adversarial_epsilon,
         **promised,
     )
@@ -171,44 +161,36 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
         model,
         train=work.train,
         validation=work.validation,
-        objective=_with_hidden_states(state, work),
+        objective=work.kind.recovery(_with_hidden_states(state, work)),
         plan=plan,
         constraint=_zeros(model, state),
     )
 
 
-def _labels_and_teacher(work: Work) -> Distillation | TextDistillation:
+def _lesson(work: Work) -> Lesson:
     """Return what is learned from the labels and from what the dense model says."""
-    recovery = work.recovery
-    shared: dict[str, Any] = {
-        "weight": recovery.distillation_weight,
-        "temperature": recovery.temperature,
-        "label_smoothing": recovery.label_smoothing,
-    }
-    reference = work.reference
-    if work.train.given is None:
-        assert reference.logits is not None  # a classifier's reference brings them
-        return Distillation(teacher_logits=reference.logits, **shared)
-    return TextDistillation(teacher=reference.model, precision=work.precision, token_ids=reference.token_ids, **shared)
-
-
-def _with_hidden_states(state: State, work: Work) -> Objective:
-    """Add the distance to the dense model's hidden states when its weight asks for it."""
-    objective, weight = _labels_and_teacher(work), work.recovery.hidden_weight
-    if weight == 0.0:
-        return objective
-    layers = layer_mapping(state.kept.layers, num_layers=work.reference.dense.widths.num_layers)
-    features = None if state.features is None else torch.tensor(state.features)
-    if isinstance(objective, TextDistillation):
-        return replace(objective, hidden_weight=weight, layers=layers, features=features)
-    return HiddenStates(
-        base=objective,
-        teacher=work.reference.model,
-        layers=layers,
-        weight=weight,
+    recovery, reference = work.recovery, work.reference
+    return Lesson(
+        teacher=reference.model,
+        logits=reference.logits,
+        weight=recovery.distillation_weight,
+        temperature=recovery.temperature,
+        label_smoothing=recovery.label_smoothing,
         precision=work.precision,
-        features=features,
-        token_ids=work.reference.token_ids,
+        token_ids=reference.token_ids,
+    )
+
+
+def _with_hidden_states(state: State, work: Work) -> Lesson:
+    """Add the distance to the dense model's hidden states when its weight asks for it."""
+    lesson, weight = _lesson(work), work.recovery.hidden_weight
+    if weight == 0.0:
+        return lesson
+    return replace(
+        lesson,
+        hidden_weight=weight,
+        layers=layer_mapping(state.kept.layers, num_layers=work.reference.dense.widths.num_layers),
+        features=None if state.features is None else torch.tensor(state.features),
     )
 
 

@@ -14,7 +14,7 @@ from secateur.pruning.promise import Ladder, Seen, first_loss, fit_law, next_err
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State, achieved_fractions
-from secateur.pruning.training import Reference, Work
+from secateur.pruning.training import Reference, Work, num_labels
 from secateur.training.batches import Rows
 from secateur.training.schedule import Length
 
@@ -26,8 +26,6 @@ _CUT_DROPS = 4.0
 """A cut that loses so many promises before its recovery is where the first probe looks."""
 _NEAR = (0.6, 1.7)
 """A probe whose drop is so many times what is looked for needs no second one."""
-_FLIPS = 0.05
-"""Share of the validation rows on which a pruned classifier answers otherwise than dense: the noise of its score."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Probe:
         error: of the cut, by the criterion's curve.
         epochs: of the recovery.
         loss: on the validation rows.
-        score: macro-F1 or perplexity, there.
+        score: the one that decides, there.
         drop: against dense, in the unit of the promise.
     """
 
@@ -113,7 +111,9 @@ def run_round(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery.settled(rows=len(train), labels=reference.num_labels), round_),
+        recovery=overridden(
+            settings.recovery.settled(rows=len(train), labels=num_labels(reference.model, train)), round_
+        ),
         action=round_.action or settings.action,
         target=1.0 if goal.target is None else goal.target,
         seed=seed,
@@ -156,7 +156,7 @@ class _Tries:
                 f"a promise of max_drop={promise:g} has nothing to choose from: no structure may go, or none costs "
                 "anything; smaller prune.min_heads and prune.min_neurons would work"
             )
-        noise = self._noise()
+        noise = self._work.kind.noise(len(self._work.validation))
         error = self._probed(ladder, promise, noise=noise)
         fulls: list[Seen] = []
         while True:
@@ -251,11 +251,6 @@ class _Tries:
         state = self._state if self._begun is None else self._begun.state
         found = achieved_fractions(self._model, dense=self._work.reference.dense, state=state)[kind]
         return 1.0 - found if kind == "sparsity" else found
-
-    def _noise(self) -> float:
-        """Return the standard deviation of a drop; a perplexity is an average over so many tokens that it has none."""
-        validation = self._work.validation
-        return math.sqrt(_FLIPS / len(validation)) if validation.given is None else 0.0
 
     def _tries_left(self) -> bool:
         return len(self._tries) < self._work.settings.schedule.tries

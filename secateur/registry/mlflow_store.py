@@ -29,10 +29,8 @@ from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
 from secateur import __version__
 from secateur.config.base import Runtime
-from secateur.config.run import Task
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
-from secateur.quality import SCORES
 from secateur.registry.mlflow_relocation import ARTIFACTS, DATABASE, bring_home
 from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
 from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
@@ -48,7 +46,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SCRIPT = Path(__file__).with_name("registered_model.py")
 # Without a name: a list of strings has none, and the column of a data frame may have any.
 _INPUTS = Schema([ColSpec("string")])
-_SIGNATURES: Mapping[Task, ModelSignature] = {
+_SIGNATURES: Mapping[str, ModelSignature] = {
     "classification": ModelSignature(
         inputs=_INPUTS, outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")])
     ),
@@ -92,7 +90,7 @@ class Version:
     metrics: Mapping[str, float]
     parameters: Mapping[str, Any]
     history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
-    task: Task = "classification"
+    task: str = "classification"
 
 
 def tracking_uri(project: Project) -> str:
@@ -203,8 +201,11 @@ class ModelRegistry:
                 name = f"{point['method']} {point['asked']:g}"
                 tags = {"secateur.method": point["method"], "secateur.front": str(point["front"]).lower()}
                 with mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
-                    numbers = {key: point[key] for key in ("asked", "params", "macs", "loss", *SCORES) if key in point}
-                    metrics = [Metric(key, float(value), 0, 0) for key, value in numbers.items()]
+                    metrics = [
+                        Metric(key, float(value), 0, 0)
+                        for key, value in point.items()
+                        if isinstance(value, int | float) and key not in ("front", "seconds")
+                    ]
                     self._client.log_batch(child.info.run_id, metrics=metrics)
 
     def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from secateur.config.base import Runtime
-from secateur.config.run import Task
 from secateur.errors import CheckFailed, CheckpointError, ModelError
 from secateur.files import replacing, sha256_file, to_json
+from secateur.kinds.registry import DEFAULT
 from secateur.models.card import CARD, Card
 from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
 from secateur.registry.signing import Signature, require_signature
@@ -183,9 +183,9 @@ def problem_of_script(resolved: Resolved) -> str | None:
     return problem_of_digest(listing_of(resolved)[0].get(SCRIPT))
 
 
-def task_of(checkpoint: Path) -> Task:
+def task_of(checkpoint: Path) -> str:
     """Return what a verified checkpoint is for."""
-    return cast("Task", _card_in(checkpoint).task or "classification")
+    return _card_in(checkpoint).task or DEFAULT
 
 
 def require_intact(resolved: Resolved) -> None:

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from secateur.quality import MEASURE_NAMED
+from secateur.kinds.registry import measure_named
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c8c")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -16,7 +16,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 def draw_sweep(values: Mapping[str, Any], path: Path) -> None:
     """Draw ``Sweep.as_dict()`` into an SVG file; equal values give equal bytes."""
-    measure = MEASURE_NAMED[values["measure"]]
+    measure = measure_named(values["measure"])
     dense, points = values["dense"], [point for point in values["points"] if point["error"] is None]
     methods = list(dict.fromkeys(point["method"] for point in points))
     with mpl.style.context(["default", {"svg.hashsalt": "sweep", "svg.fonttype": "none", "font.size": 11}]):

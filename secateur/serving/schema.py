@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
-from secateur.config.run import Task
 from secateur.config.serve import ServeSection
 
 
@@ -79,7 +78,7 @@ class GenerateResponse(BaseModel):
 class ModelDescription(ModelName):
     """The model that answers now, and where it comes from."""
 
-    task: Task
+    task: str
     runtime: str
     labels: Annotated[list[str], Field(description="that a classifier says, or that a generator can be asked for")]
     max_tokens: int

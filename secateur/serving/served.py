@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from secateur.config.run import Task
 from secateur.errors import CheckFailed
 from secateur.evaluation.decoding import Sampling
 from secateur.evaluation.documents import TextRow, documents_of
@@ -39,7 +38,7 @@ class Served:
     loaded: str
 
     @property
-    def task(self) -> Task:
+    def task(self) -> str:
         """What it does."""
         return "classification" if self.writer is None else "generation"
 

@@ -9,18 +9,17 @@ from secateur.config.baseline import BaselineSection
 from secateur.config.run import RunSection
 from secateur.data.provenance import read_provenance
 from secateur.data.tokenizer_training import control_token, controlled_, train_tokenizer
-from secateur.data.tokens import TokenRows, read_tokens, tokenize, write_tokens
+from secateur.data.tokens import read_tokens
 from secateur.determinism import fingerprint, fix_randomness
-from secateur.evaluation.documents import TextRow, documents_of, read_texts
+from secateur.evaluation.documents import read_texts
+from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
-from secateur.quality import MEASURES
 from secateur.training.history import write_history
 from secateur.training.loop import Plan, train_
 from secateur.training.material import TRAIN, VALIDATION, write_logits
-from secateur.training.objectives import CrossEntropy, logits_of
-from secateur.training.packing import one_by_one, packed
+from secateur.training.objectives import LabelLoss, logits_of
 from secateur.training.scratch import scratch_folder, with_room_for_
 from secateur.workflow.job import Job
 
@@ -41,23 +40,33 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     controls = {label: control_token(label) for label in labels} if baseline.control else {}
     tokenizer = _tokenizer(job, baseline, labels=list(controls))
-    train, validation, cut = _rows(job, tokenizer, run=run, baseline=baseline, labels=labels, controls=controls)
-    model = _model(job, tokenizer, labels=labels if run.task == "classification" else None, baseline=baseline)
+    tokens, kind = job.outputs["tokens"], kind_named(run.task)
+    tokens.mkdir(parents=True)
+    cut = kind.tokenize(
+        {part: job.inputs[part] for part in ("train", "validation")},
+        tokens,
+        tokenizer=tokenizer,
+        labels=labels,
+        controls=controls,
+        max_length=baseline.max_length,
+    )
+    # Read back as every round will.
+    train, validation = read_tokens(tokens / TRAIN), read_tokens(tokens / VALIDATION)
+    model = _model(job, tokenizer, labels=labels if kind.predicts_labels else None, baseline=baseline)
     plan = Plan(
         title=job.stage,
-        settings=baseline.settled(rows=len(train), labels=len(labels) if run.task == "classification" else 0),
+        settings=baseline.settled(rows=len(train), labels=len(labels) if kind.predicts_labels else 0),
         seed=run.seed,
         precision=run.precision,
         evaluations_per_epoch=baseline.evaluations_per_epoch,
         patience=baseline.patience,
-        best_by=MEASURES[run.task].name,
     )
-    objective = CrossEntropy(baseline.label_smoothing)
+    objective = LabelLoss(baseline.label_smoothing)
     trained = train_(model, train=train, validation=validation, objective=objective, plan=plan)
-    if run.task == "classification":
+    if kind.keeps_logits:
         logits = logits_of(model, train, batch_size=2 * baseline.batch_size, precision=run.precision)
-        write_logits(job.outputs["tokens"], logits)
-    write_history(job.outputs["history"], trained.history, task=run.task)
+        write_logits(tokens, logits)
+    write_history(job.outputs["history"], trained.history, kind=run.task)
     widths = widths_of(model).as_dict()
     card = Card(
         stage=job.stage,
@@ -82,9 +91,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         stopped=False,
         reason=None,
         tried=None,
-    )
-    if run.task == "generation":
-        card = card.changed(control=controls)
+    ).changed(**kind.in_card(controls))
     save(model.cpu(), tokenizer, job.outputs["model"], card=card)
 
 
@@ -98,34 +105,6 @@ def _tokenizer(job: Job, baseline: BaselineSection, *, labels: list[str]) -> Pre
         return controlled_(load_tokenizer(job.inputs["base"]), labels)
     texts = (row.text for row in read_texts(job.inputs["train"], labels=()))
     return train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
-
-
-def _rows(
-    job: Job,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    run: RunSection,
-    baseline: BaselineSection,
-    labels: list[str],
-    controls: dict[str, str],
-) -> tuple[TokenRows, TokenRows, int]:
-    """Write the token files, and read them back as every round will; and tell how many training texts were cut."""
-    folder, length = job.outputs["tokens"], baseline.max_length
-    folder.mkdir(parents=True)
-    if run.task == "classification":
-        cut = tokenize(job.inputs["train"], tokenizer=tokenizer, max_length=length, out=folder / TRAIN)
-        tokenize(job.inputs["validation"], tokenizer=tokenizer, max_length=length, out=folder / VALIDATION)
-        return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION), cut
-    known = labels if controls else ()
-
-    def read(source: str) -> list[TextRow]:
-        return read_texts(job.inputs[source], labels=known)
-
-    train = documents_of(read("train"), tokenizer, controls=controls)
-    validation = documents_of(held := read("validation"), tokenizer, controls=controls)
-    write_tokens(packed(train, max_length=length), folder / TRAIN)
-    write_tokens(one_by_one(validation, max_length=length, rows=[row.row for row in held]), folder / VALIDATION)
-    return read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION), 0  # long documents go on in the next row
 
 
 def _model(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,25 +13,27 @@ from numpy.typing import NDArray
 
 from secateur.config.clean import CleanSection
 from secateur.config.ingest import IngestSection
-from secateur.config.run import Task
 from secateur.data.acquisition import Copied, read_copied
 from secateur.data.cleaning import Cleaned, RowRules, clean_rows, clean_test_rows
 from secateur.data.cleaning_remarks import blame, remarks_on
 from secateur.data.data_report import Example, RuleEffect, effect_on, to_json_value
 from secateur.data.document_splitting import split_documents
-from secateur.data.labels import MIN_ROWS_PER_LABEL, label_names, require_classes
+from secateur.data.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
 from secateur.data.provenance import read_provenance
 from secateur.data.reading import reading_of
 from secateur.data.rules import row_rules_of, text_rules_of
 from secateur.data.splits import Split, cap_rows, raised_share, split_rows
+from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.files import write_json
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import kind_named
 from secateur.workflow.job import Job
 
 Indices = NDArray[np.int64]
 
 
-def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task: Task = "classification") -> None:
+def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind: str) -> None:
     """Clean the rows and split them.
 
     The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
@@ -44,32 +47,34 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
     raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
     test = _test_rows(copied, clean, rules)
     cleaned = clean_rows(raw, rules, num_proc=_num_proc(), apart_from=test.texts if test else ())
-    names, labels = _labels(cleaned, raw, labelled=rules.labelled, task=task, min_rows=3 - bool(test))
+    targets = _targets(cleaned, raw, labelled=rules.labelled, kind=kind_named(kind), min_rows=3 - bool(test))
     whole = split_rows(
-        labels,
+        targets.strata,
         validation_fraction=raised_share(
-            clean.validation_fraction, min_rows=clean.min_validation_rows, num_rows=len(labels)
+            clean.validation_fraction, min_rows=clean.min_validation_rows, num_rows=len(targets.values)
         ),
         test_fraction=0.0
         if test
-        else raised_share(clean.test_fraction, min_rows=clean.min_test_rows, num_rows=len(labels)),
+        else raised_share(clean.test_fraction, min_rows=clean.min_test_rows, num_rows=len(targets.values)),
         seed=seed,
         groups=cleaned.groups,
     )
     split = Split(
-        train=cap_rows(whole.train, labels, max_rows=clean.max_train_rows, seed=seed),
-        validation=cap_rows(whole.validation, labels, max_rows=clean.max_validation_rows, seed=seed),
+        train=cap_rows(whole.train, targets.strata, max_rows=clean.max_train_rows, seed=seed),
+        validation=cap_rows(whole.validation, targets.strata, max_rows=clean.max_validation_rows, seed=seed),
         test=whole.test,
         spread=whole.spread,
     )
     parts = {
-        "train": _Part(cleaned, labels, split.train),
-        "validation": _Part(cleaned, labels, split.validation),
-        "test": _given(test, names) if test else _Part(cleaned, labels, split.test),
+        "train": _Part(cleaned, targets.values, split.train),
+        "validation": _Part(cleaned, targets.values, split.validation),
+        "test": _given(test, targets, labelled=rules.labelled, kind=kind_named(kind))
+        if test
+        else _Part(cleaned, targets.values, split.test),
     }
     for name, part in parts.items():
         part.write(job.outputs[name])
-    write_json(job.outputs["labels"], names)
+    write_json(job.outputs["labels"], targets.names)
     write_json(job.outputs["text_rules"], asdict(text_rules_of(clean)))
     tested = _of_test(test)
     effects = [*cleaned.effects, *tested, *_caps(cleaned, whole=whole, split=split)]
@@ -78,8 +83,8 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
         source=read_provenance(job.inputs["raw"]),
         num_read=raw.num_rows + num_test,
         num_kept=len(cleaned.texts) + (len(test.texts) if test else 0),
-        labels=names,
-        parts={name: part.labels[part.rows] for name, part in parts.items()},
+        labels=targets.names,
+        parts={name: part.targets[part.rows] for name, part in parts.items()},
         effects=effects,
         lengths=np.array([len(text) for text in (*cleaned.texts, *(test.texts if test else ()))], np.int64),
         remarks=remarks_on(raw, cleaned, spread=len(split.spread), labelled=rules.labelled, also=tested),
@@ -89,17 +94,17 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, task
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the cleaned rows; ``labels`` holds the label index of all of them."""
+    """Some of the cleaned rows; ``targets`` holds what is to be learned of all of them."""
 
     cleaned: Cleaned
-    labels: Indices
+    targets: NDArray[Any]
     rows: Indices
 
     def write(self, path: Path) -> None:
         table = pa.table(
             {
                 "text": pa.array([self.cleaned.texts[i] for i in self.rows], pa.string()),
-                "label": pa.array(self.labels[self.rows], pa.int64()),
+                "label": as_arrow(self.targets[self.rows]),
                 "row": pa.array(self.cleaned.rows[self.rows], pa.int64()),
             }
         )
@@ -113,22 +118,26 @@ def _test_rows(copied: Copied, clean: CleanSection, rules: RowRules) -> Cleaned 
     return clean_test_rows(split_documents(copied.test, at=clean.split), rules, num_proc=_num_proc())
 
 
-def _given(test: Cleaned, names: list[str]) -> _Part:
-    """Return the rows that were given to test, under the indices of the labels that were learned.
+def _given(test: Cleaned, learned: Targets, *, labelled: bool, kind: Kind) -> _Part:
+    """Return the rows that were given to test, with targets as they were learned.
 
     Raises:
         DataError: one of their labels has no row left to learn from.
     """
-    index_of = {name: index for index, name in enumerate(names)}
-    unknown = sorted({label for label in test.labels if names and label not in index_of})
+    index_of = {name: index for index, name in enumerate(learned.names)}
+    unknown = sorted({label for label in test.labels if learned.names and label not in index_of})
     if unknown:
         raise DataError(
             f"ingest.test_source has the label {unknown[0]!r}, of which cleaning leaves no row to learn from; relax "
             "the rules under clean, or leave its rows out"
         )
-    return _Part(
-        test, np.array([index_of.get(label, 0) for label in test.labels], np.int64), np.arange(len(test.texts))
-    )
+    if not labelled:
+        values = np.zeros(len(test.texts), np.int64)
+    elif learned.names:
+        values = np.array([index_of[label] for label in test.labels], np.int64)
+    else:
+        values = kind.targets(test.labels).values
+    return _Part(test, values, np.arange(len(test.texts)))
 
 
 def _of_test(test: Cleaned | None) -> list[RuleEffect]:
@@ -137,8 +146,8 @@ def _of_test(test: Cleaned | None) -> list[RuleEffect]:
     return [replace(effect, rule=f"{effect.rule} (test_source)") for effect in gone]
 
 
-def _labels(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, task: Task, min_rows: int) -> tuple[list[str], Indices]:
-    """Return the names of the labels, and the index of each row's; no names and zeros where there are none.
+def _targets(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, min_rows: int) -> Targets:
+    """Return what is learned of each row; no names and zeros where there are no labels.
 
     Raises:
         DataError: too few rows or labels are left.
@@ -150,23 +159,22 @@ def _labels(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, task: Task, min_
                 f"rows left after cleaning: {len(cleaned.texts)}; train, validation and test need one each (most were "
                 f"dropped by the rule {worst.rule}: {worst.rows}); add text, or relax the rules under clean"
             )
-        return [], np.zeros(len(cleaned.texts), np.int64)
+        nothing = np.zeros(len(cleaned.texts), np.int64)
+        return Targets([], nothing, strata=nothing)
     lost = blame(raw, cleaned, min_rows=min_rows)
     require_classes(
         cleaned.labels,
         when="after cleaning",
         remedy=f"{lost}add rows, remove the label, or relax the rules under clean",
-        task=task,
+        min_labels=kind.min_labels,
         min_rows=min_rows,
     )
-    if gone := sorted(set(raw["label"].drop_null().to_pylist()) - set(cleaned.labels)):
+    if kind.min_labels and (gone := sorted(set(raw["label"].drop_null().to_pylist()) - set(cleaned.labels))):
         raise DataError(
             f"cleaning leaves no row of the label {', '.join(map(repr, gone[:5]))}: {lost}relax the rule, or remove "
             "the label from the source"
         )
-    names = label_names(cleaned.labels)
-    index_of = {name: index for index, name in enumerate(names)}
-    return names, np.array([index_of[label] for label in cleaned.labels], np.int64)
+    return kind.targets(cleaned.labels)
 
 
 def _num_proc() -> int:

@@ -13,6 +13,7 @@ from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint, fix_randomness
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.robust_score import robust_score
+from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
@@ -23,7 +24,6 @@ from secateur.pruning.training import Reference
 from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, allowed_drop, choose_cut
-from secateur.quality import MEASURES
 from secateur.training.history import write_history
 from secateur.training.material import Material, read_material
 from secateur.training.validation import validate
@@ -48,7 +48,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     name = job.stage.partition("@")[2]
     goal = goal_of(_number(name), round_=round, settings=prune)
     if before.stopped:
-        write_history(job.outputs["history"], (), task=run.task)
+        write_history(job.outputs["history"], (), kind=run.task)
         changes: dict[str, Any] = {"reason": before.reason, "tried": None, "tries": [], "probes": []}
         _save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
         return
@@ -74,7 +74,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         state=state,
     )
     outcome = result.outcome
-    write_history(job.outputs["history"], outcome.history, task=run.task)
+    write_history(job.outputs["history"], outcome.history, kind=run.task)
     card = _card(job, run=run, before=before, goal=goal, prune=prune).changed(
         **_came_to(outcome), **result.as_card(), vocabulary=cut.as_dict() if cut else before.vocabulary
     )
@@ -118,7 +118,7 @@ def _judge(
     def score(model: PreTrainedModel, rows: TokenRows) -> float:
         return validate(model, rows, batch_size=2 * prune.recovery.batch_size, precision=run.precision).quality
 
-    measure = MEASURES[run.task]
+    measure = kind_named(run.task).measure
     return Judge(
         model=model,
         train=material.train,
@@ -145,8 +145,7 @@ def _reference(
     shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
     return Reference(
         model=model,
-        macro_f1=dense.metrics.get("validation_macro_f1"),
-        perplexity=dense.metrics.get("validation_perplexity"),
+        quality=dense.metrics[f"validation_{kind_named(run.task).measure.name}"],
         logits=material.dense_logits,
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,

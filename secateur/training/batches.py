@@ -1,7 +1,7 @@
 """Batches whose rows are about equally long, so that little time goes into padding."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from secateur.data.tokens import TokenRows
+from secateur.data.tokens import TokenRows, told_by
 
 IGNORED = -100
 """Label of a position whose next token is not to be predicted."""
@@ -32,15 +32,17 @@ class Batch:
     Attributes:
         input_ids: (B, T) int64.
         attention_mask: 1 on tokens, 0 on padding, (B, T) int64.
-        labels: of a classifier: of every row, (B,) int64. Of a generator: the token that follows every position,
-            (B, T) int64, and ``IGNORED`` where none follows, or one that is given.
+        labels: the target of every row, (B,) or (B, values); of a classifier its index, int64. Of a generator: the
+            token that follows every position, (B, T) int64, and ``IGNORED`` where none follows, or one that is given.
         index: position of each row in its ``TokenRows``, (B,) int64.
+        kind: of the task that they are rows of.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
     index: Tensor
+    kind: str
 
     def inputs(self) -> dict[str, Tensor]:
         """Return what a model is called with."""
@@ -48,16 +50,20 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        return Batch(*(tensor.to(device) for tensor in (self.input_ids, self.attention_mask, self.labels, self.index)))
+        return self._each(lambda tensor: tensor.to(device))
 
     def part(self, index: int, *, of: int) -> "Batch":
         """Return every ``of``-th row from ``index`` on; the width stays."""
-        tensors = (self.input_ids, self.attention_mask, self.labels, self.index)
-        return Batch(*(tensor[index::of] for tensor in tensors))
+        return self._each(lambda tensor: tensor[index::of])
 
     def with_ids(self, input_ids: Tensor) -> "Batch":
         """Return the same rows with other token ids, (B, T) int64; the labels stay."""
         return replace(self, input_ids=input_ids)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        tensors = (self.input_ids, self.attention_mask, self.labels, self.index)
+        ids, mask, labels, index = (change(tensor) for tensor in tensors)
+        return Batch(ids, mask, labels=labels, index=index, kind=self.kind)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class ReadyBatches:
 
     def __len__(self) -> int:
         return sum(len(batch.index) for batch in self.batches)
+
+    @property
+    def kind(self) -> str:
+        """Of the task that they are rows of."""
+        return told_by(self.given)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -136,6 +147,7 @@ def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int)
         attention_mask=torch.from_numpy(mask.astype(np.int64)),
         labels=torch.from_numpy(labels),
         index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
+        kind=rows.kind,
     )
 
 

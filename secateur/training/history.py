@@ -1,81 +1,52 @@
 """The training curve: one row per validation pass."""
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.config.run import Task
 from secateur.files import replacing
+from secateur.kinds.registry import kind_named
+from secateur.training.validation import Scores
+
+_FIRST = ("step", "epoch", "train_loss", "learning_rate")
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What the validation passes of every task have in common.
+    """One validation pass.
 
     Attributes:
         step: optimiser steps so far.
         epoch: passes over the training rows so far.
-        train_loss: mean since the pass before, nats per row, of a generator per token; None before the first step.
+        train_loss: mean since the pass before, in the unit of ``scores.loss``; None before the first step.
         learning_rate: of the last step.
-        validation_loss: cross-entropy, in the same unit.
+        scores: on the validation rows.
     """
 
     step: int
     epoch: float
     train_loss: float | None
     learning_rate: float
-    validation_loss: float
+    scores: Scores
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return a row of the file."""
+        return {name: getattr(self, name) for name in _FIRST} | self.scores.as_metrics()
 
     def summary(self, *, num_steps: int) -> str:
         """Return one line for the log."""
         train = "" if self.train_loss is None else f"train loss {self.train_loss:.4f}, "
-        return f"step {self.step}/{num_steps}, {train}validation loss {self.validation_loss:.4f}"
+        found = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.values.items())
+        return f"step {self.step}/{num_steps}, {train}validation loss {self.scores.loss:.4f}, {found}"
 
 
-@dataclass(frozen=True)
-class HistoryRow(Pass):
-    """One validation pass of a classifier.
-
-    Attributes:
-        validation_accuracy: in [0, 1].
-        validation_macro_f1: in [0, 1].
-    """
-
-    validation_accuracy: float
-    validation_macro_f1: float
-
-    def summary(self, *, num_steps: int) -> str:
-        """Return one line for the log."""
-        return (
-            f"{super().summary(num_steps=num_steps)}, "
-            f"accuracy {self.validation_accuracy:.4f}, macro-F1 {self.validation_macro_f1:.4f}"
-        )
-
-
-@dataclass(frozen=True)
-class TextHistoryRow(Pass):
-    """One validation pass of a generator.
-
-    Attributes:
-        validation_perplexity: per token.
-    """
-
-    validation_perplexity: float
-
-    def summary(self, *, num_steps: int) -> str:
-        """Return one line for the log."""
-        return f"{super().summary(num_steps=num_steps)}, perplexity {self.validation_perplexity:.2f}"
-
-
-ROWS: Mapping[Task, type[Pass]] = {"classification": HistoryRow, "generation": TextHistoryRow}
-"""The columns of a task's curve."""
-
-
-def write_history(path: Path, history: Sequence[Pass], *, task: Task = "classification") -> None:
-    """Write the rows as CSV; floats are written so that they read back as the same number."""
+def write_history(path: Path, history: Sequence[Pass], *, kind: str) -> None:
+    """Write the rows as CSV, of a kind's model; floats are written so that they read back as the same number."""
+    columns = [*_FIRST, *(f"validation_{name}" for name in ("loss", *kind_named(kind).scores))]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column.name for column in fields(ROWS[task])])
+        writer.writerow(columns)
         for row in history:
-            writer.writerow(["" if value is None else repr(value) for value in asdict(row).values()])
+            values = row.as_dict()
+            writer.writerow(["" if values[name] is None else repr(values[name]) for name in columns])

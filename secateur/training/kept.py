@@ -5,10 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from secateur.training.validation import AnyScores
+from secateur.training.validation import Scores
 
-BestBy = Literal["macro_f1", "perplexity", "loss", "last"]
-"""The score that decides (what the task is judged by, under its name), or the last pass whatever its score."""
+BestBy = Literal["quality", "loss", "last"]
+"""The score that decides, the loss, or the last pass whatever its score."""
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Best:
     """The best scores so far, and a copy of their weights.
 
     Attributes:
-        by: what better means: a higher macro-F1, a lower perplexity, a lower loss, or later.
+        by: what better means: a better score of those that decide, a lower loss, or later.
         floor: worst score that was promised; a pass that holds it is better than one that does not. None = no promise.
         scores: of the best pass.
         weights: its whole state dict.
@@ -26,12 +26,12 @@ class Best:
 
     by: BestBy
     floor: float | None = None
-    scores: AnyScores | None = None
+    scores: Scores | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     passes_since: int = 0
 
-    def update(self, scores: AnyScores, model: nn.Module, *, step: int) -> None:
+    def update(self, scores: Scores, model: nn.Module, *, step: int) -> None:
         """Keep the weights when the score is better; the earlier of two equal ones stays."""
         if self.scores is not None and not self._better(scores, self.scores):
             self.passes_since += 1
@@ -39,7 +39,7 @@ class Best:
         self.scores, self.step, self.passes_since = scores, step, 0
         self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
-    def _better(self, scores: AnyScores, than: AnyScores) -> bool:
+    def _better(self, scores: Scores, than: Scores) -> bool:
         if self.floor is not None:
             now, before = (entry.measure.holds(entry.quality, floor=self.floor) for entry in (scores, than))
             if now != before:

@@ -28,7 +28,7 @@ from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.precision import narrow_stream
 from secateur.training.progress import progress
 from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay
-from secateur.training.validation import AnyScores, validate
+from secateur.training.validation import Scores, validate
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Plan:
     evaluations_per_epoch: int = 1
     patience: int = 1_000_000
     evaluate_first: bool = False
-    best_by: BestBy = "macro_f1"
+    best_by: BestBy = "quality"
     floor: float | None = None
     adversarial_epsilon: float = 0.0
 
@@ -74,7 +74,7 @@ class Trained:
     """
 
     history: tuple[Pass, ...]
-    best: AnyScores
+    best: Scores
     length: Length
 
 
@@ -252,18 +252,18 @@ class _Run:
             step, num_steps=self._num_steps, warmup_fraction=settings.warmup_fraction, decay=settings.decay
         )
 
-    def _look(self, *, step: int, train_loss: float | None) -> AnyScores:
+    def _look(self, *, step: int, train_loss: float | None) -> Scores:
         plan = self._plan
         scores = validate(
             self._model, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
         )
         self._best.update(scores, self._model, step=step)
-        row = scores.history_row(
+        row = Pass(
             step=step,
             epoch=step / self._steps_per_epoch,
             train_loss=train_loss,
             learning_rate=self._learning_rate(step) if step else 0.0,
-            **scores.as_metrics(),
+            scores=scores,
         )
         self._history.append(row)
         _log.info("%s: %s", plan.title, row.summary(num_steps=self._num_steps))

@@ -1,13 +1,16 @@
-"""What the rounds learn from: token files, and the logits of a dense classifier, in one folder."""
+"""What the rounds learn from: token files and, where the kind keeps them, the dense model's logits, in one folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from secateur.data.tokens import TokenRows, read_tokens
+from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import DataError
+from secateur.kinds.registry import kind_named
 
 TRAIN, VALIDATION = "train.arrow", "validation.arrow"
 _LOGITS = "dense_logits.safetensors"
@@ -15,14 +18,21 @@ _LOGITS = "dense_logits.safetensors"
 
 @dataclass(frozen=True)
 class Material:
-    """Rows to train on and to validate on, and what a dense classifier says about the former, (rows, C).
+    """Rows to train on and to validate on, and what the dense model says about the former, (rows, C).
 
-    What a generator says would be as large as rows, tokens and vocabulary together: it says it again when asked.
+    None where the kind does not keep it: the model says it again when asked.
     """
 
     train: TokenRows
     validation: TokenRows
     dense_logits: Tensor | None
+
+
+def tokenize_rows(tables: Mapping[str, Path], out: Path, *, tokenizer: Any, max_length: int, kind: str) -> int:
+    """Write the token files of rows with a target each; return how many training texts were cut."""
+    cut = tokenize(tables["train"], tokenizer=tokenizer, max_length=max_length, out=out / TRAIN, kind=kind)
+    tokenize(tables["validation"], tokenizer=tokenizer, max_length=max_length, out=out / VALIDATION, kind=kind)
+    return cut
 
 
 def write_logits(folder: Path, logits: Tensor) -> None:
@@ -37,7 +47,7 @@ def read_material(folder: Path) -> Material:
         DataError: the logits belong to other rows.
     """
     train, validation = read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION)
-    if train.given is not None:
+    if not kind_named(train.kind).keeps_logits:
         return Material(train=train, validation=validation, dense_logits=None)
     logits = load_file(folder / _LOGITS)["logits"]
     if len(logits) != len(train):

@@ -5,10 +5,11 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.kinds.registry import kind_named
 from secateur.models.families import family_named
 from secateur.training.batches import IGNORED, Batch, Rows, batches_of
 from secateur.training.own_batches import OwnBatch
@@ -54,33 +55,16 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
-    """Cross-entropy on the labels; ``label_smoothing`` of the mass is spread over all of them."""
+class LabelLoss:
+    """The loss on the labels; ``label_smoothing`` of the mass is spread over all of them."""
 
     label_smoothing: float
 
     needs_hidden_states = False
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the mean over the rows, of a generator over the tokens, in nats."""
+        """Return the mean over the rows, of a generator over the tokens."""
         return loss_of(outputs, batch, label_smoothing=self.label_smoothing)
-
-
-def loss_of(
-    outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
-) -> Tensor:
-    """Return the loss of a batch: the one that it brings, or the cross-entropy of its labels.
-
-    Args:
-        outputs: what the model says about it.
-        batch: a loss that it brings is a mean over its rows, and smooths no labels.
-        label_smoothing: see ``label_loss``.
-        reduction: see there.
-    """
-    if isinstance(batch, OwnBatch):
-        mean = batch.own_loss(outputs.whole)
-        return mean * len(batch.index) if reduction == "sum" else mean
-    return label_loss(outputs.logits, batch.labels, label_smoothing=label_smoothing, reduction=reduction)
 
 
 def summed_loss(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
@@ -89,19 +73,35 @@ def summed_loss(model: PreTrainedModel, batch: Batch, *, precision: Precision) -
     return loss_of(replace(outputs, logits=outputs.logits.float()), batch, reduction="sum")
 
 
-def label_loss(
-    logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
+def loss_of(
+    outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
 ) -> Tensor:
-    """Return the cross-entropy of rows, or of next tokens, in nats.
+    """Return the loss of a batch: the one that it brings, or that of its kind of task.
 
     Args:
-        logits: (B, C) or (B, T, V).
-        labels: (B,) or (B, T), as in ``Batch``; ignored positions count neither in the sum nor in the mean.
-        label_smoothing: share of the mass that is spread over all labels.
-        reduction: over rows or tokens.
+        outputs: what the model says about it.
+        batch: a loss that it brings is a mean over its rows, and smooths no labels.
+        label_smoothing: see ``Kind.loss``.
+        reduction: see there.
     """
-    if logits.dim() == 2:
-        return cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction=reduction)
+    if isinstance(batch, OwnBatch):
+        mean = batch.own_loss(outputs.whole)
+        return mean * len(batch.index) if reduction == "sum" else mean
+    kind = kind_named(batch.kind)
+    return kind.loss(outputs.logits, batch.labels, label_smoothing=label_smoothing, reduction=reduction)
+
+
+def next_token_loss(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the cross-entropy of next tokens, in nats.
+
+    Args:
+        logits: (B, T, V).
+        labels: (B, T); ``IGNORED`` positions count neither in the sum nor in the mean.
+        label_smoothing: share of the mass that is spread over all tokens.
+        reduction: over tokens.
+    """
     flat = (logits.flatten(0, 1), labels.flatten())
     pairs = zip(*(torch.split(tensor, TOKENS_AT_ONCE) for tensor in flat), strict=True)
     parts = [
@@ -114,13 +114,15 @@ def label_loss(
 
 @dataclass(frozen=True)
 class Distillation:
-    """``(1 - weight) * CE(labels) + weight * T^2 * KL(teacher_T || student_T)`` (Hinton et al. 2015, section 2).
+    """``(1 - weight) * loss(labels) + weight * T^2 * apart(student / T, teacher / T)`` (Hinton et al. 2015, section 2).
+
+    Loss and distance are those of the kind of task: cross-entropy and KL divergence where labels are told apart.
 
     Attributes:
         teacher_logits: of every training row, by position, (rows, C) fp32.
         weight: share of the distillation, in [0, 1].
         temperature: T, above 0.
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the loss.
     """
 
     teacher_logits: Tensor
@@ -131,18 +133,14 @@ class Distillation:
     needs_hidden_states = False
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the mean over the rows, in nats."""
+        """Return the mean over the rows."""
         logits = outputs.logits
         hard = loss_of(outputs, batch, label_smoothing=self.label_smoothing)
         if self.weight == 0.0:
             return hard
         teacher = self.teacher_logits.to(logits.device)[batch.index]
-        soft = kl_div(
-            torch.log_softmax(logits / self.temperature, dim=-1),
-            torch.log_softmax(teacher / self.temperature, dim=-1),
-            log_target=True,
-            reduction="batchmean",
-        )
+        kind = kind_named(batch.kind)
+        soft = kind.apart(logits / self.temperature, teacher / self.temperature)
         return (1.0 - self.weight) * hard + self.weight * self.temperature**2 * soft
 
 
@@ -154,7 +152,7 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
     with autocast(precision, device=batch.input_ids.device):
         outputs: Any = model(**batch.inputs(), **asked)
     # A generator's copy in fp32 is large; a loss of one's own may multiply logits by what is fp32.
-    if batch.labels.dim() != 2 or isinstance(batch, OwnBatch):
+    if outputs.logits.dim() != 3 or isinstance(batch, OwnBatch):
         outputs.logits = outputs.logits.float()
     return Outputs(
         logits=outputs.logits,
@@ -176,7 +174,7 @@ def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Te
 
 @torch.no_grad()
 def logits_of(model: PreTrainedModel, rows: Rows, *, batch_size: int, precision: Precision) -> Tensor:
-    """Return a classifier's logits of all rows in the order of the rows, (rows, C) fp32 on the CPU.
+    """Return the logits of all rows in the order of the rows, (rows, C) fp32 on the CPU; not of a generator.
 
     The model is put into evaluation mode and stays in it.
     """

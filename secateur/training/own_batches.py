@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from secateur.data.tokens import told_by
 from secateur.errors import DataError, ModelError
 from secateur.training.batches import IGNORED, Batch
 
@@ -93,6 +94,7 @@ def own_batches(
             attention_mask=mask,
             labels=_next_tokens(kept.get(_LABELS), ids, mask) if generates else _of_rows(kept.get(_LABELS), ids),
             index=torch.arange(first_row, first_row + len(ids)),
+            kind=told_by(() if generates else None),
             values=kept,
             names=names & {name for name, value in kept.items() if value is not None},
             loss=loss,

@@ -7,14 +7,20 @@ functions count too; those under ``if TYPE_CHECKING`` do not, since they never r
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.kinds.base import Kind
 from secateur.workflow.source_text import essential
 
 RESOURCES = (".j2", ".css")
 """Files beside the modules of a package that decide its output."""
+
+ANSWERS = frozenset(name for name in vars(Kind) if not name.startswith("_"))
+"""What a kind of task is asked for: its methods count one by one, see ``kind_code``."""
+
+_ANSWERS_DIGEST = hashlib.sha256(" ".join(sorted(ANSWERS)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -24,10 +30,12 @@ class Source:
     Attributes:
         digest: sha256 of what it does (``source_text.essential``), or of all bytes of a resource.
         imports: dotted names, relative ones with their dots.
+        attributes: of those names that are read off an object, the ones that a kind of task answers to.
     """
 
     digest: str
     imports: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 class Sources:
@@ -35,7 +43,11 @@ class Sources:
 
     def __init__(self, known: Mapping[str, Any] | None = None) -> None:
         """Begin with what ``as_json`` gave earlier."""
-        self._known = {key: Source(value["digest"], tuple(value["imports"])) for key, value in (known or {}).items()}
+        self._known = {
+            key: Source(value["digest"], tuple(value["imports"]), tuple(value["attributes"]))
+            for key, value in (known or {}).items()
+            if "attributes" in value
+        }
         self._used: dict[str, Source] = {}
         self._read: dict[Path, Source] = {}
 
@@ -47,9 +59,10 @@ class Sources:
         """
         if file not in self._read:
             content = file.read_bytes()
-            key = hashlib.sha256(content).hexdigest()
+            sha = hashlib.sha256(content).hexdigest()
+            key = f"{sha}.{_ANSWERS_DIGEST}"
             if key not in self._used:
-                self._used[key] = self._known.get(key) or _look_at(content, key, suffix=suffix or file.suffix)
+                self._used[key] = self._known.get(key) or _look_at(content, sha, suffix=suffix or file.suffix)
             self._read[file] = self._used[key]
         return self._read[file]
 
@@ -60,7 +73,7 @@ class Sources:
 
     def as_json(self) -> dict[str, Any]:
         """Return what was asked for, as JSON values."""
-        return {key: {"digest": used.digest, "imports": list(used.imports)} for key, used in self._used.items()}
+        return {key: asdict(used) for key, used in self._used.items()}
 
 
 def closure(*modules: str, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
@@ -85,7 +98,7 @@ def closure(*modules: str, roots: Mapping[str, Path], sources: Sources) -> dict[
         seen.add(name)
         if "." in name:
             waiting.append(name.rpartition(".")[0])
-        file = _file_of(root, name)
+        file = file_of(root, name)
         if file is None:
             continue
         for used in (file, *(path for path in file.parent.iterdir() if path.suffix in RESOURCES)):
@@ -101,7 +114,7 @@ def digest_of(files: Mapping[str, Path], sources: Sources) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
-def _file_of(root: Path, module: str) -> Path | None:
+def file_of(root: Path, module: str) -> Path | None:
     """Return the file of a dotted name, or None when it names an attribute."""
     base = root.joinpath(*module.split("."))
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
@@ -124,7 +137,24 @@ def _look_at(content: bytes, key: str, *, suffix: str) -> Source:
         return Source(key)
     text = content.decode("utf-8")
     digest = hashlib.sha256(essential(text).encode()).hexdigest()
-    return Source(digest, tuple(sorted(set(_imports(ast.parse(text))))))
+    tree = ast.parse(text)
+    return Source(digest, tuple(sorted(set(_imports(tree)))), _attributes(tree))
+
+
+def imports_of(text: str, *, module: str, is_package: bool = False) -> list[str]:
+    """Return the dotted names that a part of a module imports, relative ones made absolute."""
+    package = module if is_package else module.rpartition(".")[0]
+    return [_absolute(name, package) for name in sorted(set(_imports(ast.parse(text))))]
+
+
+def attributes(text: str) -> tuple[str, ...]:
+    """Return the names that a text reads off objects, of those that a kind of task answers to."""
+    return _attributes(ast.parse(text))
+
+
+def _attributes(tree: ast.AST) -> tuple[str, ...]:
+    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return tuple(sorted(found & ANSWERS))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:

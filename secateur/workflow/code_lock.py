@@ -21,7 +21,9 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.extensions import root_of
 from secateur.files import write_json, write_text
-from secateur.workflow.closure import Sources, closure, digest_of
+from secateur.kinds.registry import KINDS
+from secateur.workflow.closure import Sources, closure
+from secateur.workflow.kind_code import with_kind
 from secateur.workflow.project import Project, is_read_only
 from secateur.workflow.stages import stages
 
@@ -57,7 +59,7 @@ def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
     for stage in stages(config, project.root):
         left_out = tuple(key for key in stage.keys if not is_named(config, key))
         used.setdefault(stage.name, ((stage.module, *stage.chosen), left_out))
-    return _code_of(project, tuple(used.items()))
+    return _code_of(project, tuple(used.items()), KINDS.find(config.run.task).module)
 
 
 _Used = tuple[tuple[str, ...], tuple[str, ...]]
@@ -65,12 +67,13 @@ _Used = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @cache
-def _code_of(project: Project, used: tuple[tuple[str, _Used], ...]) -> Mapping[str, StageCode]:
+def _code_of(project: Project, used: tuple[tuple[str, _Used], ...], kind: str) -> Mapping[str, StageCode]:
     sources = Sources(_read_json(_index(project)))
     found: dict[str, StageCode] = {}
     for name, (modules, left_out) in used:
-        files = closure(*modules, roots=_roots(modules), sources=sources)
-        found[name] = StageCode(_digest(digest_of(files, sources), left_out), files)
+        roots = _roots((*modules, kind))
+        files, digest = with_kind(closure(*modules, roots=roots, sources=sources), kind, roots=roots, sources=sources)
+        found[name] = StageCode(_digest(digest, left_out), files)
     if not sources.complete and not is_read_only(project):
         write_json(_index(project), sources.as_json())
     return found

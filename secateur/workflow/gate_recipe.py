@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 from math import ceil, sqrt
 
 from secateur.config.promote import SignificanceSection
-from secateur.config.run import Task
 from secateur.data.survey import Survey
 from secateur.evaluation.margins import USUAL, provable, rows_for
 from secateur.workflow.params_text import Choice
 from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 
 
-def gate(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
+def gate(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
     """Choose how many rows the gate asks for, and what it allows where they are few.
 
     Args:

@@ -34,7 +34,7 @@ def check(project: Project, config: RunConfig) -> None:
             f"(evaluate.deployed={config.evaluate.deployed}); set both to the same"
         )
     _check_judge(project, config)
-    check_source(config.ingest, root=project.root, task=config.run.task)
+    check_source(config.ingest, root=project.root, kind=config.run.task)
     model_config = check_model(config.baseline.model, root=project.root)
     # A scratch config may have any name; its budget is judged when the round starts.
     if model_config is not None and model_config.name == "config.json":

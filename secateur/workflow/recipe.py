@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from secateur.config.baseline import BaselineSection
-from secateur.config.run import Task
 from secateur.data.survey import First, Survey
 from secateur.training.schedule import Length
 from secateur.workflow.gate_recipe import gate, retraining
@@ -62,7 +61,7 @@ def cleaning(first: First) -> Iterator[Choice]:
         yield Choice("clean.near_duplicate_chars", n, said)
 
 
-def choices(seen: Survey, *, base: Base, task: Task, first: First) -> tuple[Choice, ...]:
+def choices(seen: Survey, *, base: Base, task: str, first: First) -> tuple[Choice, ...]:
     """Choose what depends on the rows, in the order of params.yaml.
 
     Args:
@@ -85,7 +84,7 @@ def choices(seen: Survey, *, base: Base, task: Task, first: First) -> tuple[Choi
     return tuple(found)
 
 
-def unseen(task: Task, base: Base) -> tuple[Choice, ...]:
+def unseen(task: str, base: Base) -> tuple[Choice, ...]:
     """Choose for rows that are not here yet: what keeps few rows from being too few."""
     later = "the rows are not here yet"
     found = [
@@ -149,7 +148,7 @@ def _looks(seen: Survey, train: int) -> str:
     return f"of {seen.least}{train} rows: {length.epochs:.3g}, {length.steps} steps"
 
 
-def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
+def _pruning(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
     if task == "classification":
         drop = told_apart(parts.validation)
         said = f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _LOSS
@@ -162,7 +161,7 @@ def _pruning(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator
     yield Choice("prune.calibration_rows", rows, f"of {seen.least}{parts.train} training rows")
 
 
-def _evaluation(seen: Survey, parts: Parts, *, length: int, task: Task) -> Iterator[Choice]:
+def _evaluation(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
     if task == "generation":
         yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
     else:

@@ -10,7 +10,7 @@ from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import write_text
-from secateur.quality import MEASURES
+from secateur.kinds.registry import kind_named
 from secateur.workflow import code_lock
 from secateur.workflow.project import Project
 from secateur.workflow.stages import Output, Stage, stages
@@ -115,7 +115,7 @@ def _template(stage: Stage, config: RunConfig) -> dict[str, Any]:
 
 
 def _plots(config: RunConfig) -> list[dict[str, Any]]:
-    measure = MEASURES[config.run.task]
+    measure = kind_named(config.run.task).measure
     title = measure.title[:1].upper() + measure.title[1:]
     column = f"validation_{measure.name}"
     curves = {f"reports/training/{name}.csv": column for name in ("baseline", *config.prune.rounds)}

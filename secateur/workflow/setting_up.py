@@ -18,6 +18,7 @@ from secateur.data.rules import row_rules_of
 from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
+from secateur.kinds.registry import kind_named
 from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
 from secateur.workflow.origin import Origin, origin_of
@@ -111,7 +112,7 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     def values(name: str) -> Sequence[str | None]:
         alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
         try:
-            found = check_rows(origin.asked, alone, task="generation")
+            found = check_rows(origin.asked, alone)
         except DataError:
             return []  # numbers in JSON or Parquet: no texts
         return [] if found is None else list(found.rows["text"].to_pylist())
@@ -129,9 +130,9 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     said = reading_for(wish, origin.location)
     reading = _reading(wish, said, text=guess.text, label=guess.label)
     tests = _test_origin(wish)
-    found = None
+    found, least = None, kind_named(wish.task).min_labels
     if origin.location.path is not None:
-        found = check_rows(origin.asked, reading, test_source=tests.asked if tests else None, task=wish.task)
+        found = check_rows(origin.asked, reading, test_source=tests.asked if tests else None, min_labels=least)
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
     asked = wish.model or wish.given.get("baseline.model")
@@ -211,7 +212,7 @@ def _survey(
     values = params_text.nested(known).get("clean", {})
     config = parse_part(wish.task, {"clean": values})
     rules = row_rules_of(config.clean, reading.columns)
-    return survey(found.rows, rules, test=found.test, task=wish.task, count_tokens=count)
+    return survey(found.rows, rules, test=found.test, min_labels=kind_named(wish.task).min_labels, count_tokens=count)
 
 
 def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:

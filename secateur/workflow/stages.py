@@ -132,7 +132,7 @@ def _ingest(config: RunConfig, root: Path) -> Stage:
             _section("ingest"),
             _value("model", "baseline.model"),
             _value("model_revision", "baseline.hub_revision"),
-            _value("task", "run.task"),
+            _value("kind", "run.task"),
         ),
         outputs={"raw": Output("data/raw"), "base": Output("models/base")},
     )
@@ -142,7 +142,7 @@ def _clean() -> Stage:
     return Stage(
         name="clean",
         inputs={"raw": "data/raw"},
-        parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed"), _value("task", "run.task")),
+        parameters=(_section("ingest"), _section("clean"), _value("seed", "run.seed"), _value("kind", "run.task")),
         outputs={
             "train": Output("data/clean/train.parquet"),
             "validation": Output("data/clean/validation.parquet"),

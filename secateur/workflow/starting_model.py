@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from secateur.config.part import parse_part
-from secateur.config.run import Task
 from secateur.data.pretrained import check_model
 from secateur.data.scripts import Script
 from secateur.data.sources import PACKAGE_PREFIX, is_local
@@ -28,7 +27,7 @@ class StartingModel:
     asked: str
 
 
-def find_model(asked: str | None, *, root: Path, here: Path, task: Task, script: Script | None) -> StartingModel:
+def find_model(asked: str | None, *, root: Path, here: Path, task: str, script: Script | None) -> StartingModel:
     """Find the model, and name it as it is seen from the folder of the project.
 
     Args:
@@ -57,7 +56,7 @@ def find_model(asked: str | None, *, root: Path, here: Path, task: Task, script:
     return StartingModel(relative if relative.startswith("..") else f"./{relative}", str(path))
 
 
-def _default_model(task: Task, script: Script | None) -> str:
+def _default_model(task: str, script: Script | None) -> str:
     if task == "generation":
         raise ModelError(
             "--model: name the generator to start from: a folder, or a hub id such as openai-community/gpt2"
@@ -81,7 +80,7 @@ def _of_script(script: Script | None) -> str:
     return "google-bert/bert-base-chinese" if script == "Chinese or Japanese" else MULTILINGUAL
 
 
-def look_at_model(model: StartingModel, *, task: Task) -> tuple[Base, CountTokens | None]:
+def look_at_model(model: StartingModel, *, task: str) -> tuple[Base, CountTokens | None]:
     """Return the sizes of a model and its tokenizer, where it is at hand.
 
     Raises:

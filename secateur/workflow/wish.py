@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secateur.config.run import Task
 from secateur.errors import ConfigError
 from secateur.workflow.params import read_value
 
@@ -27,7 +26,7 @@ class Wish:
     text_column: str | None = None
     label_column: str | None = None
     model: str | None = None
-    task: Task = "classification"
+    task: str = "classification"
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property

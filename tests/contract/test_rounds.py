@@ -41,7 +41,7 @@ def reference_of(layers: int) -> Reference:
     shape = shape_of(model.config)
     return Reference(
         model=model,
-        macro_f1=0.5,
+        quality=0.5,
         logits=logits_of(model, TRAIN, batch_size=16, precision="fp32"),
         table=LatencyTable(
             attention_ms=(0.0, 0.3, 0.6, 0.8, 1.0),
@@ -240,7 +240,7 @@ def test_rounds_with_a_smaller_vocabulary(granularity: str, tmp_path: Path) -> N
             validation=vocabulary.translate(validation, max_length=16),
             reference=Reference(
                 model=dense,
-                macro_f1=0.5,
+                quality=0.5,
                 logits=logits_of(dense, train, batch_size=16, precision="fp32"),
                 token_ids=vocabulary.dense_ids,
             ),

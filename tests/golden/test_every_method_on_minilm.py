@@ -51,7 +51,7 @@ def test_both_actions_end_with_a_checkpoint_that_loads_again(granularity: str, c
             copy.deepcopy(model),
             train=rows.take(range(16)),
             validation=rows.take(range(16, 24)),
-            reference=Reference(model=model, macro_f1=0.5, logits=torch.zeros(16, 3)),
+            reference=Reference(model=model, quality=0.5, logits=torch.zeros(16, 3)),
             target=TARGET,
             settings=settings,
             round_=Round(prev="baseline", action=action),

@@ -99,7 +99,7 @@ def test_half_of_the_work_goes_by_obs_without_training(tmp_path: Path):
         criterion="obs", repair="least_squares", budget={"macs": 0.5}, search_trials=0, calibration_rows=64,
         min_heads=0, min_neurons=0, max_drop=0.99, recovery={**prune_settings().recovery.model_dump(), "epochs": 0.0},
     )  # fmt: skip
-    reference = Reference(model=model, macro_f1=0.5, logits=torch.zeros(64, 3))
+    reference = Reference(model=model, quality=0.5, logits=torch.zeros(64, 3))
     for action in ("remove", "suppress"):
         outcome = prune_(
             copy.deepcopy(model),

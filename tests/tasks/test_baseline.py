@@ -30,7 +30,7 @@ def test_the_checkpoint_scores_what_its_card_says(finished):
     model = load(finished / "models/baseline")
     scores = validate(model, read_material(finished / "tokens").validation, batch_size=32, precision="fp32")
     assert card["metrics"] == pytest.approx(scores.as_metrics(), rel=1e-5)
-    assert scores.macro_f1 > 0.6  # chance is 0.5; the trained vocabulary differs a little between processes
+    assert scores.quality > 0.6  # chance is 0.5; the trained vocabulary differs a little between processes
     assert (card["stage"], card["key"], card["state"]) == ("baseline", "key-of-baseline", "dense")
     assert card["labels"] == ["negative", "positive"]
     assert card["widths"] == card["dense_widths"] == {"heads": [4, 4], "ffn": [64, 64], "head_dim": 8}

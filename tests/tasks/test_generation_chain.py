@@ -56,7 +56,7 @@ def test_a_generator_from_nothing_learns_and_its_card_says_how_well(finished):
     assert card["control"] == {"neg": "<|neg|>", "pos": "<|pos|>"}
     scores = validate(model, read_material(finished / "tokens").validation, batch_size=8, precision="fp32")
     assert card["metrics"] == pytest.approx(scores.as_metrics(), rel=1e-5)
-    assert scores.perplexity < 6.0  # 30 characters stand in the texts, and most of them follow from those before
+    assert scores.quality < 6.0  # 30 characters stand in the texts, and most of them follow from those before
     assert model.config.vocab_size == len(load_tokenizer(finished / "models/baseline"))
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
 

@@ -1,6 +1,6 @@
 import pytest
 
-from secateur.quality import MACRO_F1, MEASURES, PERPLEXITY
+from secateur.quality import MACRO_F1, PERPLEXITY
 
 
 def test_better_means_higher_or_lower():
@@ -21,10 +21,3 @@ def test_the_floor_itself_is_allowed_and_nan_is_not():
     assert PERPLEXITY.holds(63.0, floor=63.0)
     assert not PERPLEXITY.holds(63.1, floor=63.0)
     assert not any(measure.holds(float("nan"), floor=1.0) for measure in (MACRO_F1, PERPLEXITY))
-
-
-def test_every_task_has_a_measure():
-    assert {task: measure.name for task, measure in MEASURES.items()} == {
-        "classification": "macro_f1",
-        "generation": "perplexity",
-    }

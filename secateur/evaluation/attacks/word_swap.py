@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.run import Precision
 from secateur.data.tokens import TokenRows
 from secateur.errors import ModelError
 from secateur.training.batches import Batch, batches_of
-from secateur.training.objectives import forward, pad_token_id
+from secateur.training.objectives import pad_token_id, summed_loss
 
 _CONTEXT = "the"
 """Stands before a word when it is looked up: tokenizers mark the first word of a text differently."""
@@ -167,7 +167,7 @@ class _Neighbours:
 
 
 def embedding_gradient(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
-    """Return the gradient of every row's cross-entropy at its word embeddings, (B, T, E) fp32."""
+    """Return the gradient of every row's loss at its word embeddings, (B, T, E) fp32."""
     leaves: list[Tensor] = []
 
     def detach(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
@@ -177,8 +177,7 @@ def embedding_gradient(model: PreTrainedModel, batch: Batch, *, precision: Preci
     handle = model.get_input_embeddings().register_forward_hook(detach)
     try:
         with torch.enable_grad():
-            logits = forward(model, batch, precision=precision)
-            loss = cross_entropy(logits, batch.labels, reduction="sum")
+            loss = summed_loss(model, batch, precision=precision)
         (gradient,) = torch.autograd.grad(loss, leaves)
     finally:
         handle.remove()

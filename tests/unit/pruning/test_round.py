@@ -14,6 +14,7 @@ from secateur.pruning.selection import Dense
 from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.training import Reference
 from secateur.pruning.weights.matrices import WeightMasks, prunable
+from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
 from secateur.training.schedule import Length
 from secateur.training.validation import Scores
@@ -84,7 +85,7 @@ def test_what_was_tried_stands_as_plain_values():
         accepted=False,
         reason="below",
         achieved={"macs": 1.0},
-        scores=Scores(loss=0.5, accuracy=0.75, macro_f1=0.7),
+        scores=Scores(MACRO_F1, loss=0.5, values={"accuracy": 0.75, "macro_f1": 0.7}),
         robust=0.25,
         history=(),
         length=Length(asked_epochs=1.0, min_steps=0, epochs=1.0, steps=10),
@@ -115,7 +116,7 @@ def run(model, *, target, state=None, round_=None, **changes) -> Outcome:
         model,
         train=TRAIN,
         validation=VALIDATION,
-        reference=Reference(model=DENSE, macro_f1=0.5, logits=logits_of(DENSE, TRAIN, batch_size=16, precision="fp32")),
+        reference=Reference(model=DENSE, quality=0.5, logits=logits_of(DENSE, TRAIN, batch_size=16, precision="fp32")),
         target=target,
         settings=prune_settings(**given),
         round_=round_ or Round(prev="baseline"),
@@ -163,7 +164,7 @@ def test_regrowth_that_a_budget_has_no_room_for_is_refused():
 
 def test_layers_and_features_that_went_keep_their_dense_numbers():
     dense = tiny_model(layers=3)
-    reference = Reference(model=dense, macro_f1=0.5, logits=torch.zeros(len(TRAIN), 3))
+    reference = Reference(model=dense, quality=0.5, logits=torch.zeros(len(TRAIN), 3))
     quiet = prune_settings().recovery.model_copy(update={"epochs": 0.0})
     model, state = copy.deepcopy(dense), None
     kept, features = (0, 1, 2), tuple(range(16))

@@ -15,6 +15,7 @@ from secateur.pruning.round import Begun, Outcome, below_floor
 from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
 from secateur.pruning.training import Reference, Work
+from secateur.quality import MACRO_F1
 from secateur.training.schedule import Length
 from secateur.training.validation import Scores
 from tests.unit.pruning.material import tiny_model, tiny_rows
@@ -78,7 +79,7 @@ def run(monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]) -> Cal
             lost = drop(work.target, work.recovery.epochs)
             allowed = work.settings.max_drop if work.promise is None else work.promise
             reason = below_floor(DENSE - lost, dense=DENSE, max_drop=allowed)
-            scores = Scores(loss=0.5 + lost, accuracy=DENSE - lost, macro_f1=DENSE - lost)
+            scores = Scores(MACRO_F1, loss=0.5 + lost, values={"macro_f1": DENSE - lost})
             achieved = {"macs": work.target, "max_drop": lost}
             epochs = work.recovery.epochs
             length = Length(epochs, work.recovery.min_steps, epochs, round(100 * epochs))
@@ -93,7 +94,7 @@ def run(monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]) -> Cal
             model,
             train=TRAIN.take(range(rows)),
             validation=tiny_rows(1500),
-            reference=Reference(model=model, macro_f1=DENSE),
+            reference=Reference(model=model, quality=DENSE),
             goal=goal,
             settings=settings,
             round_=Round(prev="baseline"),
@@ -148,7 +149,7 @@ def test_what_was_probed_and_tried_is_told(run: Any):
         assert probe["score"] == pytest.approx(DENSE - probe["drop"])
     assert card["tries"][0]["accepted"] is True
     assert card["tries"][0]["reason"] is None
-    assert card["tries"][0]["metrics"]["validation_macro_f1"] == result.outcome.scores.macro_f1
+    assert card["tries"][0]["metrics"]["validation_macro_f1"] == result.outcome.scores.quality
 
 
 @pytest.mark.parametrize("seed", range(8))

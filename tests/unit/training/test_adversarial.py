@@ -2,14 +2,14 @@ import torch
 
 from secateur.training.adversarial import Perturbation, fast_gradient
 from secateur.training.batches import batches_of
-from secateur.training.objectives import CrossEntropy, outputs_of
+from secateur.training.objectives import LabelLoss, outputs_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 BATCH = next(batches_of(tiny_rows(12), batch_size=12, pad_token_id=0))
 
 
 def loss_of(model) -> torch.Tensor:
-    return CrossEntropy(0.0)(outputs_of(model, BATCH, precision="fp32"), BATCH)
+    return LabelLoss(0.0)(outputs_of(model, BATCH, precision="fp32"), BATCH)
 
 
 def test_by_hand():

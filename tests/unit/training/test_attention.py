@@ -8,7 +8,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from secateur.data.tokens import from_lists
 from secateur.training.attention import PRODUCTS, attention_as_products, products
 from secateur.training.batches import batches_of
-from secateur.training.objectives import label_loss, outputs_of
+from secateur.training.objectives import loss_of, outputs_of
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.material import tiny_model
 
@@ -27,7 +27,7 @@ EVEN, PADDED, LONG = text_rows(12, 12, 12, 12), text_rows(12, 5, 9, 1), text_row
 def gradient(model, rows, *, precision):
     model.zero_grad()
     (batch,) = batches_of(rows, batch_size=4, pad_token_id=0)
-    label_loss(outputs_of(model, batch, precision=precision).logits, batch.labels).backward()
+    loss_of(outputs_of(model, batch, precision=precision).logits, batch).backward()
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
 
 

@@ -11,7 +11,7 @@ from secateur.errors import ModelError
 from secateur.training.batches import IGNORED, batches_of
 from secateur.training.data_parallel import data_parallel
 from secateur.training.loop import Plan, train_
-from secateur.training.objectives import CrossEntropy
+from secateur.training.objectives import LabelLoss
 from secateur.training.text_distillation import TextDistillation
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.material import tiny_model, tiny_rows
@@ -47,7 +47,7 @@ def parallel(model, rows, *, batch_size=16, objective=None, epsilon=0.0, prepare
         model,
         rows=rows,
         batch_size=batch_size,
-        objective=objective or CrossEntropy(0.0),
+        objective=objective or LabelLoss(0.0),
         precision="fp32",
         adversarial_epsilon=epsilon,
         seed=0,
@@ -65,8 +65,8 @@ def gradients_of(model, rows, *, num_threads, change=lambda batch: batch, **opti
 
 
 CASES = {
-    "encoder": (tiny_model, ENCODER_ROWS, CrossEntropy(0.1)),
-    "generator": (partial(tiny_generator, "llama"), texts(), CrossEntropy(0.0)),
+    "encoder": (tiny_model, ENCODER_ROWS, LabelLoss(0.1)),
+    "generator": (partial(tiny_generator, "llama"), texts(), LabelLoss(0.0)),
     "distilled": (
         partial(tiny_generator, "llama"),
         texts(),
@@ -128,8 +128,8 @@ def train(*, objective=None, seed=0, **changes):
     fix_randomness(seed=seed, num_threads=2)
     model = tiny_generator("llama")
     values = settings(**{"batch_size": 16, "dropout": 0.1} | changes)
-    plan = Plan(title="test", settings=values, seed=seed, precision="bf16", best_by="perplexity")
-    trained = train_(model, train=texts(), validation=texts(8), objective=objective or CrossEntropy(0.0), plan=plan)
+    plan = Plan(title="test", settings=values, seed=seed, precision="bf16", best_by="quality")
+    trained = train_(model, train=texts(), validation=texts(8), objective=objective or LabelLoss(0.0), plan=plan)
     return trained, model.state_dict()
 
 
@@ -148,7 +148,7 @@ def test_frozen_embeddings_stay():
 
 
 def test_what_fails_in_a_thread_ends_the_training():
-    class Broken(CrossEntropy):
+    class Broken(LabelLoss):
         def __call__(self, outputs, batch):
             return super().__call__(outputs, batch) * float("nan")
 

@@ -7,7 +7,7 @@ from secateur.errors import ModelError
 from secateur.training.batches import batches_of
 from secateur.training.hidden_states import HiddenStates, distance, layer_mapping
 from secateur.training.loop import Plan, train_
-from secateur.training.objectives import CrossEntropy, outputs_of
+from secateur.training.objectives import LabelLoss, outputs_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 
 ROWS = tiny_rows(32)
@@ -30,9 +30,9 @@ def first_batch(rows=ROWS):
 def loss_of(student, teacher, *, batch=None, **changes):
     batch = first_batch() if batch is None else batch
     values = {"layers": (0, 1), "weight": 1.0, "precision": "fp32"} | changes
-    objective = HiddenStates(base=CrossEntropy(0.0), teacher=teacher, **values)
+    objective = HiddenStates(base=LabelLoss(0.0), teacher=teacher, **values)
     outputs = outputs_of(student, batch, precision="fp32", hidden_states=True)
-    return (objective(outputs, batch) - CrossEntropy(0.0)(outputs, batch)).item()
+    return (objective(outputs, batch) - LabelLoss(0.0)(outputs, batch)).item()
 
 
 def test_distance_by_hand():
@@ -105,9 +105,9 @@ def test_features_that_were_kept_are_compared():
     features = torch.tensor([1, 4, 7])
     narrow = type(outputs)(outputs.logits, tuple(state[..., features] for state in outputs.hidden_states))
     objective = HiddenStates(
-        base=CrossEntropy(0.0), teacher=teacher, layers=(0, 1), weight=1.0, precision="fp32", features=features
+        base=LabelLoss(0.0), teacher=teacher, layers=(0, 1), weight=1.0, precision="fp32", features=features
     )
-    difference = objective(narrow, batch) - CrossEntropy(0.0)(outputs, batch)
+    difference = objective(narrow, batch) - LabelLoss(0.0)(outputs, batch)
     assert difference.item() == pytest.approx(0.0, abs=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_training_brings_the_student_closer_and_leaves_the_teacher(precision):
     teacher, student = tiny_model(seed=2), tiny_model(seed=1)
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     start = loss_of(student, teacher)
-    objective = HiddenStates(base=CrossEntropy(0.0), teacher=teacher, layers=(0, 1), weight=10.0, precision=precision)
+    objective = HiddenStates(base=LabelLoss(0.0), teacher=teacher, layers=(0, 1), weight=10.0, precision=precision)
     plan = Plan(title="test", settings=SETTINGS, seed=0, precision=precision, best_by="loss")
     train_(student, train=ROWS, validation=tiny_rows(8, seed=1), objective=objective, plan=plan)
     assert loss_of(student, teacher) < 0.5 * start

@@ -9,10 +9,11 @@ from secateur.config.training import TrainingSection
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.models.families import family_of
-from secateur.training.history import HistoryRow, write_history
+from secateur.quality import MACRO_F1
+from secateur.training.history import Pass, write_history
 from secateur.training.kept import Best
 from secateur.training.loop import Plan, train_
-from secateur.training.objectives import CrossEntropy
+from secateur.training.objectives import LabelLoss
 from secateur.training.optimizer import clip_, optimizer_for
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import Scores, validate
@@ -48,7 +49,7 @@ def train(*, precision="fp32", seed=3, constraint=None, objective=None, **change
         model,
         train=ROWS,
         validation=HELD_OUT,
-        objective=objective or CrossEntropy(0.0),
+        objective=objective or LabelLoss(0.0),
         plan=Plan(title="test", settings=settings(**changes), seed=seed, precision=precision, **plan),
         constraint=constraint and constraint(model),
     )
@@ -61,7 +62,7 @@ def changed(model, before) -> set[str]:
 
 def test_it_learns():
     _, trained, _ = train(epochs=15, learning_rate=1e-2)
-    assert trained.best.macro_f1 > 0.9
+    assert trained.best.quality > 0.9
     assert trained.history[0].train_loss > trained.history[-1].train_loss
 
 
@@ -89,8 +90,8 @@ def test_frozen_embeddings_stay_and_are_thawed_after():
 def test_the_best_weights_are_kept():
     # A rate that wrecks the model: the untrained weights are the best ones.
     model, trained, before = train(epochs=1, learning_rate=0.9, evaluate_first=True)
-    scores = [row.validation_macro_f1 for row in trained.history]
-    assert trained.best.macro_f1 == max(scores)
+    scores = [row.scores.quality for row in trained.history]
+    assert trained.best.quality == max(scores)
     assert validate(model, HELD_OUT, batch_size=16, precision="fp32") == trained.best
     if scores[0] == max(scores):
         assert not changed(model, before)
@@ -107,7 +108,7 @@ def test_a_part_of_an_epoch():
 
 
 def test_a_loss_that_is_no_number_is_named_at_once():
-    class Broken(CrossEntropy):
+    class Broken(LabelLoss):
         def __call__(self, outputs, batch):
             return super().__call__(outputs, batch) * float("nan")
 
@@ -117,7 +118,7 @@ def test_a_loss_that_is_no_number_is_named_at_once():
 
 
 def test_gradients_that_are_no_numbers_are_named():
-    class Root(CrossEntropy):
+    class Root(LabelLoss):
         """A finite loss whose gradient is infinite: the root of zero."""
 
         def __call__(self, outputs, batch):
@@ -160,7 +161,7 @@ def test_bad_weights_are_refused_before_the_first_step(value):
         r"a checkpoint without them would work$"
     )
     with pytest.raises(ModelError, match=expected):
-        train_(model, train=ROWS, validation=HELD_OUT, objective=CrossEntropy(0.0), plan=plan)
+        train_(model, train=ROWS, validation=HELD_OUT, objective=LabelLoss(0.0), plan=plan)
 
 
 class Recorder:
@@ -225,24 +226,25 @@ def test_the_constraint_is_called_after_every_step_and_has_the_last_word():
 
 
 def test_best_by_loss_keeps_the_lowest_loss():
-    scores = [Scores(0.5, 0.8, 0.6), Scores(0.6, 0.8, 0.9), Scores(0.4, 0.7, 0.5), Scores(0.4, 0.7, 0.9)]
+    found = [(0.5, 0.6), (0.6, 0.9), (0.4, 0.5), (0.4, 0.9)]
+    scores = [Scores(MACRO_F1, loss=loss, values={"macro_f1": f1}) for loss, f1 in found]
     kept = {}
-    for by in ("loss", "macro_f1"):
+    for by in ("loss", "quality"):
         best = Best(by=by)
         for step, score in enumerate(scores):
             best.update(score, nn.Linear(1, 1), step=step)
         kept[by] = (best.step, best.passes_since)
-    assert kept == {"loss": (2, 1), "macro_f1": (1, 2)}
+    assert kept == {"loss": (2, 1), "quality": (1, 2)}
 
 
 def test_best_by_reaches_the_run():
     _, trained, _ = train(epochs=8, learning_rate=2e-2, best_by="loss")
-    assert trained.best.loss == min(row.validation_loss for row in trained.history)
+    assert trained.best.loss == min(row.scores.loss for row in trained.history)
 
 
 def test_options_that_are_off_change_nothing():
     plain, _, _ = train(epochs=1)
-    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, best_by="macro_f1")
+    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, best_by="quality")
     assert not changed(explicit, plain.state_dict())
 
 
@@ -315,8 +317,8 @@ def test_muon_learns():
 
 
 def test_history_file(tmp_path):
-    row = HistoryRow(8, 0.5, None, 1e-4, 1.25, 0.5, 0.25)
-    write_history(tmp_path / "h.csv", [row])
+    scores = Scores(MACRO_F1, loss=1.25, values={"accuracy": 0.5, "macro_f1": 0.25})
+    write_history(tmp_path / "h.csv", [Pass(8, 0.5, None, 1e-4, scores)], kind="classification")
     with (tmp_path / "h.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
             {

@@ -5,11 +5,11 @@ from torch.nn.functional import cross_entropy
 from secateur.training.batches import Batch, batches_of
 from secateur.training.objectives import (
     TOKENS_AT_ONCE,
-    CrossEntropy,
     Distillation,
+    LabelLoss,
     Outputs,
-    label_loss,
     logits_of,
+    next_token_loss,
     outputs_of,
 )
 from tests.unit.pruning.material import tiny_model, tiny_rows
@@ -19,7 +19,13 @@ TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
 
 def batch_of(index, labels) -> Batch:
     ids = torch.zeros(len(index), 1, dtype=torch.long)
-    return Batch(input_ids=ids, attention_mask=ids + 1, labels=torch.tensor(labels), index=torch.tensor(index))
+    return Batch(
+        input_ids=ids,
+        attention_mask=ids + 1,
+        labels=torch.tensor(labels),
+        index=torch.tensor(index),
+        kind="classification",
+    )
 
 
 def distillation(weight: float, temperature: float = 2.0) -> Distillation:
@@ -28,7 +34,7 @@ def distillation(weight: float, temperature: float = 2.0) -> Distillation:
 
 def test_weight_zero_is_cross_entropy():
     logits, batch = torch.randn(2, 2), batch_of([1, 2], [0, 1])
-    assert distillation(0.0)(Outputs(logits), batch) == CrossEntropy(0.0)(Outputs(logits), batch)
+    assert distillation(0.0)(Outputs(logits), batch) == LabelLoss(0.0)(Outputs(logits), batch)
 
 
 def test_worked_by_hand():
@@ -71,8 +77,8 @@ def test_hidden_states_are_there_when_asked_for_and_change_no_logit():
 def test_next_tokens_count_alike_and_ignored_ones_not_at_all():
     logits, labels = torch.randn(2, 3, 5), torch.tensor([[1, -100, 4], [-100, 0, -100]])
     by_hand = [cross_entropy(logits[b, t], labels[b, t]) for b, t in ((0, 0), (0, 2), (1, 1))]
-    assert label_loss(logits, labels).item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-6)
-    assert label_loss(logits, labels, reduction="sum").item() == pytest.approx(sum(by_hand).item(), rel=1e-6)
+    assert next_token_loss(logits, labels).item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-6)
+    assert next_token_loss(logits, labels, reduction="sum").item() == pytest.approx(sum(by_hand).item(), rel=1e-6)
 
 
 def test_the_loss_of_many_tokens_and_its_gradient_do_not_depend_on_how_they_are_taken_together():
@@ -82,7 +88,7 @@ def test_the_loss_of_many_tokens_and_its_gradient_do_not_depend_on_how_they_are_
     labels[1, 10:] = -100
     at_once = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), label_smoothing=0.1)
     (expected,) = torch.autograd.grad(at_once, logits)
-    in_parts = label_loss(logits, labels, label_smoothing=0.1)
+    in_parts = next_token_loss(logits, labels, label_smoothing=0.1)
     (found,) = torch.autograd.grad(in_parts, logits)
     torch.testing.assert_close(in_parts, at_once, rtol=1e-5, atol=0)
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-6)

@@ -15,7 +15,7 @@ from secateur.pruning.weights.matrices import WeightMasks, prunable, zeros_of
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
 from secateur.training.batches import batches_of
 from secateur.training.loop import Plan, train_
-from secateur.training.objectives import CrossEntropy
+from secateur.training.objectives import LabelLoss
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
 
@@ -47,7 +47,7 @@ def trained(model, *, constraint=None):
         model,
         train=ROWS,
         validation=ROWS,
-        objective=CrossEntropy(label_smoothing=0.0),
+        objective=LabelLoss(label_smoothing=0.0),
         plan=plan,
         constraint=constraint,
     )

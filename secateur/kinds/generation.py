@@ -1,0 +1,167 @@
+"""Generation: texts that go on token by token."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+from secateur.kinds.base import Kind
+from secateur.quality import PERPLEXITY, Measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from secateur.config.run import Precision
+    from secateur.config.schema import RunConfig
+    from secateur.data.labels import Targets
+    from secateur.data.tokens import TokenRows
+    from secateur.training.lesson import Lesson
+    from secateur.training.objectives import Objective
+    from secateur.training.validation import Scores
+
+_LARGEST_EXPONENT = 700.0
+"""``exp`` of more is no float; a model that bad is bad enough."""
+
+
+@final
+class Generation(Kind):
+    """The next token of every text; perplexity decides. A label is what a text may be told to be."""
+
+    name: ClassVar[str] = "generation"
+    does: ClassVar[str] = "continue a text"
+    measure: ClassVar[Measure] = PERPLEXITY
+    scores: ClassVar[tuple[str, ...]] = ("perplexity",)
+    needs_labels: ClassVar[bool] = False
+    predicts_labels: ClassVar[bool] = False
+    min_labels: ClassVar[int] = 1
+    keeps_logits: ClassVar[bool] = False  # they would be as large as rows, tokens and vocabulary together
+
+    def problems(self, config: "RunConfig") -> Iterator[str]:
+        """See ``Kind``."""
+        if config.baseline.control and config.ingest.label_column is None:
+            yield "baseline.control needs ingest.label_column, found null"
+        if config.evaluate.judge is not None and not config.baseline.control:
+            yield (
+                "evaluate.judge needs baseline.control: true, since it tells whether a text has the label that was "
+                "asked for"
+            )
+        if config.prune.max_robust_drop is not None:
+            yield f"prune.max_robust_drop must be null, found {config.prune.max_robust_drop:g}: attacks need labels"
+        for name, runtime in (
+            ("evaluate.deployed", config.evaluate.deployed),
+            ("register.runtime", config.register_.runtime),
+        ):
+            if runtime == "onnx-int8":
+                # One scale of activations for all rows of a call: a text would depend on those written beside it.
+                yield f"{name} must be torch or onnx, found onnx-int8"
+        if config.evaluate.robustness.rows:
+            yield f"evaluate.robustness.rows must be 0, found {config.evaluate.robustness.rows}: attacks need labels"
+
+    def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {
+            **values,
+            "evaluate": {"deployed": "onnx", "robustness": {"rows": 0}},
+            "register": {"runtime": "onnx"},
+        }
+
+    def targets(self, labels: Sequence[str]) -> "Targets":
+        """See ``Kind``; every label has an index."""
+        from secateur.data.labels import indexed
+
+        return indexed(labels)
+
+    def tokenize(
+        self,
+        tables: Mapping[str, "Path"],
+        out: "Path",
+        *,
+        tokenizer: "PreTrainedTokenizerBase",
+        labels: Sequence[str],
+        controls: Mapping[str, str],
+        max_length: int,
+    ) -> int:
+        """See ``Kind``; no text is cut, a long one goes on in the next row."""
+        from secateur.data.tokens import write_tokens
+        from secateur.evaluation.documents import documents_of, read_texts
+        from secateur.training.material import TRAIN, VALIDATION
+        from secateur.training.packing import one_by_one, packed
+
+        known = labels if controls else ()
+        held = read_texts(tables["validation"], labels=known)
+        train = documents_of(read_texts(tables["train"], labels=known), tokenizer, controls=controls)
+        validation = documents_of(held, tokenizer, controls=controls)
+        write_tokens(packed(train, max_length=max_length), out / TRAIN)
+        write_tokens(one_by_one(validation, max_length=max_length, rows=[row.row for row in held]), out / VALIDATION)
+        return 0
+
+    def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
+        """See ``Kind``; the labels that a text may be told to have, with their tokens."""
+        return {"control": dict(controls)}
+
+    def loss(
+        self,
+        logits: "Tensor",
+        labels: "Tensor",
+        *,
+        label_smoothing: float = 0.0,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> "Tensor":
+        """See ``Kind``; cross-entropy of (B, T, V) logits and (B, T) next tokens, in nats per predicted token."""
+        from secateur.training.objectives import next_token_loss
+
+        return next_token_loss(logits, labels, label_smoothing=label_smoothing, reduction=reduction)
+
+    def apart(self, logits: "Tensor", expected: "Tensor") -> "Tensor":
+        """See ``Kind``; KL(expected || logits) in nats per token, of (tokens, V) logits."""
+        import torch
+        from torch.nn.functional import kl_div
+
+        found, wanted = torch.log_softmax(logits, dim=-1), torch.log_softmax(expected, dim=-1)
+        return kl_div(found, wanted, log_target=True, reduction="batchmean")
+
+    def recovery(self, lesson: "Lesson") -> "Objective":
+        """See ``Kind``; the dense model runs on every batch."""
+        from secateur.training.text_distillation import TextDistillation
+
+        return TextDistillation(
+            teacher=lesson.teacher,
+            weight=lesson.weight,
+            temperature=lesson.temperature,
+            label_smoothing=lesson.label_smoothing,
+            precision=lesson.precision,
+            hidden_weight=lesson.hidden_weight,
+            layers=lesson.layers,
+            features=lesson.features,
+            token_ids=lesson.token_ids,
+        )
+
+    def validate(
+        self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"
+    ) -> "Scores":
+        """See ``Kind``; the loss in nats per token of the dense model's tokenizer, and its exponential."""
+        import torch
+
+        from secateur.training.batches import IGNORED, batches_of
+        from secateur.training.objectives import outputs_of, pad_token_id
+        from secateur.training.validation import Scores
+
+        model.eval()
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
+                on_device = batch.to(model.device)
+                logits = outputs_of(model, on_device, precision=precision).logits
+                total += float(self.loss(logits, on_device.labels, reduction="sum"))
+                count += int((batch.labels != IGNORED).sum())
+        loss = rows.spelling * total / max(count, 1)
+        return Scores(self.measure, loss=loss, values={"perplexity": math.exp(min(loss, _LARGEST_EXPONENT))})
+
+    def noise(self, num_rows: int) -> float:
+        """See ``Kind``; a perplexity is an average over so many tokens that it has none."""
+        return 0.0
+
+
+KIND = Generation()

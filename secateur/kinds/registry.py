@@ -1,0 +1,40 @@
+"""Which kinds there are: the files beside this one, and what other packages bring by entry point."""
+
+from pathlib import Path
+
+from secateur.errors import ConfigError
+from secateur.extensions import Registry
+from secateur.kinds.base import Kind
+from secateur.quality import Measure
+
+DEFAULT = "classification"
+"""What a model does of which nobody said anything: the first kind, older than the choice."""
+
+_OTHER_FILES = ("__init__", "base", "registry")
+
+_FILES = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _OTHER_FILES)
+
+KINDS: Registry[Kind] = Registry(
+    "kind of task",
+    group="secateur.kinds",
+    type_="secateur.kinds.base:Kind",
+    own={name: f"secateur.kinds.{name}:KIND" for name in _FILES},
+)
+"""A file here is a kind; another package names one as ``package.module:OBJECT`` in its entry points."""
+
+
+def kind_named(name: str) -> Kind:
+    """Return a kind.
+
+    Raises:
+        ConfigError: there is none of this name, or that of another package cannot be used.
+    """
+    kind = KINDS[name]
+    if kind.name != name:
+        raise ConfigError(f"kind of task {name} calls itself {kind.name}; both must be one")
+    return kind
+
+
+def measure_named(name: str) -> Measure:
+    """Return the score of this name that decides in some kind."""
+    return next(found for found in (KINDS[kind].measure for kind in KINDS) if found.name == name)

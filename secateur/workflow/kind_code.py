@@ -1,0 +1,78 @@
+"""What a stage uses of the kind of task: no import leads there, since a kind is found by its name.
+
+A kind answers everything from the loss to the page, in one file. So its methods count one by one: those whose names
+stand in the code of the stage, with what they import; what stands outside of them always counts.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from secateur.workflow.closure import ANSWERS, Sources, attributes, closure, digest_of, file_of, imports_of
+from secateur.workflow.source_text import essential
+
+_REGISTRY = "secateur/kinds/registry.py"
+"""Who finds a kind has this file in its closure."""
+
+
+def with_kind(
+    files: Mapping[str, Path], kind: str, *, roots: Mapping[str, Path], sources: Sources
+) -> tuple[dict[str, Path], str]:
+    """Add what a stage uses of a kind.
+
+    Args:
+        files: the closure of the stage.
+        kind: module of the kind.
+        roots: as for ``closure``, with that of the kind.
+        sources: reads the files.
+
+    Returns:
+        The files of the stage, sorted, and the digest of what they do.
+    """
+    if _REGISTRY not in files:
+        return dict(files), digest_of(files, sources)
+    root = roots[kind.partition(".")[0]]
+    own = file_of(root, kind)
+    assert own is not None
+    name = own.relative_to(root).as_posix()
+    parts = dict(_parts(own.read_text(encoding="utf-8")))
+    used, found = {""}, {**files, **_around(kind, roots, sources)}
+    seen: set[str] = set()
+    while new := used - seen:
+        seen |= new
+        for part in sorted(new):
+            for imported in imports_of(parts[part], module=kind, is_package=own.name == "__init__.py"):
+                found |= closure(imported, roots=roots, sources=sources)
+        asked = {word for file in found.values() if file != own for word in sources.read(file).attributes}
+        asked |= {word for part in used for word in attributes(parts[part])}
+        used |= asked & parts.keys()
+    others = {path: file for path, file in sorted(found.items()) if path != name}
+    said = "".join(f"{part} {hashlib.sha256(essential(parts[part]).encode()).hexdigest()}\n" for part in sorted(used))
+    digest = hashlib.sha256(f"{digest_of(others, sources)}\n{name}\n{said}".encode()).hexdigest()[:32]
+    return dict(sorted({**others, name: own}.items())), digest
+
+
+def _around(kind: str, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
+    """Return what importing a module of this name runs before: the packages that it is in."""
+    parent = kind.rpartition(".")[0]
+    return closure(parent, roots=roots, sources=sources) if parent else {}
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the methods of the file by name, and under no name what is left without them."""
+    lines = text.splitlines(keepends=True)
+    rest = list(lines)
+    methods: dict[str, str] = {}
+    for node in ast.parse(text).body:
+        for member in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(member, ast.FunctionDef) and member.name in ANSWERS:
+                start = min([member.lineno, *(one.lineno for one in member.decorator_list)]) - 1
+                written = "if True:\n" + "".join(lines[start : member.end_lineno])
+                methods[member.name] = methods.get(member.name, "") + written
+                rest[start : member.end_lineno] = [
+                    f"{' ' * member.col_offset}{member.name} = ...\n",
+                    *[""] * ((member.end_lineno or start) - start - 1),
+                ]
+    yield "", "".join(rest)
+    yield from methods.items()
