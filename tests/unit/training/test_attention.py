@@ -27,7 +27,7 @@ EVEN, PADDED, LONG = text_rows(12, 12, 12, 12), text_rows(12, 5, 9, 1), text_row
 def gradient(model, rows, *, precision):
     model.zero_grad()
     (batch,) = batches_of(rows, batch_size=4, pad_token_id=0)
-    loss_of(outputs_of(model, batch, precision=precision).logits, batch).backward()
+    loss_of(outputs_of(model, batch, precision=precision), batch).backward()
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
 
 
