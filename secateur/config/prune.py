@@ -1,12 +1,13 @@
 """``prune``: what is removed, how much of it, and how the model recovers."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Runtime, Section
 from secateur.config.training import TrainingSection
+from secateur.kinds.registry import KINDS, kind_named
 
 Criterion = Literal[
     "magnitude",
@@ -114,6 +115,10 @@ class Schedule(Section):
     ] = 3
 
 
+def _list_scores(schema: dict[str, Any]) -> None:
+    schema["enum"] = [*dict.fromkeys(kind_named(name).measure.name for name in KINDS), "loss"]
+
+
 class Recovery(TrainingSection):
     """Training after each cut."""
 
@@ -138,7 +143,8 @@ class Recovery(TrainingSection):
     best_by: Annotated[
         str,
         Field(
-            description="what decides which weights are kept: loss, or the score that decides (macro_f1, perplexity)"
+            description="which validation score decides which weights are kept: loss, or that of the kind of task",
+            json_schema_extra=_list_scores,
         ),
     ] = "loss"
 

@@ -23,12 +23,15 @@ def _list_kinds(schema: dict[str, Any]) -> None:
     schema["enum"] = list(KINDS)
 
 
+KindName = Annotated[str, AfterValidator(_known)]
+"""The name of a kind of task, ours or another package's."""
+
+
 class RunSection(Section):
     """Settings that hold for the whole run."""
 
     task: Annotated[
-        str,
-        AfterValidator(_known),
+        KindName,
         Field(description="what the model does: it labels a text, or continues it", json_schema_extra=_list_kinds),
     ] = DEFAULT
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random draw")] = 0

@@ -15,7 +15,7 @@ from secateur.pruning.regrowth import regrow
 from secateur.pruning.selection import Selector, calibrate
 from secateur.pruning.state import State, achieved_fractions, share_to_remove
 from secateur.pruning.suppression import suppress_
-from secateur.pruning.training import Reference, Work, recover_, regularize_
+from secateur.pruning.training import Reference, Work, num_labels, recover_, regularize_
 from secateur.pruning.weights.application import prune_weights_
 from secateur.quality import MACRO_F1, Measure
 from secateur.training.batches import Rows
@@ -103,7 +103,9 @@ def prune_(
         validation=validation,
         reference=reference,
         settings=settings,
-        recovery=overridden(settings.recovery.settled(rows=len(train), labels=reference.num_labels), round_),
+        recovery=overridden(
+            settings.recovery.settled(rows=len(train), labels=num_labels(reference.model, train)), round_
+        ),
         action=round_.action or settings.action,
         target=target,
         seed=seed,

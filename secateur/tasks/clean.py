@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from secateur.config.clean import CleanSection
 from secateur.config.ingest import IngestSection
+from secateur.config.run import KindName
 from secateur.data.acquisition import Copied, read_copied
 from secateur.data.cleaning import Cleaned, RowRules, clean_rows, clean_test_rows
 from secateur.data.cleaning_remarks import blame, remarks_on
@@ -27,13 +28,13 @@ from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.files import write_json
 from secateur.kinds.base import Kind
-from secateur.kinds.registry import kind_named
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.workflow.job import Job
 
 Indices = NDArray[np.int64]
 
 
-def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind: str) -> None:
+def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind: KindName = DEFAULT) -> None:
     """Clean the rows and split them.
 
     The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and

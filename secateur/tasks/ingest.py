@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from secateur.config.ingest import IngestSection
+from secateur.config.run import KindName
 from secateur.data.acquisition import HubSelection, check_rows, copy_rows
 from secateur.data.pretrained import check_model, copy_model
 from secateur.data.provenance import PROVENANCE
 from secateur.data.reading import reading_of
 from secateur.files import write_json
-from secateur.kinds.registry import kind_named
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.workflow.job import Job
 
 
-def check_source(ingest: IngestSection, *, root: Path | None = None, kind: str) -> None:
+def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindName = DEFAULT) -> None:
     """Read the source once, before any stage runs; a hub dataset is not looked at, to stay off the network.
 
     Raises:
@@ -36,7 +37,7 @@ def check_base(model: str, *, root: Path | None = None) -> None:
     check_model(model, root=root)
 
 
-def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None, kind: str) -> None:
+def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None, kind: KindName = DEFAULT) -> None:
     """Write the outputs ``raw`` and ``base``; a local source or model is read where the inputs say.
 
     Raises:

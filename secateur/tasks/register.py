@@ -5,13 +5,13 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from secateur.config.base import Runtime
 from secateur.config.register import RegisterSection
-from secateur.config.run import Task
 from secateur.errors import ConfigError
 from secateur.files import to_json, write_json
+from secateur.kinds.registry import DEFAULT
 from secateur.models.card import Card
 from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job
@@ -57,7 +57,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 metrics=_numbers(rows[name]),
                 parameters=card.parameters,
                 history=_history(root / "reports" / "training" / f"{name}.csv"),
-                task=cast("Task", card.task or "classification"),
+                task=card.task or DEFAULT,
             )
             for name, checkpoint in _checkpoints(job).items()
             if (card := Card.read(checkpoint)).accepted
