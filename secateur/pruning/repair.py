@@ -34,15 +34,15 @@ def repair_(
     mode: Repair | Literal["scales"],
     precision: Precision,
     weighting: Weighting = "fisher",
-    drift: bool = True,
 ) -> None:
     """Silence what the masks remove, and let the rest make up for it, in place; the widths stay until ``cut_``.
 
     The blocks are fitted in forward order. The inputs of a fit come from the model as it is by then, so that a
     block also makes up for what the ones before it could not. Its target is what the dense model's block puts out,
-    plus (``drift``) the difference between the residual streams in front of the two blocks. The new weights
-    minimise the squared distance over the real tokens plus a ridge on the change, 1 % of the mean diagonal, by
-    normal equations: memory does not depend on the number of rows, hidden states wait in a temporary file.
+    plus how far the residual streams in front of the two blocks have drifted apart; behind a norm of its own a
+    projection could not put that out. The new weights minimise the squared distance over the real tokens plus a
+    ridge on the change, 1 % of the mean diagonal, by normal equations: memory does not depend on the number of
+    rows, hidden states wait in a temporary file.
 
     * ``bias``: the bias alone (An et al. 2024, FLAP, equation 6, where the input is the mean over the tokens);
     * ``least_squares``: all weights of what stays and the bias (Frantar and Alistarh 2023; Meng et al. 2024,
@@ -59,7 +59,6 @@ def repair_(
         mode: see above; ``none`` only silences.
         precision: arithmetic of the passes; the fits are float64.
         weighting: ``fisher`` lets a token count by how much the dense logits depend on it.
-        drift: whether the target includes the drift of the residual stream.
 
     Raises:
         ModelError: the two models have another depth, or the architecture has no biases to fit.
@@ -81,8 +80,7 @@ def repair_(
     dense.eval()
     if mode == "none":
         return
-    # A drift of the stream is nothing that a projection with a norm behind it can put out.
-    drift = drift and family_of(model).adds_directly
+    drift = family_of(model).adds_directly
     pair = _Pair(model=model, dense=dense, batches=batches, precision=precision, drift=drift)
     with ExitStack() as stack:
         weights = stack.enter_context(Spool())
@@ -143,7 +141,7 @@ class _Pair:
             tapped([reference.entry, reference.projection]) as wanted,
         ):
             for (batch, call), hidden, dense_hidden, weight in zip(
-                self._calls(), states.pruned, states.dense, weights, strict=True
+                self._calls(layer), states.pruned, states.dense, weights, strict=True
             ):
                 self._until(fit.block, own, hidden, call)
                 self._until(reference, other, dense_hidden, call)
@@ -155,12 +153,12 @@ class _Pair:
 
     def advance_(self, states: _States, following: _States, *, layer: int) -> None:
         own, other = layer_modules(self.model)[layer], layer_modules(self.dense)[layer]
-        for (_, call), hidden, dense_hidden in zip(self._calls(), states.pruned, states.dense, strict=True):
+        for (_, call), hidden, dense_hidden in zip(self._calls(layer), states.pruned, states.dense, strict=True):
             following.pruned.append(run_layer(own, hidden.to(self.model.device), call, precision=self.precision))
             following.dense.append(run_layer(other, dense_hidden.to(self.model.device), call, precision=self.precision))
 
-    def _calls(self) -> Iterator[tuple[Batch, Call]]:
-        return calls(self.dense, self.batches, precision=self.precision)
+    def _calls(self, layer: int) -> Iterator[tuple[Batch, Call]]:
+        return calls(self.dense, self.batches, layer=layer, precision=self.precision)
 
     def _until(self, block: Block, layer: torch.nn.Module, hidden: Tensor, call: Call) -> None:
         def run() -> None:

@@ -49,14 +49,14 @@ class Spool(AbstractContextManager["Spool"]):
 
 @dataclass(frozen=True)
 class Call:
-    """What a layer is called with besides the hidden states: masks and the like, the same for every layer."""
+    """What a layer is called with besides the hidden states: masks and the like."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
 class _Entered(Exception):
-    """The first layer was reached."""
+    """The layer was reached."""
 
 
 def layer_modules(model: PreTrainedModel) -> list[nn.Module]:
@@ -71,15 +71,15 @@ def layer_modules(model: PreTrainedModel) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def enter(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> tuple[Tensor, Call]:
-    """Return what the first layer is given: hidden states (B, T, E), and the rest of its call."""
+def enter(model: PreTrainedModel, batch: Batch, *, precision: Precision, layer: int = 0) -> tuple[Tensor, Call]:
+    """Return what a layer is given: hidden states (B, T, E), and the rest of its call."""
     given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given.append((args, kwargs))
         raise _Entered
 
-    handle = layer_modules(model)[0].register_forward_pre_hook(stop, with_kwargs=True)
+    handle = layer_modules(model)[layer].register_forward_pre_hook(stop, with_kwargs=True)
     try:
         forward(model, batch, precision=precision)
     except _Entered:
@@ -106,8 +106,12 @@ def run_layer(layer: nn.Module, hidden: Tensor, call: Call, *, precision: Precis
 
 
 def calls(
-    model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, precision: Precision
+    model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, layer: int, precision: Precision
 ) -> Iterator[tuple[Batch, Call]]:
-    """Yield every batch with the call of its layers; computed again each time, it costs the embeddings only."""
+    """Yield every batch with the call of a layer; computed again each time.
+
+    It costs the embeddings, and the layers in front of the first one that is called alike.
+    """
+    first = family_of(model).first_alike(model.config, layer)
     for batch in (host_batch.to(model.device) for host_batch in batches()):
-        yield batch, enter(model, batch, precision=precision)[1]
+        yield batch, enter(model, batch, precision=precision, layer=first)[1]

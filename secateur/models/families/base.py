@@ -117,6 +117,10 @@ class Family(Protocol):
         """Let the head of a language model be the token embeddings again, where the config says so."""
         ...
 
+    def first_alike(self, config: PreTrainedConfig, index: int) -> int:
+        """Return the first layer that is called with the same masks and positions as layer ``index``."""
+        ...
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """Return the modules between the last layer and the logits."""
         ...

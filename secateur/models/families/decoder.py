@@ -108,6 +108,12 @@ class Decoder:
         others = (block.get_submodule(path) for block in self._blocks(model) for path in self.output_norm_paths)
         return (*(reading.norm for reading in self._readings(model)), *others)
 
+    def first_alike(self, config: PreTrainedConfig, index: int) -> int:
+        """See ``Family.first_alike``."""
+        # A layer may look at a window only, and count its positions otherwise (Gemma 3).
+        kinds = vars(config).get("layer_types")
+        return 0 if not kinds else list(kinds).index(kinds[index])
+
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
         owner = self._blocks(model)[index].get_submodule(self.attention_path)

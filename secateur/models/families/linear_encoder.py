@@ -74,6 +74,10 @@ class LinearEncoder:
         head_dim = self.dense_widths(model.config).head_dim
         return tuple(self._layer(block, head_dim) for block in self._blocks(model))
 
+    def first_alike(self, config: PreTrainedConfig, index: int) -> int:
+        """See ``Family.first_alike``."""
+        return 0
+
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
         block = self._blocks(model)[index]

@@ -53,3 +53,9 @@ def test_auto_is_the_usual_margin_or_what_the_rows_can_show() -> None:
     assert margin_of(0.0, [60, 60], level=0.05) == 0.0
     assert margin_of("auto", [], level=0.05) == 1.0
     assert passes(1000, 0.0, level=0.05) == 0.0
+
+
+@pytest.mark.parametrize("rows", [3, 10, 60])
+def test_what_is_said_to_be_shown_can_be_shown(rows: int) -> None:
+    for level in (0.001, 0.05):
+        assert lowest_change(Discordant(rows, 0, 0), level=level) > -provable(rows, level=level)

@@ -4,11 +4,16 @@ import pytest
 import torch
 
 from secateur.errors import ModelError
+from secateur.models.families import family_of
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.repair import repair_
-from secateur.pruning.second_order.blocks import blocks_of
-from tests.unit.pruning.material import tiny_model
+from secateur.pruning.repair import repair_, silence_
+from secateur.pruning.second_order.blocks import blocks_of, masks_of_blocks
+from secateur.pruning.second_order.taps import tapped
+from secateur.training.batches import batches_of
+from secateur.training.objectives import forward
+from tests.tiny_models import tiny_generator
+from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.second_order_material import batches, distance, logits
 
 MODES = ("bias", "scales", "least_squares")
@@ -115,6 +120,56 @@ def test_the_first_block_is_the_least_squares_fit_of_the_dense_output():
     torch.testing.assert_close(
         blocks_of(found)[0].extended_weight()[:, [*range(8), 16]], expected, rtol=1e-3, atol=1e-5
     )
+
+
+@torch.no_grad()
+def _seen(model, place: int, rows):
+    """Return what goes into the entry of a block, and into and out of its projection, at every real token."""
+    block, found = blocks_of(model)[place], []
+    with tapped([block.entry, block.projection]) as taps:
+        for batch in rows():
+            forward(model, batch, precision="fp32")
+            keep = batch.attention_mask.bool()
+            parts = taps[0].inputs, taps[1].inputs, taps[1].outputs
+            found.append([part[keep].double() for part in parts])
+    return (torch.cat(parts) for parts in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "gemma3_text"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_later_block_makes_up_for_the_drift_of_the_stream_before_it(family, step):
+    """The fit of one block, by hand: all blocks before it are as repaired, it and those behind it only silenced."""
+    model = tiny_model() if family == "bert" else tiny_generator(family)
+    widths = widths_of(model)
+    half = Masks(
+        heads=tuple(torch.arange(count) < count // 2 for count in widths.heads),
+        ffn=tuple(torch.arange(count) < count // 2 for count in widths.ffn),
+    )
+    rows = batches if family == "bert" else lambda: batches_of(tiny_rows(96), batch_size=16, pad_token_id=0)
+    found = copy.deepcopy(model)
+    repair_(found, half, dense=model, batches=rows, mode="least_squares", precision="fp32", weighting="tokens")
+    # Attention and feed-forward part, layer after layer.
+    order = [place for layer in range(len(widths.heads)) for place in (layer, layer + len(widths.heads))]
+    place = order[step]
+    before = copy.deepcopy(found)
+    for later in order[step:]:
+        start = blocks_of(model)[later].extended_weight()
+        blocks_of(before)[later].write_(start)
+        silence_(blocks_of(before)[later], masks_of_blocks(half)[later])
+    entry, inputs, outputs = _seen(before, place, rows)
+    dense_entry, _, dense_outputs = _seen(model, place, rows)
+    drift = dense_entry - entry if family_of(model).adds_directly else 0.0
+    block = blocks_of(before)[place]
+    kept = block.inputs_kept(masks_of_blocks(half)[place])
+    has_bias = block.projection.bias is not None
+    x = torch.cat([inputs, torch.full((len(inputs), 1), float(has_bias)).double()], dim=1)[:, kept]
+    gram = x.T @ x
+    ridge = 0.01 * gram.diagonal()[:-1].mean() * torch.eye(len(gram), dtype=torch.float64)
+    ridge[-1, -1] = 0.0 if has_bias else 1.0
+    change = torch.linalg.solve(gram + ridge, x.T @ (dense_outputs - outputs + drift)).T
+    expected = block.extended_weight()
+    expected[:, kept] += change
+    torch.testing.assert_close(blocks_of(found)[place].extended_weight(), expected, rtol=2e-3, atol=2e-4)
 
 
 def test_a_model_of_another_depth_is_refused():
