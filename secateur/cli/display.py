@@ -15,6 +15,7 @@ from secateur.training.progress import waiting
 
 if TYPE_CHECKING:
     from secateur.config.effective import Effective
+    from secateur.registry.registered_version import ListedModel, RegisteredVersion
     from secateur.workflow.driver import Outcome
     from secateur.workflow.explain import Explanation
     from secateur.workflow.params import Change
@@ -229,7 +230,7 @@ def why(address: str, chain: "Sequence[Explanation]") -> None:
             console.print(f"  it depends on {', '.join(entry.upstream)}", markup=False)
 
 
-def models_table(found: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
     """Print registered models: what they are worth as they are deployed; ``wide`` adds where they come from."""
     if not found:
         click.echo("no model is registered yet; `secateur run` registers the baseline and every accepted round")
@@ -237,24 +238,23 @@ def models_table(found: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
     more = (">speed-up", "runtime", "commit", "at") if wide else ()
     made = table("", "model", ">#", "alias", "stage", ">quality", ">time", ">size", "registered", *more)
     for model in found:
-        if not model["versions"]:
-            made.add_row(model["name"], "none yet", "", "", "", "", "", "")
-        for version in model["versions"]:
-            metrics, tags = version["metrics"], version["tags"]
-            runtime = tags.get("secateur.runtime", "torch")
-            created = datetime.fromtimestamp(version["created"] / 1000, UTC)
+        if not model.versions:
+            made.add_row(model.name, "none yet", "", "", "", "", "", "")
+        for version in model.versions:
+            metrics, runtime = version.metrics, version.tags.runtime
+            created = datetime.fromtimestamp(version.created / 1000, UTC)
             bytes_ = metrics.get("deployed_bytes")
             origin = (
                 number(metrics.get(f"{runtime}_speedup"), "{:.2f}x"),
                 runtime,
-                tags.get("secateur.commit", "")[:8],
+                version.tags.commit[:8],
                 created.strftime("%H:%M"),
             )
             made.add_row(
-                model["name"],
-                version["version"],
-                ", ".join(version["aliases"]),
-                tags.get("secateur.stage", ""),
+                model.name,
+                version.version,
+                ", ".join(version.aliases),
+                version.tags.stage,
                 _quality(metrics),
                 number(metrics.get(f"{runtime}_ms"), "{:.2f} ms"),
                 "" if bytes_ is None else f"{bytes_ / 1e6:.1f} MB",
@@ -266,15 +266,18 @@ def models_table(found: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
         click.echo("quality (macro-F1, or ppl = perplexity) and time as deployed; more: --wide")
 
 
-def model_version(entry: Mapping[str, Any]) -> None:
-    """Print one version."""
-    aliases = "".join(f" @{alias}" for alias in entry["aliases"])
-    made = table(f"{entry['name']} version {entry['version']}{aliases}", "what", "value")
-    for name, value in sorted(entry["metrics"].items()):
+def model_version(entry: "RegisteredVersion") -> None:
+    """Print one version, but for its verdict."""
+    from secateur.registry.tags import VERDICT
+
+    aliases = "".join(f" @{alias}" for alias in entry.aliases)
+    made = table(f"{entry.name} version {entry.version}{aliases}", "what", "value")
+    for name, value in sorted(entry.metrics.items()):
         if not name.startswith("training/"):
             made.add_row(name, f"{value:.6g}")
-    for name, value in sorted(entry["tags"].items()):
-        made.add_row(name, value if len(value) < 100 else " ".join(value.split())[:97] + "...")
+    for tag, text in sorted(entry.tags.items()):
+        if tag != VERDICT:
+            made.add_row(tag, text if len(text) < 100 else " ".join(text.split())[:97] + "...")
     show(made)
 
 

@@ -8,9 +8,8 @@ import click
 from secateur.errors import CheckFailed, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from secateur.registry.mlflow_records import Records
+    from secateur.registry.tags import VersionTags
     from secateur.workflow.project import Project
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -139,9 +138,9 @@ def _opened(reference: str) -> "tuple[Project, Records, str]":
     return project, records, records.find(reference)
 
 
-def _signature(asked: bool, problem: str | None, tags: "Mapping[str, str]") -> str:
-    from secateur.registry.signing import SIGNATURE_TAG
+def _signature(asked: bool, problem: str | None, tags: "VersionTags") -> str:
+    from secateur.registry.tags import SIGNATURE
 
     if not asked:
-        return "signed, but no key is set to check it" if SIGNATURE_TAG in tags else "not signed"
+        return "signed, but no key is set to check it" if SIGNATURE in tags else "not signed"
     return problem or "the signature fits"

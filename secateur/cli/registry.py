@@ -27,7 +27,7 @@ def list_(wide: bool, as_json: bool) -> None:
 
     found = ModelRegistry(find_project()).models()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([model.as_json() for model in found], indent=2))
     else:
         display.models_table(found, wide=wide)
 
@@ -43,19 +43,18 @@ def show(reference: str, as_json: bool) -> None:
     from secateur.cli import display, promotion_display
     from secateur.flows.promote import open_records
     from secateur.registry.history import events
-    from secateur.registry.verdict import VERDICT_TAG, kept
+    from secateur.registry.verdict import kept
     from secateur.workflow.project import find_project
 
     records = open_records(find_project(), reference)
     entry = records.registry.version(reference)
     if as_json:
-        click.echo(json.dumps(entry, indent=2))
+        click.echo(json.dumps(entry.as_json(), indent=2))
         return
-    tags = entry["tags"]
-    display.model_version({**entry, "tags": {name: value for name, value in tags.items() if name != VERDICT_TAG}})
-    if (verdict := kept(tags)) is not None:
+    display.model_version(entry)
+    if (verdict := kept(entry.tags)) is not None:
         promotion_display.verdict(verdict)
-    moves = [event for event in events(records) if entry["version"] in (event.from_, event.to)]
+    moves = [event for event in events(records) if entry.version in (event.from_, event.to)]
     if moves:
         promotion_display.history(moves)
 

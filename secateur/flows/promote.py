@@ -11,8 +11,9 @@ from secateur.files import write_json
 from secateur.registry.announcement import post
 from secateur.registry.fresh_process import Answer, answers_of_version, require_equal
 from secateur.registry.history import Event, now, who_asks
-from secateur.registry.model_source import DIGEST_TAGS, Resolved, resolve
-from secateur.registry.transition import CHALLENGER, CHAMPION, PREVIOUS, move_champion, recover, require_idle
+from secateur.registry.model_source import Resolved, resolve
+from secateur.registry.tags import CHALLENGER, CHAMPION, DIGESTS, PREVIOUS
+from secateur.registry.transition import move_champion, recover, require_idle
 from secateur.registry.verdict import Verdict, keep
 from secateur.workflow.announce import emit
 from secateur.workflow.params import read_config
@@ -177,7 +178,7 @@ def _carry_through(
 
     def prove() -> None:
         resolved = resolve(project, reference, registry=records.registry, signature=asked_of_a_challenger())
-        if any(resolved.tags.get(tag) != judgement.tags.get(tag) for tag in DIGEST_TAGS):
+        if any(resolved.tags.get(tag) != judgement.tags.get(tag) for tag in DIGESTS):
             raise CheckFailed(f"{reference} has other digests than a moment ago, when it was judged")
         require_equal(_answers(resolved, config, judgement.sample), judgement.answers, what="the version")
         sign_if_asked(records, verdict.version, tags=resolved.tags)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.config.schema import RunConfig
 from secateur.data.sources import expand, locate
 from secateur.errors import CheckFailed, DataError, ProjectError
+from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.workflow.driver import is_up_to_date, run_stage
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.params import read_config
@@ -33,13 +34,12 @@ from secateur.workflow.stages import find_stage, stages
 if TYPE_CHECKING:
     from secateur.data.quality import DataCondition
     from secateur.registry.mlflow_store import ModelRegistry
+    from secateur.registry.registered_version import RegisteredVersion
     from secateur.workflow.drift import Reference
 
 Builder = Callable[[], list[dict[str, Any]]]
 """Runs what is stale and returns the manifest of every stage."""
 
-CHAMPION = "champion"
-_CHALLENGER = "challenger"
 _POLL_SECONDS = 2.0
 
 
@@ -50,7 +50,7 @@ class _Before:
     config: RunConfig
     store: DvcStore
     registry: "ModelRegistry"
-    champion: dict[str, Any] | None
+    champion: "RegisteredVersion | None"
     moved: tuple[str, ...]
     stale: bool
 
@@ -207,11 +207,11 @@ def _reference(project: Project, before: _Before) -> "tuple[Reference | None, st
 
     if before.champion is None:
         return None, "there is no champion yet"
-    data_md5 = before.champion["tags"].get("secateur.data_md5")
+    data_md5 = before.champion.tags.data_md5
     if data_md5 is None:
-        return None, f"version {before.champion['version']} does not say what it was trained from"
+        return None, f"version {before.champion.version} does not say what it was trained from"
     return drift.reference_rows(
-        project, before.store, before.config, version=before.champion["version"], data_md5=data_md5
+        project, before.store, before.config, version=before.champion.version, data_md5=data_md5
     )
 
 
@@ -231,19 +231,19 @@ def _judge(project: Project, before: _Before, built: Retraining) -> Retraining:
 
     name, config = before.config.register_.model_name, before.config
     champion = aliased(before.registry, name, CHAMPION)
-    challenger = aliased(before.registry, name, _CHALLENGER)
+    challenger = aliased(before.registry, name, CHALLENGER)
     built = replace(built, champion=_version(champion), challenger=_version(challenger))
     if challenger is None or _version(challenger) == _version(champion):
         return _review(project, before, built, champion)
-    held = judged_before(project, config, challenger=challenger["version"], champion=_version(champion))
+    held = judged_before(project, config, challenger=challenger.version, champion=_version(champion))
     if held is not None:
         reviewed = _review(project, before, built, champion)
         if reviewed.action != "up to date":
             return reviewed
-        return replace(built, reason=f"{built.reason}; version {challenger['version']} stays held: {held}")
+        return replace(built, reason=f"{built.reason}; version {challenger.version} stays held: {held}")
     from secateur.flows.promote import promote
 
-    verdict = promote(project, reference=f"models:/{name}/{challenger['version']}")
+    verdict = promote(project, reference=f"models:/{name}/{challenger.version}")
     conditions = tuple(
         {"name": c.name, "asked": c.asked, "found": c.found, "passed": c.passed} for c in verdict.conditions
     )
@@ -260,7 +260,7 @@ def _push(before: _Before) -> None:
         before.store.push(list(before.store.output_digests("ingest").values()))
 
 
-def _review(project: Project, before: _Before, built: Retraining, champion: dict[str, Any] | None) -> Retraining:
+def _review(project: Project, before: _Before, built: Retraining, champion: "RegisteredVersion | None") -> Retraining:
     """Verify and score a champion that is older than ``retrain.max_age``.
 
     A rebuild from the same data, parameters and code would give the same bits, so it would tell nothing. What can
@@ -269,23 +269,23 @@ def _review(project: Project, before: _Before, built: Retraining, champion: dict
     limit = before.config.retrain.age_limit
     if champion is None or limit is None:
         return built
-    created = now().fromtimestamp(champion["created"] / 1000, tz=now().tzinfo)
-    seen = max(created, last_review(project, champion["version"]) or created)
+    created = now().fromtimestamp(champion.created / 1000, tz=now().tzinfo)
+    seen = max(created, last_review(project, champion.version) or created)
     age = now() - seen
     if age < limit:
         return built
     from secateur.workflow.reproduction import score_again
 
-    scored = score_again(project, before.registry, before.config, version=champion["version"])
-    old = f"the champion, version {champion['version']}, is older than retrain.max_age={before.config.retrain.max_age}"
+    scored = score_again(project, before.registry, before.config, version=champion.version)
+    old = f"the champion, version {champion.version}, is older than retrain.max_age={before.config.retrain.max_age}"
     if scored.problem is not None:
         return replace(built, action="held", reason=f"{old}, and {scored.problem}")
-    remember_review(project, champion["version"])
+    remember_review(project, champion.version)
     return replace(built, action="verified", reason=f"{old}: its files are intact, {scored.summary}")
 
 
-def _version(entry: dict[str, Any] | None) -> str | None:
-    return None if entry is None else str(entry["version"])
+def _version(entry: "RegisteredVersion | None") -> str | None:
+    return None if entry is None else entry.version
 
 
 def require_kept(done: Retraining) -> None:

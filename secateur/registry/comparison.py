@@ -11,6 +11,7 @@ from secateur.evaluation.paired import Discordant, bootstrap_growth, f1_by_label
 from secateur.evaluation.prediction import Predictor
 from secateur.registry.measurement import IntArray, JudgedRows, predicted_by, read_judged_rows
 from secateur.registry.model_source import Resolved, resolve, task_of
+from secateur.registry.registered_version import RegisteredVersion
 from secateur.workflow.project import Project
 
 TRAINING = "training/"
@@ -22,7 +23,7 @@ _TAIL = 0.025
 
 
 def compare(
-    project: Project, entries: Mapping[str, Mapping[str, Any]], *, registry: Any, num_threads: int, num_examples: int
+    project: Project, entries: Mapping[str, RegisteredVersion], *, registry: Any, num_threads: int, num_examples: int
 ) -> dict[str, Any]:
     """Compare two versions on the test rows of the workspace, both in their deployed form.
 
@@ -44,10 +45,7 @@ def compare(
         ProjectError: there are no test rows.
     """
     rows = read_judged_rows(project)
-    models = {
-        side: resolve(project, f"models:/{entry['name']}/{entry['version']}", registry=registry)
-        for side, entry in entries.items()
-    }
+    models = {side: resolve(project, entry.reference, registry=registry) for side, entry in entries.items()}
     tasks = {side: task_of(model.checkpoint) for side, model in models.items()}
     if tasks["a"] != tasks["b"]:
         said = " and ".join(f"{models[side].label} is for {task}" for side, task in tasks.items())
@@ -55,11 +53,11 @@ def compare(
     of_task = _compare_generators if tasks["a"] == "generation" else _compare_classifiers
     with torch_threads(num_threads):
         found = of_task(models, rows, num_threads=num_threads, num_examples=num_examples)
-    named = {side: {"name": entry["name"], "version": entry["version"]} for side, entry in entries.items()}
+    named = {side: {"name": entry.name, "version": entry.version} for side, entry in entries.items()}
     return {
         **named,
         "task": tasks["a"],
-        "metrics": _metrics(entries["a"]["metrics"], entries["b"]["metrics"]),
+        "metrics": _metrics(entries["a"].metrics, entries["b"].metrics),
         "test_rows": len(rows.texts),
         "test_md5": rows.md5,
         **found,

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from secateur.files import to_json
+from secateur.registry.tags import HISTORY
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
 What = Literal["promoted", "rolled_back", "restored"]
 
-_PREFIX = "secateur.history."
 _WHO_VARIABLE = "SECATEUR_USER"
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def now() -> str:
 
 def events(records: "Records") -> list[Event]:
     """Return all events, oldest first. What is no event of ours is told and left out: anybody may write tags."""
-    found = {name: _event_of(value) for name, value in records.tags().items() if name.startswith(_PREFIX)}
+    found = {name: _event_of(value) for name, value in records.tags().items() if name.startswith(HISTORY)}
     foreign = sorted(name for name, event in found.items() if event is None)
     if foreign:
         _log.warning("%s has tags that are no events of ours and are left out: %s", records.name, ", ".join(foreign))
@@ -80,7 +80,7 @@ def events(records: "Records") -> list[Event]:
 
 def next_number(records: "Records") -> int:
     """Return a number that no event has, not even one that cannot be read: it is not written over."""
-    names = [name.removeprefix(_PREFIX) for name in records.tags() if name.startswith(_PREFIX)]
+    names = [name.removeprefix(HISTORY) for name in records.tags() if name.startswith(HISTORY)]
     taken = [int(name) for name in names if name.isdecimal()] + [event.number for event in events(records)]
     return max(taken, default=0) + 1
 
@@ -99,7 +99,7 @@ def _event_of(text: str) -> Event | None:
 
 def write(records: "Records", event: Event) -> None:
     """Keep an event; writing the same one again changes nothing."""
-    records.tag(f"{_PREFIX}{event.number:06d}", to_json(event.as_json()))
+    records.tag(f"{HISTORY}{event.number:06d}", to_json(event.as_json()))
 
 
 def champions(history: Sequence[Event]) -> list[str]:

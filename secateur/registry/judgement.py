@@ -20,6 +20,7 @@ from secateur.registry.measurement import (
 )
 from secateur.registry.model_source import Resolved, resolve, task_of
 from secateur.registry.signing import asked_of_a_challenger
+from secateur.registry.tags import VersionTags
 from secateur.registry.unseen import unseen_by
 from secateur.workflow.project import Project
 
@@ -53,7 +54,7 @@ class Judgement:
     answers: Sequence[Answer]
     num_rows: int
     test_md5: str
-    tags: Mapping[str, str]
+    tags: VersionTags
 
 
 def judge_version(
@@ -77,7 +78,7 @@ def judge_version(
         conditions.append(condition)
     if resolved is not None and condition.passed:
         conditions += _worth(project, config, records, rows, challenger=resolved, champion=champion)
-    tags = {} if resolved is None else resolved.tags
+    tags = VersionTags() if resolved is None else resolved.tags
     return Judgement(tuple(conditions), sample, answers, len(rows.texts), rows.md5, tags)
 
 

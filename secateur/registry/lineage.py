@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Any
 from secateur.errors import ModelError
 from secateur.registry.history import events
 from secateur.registry.lock import outputs_of, stages_of
+from secateur.registry.tags import (
+    CHALLENGER,
+    CHAMPION,
+    COMMIT,
+    GATE,
+    PREVIOUS,
+    REPRODUCIBLE,
+    RUNTIME,
+    STAGE,
+    WEIGHTS,
+    VersionTags,
+)
 from secateur.registry.verdict import kept
 
 if TYPE_CHECKING:
@@ -52,7 +64,7 @@ def lineage(records: "Records", version: str) -> Node:
         )
     # dvc.lock holds what params.yaml gave; what it left to the defaults stands with the run.
     known = records.parameters(version)
-    chain = [*_data(stages, known), *_models(stages, tags.get("secateur.stage", ""), known)]
+    chain = [*_data(stages, known), *_models(stages, tags.stage, known)]
     node = _version(records, version, tags)
     for what, name, facts in reversed(chain):
         node = Node(what, name, facts, (node,))
@@ -91,11 +103,11 @@ def _models(stages: Mapping[str, Any], address: str, known: Mapping[str, Any]) -
         yield "round", name, {"md5": md5, "criterion": criterion, **asked, "teacher": "baseline"}
 
 
-def _version(records: "Records", version: str, tags: Mapping[str, str]) -> Node:
-    named = {alias: records.alias(alias) for alias in ("champion", "challenger", "previous")}
-    aliases = ", ".join(alias for alias, number in named.items() if number == version)
-    said = ("stage", "weights_sha256", "commit", "reproducible", "runtime")
-    facts = {name: tags[f"secateur.{name}"] for name in said if f"secateur.{name}" in tags}
+def _version(records: "Records", version: str, tags: VersionTags) -> Node:
+    found = records.aliases()
+    aliases = ", ".join(alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if found.get(alias) == version)
+    said = (STAGE, WEIGHTS, COMMIT, REPRODUCIBLE, RUNTIME)
+    facts = {tag.rpartition(".")[2]: tags[tag] for tag in said if tag in tags}
     moves = [
         Node("champion", f"{event.what.replace('_', ' ')} #{event.number}", event.as_json())
         for event in events(records)
@@ -106,7 +118,7 @@ def _version(records: "Records", version: str, tags: Mapping[str, str]) -> Node:
     if verdict is not None:
         failed = ", ".join(condition.name for condition in verdict.failed)
         about = {"conditions": len(verdict.conditions), "failed": failed, "reason": verdict.reason}
-        judged = [Node("verdict", tags.get("secateur.gate", ""), about)]
+        judged = [Node("verdict", tags.get(GATE, ""), about)]
     return Node("version", f"{records.name} {version}", facts | {"aliases": aliases}, (*judged, *moves))
 
 

@@ -14,7 +14,8 @@ from secateur.registry.mlflow_store import MlflowException, ModelRegistry, parse
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError, ProjectError
-from secateur.registry.mlflow_versions import find_model, find_version
+from secateur.registry.mlflow_versions import aliases_of, find_model, find_version
+from secateur.registry.tags import CHAMPION, Aliases, VersionTags
 
 _PARENT = "mlflow.parentRunId"
 
@@ -38,14 +39,17 @@ class Records:
         Raises:
             ModelError: this model has no such version or alias; the message lists those it has.
         """
-        if parse_reference(reference)[1] == "champion" and self.alias("champion") is None:
+        if parse_reference(reference)[1] == CHAMPION and self.alias(CHAMPION) is None:
             raise ModelError(f"{self.name} has no champion yet; `secateur models promote` makes one")
         return str(find_version(self._client, reference).version)
 
     def alias(self, alias: str) -> str | None:
         """Return the number of the version that an alias points at, or None."""
-        found = self._client.get_registered_model(self.name).aliases.get(alias)
-        return None if found is None else str(found)
+        return self.aliases().get(alias)
+
+    def aliases(self) -> Aliases:
+        """Return all aliases of the model."""
+        return aliases_of(self._client.get_registered_model(self.name))
 
     def point(self, alias: str, version: str | None) -> None:
         """Point an alias at a version; None takes the alias away."""
@@ -67,9 +71,9 @@ class Records:
             elif key in self.tags():
                 self._client.delete_registered_model_tag(self.name, key)
 
-    def version_tags(self, version: str) -> Mapping[str, str]:
+    def version_tags(self, version: str) -> VersionTags:
         """Return the tags of a version."""
-        return dict(self._client.get_model_version(self.name, version).tags)
+        return VersionTags(dict(self._client.get_model_version(self.name, version).tags))
 
     def tag_version(self, version: str, key: str, value: str) -> None:
         """Set a tag of a version."""

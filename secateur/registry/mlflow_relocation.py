@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 logger = logging.getLogger(__name__)
 
-ARTIFACTS = "mlruns"
+ARTIFACTS_FOLDER = "mlruns"
 DATABASE = "mlflow.db"
 _PATIENCE_SECONDS = 30.0
 _ADDRESSES = (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"))
@@ -89,17 +89,17 @@ def _former(experiment: _Experiment, home: Path) -> Path | None:
     # MLflow's own first experiment is named after the folder that the first command was run in.
     if former is None or former.is_relative_to(home):
         return None
-    here = any((home / ARTIFACTS / run).exists() for run in experiment.runs)
+    here = any((home / ARTIFACTS_FOLDER / run).exists() for run in experiment.runs)
     another_project = (former / DATABASE).exists()
-    nothing_there = not (former / ARTIFACTS).exists() and not experiment.runs
+    nothing_there = not (former / ARTIFACTS_FOLDER).exists() and not experiment.runs
     return former if here or another_project or nothing_there else None
 
 
 def _project_of(location: str) -> Path | None:
     path = _path(location)
-    if path is None or ARTIFACTS not in path.parts:
+    if path is None or ARTIFACTS_FOLDER not in path.parts:
         return None
-    at = len(path.parts) - 1 - path.parts[::-1].index(ARTIFACTS)
+    at = len(path.parts) - 1 - path.parts[::-1].index(ARTIFACTS_FOLDER)
     return Path(*path.parts[:at])
 
 

@@ -1,7 +1,6 @@
 """The champion of a model, and the files that were kept with the run that made a version; asked of MLflow."""
 
 from pathlib import Path
-from typing import Any
 
 # Before MLflow: this module sets what MLflow reads while it is imported.
 from secateur.registry.mlflow_store import MlflowException, ModelRegistry  # isort: split
@@ -10,12 +9,14 @@ import mlflow
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError, ProjectError
+from secateur.registry.mlflow_versions import entry_of
+from secateur.registry.registered_version import RegisteredVersion
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
-def aliased(registry: ModelRegistry, name: str, alias: str) -> dict[str, Any] | None:
-    """Return ``version``, ``created`` (ms since 1970) and ``tags`` of the version under an alias; None without one.
+def aliased(registry: ModelRegistry, name: str, alias: str) -> RegisteredVersion | None:
+    """Return the version under an alias, its metrics left out; None without one.
 
     Raises:
         ModelError: the registry does not answer.
@@ -26,7 +27,7 @@ def aliased(registry: ModelRegistry, name: str, alias: str) -> dict[str, Any] | 
         if error.error_code in _ABSENT:
             return None
         raise ModelError(f"models:/{name}@{alias}: {' '.join(str(error).split())}") from error
-    return {"version": str(found.version), "created": int(found.creation_timestamp), "tags": dict(found.tags)}
+    return entry_of(found, aliases=found.aliases)
 
 
 def download_run_files(registry: ModelRegistry, run_id: str, target: Path) -> None:

@@ -31,16 +31,15 @@ from secateur import __version__
 from secateur.config.base import Runtime
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
-from secateur.registry.mlflow_relocation import ARTIFACTS, DATABASE, bring_home
+from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
 from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
-from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG, artifact_digests
+from secateur.registry.model_source import artifact_digests
+from secateur.registry.registered_version import ListedModel, RegisteredVersion
+from secateur.registry.tags import ARTIFACTS, KEY, RUNTIME, WEIGHTS, WRAPPER, VersionTags
 from secateur.registry.tracking_server import URI_VARIABLE, require_answer, without_secret
 from secateur.training.progress import progress
 from secateur.workflow.project import Project
 
-KEY_TAG = "secateur.key"
-RUNTIME_TAG = "secateur.runtime"
-_WEIGHTS_TAG = "secateur.weights_sha256"
 _MAX_PARAMETER_CHARS = 500
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SCRIPT = Path(__file__).with_name("registered_model.py")
@@ -143,11 +142,10 @@ class ModelRegistry:
 
     def find(self, model_name: str, version: Version) -> str | None:
         """Return the number under which the same key, weights and runtime were registered, if they were."""
-        filter_ = f"name = '{quoted(model_name)}' and tags.`{KEY_TAG}` = '{version.tags[KEY_TAG]}'"
+        filter_ = f"name = '{quoted(model_name)}' and tags.`{KEY}` = '{version.tags[KEY]}'"
         for found in self._client.search_model_versions(filter_):
-            same_weights = found.tags.get(_WEIGHTS_TAG) == version.tags[_WEIGHTS_TAG]
-            # Versions from before there was a choice carry no tag and predict with torch.
-            if same_weights and found.tags.get(RUNTIME_TAG, "torch") == version.runtime:
+            tags = VersionTags(dict(found.tags))
+            if tags.get(WEIGHTS) == version.tags[WEIGHTS] and tags.runtime == version.runtime:
                 return str(found.version)
         return None
 
@@ -217,11 +215,11 @@ class ModelRegistry:
         """Point an alias at a version."""
         self._client.set_registered_model_alias(model_name, alias, version)
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[ListedModel]:
         """List all registered models with their versions, newest first."""
         return describe_models(self._client)
 
-    def versions(self, model_name: str) -> list[dict[str, Any]]:
+    def versions(self, model_name: str) -> list[RegisteredVersion]:
         """List the versions of one model, newest first.
 
         Raises:
@@ -229,7 +227,7 @@ class ModelRegistry:
         """
         return describe_all(self._client, model_name)
 
-    def version(self, reference: str) -> dict[str, Any]:
+    def version(self, reference: str) -> RegisteredVersion:
         """Describe ``models:/name@alias``, ``models:/name/3`` or ``name`` (its newest version).
 
         Raises:
@@ -239,8 +237,7 @@ class ModelRegistry:
 
     def checkpoint(self, reference: str, target: Path | None = None) -> Path:
         """Return the checkpoint folder of a registered version, downloading it when the store is remote."""
-        entry = self.version(reference)
-        uri = f"models:/{entry['name']}/{entry['version']}"
+        uri = self.version(reference).reference
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target) if target else None)
         # MLflow keeps the folder under its own name (r2), which the flavour records.
         flavor = Model.load(folder).flavors["python_function"]
@@ -250,12 +247,12 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = None if URI_VARIABLE in os.environ else (self._project.home / ARTIFACTS).as_uri()
+        local = None if URI_VARIABLE in os.environ else (self._project.home / ARTIFACTS_FOLDER).as_uri()
         return str(self._client.create_experiment(name, artifact_location=local))
 
     def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
         stored = artifact_digests(version.checkpoint, version.deployed)
-        tags = {**version.tags, RUNTIME_TAG: version.runtime, ARTIFACTS_TAG: to_json(stored)}
+        tags = {**version.tags, RUNTIME: version.runtime, ARTIFACTS: to_json(stored)}
         run_tags = {**tags, "mlflow.parentRunId": parent}
         with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
             parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
@@ -276,7 +273,7 @@ class ModelRegistry:
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         with quiet():
-            tags[WRAPPER_TAG] = to_json(_wrapper_digests(logged.model_id))
+            tags[WRAPPER] = to_json(_wrapper_digests(logged.model_id))
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
 
@@ -341,8 +338,6 @@ def _requirements(registered: Version) -> list[str]:
 
 
 __all__ = [
-    "KEY_TAG",
-    "RUNTIME_TAG",
     "MlflowException",
     "ModelRegistry",
     "Version",

@@ -8,6 +8,8 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from secateur.errors import ModelError
+from secateur.registry.registered_version import ListedModel, RegisteredVersion
+from secateur.registry.tags import Aliases, VersionTags
 
 _LISTED = 20
 """Versions that a message names, at most."""
@@ -71,17 +73,17 @@ def find_version(client: MlflowClient, reference: str) -> Any:
     raise ModelError(_what_there_is(client, reference))
 
 
-def describe(client: MlflowClient, reference: str) -> dict[str, Any]:
-    """Describe one version: ``name``, ``version``, ``aliases``, ``created``, ``run``, ``metrics`` and ``tags``.
+def describe(client: MlflowClient, reference: str) -> RegisteredVersion:
+    """Describe one version.
 
     Raises:
         ModelError: as ``find_version``.
     """
     found = find_version(client, reference)
-    return _entry(found, aliases=found.aliases, metrics=_metrics(client, [found]))
+    return entry_of(found, aliases=found.aliases, metrics=_metrics(client, [found]))
 
 
-def describe_all(client: MlflowClient, name: str) -> list[dict[str, Any]]:
+def describe_all(client: MlflowClient, name: str) -> list[RegisteredVersion]:
     """Describe every version of a model, newest first.
 
     Raises:
@@ -90,33 +92,36 @@ def describe_all(client: MlflowClient, name: str) -> list[dict[str, Any]]:
     return _described(client, find_model(client, name))
 
 
-def describe_models(client: MlflowClient) -> list[dict[str, Any]]:
-    """Describe every model: ``name``, ``aliases`` and its ``versions``; one that has none yet is among them."""
+def describe_models(client: MlflowClient) -> list[ListedModel]:
+    """Describe every model; one that has no version yet is among them."""
     models = _all_pages(lambda token: client.search_registered_models(page_token=token))
-    return [
-        {"name": model.name, "aliases": dict(model.aliases), "versions": _described(client, model)} for model in models
-    ]
+    return [ListedModel(model.name, aliases_of(model), tuple(_described(client, model))) for model in models]
 
 
-def _described(client: MlflowClient, model: Any) -> list[dict[str, Any]]:
-    found = _versions(client, model.name)
-    named: dict[str, list[str]] = {}
-    for alias, number in model.aliases.items():
-        named.setdefault(str(number), []).append(alias)
+def aliases_of(model: Any) -> Aliases:
+    """Return the aliases of MLflow's registered model."""
+    return Aliases({alias: str(number) for alias, number in model.aliases.items()})
+
+
+def entry_of(
+    version: Any, *, aliases: Sequence[str], metrics: Mapping[str, Mapping[str, float]] | None = None
+) -> RegisteredVersion:
+    """Return what MLflow's version says; ``metrics`` (of each run) were asked for apart."""
+    return RegisteredVersion(
+        name=version.name,
+        version=str(version.version),
+        aliases=tuple(sorted(aliases)),
+        created=int(version.creation_timestamp),
+        run=version.run_id,
+        metrics=dict((metrics or {}).get(version.run_id or "", {})),
+        tags=VersionTags(dict(version.tags)),
+    )
+
+
+def _described(client: MlflowClient, model: Any) -> list[RegisteredVersion]:
+    found, aliases = _versions(client, model.name), aliases_of(model)
     metrics = _metrics(client, found)
-    return [_entry(version, aliases=named.get(str(version.version), []), metrics=metrics) for version in found]
-
-
-def _entry(version: Any, *, aliases: Sequence[str], metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    return {
-        "name": version.name,
-        "version": str(version.version),
-        "aliases": sorted(aliases),
-        "created": version.creation_timestamp,
-        "run": version.run_id,
-        "metrics": dict(metrics.get(version.run_id or "", {})),
-        "tags": dict(version.tags),
-    }
+    return [entry_of(version, aliases=aliases.of(str(version.version)), metrics=metrics) for version in found]
 
 
 def _newest(client: MlflowClient, name: str) -> str | None:
@@ -156,7 +161,7 @@ def _what_there_is(client: MlflowClient, reference: str) -> str:
     found = describe_all(client, name)
     if not found:
         return f"{reference}: model {name} has no version yet; `secateur run` registers some"
-    listed = [entry["version"] + "".join(f"@{alias}" for alias in entry["aliases"]) for entry in found]
+    listed = [entry.version + "".join(f"@{alias}" for alias in entry.aliases) for entry in found]
     rest = f" and {len(listed) - _LISTED} older ones" if len(listed) > _LISTED else ""
     return f"{reference}: model {name} has no such version or alias; found {', '.join(listed[:_LISTED])}{rest}"
 

@@ -4,20 +4,21 @@ Nothing is loaded here, and neither torch nor transformers is imported for a reg
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from secateur.config.base import Runtime
 from secateur.errors import CheckFailed, CheckpointError, ModelError
-from secateur.files import replacing, sha256_file, to_json
+from secateur.files import replacing, sha256_file
 from secateur.kinds.registry import DEFAULT
 from secateur.models.card import CARD, Card
 from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
+from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.signing import Signature, require_signature
+from secateur.registry.tags import ARTIFACTS, CHAMPION, FILES, WRAPPER, VersionTags
 from secateur.registry.version_files import FileCheck, PrivateCopy, check_tree
 from secateur.workflow.project import Project, find_project
 
@@ -25,29 +26,10 @@ if TYPE_CHECKING:
     from secateur.registry.mlflow_store import ModelRegistry
 
 SCHEME = "models:/"
-FILES_TAG = "secateur.files"
-ARTIFACTS_TAG = "secateur.artifacts"
-"""Every file of a version, the cards and the deployed form included: path in the version -> sha256, as JSON."""
-
-WRAPPER_TAG = "secateur.wrapper"
-"""The files that MLflow puts around the folders of a version: name -> sha256, as JSON."""
-
-DIGEST_TAGS = (ARTIFACTS_TAG, WRAPPER_TAG, FILES_TAG)
-"""What a version consists of."""
-
 AROUND = ("MLmodel", SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
 """Names of the files that MLflow puts around."""
 
 _DESCRIPTION = "MLmodel"
-_CHAMPION = "champion"
-_CARD_TAGS = {
-    "secateur.key": "key",
-    "secateur.stage": "stage",
-    "secateur.state": "state",
-    "secateur.weights_sha256": "weights_sha256",
-    "secateur.inputs": "inputs",
-    "secateur.fingerprint": "fingerprint",
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +52,7 @@ class Resolved:
     checkpoint: Path
     deployed: Path | None
     runtime: Runtime
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: VersionTags = field(default_factory=VersionTags)
     root: Path | None = None
     copy: PrivateCopy | None = None
 
@@ -83,6 +65,10 @@ class Resolved:
     def label(self) -> str:
         """The model in a few words, for a message."""
         return self.name if self.version is None else f"{self.name} version {self.version}"
+
+    def digests(self, tag: str) -> dict[str, str]:
+        """Return the digests in a tag of the version, see ``VersionTags.digests``."""
+        return self.tags.digests(tag, label=self.label)
 
     def close(self) -> None:
         """Remove the private copy, if this is one; what was loaded from it stays loaded."""
@@ -128,8 +114,8 @@ def resolve(
     project = project or find_project()
     entry = _entry(found, reference)
     if verify:
-        require_signature(entry["name"], entry["version"], entry["tags"], signature)
-    local = local_folder(found, entry["name"], entry["version"])
+        require_signature(entry.name, entry.version, entry.tags, signature)
+    local = local_folder(found, entry.name, entry.version)
     if local is None:
         return _downloaded(project, entry, verify=verify)
     resolved = _registered(local, entry)
@@ -147,8 +133,8 @@ def check_files(resolved: Resolved) -> list[FileCheck]:
 def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
     """Return path below the root -> sha256 of every file of a version, and what is wrong with cards.
 
-    Versions from before ``ARTIFACTS_TAG`` have the digests of their checkpoint in another tag and those of the deployed
-    form in its card alone, so that their cards must say what the tags say; those from before ``WRAPPER_TAG`` have none
+    Versions from before ``ARTIFACTS`` have the digests of their checkpoint in another tag and those of the deployed
+    form in its card alone, so that their cards must say what the tags say; those from before ``WRAPPER`` have none
     of the files that MLflow puts around.
 
     Raises:
@@ -156,16 +142,16 @@ def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
     """
     assert resolved.root is not None
     root, tags = resolved.root, resolved.tags
-    listed = _json_tag(resolved, WRAPPER_TAG) or {
+    listed = resolved.digests(WRAPPER) or {
         name: sha256_file(root / name) for name in AROUND if (root / name).is_file() and not (root / name).is_symlink()
     }
-    stored, cards = _json_tag(resolved, ARTIFACTS_TAG), []
+    stored, cards = resolved.digests(ARTIFACTS), []
     folders = [resolved.checkpoint] + ([] if resolved.deployed is None else [resolved.deployed])
     for folder in folders:
         path = folder.relative_to(root).as_posix()
         files = {name.partition("/")[2]: sha for name, sha in stored.items() if name.startswith(f"{folder.name}/")}
         if not files:
-            tagged = _json_tag(resolved, FILES_TAG) if folder == resolved.checkpoint else {}
+            tagged = resolved.digests(FILES) if folder == resolved.checkpoint else {}
             card = _card_in(folder)
             files = tagged or dict(card.files)
             check = _check_card(folder / CARD, card, tags, files=files)
@@ -202,7 +188,7 @@ def require_intact(resolved: Resolved) -> None:
 
 
 def artifact_digests(checkpoint: Path, deployed: Path | None) -> dict[str, str]:
-    """Return path -> sha256 of everything a version stores, for ``ARTIFACTS_TAG``: ``<folder>/<file>``."""
+    """Return path -> sha256 of everything a version stores, for ``ARTIFACTS``: ``<folder>/<file>``."""
     folders = [checkpoint] + ([] if deployed is None else [deployed])
     return {
         f"{folder.name}/{file.relative_to(folder).as_posix()}": sha256_file(file)
@@ -216,32 +202,32 @@ def _folder(folder: Path) -> Resolved:
     return Resolved(name=str(folder), version=None, checkpoint=folder, deployed=None, runtime=runtime)
 
 
-def _entry(registry: "ModelRegistry", reference: str) -> dict[str, Any]:
+def _entry(registry: "ModelRegistry", reference: str) -> RegisteredVersion:
     try:
         return registry.version(reference)
     except ModelError as error:
-        if reference.endswith(f"@{_CHAMPION}") and "no such version or alias" in str(error):
+        if reference.endswith(f"@{CHAMPION}") and "no such version or alias" in str(error):
             raise ModelError(f"{error}; there is no champion yet: `secateur models promote` makes one") from error
         raise
 
 
-def _registered(root: Path, entry: Mapping[str, Any]) -> Resolved:
+def _registered(root: Path, entry: RegisteredVersion) -> Resolved:
     """Read from a version's own description which folder is what."""
-    named = f"models:/{entry['name']}/{entry['version']}"
+    named = entry.reference
     description = root / _DESCRIPTION
     if not description.is_file():
         raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
     found = Resolved(
-        name=entry["name"],
-        version=entry["version"],
+        name=entry.name,
+        version=entry.version,
         checkpoint=root,
         deployed=None,
-        runtime=cast("Runtime", entry["tags"].get("secateur.runtime", "torch")),
-        tags=entry["tags"],
+        runtime=entry.tags.runtime,
+        tags=entry.tags,
         root=root,
     )
     text = description.read_bytes()
-    digest = _json_tag(found, WRAPPER_TAG).get(_DESCRIPTION)
+    digest = found.digests(WRAPPER).get(_DESCRIPTION)
     if digest is not None and hashlib.sha256(text).hexdigest() != digest:
         # It says which folders are loaded, so nothing of it is read before its digest is known.
         raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")
@@ -262,17 +248,17 @@ def _private(stored: Resolved, project: Project) -> Resolved:
     return replace(stored, root=copy.folder, copy=copy, checkpoint=checkpoint, deployed=deployed)
 
 
-def _downloaded(project: Project, entry: Mapping[str, Any], *, verify: bool) -> Resolved:
+def _downloaded(project: Project, entry: RegisteredVersion, *, verify: bool) -> Resolved:
     from secateur.registry.mlflow_artifacts import download
 
-    folder = project.state / "models" / quote(entry["name"], safe="") / entry["version"]
+    folder = project.state / "models" / quote(entry.name, safe="") / entry.version
     if folder.exists():
         resolved = _registered(folder, entry)
         # Only what the registry holds now can say that the registry's files are changed.
         if verify and all(check.problem is None for check in check_files(resolved)):
             return resolved
     with replacing(folder) as fresh:
-        download(entry["name"], entry["version"], fresh)
+        download(entry.name, entry.version, fresh)
     resolved = _registered(folder, entry)
     if verify:
         require_intact(resolved)
@@ -288,21 +274,6 @@ def _remedy(check: FileCheck) -> str:
     return "remove it when you know where it comes from" if added else "restore or rebuild the model"
 
 
-def _json_tag(resolved: Resolved, tag: str) -> dict[str, str]:
-    """Return the digests in a tag; none without it.
-
-    Raises:
-        CheckFailed: it holds something else.
-    """
-    try:
-        values = json.loads(resolved.tags.get(tag, "{}"))
-        if all(isinstance(name, str) and isinstance(digest, str) for name, digest in values.items()):
-            return dict(values)
-    except (ValueError, AttributeError):
-        pass
-    raise CheckFailed(f"{resolved.label}: the tag {tag} holds no digests, so no file can be checked; register it again")
-
-
 def _check_folder(folder: Path) -> Iterator[FileCheck]:
     listed = _card_in(folder).files
     for name in sorted({*listed, *(file.relative_to(folder).as_posix() for file in _files(folder))} - {CARD}):
@@ -310,13 +281,11 @@ def _check_folder(folder: Path) -> Iterator[FileCheck]:
         yield FileCheck(file, listed.get(name), sha256_file(file) if file.is_file() else None)
 
 
-def _check_card(file: Path, card: Card, tags: Mapping[str, str], *, files: Mapping[str, str]) -> FileCheck:
-    """Compare a card with the tags that were made of it: no version from before ``ARTIFACTS_TAG`` has its digest."""
+def _check_card(file: Path, card: Card, tags: VersionTags, *, files: Mapping[str, str]) -> FileCheck:
+    """Compare a card with the tags that were made of it: no version from before ``ARTIFACTS`` has its digest."""
     if not card.model_fields_set:
         return FileCheck(file, expected="a card", found=None if not file.exists() else "no card")
-    said = {tag: getattr(card, name) for tag, name in _CARD_TAGS.items() if tag in tags}
-    shown = {tag: value if isinstance(value, str) else to_json(value) for tag, value in said.items()}
-    agrees = card.files == files and all(tags[tag] == value for tag, value in shown.items())
+    agrees = card.files == files and tags.agree_with(card)
     digest = sha256_file(file)
     return FileCheck(file, expected=digest if agrees else "what the tags say", found=digest)
 

@@ -10,34 +10,19 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import CheckFailed, ConfigError
 from secateur.files import to_json
+from secateur.registry.tags import SIGNATURE, SIGNED, VersionTags
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
 SIGNING_VARIABLE = "SECATEUR_SIGNING_KEY"
 VERIFY_VARIABLE = "SECATEUR_VERIFY_KEY"
-SIGNATURE_TAG = "secateur.signature"
 
-_SIGNED_TAGS = (
-    "secateur.artifacts",
-    "secateur.wrapper",
-    "secateur.files",
-    "secateur.weights_sha256",
-    "secateur.runtime",
-    "secateur.key",
-    "secateur.stage",
-    "secateur.commit",
-    "secateur.data_md5",
-    "secateur.dvc_sha256",
-    "secateur.params_sha256",
-    "secateur.constraints_sha256",
-)
 Signature = Literal["asked", "if present", "ignored"]
 """What a version must show when a key is set: a signature that fits; one that fits or none; nothing."""
 
@@ -105,7 +90,7 @@ def verify_key() -> Key | None:
     return _read(VERIFY_VARIABLE, private=False) or signing_key()
 
 
-def sign(records: "Records", version: str, key: Key, *, tags: Mapping[str, str]) -> None:
+def sign(records: "Records", version: str, key: Key, *, tags: VersionTags) -> None:
     """Keep a signature with a version.
 
     Args:
@@ -115,17 +100,17 @@ def sign(records: "Records", version: str, key: Key, *, tags: Mapping[str, str])
         tags: that the caller has verified the files against; not asked for again, since they may be others by now.
     """
     value = base64.b64encode(key.sign(_statement(records.name, version, tags))).decode()
-    records.tag_version(version, SIGNATURE_TAG, to_json({"algorithm": key.algorithm, "key": key.id, "value": value}))
+    records.tag_version(version, SIGNATURE, to_json({"algorithm": key.algorithm, "key": key.id, "value": value}))
 
 
-def sign_if_asked(records: "Records", version: str, *, tags: Mapping[str, str]) -> None:
+def sign_if_asked(records: "Records", version: str, *, tags: VersionTags) -> None:
     """Sign what passed the gate when a signing key is set, unless the environment asks for another key's signature."""
     key, asked = signing_key(), verify_key()
     if key is not None and asked is not None and key.id == asked.id:
         sign(records, version, key, tags=tags)
 
 
-def require_signature(name: str, version: str, tags: Mapping[str, str], asked: Signature) -> None:
+def require_signature(name: str, version: str, tags: VersionTags, asked: Signature) -> None:
     """Refuse a version whose signature is not the one that the environment asks for.
 
     Args:
@@ -140,7 +125,7 @@ def require_signature(name: str, version: str, tags: Mapping[str, str], asked: S
     """
     key = None if asked == "ignored" else verify_key()
     signing_key()  # one that cannot be read is told before anything is computed
-    if key is None or (asked == "if present" and SIGNATURE_TAG not in tags):
+    if key is None or (asked == "if present" and SIGNATURE not in tags):
         return
     problem = problem_of(name, version, tags, key)
     if problem is not None:
@@ -156,17 +141,17 @@ def asked_of_a_challenger() -> Signature:
     return "asked" if os.environ.get(VERIFY_VARIABLE) else "if present"
 
 
-def problem_of(name: str, version: str, tags: Mapping[str, str], key: Key) -> str | None:
+def problem_of(name: str, version: str, tags: VersionTags, key: Key) -> str | None:
     """Return what is wrong with the signature of a version, None when nothing is."""
-    if SIGNATURE_TAG not in tags:
+    if SIGNATURE not in tags:
         variable = VERIFY_VARIABLE if os.environ.get(VERIFY_VARIABLE) else SIGNING_VARIABLE
         return f"is not signed, and {variable} asks for a signature"
     try:
-        kept = json.loads(tags[SIGNATURE_TAG])
+        kept = json.loads(tags[SIGNATURE])
         signature = base64.b64decode(kept["value"], validate=True)
         signed_by = (kept["algorithm"], kept["key"])
     except (ValueError, KeyError, TypeError):
-        return f"has a signature that cannot be read (tag {SIGNATURE_TAG})"
+        return f"has a signature that cannot be read (tag {SIGNATURE})"
     if signed_by != (key.algorithm, key.id):
         signer = f"{signed_by[0]} {signed_by[1]}"
         return f"is signed with another key: asked for {key.algorithm} {key.id}, found {signer}"
@@ -175,9 +160,9 @@ def problem_of(name: str, version: str, tags: Mapping[str, str], key: Key) -> st
     return None
 
 
-def _statement(name: str, version: str, tags: Mapping[str, str]) -> bytes:
+def _statement(name: str, version: str, tags: VersionTags) -> bytes:
     """Return what is signed: which version, its digests, and what it was made of."""
-    return to_json({"model": name, "version": version, **{tag: tags.get(tag) for tag in _SIGNED_TAGS}}).encode()
+    return to_json({"model": name, "version": version, **{tag: tags.get(tag) for tag in SIGNED}}).encode()
 
 
 def _read(variable: str, *, private: bool) -> Key | None:

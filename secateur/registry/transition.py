@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Literal
 from secateur.errors import ProjectError, SecateurError
 from secateur.files import to_json
 from secateur.registry.history import Event, What, champions, events, next_number, now, who_asks, write
+from secateur.registry.tags import CHAMPION, PREVIOUS, TRANSITION
 from secateur.registry.verdict import mark_promoted
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-
-_JOURNAL = "secateur.transition"
 _PATIENCE = timedelta(minutes=30)
 """After this long a move by a process on another machine, which cannot be asked whether it lives, counts as dead."""
 
@@ -150,7 +148,7 @@ def _complete(records: "Records", move: Move) -> Event:
     records.point(PREVIOUS, pile[-2] if len(pile) > 1 else None)
     if move.what == "promoted":
         mark_promoted(records, move.to)
-    records.tag(_JOURNAL, None)
+    records.tag(TRANSITION, None)
     return event
 
 
@@ -160,7 +158,7 @@ def _take_back(records: "Records", move: Move, *, why: str) -> Event:
         records.point(CHAMPION, move.from_)
     event = move.event("restored", why=why)
     write(records, event)
-    records.tag(_JOURNAL, None)
+    records.tag(TRANSITION, None)
     return event
 
 
@@ -170,12 +168,12 @@ def _require_own(records: "Records", move: Move) -> None:
 
 
 def _write(records: "Records", move: Move) -> None:
-    records.tag(_JOURNAL, to_json(asdict(move)))
+    records.tag(TRANSITION, to_json(asdict(move)))
 
 
 def _read(records: "Records") -> Move | None:
     """Return the journal; None when there is none, or one that no process of ours has written."""
-    text = records.tags().get(_JOURNAL)
+    text = records.tags().get(TRANSITION)
     if text is None:
         return None
     try:
@@ -184,7 +182,7 @@ def _read(records: "Records") -> Move | None:
             return move
     except (ValueError, TypeError):
         pass
-    _log.warning("the tag %s of %s is not a move of ours and counts for nothing", _JOURNAL, records.name)
+    _log.warning("the tag %s of %s is not a move of ours and counts for nothing", TRANSITION, records.name)
     return None
 
 

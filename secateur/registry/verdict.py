@@ -1,6 +1,5 @@
 """What came out of a promotion, as it is kept with the version and in ``reports/gate.json``."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.evaluation.judged import Condition
 from secateur.files import to_json
+from secateur.registry.tags import GATE, VERDICT, VersionTags
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
-
-GATE_TAG = "secateur.gate"
-VERDICT_TAG = "secateur.verdict"
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +54,16 @@ class Verdict:
 def keep(records: "Records", verdict: Verdict) -> None:
     """Keep a verdict with its version: in full, and in one word under ``secateur.gate``."""
     word = "held" if verdict.failed and not verdict.forced else "forced" if verdict.forced else "passed"
-    records.tag_version(verdict.version, GATE_TAG, word)
-    records.tag_version(verdict.version, VERDICT_TAG, to_json(verdict.as_json()))
+    records.tag_version(verdict.version, GATE, word)
+    records.tag_version(verdict.version, VERDICT, to_json(verdict.as_json()))
 
 
-def kept(tags: Mapping[str, str]) -> Verdict | None:
+def kept(tags: VersionTags) -> Verdict | None:
     """Return the verdict among the tags of a version; None for one that was never judged, or not by us."""
     try:
-        return Verdict.from_json(json.loads(tags[VERDICT_TAG])) if VERDICT_TAG in tags else None
+        return Verdict.from_json(tags.json(VERDICT)) if VERDICT in tags else None
     except (ValueError, TypeError, KeyError, AttributeError):
-        _log.warning("the tag %s of a version is no verdict of ours and counts for nothing", VERDICT_TAG)
+        _log.warning("the tag %s of a version is no verdict of ours and counts for nothing", VERDICT)
         return None
 
 

@@ -120,7 +120,7 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
             max_tokens=served.max_tokens,
             loaded=served.loaded,
             files=served.files,
-            tags={name: value for name, value in served.source.tags.items() if name.startswith("secateur.")},
+            tags=served.source.tags.ours,
         )
 
     async def show_metrics() -> Response:

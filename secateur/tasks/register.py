@@ -13,13 +13,25 @@ from secateur.errors import ConfigError
 from secateur.files import to_json, write_json
 from secateur.kinds.registry import DEFAULT
 from secateur.models.card import Card
+from secateur.registry.tags import (
+    CHALLENGER,
+    COMMIT,
+    DATA,
+    DATA_REPORT,
+    DIRTY_FILES,
+    FLOW_RUN,
+    GATE,
+    MAX_CHARS,
+    REPRODUCIBLE,
+    ROLLED_BACK,
+    VersionTags,
+    sha256_of,
+)
 from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job
 from secateur.workflow.project import LATENCY_TABLE, Project, commit_of, dirty_files
 from secateur.workflow.results import comparison, read_json
 
-CHALLENGER = "challenger"
-_MAX_TAG_CHARS = 5000
 _TOLD = (
     "macro_f1", "accuracy", "deployed_macro_f1", "deployed_change", "perplexity", "perplexity_change", "params", "macs",
     "deployed_bytes", "torch_ms", "onnx_ms", "onnx-int8_ms",
@@ -44,7 +56,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     project = Project(root)
     rows = {row["model"]: row for row in comparison(root)}
     rolled_back = _rolled_back(job, rows)
-    shared = _shared_tags(project, job) | rolled_back
+    shared = VersionTags(_shared_tags(project, job) | rolled_back)
     registry = ModelRegistry(project)
     with exports_of(job) as exports:
         versions = [
@@ -53,7 +65,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 checkpoint=checkpoint,
                 runtime=register.runtime,
                 deployed=_deployed(checkpoint, card, runtime=register.runtime, exports=exports),
-                tags={**shared, **_tags(card)},
+                tags=shared.with_(_tags(card)),
                 metrics=_numbers(rows[name]),
                 parameters=card.parameters,
                 history=_history(root / "reports" / "training" / f"{name}.csv"),
@@ -111,20 +123,20 @@ def _deployed(checkpoint: Path, card: Card, *, runtime: Runtime, exports: Path) 
 def _shared_tags(project: Project, job: Job) -> dict[str, str]:
     dirty = dirty_files(project.root)
     tags = {
-        "secateur.commit": commit_of(project.root) or "none",
-        "secateur.reproducible": "false" if dirty else "true",
-        "secateur.flow_run_id": os.environ.get("SECATEUR_FLOW_RUN_ID", "none"),
-        "secateur.data_report_md5": job.digests["data"],
+        COMMIT: commit_of(project.root) or "none",
+        REPRODUCIBLE: "false" if dirty else "true",
+        FLOW_RUN: os.environ.get("SECATEUR_FLOW_RUN_ID", "none"),
+        DATA_REPORT: job.digests["data"],
     }
     if dirty:
-        tags["secateur.dirty_files"] = ", ".join(dirty)
+        tags[DIRTY_FILES] = ", ".join(dirty)
     for name in ("dvc.lock", "params.yaml", "constraints.txt"):
         path = project.root / name
         if path.exists():
-            tags[f"secateur.{name.partition('.')[0]}_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            tags[sha256_of(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
     lock = _data_digest(project.root / "dvc.lock")
     if lock:
-        tags["secateur.data_md5"] = lock
+        tags[DATA] = lock
     return tags
 
 
@@ -141,17 +153,8 @@ def _data_digest(lock: Path) -> str | None:
     return None
 
 
-def _tags(card: Card) -> dict[str, str]:
-    return {
-        "secateur.key": str(card.key),
-        "secateur.stage": str(card.stage),
-        "secateur.state": str(card.state),
-        "secateur.weights_sha256": str(card.weights_sha256),
-        "secateur.files": to_json(card.files),
-        "secateur.inputs": to_json(card.inputs),
-        "secateur.fingerprint": to_json(card.fingerprint),
-        "secateur.gate": "not judged",
-    }
+def _tags(card: Card) -> VersionTags:
+    return VersionTags.of_card(card).with_({GATE: "not judged"})
 
 
 def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -170,14 +173,14 @@ def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, s
             "widths": card.came_to.widths,
         }
         shown = {key: value for key, value in told.items() if value}
-        tags[f"secateur.rolled_back.{name}"] = _fitting(shown)
+        tags[f"{ROLLED_BACK}{name}"] = _fitting(shown)
     return tags
 
 
 def _fitting(told: Mapping[str, Any]) -> str:
     """Return JSON that a tag can hold; of a deep model the widths are left out."""
     text = to_json(told)
-    return text if len(text) <= _MAX_TAG_CHARS else to_json({k: v for k, v in told.items() if k != "widths"})
+    return text if len(text) <= MAX_CHARS else to_json({k: v for k, v in told.items() if k != "widths"})
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from secateur.files import sha256_file
 from secateur.models.card import CARD
 from secateur.registry.mlflow_runs import download_run_files
 from secateur.registry.model_source import task_of
+from secateur.registry.tags import DATA_REPORT, DIRTY_FILES, FILES, FINGERPRINT, STAGE, sha256_of
 from secateur.workflow.project import Project, git
 
 if TYPE_CHECKING:
@@ -107,29 +108,28 @@ def read_recipe(project: Project, registry: "ModelRegistry", reference: str, *, 
         CheckFailed: what was kept is not what the version says.
     """
     entry = registry.version(reference)
-    named, tags = f"models:/{entry['name']}/{entry['version']}", entry["tags"]
-    if tags.get("secateur.reproducible") != "true":
-        dirty = tags.get("secateur.dirty_files")
+    named, tags = entry.reference, entry.tags
+    if not tags.is_reproducible:
+        dirty = tags.get(DIRTY_FILES)
         why = f"{dirty} was changed and not committed" if dirty else "it does not say from which commit"
         raise ProjectError(f"{named} cannot be rebuilt: when it was made, {why}; retrain from a clean tree")
-    commit = tags.get("secateur.commit", "none")
-    _require_commit(project, named, commit)
-    download_run_files(registry, entry["run"], into)
+    _require_commit(project, named, tags.commit or "none")
+    download_run_files(registry, str(entry.run), into)
     for name in (LOCK, PARAMS):
-        file, digest = into / name, tags.get(f"secateur.{name.partition('.')[0]}_sha256")
+        file, digest = into / name, tags.get(sha256_of(name))
         if not file.is_file():
             raise ProjectError(f"{named} cannot be rebuilt: its run kept no {name}")
         if sha256_file(file) != digest:
             raise CheckFailed(f"{named}: the {name} that its run kept differs from the digest in its tags; refused")
     try:
         recipe = Recipe(
-            name=entry["name"],
-            version=entry["version"],
-            stage=tags["secateur.stage"],
-            commit=commit,
-            files=json.loads(tags["secateur.files"]),
-            fingerprint=json.loads(tags["secateur.fingerprint"]),
-            metrics=entry["metrics"],
+            name=entry.name,
+            version=entry.version,
+            stage=tags[STAGE],
+            commit=tags.commit,
+            files=json.loads(tags[FILES]),
+            fingerprint=json.loads(tags[FINGERPRINT]),
+            metrics=entry.metrics,
             lock=YAML(typ="safe").load((into / LOCK).read_text(encoding="utf-8"))["stages"],
             kept=into,
         )
@@ -282,10 +282,8 @@ def score_again(project: Project, registry: "ModelRegistry", config: RunConfig, 
         found = _scores(truth, _answers(resolved.folder, texts), names)["macro_f1"]
         said = f"macro-F1 {found:.4f} on {len(texts)} test rows"
     data = project.root / "reports" / "data.json"
-    same_rows = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest() == resolved.tags.get(
-        "secateur.data_report_md5"
-    )
-    metrics = registry.version(reference)["metrics"]
+    same_rows = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest() == resolved.tags.get(DATA_REPORT)
+    metrics = registry.version(reference).metrics
     registered = metrics.get("deployed_macro_f1")
     if generates and "char_perplexity" in metrics:
         registered = log(metrics["char_perplexity"])

@@ -102,7 +102,7 @@ class Stand:
             checkpoint=folder,
             runtime="torch",
             deployed=None,
-            tags={**_tags(Card.of(written)), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
+            tags=_tags(Card.of(written)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
             metrics={"macro_f1": 0.5},
             parameters={"run.seed": 0},
         )

@@ -46,8 +46,8 @@ def test_exp_show_lists_both(tried: Path) -> None:
 def test_a_temporary_experiment_registers_in_the_database_of_the_project(tried: Path) -> None:
     assert [path.relative_to(tried).as_posix() for path in tried.rglob("mlflow.db")] == ["mlflow.db"]
     newest, *others = ModelRegistry(Project(tried)).versions("tiny")
-    assert (newest["version"], newest["tags"]["secateur.stage"]) == ("4", "prune@r2")
-    assert newest["tags"]["secateur.key"] not in {entry["tags"]["secateur.key"] for entry in others}
+    assert (newest.version, newest.tags["secateur.stage"]) == ("4", "prune@r2")
+    assert newest.tags["secateur.key"] not in {entry.tags["secateur.key"] for entry in others}
     assert len(others) == 3, "what it shares with the project is not registered again"
 
 

@@ -46,10 +46,10 @@ def moved(original: Path, registered: Mapping[str, str], tmp_path_factory: pytes
 def test_a_copy_leaves_the_original_alone(original: Path, registered: Mapping[str, str], moved: Path) -> None:
     assert digests(original) == registered
     newest, *others = ModelRegistry(Project(moved)).versions("tiny")
-    assert [entry["version"] for entry in others] == [
-        entry["version"] for entry in ModelRegistry(Project(original)).versions("tiny")
+    assert [entry.version for entry in others] == [
+        entry.version for entry in ModelRegistry(Project(original)).versions("tiny")
     ]
-    assert newest["tags"]["secateur.stage"] == "prune@r2"
+    assert newest.tags["secateur.stage"] == "prune@r2"
 
 
 def test_a_moved_project_is_up_to_date(moved: Path) -> None:

@@ -24,7 +24,7 @@ from secateur.errors import CheckFailed, SecateurError
 from secateur.files import sha256_file, to_json, write_json
 from secateur.flows.promote import promote, rollback
 from secateur.flows.reproduce import reproduce
-from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG
+from secateur.registry.tags import ARTIFACTS, WRAPPER
 from secateur.serving.served import load
 from tests.integration.registry_stand import Stand
 
@@ -229,8 +229,8 @@ def _list_again(stand: Stand, root: Path) -> None:
     files = {file.relative_to(root).as_posix(): sha256_file(file) for file in root.rglob("*") if file.is_file()}
     stored = {name.removeprefix("artifacts/"): sha for name, sha in files.items() if name.startswith("artifacts/")}
     around = {name: sha for name, sha in files.items() if not name.startswith("artifacts/")}
-    records.tag_version("3", ARTIFACTS_TAG, to_json(stored))
-    records.tag_version("3", WRAPPER_TAG, to_json(around))
+    records.tag_version("3", ARTIFACTS, to_json(stored))
+    records.tag_version("3", WRAPPER, to_json(around))
     records.tag_version("3", "secateur.files", to_json(card["files"]))
 
 

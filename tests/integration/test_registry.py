@@ -42,19 +42,18 @@ def _sha256(path: Path) -> str:
 
 def test_the_baseline_and_every_accepted_round_are_registered(registry: ModelRegistry) -> None:
     versions = registry.versions("tiny")
-    assert {v["version"]: v["tags"]["secateur.stage"] for v in versions} == {
+    assert {v.version: v.tags["secateur.stage"] for v in versions} == {
         "1": "baseline",
         "2": "prune@r1",
         "3": "prune@r2",
     }
-    assert {v["version"]: v["aliases"] for v in versions} == {"1": [], "2": [], "3": ["challenger"]}
+    assert {v.version: v.aliases for v in versions} == {"1": (), "2": (), "3": ("challenger",)}
 
 
 @pytest.mark.parametrize("number", MODELS)
 def test_the_tags_say_what_a_version_was_made_of(registry: ModelRegistry, finished_project: Path, number: str) -> None:
     tags = {
-        name.removeprefix("secateur."): value
-        for name, value in registry.version(f"models:/tiny/{number}")["tags"].items()
+        name.removeprefix("secateur."): value for name, value in registry.version(f"models:/tiny/{number}").tags.items()
     }
     folder = finished_project / "models" / MODELS[number]
     card = read_card(folder)
@@ -89,7 +88,7 @@ def test_one_run_with_a_child_per_model(registry: ModelRegistry, tmp_path: Path)
     kept = Path(mlflow.artifacts.download_artifacts(f"runs:/{parents[0].info.run_id}/", dst_path=str(tmp_path)))
     assert {file.name for file in kept.iterdir()} == {"dvc.lock", "params.yaml", "metrics.json", "data.json"}
     version = registry.version("models:/tiny@challenger")
-    assert _sha256(kept / "dvc.lock") == version["tags"]["secateur.dvc_sha256"]
+    assert _sha256(kept / "dvc.lock") == version.tags["secateur.dvc_sha256"]
     assert set(yaml.safe_load((kept / "dvc.lock").read_text())["stages"]) >= {"ingest", "prune@r2", "evaluate"}
 
 
@@ -122,7 +121,7 @@ def test_two_projects_in_one_process_keep_apart(project: Path, finished_project:
     one, other = ModelRegistry(Project(finished_project)), ModelRegistry(Project(project))
     assert one.uri != other.uri
     other.set_alias("tiny", "tried", "1")
-    assert one.version("models:/tiny/1")["aliases"] == []
+    assert one.version("models:/tiny/1").aliases == ()
 
 
 def test_the_server_of_the_environment_goes_before(finished_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +178,8 @@ def test_the_deployed_form_lies_beside_the_checkpoint(registry: ModelRegistry, f
     assert runtime == config.evaluate.deployed == config.register_.runtime
     for number, name in MODELS.items():
         entry = registry.version(f"models:/tiny/{number}")
-        assert entry["tags"]["secateur.runtime"] == runtime
-        assert entry["metrics"]["deployed_macro_f1"] == pytest.approx(entry["metrics"]["macro_f1"], abs=0.05)
+        assert entry.tags["secateur.runtime"] == runtime
+        assert entry.metrics["deployed_macro_f1"] == pytest.approx(entry.metrics["macro_f1"], abs=0.05)
         stored = registry.checkpoint(f"models:/tiny/{number}").parent
         exported = [folder for folder in stored.iterdir() if (folder / "model.onnx").is_file()]
         assert len(exported) == (runtime != "torch")
@@ -224,7 +223,7 @@ def test_a_round_that_was_rolled_back_is_left_out(project: Path) -> None:
 
     execute_effects(project_, stage, config, DvcStore(project_).identity("register"))
     assert json.loads((project / "reports/registered.json").read_text())["versions"] == {"baseline": "1", "r1": "2"}
-    assert ModelRegistry(project_).version("models:/tiny@challenger")["version"] == "2"
+    assert ModelRegistry(project_).version("models:/tiny@challenger").version == "2"
 
 
 def test_the_command_line_lists_and_shows(finished_project: Path) -> None:

@@ -124,7 +124,7 @@ class GeneratorStand:
             checkpoint=folder,
             runtime=runtime,
             deployed=None if runtime == "torch" else exported,
-            tags={**_tags(Card.of(card)), "secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32},
+            tags=_tags(Card.of(card)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
             metrics={"char_perplexity": 3.0},
             parameters={"run.seed": 0},
             task="generation",

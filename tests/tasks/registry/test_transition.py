@@ -10,8 +10,9 @@ import pytest
 from secateur.errors import CheckFailed, ProjectError
 from secateur.registry import transition
 from secateur.registry.history import Event, champions, events
+from secateur.registry.tags import VERDICT, VersionTags
 from secateur.registry.transition import move_champion, recover
-from secateur.registry.verdict import VERDICT_TAG, Verdict, keep, kept
+from secateur.registry.verdict import Verdict, keep, kept
 
 
 class Killed(BaseException):
@@ -53,8 +54,8 @@ class Memory:
         if value is not None:
             self.model_tags[key] = value
 
-    def version_tags(self, version: str) -> dict[str, str]:
-        return self.tags_of[version]
+    def version_tags(self, version: str) -> VersionTags:
+        return VersionTags(dict(self.tags_of[version]))
 
     def tag_version(self, version: str, key: str, value: str) -> None:
         self._write()
@@ -104,7 +105,7 @@ def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatc
     assert records.alias("previous") == ("1" if expected == "2" else None)
     assert [event.number for event in events(records)] == list(range(1, len(events(records)) + 1))
     assert champions(events(records))[-1] == expected
-    assert Verdict.from_json(json.loads(records.tags_of["2"][VERDICT_TAG])).promoted == (expected == "2")
+    assert Verdict.from_json(json.loads(records.tags_of["2"][VERDICT])).promoted == (expected == "2")
 
 
 def test_a_move_that_version_0_3_0_left_unproven_is_taken_back() -> None:
@@ -233,7 +234,7 @@ FOREIGN = [
 def test_tags_of_another_tool_are_told_and_left_out(text: str, caplog: pytest.LogCaptureFixture) -> None:
     records: Any = Memory()
     records.model_tags |= {"secateur.history.000007": text, "secateur.transition": text, "secateur.history.x": text}
-    records.tags_of["1"][VERDICT_TAG] = text
+    records.tags_of["1"][VERDICT] = text
     _move(records, "1")
     _move(records, "2")
     _move(records, "1", what="rolled_back")

@@ -63,18 +63,25 @@ def _counts(stand: Stand) -> dict[str, int]:
     return counts
 
 
-def test_what_is_asked_does_not_grow_with_the_number_of_versions(stand: Stand) -> None:
-    few = _counts(stand)
+def _grow(stand: Stand, *, to: int) -> None:
+    """Register the first version again under further numbers, each with a run of its own."""
     client = MlflowClient(stand.registry.uri)
     first = client.get_model_version("tiny", "1")
-    for number in range(40):
-        client.create_model_version("tiny", first.source, first.run_id, tags={**first.tags, "made": str(number)})
-    many = _counts(stand)
-    assert many == few
-    assert len(stand.registry.versions("tiny")) == 41
-    assert stand.registry.version("tiny")["version"] == "41"
-    with pytest.raises(ModelError, match=r"found 41, 40, 39, .*, 22 and 21 older ones$"):
-        resolve(stand.project, "models:/tiny/99", registry=stand.registry)
+    experiment = client.get_run(first.run_id).info.experiment_id
+    for number in range(len(stand.registry.versions("tiny")), to):
+        run = client.create_run(experiment).info.run_id
+        client.create_model_version("tiny", first.source, run, tags={**first.tags, "made": str(number)})
+
+
+def test_what_is_asked_does_not_grow_with_the_number_of_versions(stand: Stand) -> None:
+    _grow(stand, to=5)
+    few = _counts(stand)
+    _grow(stand, to=200)
+    assert _counts(stand) == few
+    assert len(stand.registry.versions("tiny")) == 200
+    assert stand.registry.version("tiny").version == "200"
+    with pytest.raises(ModelError, match=r"found 200, 199, 198, .*, 181 and 180 older ones$"):
+        resolve(stand.project, "models:/tiny/99999", registry=stand.registry)
 
 
 def _run(root: Path, *arguments: str) -> str:

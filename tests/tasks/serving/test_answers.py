@@ -189,7 +189,7 @@ def test_it_describes_itself(server: Running, stand: Stand) -> None:
     described = server.client.get("/model").json()
     assert (described["version"], described["runtime"], described["max_tokens"]) == ("1", "torch", 16)
     assert described["tags"]["secateur.commit"] == "0" * 40
-    assert described["files"] == json.loads(stand.registry.version("models:/tiny/1")["tags"]["secateur.artifacts"])
+    assert described["files"] == json.loads(stand.registry.version("models:/tiny/1").tags["secateur.artifacts"])
     openapi = server.client.get("/openapi.json").json()
     body = openapi["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["texts"]["anyOf"][1]["maxItems"] == LIMITS["max_texts"]

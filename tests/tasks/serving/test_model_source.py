@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from secateur.errors import CheckFailed, ModelError
 from secateur.registry import mlflow_artifacts
 from secateur.registry.mlflow_artifacts import download
-from secateur.registry.model_source import ARTIFACTS_TAG, WRAPPER_TAG, _registered, check_files, require_intact, resolve
+from secateur.registry.model_source import _registered, check_files, require_intact, resolve
+from secateur.registry.registered_version import RegisteredVersion
+from secateur.registry.tags import ARTIFACTS, WRAPPER, VersionTags
 from tests.integration.registry_stand import Stand
 
 FILES = {"card.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -69,16 +70,20 @@ def test_versions_from_before_the_tag_of_all_files_are_checked_by_the_others(
     stand: Stand, file: str, old: bytes, new: bytes
 ) -> None:
     found = resolve(stand.project, "models:/tiny/2", verify=False)
-    before = replace(found, tags={name: value for name, value in found.tags.items() if name != ARTIFACTS_TAG})
+    before = replace(found, tags=_without(found.tags, ARTIFACTS))
     require_intact(before)
     with _changed(found.checkpoint / file, old, new), pytest.raises(CheckFailed, match=f"{file} differs from its dig"):
         require_intact(before)
 
 
-def _before_wrapper_tag(stand: Stand, version: str) -> dict[str, Any]:
+def _without(tags: VersionTags, tag: str) -> VersionTags:
+    return VersionTags({name: value for name, value in tags.items() if name != tag})
+
+
+def _before_wrapper_tag(stand: Stand, version: str) -> RegisteredVersion:
     """A version whose files around the folders have no digests."""
     entry = stand.registry.version(f"models:/tiny/{version}")
-    return {**entry, "tags": {name: value for name, value in entry["tags"].items() if name != WRAPPER_TAG}}
+    return replace(entry, tags=_without(entry.tags, WRAPPER))
 
 
 def test_a_description_that_points_outside_its_folder(stand: Stand) -> None:
