@@ -57,5 +57,5 @@ class ListedModel:
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        versions = [version.as_json() for version in self.versions]
-        return {"name": self.name, "aliases": dict(self.aliases), "versions": versions}
+        aliases = {alias: int(number) for alias, number in self.aliases.items()}
+        return {"name": self.name, "aliases": aliases, "versions": [version.as_json() for version in self.versions]}
