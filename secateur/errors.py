@@ -22,6 +22,10 @@ class ModelError(SecateurError):
     """The model cannot be loaded or its architecture is not supported."""
 
 
+class NotRegistered(ModelError):
+    """A registered model has no version of that number or alias; the message lists those it has."""
+
+
 class CheckpointError(ModelError):
     """A folder is not a checkpoint, or its files do not match their digests."""
 
@@ -36,6 +40,10 @@ class MeasurementError(SecateurError):
 
 class ProjectError(SecateurError):
     """The workspace is not a project, is locked by another run, or has no space left."""
+
+
+class Occupied(ProjectError):
+    """Another run holds the workspace; it ends by itself."""
 
 
 class CheckFailed(SecateurError):

@@ -28,13 +28,24 @@ _TOO_LARGE = 1 << 30
 _HEADER_LINES = 1000
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """Why a line cannot be read, for people, and whether a quote is to blame."""
+
+    said: str
+    of_quotes: bool = False
+
+    def __str__(self) -> str:
+        return self.said
+
+
 class _Record(NamedTuple):
     """Lines ``begin`` to ``end`` (from 0, without the end) are one record, or the line ``begin`` cannot be read."""
 
     begin: int
     end: int
     cells: Sequence[str]
-    fault: str | None = None
+    fault: _Fault | None = None
 
 
 def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, layout: Layout) -> Found:
@@ -161,13 +172,13 @@ class _Table:
             yield _Record(begin, begin + 1, (), fault)
             start = begin + 1
 
-    def _fault(self, begin: int, end: int, cells: Sequence[str], is_row: Callable[[str], bool] | None) -> str | None:
+    def _fault(self, begin: int, end: int, cells: Sequence[str], is_row: Callable[[str], bool] | None) -> _Fault | None:
         if is_row and end - begin > 1:
             rows = sum(is_row(line) for line in self.lines[begin:end])
             if 2 * rows > end - begin:
-                return f"a quote opens a cell that holds whole rows, up to line {end}"
+                return _Fault(f"a quote opens a cell that holds whole rows, up to line {end}", of_quotes=True)
         if cells and len(cells) != self.width:
-            return f"it has {len(cells)} cells where the header has {self.width}"
+            return _Fault(f"it has {len(cells)} cells where the header has {self.width}")
         return None
 
     def like_rows(self, records: Sequence[_Record]) -> Callable[[str], bool]:
@@ -184,14 +195,15 @@ class _Table:
         return is_row
 
 
-def _said(error: csv.Error, *, same_line: bool) -> str:
+def _said(error: csv.Error, *, same_line: bool) -> _Fault:
+    """Put into words what the csv module found; its errors have nothing but a message."""
     if "unexpected end of data" in str(error):
-        return "a quote opens a cell that never closes"
+        return _Fault("a quote opens a cell that never closes", of_quotes=True)
     if not same_line:
-        return "a quote opens a cell that does not close in its row"
+        return _Fault("a quote opens a cell that does not close in its row", of_quotes=True)
     if "expected after" in str(error):
-        return "a quote closes a cell that goes on behind it"
-    return str(error)
+        return _Fault("a quote closes a cell that goes on behind it", of_quotes=True)
+    return _Fault(str(error))
 
 
 def _records(table: _Table, layout: Layout, *, name: str) -> tuple[list[_Record], list[str]]:
@@ -202,7 +214,7 @@ def _records(table: _Table, layout: Layout, *, name: str) -> tuple[list[_Record]
     if any(record.end - record.begin > 1 for record in records):
         records = list(table.scan(table.like_rows(records)))
     faults = [record for record in records if record.fault is not None]
-    if table.delimiter == "\t" and any("quote" in str(record.fault) for record in faults):
+    if table.delimiter == "\t" and any(record.fault and record.fault.of_quotes for record in faults):
         plain = list(table.scan(None, plain=True))
         if all(record.fault is None for record in plain):
             where = f"in line {faults[0].begin + 1} {faults[0].fault}"
@@ -232,7 +244,7 @@ def _dropped(faults: Sequence[_Record], num_lines: int, layout: Layout, *, name:
         return []
     first = faults[0]
     others = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
-    quoted = "quote" in str(first.fault)
+    quoted = first.fault is not None and first.fault.of_quotes
     tip = (
         'double the " inside cells, or set ingest.quotes=text if it is a character like others'
         if quoted

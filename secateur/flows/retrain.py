@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.config.schema import RunConfig
 from secateur.data.sources import expand, locate
-from secateur.errors import CheckFailed, DataError, ProjectError
+from secateur.errors import CheckFailed, DataError, Occupied, ProjectError
 from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.workflow.driver import is_up_to_date, run_stage
 from secateur.workflow.dvc_store import DvcStore
@@ -117,8 +117,8 @@ def _held(project: Project, *, wait: bool) -> Iterator[None]:
             with exclusive(project):
                 yield
                 return
-        except ProjectError as error:
-            if not wait or "another run" not in str(error):
+        except Occupied:
+            if not wait:
                 raise
             time.sleep(_POLL_SECONDS)
 

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from secateur.errors import ModelError
+from secateur.errors import ModelError, NotRegistered
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
 from secateur.registry.tags import Aliases, VersionTags
 
@@ -59,7 +59,8 @@ def find_version(client: MlflowClient, reference: str) -> Any:
     """Return MLflow's version of ``models:/name@alias``, ``models:/name/3`` or ``name`` (its newest), with aliases.
 
     Raises:
-        ModelError: no such model, alias or version; the message lists what there is.
+        NotRegistered: the model has no such version or alias.
+        ModelError: there is no such model, it has no version at all, or the registry does not answer.
     """
     name, alias, number = parse_reference(reference)
     try:
@@ -70,7 +71,7 @@ def find_version(client: MlflowClient, reference: str) -> Any:
             return client.get_model_version(name, number)
     except MlflowException as error:
         _require_absent(reference, error)
-    raise ModelError(_what_there_is(client, reference))
+    raise _unknown(client, reference)
 
 
 def describe(client: MlflowClient, reference: str) -> RegisteredVersion:
@@ -155,15 +156,16 @@ def _metrics(client: MlflowClient, versions: Sequence[Any]) -> dict[str, Mapping
     return found
 
 
-def _what_there_is(client: MlflowClient, reference: str) -> str:
-    """Say what a reference could have named."""
+def _unknown(client: MlflowClient, reference: str) -> ModelError:
+    """Return an error that says what a reference could have named."""
     name = parse_reference(reference)[0]
     found = describe_all(client, name)
     if not found:
-        return f"{reference}: model {name} has no version yet; `secateur run` registers some"
+        return ModelError(f"{reference}: model {name} has no version yet; `secateur run` registers some")
     listed = [entry.version + "".join(f"@{alias}" for alias in entry.aliases) for entry in found]
     rest = f" and {len(listed) - _LISTED} older ones" if len(listed) > _LISTED else ""
-    return f"{reference}: model {name} has no such version or alias; found {', '.join(listed[:_LISTED])}{rest}"
+    said = f"model {name} has no such version or alias; found {', '.join(listed[:_LISTED])}{rest}"
+    return NotRegistered(f"{reference}: {said}")
 
 
 def _require_absent(what: str, error: MlflowException) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from secateur.config.base import Runtime
-from secateur.errors import CheckFailed, CheckpointError, ModelError
+from secateur.errors import CheckFailed, CheckpointError, NotRegistered
 from secateur.files import replacing, sha256_file
 from secateur.kinds.registry import DEFAULT
 from secateur.models.card import CARD, Card
@@ -205,9 +205,9 @@ def _folder(folder: Path) -> Resolved:
 def _entry(registry: "ModelRegistry", reference: str) -> RegisteredVersion:
     try:
         return registry.version(reference)
-    except ModelError as error:
-        if reference.endswith(f"@{CHAMPION}") and "no such version or alias" in str(error):
-            raise ModelError(f"{error}; there is no champion yet: `secateur models promote` makes one") from error
+    except NotRegistered as error:
+        if reference.endswith(f"@{CHAMPION}"):
+            raise NotRegistered(f"{error}; there is no champion yet: `secateur models promote` makes one") from error
         raise
 
 

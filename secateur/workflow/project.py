@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.errors import ProjectError
+from secateur.errors import Occupied, ProjectError
 from secateur.files import NO_SPACE
 
 CONSTRAINTS = "constraints.txt"
@@ -134,7 +134,7 @@ def looking(project: Project) -> Iterator[None]:
     """Hold the workspace for a command that only looks; where nothing can be written there is nobody to exclude.
 
     Raises:
-        ProjectError: another run holds it.
+        Occupied: another run holds it.
     """
     if is_read_only(project):
         yield
@@ -148,7 +148,8 @@ def exclusive(project: Project) -> Iterator[None]:
     """Hold the workspace for one run. The kernel releases the lock when the holder dies, also by kill -9.
 
     Raises:
-        ProjectError: another run holds it, or nothing can be written here.
+        Occupied: another run holds it.
+        ProjectError: nothing can be written here.
     """
     path = project.state / "run.lock"
     try:
@@ -164,7 +165,7 @@ def exclusive(project: Project) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise ProjectError(
+            raise Occupied(
                 f"another run (process {holder}) holds {project.root}; wait for it to end, or stop it"
             ) from error
         file.truncate(0)
