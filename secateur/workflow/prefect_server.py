@@ -3,11 +3,7 @@
 import base64
 import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +14,7 @@ from pathlib import Path
 import secateur
 from secateur.errors import ProjectError
 from secateur.files import remove, write_json
+from secateur.workflow.child_server import ChildServer, free_port
 from secateur.workflow.prefect_app import HOST, OPEN, origins
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
@@ -25,15 +22,10 @@ from secateur.workflow.results import read_json
 DEFAULT_PORT = 4200
 _RECORD, _KEY = "prefect-server.json", "prefect-server.key"
 _PROGRAM = (sys.executable, "-P", "-m", "secateur.workflow.prefect_app")
-_START_SECONDS = 120.0
 _STOP_SECONDS = 3.0
 _SEND_SECONDS = 5.0
 _TRIES = 3
 """A busy server may not answer at once; one that is not there refuses at once."""
-
-
-class ServerDidNotStart(ProjectError):
-    """Our own server ended, or took too long; what does not need it goes on."""
 
 
 @dataclass(frozen=True)
@@ -173,29 +165,25 @@ def _answers(server: Server) -> bool:
 
 @contextmanager
 def _own_server(project: Project, *, pages: bool) -> Iterator[Server]:
-    port = _free_port(preferred=DEFAULT_PORT if pages else 0)
+    port = free_port(preferred=DEFAULT_PORT if pages else 0)
     server = Server(f"http://{HOST}:{port}/api", f"secateur:{secrets.token_urlsafe(24)}")
-    log = project.state / "prefect-server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            [*_PROGRAM, str(port), *([] if pages else ["--no-pages"])],
-            stdin=subprocess.PIPE,  # it ends when this closes, and the kernel closes it when this process is killed
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=_environment(server, port),
-            start_new_session=True,  # Ctrl-C ends this process first, which ends the server
-        )
+    child = ChildServer.start(
+        "the Prefect server",
+        [*_PROGRAM, str(port), *([] if pages else ["--no-pages"])],
+        log=project.state / "prefect-server.log",
+        environment=_environment(server, port),
+        watches_input=True,
+    )
     try:
-        _wait_for(server, process, log)
+        child.wait_until(lambda: _answers(server))
         if pages:
-            _note(project, server, process.pid)
+            _note(project, server, child.process.pid)
         yield server
     finally:
         if pages:
             remove(project.state / _RECORD)
             remove(key_file(project))
-        _stop(process)
+        child.stop(patience_s=_STOP_SECONDS)
 
 
 def _environment(server: Server, port: int) -> dict[str, str]:
@@ -221,37 +209,3 @@ def _note(project: Project, server: Server, pid: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(str(server.key))
     write_json(project.state / _RECORD, {"api": server.api, "pid": pid})
-
-
-def _wait_for(server: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServerDidNotStart(f"the Prefect server ended at once; {log} says why")
-        if _answers(server):
-            return
-        time.sleep(0.1)
-    raise ServerDidNotStart(f"the Prefect server does not answer after {_START_SECONDS:.0f} s; {log} says why")
-
-
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    if server.poll() is not None:
-        return
-    server.terminate()
-    try:
-        server.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _free_port(*, preferred: int) -> int:
-    """Return a port that nobody listens on."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ServerDidNotStart(f"no free port on {HOST}")

@@ -5,7 +5,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from secateur.workflow.chain import Watcher, bring_all_up_to_date, plainly
-from secateur.workflow.prefect_server import ServerDidNotStart, api_of_settings, serving_prefect
+from secateur.workflow.child_server import ServerDidNotStart
+from secateur.workflow.prefect_server import api_of_settings, serving_prefect
 from secateur.workflow.project import Project
 
 

@@ -1,17 +1,12 @@
 """Prefect, MLflow and the report behind one page on the loopback interface."""
 
-import ctypes
 import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,13 +14,11 @@ from pathlib import Path
 
 from secateur.errors import ProjectError
 from secateur.report.index import Place, render_index
+from secateur.workflow.child_server import HOST, ChildServer, free_port
 from secateur.workflow.project import Project
 
-HOST = "127.0.0.1"
 _PAGE = Path("reports") / "report.html"
-_START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ def looking(project: Project, *, port: int) -> Iterator[Addresses]:
         except ProjectError:
             prefect, started = stack.enter_context(serving_prefect(project)), "started for this page"
         if starting is not None:
-            _wait_for(mlflow, starting, project.state / "mlflow-server.log")
+            starting.wait_until(lambda: _answers(mlflow))
         index = f"http://{HOST}:{own.server_address[1]}{own.prefix}"
         addresses = Addresses(index=index, report=f"{index}report", mlflow=mlflow, prefect=prefect.page)
         notes = {
@@ -153,65 +146,33 @@ def _index_server(port: int) -> Iterator[_Index]:
         yield server
 
 
-def _mlflow(project: Project, stack: ExitStack) -> "tuple[str, subprocess.Popen[bytes] | None]":
-    """Return the address of MLflow, and its process when it had to be started."""
+def _mlflow(project: Project, stack: ExitStack) -> tuple[str, ChildServer | None]:
+    """Return the address of MLflow, and its server when it had to be started."""
     from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
 
     if (asked := tracking_uri(project)).startswith(("http://", "https://")):
         return asked, None
     # Opening it puts its addresses right where the project was moved; MLflow's server would not.
     uri = ModelRegistry(project).uri
-    port = _free_port()
-    log = project.state / "mlflow-server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-                *("--backend-store-uri", uri, "--workers", "1"),
-            ],
-            cwd=project.home,
-            # Its job runner would start seven more processes, for features that nobody uses here.
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C ends the page first, which ends the server
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # the only other thread waits for a signal
-        )
-    stack.callback(_stop, server)
+    port = free_port()
+    server = ChildServer.start(
+        "MLflow",
+        [
+            *(sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+            *("--backend-store-uri", uri, "--workers", "1"),
+        ],
+        log=project.state / "mlflow-server.log",
+        folder=project.home,
+        # Its job runner would start seven more processes, for features that nobody uses here.
+        environment={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    )
+    stack.callback(server.stop, patience_s=_STOP_SECONDS)
     return f"http://{HOST}:{port}", server
 
 
-def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise ProjectError(f"MLflow ended at once; {log} says why")
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # our own address
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise ProjectError(f"MLflow does not answer after {_START_SECONDS:.0f} s; {log} says why")
-
-
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    """End a server and the workers that it started, which live in its session."""
-    if server.poll() is None:
-        server.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        server.wait(timeout=_STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end the server when this process is killed, which leaves no time to do it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # our own address
+            return True
+    except OSError:
+        return False

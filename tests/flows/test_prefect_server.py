@@ -16,6 +16,7 @@ import pytest
 
 import secateur.workflow.prefect_server as prefect_server_module
 from secateur.errors import ProjectError
+from secateur.workflow import child_server
 from secateur.workflow.prefect_app import OPEN
 from secateur.workflow.prefect_server import Server, _own_server, find_server, key_file
 from secateur.workflow.project import Project
@@ -126,7 +127,7 @@ def test_a_run_goes_on_without_a_server_that_does_not_start(
 
     from secateur.cli import cli
 
-    monkeypatch.setattr(prefect_server_module, "_START_SECONDS", 0.0 if ends == "never answers" else 60.0)
+    monkeypatch.setattr(child_server, "_START_SECONDS", 0.0 if ends == "never answers" else 60.0)
     program = "exec sleep 60" if ends == "never answers" else "exit 1"
     monkeypatch.setattr(prefect_server_module, "_PROGRAM", ("sh", "-c", program))
     lock = (project / "dvc.lock").read_bytes()
