@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402
 
+from docs.python_reference import python_reference  # noqa: E402
 from secateur.cli import cli  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.promote import SignificanceSection  # noqa: E402
@@ -31,6 +32,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "docs/parameters.md",
     "docs/reference/commands.md",
+    "docs/reference/python.md",
     "docs/explanation/gate.md",
 )
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -160,6 +162,7 @@ def _purpose(package: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "parameters": parameter_table,
+    "python": python_reference,
     "reference": reference,
     "results": results,
     "rows": rows,

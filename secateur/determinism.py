@@ -8,7 +8,8 @@ import hashlib
 import platform
 import random
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -30,6 +31,27 @@ def fix_randomness(*, seed: int, num_threads: int) -> None:
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory changes no bit where none of it is read, and takes up to a tenth of a step of a small model.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def fixed_randomness(*, seed: int, device: torch.device) -> Iterator[None]:
+    """Do what ``fix_randomness`` does for a while, with the threads that there are; all is put back afterwards.
+
+    On an accelerator nondeterministic kernels are not refused: some of those that somebody's loss needs are.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    refused, filled = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    on_cpu = device.type == "cpu"
+    with torch.random.fork_rng(devices=[] if on_cpu else [device], device_type="cuda" if on_cpu else device.type):
+        try:
+            fix_randomness(seed=seed, num_threads=torch.get_num_threads())
+            torch.use_deterministic_algorithms(on_cpu or refused)
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+            torch.use_deterministic_algorithms(refused)
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def fastest_precision() -> Literal["bf16", "fp32"]:

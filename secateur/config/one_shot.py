@@ -78,7 +78,7 @@ def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
         elif isinstance(values.get(section), dict):
             values[section][key] = value
         else:
-            raise ConfigError(f"{name} is no setting of pruning; `secateur doctor --params` lists them under prune")
+            raise ConfigError(f"{name} is no setting of pruning; `secateur params` lists them under prune")
     try:
         return PruneSettings.model_validate(values)
     except ValidationError as error:

@@ -12,7 +12,7 @@ _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 _SINGLE_LABEL = "single_label_classification"
 
 
-def require_finished(config: PreTrainedConfig, folder: Path) -> None:
+def require_finished(config: PreTrainedConfig, folder: Path | str) -> None:
     """Refuse a config of a model whose head is of another kind.
 
     Raises:

@@ -1,0 +1,258 @@
+"""``secateur.load``, ``save``, ``export``, ``bench``, ``latency_table``: models in memory, and their folders."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from pydantic import ValidationError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.api.given import copied
+from secateur.api.pruning import Pruned
+from secateur.config.base import Runtime
+from secateur.config.prune import LatencyBudget
+from secateur.config.schema import describe
+from secateur.determinism import fingerprint
+from secateur.errors import CheckpointError, ConfigError
+from secateur.evaluation.latency import LatencyResult
+from secateur.evaluation.latency import bench as time_checkpoints
+from secateur.evaluation.latency_measurement import measure_table
+from secateur.evaluation.latency_table import LatencyTable
+from secateur.files import replacing
+from secateur.formats.onnx import export_onnx
+from secateur.formats.padded import export_padded
+from secateur.models import checkpoint
+from secateur.models.families import family_of, is_generator
+from secateur.models.surgery import widths_of
+from secateur.pruning.state_files import write_state
+
+Model: TypeAlias = "PreTrainedModel | Pruned | str | Path"
+"""A model in memory, what ``prune`` returned, or a folder."""
+Target = Literal["onnx", "padded"]
+
+
+def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
+    """Load a folder as an ordinary transformers model in evaluation mode, with the widths that it was saved with.
+
+    Its tokenizer, where it was saved with one, is read by ``transformers.AutoTokenizer.from_pretrained(path)``.
+
+    Args:
+        path: a folder of ``save``, of a project, or of ``save_pretrained``, dense or pruned.
+        verify: compare every file with the digest that the card lists first.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or a file is missing or differs; it is named.
+        ModelError: the architecture or its head is not supported.
+    """
+    return checkpoint.load(path, verify=verify)
+
+
+def save(
+    model: PreTrainedModel | Pruned, path: str | Path, *, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Path:
+    """Write a checkpoint: weights, config, tokenizer, and a card with the digest of every file.
+
+    A fresh process loads it and compares the logits bit by bit before the folder gets its name. ``secateur.load`` and
+    every command (``inspect``, ``bench``, ``export``, ``predict``, ``prune``) read it, without a project.
+
+    Args:
+        model: a model in memory, or what ``prune`` returned: then the card says how it was pruned. A model that was
+            trained further is saved as itself, ``result.model``.
+        path: folder to write; it must not exist.
+        tokenizer: saved beside the model; ``predict`` needs one.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: the folder exists, or what was written does not load to the same logits.
+        ModelError: the model is of no supported family.
+    """
+    folder = Path(path)
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists already; name a new folder")
+    with replacing(folder) as written:
+        _write(model, written, tokenizer=tokenizer, check_reload=True)
+    return folder
+
+
+def export(
+    model: Model,
+    path: str | Path,
+    *,
+    to: Target = "onnx",
+    int8: bool = False,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Path:
+    """Write a model for ONNX Runtime, or padded with zeros for plain transformers; the logits are compared.
+
+    Args:
+        model: in memory, what ``prune`` returned, or a folder.
+        path: folder to write; it must not exist.
+        to: ``onnx`` (``model.onnx`` with dynamic batch and length) or ``padded`` (``from_pretrained`` loads it).
+        int8: quantise the weights to int8 (onnx only).
+        tokenizer: saved beside it, for a model in memory.
+
+    Returns:
+        ``model.onnx``, or the padded folder.
+
+    Raises:
+        CheckpointError: the folder exists, or the model cannot be read.
+        ConfigError: there is no such target.
+        ModelError: the export does not give the logits of the model.
+    """
+    if to not in get_args(Target):
+        raise ConfigError(f"to={to!r}: {' or '.join(get_args(Target))} would work")
+    if int8 and to != "onnx":
+        raise ConfigError("int8 goes with to='onnx'")
+    out = Path(path)
+    if out.exists():
+        raise CheckpointError(f"{out} exists already; name a new folder")
+    with _as_folder(model, tokenizer=tokenizer) as folder:
+        return export_onnx(folder, out, int8=int8) if to == "onnx" else export_padded(folder, out)
+
+
+def bench(
+    models: Mapping[str, Model] | Sequence[Model],
+    *,
+    runtimes: Sequence[Runtime] = ("onnx",),
+    batch: int = 1,
+    length: int = 32,
+    num_threads: int = 1,
+    repeats: int = 100,
+) -> list[LatencyResult]:
+    """Time models in one interleaved run; the first one is the reference of the speed-up.
+
+    Args:
+        models: by name, or in a sequence: then a folder is its own name, and a model in memory is called by its place.
+        runtimes: ``torch``, ``onnx``, ``onnx-int8``.
+        batch: rows per call.
+        length: tokens per row.
+        num_threads: threads of the runtime.
+        repeats: timed calls per model and runtime.
+
+    Returns:
+        One result per model and runtime; ``checkpoint`` is the name.
+
+    Raises:
+        ConfigError: there is no model, no such runtime, or a number is out of range.
+        CheckpointError, ModelError: a model cannot be read, or reads fewer tokens than ``length``.
+    """
+    named = dict(models) if isinstance(models, Mapping) else dict(_named(models))
+    if not named:
+        raise ConfigError("bench: there is no model to time")
+    for runtime in runtimes:
+        _where(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {_folder(model, Path(scratch) / f"model-{i}"): name for i, (name, model) in enumerate(named.items())}
+        results = time_checkpoints(
+            list(folders),
+            runtimes=runtimes,
+            batch=batch,
+            length=length,
+            num_threads=num_threads,
+            repeats=repeats,
+            workdir=Path(scratch),
+        )
+    return [replace(result, checkpoint=Path(folders[result.checkpoint])) for result in results]
+
+
+def latency_table(
+    model: PreTrainedModel,
+    *,
+    runtime: Runtime = "onnx",
+    batch: int = 1,
+    length: int = 32,
+    num_threads: int = 1,
+    repeats: int = 50,
+) -> LatencyTable:
+    """Measure what every width of a block costs on a runtime: the prices of a budget of latency, minutes of work.
+
+    Args:
+        model: dense; its weights do not matter. A language model is timed on ``torch``.
+        runtime: ``torch``, ``onnx``, ``onnx-int8``.
+        batch: rows per call.
+        length: tokens per row.
+        num_threads: threads of the runtime.
+        repeats: timed calls per model.
+
+    Returns:
+        The table, for ``secateur.prune(..., budget={"latency": 0.5, "table": table})``; ``doubt`` says why nobody
+        should rely on it, None if it can be.
+
+    Raises:
+        ConfigError: there is no such runtime, or a number is out of range.
+        ModelError: the model was pruned before, reads fewer tokens, or its graph cannot be measured.
+    """
+    where = _where(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
+    config = copied(model).config
+    return measure_table(config, where, task="generation" if is_generator(config) else "classification")
+
+
+def _where(**values: Any) -> LatencyBudget:
+    try:
+        return LatencyBudget(**values)
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+
+
+def _named(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
+    for place, model in enumerate(models, start=1):
+        yield str(model) if isinstance(model, str | Path) else f"model {place}", model
+
+
+@contextmanager
+def _as_folder(model: Model, *, tokenizer: PreTrainedTokenizerBase | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as scratch:
+        yield _folder(model, Path(scratch) / "model", tokenizer=tokenizer)
+
+
+def _folder(model: Model, place: Path, *, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
+    """Return the folder of a model; one in memory is written to a place that does not last."""
+    if isinstance(model, str | Path):
+        return Path(model)
+    _write(model, place, tokenizer=tokenizer, check_reload=False)
+    return place
+
+
+def _write(
+    model: PreTrainedModel | Pruned,
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None,
+    check_reload: bool,
+) -> None:
+    whole = model if isinstance(model, Pruned) else None
+    kept = copied(model.model if isinstance(model, Pruned) else model)
+    facts = _facts(kept) if whole is None else {**_facts(kept), **whole._card}
+    checkpoint.save(
+        kept,
+        tokenizer,
+        folder,
+        card=facts,
+        check_reload=check_reload,
+        beside=None if whole is None else lambda path: write_state(path, whole._state),
+    )
+
+
+def _facts(model: PreTrainedModel) -> dict[str, Any]:
+    """Return what a card says of any model."""
+    config, family = model.config, family_of(model)
+    generates = is_generator(model)
+    labels = {} if generates else {"labels": [config.id2label[index] for index in range(config.num_labels)]}
+    return {
+        "stage": "api",
+        "key": None,
+        "task": "generation" if generates else "classification",
+        "state": "dense" if family.is_dense(config) else "compact",
+        "inputs": {},
+        "fingerprint": fingerprint(constraints=None),
+        "max_length": family.max_tokens(config),
+        "text_rules": None,
+        "widths": widths_of(model).as_dict(),
+        "dense_widths": family.dense_widths(config).as_dict(),
+        **labels,
+    }

@@ -1,0 +1,144 @@
+"""What somebody gives: a model in memory, and batches or rows of text. All of it is looked at before any compute."""
+
+import copy
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.data.tokens import TokenRows, from_lists
+from secateur.errors import DataError, ModelError
+from secateur.models.families import FAMILIES, family_of, is_generator
+from secateur.models.heads import require_finished
+from secateur.models.vocabulary import require_known_ids
+from secateur.training.batches import IGNORED, ReadyBatches, batches_of
+from secateur.training.own_batches import Loss, own_batches
+
+_log = logging.getLogger(__name__)
+_ROWS_PER_BATCH = 32
+
+
+def copied(model: Any) -> PreTrainedModel:
+    """Return a copy of a model that can be pruned or saved, in evaluation mode; the given one is left as it is.
+
+    Raises:
+        ModelError: it is no model of transformers, of no supported family, has another head, or is quantised.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(
+            f"found a {type(model).__module__}.{type(model).__name__}; models of transformers in memory are supported, "
+            f"of the families {', '.join(sorted(FAMILIES))}, without a wrapper around them"
+        )
+    name = type(model).__name__
+    family = family_of(model)
+    packed = next((key for key, tensor in model.named_parameters() if not tensor.is_floating_point()), None)
+    if packed is not None:
+        raise ModelError(f"{name}: {packed} is no floating point number; the model before it was quantised would work")
+    config = copy.deepcopy(model.config)
+    config.architectures = [name]
+    require_finished(config, "memory")
+    twin = copy.deepcopy(model)
+    family.prepare_(twin)
+    twin.config.architectures = [name]
+    return twin.eval()
+
+
+def ready(
+    data: Iterable[Any],
+    model: PreTrainedModel,
+    *,
+    loss: Loss | None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_length: int = 128,
+) -> ReadyBatches:
+    """Return batches as the engine takes them; with a tokenizer they are made of rows first.
+
+    Args:
+        data: batches, or with a tokenizer rows: see ``secateur.prune``.
+        model: that will read them.
+        loss: of a batch; None for the model's own.
+        tokenizer: makes batches of rows.
+        max_length: tokens of a row at the most.
+
+    Raises:
+        DataError: there are none, or one of them does not fit the model.
+    """
+    generates = is_generator(model)
+    if isinstance(data, str | bytes | Mapping):
+        raise DataError(f"data is a {type(data).__name__}; a list of batches, or of rows and a tokenizer, would work")
+    if tokenizer is not None:
+        data = _of_rows(data, model, tokenizer=tokenizer, max_length=max_length)
+    accepted = inspect.signature(model.forward).parameters
+    found = own_batches(data, accepted=accepted, generates=generates, loss=loss)
+    limit, num_labels = family_of(model).max_tokens(model.config), model.config.num_labels
+    for batch in found:
+        if batch.input_ids.shape[1] > limit:
+            raise DataError(
+                f"batch {batch.number} has {batch.input_ids.shape[1]} tokens per row, and the model reads {limit}"
+            )
+        if int(batch.input_ids.min()) < 0:
+            raise DataError(f"batch {batch.number} has a token id below 0")
+        require_known_ids(int(batch.input_ids.max()), vocab_size=model.config.vocab_size)
+        wrong = (batch.labels < 0) | (batch.labels >= num_labels)
+        if loss is None and not generates and bool(wrong.any()):
+            label = int(batch.labels[wrong][0])
+            raise DataError(f"batch {batch.number} has label {label}; the model knows 0 to {num_labels - 1}")
+        if loss is None and generates and not bool((batch.labels != IGNORED).any()):
+            raise DataError(f"batch {batch.number} has no token to predict: all labels are {IGNORED}")
+    return ReadyBatches(batches=found, given=() if generates else None)
+
+
+def _of_rows(
+    rows: Iterable[Any], model: PreTrainedModel, *, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Tokenise rows, and put rows of similar length into batches."""
+    generates = is_generator(model)
+    found = [_row(row, number, labelled=not generates) for number, row in enumerate(rows, start=1)]
+    if not found:
+        raise DataError("there is no row; one or more, each with a text, would work")
+    limit = min(max_length, family_of(model).max_tokens(model.config))
+    encoded = tokenizer([text for text, _ in found], truncation=True, max_length=limit)["input_ids"]
+    if empty := [number for number, ids in enumerate(encoded, start=1) if not ids]:
+        raise DataError(f"row {empty[0]} has no token")
+    if full := sum(len(ids) == limit for ids in encoded):
+        _log.warning("%d of %d texts have %d tokens or more and were cut there (max_length)", full, len(encoded), limit)
+    labels = [0 if generates else _index(label, number, model) for number, (_, label) in enumerate(found, start=1)]
+    return _padded(from_lists(encoded, labels=labels), pad=_pad(tokenizer, model), generates=generates)
+
+
+def _padded(rows: TokenRows, *, pad: int, generates: bool) -> Iterator[dict[str, torch.Tensor]]:
+    for batch in batches_of(rows, batch_size=_ROWS_PER_BATCH, pad_token_id=pad):
+        following = batch.input_ids.masked_fill(batch.attention_mask == 0, IGNORED)
+        yield {**batch.inputs(), "labels": following if generates else batch.labels}
+
+
+def _pad(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    found = model.config.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    return 0 if found is None else int(found)
+
+
+def _row(row: Any, number: int, *, labelled: bool) -> tuple[str, Any]:
+    """Return text and label of a row."""
+    if isinstance(row, Mapping):
+        text, label = row.get("text"), row.get("label")
+    elif isinstance(row, tuple | list) and len(row) == 2:
+        text, label = row
+    else:
+        text, label = row, None
+    if not isinstance(text, str) or (labelled and label is None):
+        wanted = "(text, label) or {'text': ..., 'label': ...}" if labelled else "a text, or {'text': ...}"
+        raise DataError(f"row {number} is {str(row)[:60]!r}; {wanted} would work")
+    return text, label
+
+
+def _index(label: Any, number: int, model: PreTrainedModel) -> int:
+    names = {str(name): index for index, name in model.config.id2label.items()}
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < model.config.num_labels:
+        return label
+    if str(label) not in names:
+        known = ", ".join(names)
+        raise DataError(f"row {number} has label {label!r}; the model knows {known}, or 0 to {len(names) - 1}")
+    return int(names[str(label)])
