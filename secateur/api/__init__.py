@@ -1,1 +1,65 @@
-"""What Python programs call: everything that ``secateur.__all__`` names, and nothing else is promised."""
+"""What Python programs call. ``__all__`` is all that is promised; ``secateur`` shows the same names."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.api.checkpoints import bench, export, latency_table, load, save
+    from secateur.api.pruning import Figures, Pruned, prune
+    from secateur.errors import (
+        BudgetError,
+        CheckFailed,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        MeasurementError,
+        ModelError,
+        NotJudged,
+        ProjectError,
+        SecateurError,
+    )
+    from secateur.evaluation.latency import LatencyResult
+    from secateur.evaluation.latency_table import LatencyTable
+
+    __version__: str
+
+__all__ = [
+    "BudgetError",
+    "CheckFailed",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Figures",
+    "LatencyResult",
+    "LatencyTable",
+    "MeasurementError",
+    "ModelError",
+    "NotJudged",
+    "ProjectError",
+    "Pruned",
+    "SecateurError",
+    "__version__",
+    "bench",
+    "export",
+    "latency_table",
+    "load",
+    "prune",
+    "save",
+]
+
+_HOMES = {
+    "secateur": ("__version__",),
+    "secateur.api.checkpoints": ("bench", "export", "latency_table", "load", "save"),
+    "secateur.api.pruning": ("Figures", "Pruned", "prune"),
+    "secateur.evaluation.latency": ("LatencyResult",),
+    "secateur.evaluation.latency_table": ("LatencyTable",),
+}
+"""Where the names are defined; the others are errors."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what somebody asks for when it is asked for: torch and transformers take seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "secateur.errors")
+    return getattr(import_module(home), name)

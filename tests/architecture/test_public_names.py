@@ -10,6 +10,9 @@ import pytest
 
 import secateur
 from secateur import errors
+from secateur.workflow import code_lock
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {"bench", "export", "latency_table", "load", "prune", "save"}
@@ -28,7 +31,7 @@ def test_the_package_shows_no_other_public_name() -> None:
     script = "import json, secateur; print(json.dumps([name for name in vars(secateur) if not name.startswith('_')]))"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(json.loads(told.stdout)) == {"Any", "TYPE_CHECKING", "import_module"}
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="module 'secateur' has no attribute 'nothing'"):
         _ = secateur.nothing
 
 
@@ -42,6 +45,21 @@ def test_every_name_is_reached_from_the_package_and_has_a_section_of_the_referen
     if name in FUNCTIONS:
         described = inspect.getdoc(found) or ""
         assert all(f"{parameter}:" in described for parameter in inspect.signature(found).parameters)
+
+
+def test_a_new_name_makes_no_stage_stale() -> None:
+    """The package's own file is part of every stage's code: it names none of them."""
+    text = (ROOT / "secateur" / "__init__.py").read_text(encoding="utf-8")
+    assert [name for name in secateur.__all__ if name != "__version__" and name in text] == []
+    project = Project(ROOT)
+    for code in code_lock.code_of(project, read_config(project)).values():
+        assert not any(file.startswith("secateur/api/") for file in code.files)
+
+
+def test_star_import_gives_all_of_them() -> None:
+    found: dict[str, object] = {}
+    exec("from secateur import *", found)
+    assert set(found) - {"__builtins__"} == set(secateur.__all__)
 
 
 def test_functions_stay_what_they_are_when_rooms_are_imported() -> None:
