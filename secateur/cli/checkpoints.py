@@ -27,7 +27,7 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
     Example: secateur inspect models/r3
     """
     from secateur.cli import display
-    from secateur.models.summary import describe
+    from secateur.evaluation.summary import describe
 
     found = describe(resolve(str(checkpoint)))
     if as_json:

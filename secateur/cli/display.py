@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from secateur.training.progress import waiting
+from secateur.progress import waiting
 
 if TYPE_CHECKING:
     from secateur.config.effective import Effective

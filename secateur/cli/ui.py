@@ -27,9 +27,9 @@ def ui(port: int, open_page: bool, as_json: bool) -> None:
     from secateur.workflow.project import find_project
 
     project = find_project()
+    from secateur.serving.ui import looking
     from secateur.workflow.project import exclusive
     from secateur.workflow.report import is_outdated, write_report
-    from secateur.workflow.ui import looking
 
     only_unwind()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,10 +8,10 @@ from typing import final
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from secateur.data.documents import end_id, given_ids
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError, ModelError
 from secateur.evaluation.decoding import Sampling, decode
-from secateur.evaluation.documents import end_id, given_ids
 from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.runners import held_runtime
 from secateur.models.checkpoint import load_tokenizer

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from secateur.config.evaluate import EvaluateSection, GenerationSection
+from secateur.data.documents import TextRow
 from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.control import Control
 from secateur.evaluation.cost import Cost
 from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.documents import TextRow
 from secateur.evaluation.generation import Writer, Written
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
 from secateur.evaluation.text_statistics import Variety, copied_share, variety

@@ -17,7 +17,7 @@ from secateur.evaluation.runners import Ids, Runner, open_runner
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from secateur.models.folders import card_of
-from secateur.training.progress import progress
+from secateur.progress import progress
 
 Key = TypeVar("Key", bound=Hashable)
 Clock = Callable[[], int]

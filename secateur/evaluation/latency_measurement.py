@@ -25,7 +25,7 @@ from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_
-from secateur.training.progress import Advance, progress
+from secateur.progress import Advance, progress
 
 _VOCABULARY = 1024
 """Rows of the embeddings: a call reads a few of them, however many there are, and memory is saved."""

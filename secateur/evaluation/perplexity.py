@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
-from secateur.evaluation.documents import Document
+from secateur.data.documents import Document
 from secateur.evaluation.language_model import LanguageModel
 from secateur.evaluation.metrics import Interval
 from secateur.evaluation.paired import resampled_sums

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from secateur.config.base import Runtime
+from secateur.data.documents import given_ids
 from secateur.errors import ModelError
 from secateur.evaluation.decoding import Sampling, decode
-from secateur.evaluation.documents import given_ids
 from secateur.evaluation.language_model import LanguageModel, open_language_model
 from secateur.evaluation.latency import no_garbage_collection, torch_threads
 from secateur.evaluation.runners import exported_folder

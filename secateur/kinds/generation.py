@@ -84,8 +84,8 @@ class Generation(Kind):
         max_length: int,
     ) -> int:
         """See ``Kind``; no text is cut, a long one goes on in the next row."""
+        from secateur.data.documents import documents_of, read_texts
         from secateur.data.tokens import write_tokens
-        from secateur.evaluation.documents import documents_of, read_texts
         from secateur.training.material import TRAIN, VALIDATION
         from secateur.training.packing import one_by_one, packed
 

@@ -15,9 +15,9 @@ from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
+from secateur.progress import progress
 from secateur.training.batches import Batch, Rows, batches_of
 from secateur.training.objectives import forward, logits_of, pad_token_id
-from secateur.training.progress import progress
 
 _BATCH = 64
 _TEXTS = 8

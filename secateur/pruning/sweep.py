@@ -17,9 +17,9 @@ from secateur.errors import BudgetError, ConfigError, ModelError
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
+from secateur.progress import progress
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import achieved_fractions
-from secateur.training.progress import progress
 from secateur.training.validation import Scores, validate
 
 _EVALUATION_BATCH = 64

@@ -180,8 +180,8 @@ def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
     """Continue prompts greedily, and say how probable the prompts themselves are."""
     import numpy as np
 
+    from secateur.data.documents import TextRow, documents_of
     from secateur.evaluation.decoding import Sampling
-    from secateur.evaluation.documents import TextRow, documents_of
     from secateur.evaluation.generation import Writer
     from secateur.evaluation.perplexity import document_losses
 

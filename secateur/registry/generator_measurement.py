@@ -8,10 +8,10 @@ import numpy as np
 from secateur.config.evaluate import GenerationSection
 from secateur.config.promote import PromoteLatencySection
 from secateur.config.schema import RunConfig
+from secateur.data.documents import Document, TextRow, documents_of
 from secateur.errors import ModelError
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.documents import Document, TextRow, documents_of
 from secateur.evaluation.generation import Writer
 from secateur.evaluation.generator_gate import GeneratorAnswers
 from secateur.evaluation.generators import write_texts

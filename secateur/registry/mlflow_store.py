@@ -31,14 +31,14 @@ from secateur import __version__
 from secateur.config.base import Runtime
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
+from secateur.progress import progress
 from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
 from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
 from secateur.registry.model_source import artifact_digests
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
 from secateur.registry.tags import ARTIFACTS, KEY, RUNTIME, WEIGHTS, WRAPPER, VersionTags
-from secateur.registry.tracking_server import URI_VARIABLE, require_answer, without_secret
-from secateur.training.progress import progress
 from secateur.workflow.project import Project
+from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, without_secret
 
 _MAX_PARAMETER_CHARS = 500
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

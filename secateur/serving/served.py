@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from secateur.data.documents import TextRow, documents_of
 from secateur.errors import CheckFailed
 from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.documents import TextRow, documents_of
 from secateur.evaluation.generation import Writer
 from secateur.evaluation.perplexity import document_losses
 from secateur.evaluation.prediction import Prediction, Predictor

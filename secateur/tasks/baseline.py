@@ -7,11 +7,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.baseline import BaselineSection
 from secateur.config.run import RunSection
+from secateur.data.documents import read_texts
 from secateur.data.provenance import read_provenance
 from secateur.data.tokenizer_training import control_token, controlled_, train_tokenizer
 from secateur.data.tokens import read_tokens
 from secateur.determinism import fingerprint, fix_randomness
-from secateur.evaluation.documents import read_texts
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_base, load_tokenizer, save

@@ -32,8 +32,8 @@ from secateur.files import remove, write_json
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.folders import CONFIG, WEIGHTS
+from secateur.progress import progress
 from secateur.training.objectives import logits_of
-from secateur.training.progress import progress
 from secateur.workflow import generation
 from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from secateur.data.documents import Document
 from secateur.data.tokens import TokenRows, from_lists
-from secateur.evaluation.documents import Document
 
 Ids = npt.NDArray[np.int32]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
+from secateur.data.documents import TextRow, documents_of, read_texts
 from secateur.evaluation.comparison import write_plot
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.documents import TextRow, documents_of, read_texts
 from secateur.evaluation.generation import Writer
 from secateur.evaluation.generators import (
     EvaluatedGenerator,
@@ -33,7 +33,7 @@ from secateur.evaluation.throughput import throughput
 from secateur.files import write_json
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
-from secateur.training.progress import progress
+from secateur.progress import progress
 from secateur.workflow.job import Job
 from secateur.workflow.tried import entries_of_rounds
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError
 from secateur.models.card import CARD
-from secateur.registry.tracking_server import require_answer
 from secateur.workflow.execution import require_space
 from secateur.workflow.project import LATENCY_TABLE, Project
+from secateur.workflow.tracking_server import require_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -240,7 +240,7 @@ class _CharLosses:
 
 def _char_losses(folder: Path, *, test: Path, labels: Path) -> _CharLosses:
     """Return a generator's nats per character, of every test text and of all together."""
-    from secateur.evaluation.documents import documents_of, read_texts
+    from secateur.data.documents import documents_of, read_texts
     from secateur.evaluation.generation import Writer
     from secateur.evaluation.perplexity import document_losses
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import ProjectError
+from secateur.serving.ui import looking
 from secateur.workflow.project import Project
-from secateur.workflow.ui import looking
 from tests.tiny import environment
 
 

@@ -11,13 +11,13 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.models.structures import Widths
+from secateur.progress import progress
 from secateur.pruning.dynamic_programming import solve
 from secateur.pruning.levels import Curve, Levels
 from secateur.pruning.prices import PriceTable
 from secateur.pruning.second_order.database import Database
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
-from secateur.training.progress import progress
 
 _RANDOM_SHARE = 0.4
 """Trials that look anywhere; the others change what is best so far."""

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from secateur.data.documents import Document
 from secateur.evaluation.decoding import Sampling, decode
-from secateur.evaluation.documents import Document
 from secateur.evaluation.language_model import OnnxLanguageModel, TorchLanguageModel
 from secateur.evaluation.perplexity import document_losses
 from secateur.formats.onnx import export_onnx

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.evaluation.documents import Document, TextRow, documents_of, given_ids
+from secateur.data.documents import Document, TextRow, documents_of, given_ids
 from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.perplexity import DocumentLosses, document_losses, perplexities
 from tests.tiny_generators import CONTROLS, character_tokenizer, llama

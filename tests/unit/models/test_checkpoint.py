@@ -8,12 +8,12 @@ from transformers import AutoModelForSequenceClassification, GPTNeoConfig, T5Con
 
 import secateur
 from secateur.errors import CheckpointError, ModelError
+from secateur.evaluation.summary import describe
 from secateur.files import sha256_file, to_json
 from secateur.models import reload_check
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.reload_check import check_reload, fixed_logits
-from secateur.models.summary import describe
 from secateur.models.surgery import cut_, widths_of
 from secateur.models.weights_digest import digest_weights
 from tests.tiny_models import LABELS, logits_of, some_masks, tiny_model, tiny_tokenizer

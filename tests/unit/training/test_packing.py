@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.evaluation.documents import Document
+from secateur.data.documents import Document
 from secateur.training.batches import IGNORED, batches_of
 from secateur.training.packing import one_by_one, packed
 

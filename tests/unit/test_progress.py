@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from secateur.training.progress import progress
+from secateur.progress import progress
 
 _BAR = """
 import time
-from secateur.training.progress import progress
+from secateur.progress import progress
 with progress("evaluate", total=4, note="baseline", live={live}) as advance:
     for name in ("baseline", "r1", "r2"):
         time.sleep(0.3)
@@ -21,14 +21,14 @@ with progress("evaluate", total=4, note="baseline", live={live}) as advance:
 """
 _WAIT = """
 import time
-from secateur.training.progress import waiting
+from secateur.progress import waiting
 with waiting("starting Prefect"):
     time.sleep(1.5)
 """
 _QUIET = """
 import io, time
 from contextlib import redirect_stderr
-from secateur.training.progress import progress
+from secateur.progress import progress
 with progress("register", total=2, note="r1") as advance, redirect_stderr(io.StringIO()):
     time.sleep(0.5)
 """
@@ -42,7 +42,7 @@ root = Path({root!r})
 os.chdir(root)
 Repo.init(no_scm=True).close()
 (root / "dvc.yaml").write_text("stages: {{}}")
-from secateur.training.progress import waiting
+from secateur.progress import waiting
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.project import Project
 store = DvcStore(Project(root))
@@ -100,7 +100,7 @@ def test_a_log_gets_a_line_a_minute_with_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 30.0, 61.0, 90.0, 122.0, 200.0])
-    monkeypatch.setattr("secateur.training.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("secateur.progress.time.monotonic", lambda: next(clock))
     with progress("latency table", total=200) as advance:
         for note in ("", "r1", "", "", ""):
             advance(note, steps=40)
