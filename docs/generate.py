@@ -146,7 +146,7 @@ def rows() -> str:
 def tree() -> str:
     """The rooms, with the first line of each one's docstring."""
     lines = ["```text"]
-    for package in ("secateur",):
+    for package in ("flows", "tasks", "secateur"):
         lines.append(f"{package + '/':<24}{_purpose(ROOT / package)}")
         if package == "secateur":
             for folder in sorted(path for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()):

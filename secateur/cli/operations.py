@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secateur.errors import CheckFailed
 from secateur.workflow.stopping import only_unwind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from secateur.workflow.prefect_server import Server
     from secateur.workflow.project import Project
+    from secateur.workflow.retraining import Retraining
 
 
 class _Duration(click.ParamType[timedelta]):
@@ -44,17 +48,18 @@ def retrain(as_json: bool) -> None:
 
     Example: secateur retrain
     """
-    from secateur.flows.retrain import require_kept
-    from secateur.flows.retrain import retrain as run_once
+    from secateur.workflow.full_form import function_of
     from secateur.workflow.project import find_project
 
     project = find_project()
+    run_once: Callable[..., Retraining] = function_of(project.root, "flows", "retrain", "retrain")
     done = run_once(project, cause="by hand", build=lambda: _build(project, as_json=as_json))
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     elif done.action != "held":
         click.echo(f"{done.action}: {done.reason} ({done.seconds:.1f} s)")
-    require_kept(done)
+    if done.action == "held":
+        raise CheckFailed(f"held: {done.reason}")
 
 
 @click.command()
@@ -72,7 +77,7 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     """
     if (cron is None) == (every is None):
         raise click.UsageError("name one of --cron and --every")
-    from secateur.flows.retrain import require_clean
+    from secateur.workflow.before_retraining import require_clean
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
     from secateur.workflow.rendering import require_current

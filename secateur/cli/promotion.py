@@ -2,10 +2,17 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from secateur.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from secateur.registry.history import Event
+    from secateur.registry.verdict import Verdict
 
 
 @click.command()
@@ -25,11 +32,13 @@ def promote(reference: str | None, force: bool, reason: str | None, as_json: boo
     if force and not (reason or "").strip():
         raise ConfigError('--force needs a reason that the history can keep: --force --reason "..."')
     from secateur.cli import promotion_display
-    from secateur.flows.promote import promote as promote_
+    from secateur.workflow.full_form import function_of
     from secateur.workflow.project import find_project
 
+    project = find_project()
+    promote_: Callable[..., Verdict] = function_of(project.root, "flows", "promote", "promote")
     verdict = promote_(
-        find_project(), reference=reference, force_reason=reason if force else None, why=None if force else reason
+        project, reference=reference, force_reason=reason if force else None, why=None if force else reason
     )
     if as_json:
         click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
@@ -51,10 +60,12 @@ def rollback(name: str | None, reason: str | None, as_json: bool) -> None:
 
     Example: secateur models rollback --reason "complaints about sarcasm"
     """
-    from secateur.flows.promote import rollback as rollback_
+    from secateur.workflow.full_form import function_of
     from secateur.workflow.project import find_project
 
-    event = rollback_(find_project(), model_name=_name(name), why=reason)
+    project = find_project()
+    rollback_: Callable[..., Event] = function_of(project.root, "flows", "promote", "rollback")
+    event = rollback_(project, model_name=_name(name), why=reason)
     if as_json:
         click.echo(json.dumps(event.as_json(), indent=2, ensure_ascii=False))
     else:

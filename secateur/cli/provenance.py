@@ -130,7 +130,7 @@ def compare(one: str, other: str, examples: int, as_json: bool) -> None:
 
 def _opened(reference: str) -> "tuple[Project, Records, str]":
     """Return the project, the model's records and the number of the version."""
-    from secateur.flows.promote import open_records
+    from secateur.registry.promotion import open_records
     from secateur.workflow.project import find_project
 
     project = find_project()

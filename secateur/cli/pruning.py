@@ -122,7 +122,7 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     """
     from secateur.cli import display
     from secateur.cli.workflow import prepare
-    from secateur.flows.sweep import sweep as run_sweep
+    from secateur.workflow.full_form import function_of
     from secateur.workflow.params import propose
     from secateur.workflow.project import exclusive, find_project
 
@@ -131,7 +131,7 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     change = propose(project, file=None, overrides=())
     with exclusive(project), display.stage_progress(quiet=as_json) as watch:
         prepare(project, change)
-        values = run_sweep(
+        values: dict[str, Any] = function_of(project.root, "flows", "sweep", "sweep")(
             project,
             methods=chosen,
             kind=kind,

@@ -41,8 +41,8 @@ def show(reference: str, as_json: bool) -> None:
     Example: secateur models show models:/tweets-sentiment@challenger
     """
     from secateur.cli import display, promotion_display
-    from secateur.flows.promote import open_records
     from secateur.registry.history import events
+    from secateur.registry.promotion import open_records
     from secateur.registry.verdict import kept
     from secateur.workflow.project import find_project
 
@@ -70,8 +70,8 @@ def history(name: str | None, as_json: bool) -> None:
     Example: secateur models history tweets-sentiment
     """
     from secateur.cli import promotion_display
-    from secateur.flows.promote import open_records
     from secateur.registry.history import events
+    from secateur.registry.promotion import open_records
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
 

@@ -9,7 +9,9 @@ import click
 from secateur.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from secateur.flows.reproduce import Reproduction
+    from collections.abc import Callable
+
+    from secateur.workflow.rebuild import Reproduction
 
 
 @click.command()
@@ -25,14 +27,16 @@ def reproduce(reference: str, threads: int | None, as_json: bool) -> None:
 
     Example: secateur models reproduce models:/tweets-sentiment@champion
     """
-    from secateur.flows.reproduce import reproduce as rebuild
+    from secateur.workflow.full_form import function_of
     from secateur.workflow.project import find_project
 
     def told(address: str) -> None:
         if not as_json:
             click.echo(f"rebuilding {address}", err=True)
 
-    done = rebuild(find_project(), reference, num_threads=threads, told=told)
+    project = find_project()
+    rebuild: Callable[..., Reproduction] = function_of(project.root, "flows", "reproduce", "reproduce")
+    done = rebuild(project, reference, num_threads=threads, told=told)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     else:

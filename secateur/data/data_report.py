@@ -57,7 +57,7 @@ def to_json_value(
     labels: Sequence[str],
     parts: Mapping[str, NDArray[np.int64]],
     effects: Sequence[RuleEffect],
-    lengths: NDArray[np.int64],
+    lengths: Sequence[int] | NDArray[np.int64],
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the report.
@@ -87,7 +87,7 @@ def to_json_value(
             }
             for effect in effects
         ],
-        "length_chars": histogram(lengths),
+        "length_chars": histogram(np.asarray(lengths, np.int64)),
         "remarks": list(remarks),
     }
 

@@ -10,7 +10,8 @@ from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import has_effects
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
-from secateur.workflow.stages import Stage, stages
+from secateur.workflow.stage import Stage
+from secateur.workflow.stages import stages
 
 Watcher = Callable[[str, Outcome | None], None]
 """Told the address of a stage before it starts (None) and after it ended."""

@@ -23,12 +23,12 @@ from secateur.extensions import root_of
 from secateur.files import write_json, write_text
 from secateur.kinds.registry import KINDS
 from secateur.workflow.closure import Sources, closure
+from secateur.workflow.full_form import PACKAGE, folder_of
 from secateur.workflow.kind_code import with_kind
 from secateur.workflow.project import Project, is_read_only
 from secateur.workflow.stages import stages
 
 FILE = "code.lock"
-PACKAGE = Path(str(secateur.__file__)).resolve().parent
 _HEADER = """\
 # Written by `secateur plan` and `secateur run`; dvc.yaml depends on it. The code that each stage uses, without comments
 # and docstrings: another digest means that the stage runs again (`secateur why STAGE` shows the line).
@@ -41,7 +41,7 @@ class StageCode:
 
     Attributes:
         digest: 32 hex digits over what its files do.
-        files: name, as in ``secateur/pruning/round.py`` -> file.
+        files: name, as in ``secateur/pruning/round.py`` or ``tasks/prune.py`` -> file.
     """
 
     digest: str
@@ -71,7 +71,7 @@ def _code_of(project: Project, used: tuple[tuple[str, _Used], ...], kind: str) -
     sources = Sources(_read_json(_index(project)))
     found: dict[str, StageCode] = {}
     for name, (modules, left_out) in used:
-        roots = _roots((*modules, kind))
+        roots = _roots((*modules, kind), project)
         files, digest = with_kind(closure(*modules, roots=roots, sources=sources), kind, roots=roots, sources=sources)
         found[name] = StageCode(_digest(digest, left_out), files)
     if not sources.complete and not is_read_only(project):
@@ -79,9 +79,11 @@ def _code_of(project: Project, used: tuple[tuple[str, _Used], ...], kind: str) -
     return found
 
 
-def _roots(modules: tuple[str, ...]) -> Mapping[str, Path]:
-    """Return the packages whose code counts: ours, and those of other people that bring what the parameters chose."""
-    return {module.partition(".")[0]: root_of(module) for module in modules} | {"secateur": PACKAGE.parent}
+def _roots(modules: tuple[str, ...], project: Project) -> Mapping[str, Path]:
+    """Return where code counts: the package, the stages, and packages of others that bring what was chosen."""
+    ours = {"secateur": PACKAGE.parent, "tasks": folder_of(project.root, "tasks").parent}
+    tops = {module.partition(".")[0]: module for module in modules}
+    return ours | {top: root_of(module) for top, module in tops.items() if top not in ours}
 
 
 def _digest(code: str, left_out: tuple[str, ...]) -> str:

@@ -14,7 +14,8 @@ from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import execute, execute_effects, has_effects
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
-from secateur.workflow.stages import Stage, stages
+from secateur.workflow.stage import Stage
+from secateur.workflow.stages import stages
 
 logger = logging.getLogger(__name__)
 

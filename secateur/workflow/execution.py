@@ -1,23 +1,22 @@
 """Run one stage body: outputs appear complete or not at all."""
 
-import importlib
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import free_bytes, replacing
+from secateur.workflow.full_form import function_of
 from secateur.workflow.job import Job
 from secateur.workflow.key import Identity
 from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
-from secateur.workflow.stages import Stage
+from secateur.workflow.stage import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +57,23 @@ def require_space(project: Project) -> None:
 def execute(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
     """Run the body and move its outputs into place; return the seconds it took."""
     started = time.monotonic()
-    module = importlib.import_module(stage.module)
+    for name, needed in (("run", stage.outputs), ("measure", stage.effects)):
+        if needed:
+            _body(project, stage, name)  # one that is missing is refused before anything is computed
     if stage.outputs:
         with _outputs(project, stage) as outputs:
-            body: Callable[..., None] = module.run
-            body(_job(project, stage, config, identity, outputs=outputs), **arguments(stage, config))
+            _body(project, stage, "run")(
+                _job(project, stage, config, identity, outputs=outputs), **arguments(stage, config)
+            )
     if stage.effects:
-        _measure(module, project, stage, config, identity)
+        _measure(project, stage, config, identity)
     return time.monotonic() - started
 
 
 def execute_effects(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
     """Write again what is never compared (measured times, registry entries, the page); return the seconds."""
     started = time.monotonic()
-    _measure(importlib.import_module(stage.module), project, stage, config, identity)
+    _measure(project, stage, config, identity)
     return time.monotonic() - started
 
 
@@ -80,10 +82,15 @@ def has_effects(project: Project, stage: Stage) -> bool:
     return all((project.root / path).exists() for path in stage.effects.values())
 
 
-def _measure(module: ModuleType, project: Project, stage: Stage, config: RunConfig, identity: Identity) -> None:
+def _body(project: Project, stage: Stage, name: str) -> Callable[..., None]:
+    return function_of(project.root, "tasks", stage.name, name)
+
+
+def _measure(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> None:
     outputs = {name: project.root / output.path for name, output in stage.outputs.items()}
-    body: Callable[..., None] = module.measure
-    body(_job(project, stage, config, identity, outputs=outputs), **arguments(stage, config))
+    _body(project, stage, "measure")(
+        _job(project, stage, config, identity, outputs=outputs), **arguments(stage, config)
+    )
 
 
 def _job(project: Project, stage: Stage, config: RunConfig, identity: Identity, *, outputs: dict[str, Path]) -> Job:

@@ -12,7 +12,7 @@ from secateur.workflow.execution import has_effects
 from secateur.workflow.key import Identity
 from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
-from secateur.workflow.stages import Stage
+from secateur.workflow.stage import Stage
 
 Verdict = Literal["up to date", "restore", "run", "run if upstream changes", "measure"]
 

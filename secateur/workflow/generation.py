@@ -41,7 +41,7 @@ from secateur.workflow.tried import entries_of_rounds
 def evaluate(
     job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int, exports: Path
 ) -> None:
-    """Score the dense generator and every round; inputs and outputs are those of ``secateur.tasks.evaluate.run``.
+    """Score the dense generator and every round; inputs and outputs are those of ``run`` in ``tasks/evaluate.py``.
 
     Raises:
         ConfigError: the judge does not know what the generators can be asked for.

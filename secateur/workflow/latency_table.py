@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
 from secateur.errors import MeasurementError, ProjectError
-from secateur.workflow.project import LATENCY_TABLE, Project
+from secateur.workflow.project import Project
+from secateur.workflow.stage import LATENCY_TABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

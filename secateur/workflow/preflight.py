@@ -4,11 +4,15 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.config.ingest import IngestSection
+from secateur.config.run import KindName
 from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import CARD
 from secateur.workflow.execution import require_space
-from secateur.workflow.project import LATENCY_TABLE, Project
+from secateur.workflow.project import Project
+from secateur.workflow.stage import LATENCY_TABLE
 from secateur.workflow.tracking_server import require_answer
 
 if TYPE_CHECKING:
@@ -24,7 +28,6 @@ def check(project: Project, config: RunConfig) -> None:
         SecateurError: one line saying what was asked, what was found and what would work.
     """
     from secateur.data.pretrained import check_model
-    from secateur.tasks.ingest import check_source
 
     require_space(project)
     require_answer()
@@ -39,6 +42,24 @@ def check(project: Project, config: RunConfig) -> None:
     # A scratch config may have any name; its budget is judged when the round starts.
     if model_config is not None and model_config.name == "config.json":
         _check_shapes(project, model_config, config)
+
+
+def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindName = DEFAULT) -> None:
+    """Read the source once, before any stage runs; a hub dataset is not looked at, to stay off the network.
+
+    Raises:
+        DataError: missing, a folder, empty, undecodable, a column missing, one label only, a label with too few rows.
+    """
+    from secateur.data.acquisition import check_rows
+    from secateur.data.reading import reading_of
+
+    check_rows(
+        ingest.source,
+        reading_of(ingest),
+        test_source=ingest.test_source,
+        root=root,
+        min_labels=kind_named(kind).min_labels,
+    )
 
 
 def _check_judge(project: Project, config: RunConfig) -> None:

@@ -10,15 +10,11 @@ from pathlib import Path
 
 from secateur.errors import Occupied, ProjectError
 from secateur.files import NO_SPACE
+from secateur.workflow.full_form import KINDS, is_own
+from secateur.workflow.stage import CONSTRAINTS
 
-CONSTRAINTS = "constraints.txt"
-CODE = ("secateur", "pyproject.toml", CONSTRAINTS)
-"""What counts as code when a tree is called dirty; dvc.lock and reports are outputs of a run."""
-
-LATENCY_TABLE = "latency_table.json"
-"""Measured prices of a budget of time, from the project's root; ``secateur/workflow/latency_table.py`` writes it."""
-
-IDENTITY = (*CODE, "params.yaml", "dvc.yaml", "code.lock")
+IDENTITY = ("secateur", "pyproject.toml", CONSTRAINTS, "params.yaml", "dvc.yaml", "code.lock")
+"""What makes a tree dirty, with the project's own flows and stages; dvc.lock and reports are outputs of a run."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def commit_of(root: Path) -> str | None:
 
 def dirty_files(root: Path) -> list[str]:
     """List the changed files that decide a result: code, params.yaml, dvc.yaml and code.lock."""
-    present = [name for name in IDENTITY if (root / name).exists()]
+    present = [name for name in IDENTITY if (root / name).exists()] + [kind for kind in KINDS if is_own(root, kind)]
     if not present:
         return []
     return [line[3:] for line in git(root, "status", "--porcelain", "--", *present).splitlines()]

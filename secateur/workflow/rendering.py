@@ -13,7 +13,8 @@ from secateur.files import write_text
 from secateur.kinds.registry import kind_named
 from secateur.workflow import code_lock
 from secateur.workflow.project import Project
-from secateur.workflow.stages import Output, Stage, stages
+from secateur.workflow.stage import Output, Stage
+from secateur.workflow.stages import stages
 
 _HEADER = (
     "# Rendered from secateur/workflow/stages.py by `secateur plan`; "

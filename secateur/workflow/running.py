@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from secateur.workflow.chain import Watcher, bring_all_up_to_date, plainly
+from secateur.workflow.chain import Watcher
 from secateur.workflow.child_server import ServerDidNotStart
+from secateur.workflow.full_form import function_of
 from secateur.workflow.prefect_server import api_of_settings, serving_prefect
 from secateur.workflow.project import Project
 
@@ -28,12 +29,16 @@ def bring_project_up_to_date(
         ProjectError: the server that PREFECT_API_URL names does not answer.
     """
     with _recorded(project, told=told) as recorded:
-        if recorded:
-            from secateur.flows.build import build
+        build = function_of(project.root, "flows", "build", "build")
+        run = build if recorded else without_record(build)
+        manifests: list[dict[str, Any]] = run(str(project.root), watch, until)
+        return manifests
 
-            return build(str(project.root), watch, until)
-        outcomes = bring_all_up_to_date(project, bring=plainly(project), watch=watch, until=until)
-        return [outcome.as_json() for outcome in outcomes]
+
+def without_record(flow: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function of a Prefect flow: within another flow it is a part of that one's run."""
+    plain: Callable[..., Any] = getattr(flow, "fn", flow)
+    return plain
 
 
 @contextmanager

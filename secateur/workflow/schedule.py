@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -33,9 +33,10 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.types.entrypoint import EntrypointType
 
 from secateur.errors import ConfigError, ProjectError, SecateurError
-from secateur.flows.retrain import retrain
+from secateur.workflow.full_form import function_of
 from secateur.workflow.project import Project, find_project
 from secateur.workflow.retraining import Retraining, now, record
+from secateur.workflow.running import without_record
 
 EVENT = "secateur.data-changed"
 _FLOW = "retrain"
@@ -58,14 +59,14 @@ def retrain_flow(cause: str = "schedule") -> State[Any]:
     Returns:
         A state named UpToDate, Verified, Promoted, Held or Failed; its message is the reason.
     """
-    from secateur.flows.build import build
-
     root = os.environ.get(_ROOT_VARIABLE)
     project = find_project(None if root is None else Path(root))
+    retrain: Callable[..., Retraining] = function_of(project.root, "flows", "retrain", "retrain")
+    build = without_record(function_of(project.root, "flows", "build", "build"))
     _coalesce()
     try:
         # The stages belong to this run: a flow inside a flow would cost a second and hide them one level down.
-        done = retrain(project, cause=cause, build=lambda: build.fn(str(project.root)), wait=True)
+        done = retrain(project, cause=cause, build=lambda: build(str(project.root)), wait=True)
     except SecateurError as error:
         failed = Retraining("failed", str(error), cause=cause, started=now().isoformat(timespec="seconds"))
         record(project, failed)

@@ -7,7 +7,8 @@ from secateur.config.prune import BudgetKind, Criterion, PruneSettings
 from secateur.config.schema import RunConfig
 from secateur.files import replacing, write_json
 from secateur.workflow.latency_table import ensure
-from secateur.workflow.project import LATENCY_TABLE, Project
+from secateur.workflow.project import Project
+from secateur.workflow.stage import LATENCY_TABLE
 
 if TYPE_CHECKING:
     from secateur.evaluation.latency_table import LatencyTable

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from flows.reproduce import reproduce
 from secateur.errors import CheckFailed, SecateurError
-from secateur.flows.reproduce import reproduce
 from secateur.models.checkpoint import load, load_tokenizer, read_card, save
 from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
 from secateur.workflow.dvc_store import DvcStore
@@ -82,8 +82,8 @@ def test_another_thread_count_is_named_and_the_scores_decide(project: Path, monk
         )
         return 0.0
 
-    monkeypatch.setattr("secateur.flows.reproduce._run", put)
-    monkeypatch.setattr("secateur.flows.reproduce.different_packages", lambda _: [])
+    monkeypatch.setattr("flows.reproduce.run_stage", put)
+    monkeypatch.setattr("secateur.workflow.rebuild.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1", num_threads=2)
     assert done.environment == ("num_threads: 1 -> 2",)
     assert (done.verdict, done.files["model.safetensors"]) == ("metric-equivalent", False)
@@ -173,8 +173,8 @@ def test_other_bits_in_the_same_environment_are_a_failure(project: Path, monkeyp
             shutil.copytree(project / "models/r1", tree / "models/baseline")
         return 0.0
 
-    monkeypatch.setattr("secateur.flows.reproduce._run", put_another)
-    monkeypatch.setattr("secateur.flows.reproduce.different_packages", lambda _: [])
+    monkeypatch.setattr("flows.reproduce.run_stage", put_another)
+    monkeypatch.setattr("secateur.workflow.rebuild.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1")
     assert done.verdict == "different"
     assert "in the same environment: the rebuild should have given the same bits" in done.reason

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
+from flows.retrain import retrain
 from secateur.errors import CheckFailed, NotJudged, ProjectError
-from secateur.flows import promote as promotion
-from secateur.flows.promote import Condition, Verdict
-from secateur.flows.retrain import retrain
+from secateur.evaluation.judged import Condition
 from secateur.registry.mlflow_store import ModelRegistry
+from secateur.registry.verdict import Verdict
 from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.full_form import module_of
 from secateur.workflow.project import Project, exclusive
 from tests.integration.in_process import output, refused
-from tests.tiny import environment, git, sentences
+from tests.tiny import REPOSITORY, environment, git, sentences
 
 Gate = Callable[..., list[str]]
 
@@ -47,7 +48,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
             condition = Condition("quality_floor", "0.9", "0.5", promoted, "quality_floor: asked 0.9, found 0.5")
             return Verdict(promoted, False, number, None, (condition,), condition.reason)
 
-        monkeypatch.setattr(promotion, "promote", judge)
+        monkeypatch.setattr(module_of(REPOSITORY, "flows", "promote"), "promote", judge)
         return judged
 
     return put
@@ -133,7 +134,7 @@ def test_a_time_out_of_the_gate_is_not_remembered(project: Path, gate: Gate, mon
         raise NotJudged(f"not judged: {reference}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "promote", late)
+        patch.setattr(module_of(REPOSITORY, "flows", "promote"), "promote", late)
         with pytest.raises(NotJudged):
             _run(project)
     judged = gate(promoted=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import secateur as pkg
 from tests.integration.in_process import output, refused
-from tests.tiny import dvc, git, secateur
+from tests.tiny import REPOSITORY, dvc, git, secateur
 
 
 def _why(root: Path, stage: str = "prune@r2") -> str:
@@ -36,6 +36,8 @@ def test_a_line_of_a_helper_of_the_installed_package(project: Path, tmp_path: Pa
     """Exactly the stages that use it are stale; a comment or a docstring makes none stale."""
     package = tmp_path / "installed" / "secateur"
     shutil.copytree(Path(str(pkg.__file__)).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("flows", "tasks"):  # where the wheel carries them
+        shutil.copytree(REPOSITORY / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     installed = {"PYTHONPATH": str(package.parent)}
     helper = package / "pruning" / "schedule.py"
     assert "import secateur.pruning.schedule" not in (package / "tasks" / "prune.py").read_text()

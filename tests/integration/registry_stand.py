@@ -19,7 +19,7 @@ from secateur.models.checkpoint import save
 from secateur.registry import mlflow_store
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry, Version
-from secateur.tasks.register import _tags
+from secateur.registry.publication import tags_of
 from secateur.workflow.project import Project
 from tests import tiny
 from tests.tiny import git, sentences, write_bert, write_params
@@ -102,7 +102,7 @@ class Stand:
             checkpoint=folder,
             runtime="torch",
             deployed=None,
-            tags=_tags(Card.of(written)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
+            tags=tags_of(Card.of(written)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
             metrics={"macro_f1": 0.5},
             parameters={"run.seed": 0},
         )

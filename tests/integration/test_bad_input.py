@@ -354,7 +354,7 @@ def test_a_device_that_is_full_in_the_middle_of_a_stage_costs_no_old_output(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "secateur.tasks.evaluate.write_plot", _full
+        "secateur.workflow.classification.write_plot", _full
     )  # metrics, details and predictions are written by then
     error = refused(workspace, "stage", "evaluate")
     assert isinstance(error, ProjectError)

@@ -17,7 +17,7 @@ _COMMAND = Path(sys.executable).parent / "secateur"
 def test_the_wheel_holds_one_importable_name(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source / name)
     for name in ("secateur", "flows", "tasks", "tests"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

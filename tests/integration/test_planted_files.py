@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from flows.promote import promote, rollback
+from flows.reproduce import reproduce
 from secateur.cli import cli
 from secateur.errors import CheckFailed, SecateurError
 from secateur.files import sha256_file, to_json, write_json
-from secateur.flows.promote import promote, rollback
-from secateur.flows.reproduce import reproduce
 from secateur.registry.tags import ARTIFACTS, WRAPPER
 from secateur.serving.served import load
 from tests.integration.registry_stand import Stand

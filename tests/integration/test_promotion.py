@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-import secateur.flows.promote
 import secateur.registry.judgement
+import secateur.registry.promotion
+from flows.promote import promote, rollback
 from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
-from secateur.flows.promote import promote, rollback
 from secateur.registry import fresh_process
 from secateur.registry.announcement import signature
 from secateur.registry.fresh_process import Answer
@@ -63,7 +63,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Stand:
         return answers_here(resolved.folder, texts, num_threads=1)
 
     monkeypatch.setattr(secateur.registry.judgement, "answers_of_folder", here)
-    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", version)
+    monkeypatch.setattr(secateur.registry.promotion, "answers_of_version", version)
     return stand
 
 
@@ -118,7 +118,7 @@ def test_a_time_out_in_the_move_takes_it_back(quick: Stand, monkeypatch: pytest.
     def late(*_: Any, **__: Any) -> list[Answer]:
         raise NotJudged("not judged: no answer")
 
-    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", late)
+    monkeypatch.setattr(secateur.registry.promotion, "answers_of_version", late)
     with pytest.raises(NotJudged):
         promote(quick.project)
     assert quick.records.alias("champion") is None

@@ -11,8 +11,8 @@ from secateur.config.evaluate import EvaluateSection
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import RunSection
 from secateur.files import remove, write_json
-from secateur.tasks import baseline, evaluate, prune
 from secateur.workflow.job import Job
+from tasks import baseline, evaluate, prune
 from tests.tiny import sentences, write_bert
 from tests.unit.pruning.prune_settings import prune_settings
 

@@ -9,8 +9,9 @@ from secateur.data.document_splitting import split_documents
 from secateur.errors import DataError
 from secateur.files import write_json
 from secateur.models.checkpoint import read_card
-from secateur.tasks import clean, ingest
 from secateur.workflow.job import Job
+from secateur.workflow.preflight import check_source
+from tasks import clean, ingest
 from tests.tasks.generation_chain import CONFIG, RUN, baseline_section
 from tests.tasks.stage_chain import run_baseline
 from tests.tiny import write_params
@@ -50,11 +51,11 @@ def cleaned(root: Path, text: str | bytes, name: str = "corpus.txt", **changes) 
         ingest=config.ingest,
         model=config.baseline.model,
         model_revision=None,
-        task=config.run.task,
+        kind=config.run.task,
     )
     outputs = {name: root / f"{name}.parquet" for name in ("train", "validation", "test")}
     outputs |= {name: root / f"{name}.json" for name in ("labels", "text_rules", "report")}
-    clean.run(Job("clean", "key", copied, outputs), ingest=config.ingest, clean=config.clean, seed=0, task="generation")
+    clean.run(Job("clean", "key", copied, outputs), ingest=config.ingest, clean=config.clean, seed=0, kind="generation")
     return root
 
 
@@ -145,7 +146,7 @@ def test_two_files_become_two_labels(tmp_path):
         (tmp_path / f"{name}.txt").write_text("\n".join(f"{name} {line}" for line in SENTENCES), encoding="utf-8")
     config = config_of(tmp_path, str(tmp_path / "{pos,neg}.txt"), **{"ingest.label_column": "file"})
     write_json(tmp_path / "config.json", CONFIG)
-    ingest.check_source(config.ingest, task="generation")
+    check_source(config.ingest, kind="generation")
     outputs = {"raw": tmp_path / "raw", "base": tmp_path / "base"}
     ingest.run(
         Job("ingest", "key", {}, outputs), ingest=config.ingest, model=config.baseline.model, model_revision=None

@@ -9,8 +9,8 @@ from secateur.config.clean import CleanSection
 from secateur.data.near_duplicates import jaccard
 from secateur.errors import DataError
 from secateur.files import write_json
-from secateur.tasks import clean as task
 from secateur.workflow.job import Job
+from tasks import clean as task
 from tests.tasks.test_ingest import section
 
 OUTPUTS = {
@@ -115,7 +115,7 @@ def test_same_seed_same_bytes_whatever_the_processes(tmp_path, monkeypatch):
     once = digests(clean(raw, tmp_path / "once"))
     monkeypatch.setattr("secateur.data.parallel._MIN_ROWS", 1)
     monkeypatch.setattr("secateur.data.parallel._CHUNK_ROWS", 90)
-    monkeypatch.setattr(task, "_num_proc", lambda: 2)
+    monkeypatch.setattr("secateur.data.parts.num_processes", lambda: 2)
     assert digests(clean(raw, tmp_path / "again")) == once
     other = digests(clean(raw, tmp_path / "other", seed=1))
     assert other["test"] != once["test"] and other["labels"] == once["labels"]

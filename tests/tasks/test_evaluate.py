@@ -10,7 +10,7 @@ from secateur.config.evaluate import RobustnessSection
 from secateur.evaluation.deployed import folder_bytes
 from secateur.files import remove, write_json
 from secateur.models.checkpoint import load, load_tokenizer, read_card, save, verify
-from secateur.tasks import evaluate
+from tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, PRUNE, RUN, evaluate_job, run_baseline, run_round, write_inputs
 
 _NUMBERS = {
@@ -240,7 +240,7 @@ def test_latency_is_measured_once_per_weights_and_settings(finished, monkeypatch
     assert latency["weights"]["r1"] == read_card(finished / "models/r1")["weights_sha256"]
 
     calls = []
-    monkeypatch.setattr(evaluate, "bench", lambda *_, **__: calls.append(1) or [])
+    monkeypatch.setattr("secateur.evaluation.latency.bench", lambda *_, **__: calls.append(1) or [])
     evaluate.measure(job, **arguments)
     assert calls == []
     slower = EVALUATE.latency.model_copy(update={"repeats": 4})

@@ -16,7 +16,8 @@ from secateur.evaluation.generation import Writer
 from secateur.evaluation.prediction import Predictor
 from secateur.files import write_json
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.tasks import evaluate
+from secateur.workflow import generation
+from tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job
 from tests.tiny_generators import CONTEXT, CONTROLS, write_generator
 from tests.tiny_models import tiny_model, tiny_tokenizer
@@ -124,7 +125,7 @@ def test_samples_are_what_the_checkpoint_writes_and_the_judge_reads_them(finishe
         ("negative", ""), ("negative", "酒店"), ("positive", ""), ("positive", "酒店"),
     ]  # fmt: skip
     assert all(len(entry["sampled"]) == 2 for entry in samples)
-    texts, _ = evaluate.generation.write_texts(
+    texts, _ = generation.write_texts(
         Writer.load(finished / "models/r1"), settings=_SETTINGS.generation, seed=_RUN.seed
     )
     assert len(texts) == 12
@@ -158,7 +159,7 @@ def test_a_judge_that_does_not_know_the_labels_is_refused_before_any_compute(fin
     model.config.id2label = dict(enumerate(["bad", "neutral", "positive"]))
     job = job_of(finished, "baseline")
     job = dataclasses.replace(job, inputs={**job.inputs, "judge": write_judge(tmp_path / "other", model)})
-    monkeypatch.setattr(evaluate.generation, "document_losses", None)
+    monkeypatch.setattr(generation, "document_losses", None)
     with pytest.raises(ConfigError, match=r"evaluate\.judge does not know negative; it tells bad, neutral, positive"):
         evaluate.run(job, run=_RUN, evaluate=_SETTINGS, max_length=CONTEXT)
     monkeypatch.undo()
@@ -189,7 +190,7 @@ def test_times_are_per_token_and_per_second_and_measured_once(finished, monkeypa
     ]  # fmt: skip
     assert all(row["tokens_per_second"] > 0 for row in latency["throughput"])
     assert latency["throughput"][0]["speedup"] == 1.0
-    monkeypatch.setattr(evaluate, "bench", lambda *_, **__: pytest.fail("measured before"))
+    monkeypatch.setattr("secateur.evaluation.latency.bench", lambda *_, **__: pytest.fail("measured before"))
     evaluate.measure(job, **arguments)
 
 

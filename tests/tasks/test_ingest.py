@@ -9,8 +9,9 @@ import pytest
 
 from secateur.config.ingest import IngestSection
 from secateur.errors import DataError
-from secateur.tasks import ingest as task
 from secateur.workflow.job import Job
+from secateur.workflow.preflight import check_source
+from tasks import ingest as task
 
 ROWS = "text,tone\n" + "".join(f"row {i} of many,{'ab'[i % 2]}\n" for i in range(8))
 
@@ -107,26 +108,26 @@ def test_a_package_is_recorded_with_version_and_licence(tmp_path, model):
 def test_a_bad_source_is_refused_before_anything_runs(tmp_path, content, message):
     (tmp_path / "reviews.csv").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        task.check_source(section("reviews.csv"), root=tmp_path)
+        check_source(section("reviews.csv"), root=tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"ingest.source: there is no file 'gone.csv'"):
-        task.check_source(section("gone.csv"), root=tmp_path)
+        check_source(section("gone.csv"), root=tmp_path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"ingest.source=folder is a folder \(it holds nothing\); name one file in it"):
-        task.check_source(section("folder"), root=tmp_path)
+        check_source(section("folder"), root=tmp_path)
 
 
 def test_a_good_source_passes_and_a_hub_id_is_not_asked_for(source):
-    task.check_source(section(source))
-    task.check_source(section("stanfordnlp/imdb"))
+    check_source(section(source))
+    check_source(section("stanfordnlp/imdb"))
 
 
 def test_an_encoding_can_be_asked_for(tmp_path):
     (tmp_path / "a.csv").write_bytes(ROWS.replace("row", "caf\xe9").encode("cp1252"))
-    task.check_source(section("a.csv", encoding="cp1252"), root=tmp_path)
+    check_source(section("a.csv", encoding="cp1252"), root=tmp_path)
     with pytest.raises(ValueError, match="not the name of a text encoding"):
         section("a.csv", encoding="utf-9")
 
@@ -145,13 +146,13 @@ def test_rows_that_were_kept_apart_never_train(tmp_path, names, apart):
     with pytest.raises(
         DataError, match=f"ingest.source names {apart}.*would train the model; .*ingest.test_source={apart}"
     ):
-        task.check_source(section("{" + ",".join(names) + "}"), root=tmp_path)
+        check_source(section("{" + ",".join(names) + "}"), root=tmp_path)
 
 
 def test_files_of_which_none_was_kept_apart_are_read_together(tmp_path):
     for name in ("latest.csv", "attested.csv"):
         (tmp_path / name).write_text(ROWS, encoding="utf-8")
-    task.check_source(section("{latest,attested}.csv"), root=tmp_path)
+    check_source(section("{latest,attested}.csv"), root=tmp_path)
 
 
 def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, model):
@@ -163,9 +164,9 @@ def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, mo
     assert (out / "raw/held.csv").read_bytes() == given.read_bytes()
     given.write_text("text,tone\nnever seen,z\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"ingest.test_source has labels that no row of ingest.source has: z"):
-        task.check_source(section(source, test_source=str(given)))
+        check_source(section(source, test_source=str(given)))
     with pytest.raises(DataError, match=r"ingest.test_source: there is no file 'gone.csv'"):
-        task.check_source(section(source, test_source="gone.csv"))
+        check_source(section(source, test_source="gone.csv"))
 
 
 def test_what_reading_found_stands_in_the_record(tmp_path, source, model):
@@ -182,13 +183,13 @@ def test_spellings_that_are_one_label_count_as_one(tmp_path):
     rows = "text,tone\n" + "".join(f"row {i},{'good' if i % 2 else 'bad'}\n" for i in range(8)) + "one more,GOOD\n"
     (tmp_path / "a.csv").write_text(rows, encoding="utf-8")
     with pytest.raises(DataError, match="label 'GOOD' has 1 row"):
-        task.check_source(section("a.csv"), root=tmp_path)
-    task.check_source(section("a.csv", lookalike_labels="merge"), root=tmp_path)
+        check_source(section("a.csv"), root=tmp_path)
+    check_source(section("a.csv", lookalike_labels="merge"), root=tmp_path)
 
 
 def test_columns_may_be_called_by_numbers(tmp_path):
     (tmp_path / "a.csv").write_text(ROWS.replace("text,tone", "0,1"), encoding="utf-8")
-    task.check_source(section("a.csv", text_column=0, label_column=1), root=tmp_path)
+    check_source(section("a.csv", text_column=0, label_column=1), root=tmp_path)
 
 
 def _tar(path):
@@ -231,5 +232,5 @@ def test_odd_sources_give_one_true_line(tmp_path, kind):
     name, write, message = ODD[kind]
     write(tmp_path / name)
     with pytest.raises(DataError, match=message) as caught:
-        task.check_source(section(name), root=tmp_path)
+        check_source(section(name), root=tmp_path)
     assert "\n" not in str(caught.value)

@@ -198,7 +198,7 @@ def test_a_vocabulary_that_validation_rows_need_stays(root, monkeypatch):
     assert card_of(root, "r1")["vocabulary"]["min_count"] == 5
     scores = iter([0.0, 0.0, 0.0, 0.0])
     worthless = type("Scores", (), {"quality": property(lambda _: next(scores))})
-    monkeypatch.setattr("secateur.tasks.prune.validate", lambda *_, **__: worthless())
+    monkeypatch.setattr("secateur.workflow.rounds.validate", lambda *_, **__: worthless())
     run_round(root, "r1", "baseline", settings=changed(vocabulary_min_count="auto"))
     cut, dense = card_of(root, "r1")["vocabulary"], load(root / "models/baseline")
     assert (cut["min_count"], cut["tokens"], cut["asked"]) == (0, cut["dense_tokens"], "auto")

@@ -12,8 +12,8 @@ from secateur.config.register import RegisterSection
 from secateur.errors import ConfigError
 from secateur.files import write_json
 from secateur.registry import mlflow_store
-from secateur.tasks import register
 from secateur.workflow.job import Job
+from tasks import register
 from tests.tiny import git
 
 SECTION = RegisterSection(experiment="tests", model_name="tiny", runtime="torch")

@@ -8,8 +8,8 @@ import pytest
 
 from secateur.config.report import ReportSection
 from secateur.errors import CheckpointError, DataError, ProjectError
-from secateur.tasks.report import measure
 from secateur.workflow.job import Job
+from tasks.report import measure
 from tests.unit.report.run_fixture import WIDTHS, report_data
 
 SECTION = ReportSection(title="A title", max_examples=5)

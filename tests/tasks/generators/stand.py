@@ -17,7 +17,7 @@ from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry, Version
-from secateur.tasks.register import _tags
+from secateur.registry.publication import tags_of
 from secateur.workflow.project import Project
 from tests.tasks.generation_chain import RUN, baseline_section, reviews, write_inputs, write_texts
 from tests.tasks.stage_chain import run_baseline
@@ -124,7 +124,7 @@ class GeneratorStand:
             checkpoint=folder,
             runtime=runtime,
             deployed=None if runtime == "torch" else exported,
-            tags=_tags(Card.of(card)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
+            tags=tags_of(Card.of(card)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
             metrics={"char_perplexity": 3.0},
             parameters={"run.seed": 0},
             task="generation",

@@ -11,11 +11,11 @@ import torch
 from click.testing import CliRunner
 from transformers import PreTrainedModel
 
-import secateur.flows.promote
 import secateur.registry.judgement
+import secateur.registry.promotion
+from flows.promote import promote, rollback
 from secateur.cli import cli
 from secateur.errors import ModelError
-from secateur.flows.promote import promote, rollback
 from secateur.registry.fresh_process import Answer
 from secateur.registry.measurement import answers_here
 from secateur.registry.model_source import Resolved
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, half: GeneratorStand) -> GeneratorSta
     def version(resolved: Resolved, texts: Sequence[str], **_: Any) -> list[Answer]:
         return answers_here(resolved.folder, texts, num_threads=1)
 
-    monkeypatch.setattr(secateur.flows.promote, "answers_of_version", version)
+    monkeypatch.setattr(secateur.registry.promotion, "answers_of_version", version)
     return half
 
 

@@ -1,4 +1,4 @@
-"""``models reproduce``: from a version in the registry back to its commit, its data and the same bits."""
+"""Rebuilding a registered version in a worktree at its commit, and what the rebuild is worth."""
 
 import fcntl
 import hashlib
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ from secateur.registry.model_source import resolve
 from secateur.registry.signing import SIGNING_VARIABLE
 from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
-from secateur.workflow.execution import require_space
+from secateur.workflow.full_form import PACKAGE
 from secateur.workflow.params import read_config
-from secateur.workflow.project import LATENCY_TABLE, Project, command_line_of, git
+from secateur.workflow.project import Project, command_line_of, git
 from secateur.workflow.reproduction import (
     LOCK,
     PARAMS,
@@ -36,11 +35,12 @@ from secateur.workflow.reproduction import (
     different_environment,
     different_files,
     different_packages,
-    read_recipe,
 )
+from secateur.workflow.stage import LATENCY_TABLE
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
-_PREFIX = "secateur-reproduce-"
+PREFIX = "secateur-reproduce-"
+"""Of the temporary folders, by which the leftovers of a killed rebuild are known."""
 
 
 @dataclass(frozen=True)
@@ -70,48 +70,13 @@ class Reproduction:
     comparison: Comparison | None
 
 
-def reproduce(
-    project: Project,
-    reference: str,
-    *,
-    num_threads: int | None = None,
-    told: Callable[[str], None] = lambda _: None,
-) -> Reproduction:
-    """Rebuild a version without any cache, in a worktree at its commit, and compare it file by file.
-
-    The source rows and the pretrained model come from DVC, verified; everything after them is computed by the code of
-    that commit.
-
-    Args:
-        project: the repository; its working tree is not touched.
-        reference: ``models:/name@alias`` or ``models:/name/3``.
-        num_threads: rebuild with another number of threads, which gives other bits.
-        told: is called with the address of each stage before it runs.
+def furnish(project: Project, tree: Path, recipe: Recipe) -> None:
+    """Put everything into the worktree that git does not hold.
 
     Raises:
-        ProjectError: the version cannot be rebuilt, or its data cannot be had.
-        CheckFailed: the data or the registry holds something else than the version says, or the version is not signed
-            as the environment asks.
+        ProjectError: the data cannot be had.
+        CheckFailed: it is not what the version says.
     """
-    require_space(project)
-    tolerance = read_config(project).retrain.metric_tolerance
-    registry = ModelRegistry(project)
-    # Its files are compared at the end: whether they are in order should not be known hours later.
-    resolve(project, reference, registry=registry).close()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as temporary:
-        folder = Path(temporary)
-        recipe = read_recipe(project, registry, reference, into=folder / "kept")
-        with _worktree(project, folder / "tree", recipe.commit) as tree:
-            _furnish(project, tree, recipe)
-            code = _code_for(project, tree, reference)
-            if num_threads is not None:
-                _set_threads(tree, code, num_threads)
-            seconds = {address: _run(tree, address, code, told) for address in recipe.stages()}
-            return _judge(project, registry, tree, recipe, seconds=seconds, tolerance=tolerance)
-
-
-def _furnish(project: Project, tree: Path, recipe: Recipe) -> None:
-    """Put everything into the worktree that git does not hold."""
     shutil.copyfile(recipe.kept / LOCK, tree / LOCK)
     shutil.copyfile(recipe.kept / PARAMS, tree / PARAMS)
     store = DvcStore(project)
@@ -121,7 +86,8 @@ def _furnish(project: Project, tree: Path, recipe: Recipe) -> None:
         _find_latency_table(project, tree, recipe, md5=wanted)
 
 
-def _set_threads(tree: Path, code: "_Code", num_threads: int) -> None:
+def set_threads(tree: Path, code: "Code", num_threads: int) -> None:
+    """Let the worktree compute with another number of threads, which gives other bits."""
     yaml = YAML()
     values = yaml.load((tree / PARAMS).read_text(encoding="utf-8"))
     is_named = bool(values.get("run"))
@@ -148,21 +114,21 @@ def _find_latency_table(project: Project, tree: Path, recipe: Recipe, *, md5: st
 
 
 @dataclass(frozen=True)
-class _Code:
+class Code:
     """What rebuilds: the module of a command line, and the environment that finds it."""
 
     module: str
     environment: Mapping[str, str]
 
 
-def _code_for(project: Project, tree: Path, reference: str) -> _Code:
+def code_for(project: Project, tree: Path, reference: str) -> Code:
     """Return the commit's own code where the project holds the package itself, else the installed one, if that made it.
 
     Raises:
         ProjectError: the installed package is not the code that made the version.
     """
-    if code_lock.PACKAGE.is_relative_to(project.root.resolve()):
-        return _Code(command_line_of(tree), {"PYTHONPATH": str(tree), "SECATEUR_WORKSPACE_CODE": str(tree)})
+    if PACKAGE.is_relative_to(project.root.resolve()):
+        return Code(command_line_of(tree), {"PYTHONPATH": str(tree), "SECATEUR_WORKSPACE_CODE": str(tree)})
     made = Project(tree)
     if not code_lock.is_current(made, read_config(made)):
         version = code_lock.version_of(made) or "before 0.4, without a code.lock"
@@ -170,11 +136,15 @@ def _code_for(project: Project, tree: Path, reference: str) -> _Code:
             f"{reference} was made by secateur {version}, whose code is not that of the installed {__version__}; "
             "install that one, and reproduce again"
         )
-    return _Code("secateur.cli", {})
+    return Code("secateur.cli", {})
 
 
-def _run(tree: Path, address: str, code: _Code, told: Callable[[str], None]) -> float:
-    """Run one stage in a process of its own; nothing is looked up or stored."""
+def run_stage(tree: Path, address: str, code: Code, told: Callable[[str], None]) -> float:
+    """Run one stage in a process of its own, without looking anything up or storing it; return the seconds.
+
+    Raises:
+        CheckFailed: it ended with an error.
+    """
     told(address)
     started = time.monotonic()
     environment = {
@@ -196,7 +166,7 @@ def _run(tree: Path, address: str, code: _Code, told: Callable[[str], None]) -> 
     return round(time.monotonic() - started, 1)
 
 
-def _judge(
+def judge(
     project: Project,
     registry: ModelRegistry,
     tree: Path,
@@ -205,6 +175,7 @@ def _judge(
     seconds: dict[str, float],
     tolerance: float,
 ) -> Reproduction:
+    """Compare the rebuilt checkpoint with the registered one, file by file, and where they differ on the test rows."""
     rebuilt = tree / recipe.checkpoint
     fingerprint = Card.read(rebuilt).fingerprint
     environment = [
@@ -237,7 +208,7 @@ def _judge(
 
 
 @contextmanager
-def _worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
+def worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
     """Check a commit out beside the workspace; what a killed rebuild left behind is removed first."""
     lock = project.state / "reproduce.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -257,6 +228,6 @@ def _worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
 def _remove_leftovers(project: Project) -> None:
     for line in git(project.root, "worktree", "list", "--porcelain").splitlines():
         path = Path(line.removeprefix("worktree "))
-        if line.startswith("worktree ") and path.parent.name.startswith(_PREFIX):
+        if line.startswith("worktree ") and path.parent.name.startswith(PREFIX):
             shutil.rmtree(path.parent, ignore_errors=True)
     git(project.root, "worktree", "prune")

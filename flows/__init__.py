@@ -1,1 +1,3 @@
 """What comes next: the flows build, sweep, retrain, promote and reproduce."""
+
+FORM_OF = "secateur"

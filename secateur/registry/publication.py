@@ -1,4 +1,4 @@
-"""Publish the baseline and every accepted round in the model registry, with all that is needed to rebuild them."""
+"""What a registered version says of itself: tags to rebuild it from, its scores, and what the other rounds came to."""
 
 import csv
 import hashlib
@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from secateur.config.base import Runtime
-from secateur.config.register import RegisterSection
 from secateur.errors import ConfigError
-from secateur.files import to_json, write_json
-from secateur.kinds.registry import DEFAULT
+from secateur.files import to_json
 from secateur.models.card import Card
 from secateur.registry.tags import (
-    CHALLENGER,
     COMMIT,
     DATA,
     DATA_REPORT,
@@ -27,10 +24,10 @@ from secateur.registry.tags import (
     VersionTags,
     sha256_of,
 )
-from secateur.workflow.exports import exports_of
 from secateur.workflow.job import Job
-from secateur.workflow.project import LATENCY_TABLE, Project, commit_of, dirty_files
-from secateur.workflow.results import comparison, read_json
+from secateur.workflow.project import Project, commit_of, dirty_files
+from secateur.workflow.results import read_json
+from secateur.workflow.tried import checkpoints_of
 
 _TOLD = (
     "macro_f1", "accuracy", "deployed_macro_f1", "deployed_change", "perplexity", "perplexity_change", "params", "macs",
@@ -39,67 +36,12 @@ _TOLD = (
 """What a tag says of a model that was tried, where it is known."""
 
 
-def measure(job: Job, *, register: RegisterSection) -> None:
-    """Register what is not registered yet, and point ``challenger`` at the last accepted round.
-
-    Rolled-back rounds carry the weights of the round before them and are left out; what they tried and why it was not
-    accepted is a tag of the others. The choice of the challenger rests on validation alone: a round is accepted by its
-    validation score.
+def require_evaluated(job: Job, runtime: Runtime) -> None:
+    """Refuse to publish a form whose quality nobody has measured.
 
     Raises:
-        ConfigError: ``register.runtime`` is not the form that was evaluated.
+        ConfigError: another form was evaluated.
     """
-    from secateur.registry.mlflow_store import ModelRegistry, Version
-
-    root = job.inputs["metrics"].parent.parent
-    _require_evaluated(job, register.runtime)
-    project = Project(root)
-    rows = {row["model"]: row for row in comparison(root)}
-    rolled_back = _rolled_back(job, rows)
-    shared = VersionTags(_shared_tags(project, job) | rolled_back)
-    registry = ModelRegistry(project)
-    with exports_of(job) as exports:
-        versions = [
-            Version(
-                name=name,
-                checkpoint=checkpoint,
-                runtime=register.runtime,
-                deployed=_deployed(checkpoint, card, runtime=register.runtime, exports=exports),
-                tags=shared.with_(_tags(card)),
-                metrics=_numbers(rows[name]),
-                parameters=card.parameters,
-                history=_history(root / "reports" / "training" / f"{name}.csv"),
-                task=card.task or DEFAULT,
-            )
-            for name, checkpoint in _checkpoints(job).items()
-            if (card := Card.read(checkpoint)).accepted
-        ]
-        published = registry.publish(
-            versions,
-            experiment=register.experiment,
-            model_name=register.model_name,
-            run_name=f"build-{job.key[:8]}",
-            files=[
-                *(root / name for name in ("dvc.lock", "params.yaml", LATENCY_TABLE)),
-                job.inputs["metrics"],
-                job.inputs["data"],
-            ],
-        )
-    last = published[versions[-1].name]
-    registry.tag(register.model_name, last, rolled_back)  # it may have been registered before they were tried
-    registry.set_alias(register.model_name, CHALLENGER, last)
-    write_json(
-        job.effects["registered"],
-        {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},
-    )
-
-
-def _checkpoints(job: Job) -> dict[str, Path]:
-    return {name.partition(".")[2]: path for name, path in job.inputs.items() if name.startswith("model.")}
-
-
-def _require_evaluated(job: Job, runtime: Runtime) -> None:
-    """Refuse to publish a form whose quality nobody has measured."""
     evaluated = read_json(job.inputs["details"]).get("deployed", runtime) if "details" in job.inputs else runtime
     if runtime != evaluated:
         raise ConfigError(
@@ -107,7 +49,7 @@ def _require_evaluated(job: Job, runtime: Runtime) -> None:
         )
 
 
-def _deployed(checkpoint: Path, card: Card, *, runtime: Runtime, exports: Path) -> Path | None:
+def deployed_folder(checkpoint: Path, card: Card, *, runtime: Runtime, exports: Path) -> Path | None:
     """Return the folder that the runtime reads, exported when it is not there; None for torch."""
     if runtime == "torch":
         return None
@@ -120,7 +62,8 @@ def _deployed(checkpoint: Path, card: Card, *, runtime: Runtime, exports: Path) 
     return exported_folder(checkpoint, runtime=runtime, workdir=exports / str(card.key)[:8])
 
 
-def _shared_tags(project: Project, job: Job) -> dict[str, str]:
+def shared_tags(project: Project, job: Job) -> dict[str, str]:
+    """Return the tags of all versions of one run: commit, data and parameters."""
     dirty = dirty_files(project.root)
     tags = {
         COMMIT: commit_of(project.root) or "none",
@@ -153,14 +96,15 @@ def _data_digest(lock: Path) -> str | None:
     return None
 
 
-def _tags(card: Card) -> VersionTags:
+def tags_of(card: Card) -> VersionTags:
+    """Return the tags that come from the card of a checkpoint."""
     return VersionTags.of_card(card).with_({GATE: "not judged"})
 
 
-def _rolled_back(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def rolled_back_tags(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return one tag per round that was not accepted: its validation scores, its test scores, its size, and why."""
     tags = {}
-    for name, checkpoint in _checkpoints(job).items():
+    for name, checkpoint in checkpoints_of(job).items():
         card = Card.read(checkpoint)
         if card.accepted:
             continue
@@ -183,7 +127,8 @@ def _fitting(told: Mapping[str, Any]) -> str:
     return text if len(text) <= MAX_CHARS else to_json({k: v for k, v in told.items() if k != "widths"})
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is a number of a row of the comparison."""
     return {
         name: float(value)
         for name, value in row.items()
@@ -191,7 +136,8 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _history(path: Path) -> list[dict[str, float]]:
+def history_of(path: Path) -> list[dict[str, float]]:
+    """Return the learning curve of a model; empty where it has none."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:

@@ -1,6 +1,7 @@
-"""``build``: every stage in order, as cached Prefect tasks over the same bodies that ``dvc repro`` runs."""
+"""A stage as a cached Prefect task, over the same body that ``dvc repro`` runs."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,14 @@ from typing import Any
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
-from prefect import State, Task, flow, task
+from prefect import State, Task, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
 
 from secateur.errors import SecateurError
-from secateur.workflow.chain import Call, Watcher, bring_all_up_to_date
+from secateur.workflow.chain import Call, plainly
 from secateur.workflow.driver import Outcome, bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.params import read_config
@@ -48,19 +49,10 @@ def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool) 
     return bring_up_to_date(project, store, config, stage, effects_outdated=effects_outdated).as_json()
 
 
-@flow(name="build", flow_run_name="secateur build", validate_parameters=False)
-def build(root: str, watch: Watcher | None = None, until: str | None = None) -> list[dict[str, Any]]:
-    """Run what is stale: ingest, clean, baseline, rounds, evaluate, register, report.
-
-    Args:
-        root: folder of the project, held exclusively by the caller.
-        watch: told about progress.
-        until: address of the last stage; None runs all.
-
-    Returns:
-        The manifest of every stage.
-    """
-    project = Project(Path(root))
+def as_tasks(project: Project) -> Callable[[Call], Outcome]:
+    """Return what calls a stage as a task of the flow that is running; outside of one it is called plainly."""
+    if flow_run.get_id() is None:
+        return plainly(project)
     os.environ["SECATEUR_FLOW_RUN_ID"] = str(flow_run.get_id())
 
     def bring(call: Call) -> Outcome:
@@ -73,7 +65,7 @@ def build(root: str, watch: Watcher | None = None, until: str | None = None) -> 
             )
         return outcome
 
-    return [outcome.as_json() for outcome in bring_all_up_to_date(project, bring=bring, watch=watch, until=until)]
+    return bring
 
 
 def _as_task(project: Project, call: Call) -> Outcome:

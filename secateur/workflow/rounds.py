@@ -1,4 +1,4 @@
-"""Stage ``prune``: one round; a round that fails the quality floor leaves the model before it in place."""
+"""What one round of ``prune`` needs of its job, and the checkpoint that it leaves."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from secateur.config.prune import PruneSettings, Round
+from secateur.config.prune import PruneSettings
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows
-from secateur.determinism import fingerprint, fix_randomness
+from secateur.determinism import fingerprint
 from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.robust_score import robust_score
 from secateur.kinds.registry import kind_named
@@ -18,93 +18,23 @@ from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome
-from secateur.pruning.schedule import Goal, goal_of
+from secateur.pruning.schedule import Goal
 from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import Reference
-from secateur.pruning.tries import run_round
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
-from secateur.pruning.vocabulary_check import Judge, allowed_drop, choose_cut
-from secateur.training.history import write_history
-from secateur.training.material import Material, read_material
+from secateur.pruning.vocabulary_check import Judge, allowed_drop
+from secateur.training.material import Material
 from secateur.training.validation import validate
 from secateur.workflow.job import Job
 from secateur.workflow.tried import TRIED
 
 
-def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> None:  # noqa: A002  the graph's name
-    """Run the round that ``job.stage`` names (``prune@r2``).
-
-    Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round), ``latency_table``
-    for a budget of time and ``validation`` (parquet) for a floor of robustness. Outputs are ``model`` and
-    ``history``. Below the quality floor, and in every round after that, the model is ``prev``'s, bit by bit, and
-    the card says ``stopped`` and why; what was tried lies beside it as a checkpoint of its own
-    (``secateur.workflow.tried``).
-
-    Raises:
-        BudgetError: the target of the round is out of reach.
-    """
-    fix_randomness(seed=run.seed, num_threads=run.num_threads)
-    before, dense = Card.read(job.inputs["prev"]), Card.read(job.inputs["dense"])
-    name = job.stage.partition("@")[2]
-    goal = goal_of(_number(name), round_=round, settings=prune)
-    if before.stopped:
-        write_history(job.outputs["history"], (), kind=run.task)
-        changes: dict[str, Any] = {"reason": before.reason, "tried": None, "tries": [], "probes": []}
-        _save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
-        return
-    model, vocabulary = load(job.inputs["prev"]), _vocabulary(job)
-    state = read_state(job.inputs["prev"], model, card=before)
-    material = read_material(job.inputs["tokens"])
-    dense_model = load(job.inputs["dense"])
-    judge = _judge(dense_model, material, dense=dense, run=run, prune=prune, promise=goal.max_drop)
-    cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
-    vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
-    result = run_round(
-        model,
-        train=vocabulary.translate(material.train, max_length=before.require_max_length()),
-        validation=vocabulary.translate(material.validation, max_length=before.require_max_length()),
-        reference=_reference(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
-        goal=goal,
-        settings=prune,
-        round_=round,
-        # Rounds differ in the order of the rows, and none repeats the baseline's.
-        seed=run.seed + _number(name),
-        precision=run.precision,
-        title=job.stage,
-        state=state,
-    )
-    outcome = result.outcome
-    write_history(job.outputs["history"], outcome.history, kind=run.task)
-    card = _card(job, run=run, before=before, goal=goal, prune=prune).changed(
-        **_came_to(outcome), **result.as_card(), vocabulary=cut.as_dict() if cut else before.vocabulary
-    )
-    if not outcome.accepted:
-        tried = {**outcome.tried(), "vocabulary": card.vocabulary}
-        changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried, **result.as_card()}
-        _save_unchanged(
-            job,
-            run=run,
-            before=before,
-            goal=goal,
-            prune=prune,
-            changes=changes,
-            tried=lambda folder: _save_tried(folder, outcome, vocabulary, card=card.changed(reason=outcome.reason)),
-        )
-        return
-    save(
-        outcome.model.cpu(),
-        vocabulary.tokenizer,
-        job.outputs["model"],
-        card=card,
-        beside=lambda folder: write_state(folder, outcome.state),
-    )
-
-
-def _vocabulary(job: Job) -> Vocabulary:
+def vocabulary_of(job: Job) -> Vocabulary:
+    """Return the words that the dense model and the one before the round share."""
     return shared_vocabulary(load_tokenizer(job.inputs["dense"]), load_tokenizer(job.inputs["prev"]))
 
 
-def _judge(
+def judge_of(
     model: PreTrainedModel,
     material: Material,
     *,
@@ -131,7 +61,7 @@ def _judge(
     )
 
 
-def _reference(
+def reference_of(
     job: Job,
     model: PreTrainedModel,
     material: Material,
@@ -141,6 +71,7 @@ def _reference(
     run: RunSection,
     prune: PruneSettings,
 ) -> Reference:
+    """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
     table = job.inputs.get("latency_table")
     shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
     return Reference(
@@ -169,7 +100,8 @@ def _robust_score(
     return score
 
 
-def _came_to(outcome: Outcome) -> dict[str, Any]:
+def came_to(outcome: Outcome) -> dict[str, Any]:
+    """Return what the card says of the model that a round ended with."""
     features = outcome.state.features
     return {
         "state": "recovered",
@@ -186,7 +118,7 @@ def _came_to(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: Card) -> None:
+def save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card: Card) -> None:
     """Keep a model that was not accepted, so that it can be scored, timed and looked at under its own numbers."""
     save(
         outcome.model.cpu(),
@@ -198,7 +130,7 @@ def _save_tried(folder: Path, outcome: Outcome, vocabulary: Vocabulary, *, card:
     )
 
 
-def _save_unchanged(
+def save_unchanged(
     job: Job,
     *,
     run: RunSection,
@@ -214,7 +146,7 @@ def _save_unchanged(
     """
     names = ("state", "widths", "kept", "features", "vocabulary", "achieved", "metrics")
     inherited = {name: getattr(before, name) for name in names}
-    card = _card(job, run=run, prune=prune, before=before, goal=goal).changed(
+    card = card_of(job, run=run, prune=prune, before=before, goal=goal).changed(
         **inherited, accepted=False, stopped=True, **changes
     )
     prev = job.inputs["prev"]
@@ -229,7 +161,7 @@ def _save_unchanged(
     save(model, load_tokenizer(prev), job.outputs["model"], card=card, check_reload=False, beside=beside)
 
 
-def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, goal: Goal) -> Card:
+def card_of(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, goal: Goal) -> Card:
     """Return what every card of this stage says, whatever the round came to."""
     return Card(
         stage=job.stage,
@@ -249,6 +181,6 @@ def _card(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, goal
     )
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     """Return 2 for ``r2``."""
     return int(name.removeprefix("r"))

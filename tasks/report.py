@@ -3,18 +3,46 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.config.report import ReportSection
 from secateur.errors import CheckpointError, DataError, ProjectError
-from secateur.files import write_text
 from secateur.models.card import CARD, Card
-from secateur.report.page import render
-from secateur.report.results import HistoryRow, ReportData
 from secateur.workflow.job import Job
+from secateur.workflow.stage import Stage, section
 from secateur.workflow.tried import card_of
 
+if TYPE_CHECKING:
+    from secateur.config.schema import RunConfig
+    from secateur.report.results import HistoryRow
+
 _MODEL, _HISTORY = "model.", "history."
+
+
+def declare(config: "RunConfig", _root: Path) -> list[Stage]:
+    """Show all that was written, also by commands outside of the graph."""
+    names = ("baseline", *config.prune.rounds)
+    return [
+        Stage(
+            name="report",
+            inputs={
+                "metrics": "reports/metrics.json",
+                "details": "reports/details.json",
+                "data": "reports/data.json",
+                **{f"{_MODEL}{name}": f"models/{name}" for name in names},
+                **{f"{_HISTORY}{name}": f"reports/training/{name}.csv" for name in names},
+            },
+            parameters=(section("report"),),
+            effects={"page": "reports/report.html"},
+            effect_inputs=(
+                "reports/latency.json",
+                "reports/registered.json",
+                "reports/gate.json",
+                "reports/drift.json",
+                "reports/retrain.json",
+            ),
+        )
+    ]
 
 
 def measure(job: Job, *, report: ReportSection) -> None:
@@ -29,6 +57,10 @@ def measure(job: Job, *, report: ReportSection) -> None:
         DataError: a file is not the JSON or CSV that its stage writes.
         ProjectError: a file is missing.
     """
+    from secateur.files import write_text
+    from secateur.report.page import render
+    from secateur.report.results import ReportData
+
     page = render(
         ReportData(
             title=report.title,
@@ -73,7 +105,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_history(path: Path) -> list[HistoryRow]:
+def _read_history(path: Path) -> "list[HistoryRow]":
     rows = csv.DictReader(_read_text(path).splitlines())
     try:
         return [{name: float(value) if value else None for name, value in row.items()} for row in rows]

@@ -1,1 +1,0 @@
-"""The stages, one file each: references in, references out."""

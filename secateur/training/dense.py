@@ -1,0 +1,44 @@
+"""What the dense model is made of: its tokenizer, and the model before it is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.config.baseline import BaselineSection
+from secateur.data.documents import read_texts
+from secateur.data.provenance import read_provenance
+from secateur.data.tokenizer_training import controlled_, train_tokenizer
+from secateur.models.checkpoint import load_base, load_tokenizer
+from secateur.training.scratch import scratch_folder, with_room_for_
+
+
+def tokenizer_of(
+    base: Path, train: Path, baseline: BaselineSection, *, labels: Sequence[str]
+) -> PreTrainedTokenizerBase:
+    """Train a tokenizer on the texts of ``train``, or take the base's; either knows the control tokens of ``labels``.
+
+    Raises:
+        ConfigError: the tokenizer has no room.
+    """
+    if baseline.tokenizer.kind == "model":
+        return controlled_(load_tokenizer(base), labels)
+    texts = (row.text for row in read_texts(train, labels=()))
+    return train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
+
+
+def model_for(
+    base: Path, tokenizer: PreTrainedTokenizerBase, *, labels: Sequence[str] | None, baseline: BaselineSection
+) -> PreTrainedModel:
+    """Build the model that is trained; a vocabulary of one's own decides the size of the embeddings.
+
+    Raises:
+        ModelError: the base cannot be used.
+        ConfigError: texts are longer than it can read.
+    """
+    if baseline.tokenizer.kind == "model":
+        model = load_base(base, labels=labels, scratch=read_provenance(base)["kind"] == "scratch")
+    else:
+        with scratch_folder(base, tokenizer) as folder:
+            model = load_base(folder, labels=labels, scratch=True)
+    return with_room_for_(model, tokenizer, max_length=baseline.max_length)

@@ -1,0 +1,81 @@
+"""``clean``: rows worth learning from, split without leakage, and a report of what was done to them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.config.clean import CleanSection
+from secateur.config.ingest import IngestSection
+from secateur.config.run import KindName
+from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.workflow.job import Job
+from secateur.workflow.stage import Output, Stage, section, value
+
+if TYPE_CHECKING:
+    from secateur.config.schema import RunConfig
+
+
+def declare(_config: "RunConfig", _root: Path) -> list[Stage]:
+    """Read the copied rows; the text rules go with every model, so that it meets new texts as those it learned from."""
+    return [
+        Stage(
+            name="clean",
+            inputs={"raw": "data/raw"},
+            parameters=(section("ingest"), section("clean"), value("seed", "run.seed"), value("kind", "run.task")),
+            outputs={
+                "train": Output("data/clean/train.parquet"),
+                "validation": Output("data/clean/validation.parquet"),
+                "test": Output("data/clean/test.parquet"),
+                "labels": Output("data/clean/labels.json"),
+                "text_rules": Output("data/clean/text_rules.json"),
+                "report": Output("reports/data.json"),
+            },
+        )
+    ]
+
+
+def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind: KindName = DEFAULT) -> None:
+    """Clean the rows and split them.
+
+    The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
+    ``report``.
+
+    Raises:
+        DataError: too few rows or labels are left.
+    """
+    from secateur.data.acquisition import read_copied
+    from secateur.data.cleaning import clean_rows
+    from secateur.data.cleaning_remarks import remarks_on
+    from secateur.data.data_report import to_json_value
+    from secateur.data.document_splitting import split_documents
+    from secateur.data.parts import cleaned_test_rows, dropped_of_test, given_part, num_processes, parted, targets_of
+    from secateur.data.provenance import read_provenance
+    from secateur.data.reading import reading_of
+    from secateur.data.rules import row_rules_of, text_rules_of
+    from secateur.files import write_json
+
+    reading = reading_of(ingest)
+    copied = read_copied(job.inputs["raw"], reading)
+    raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
+    test = cleaned_test_rows(copied.test, clean, rules)
+    cleaned = clean_rows(raw, rules, num_proc=num_processes(), apart_from=test.texts if test else ())
+    asked = kind_named(kind)
+    targets = targets_of(cleaned, raw, labelled=rules.labelled, kind=asked, min_rows=3 - bool(test))
+    given = given_part(test, targets, labelled=rules.labelled, kind=asked) if test else None
+    parts = parted(cleaned, targets, given=given, clean=clean, seed=seed)
+    for name, part in parts.of.items():
+        part.write(job.outputs[name])
+    write_json(job.outputs["labels"], targets.names)
+    write_json(job.outputs["text_rules"], asdict(text_rules_of(clean)))
+    texts, tested = [*cleaned.texts, *(test.texts if test else ())], dropped_of_test(test)
+    report = to_json_value(
+        source=read_provenance(job.inputs["raw"]),
+        num_read=raw.num_rows + (copied.test.num_rows if copied.test else 0),
+        num_kept=len(texts),
+        labels=targets.names,
+        parts={name: part.targets[part.rows] for name, part in parts.of.items()},
+        effects=[*cleaned.effects, *tested, *parts.capped],
+        lengths=[len(text) for text in texts],
+        remarks=remarks_on(raw, cleaned, spread=parts.num_spread, labelled=rules.labelled, also=tested),
+    )
+    write_json(job.outputs["report"], report)

@@ -1,0 +1,71 @@
+"""``ingest``: copy the source and the pretrained model into the workspace, with their provenance."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.config.ingest import IngestSection
+from secateur.config.run import KindName
+from secateur.data.sources import PACKAGE_PREFIX, expand, is_local
+from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.workflow.job import Job
+from secateur.workflow.stage import CONSTRAINTS, Output, Stage, section, value
+
+if TYPE_CHECKING:
+    from secateur.config.schema import RunConfig
+
+
+def declare(config: "RunConfig", root: Path) -> list[Stage]:
+    """What is copied from a package is pinned by the constraints, where there are any; a hub id has its revision."""
+    sources, model = expand(config.ingest.source), config.baseline.model.removeprefix("scratch:")
+    inputs = {}
+    from_package = any(origin.startswith(PACKAGE_PREFIX) for origin in (*sources, model))
+    if from_package and (root / CONSTRAINTS).is_file():
+        inputs["constraints"] = CONSTRAINTS
+    if is_local(sources[0], root=root):
+        inputs |= {f"source{number or ''}": source for number, source in enumerate(sources)}
+    if config.ingest.test_source is not None and is_local(config.ingest.test_source, root=root):
+        tests = expand(config.ingest.test_source)
+        inputs |= {f"test_source{number or ''}": source for number, source in enumerate(tests)}
+    if is_local(model, root=root):
+        inputs["model"] = model
+    return [
+        Stage(
+            name="ingest",
+            inputs=inputs,
+            parameters=(
+                section("ingest"),
+                value("model", "baseline.model"),
+                value("model_revision", "baseline.hub_revision"),
+                value("kind", "run.task"),
+            ),
+            outputs={"raw": Output("data/raw"), "base": Output("models/base")},
+        )
+    ]
+
+
+def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None, kind: KindName = DEFAULT) -> None:
+    """Write the outputs ``raw`` and ``base``; a local source or model is read where the inputs say.
+
+    Raises:
+        DataError: the rows cannot be had.
+        ModelError: the model cannot be had.
+    """
+    from secateur.data.acquisition import HubSelection, copy_rows
+    from secateur.data.pretrained import copy_model
+    from secateur.data.provenance import PROVENANCE
+    from secateur.data.reading import reading_of
+    from secateur.files import write_json
+
+    copy_rows(
+        ingest.source,
+        reading_of(ingest),
+        hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
+        out=job.outputs["raw"],
+        at=[path for name, path in job.inputs.items() if name.startswith("source")],
+        test_source=ingest.test_source,
+        test_at=[path for name, path in job.inputs.items() if name.startswith("test_source")],
+        min_labels=kind_named(kind).min_labels,
+    )
+    base = job.outputs["base"]
+    record = copy_model(model, revision=model_revision, out=base, at=job.inputs.get("model"))
+    write_json(base / PROVENANCE, record)
