@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -17,8 +16,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
-from secateur.errors import CheckpointError, ModelError
+from secateur.errors import CheckpointError
 from secateur.files import replacing
+from secateur.formats.closeness import require_close
 from secateur.formats.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.models.card import CARD, Card, write_card
 from secateur.models.checkpoint import described, load
@@ -28,9 +28,6 @@ from secateur.models.folders import WEIGHTS, companions
 __all__ = ["ONNX_MODEL", "export_onnx", "quantize_", "quantize_onnx", "trace"]
 
 ONNX_MODEL = "model.onnx"
-
-# Sums of some hundred fp32 products in another order: 1e-7 was measured, logits are of order 1 to 10.
-_TOLERANCE = 1e-4
 
 
 def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
@@ -105,7 +102,7 @@ def _compare(model: PreTrainedModel, file: Path) -> None:
         with torch.inference_mode():
             expected = model(input_ids=ids, attention_mask=mask).logits.numpy()
         found = session.run(None, {INPUTS[0]: ids.numpy(), INPUTS[1]: mask.numpy()})[0]
-        _check_close(found, expected)
+        require_close(found, expected, what="the ONNX graph")
 
 
 def _compare_steps(model: PreTrainedModel, file: Path) -> None:
@@ -119,16 +116,7 @@ def _compare_steps(model: PreTrainedModel, file: Path) -> None:
         feed = {INPUTS[0]: ids[:, start:end].numpy(), INPUTS[1]: np.ones((2, end), np.int64)}
         feed |= {KEPT: np.arange(end - start), **{f"{PAST}{place}": state for place, state in enumerate(cache)}}
         logits, *cache = session.run(None, feed)
-        _check_close(logits, expected[:, start:end])
-
-
-def _check_close(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
-    difference = float(np.abs(found - expected).max())
-    if not difference <= _TOLERANCE:
-        raise ModelError(
-            f"the ONNX graph differs from the checkpoint by {difference:.2g} in the logits "
-            f"({_TOLERANCE:g} is tolerated); nothing was written"
-        )
+        require_close(logits, expected[:, start:end], what="the ONNX graph")
 
 
 def _copy_companions(source: Path, folder: Path) -> None:

@@ -41,3 +41,19 @@ def test_a_text_goes_on_as_in_torch(model_type, choose, tmp_path: Path):
         new = logits[:, -1:].argmax(-1)
         texts, mask = np.concatenate([texts, new], axis=1), np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
     assert texts.tolist() == expected.tolist()
+
+
+def test_large_logits_are_compared_by_their_size(tmp_path: Path):
+    model = tiny_generator("llama", tied=False)
+    model.lm_head.weight.data *= 1000.0
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    file = export_onnx(tmp_path / "model", tmp_path / "onnx")
+    ids = torch.arange(4, 12)[None]
+    cache = [np.zeros(shape, np.float32) for shape in cache_shapes(model, batch=1, length=0)]
+    feed = {"input_ids": ids.numpy(), "attention_mask": np.ones((1, 8), np.int64), "logits_to_keep": np.arange(8)}
+    feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
+    found = onnxruntime.InferenceSession(str(file)).run(None, feed)[0]
+    with torch.no_grad():
+        expected = model(input_ids=ids, use_cache=False).logits.numpy()
+    assert np.abs(expected).max() > 1000.0
+    assert 1e-4 < np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
