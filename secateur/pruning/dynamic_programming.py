@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
+from secateur.pruning.branch_and_bound import Choices, improved
 from secateur.pruning.levels import Curve, Levels
 from secateur.pruning.prices import PriceTable
 
@@ -38,16 +39,16 @@ def solve(levels: Levels, prices: PriceTable, *, budget: float, buckets: int = 1
     """Minimise the sum of errors over one width per block, with a total price of at most ``budget``.
 
     Frantar and Alistarh 2022 (SPDY, section 3.2): ``D[b][t] = min_c D[b-1][t - price(b, c)] + error(b, c)`` over
-    ``buckets`` equal parts of what the budget leaves above the cheapest choices. The result is exact when the
-    prices are whole multiples of such a part, which integer prices with few enough common units are; else every
-    price is rounded up, so that the budget is never exceeded, and what rounding left over is spent on the
-    upgrades that still fit.
+    ``buckets`` equal parts of what the budget leaves above the cheapest choices. Prices that are whole multiples of
+    such a part, which integer prices with few enough common units are, make that exact; else every price is rounded
+    up, so that the budget is never exceeded, what rounding left over is spent on the upgrades that still fit, and
+    ``improved`` finds what is better still, if anything is. So the result is exact with any prices.
 
     Args:
         levels: errors of every block at every width that may stay.
         prices: of every block at every width.
         budget: in the unit of the prices, ``prices.fixed`` included.
-        buckets: resolution; time and memory grow with it.
+        buckets: resolution of what the exact search begins with.
 
     Raises:
         BudgetError: even the cheapest widths cost more; the message names their price.
@@ -65,6 +66,7 @@ def solve(levels: Levels, prices: PriceTable, *, budget: float, buckets: int = 1
     free = min(free, sum(float(block.prices.max()) for block in blocks) + slack)
     places = _search(blocks, free=free, buckets=buckets)
     _spend_(places, blocks, free=free)
+    places = improved(places, [Choices(block.prices, block.errors) for block in blocks], budget=free)
     return _widths(places, blocks, head_dim=prices.head_dim)
 
 
