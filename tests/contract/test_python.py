@@ -1,5 +1,6 @@
 """``secateur.prune`` for models in memory: whatever the family and the loss, what was chosen is cut, and it lasts."""
 
+import copy
 import json
 import random
 import subprocess
@@ -15,9 +16,16 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import secateur
+from secateur.config.one_shot import one_shot_settings
+from secateur.config.prune import Round
+from secateur.data.tokens import from_lists
+from secateur.determinism import fixed_randomness
 from secateur.models.families import FAMILIES
 from secateur.models.structures import Masks
 from secateur.models.surgery import masked
+from secateur.pruning.round import prune_
+from secateur.pruning.training import Reference
+from secateur.training.batches import batches_of
 from tests.integration.in_process import output
 from tests.tiny_models import LABELS, MODEL_TYPES, logits_of, tiny_generator, tiny_model, tiny_tokenizer
 
@@ -168,6 +176,42 @@ def test_the_choice_follows_the_loss(criterion: str) -> None:
         assert by_loss.removed_neurons == by_rows.removed_neurons
     losses = [secateur.prune(model, both, loss=of(number), **asked) for number in (0, 1)]
     assert losses[0].removed_neurons != losses[1].removed_neurons
+
+
+@pytest.mark.parametrize("generates", [False, True])
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "fisher", "obs"])
+def test_the_engine_is_that_of_a_round(criterion: str, generates: bool) -> None:
+    """The same rows as tokens of a stage and as batches of one's own: the same choice, and weights to the same bits."""
+    lists = [row.tolist() for given in batches() for row in given["input_ids"]]
+    labels = [number % 3 for number in range(len(lists))]
+    rows = from_lists(lists, labels=labels, given=() if generates else None)
+    model = tiny_generator("llama") if generates else tiny_model("bert")
+    more = {"ffn_multiple": 4, "search_trials": 0, "repair": "none" if criterion in ("fisher", "obs") else "bias"}
+    if generates:
+        more["repair"] = "none"
+    own = [
+        {**batch.inputs(), "labels": batch.input_ids if generates else batch.labels}
+        for batch in batches_of(rows, batch_size=8, pad_token_id=0)
+    ]
+    result = secateur.prune(model, own, budget=HALF, criterion=criterion, settings=more, precision="fp32", seed=3)
+    asked = {"criterion": criterion, "recovery.batch_size": 8, "recovery.epochs": 0.0, "schedule.tries": 1, **more}
+    dense = copy.deepcopy(model)
+    with fixed_randomness(seed=3, device=model.device):
+        outcome = prune_(
+            model,
+            train=rows,
+            validation=rows,
+            reference=Reference(model=dense, quality=1.0, logits=None if generates else torch.zeros(0)),
+            target=0.5,
+            settings=one_shot_settings(asked),
+            round_=Round(prev="baseline"),
+            seed=3,
+            precision="fp32",
+            title="by hand",
+        )
+    expected, found = outcome.model.state_dict(), result.model.state_dict()
+    assert outcome.achieved["macs"] == result.achieved["macs"]
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
 def test_criteria_that_read_no_loss_say_the_same_for_all() -> None:
