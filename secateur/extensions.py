@@ -117,7 +117,7 @@ class Registry(Generic[T]):
         return own or others[0]
 
     def _foreign(self) -> Mapping[str, tuple[Extension, ...]]:
-        return _installed(self._group)
+        return _installed().get(self._group, {})
 
 
 def root_of(module: str) -> Path:
@@ -146,14 +146,21 @@ def forget() -> None:
 
 
 @cache
-def _installed(group: str) -> Mapping[str, tuple[Extension, ...]]:
-    """Return the entry points of a group: a process that lives for long goes by the packages it has started with."""
-    from importlib.metadata import entry_points
+def _installed() -> Mapping[str, Mapping[str, tuple[Extension, ...]]]:
+    """Return group -> name -> entry points: a process that lives for long goes by the packages it has started with."""
+    from importlib.metadata import distributions
 
-    found: dict[str, tuple[Extension, ...]] = {}
-    for entry in entry_points(group=group):
-        package = "an unknown package" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
-        found[entry.name] = (*found.get(entry.name, ()), Extension(entry.name, entry.value.partition(" ")[0], package))
+    found: dict[str, dict[str, tuple[Extension, ...]]] = {}
+    seen: set[str] = set()
+    for package in distributions():
+        # Most packages have nothing for us: to look at the text alone takes a third of the time of parsing it.
+        if "[secateur." not in (package.read_text("entry_points.txt") or "") or package.name in seen:
+            continue
+        seen.add(package.name)  # in a later folder it is hidden by this one
+        for entry in package.entry_points:
+            extension = Extension(entry.name, entry.value.partition(" ")[0], f"{package.name} {package.version}")
+            of_group = found.setdefault(entry.group, {})
+            of_group[entry.name] = (*of_group.get(entry.name, ()), extension)
     return found
 
 
