@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from secateur.config.prune import BudgetKind, Criterion
+from secateur.config.prune import BudgetKind
 from secateur.workflow.chain import Watcher
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -14,7 +14,7 @@ from secateur.workflow.sweep import run_sweep
 def sweep(
     project: Project,
     *,
-    methods: Sequence[Criterion],
+    methods: Sequence[str],
     kind: BudgetKind,
     fractions: Sequence[float],
     told: Callable[[str], None],

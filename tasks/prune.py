@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.config.criteria import CRITERIA
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import RunSection
 from secateur.workflow.job import Job
@@ -30,6 +31,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
                 "model": Output(f"models/{item}"),
                 "history": Output(f"reports/training/{item}.csv", "plot"),
             },
+            chosen=(CRITERIA.find(config.prune.criterion).module,),
         )
         for item, entry in config.prune.rounds.items()
     ]
@@ -38,9 +40,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
 _SETTINGS = Parameter(
     "prune",
     tuple(f"prune.{name}" for name in PruneSettings.model_fields),
-    lambda config: PruneSettings.model_validate(
-        {name: getattr(config.prune, name) for name in PruneSettings.model_fields}
-    ),
+    lambda config: config.prune.shared(),
 )
 """All that the rounds share, each entry by itself: so that a change to r2 is none to r1."""
 

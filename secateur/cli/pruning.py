@@ -9,18 +9,45 @@ import click
 from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from secateur.config.prune import BudgetKind, Criterion, PruneSettings
+    from secateur.config.prune import BudgetKind, PruneSettings
 
 _BUDGETS = ("macs", "params", "latency", "sparsity")
 
 
-@click.command()
+class _ListsCriteria(click.Command):
+    """Shows which criteria there are below the options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each: ours with what it does, another package's with the name of that package."""
+        from secateur.config.criteria import CRITERIA
+
+        found = [CRITERIA.find(name) for name in CRITERIA]
+        rows = [(one.name, f"of {one.package}" if one.package else CRITERIA[one.name].summary) for one in found]
+        with formatter.section("Criteria"):
+            formatter.write_dl(rows)
+
+
+def _known(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Refuse a criterion that nobody brings, with what was meant."""
+    from secateur.config.criteria import CRITERIA
+
+    return CRITERIA.find(name).name
+
+
+@click.command(cls=_ListsCriteria)
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
 @click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL or Parquet.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 @click.option("--text-column", default="text", show_default=True)
 @click.option("--label-column", default="label", show_default=True)
-@click.option("--criterion", default="obs", show_default=True, help="How structures are scored.")
+@click.option(
+    "--criterion",
+    callback=_known,
+    metavar="NAME",
+    default="obs",
+    show_default=True,
+    help="How structures are scored.",
+)
 @click.option("--macs", type=float, metavar="FRACTION", help="Multiply-accumulates that stay; 0.5 unless given.")
 @click.option("--params", type=float, metavar="FRACTION", help="Parameters outside the embeddings that stay.")
 @click.option("--latency", type=float, metavar="FRACTION", help="Measured time that stays (-S latency.runtime=...).")
@@ -107,7 +134,7 @@ def _show(result: dict[str, Any], out: Path) -> None:
     click.echo(f"chosen, cut and checked in {result['seconds']:.0f} s; `secateur bench` measures the speed")
 
 
-@click.command()
+@click.command(cls=_ListsCriteria)
 @click.option("--methods", default="magnitude,gradient,fisher,obs", show_default=True, help="Criteria, by commas.")
 @click.option("--budgets", default="0.75,0.6,0.5,0.4,0.3,0.25", show_default=True, help="Fractions, by commas.")
 @click.option("--kind", type=click.Choice(_BUDGETS), default="macs", show_default=True, help="Unit of the budgets.")
@@ -145,17 +172,14 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     display.sweep_table(values)
 
 
-def _methods(given: str) -> "list[Criterion]":
-    from typing import get_args
+def _methods(given: str) -> list[str]:
+    from secateur.config.criteria import CRITERIA
 
-    from secateur.config.prune import Criterion
-
-    known = [name for name in get_args(Criterion) if name not in ("wanda", "sparsegpt")]
-    names: list[Criterion] = [name for part in given.split(",") for name in known if name == part.strip()]
-    unknown = [part.strip() for part in given.split(",") if part.strip() not in known]
-    if unknown or not names:
-        raise ConfigError(f"--methods: {', '.join(unknown) or 'nothing'} is not a criterion; known: {', '.join(known)}")
-    return list(dict.fromkeys(names))
+    names = list(dict.fromkeys(part.strip() for part in given.split(",")))
+    for name in names:
+        if "structures" not in CRITERIA[name].scores:
+            raise ConfigError(f"--methods: {name} scores single weights, and a sweep cuts structures")
+    return names
 
 
 def _fractions(given: str) -> list[float]:

@@ -32,7 +32,8 @@ def effective(config: RunConfig) -> list[Effective]:
     """List all parameters in file order."""
     defaults = {name: value for name, value, _ in _leaves(_defaults()) if name not in _CHOSEN}
     return [
-        Effective(name, value, defaults.get(name), "params.yaml" if named else "default")
+        # What counts by a former name is the file's choice, too.
+        Effective(name, value, defaults.get(name), "params.yaml" if named or value != defaults.get(name) else "default")
         for name, value, named in _leaves(config)
     ]
 
@@ -90,9 +91,12 @@ def _leaves(section: Section, prefix: str = "", *, named: bool = True) -> Iterat
     values = section.model_dump(mode="json", by_alias=True)
     for name, field in _fields(type(section)).items():
         value, here = getattr(section, field), named and field in section.model_fields_set
+        field_extra = type(section).model_fields[field].json_schema_extra
         inner = value if isinstance(value, Mapping) else {"": value}
         for item, entry in inner.items():
             if isinstance(entry, Section):
                 yield from _leaves(entry, ".".join(filter(None, [prefix + name, item])) + ".", named=here)
+        if value is None and isinstance(field_extra, dict) and "former" in field_extra:
+            continue  # a name that only older files use
         if not any(isinstance(entry, Section) for entry in inner.values()):
             yield prefix + name, values[name], here

@@ -1,18 +1,19 @@
 """The settings of `secateur prune`, which has no params.yaml: defaults, and what the user sets."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from secateur.config.criteria import names_now
 from secateur.config.prune import PruneSettings
 from secateur.config.schema import describe
 from secateur.errors import ConfigError
 
 _DEFAULTS: Mapping[str, Any] = {
     "criterion": "obs",
-    "norm": "l2",
-    "gradient_score": "taylor",
+    "criteria": {"obs": {"search_trials": 40}},
     "multipliers": {},
     "regularizer": "none",
     "regularization": {"strength": 1.0, "growth": 10.0, "epochs": 0.5, "learning_rate": 1e-4},
@@ -29,7 +30,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "latency": {"runtime": "onnx", "batch": 1, "length": 32, "num_threads": 1, "repeats": 50},
     "schedule": {"shape": "cubic", "steps": 1},
     "calibration_rows": 1024,
-    "search_trials": 40,
     "repair": "least_squares",
     "ffn_multiple": 16,
     "min_heads": 0,
@@ -63,23 +63,24 @@ def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
     Raises:
         ConfigError: a key or a value that the schema refuses, in the words of the user.
     """
-    values: dict[str, Any] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in _DEFAULTS.items()
-    }
+    values: dict[str, Any] = copy.deepcopy(dict(_DEFAULTS))
     for name, value in changes.items():
-        section, _, key = name.partition(".")
-        if not key:
-            values[section] = value
-        elif name == "budget.price":
-            values["budget"]["price"] = value
-        elif section == "budget":
-            price = {"price": values["budget"]["price"]} if "price" in values["budget"] else {}
-            values["budget"] = {key: value} | price
-        elif isinstance(values.get(section), dict):
-            values[section][key] = value
-        else:
-            raise ConfigError(f"{name} is no setting of pruning; `secateur params` lists them under prune")
+        for path in names_now(name):
+            _set(values, path, value)
     try:
         return PruneSettings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(describe(error)) from error
+
+
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    if sections == ["budget"] and key != "price":
+        values["budget"] = {key: value, **{kept: old for kept, old in values["budget"].items() if kept == "price"}}
+        return
+    place: Any = values
+    for section in sections:
+        place = place.setdefault(section, {}) if place is values["criteria"] else place.get(section)
+        if not isinstance(place, dict):
+            raise ConfigError(f"{name} is no setting of pruning; `secateur params` lists them under prune")
+    place[key] = value

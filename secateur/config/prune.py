@@ -1,28 +1,20 @@
 """``prune``: what is removed, how much of it, and how the model recovers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Runtime, Section
+from secateur.config.criteria import CRITERIA, BroughtSections, only, sections_of, validated, with_former_names
+from secateur.config.registered import Registered
 from secateur.config.training import TrainingSection
 from secateur.kinds.registry import KINDS, kind_named
 
-Criterion = Literal[
-    "magnitude",
-    "gradient",
-    "l1",
-    "l2",
-    "group_lasso",
-    "fixed_weight",
-    "fluctuation",
-    "fisher",
-    "obs",
-    "wanda",
-    "sparsegpt",
-    "random",
-]
+if TYPE_CHECKING:
+    from secateur.pruning.criterion import Criterion
+
 StructureKind = Literal["heads", "ffn"]
 ScheduleShape = Literal["linear", "geometric", "cubic"]
 BudgetKind = Literal["latency", "macs", "params", "sparsity"]
@@ -33,8 +25,15 @@ Action = Literal["remove", "suppress"]
 Regularizer = Literal["none", "l1", "l2", "group_lasso"]
 Repair = Literal["none", "bias", "least_squares"]
 
-_REGULARIZERS: Mapping[str, Regularizer] = {"l1": "l1", "l2": "l2", "group_lasso": "group_lasso"}
+FormerName = Annotated[
+    Any,
+    Field(
+        description="what prune.criteria says now, by the name that it had in 0.3", json_schema_extra={"former": True}
+    ),
+]
+"""An entry that a params.yaml of 0.3 names; the criterion that it belongs to knows what it may be."""
 
+_FORMER = ("norm", "gradient_score", "search_trials")
 
 Multiplier = Annotated[float, Field(ge=0.0, allow_inf_nan=True)]
 """A preset factor on an importance; infinity protects."""
@@ -207,15 +206,16 @@ class PruneSettings(Section):
     """score -> choose -> cut -> recover -> validate -> accept or roll back: what all rounds share."""
 
     criterion: Annotated[
-        Criterion,
+        str,
+        Registered(CRITERIA),
         Field(description="how structures or weights are scored; l1, l2 and group_lasso bring their regulariser"),
     ] = "obs"
-    norm: Annotated[Literal["l1", "l2", "lamp"], Field(description="magnitude: what measures the size of a group")] = (
-        "l2"
-    )
-    gradient_score: Annotated[
-        Literal["taylor", "snip", "movement"], Field(description="gradient: which first-order score")
-    ] = "taylor"
+    criteria: Annotated[
+        Section, BroughtSections(), Field(description="settings of the criteria that have any, by their names")
+    ] = Field(default_factory=partial(sections_of, {}))
+    norm: FormerName = None
+    gradient_score: FormerName = None
+    search_trials: FormerName = None
     multipliers: Annotated[
         Mapping[str, Multiplier],
         Field(
@@ -268,9 +268,6 @@ class PruneSettings(Section):
     latency: Annotated[LatencyBudget, Field(description="where a budget of latency is measured")] = LatencyBudget()
     schedule: Annotated[Schedule, Field(description="how the rounds approach the budget")] = Schedule()
     calibration_rows: Annotated[PositiveInt, Field(description="training rows that the criterion sees")] = 512
-    search_trials: Annotated[
-        int, Field(ge=0, description="obs, fisher: stitched models that are tried on the calibration rows; 0 = none")
-    ] = 0
     repair: Annotated[
         Repair, Field(description="what compensates for a cut before any training: nothing, a bias, or least squares")
     ] = "none"
@@ -294,14 +291,24 @@ class PruneSettings(Section):
     ] = None
     recovery: Annotated[Recovery, Field(description="training after each cut")] = Recovery()
 
+    @field_validator(*_FORMER)
+    @classmethod
+    def _as_the_criterion_takes_it(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else validated(str(info.field_name), value)
+
+    @model_validator(mode="after")
+    def _former_names_count(self) -> Self:
+        given = {name: value for name in _FORMER if (value := getattr(self, name)) is not None}
+        # Not by another object, since a section is frozen and what it was given stays what it was given.
+        self.__dict__["criteria"] = with_former_names(self.criteria, given)
+        return self
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         weights = self.granularity == "weights"
-        only = {"structures": ("obs", "fisher", "fluctuation", "group_lasso"), "weights": ("wanda", "sparsegpt")}
-        other = "structures" if weights else "weights"
-        if self.criterion in only[other]:
+        if self.granularity not in self.scorer.scores:
             raise ValueError(
-                f"criterion {self.criterion} is for granularity {other}, found granularity {self.granularity}"
+                f"criterion {self.criterion} is for granularity {self.scorer.scores[0]}, found granularity {self.granularity}"
             )
         if weights and self.budget.sparsity is None:
             found = self.budget.kind if self.budget.max_drop is None else "max_drop"
@@ -319,16 +326,33 @@ class PruneSettings(Section):
             raise ValueError(
                 f"pattern {self.pattern} leaves no room for what returns; found regrow_fraction={self.regrow_fraction:g}"
             )
-        if self.criterion == "fixed_weight" and not self.multipliers:
+        if self.needs_multipliers and not self.multipliers:
             raise ValueError(
-                "criterion fixed_weight needs multipliers, e.g. {layers.*.heads: 1, layers.*.ffn: 1}; found none"
+                f"criterion {self.criterion} needs multipliers, e.g. {{layers.*.heads: 1, layers.*.ffn: 1}}; found none"
             )
         return self
 
     @property
+    def scorer(self) -> "Criterion[Any]":
+        """What ``criterion`` names."""
+        return CRITERIA[self.criterion]
+
+    @property
+    def own(self) -> Section:
+        """The settings of the criterion."""
+        found: Section = getattr(self.criteria, self.criterion, None) or self.scorer.settings()
+        return found
+
+    @property
+    def needs_multipliers(self) -> bool:
+        """Whether the criterion asks for a preset factor for every layer."""
+        return "multipliers" in self.scorer.needs
+
+    @property
     def trained_with(self) -> Regularizer:
         """The regulariser of the training before the cut: the criterion's own, or the one that is combined with it."""
-        return _REGULARIZERS.get(self.criterion, self.regularizer)
+        brought = self.scorer.regularizer
+        return self.regularizer if brought == "none" else brought
 
     @property
     def trains_before_cut(self) -> bool:
@@ -346,6 +370,13 @@ _ROUNDS: Mapping[str, Round] = {
 
 class PruneSection(PruneSettings):
     """The settings that all rounds share, and the rounds."""
+
+    def shared(self) -> PruneSettings:
+        """Return what every round is given: of the settings of criteria those of the one that is chosen."""
+        values = {name: getattr(self, name) for name in PruneSettings.model_fields}
+        return PruneSettings.model_validate(
+            values | dict.fromkeys(_FORMER) | {"criteria": only(self.criterion, self.own)}
+        )
 
     rounds: Annotated[
         Mapping[str, Round], Field(description="r1, r2, ...: each starts from baseline or from an earlier one")

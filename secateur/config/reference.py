@@ -16,6 +16,8 @@ def parameters() -> list[dict[str, str]]:
 
 def _walk(node: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) -> Iterator[dict[str, str]]:
     for name, field in node["properties"].items():
+        if field.get("former"):
+            continue  # it still counts, and another name is the one to use
         inner = _resolve(field, definitions)
         if "properties" in inner:
             yield from _walk(inner, definitions, f"{prefix}{name}.")

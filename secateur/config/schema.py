@@ -78,5 +78,6 @@ def describe(error: ValidationError) -> str:
         return f"{key} is missing from params.yaml"
     message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    is_shown = isinstance(found, str | int | float | bool) and repr(found) not in message
+    shown = f" (found {found!r})" if is_shown else ""
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}"

@@ -55,7 +55,7 @@ def check_multipliers(multipliers: Mapping[str, float], widths: Widths, *, compl
     Args:
         multipliers: ``prune.multipliers``.
         widths: of the dense model.
-        complete: every layer's heads and neurons need at least one entry (criterion fixed_weight).
+        complete: every layer's heads and neurons need at least one entry, because the criterion needs it.
 
     Raises:
         ConfigError: lists all unknown or all missing names, and what would work.
@@ -77,7 +77,7 @@ def check_multipliers(multipliers: Mapping[str, float], widths: Widths, *, compl
     ]
     if missing:
         raise ConfigError(
-            f"prune.criterion=fixed_weight needs an entry for the heads and the ffn of every layer; prune.multipliers "
+            f"the chosen prune.criterion needs an entry for the heads and the ffn of every layer; prune.multipliers "
             f"lacks {', '.join(missing)}; layers.*.heads and layers.*.ffn name all of them at once"
         )
 

@@ -108,11 +108,10 @@ def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -
                 f"{name}: {parameter_name} holds NaN or infinity; a model whose weights are finite can be pruned"
             )
     _check_sizes(model, settings)
-    complete = settings.criterion == "fixed_weight"
     if settings.granularity == "weights":
-        factors_of(settings.multipliers, prunable(model), complete=complete)
+        factors_of(settings.multipliers, prunable(model), complete=settings.needs_multipliers)
     else:
-        check_multipliers(settings.multipliers, widths_of(model), complete=complete)
+        check_multipliers(settings.multipliers, widths_of(model), complete=settings.needs_multipliers)
 
 
 def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, final
 
 import numpy as np
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import PruneSettings
@@ -16,14 +17,13 @@ from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.allocation import Limits, check_reachable, choose
-from secateur.pruning.criteria import CRITERIA, check_finite
+from secateur.pruning.criterion import Survey, Terms
 from secateur.pruning.dynamic_programming import solve
 from secateur.pruning.levels import Curve, Levels, levels_of, masks_at
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.repair import repair_
-from secateur.pruning.scores import Scores
-from secateur.pruning.second_order.selection import SecondOrder, calibrate_second_order
+from secateur.pruning.scores import Scores, check_finite
 from secateur.training.batches import Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 
@@ -145,24 +145,30 @@ def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense,
         dense: what the budget is a fraction of.
         kept: which units of the dense model this one has, for multipliers that name them; None = all.
     """
-    settings = calibration.settings
-    if settings.criterion in ("obs", "fisher"):
-        found = calibrate_second_order(
-            model,
-            lambda: calibration.batches(model),
-            settings=settings,
+    settings, criterion, precision = calibration.settings, calibration.settings.scorer, calibration.precision
+    if criterion.levels is not None:
+        terms = Terms(
+            limits=Limits.of(settings),
+            factors=preset_factors(model, settings, kept=kept),
+            repair=settings.repair,
             seed=calibration.seed,
-            precision=calibration.precision,
-            kept=kept,
+            precision=precision,
         )
+        found = criterion.levels(model, lambda: calibration.batches(model), terms=terms, settings=settings.own)
         return Surveyed(found=found, settings=settings, dense=dense)
-    scores = CRITERIA[settings.criterion](
-        model, calibration.batches(model), precision=calibration.precision, settings=settings
-    )
+    assert criterion.structures is not None  # the schema refuses a criterion that scores no structures
+    scores = criterion.structures(model, calibration.batches(model), precision=precision, settings=settings.own)
     check_finite(scores, criterion=settings.criterion)
     if settings.multipliers:
         scores = apply_multipliers(scores, settings.multipliers, kept=kept)
     return Ranking(scores=scores, calibration=calibration, dense=dense)
+
+
+def preset_factors(model: PreTrainedModel, settings: PruneSettings, *, kept: Kept | None) -> Scores:
+    """Return the preset multiplier of every unit."""
+    widths = widths_of(model)
+    ones = Scores(heads=tuple(map(torch.ones, widths.heads)), ffn=tuple(map(torch.ones, widths.ffn)))
+    return apply_multipliers(ones, settings.multipliers, kept=kept) if settings.multipliers else ones
 
 
 @final
@@ -213,7 +219,7 @@ class Ranking:
 class Surveyed:
     """Errors of every width of every block, and the weights that make up for it."""
 
-    found: SecondOrder
+    found: Survey
     settings: PruneSettings
     dense: Dense
 

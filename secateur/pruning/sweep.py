@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
-from secateur.config.prune import Budget, BudgetKind, Criterion, PruneSettings
+from secateur.config.prune import Budget, BudgetKind, PruneSettings
 from secateur.config.run import Precision
 from secateur.config.schema import describe
 from secateur.data.tokens import TokenRows
@@ -82,7 +82,7 @@ def sweep(
     *,
     train: TokenRows,
     validation: TokenRows,
-    methods: Sequence[Criterion],
+    methods: Sequence[str],
     kind: BudgetKind,
     fractions: Sequence[float],
     settings: PruneSettings,
@@ -153,7 +153,7 @@ def with_front(points: Iterable[Point]) -> list[Point]:
     return [replace(point, front=id(point) in front) for point in given]
 
 
-def _settings(settings: PruneSettings, *, method: Criterion, kind: BudgetKind, fraction: float) -> PruneSettings:
+def _settings(settings: PruneSettings, *, method: str, kind: BudgetKind, fraction: float) -> PruneSettings:
     value = 1.0 - fraction if kind == "sparsity" else fraction
     changes = {
         "criterion": method,
@@ -162,7 +162,8 @@ def _settings(settings: PruneSettings, *, method: Criterion, kind: BudgetKind, f
         "pattern": None,
     }
     try:
-        return PruneSettings.model_validate({**dict(settings), **changes})
+        values = {name: getattr(settings, name) for name in PruneSettings.model_fields}
+        return PruneSettings.model_validate(values | changes)
     except ValidationError as error:
         raise ConfigError(f"sweep of {method}: {describe(error).removeprefix('params.yaml: ')}") from error
 

@@ -116,7 +116,7 @@ def _check_size(shapes: "PreTrainedConfig", config: RunConfig) -> None:
                 f"ask for {found} or less"
             )
     if prune.multipliers and prune.granularity == "structures":
-        check_multipliers(prune.multipliers, dense, complete=prune.criterion == "fixed_weight")
+        check_multipliers(prune.multipliers, dense, complete=prune.needs_multipliers)
 
 
 def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> None:

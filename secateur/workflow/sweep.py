@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.config.prune import BudgetKind, Criterion, PruneSettings
+from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
 from secateur.files import replacing, write_json
 from secateur.workflow.latency_table import ensure
@@ -17,7 +17,7 @@ SWEEP, PLOT = "reports/sweep.json", "reports/sweep.svg"
 
 
 def run_sweep(
-    project: Project, config: RunConfig, *, methods: Sequence[Criterion], kind: BudgetKind, fractions: Sequence[float]
+    project: Project, config: RunConfig, *, methods: Sequence[str], kind: BudgetKind, fractions: Sequence[float]
 ) -> dict[str, Any]:
     """Sweep the dense model of a project whose baseline is up to date; nothing of ``dvc.lock`` is touched.
 
@@ -40,7 +40,7 @@ def run_sweep(
         methods=methods,
         kind=kind,
         fractions=fractions,
-        settings=PruneSettings.model_validate({key: getattr(config.prune, key) for key in PruneSettings.model_fields}),
+        settings=config.prune,
         seed=config.run.seed,
         precision=config.run.precision,
         table=_table(project, config, kind=kind),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,11 +10,11 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.pruning.weights import gradient, sparsegpt
-from secateur.pruning.weights.criteria import WEIGHT_CRITERIA, comparison_of
-from secateur.pruning.weights.matrices import WeightMasks, WeightScores, check_fits, prunable, source_of
+from secateur.pruning.criterion import LookAtInputs, OfWeights
+from secateur.pruning.weights import gradient
+from secateur.pruning.weights.matrices import WeightMasks, WeightScores, check_fits, prunable
 from secateur.pruning.weights.multipliers import factors_of
-from secateur.pruning.weights.selection import Pattern, choose, lowest
+from secateur.pruning.weights.selection import Pattern, Removal, choose, lowest
 from secateur.training.batches import Batch, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 
@@ -36,8 +37,8 @@ def prune_weights_(
     share of them can return where the loss gradient is largest, the same share in each matrix (RigL, Evci et al.
     2020, section 3): zeros return as zeros that may be trained.
 
-    Scores and choice follow ``criterion``, ``norm``, ``gradient_score``, ``multipliers`` and ``pattern``.
-    ``sparsegpt`` also adjusts the weights that stay, layer after layer on what the layers before now put out.
+    Scores and choice follow ``criterion`` and its settings, ``multipliers`` and ``pattern``. A criterion with a solver
+    also adjusts the weights that stay, layer after layer on what the layers before now put out.
 
     Args:
         model: changed in place; ends in evaluation mode.
@@ -57,8 +58,8 @@ def prune_weights_(
         ModelError: weights, gradients or activations are not finite, or ``already`` is of another model.
     """
     round_ = _prepare(model, rows, sparsity=sparsity, settings=settings, precision=precision, already=already)
-    if settings.criterion == "sparsegpt":
-        masks = _solve_(model, round_)
+    if (solver := round_.of_weights.solver) is not None:
+        masks = _solve_(model, round_, solver)
     else:
         masks = _chosen(model, round_)
         _apply_(model, masks, round_)
@@ -78,7 +79,7 @@ def choose_weights(
 ) -> WeightMasks:
     """Return what ``prune_weights_`` would let go by these scores, and change no weight: arguments as there.
 
-    For the growing decay, which works on what will go. ``sparsegpt`` is scored without its updates.
+    For the growing decay, which works on what will go. A criterion with a solver is scored without it.
     """
     round_ = _prepare(model, rows, sparsity=sparsity, settings=settings, precision=precision, already=already)
     return _chosen(model, round_)
@@ -103,6 +104,12 @@ class _Round:
         return batches_of(self.rows, batch_size=self.settings.recovery.batch_size, pad_token_id=self.pad)
 
     @property
+    def of_weights(self) -> OfWeights[Any]:
+        found = self.settings.scorer.weights
+        assert found is not None  # the schema refuses a criterion that scores no weights
+        return found
+
+    @property
     def divisor(self) -> float | None:
         return self.settings.suppress_divisor if self.settings.action == "suppress" else None
 
@@ -110,7 +117,7 @@ class _Round:
         return choose(
             scores,
             num_removed=self.num_removed + self.num_returning,
-            comparison=comparison_of(self.settings),
+            comparison=self.of_weights.within(self.settings.own),
             gone=self.gone,
             factors=self.factors,
             pattern=self.pattern,
@@ -145,7 +152,7 @@ def _prepare(
         pad=pad_token_id(model),
         gone={name: mask & (weights[name] == 0) for name, mask in before.items()},
         suppressed={name: mask & (weights[name] != 0) for name, mask in before.items()},
-        factors=factors_of(settings.multipliers, weights, complete=settings.criterion == "fixed_weight"),
+        factors=factors_of(settings.multipliers, weights, complete=settings.needs_multipliers),
         pattern=Pattern.named(settings.pattern),
         num_removed=num_removed,
         num_returning=min(round(num_removed * returning / (1.0 - returning)), total - num_removed),
@@ -153,8 +160,8 @@ def _prepare(
 
 
 def _chosen(model: PreTrainedModel, round_: _Round) -> WeightMasks:
-    score = WEIGHT_CRITERIA[round_.settings.criterion]
-    return round_.choose(score(model, round_.batches(), precision=round_.precision, settings=round_.settings))
+    score, own = round_.of_weights.score, round_.settings.own
+    return round_.choose(score(model, round_.batches(), precision=round_.precision, settings=own))
 
 
 @torch.no_grad()
@@ -168,8 +175,8 @@ def _apply_(model: PreTrainedModel, masks: WeightMasks, round_: _Round) -> None:
             linear.weight[new] = linear.weight[new] / round_.divisor
 
 
-def _solve_(model: PreTrainedModel, round_: _Round) -> WeightMasks:
-    """Run SparseGPT layer by layer; how many weights each matrix loses is settled before."""
+def _solve_(model: PreTrainedModel, round_: _Round, look_at_inputs: LookAtInputs) -> WeightMasks:
+    """Solve layer by layer; how many weights each matrix loses is settled before."""
     linears = prunable(model)
     planned = round_.choose({name: linear.weight.detach().abs().float() for name, linear in linears.items()})
     masks = dict(planned.matrices)
@@ -177,9 +184,9 @@ def _solve_(model: PreTrainedModel, round_: _Round) -> WeightMasks:
     for name in linears:
         layers.setdefault(".".join(name.split(".")[:2]), []).append(name)
     for names in layers.values():
-        grams = sparsegpt.gram_matrices(model, round_.batches(), names=tuple(names), precision=round_.precision)
+        solve = look_at_inputs(model, round_.batches(), names=tuple(names), precision=round_.precision)
         for name in names:
-            removal = sparsegpt.Removal(
+            removal = Removal(
                 num_removed=int((~planned.matrices[name]).sum()),
                 gone=round_.gone[name],
                 divided=round_.suppressed[name],
@@ -188,7 +195,7 @@ def _solve_(model: PreTrainedModel, round_: _Round) -> WeightMasks:
             )
             if removal.num_removed == int(removal.gone.sum()):
                 continue  # nothing new goes: the weights keep their bits
-            new, removed = sparsegpt.solve(linears[name].weight, grams[source_of(name)], removal, name=name)
+            new, removed = solve(linears[name].weight, removal, name=name)
             with torch.no_grad():
                 linears[name].weight.copy_(new)
             masks[name] = ~removed.cpu()

@@ -1,4 +1,4 @@
-"""``gradient``: a weight is as important as the loss would change without it, to first order."""
+"""How the loss would change without a weight, to first order, and where a zero would grow."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,44 +7,37 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.errors import ModelError
+from secateur.pruning.first_order import FirstOrder
 from secateur.pruning.weights.matrices import WeightScores, prunable
 from secateur.training.batches import Batch
 from secateur.training.objectives import summed_loss
 
 
-def score(
-    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, settings: PruneSettings
+def scores(
+    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, which: FirstOrder
 ) -> WeightScores:
     """Return the first-order score of every weight; g_b is the gradient of a batch's loss.
 
     * ``taylor``: |w * sum_b g_b|, the change of the loss without the weight (Molchanov et al. 2017, equation 7);
-    * ``snip``: sum_b |w * g_b| (Lee et al. 2019, equation 5, without its normalisation over the model);
-    * ``movement``: sigmoid of -w * sum_b g_b relative to the mean size in the model (Sanh et al. 2020,
-      equation 4): high where a step of descent moves the weight away from zero.
-
-    Differs from the paper of movement pruning in that nothing is trained between the batches: this is the first
-    term of the sum there. The sigmoid keeps the order and makes the scores positive, so that multipliers work.
+    * ``snip``: sum_b |w * g_b| (Lee et al. 2019, equation 5, without its normalisation over the model).
 
     Args:
         model: scored in evaluation mode; its gradients are left as they were.
         batches: calibration rows with labels.
         precision: arithmetic of the matrix products.
-        settings: ``gradient_score``.
+        which: of the two scores.
     """
     weights = {name: linear.weight for name, linear in prunable(model).items()}
     totals = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
-    per_batch = settings.gradient_score == "snip"
     num_rows = 0
     for gradients, count in batch_gradients(model, batches, precision=precision):
         for name, gradient in gradients.items():
             change = weights[name].detach() * gradient
-            totals[name] += change.abs() if per_batch else change
+            totals[name] += change.abs() if which == "snip" else change
         num_rows += count
-    means = {name: total / max(num_rows, 1) for name, total in totals.items()}
-    return _moved(means) if settings.gradient_score == "movement" else {k: v.abs() for k, v in means.items()}
+    return {name: (total / max(num_rows, 1)).abs() for name, total in totals.items()}
 
 
 def sizes(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> WeightScores:
@@ -77,14 +70,6 @@ def batch_gradients(
                         "check the checkpoint for NaN weights, or score by magnitude, which needs no gradient"
                     )
             yield named, len(batch.labels)
-
-
-def _moved(changes: WeightScores) -> WeightScores:
-    count = sum(change.numel() for change in changes.values())
-    scale = sum(float(change.abs().sum(dtype=torch.float64)) for change in changes.values()) / max(count, 1)
-    return {
-        name: torch.sigmoid(-change / max(scale, torch.finfo(torch.float32).tiny)) for name, change in changes.items()
-    }
 
 
 @contextmanager

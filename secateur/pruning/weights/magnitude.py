@@ -1,30 +1,16 @@
-"""``magnitude``: a weight is as important as it is large."""
-
-from collections.abc import Iterable
+"""The size of single weights, plain or as a share of their matrix."""
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from secateur.config.prune import PruneSettings
-from secateur.config.run import Precision
 from secateur.pruning.weights.matrices import WeightScores, prunable
-from secateur.training.batches import Batch
 
 
 @torch.no_grad()
-def score(
-    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, settings: PruneSettings
-) -> WeightScores:
-    """Return |w|, or its LAMP score for ``prune.norm: lamp``; l1 and l2 are the same on single weights.
-
-    Args:
-        model: its weights are all that is looked at.
-        batches: not read; the criterion needs no data.
-        precision: not used.
-        settings: ``norm``.
-    """
-    of_matrix = lamp if settings.norm == "lamp" else torch.abs
+def sizes(model: PreTrainedModel, *, norm: str) -> WeightScores:
+    """Return |w|, or its LAMP score for norm ``lamp``; l1 and l2 are the same on single weights."""
+    of_matrix = lamp if norm == "lamp" else torch.abs
     return {name: of_matrix(linear.weight.detach().float()) for name, linear in prunable(model).items()}
 
 

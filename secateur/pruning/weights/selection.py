@@ -38,6 +38,25 @@ class Pattern:
         return 1.0 - self.stay / self.group
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What is to go of one matrix.
+
+    Attributes:
+        num_removed: weights that go in all, those that are gone included.
+        gone: removed before, (out, in) bool: they go again.
+        divided: suppressed before, (out, in) bool: they keep their value if they are chosen again.
+        divisor: what suppressed weights are divided by; None removes.
+        pattern: see ``choose``.
+    """
+
+    num_removed: int
+    gone: Tensor
+    divided: Tensor
+    divisor: float | None
+    pattern: Pattern | None
+
+
 def choose(
     scores: WeightScores,
     *,

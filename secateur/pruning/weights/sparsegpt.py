@@ -1,47 +1,24 @@
-"""``sparsegpt``: second-order choice, and an update of what stays that makes up for what goes."""
+"""Second-order choice of single weights, and an update of what stays that makes up for what goes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
-from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.pruning.weights.activations import summed_over_tokens
 from secateur.pruning.weights.matrices import WeightScores, prunable, source_of
-from secateur.pruning.weights.selection import GONE, STAYS, Pattern, lowest, may_go
+from secateur.pruning.weights.selection import GONE, STAYS, Removal, lowest, may_go
 from secateur.training.batches import Batch
 
 _BLOCK = 128
 _DAMPING = 0.01
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What is to go of one matrix.
-
-    Attributes:
-        num_removed: weights that go in all, those that are gone included.
-        gone: removed before, (out, in) bool: they go again.
-        divided: suppressed before, (out, in) bool: they keep their value if they are chosen again.
-        divisor: what suppressed weights are divided by; None removes.
-        pattern: see ``selection.choose``.
-    """
-
-    num_removed: int
-    gone: Tensor
-    divided: Tensor
-    divisor: float | None
-    pattern: Pattern | None
-
-
-def score(
-    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, settings: PruneSettings
-) -> WeightScores:
+def saliencies(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> WeightScores:
     """Return w_ij^2 / [H^-1]_jj, H = X^T X + damping: the error of removing one weight alone.
 
     The saliency of optimal brain surgeon (Hassibi and Stork 1993), without its factor 1/2. ``solve`` computes
@@ -51,7 +28,6 @@ def score(
         model: scored in evaluation mode.
         batches: calibration rows; labels are not read.
         precision: arithmetic of the matrix products.
-        settings: not used.
     """
     linears = prunable(model)
     inverses = {

@@ -9,6 +9,6 @@ from tests.tiny import full_params
 def prune_settings(**changes: Any) -> PruneSettings:
     """Return the shipped settings with some of them changed; a recovery is as short as its epochs say."""
     section = full_params()["prune"]
-    del section["rounds"]
+    del section["rounds"], section["criteria"]
     section["recovery"]["min_steps"] = 0
     return PruneSettings(**{**section, **changes})

@@ -1,0 +1,59 @@
+"""Widths by the Fisher information of masks, and masks tuned by least squares: what criterion ``fisher`` does."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import final
+
+from transformers import PreTrainedModel
+
+from secateur.models.structures import Masks
+from secateur.models.surgery import widths_of
+from secateur.pruning.criterion import Terms
+from secateur.pruning.dynamic_programming import solve
+from secateur.pruning.levels import Curve, Levels, masks_at
+from secateur.pruning.prices import PriceTable
+from secateur.pruning.repair import repair_
+from secateur.pruning.second_order.blocks import blocks_of
+from secateur.pruning.second_order.mask_fisher import mask_fisher, rearrange
+from secateur.training.batches import Batch
+
+
+def mask_search(model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, terms: Terms) -> "MaskSearch":
+    """Calibrate once; arguments as of ``SurveyLevels``."""
+    return MaskSearch(levels=fisher_levels(model, batches(), terms=terms), batches=batches, terms=terms)
+
+
+@final
+@dataclass(frozen=True)
+class MaskSearch:
+    """Widths by DP on the Fisher information of masks, order rearranged, masks tuned by least squares."""
+
+    levels: Levels
+    batches: Callable[[], Iterable[Batch]]
+    terms: Terms
+
+    def select_(self, model: PreTrainedModel, *, prices: PriceTable, budget: float) -> Masks:
+        """See ``Survey``. ``repair: none`` tunes one factor per unit, as in the paper."""
+        masks = masks_at(self.levels, solve(self.levels, prices, budget=budget))
+        mode = "scales" if self.terms.repair == "none" else self.terms.repair
+        repair_(
+            model, masks, dense=copy.deepcopy(model), batches=self.batches, mode=mode, precision=self.terms.precision
+        )
+        return masks
+
+
+def fisher_levels(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Terms) -> Levels:
+    """Return orders and errors by the full Fisher block of every layer."""
+    num_layers = widths_of(model).num_layers
+    fishers = mask_fisher(model, batches, precision=terms.precision)
+    curves = []
+    for place, (block, fisher, factor) in enumerate(
+        zip(blocks_of(model), fishers, (*terms.factors.heads, *terms.factors.ffn), strict=True)
+    ):
+        removals = rearrange(fisher, factors=factor)
+        kept_units = terms.limits.kept_heads if place < num_layers else terms.limits.kept_neurons
+        kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
+        errors = tuple(float(removals.errors[block.num_units - count]) for count in kept)
+        curves.append(Curve(order=removals.order, kept=kept, errors=errors))
+    return Levels(heads=tuple(curves[:num_layers]), ffn=tuple(curves[num_layers:]))

@@ -1,0 +1,77 @@
+"""From a database to widths, and to weights that make up for the rest: what criterion ``obs`` does."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import final
+
+from transformers import PreTrainedModel
+
+from secateur.models.structures import Masks
+from secateur.pruning.criterion import Terms
+from secateur.pruning.levels import Levels, masks_at
+from secateur.pruning.prices import PriceTable
+from secateur.pruning.repair import repair_
+from secateur.pruning.second_order.database import Database, build
+from secateur.pruning.second_order.search import search
+from secateur.training.batches import Batch
+
+_SEARCH_ROWS = 256
+"""Rows that a trial of the search is compared on."""
+
+
+def stitching(
+    model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, terms: Terms, trials: int
+) -> "Stitching":
+    """Calibrate once; arguments as of ``SurveyLevels``, ``trials`` as of ``search``."""
+    database = build(model, batches(), precision=terms.precision, limits=terms.limits, factors=terms.factors)
+    return Stitching(database=database, batches=batches, terms=terms, trials=trials)
+
+
+@final
+@dataclass(frozen=True)
+class Stitching:
+    """Exact errors and weights of every width from a database; widths by DP, or by a search around it."""
+
+    database: Database
+    batches: Callable[[], Iterable[Batch]]
+    terms: Terms
+    trials: int
+
+    @property
+    def levels(self) -> Levels:
+        """See ``Survey``."""
+        return self.database.levels
+
+    def select_(self, model: PreTrainedModel, *, prices: PriceTable, budget: float) -> Masks:
+        """See ``Survey``."""
+        widths = search(
+            self.database,
+            model,
+            _spread(self.batches(), num_rows=_SEARCH_ROWS),
+            prices=prices,
+            budget=budget,
+            trials=self.trials,
+            seed=self.terms.seed,
+            precision=self.terms.precision,
+        )
+        masks = masks_at(self.database.levels, widths)
+        before = copy.deepcopy(model) if self.terms.repair != "none" else model
+        self.database.stitch_(model, widths)
+        if self.terms.repair != "none":
+            repair_(
+                model,
+                masks,
+                dense=before,
+                batches=self.batches,
+                mode=self.terms.repair,
+                precision=self.terms.precision,
+            )
+        return masks
+
+
+def _spread(batches: Iterable[Batch], *, num_rows: int) -> list[Batch]:
+    """Return batches from short to long rows, about ``num_rows`` in all."""
+    held = list(batches)
+    step = max(sum(len(batch.labels) for batch in held) // num_rows, 1)
+    return held[step // 2 :: step]
