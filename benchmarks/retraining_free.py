@@ -3,14 +3,15 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import numpy as np
 
 from benchmarks.material import Material, read_project
 from benchmarks.report import environment, points, show, write_results
-from secateur.config.prune import Budget, Criterion, PruneSettings
+from secateur.config.criteria import CRITERIA
+from secateur.config.prune import Budget, PruneSettings
 from secateur.determinism import fix_randomness
 from secateur.errors import SecateurError
 from secateur.evaluation.metrics import confusion, macro_f1
@@ -62,7 +63,7 @@ def settings_for(material: Material, *, criterion: str, repair: str, fraction: f
 @click.option("--project", default=Path(), type=click.Path(path_type=Path), help="folder of a finished `secateur run`")
 @click.option("--params", default=None, type=click.Path(path_type=Path), help="[default: PROJECT/params.yaml]")
 @click.option("--fractions", default="0.75,0.5,0.35", show_default=True, help="encoder MACs that stay")
-@click.option("--criteria", default=",".join(get_args(Criterion)), help="[default: all]")
+@click.option("--criteria", default=",".join(CRITERIA), help="[default: all]")
 @click.option("--repairs", default="none,bias,least_squares", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--rows", default=0, help="training rows to draw from; 0 = all")

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import numpy as np
@@ -23,7 +23,8 @@ from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.report import environment, show, write_results
-from secateur.config.prune import Criterion, PruneSettings
+from secateur.config.criteria import CRITERIA
+from secateur.config.prune import PruneSettings
 from secateur.config.schema import parse_config
 from secateur.data.tokens import from_lists
 from secateur.pruning.selection import Calibration, Dense, calibrate
@@ -101,7 +102,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 
 @click.command()
 @click.option("--one", default=None, hidden=True)
-@click.option("--criteria", default=",".join(get_args(Criterion)), help="[default: all]")
+@click.option("--criteria", default=",".join(CRITERIA), help="[default: all]")
 @click.option("--hidden", default="256,512,768,1024", show_default=True, callback=_numbers)
 @click.option("--layers", default="4,12,24", show_default=True, callback=_numbers)
 @click.option("--rows", default=128, show_default=True, help="calibration rows while the model grows")

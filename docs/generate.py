@@ -20,6 +20,7 @@ import click  # noqa: E402
 
 from docs.python_reference import python_reference  # noqa: E402
 from secateur.cli import cli  # noqa: E402
+from secateur.config.criteria import CRITERIA  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.promote import SignificanceSection  # noqa: E402
 from secateur.config.reference import parameters  # noqa: E402
@@ -33,6 +34,7 @@ DOCUMENTS = (
     "docs/parameters.md",
     "docs/reference/commands.md",
     "docs/reference/python.md",
+    "docs/reference/criteria.md",
     "docs/explanation/gate.md",
 )
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -93,6 +95,17 @@ def parameter_table() -> str:
         kind = row["type"].replace("|", "\\|")
         default = f"`{json.dumps(defaults[row['name']])}`" if row["name"] in defaults else ""
         rows.append(f"| `{row['name']}` | {kind} | {default} | {row['description']} |")
+    return "\n".join(rows) + "\n"
+
+
+def criteria() -> str:
+    """One row per criterion: what it does, what it scores, needs and comes from."""
+    rows = ["| `prune.criterion` | does | scores | needs | source |", "|---|---|---|---|---|"]
+    for name in CRITERIA:
+        found, package = CRITERIA[name], CRITERIA.find(name).package
+        needs = ", ".join(found.needs) or "nothing"
+        by = f" (of {package})" if package else ""
+        rows.append(f"| `{name}`{by} | {found.summary} | {', '.join(found.scores)} | {needs} | {found.source} |")
     return "\n".join(rows) + "\n"
 
 
@@ -161,6 +174,7 @@ def _purpose(package: Path) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "criteria": criteria,
     "parameters": parameter_table,
     "python": python_reference,
     "reference": reference,

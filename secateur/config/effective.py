@@ -91,12 +91,11 @@ def _leaves(section: Section, prefix: str = "", *, named: bool = True) -> Iterat
     values = section.model_dump(mode="json", by_alias=True)
     for name, field in _fields(type(section)).items():
         value, here = getattr(section, field), named and field in section.model_fields_set
-        field_extra = type(section).model_fields[field].json_schema_extra
         inner = value if isinstance(value, Mapping) else {"": value}
         for item, entry in inner.items():
             if isinstance(entry, Section):
                 yield from _leaves(entry, ".".join(filter(None, [prefix + name, item])) + ".", named=here)
-        if value is None and isinstance(field_extra, dict) and "former" in field_extra:
+        if name not in values:
             continue  # a name that only older files use
         if not any(isinstance(entry, Section) for entry in inner.values()):
             yield prefix + name, values[name], here

@@ -28,12 +28,14 @@ Repair = Literal["none", "bias", "least_squares"]
 FormerName = Annotated[
     Any,
     Field(
-        description="what prune.criteria says now, by the name that it had in 0.3", json_schema_extra={"former": True}
+        description="what prune.criteria says now, by the name that it had in 0.3",
+        json_schema_extra={"former": True},
+        exclude_if=lambda value: value is None,
     ),
 ]
 """An entry that a params.yaml of 0.3 names; the criterion that it belongs to knows what it may be."""
 
-_FORMER = ("norm", "gradient_score", "search_trials")
+FORMER_NAMES = ("norm", "gradient_score", "search_trials")
 
 Multiplier = Annotated[float, Field(ge=0.0, allow_inf_nan=True)]
 """A preset factor on an importance; infinity protects."""
@@ -291,14 +293,14 @@ class PruneSettings(Section):
     ] = None
     recovery: Annotated[Recovery, Field(description="training after each cut")] = Recovery()
 
-    @field_validator(*_FORMER)
+    @field_validator(*FORMER_NAMES)
     @classmethod
     def _as_the_criterion_takes_it(cls, value: Any, info: ValidationInfo) -> Any:
         return None if value is None else validated(str(info.field_name), value)
 
     @model_validator(mode="after")
     def _former_names_count(self) -> Self:
-        given = {name: value for name in _FORMER if (value := getattr(self, name)) is not None}
+        given = {name: value for name in FORMER_NAMES if (value := getattr(self, name)) is not None}
         # Not by another object, since a section is frozen and what it was given stays what it was given.
         self.__dict__["criteria"] = with_former_names(self.criteria, given)
         return self
@@ -375,7 +377,7 @@ class PruneSection(PruneSettings):
         """Return what every round is given: of the settings of criteria those of the one that is chosen."""
         values = {name: getattr(self, name) for name in PruneSettings.model_fields}
         return PruneSettings.model_validate(
-            values | dict.fromkeys(_FORMER) | {"criteria": only(self.criterion, self.own)}
+            values | dict.fromkeys(FORMER_NAMES) | {"criteria": only(self.criterion, self.own)}
         )
 
     rounds: Annotated[

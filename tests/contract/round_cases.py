@@ -3,9 +3,9 @@
 import math
 from typing import Any, get_args
 
+from secateur.config.criteria import CRITERIA
 from secateur.config.prune import BudgetKind, PruneSettings, Repair
-from secateur.pruning.criteria import CRITERIA
-from secateur.pruning.weights.criteria import WEIGHT_CRITERIA
+from tests.contract import criterion_variants
 from tests.unit.pruning.prune_settings import prune_settings
 
 RECOVERY = prune_settings().recovery.model_dump() | {"epochs": 0.5, "batch_size": 16, "learning_rate": 1e-3}
@@ -13,8 +13,8 @@ REGULARIZATION = {"strength": 1.0, "growth": 10.0, "epochs": 0.5, "learning_rate
 FIRST, SECOND = 0.7, 0.5
 """What the two rounds leave of dense."""
 
-OF_STRUCTURES = sorted([*CRITERIA, "obs"])
-OF_WEIGHTS = sorted(WEIGHT_CRITERIA)
+OF_STRUCTURES = [*criterion_variants.OF_STRUCTURES, *criterion_variants.OF_LEVELS]
+OF_WEIGHTS = criterion_variants.OF_WEIGHTS
 TABLE = {"structures": {"layers.*.heads": 1.0, "layers.*.ffn": 2.0}, "weights": {"layers.*": 2.0}}
 PATTERNED = ("magnitude", "gradient", "wanda", "sparsegpt", "random")
 
@@ -95,7 +95,7 @@ def settings_of(case: dict[str, Any], granularity: str) -> PruneSettings:
     """Return loose limits for tiny models, and what the case asks for."""
     recovery = {name.removeprefix("recovery."): value for name, value in case.items() if name.startswith("recovery.")}
     given = {name: value for name, value in case.items() if not name.startswith("recovery.") and name != "layers"}
-    if case["criterion"] == "fixed_weight":
+    if "multipliers" in CRITERIA[case["criterion"]].needs:
         given["multipliers"] = TABLE[granularity]
     return prune_settings(
         **{

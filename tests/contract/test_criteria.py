@@ -1,55 +1,43 @@
 """One suite for all criteria of structures: being registered is being tested."""
 
-from typing import get_args
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from secateur.config.prune import Criterion
+from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn, Masks, Widths
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.allocation import Limits, achieved, choose
-from secateur.pruning.criteria import CRITERIA, check_finite
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.prices import Prices
-from secateur.pruning.scores import Scores
+from secateur.pruning.scores import Scores, check_finite
 from secateur.training.batches import batches_of
+from tests.contract.criterion_variants import OF_STRUCTURES, variants
 from tests.unit.pruning.material import tiny_model, tiny_rows
-from tests.unit.pruning.prune_settings import prune_settings
 
 ROWS = tiny_rows(24)
-OF_WEIGHTS = {"wanda", "sparsegpt"}
-OF_LEVELS = {"obs"}  # what a structure costs depends on what has gone before it; its own suite is in second_order
-
-VARIANTS = {name: (name, {}) for name in sorted(CRITERIA)}
-VARIANTS |= {
-    f"{name}-{norm}": (name, {"norm": norm}) for name in ("magnitude", "fixed_weight") for norm in ("l1", "lamp")
-}
-VARIANTS |= {f"gradient-{score}": ("gradient", {"gradient_score": score}) for score in ("snip", "movement")}
-BLIND = {"random"}  # does not look at the model: it follows no permutation and sees no effect
-SIGNED = {"gradient-movement"}  # a structure that does harm comes before one that does nothing
+VARIANTS = variants(OF_STRUCTURES)
+BLIND = {title for title, (name, _) in VARIANTS.items() if CRITERIA[name].is_blind}
 
 EVERY = pytest.mark.parametrize("variant", VARIANTS)
 SEEING = pytest.mark.parametrize("variant", sorted(set(VARIANTS) - BLIND))
 
 
 def score(variant, model, rows=ROWS) -> Scores:
-    name, changes = VARIANTS[variant]
-    table = {"layers.*.heads": 1.0, "layers.*.ffn": 1.0} if name == "fixed_weight" else {}
-    settings = prune_settings(criterion=name, multipliers=table, **changes)
-    batches = batches_of(rows, batch_size=8, pad_token_id=0)
-    return CRITERIA[name](model, batches, precision="fp32", settings=settings)
+    name, settings = VARIANTS[variant]
+    structures = CRITERIA[name].structures
+    assert structures is not None
+    batches = [] if rows is None else batches_of(rows, batch_size=8, pad_token_id=0)
+    return structures(model, batches, precision="fp32", settings=settings)
 
 
 def vectors(scores: Scores) -> tuple[torch.Tensor, ...]:
     return (*scores.heads, *scores.ffn)
-
-
-def test_every_name_of_the_configuration_is_there():
-    assert set(CRITERIA) == set(get_args(Criterion)) - OF_WEIGHTS - OF_LEVELS
 
 
 @EVERY
@@ -84,6 +72,17 @@ def test_same_model_same_scores(variant):
     assert all(torch.equal(one, other) for one, other in zip(vectors(first), vectors(again), strict=True))
 
 
+@EVERY
+def test_nothing_is_looked_at_but_what_is_needed(variant):
+    needs, model = CRITERIA[VARIANTS[variant][0]].needs, tiny_model()
+    scores = score(variant, model)
+    others = {"rows": None, "labels": replace(ROWS, labels=np.roll(ROWS.labels, 1))}
+    for need, rows in others.items():
+        if need not in needs:
+            found = score(variant, model, rows)
+            assert all(torch.equal(*pair) for pair in zip(vectors(scores), vectors(found), strict=True)), need
+
+
 @SEEING
 def test_scores_follow_the_structures_when_these_change_places(variant):
     model = tiny_model()
@@ -97,7 +96,7 @@ def test_scores_follow_the_structures_when_these_change_places(variant):
         torch.testing.assert_close(after, before[heads])
 
 
-@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - BLIND - SIGNED))
+@SEEING
 def test_a_structure_without_effect_comes_last(variant):
     scores = score(variant, _with_dead_structures())
     for values, dead in ((scores.heads[1], 1), (scores.ffn[1], 3)):

@@ -1,36 +1,36 @@
 """One suite for all criteria of single weights: being registered is being tested."""
 
-from typing import get_args
-
 import pytest
 import torch
-from pydantic import ValidationError
 
-from secateur.config.prune import Criterion
+from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
 from secateur.evaluation.compression import stored_size
 from secateur.models.checkpoint import load, save
 from secateur.models.families import FAMILIES
 from secateur.pruning.weights.application import prune_weights_
-from secateur.pruning.weights.criteria import WEIGHT_CRITERIA
 from secateur.pruning.weights.matrices import prunable
 from secateur.training.batches import batches_of
+from tests.contract.criterion_variants import OF_WEIGHTS, variants
 from tests.tiny_models import tiny_model as tiny_model_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
 
 ROWS = tiny_rows(24)
-EVERY = pytest.mark.parametrize("name", sorted(WEIGHT_CRITERIA))
+VARIANTS = variants(OF_WEIGHTS)
+EVERY = pytest.mark.parametrize("name", OF_WEIGHTS)
 
 
 def settings_of(name, **changes):
-    multipliers = {"layers.*": 1.0} if name == "fixed_weight" else {}
+    multipliers = {"layers.*": 1.0} if "multipliers" in CRITERIA[name].needs else {}
     return weight_settings(name, **{"multipliers": multipliers, **changes})
 
 
-def score(name, model, **changes):
-    batches = batches_of(ROWS, batch_size=8, pad_token_id=0)
-    return WEIGHT_CRITERIA[name](model, batches, precision="fp32", settings=settings_of(name, **changes))
+def score(title, model):
+    (name, settings), batches = VARIANTS[title], batches_of(ROWS, batch_size=8, pad_token_id=0)
+    weights = CRITERIA[name].weights
+    assert weights is not None
+    return weights.score(model, batches, precision="fp32", settings=settings)
 
 
 def prune_(name, model, sparsity, *, already=None, **changes):
@@ -38,27 +38,10 @@ def prune_(name, model, sparsity, *, already=None, **changes):
     return prune_weights_(model, rows=ROWS, sparsity=sparsity, settings=settings, precision="fp32", already=already)
 
 
-def test_every_name_that_the_configuration_allows_is_there():
-    def allowed(name):
-        try:
-            return bool(settings_of(name))
-        except ValidationError:
-            return False
-
-    assert set(WEIGHT_CRITERIA) == {name for name in get_args(Criterion) if allowed(name)}
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        *((name, {}) for name in sorted(WEIGHT_CRITERIA)),
-        *((name, {"norm": norm}) for name in ("magnitude", "l1", "l2", "fixed_weight") for norm in ("l1", "lamp")),
-        *(("gradient", {"gradient_score": kind}) for kind in ("snip", "movement")),
-    ],
-)
-def test_one_finite_score_per_weight(name, changes):
+@pytest.mark.parametrize("title", VARIANTS)
+def test_one_finite_score_per_weight(title):
     model = tiny_model()
-    scores = score(name, model, **changes)
+    scores = score(title, model)
     assert {key: tuple(values.shape) for key, values in scores.items()} == {
         key: tuple(linear.weight.shape) for key, linear in prunable(model).items()
     }
@@ -141,7 +124,7 @@ def test_suppressed_weights_are_divided_and_not_zero(name):
     masks = prune_(name, model, 0.5, action="suppress")
     assert masks.sparsity == 0.5
     assert stored_size(model).sparsity == 0.0
-    if name == "sparsegpt":
+    if CRITERIA[name].weights.solver is not None:
         return  # it moves what stays, and divides what it has moved
     for key, linear in prunable(model).items():
         expected = torch.where(masks.matrices[key], before[key], before[key] / 10_000)
@@ -159,7 +142,7 @@ def test_every_family_ends_with_a_checkpoint_that_reloads(name, family, tmp_path
     assert all(map(torch.equal, loaded.state_dict().values(), model.state_dict().values()))
 
 
-@pytest.mark.parametrize("name", sorted(set(WEIGHT_CRITERIA) - {"random"}))  # which looks at no weight
+@pytest.mark.parametrize("name", [name for name in OF_WEIGHTS if not CRITERIA[name].is_blind])
 def test_a_weight_that_is_not_a_number_is_named(name):
     model = tiny_model()
     linear = prunable(model)["layers.1.ffn.up"]

@@ -1,7 +1,5 @@
 """Criteria against results that can be written down."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -9,7 +7,7 @@ from torch.nn.utils import prune
 
 from secateur.models.families import family_of
 from secateur.models.groups import of_attention, of_ffn
-from secateur.pruning.criteria import gradient
+from secateur.pruning import first_order
 from secateur.pruning.group_norms import group_norms, lamp, score_by
 from secateur.pruning.mask_gradients import mask_gradients
 from secateur.training.batches import batches_of
@@ -106,7 +104,7 @@ def test_mask_gradient_is_exact_on_a_quadratic_loss():
 def test_taylor_is_the_limit_of_the_finite_difference(kind, unit):
     model, row = tiny_model(), tiny_rows(1)
     (batch,) = batches_of(row, batch_size=1, pad_token_id=0)
-    heads, ffn = gradient.taylor(model, [batch], precision="fp32")
+    heads, ffn = first_order.taylor(model, [batch], precision="fp32")
     layer = family_of(model).layers(model)[1]
     module, size = (layer.attention.output, 4) if kind == "heads" else (layer.ffn.down, 1)
     step = 1e-2
@@ -128,7 +126,7 @@ def test_taylor_is_the_limit_of_the_finite_difference(kind, unit):
     assert scores[1][unit].item() == pytest.approx(abs(slope.item()), rel=_TOLERANCE, abs=1e-5)
 
 
-@pytest.mark.parametrize("score", [gradient.taylor, gradient.snip, gradient.movement])
+@pytest.mark.parametrize("score", [first_order.taylor, first_order.snip])
 def test_the_batch_size_does_not_matter(score):
     model, rows = tiny_model(), tiny_rows(12)
     small, large = (
@@ -138,24 +136,23 @@ def test_the_batch_size_does_not_matter(score):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_rows_cancel_in_movement_and_not_in_taylor():
-    # With one row, the derivative of a mask is that of the neuron's output column: half of -movement's two
-    # products would be it, were the activation linear. The column's product alone is exactly -dL/dm.
+def test_rows_do_not_cancel_in_taylor():
+    # The derivative of a mask is exactly the product of the neuron's output column with its gradient.
     model, rows = tiny_model(), tiny_rows(12)
     batches = list(batches_of(rows, batch_size=4, pad_token_id=0))
     slopes = _gradients(model, batches)
     down = _layer(model).ffn.down.weight
     signed = -(down.detach() * slopes[down]).sum(dim=0)
-    _, ffn = gradient.taylor(model, batches, precision="fp32")
+    _, ffn = first_order.taylor(model, batches, precision="fp32")
     assert bool((signed.abs() <= ffn[0] + 1e-6).all())
     assert float(signed.abs().sum()) < 0.9 * float(ffn[0].sum())
 
 
-def test_snip_and_movement_are_the_products_of_weights_and_gradients():
+def test_snip_is_the_sum_of_products_of_weights_and_gradients():
     model = tiny_model()
     batches = list(batches_of(tiny_rows(12), batch_size=4, pad_token_id=0))
     slopes = _gradients(model, batches)
-    snip, movement = (score(model, batches, precision="fp32") for score in (gradient.snip, gradient.movement))
+    snip = first_order.snip(model, batches, precision="fp32")
     attention, ffn = _layer(model).attention, _layer(model).ffn
     head = [(linear.weight[4:8], slopes[linear.weight][4:8]) for linear in (attention.query, attention.key)]
     head += [(linear.bias[4:8], slopes[linear.bias][4:8]) for linear in (attention.query, attention.key)]
@@ -165,35 +162,9 @@ def test_snip_and_movement_are_the_products_of_weights_and_gradients():
     (up,) = ffn.up
     neuron = [(up.weight[9], slopes[up.weight][9]), (up.bias[9], slopes[up.bias][9])]
     neuron += [(ffn.down.weight[:, 9], slopes[ffn.down.weight][:, 9])]
-    for parts, found in ((head, [snip[0][0][1], movement[0][0][1]]), (neuron, [snip[1][0][9], movement[1][0][9]])):
+    for parts, found in ((head, snip[0][0][1]), (neuron, snip[1][0][9])):
         products = torch.cat([(weight * slope).flatten() for weight, slope in parts])
-        assert found[0].item() == pytest.approx(products.abs().sum().item(), rel=1e-4)
-        assert found[1].item() == pytest.approx(-products.sum().item(), rel=1e-3, abs=1e-6)
-
-
-def test_movement_is_positive_where_a_step_of_training_moves_weights_away_from_zero():
-    model = tiny_model()
-    batches = list(batches_of(tiny_rows(12), batch_size=12, pad_token_id=0))
-    groups = of_ffn(_layer(model).ffn)
-    signed = gradient.movement(model, batches, precision="fp32")[1][0]
-    slopes = _gradients(model, batches)
-    before = group_norms(groups, "l2")
-    with torch.no_grad():
-        for parameter in groups.parameters():
-            parameter.sub_(1e-3 * slopes[parameter])
-    grown = group_norms(groups, "l2") - before
-    clear = signed.abs() > 0.2 * signed.abs().mean()
-    assert int(clear.sum()) > 12
-    assert torch.equal((grown > 0)[clear], (signed > 0)[clear])
-
-
-def test_the_score_of_movement_keeps_the_order_and_has_ln_2_where_nothing_moves():
-    signed = [torch.tensor([-3.0, 0.0, 2.0]), torch.tensor([0.5, -0.5, 0.0])]
-    found = gradient._positive(signed)
-    for one, other in zip(found, signed, strict=True):
-        assert torch.equal(one.argsort(), other.argsort())
-        assert float(one[other == 0.0]) == pytest.approx(math.log(2.0))
-        assert float(one.min()) > 0.0
+        assert found.item() == pytest.approx(products.abs().sum().item(), rel=1e-4)
 
 
 def _gradients(model, batches):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.config.criteria import CRITERIA
 from secateur.config.prune import Round
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.models.card import Card, verify
@@ -41,7 +42,8 @@ def test_both_actions_end_with_a_checkpoint_that_loads_again(granularity: str, c
     model, tokenizer, rows, lines = material()
     settings = prune_settings(
         granularity=granularity, criterion=criterion, budget={"sparsity": 1.0 - TARGET}, repair="none",
-        multipliers=TABLE[granularity] if criterion == "fixed_weight" else {}, search_trials=0, calibration_rows=16,
+        multipliers=TABLE[granularity] if "multipliers" in CRITERIA[criterion].needs else {},
+        search_trials=0, calibration_rows=16,
         min_heads=0, min_neurons=0, ffn_multiple=64, max_drop=0.99,
         recovery={**prune_settings().recovery.model_dump(), "epochs": 0.0},
         regularization={**prune_settings().regularization.model_dump(), "epochs": 0.0},

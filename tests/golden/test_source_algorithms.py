@@ -5,13 +5,13 @@ import copy
 import torch
 from torch.nn.functional import cross_entropy
 
+from secateur.config.criteria import CRITERIA
 from secateur.config.prune import Regularization
 from secateur.models.families import family_of
 from secateur.models.groups import of_ffn, with_masks
 from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.allocation import Limits, choose
-from secateur.pruning.criteria import CRITERIA
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.prices import Prices
 from secateur.pruning.suppression import suppress_
@@ -30,7 +30,7 @@ ROWS = tiny_rows(96)
 def choose_neurons(model, *, fraction: float, multipliers=None, **changes) -> Masks:
     settings = prune_settings(multipliers=multipliers or {}, **{"criterion": "magnitude", "norm": "l2", **changes})
     batches = batches_of(ROWS, batch_size=16, pad_token_id=0)
-    scores = CRITERIA[settings.criterion](model, batches, precision="fp32", settings=settings)
+    scores = CRITERIA[settings.criterion].structures(model, batches, precision="fp32", settings=settings.own)
     scores = apply_multipliers(scores, settings.multipliers, kept=None)
     prices = Prices(head=0, neuron=1, fixed=0)
     return choose(scores, fraction=fraction, dense=DENSE, prices=prices, limits=NEURONS)

@@ -1,11 +1,16 @@
 """A tiny model with everything that may go, for the tests of second-order methods."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from transformers import PreTrainedModel
 
+from secateur.config.prune import Repair
+from secateur.models.surgery import widths_of
 from secateur.pruning.allocation import Limits
+from secateur.pruning.criterion import Terms
+from secateur.pruning.multipliers import apply_multipliers
+from secateur.pruning.scores import Scores
 from secateur.training.batches import Batch, batches_of
 from secateur.training.objectives import forward
 from tests.unit.pruning.material import tiny_rows
@@ -24,3 +29,11 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 
 def distance(model: PreTrainedModel, other: PreTrainedModel) -> float:
     return float((logits(model) - logits(other)).square().mean())
+
+
+def terms(model: PreTrainedModel, *, repair: Repair = "none", multipliers: Mapping[str, float] | None = None) -> Terms:
+    """Return loose limits, and preset factors where there are any."""
+    widths = widths_of(model)
+    ones = Scores(heads=tuple(map(torch.ones, widths.heads)), ffn=tuple(map(torch.ones, widths.ffn)))
+    factors = apply_multipliers(ones, multipliers, kept=None) if multipliers else ones
+    return Terms(limits=LIMITS, factors=factors, repair=repair, seed=0, precision="fp32")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.config.criteria import CRITERIA
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
 from secateur.evaluation.cost import amount_of
@@ -161,7 +162,9 @@ def test_what_was_cut_comes_back(model_type):
     torch.testing.assert_close(logits_of(silent), logits_of(pruned), rtol=0, atol=2e-5)
 
 
-CRITERIA_OF_STRUCTURES = ["obs", "fisher", "gradient", "magnitude", "fluctuation", "random", "l1", "l2", "group_lasso"]
+CRITERIA_OF_STRUCTURES = [
+    name for name in CRITERIA if "structures" in CRITERIA[name].scores and "multipliers" not in CRITERIA[name].needs
+]
 
 
 @pytest.mark.parametrize("criterion", CRITERIA_OF_STRUCTURES)

@@ -1,14 +1,13 @@
 import torch
 
-from secateur.pruning.criteria import fluctuation
+from secateur.pruning.criteria.fluctuation import FLUCTUATION
 from secateur.pruning.second_order.blocks import blocks_of
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.prune_settings import prune_settings
 from tests.unit.pruning.second_order_material import batches
 
 
 def score(model, **changes):
-    return fluctuation.score(model, batches(**changes), precision="fp32", settings=prune_settings())
+    return FLUCTUATION.structures(model, batches(**changes), precision="fp32", settings=FLUCTUATION.settings())
 
 
 def test_a_constant_neuron_comes_last_however_large_it_is():

@@ -100,7 +100,7 @@ def test_all_missing_names_are_listed_with_what_would_work():
     with pytest.raises(ConfigError) as caught:
         check_multipliers(table, WIDTHS, complete=True)
     assert str(caught.value) == (
-        "prune.criterion=fixed_weight needs an entry for the heads and the ffn of every layer; prune.multipliers lacks "
+        "the chosen prune.criterion needs an entry for the heads and the ffn of every layer; prune.multipliers lacks "
         "layers.0.ffn, layers.1.heads; layers.*.heads and layers.*.ffn name all of them at once"
     )
     check_multipliers(table | {"layers.*.ffn": 1.0, "layers.1.heads": math.inf}, WIDTHS, complete=True)
