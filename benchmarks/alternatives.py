@@ -23,9 +23,9 @@ import torch
 from benchmarks.material import BASELINE
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.statistics import quality_of
-from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.tf_idf import fit
 from secateur.formats.onnx import ONNX_MODEL, export_onnx
+from secateur.inference.prediction import Predictor
 from secateur.models.folders import WEIGHTS
 
 _TEXTS = 200

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 import secateur
-from secateur.evaluation.machine import describe_machine
 from secateur.files import write_json
+from secateur.inference.machine import describe_machine
 
 RESULTS = Path("docs") / "results"
 _PACKAGES = ("transformers", "tokenizers", "numpy", "scikit-learn", "onnx", "torch-pruning")

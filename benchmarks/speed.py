@@ -15,9 +15,9 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.report import environment
-from secateur.evaluation.latency import time_runners
-from secateur.evaluation.runners import Runner, open_runner
 from secateur.files import write_json
+from secateur.inference.latency import time_runners
+from secateur.inference.runners import Runner, open_runner
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, save
 from secateur.models.families import family_of

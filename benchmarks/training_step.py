@@ -31,12 +31,12 @@ from benchmarks.report import environment, show, write_results
 from secateur.config.training import TrainingSection
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.determinism import fix_randomness
+from secateur.inference.precision import narrow_stream
 from secateur.training.attention import attention_as_products
 from secateur.training.batches import collate
 from secateur.training.data_parallel import data_parallel
 from secateur.training.objectives import LabelLoss
 from secateur.training.optimizer import optimizer_for
-from secateur.training.precision import narrow_stream
 
 _NOTES = (
     "ms per step (forward, backward, optimiser; bf16 where the CPU has it), median (lowest to highest) over the rounds",

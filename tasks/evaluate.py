@@ -71,9 +71,9 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
     A generator's time is that of a token; its tokens per second stand beside it. The driver calls this with the
     arguments of ``run``; ``max_length`` does not matter here.
     """
-    from secateur.evaluation.latency import bench
-    from secateur.evaluation.machine import describe_machine
     from secateur.files import write_json
+    from secateur.inference.latency import bench
+    from secateur.inference.machine import describe_machine
     from secateur.models.card import Card
     from secateur.workflow import generation
     from secateur.workflow.exports import exports_of, remove_other_exports

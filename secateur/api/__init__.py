@@ -18,8 +18,8 @@ if TYPE_CHECKING:
         ProjectError,
         SecateurError,
     )
-    from secateur.evaluation.latency import LatencyResult
     from secateur.evaluation.latency_table import LatencyTable
+    from secateur.inference.latency import LatencyResult
 
     __version__: str
 
@@ -51,7 +51,7 @@ _HOMES = {
     "secateur": ("__version__",),
     "secateur.api.checkpoints": ("bench", "export", "latency_table", "load", "save"),
     "secateur.api.pruning": ("Figures", "Pruned", "prune"),
-    "secateur.evaluation.latency": ("LatencyResult",),
+    "secateur.inference.latency": ("LatencyResult",),
     "secateur.evaluation.latency_table": ("LatencyTable",),
 }
 """Where the names are defined; the others are errors."""

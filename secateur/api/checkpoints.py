@@ -17,13 +17,13 @@ from secateur.config.prune import LatencyBudget
 from secateur.config.schema import describe
 from secateur.determinism import fingerprint
 from secateur.errors import CheckpointError, ConfigError
-from secateur.evaluation.latency import LatencyResult
-from secateur.evaluation.latency import bench as time_checkpoints
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
+from secateur.inference.latency import LatencyResult
+from secateur.inference.latency import bench as time_checkpoints
 from secateur.models import checkpoint
 from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of

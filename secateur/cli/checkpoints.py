@@ -60,7 +60,7 @@ def bench(
     Example: secateur bench models/baseline models/r3 --runtime onnx --batch 1 --length 32 --threads 1
     """
     from secateur.cli import display
-    from secateur.evaluation.latency import bench as measure
+    from secateur.inference.latency import bench as measure
 
     folders = [resolve(str(checkpoint)) for checkpoint in checkpoints]
     with tempfile.TemporaryDirectory() as workdir:
@@ -106,7 +106,7 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     Example: secateur predict models/r3 "what a lovely day"
     """
     from secateur.cli import display
-    from secateur.evaluation.prediction import Predictor
+    from secateur.inference.prediction import Predictor
 
     folder = _to_predict_with(model)
     given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]

@@ -10,7 +10,7 @@ import click
 from secateur.cli.checkpoints import resolve
 
 if TYPE_CHECKING:
-    from secateur.evaluation.generation import Written
+    from secateur.inference.writing import Written
 
 
 @click.command()
@@ -40,8 +40,8 @@ def generate(model: str, prompts: tuple[str, ...], *, as_json: bool, **options: 
 
     Example: secateur generate models/r3 --control positive "这家酒店"
     """
-    from secateur.evaluation.decoding import Sampling
-    from secateur.evaluation.generation import Writer
+    from secateur.inference.decoding import Sampling
+    from secateur.inference.writing import Writer
 
     wrong = [name for name in ("temperature", "top_p") if not math.isfinite(options[name])]
     if wrong:

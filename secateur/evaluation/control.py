@@ -6,9 +6,9 @@ from math import sqrt
 from statistics import NormalDist
 
 from secateur.errors import ConfigError
-from secateur.evaluation.generation import Written
 from secateur.evaluation.metrics import Interval
-from secateur.evaluation.prediction import Predictor
+from secateur.inference.prediction import Predictor
+from secateur.inference.writing import Written
 
 
 @dataclass(frozen=True)

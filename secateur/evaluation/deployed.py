@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.config.base import Runtime
 from secateur.data.tokens import TokenRows
-from secateur.evaluation.runners import Runner, exported_folder, open_folder
+from secateur.inference.runners import Runner, exported_folder, open_folder
 
 
 @dataclass(frozen=True)

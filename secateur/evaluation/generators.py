@@ -16,11 +16,11 @@ from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.control import Control
 from secateur.evaluation.cost import Cost
-from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.generation import Writer, Written
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
 from secateur.evaluation.text_statistics import Variety, copied_share, variety
 from secateur.files import replacing
+from secateur.inference.decoding import Sampling
+from secateur.inference.writing import Writer, Written
 
 
 @dataclass(frozen=True)

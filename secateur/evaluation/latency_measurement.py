@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
 from secateur.evaluation.graph_slicing import DenseGraph
-from secateur.evaluation.language_model import TorchLanguageModel
-from secateur.evaluation.latency import time_runners, torch_threads, undisturbed_clock
 from secateur.evaluation.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
 from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
-from secateur.evaluation.machine import describe_machine
-from secateur.evaluation.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
+from secateur.inference.language_model import TorchLanguageModel
+from secateur.inference.latency import time_runners, torch_threads, undisturbed_clock
+from secateur.inference.machine import describe_machine
+from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
 from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.structures import Masks, Widths

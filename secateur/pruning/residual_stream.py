@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.inference.precision import autocast
 from secateur.models.families import family_of
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
-from secateur.training.precision import autocast
 
 
 class Spool(AbstractContextManager["Spool"]):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import ModelError
-from secateur.evaluation.latency import torch_threads
 from secateur.evaluation.paired import Discordant, bootstrap_growth, f1_by_label, mcnemar
-from secateur.evaluation.prediction import Predictor
+from secateur.inference.latency import torch_threads
+from secateur.inference.prediction import Predictor
 from secateur.registry.measurement import IntArray, JudgedRows, predicted_by, read_judged_rows
 from secateur.registry.model_source import Resolved, resolve, task_of
 from secateur.registry.registered_version import RegisteredVersion
@@ -85,7 +85,7 @@ def _compare_classifiers(
 def _compare_generators(
     models: Mapping[str, Resolved], rows: JudgedRows, *, num_threads: int, num_examples: int
 ) -> dict[str, Any]:
-    from secateur.evaluation.generation import Writer
+    from secateur.inference.writing import Writer
     from secateur.registry.generator_measurement import losses_of
 
     writers = {side: Writer.load(model.folder, num_threads=num_threads) for side, model in models.items()}

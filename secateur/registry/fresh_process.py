@@ -157,7 +157,7 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     texts: list[str] = request["texts"]
     if "folder" in request:
         return ask_folder(Path(request["folder"]), texts)
-    from secateur.evaluation import prediction  # noqa: F401  what the script imports, with the bytecode that is there
+    from secateur.inference import prediction  # noqa: F401  what the script imports, with the bytecode that is there
     from secateur.registry.mlflow_records import predict_by_mlflow
 
     rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE, bytecode=Path.cwd() / "bytecode")
@@ -170,7 +170,7 @@ def ask_folder(folder: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
 
     if Card.read(folder).task == "generation":
         return _written(folder, texts)
-    from secateur.evaluation.prediction import Predictor
+    from secateur.inference.prediction import Predictor
 
     found = Predictor.load(folder).predict(texts)
     return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
@@ -181,9 +181,9 @@ def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
     import numpy as np
 
     from secateur.data.documents import TextRow, documents_of
-    from secateur.evaluation.decoding import Sampling
-    from secateur.evaluation.generation import Writer
     from secateur.evaluation.perplexity import document_losses
+    from secateur.inference.decoding import Sampling
+    from secateur.inference.writing import Writer
 
     writer = Writer.load(folder)
     rows = [TextRow(row=number, text=prompt, label=None) for number, prompt in enumerate(prompts)]

@@ -12,13 +12,13 @@ from secateur.data.documents import Document, TextRow, documents_of
 from secateur.errors import ModelError
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.generation import Writer
 from secateur.evaluation.generator_gate import GeneratorAnswers
 from secateur.evaluation.generators import write_texts
-from secateur.evaluation.latency import time_runners, torch_threads
 from secateur.evaluation.perplexity import DocumentLosses, document_losses
-from secateur.evaluation.prediction import Predictor
-from secateur.evaluation.runners import StepRunner
+from secateur.inference.latency import time_runners, torch_threads
+from secateur.inference.prediction import Predictor
+from secateur.inference.runners import StepRunner
+from secateur.inference.writing import Writer
 from secateur.registry.measurement import JudgedRows
 from secateur.registry.model_source import Resolved
 from secateur.workflow.project import Project

@@ -16,10 +16,10 @@ from secateur.errors import ModelError, ProjectError
 from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.deployed import folder_bytes
 from secateur.evaluation.gate import Answers, Material
-from secateur.evaluation.latency import time_runners, torch_threads
-from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.robust_score import sample_of
 from secateur.evaluation.slices import slices_of
+from secateur.inference.latency import time_runners, torch_threads
+from secateur.inference.prediction import Predictor
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from secateur.registry.fresh_process import Answer, ask_folder

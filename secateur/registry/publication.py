@@ -53,7 +53,7 @@ def deployed_folder(checkpoint: Path, card: Card, *, runtime: Runtime, exports: 
     """Return the folder that the runtime reads, exported when it is not there; None for torch."""
     if runtime == "torch":
         return None
-    from secateur.evaluation.runners import exported_folder
+    from secateur.inference.runners import exported_folder
 
     folder = exported_folder(checkpoint, runtime=runtime, workdir=exports)
     if Card.read(folder).key == card.key:

@@ -15,8 +15,8 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
 
     def load_context(self, context: Any) -> None:
         """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
-        from secateur.evaluation.generation import Writer
-        from secateur.evaluation.prediction import Predictor
+        from secateur.inference.prediction import Predictor
+        from secateur.inference.writing import Writer
         from secateur.models.card import read_card
 
         folders = context.artifacts
@@ -40,7 +40,7 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         return pd.DataFrame({"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]})
 
     def _write(self, prompts: Sequence[str], params: Mapping[str, Any]) -> list[str]:
-        from secateur.evaluation.decoding import Sampling
+        from secateur.inference.decoding import Sampling
 
         given = {name: params[name] for name in ("max_tokens", "temperature", "top_p", "seed") if name in params}
         sampling = Sampling(**{"max_tokens": 128, **given})

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secateur import __version__
 from secateur.config.serve import ServeSection
-from secateur.evaluation.prediction import Prediction
+from secateur.inference.prediction import Prediction
 from secateur.serving.batching import Batcher
 from secateur.serving.bodies import Refused
 from secateur.serving.classification import classification_routes, classify

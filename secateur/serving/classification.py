@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from secateur.config.serve import ServeSection
-from secateur.evaluation.prediction import Prediction
+from secateur.inference.prediction import Prediction
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures

@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 
 from secateur.config.serve import ServeSection
 from secateur.errors import ModelError
-from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.generation import Asked, Written
+from secateur.inference.decoding import Sampling
+from secateur.inference.writing import Asked, Written
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import Refused, read_json, request_body
 from secateur.serving.figures import Figures

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from secateur.data.documents import TextRow, documents_of
 from secateur.errors import CheckFailed
-from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.generation import Writer
 from secateur.evaluation.perplexity import document_losses
-from secateur.evaluation.prediction import Prediction, Predictor
+from secateur.inference.decoding import Sampling
+from secateur.inference.prediction import Prediction, Predictor
+from secateur.inference.writing import Writer
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import Resolved, artifact_digests, resolve, task_of
 from secateur.workflow.project import Project

@@ -11,9 +11,9 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 
 from secateur.config.run import Precision
+from secateur.inference.precision import resolve
 from secateur.models.families import family_of
 from secateur.training.batches import Rows
-from secateur.training.precision import resolve
 
 PRODUCTS = "secateur_products"
 """Name under which transformers finds ``products``; it asks for the masks of torch's attention."""

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.config.training import TrainingSection
+from secateur.inference.precision import narrow_stream
 from secateur.models.families import family_of
 from secateur.progress import progress
 from secateur.training.attention import attention_as_products
@@ -26,7 +27,6 @@ from secateur.training.history import Pass
 from secateur.training.kept import Best, BestBy
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
-from secateur.training.precision import narrow_stream
 from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay
 from secateur.training.validation import Scores, validate
 

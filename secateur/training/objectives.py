@@ -9,11 +9,11 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.inference.precision import autocast
 from secateur.kinds.registry import kind_named
 from secateur.models.families import family_named
 from secateur.training.batches import IGNORED, Batch, Rows, batches_of
 from secateur.training.own_batches import OwnBatch
-from secateur.training.precision import autocast
 
 TOKENS_AT_ONCE = 256
 """Tokens whose logits are widened to fp32 together. All 4 096 of a batch took 186 ms of CPU time for a vocabulary of

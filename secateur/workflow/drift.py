@@ -134,7 +134,7 @@ class _Encoder:
     seed: int
 
     def __call__(self, data: LabelledTexts) -> Any:
-        from secateur.evaluation.embeddings import mean_pooled
+        from secateur.inference.embeddings import mean_pooled
 
         draw = np.random.default_rng(self.seed)
         # Equal texts on both sides would hide what differs.

@@ -25,7 +25,7 @@ def exports_of(job: Job) -> Iterator[Path]:
 
 def remove_other_exports(folder: Path, checkpoints: Iterable[Path]) -> None:
     """Keep the exports of today's checkpoints, and no others: each is as large as its checkpoint."""
-    from secateur.evaluation.runners import export_name
+    from secateur.inference.runners import export_name
 
     names = tuple(export_name(checkpoint) for checkpoint in checkpoints)
     for found in folder.iterdir():

@@ -14,7 +14,6 @@ from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.generation import Writer
 from secateur.evaluation.generators import (
     EvaluatedGenerator,
     describe_texts,
@@ -24,13 +23,14 @@ from secateur.evaluation.generators import (
     write_losses,
     write_texts,
 )
-from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.perplexity import document_losses
-from secateur.evaluation.prediction import Predictor
 from secateur.evaluation.reference import GENERATOR, score_ngrams
-from secateur.evaluation.runners import exported_folder
-from secateur.evaluation.throughput import throughput
 from secateur.files import write_json
+from secateur.inference.language_model import TorchLanguageModel
+from secateur.inference.prediction import Predictor
+from secateur.inference.runners import exported_folder
+from secateur.inference.throughput import throughput
+from secateur.inference.writing import Writer
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.progress import progress

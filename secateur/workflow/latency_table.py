@@ -119,7 +119,7 @@ def _kept(table: "LatencyTable") -> str | None:
 
 
 def _other_machine(table: "LatencyTable") -> str | None:
-    from secateur.evaluation.machine import describe_machine
+    from secateur.inference.machine import describe_machine
 
     machine = describe_machine()
     other = [f"{name}: {value}" for name, value in table.machine.items() if machine.get(name) != value]

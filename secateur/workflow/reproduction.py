@@ -241,8 +241,8 @@ class _CharLosses:
 def _char_losses(folder: Path, *, test: Path, labels: Path) -> _CharLosses:
     """Return a generator's nats per character, of every test text and of all together."""
     from secateur.data.documents import documents_of, read_texts
-    from secateur.evaluation.generation import Writer
     from secateur.evaluation.perplexity import document_losses
+    from secateur.inference.writing import Writer
 
     rows = read_texts(test, labels=json.loads(labels.read_text(encoding="utf-8")))
     writer = Writer.load(folder)
@@ -317,7 +317,7 @@ def _rows(test: Path, labels: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def _answers(folder: Path, texts: Sequence[str]) -> list[str]:
-    from secateur.evaluation.prediction import Predictor
+    from secateur.inference.prediction import Predictor
 
     return [prediction.label for prediction in Predictor.load(folder).predict(texts)]
 

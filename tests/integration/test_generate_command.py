@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from secateur.cli import cli
 from secateur.errors import SecateurError
-from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.generation import Writer
+from secateur.inference.decoding import Sampling
+from secateur.inference.writing import Writer
 from secateur.models.card import read_card
 from secateur.registry.mlflow_store import ModelRegistry, Version
 from secateur.workflow.project import Project

@@ -14,8 +14,8 @@ import yaml
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError
-from secateur.evaluation.prediction import Predictor
 from secateur.files import write_json
+from secateur.inference.prediction import Predictor
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load
 from secateur.registry.mlflow_store import ModelRegistry, tracking_uri

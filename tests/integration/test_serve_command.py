@@ -17,7 +17,7 @@ import pytest
 
 from secateur.cli import cli
 from secateur.errors import CheckFailed, CheckpointError, SecateurError
-from secateur.evaluation.prediction import Predictor
+from secateur.inference.prediction import Predictor
 from tests.integration.in_process import refused
 from tests.integration.registry_stand import Stand
 from tests.tiny import environment

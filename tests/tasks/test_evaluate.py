@@ -240,7 +240,7 @@ def test_latency_is_measured_once_per_weights_and_settings(finished, monkeypatch
     assert latency["weights"]["r1"] == read_card(finished / "models/r1")["weights_sha256"]
 
     calls = []
-    monkeypatch.setattr("secateur.evaluation.latency.bench", lambda *_, **__: calls.append(1) or [])
+    monkeypatch.setattr("secateur.inference.latency.bench", lambda *_, **__: calls.append(1) or [])
     evaluate.measure(job, **arguments)
     assert calls == []
     slower = EVALUATE.latency.model_copy(update={"repeats": 4})

@@ -12,9 +12,9 @@ import torch
 from secateur.config.evaluate import GenerationSection
 from secateur.errors import CheckpointError, ConfigError
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.generation import Writer
-from secateur.evaluation.prediction import Predictor
 from secateur.files import write_json
+from secateur.inference.prediction import Predictor
+from secateur.inference.writing import Writer
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.workflow import generation
 from tasks import evaluate
@@ -190,7 +190,7 @@ def test_times_are_per_token_and_per_second_and_measured_once(finished, monkeypa
     ]  # fmt: skip
     assert all(row["tokens_per_second"] > 0 for row in latency["throughput"])
     assert latency["throughput"][0]["speedup"] == 1.0
-    monkeypatch.setattr("secateur.evaluation.latency.bench", lambda *_, **__: pytest.fail("measured before"))
+    monkeypatch.setattr("secateur.inference.latency.bench", lambda *_, **__: pytest.fail("measured before"))
     evaluate.measure(job, **arguments)
 
 

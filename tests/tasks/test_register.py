@@ -159,7 +159,7 @@ def test_the_export_of_equal_weights_has_the_card_of_its_own_round(
             exported.append(folder)
         return folder
 
-    monkeypatch.setattr("secateur.evaluation.runners.exported_folder", export)
+    monkeypatch.setattr("secateur.inference.runners.exported_folder", export)
     job = _job(tmp_path)
     job = replace(job, effects={**job.effects, "exports": tmp_path / "exports"})
     register.measure(job, register=SECTION.model_copy(update={"runtime": "onnx"}))

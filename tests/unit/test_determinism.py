@@ -3,7 +3,7 @@ import torch
 
 from secateur import determinism
 from secateur.determinism import fastest_precision, fingerprint
-from secateur.training.precision import resolve
+from secateur.inference.precision import resolve
 
 
 @pytest.mark.parametrize(

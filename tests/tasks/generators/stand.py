@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from secateur.config.base import Runtime
-from secateur.evaluation.runners import exported_folder
+from secateur.inference.runners import exported_folder
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.registry.mlflow_records import Records

@@ -45,7 +45,7 @@ def test_the_source_of_a_generator_may_be_several_files_of_documents(stand: Gene
 
 
 def test_a_generator_is_an_encoder_for_the_drift_of_texts(stand: GeneratorStand) -> None:
-    from secateur.evaluation.embeddings import mean_pooled
+    from secateur.inference.embeddings import mean_pooled
 
     found = mean_pooled(stand.registry.checkpoint("models:/tiny-generator/1"), ["酒店", "手机很好,不错。"])
     assert found.shape == (2, 32)

@@ -112,7 +112,7 @@ def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch:
         labels = ("neg", "pos")
 
         def predict(self, texts: Sequence[str]) -> list[Any]:
-            from secateur.evaluation.prediction import Prediction
+            from secateur.inference.prediction import Prediction
 
             return [Prediction(label="neg", score=1.0, scores={}) for _ in texts]
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from secateur.evaluation.decoding import Sampling
-from secateur.evaluation.generation import Writer
+from secateur.inference.decoding import Sampling
+from secateur.inference.writing import Writer
 from tests.tasks.generators.stand import NAME, GeneratorStand
 from tests.tasks.serving.running import Running, running
 
@@ -115,10 +115,10 @@ def test_the_alias_is_followed(made: GeneratorStand, server: Running) -> None:
 
 def test_nobody_writes_for_who_has_gone(made: GeneratorStand, monkeypatch: pytest.MonkeyPatch) -> None:
     held, steps = threading.Event(), []
-    decode = "secateur.evaluation.generation.decode"
-    import secateur.evaluation.generation
+    decode = "secateur.inference.writing.decode"
+    import secateur.inference.writing
 
-    original = secateur.evaluation.generation.decode
+    original = secateur.inference.writing.decode
 
     def slow(*arguments: Any, is_wanted: Any, **options: Any) -> Any:
         held.wait(timeout=20)

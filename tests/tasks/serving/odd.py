@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from secateur.evaluation.prediction import Prediction
+from secateur.inference.prediction import Prediction
 from secateur.serving.served import Served
 
 

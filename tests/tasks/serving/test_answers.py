@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from secateur.evaluation.prediction import Predictor
+from secateur.inference.prediction import Predictor
 from tests.browser import CHROMIUM, evaluate
 from tests.integration.registry_stand import Stand
 from tests.tasks.serving.odd import Odd

@@ -12,7 +12,7 @@ from secateur.errors import ModelError
 from secateur.evaluation import latency_measurement
 from secateur.evaluation.latency_measurement import measure_table
 from secateur.evaluation.latency_table import LatencyTable, shape_of
-from secateur.evaluation.machine import describe_machine
+from secateur.inference.machine import describe_machine
 from tests.tiny_generators import llama
 from tests.tiny_models import tiny_config
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from secateur.evaluation.graph_slicing import DenseGraph
 from secateur.evaluation.latency_measurement import cut_copy
-from secateur.evaluation.runners import OnnxRunner, TorchRunner
 from secateur.formats.onnx import quantize_
+from secateur.inference.runners import OnnxRunner, TorchRunner
 from secateur.models.structures import Widths
 from tests.tiny_models import MODEL_TYPES, tiny_model
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from secateur.data.documents import Document, TextRow, documents_of, given_ids
-from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.perplexity import DocumentLosses, document_losses, perplexities
+from secateur.inference.language_model import TorchLanguageModel
 from tests.tiny_generators import CONTROLS, character_tokenizer, llama
 
 

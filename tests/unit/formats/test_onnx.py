@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.evaluation.prediction import Predictor
-from secateur.evaluation.runners import OnnxRunner, open_runner
 from secateur.formats import onnx as exporter
 from secateur.formats.onnx import export_onnx
+from secateur.inference.prediction import Predictor
+from secateur.inference.runners import OnnxRunner, open_runner
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import save
 from secateur.models.hidden import cut_hidden_
@@ -72,8 +72,8 @@ def test_exports_are_found_again_and_repaired(checkpoint: Path, workdir: Path, m
         raise AssertionError("exported again")
 
     with monkeypatch.context() as patched:
-        patched.setattr("secateur.evaluation.runners.export_onnx", fail)
-        patched.setattr("secateur.evaluation.runners.quantize_onnx", fail)
+        patched.setattr("secateur.inference.runners.export_onnx", fail)
+        patched.setattr("secateur.inference.runners.quantize_onnx", fail)
         open_runner(checkpoint, runtime="onnx-int8", num_threads=1, workdir=workdir)
     (int8,) = workdir.glob("*-onnx-int8")
     (int8 / "model.onnx").write_bytes(b"half")

@@ -18,10 +18,10 @@ from secateur.config.base import Runtime
 from secateur.config.run import Precision
 from secateur.formats.onnx import ONNX_MODEL
 from secateur.formats.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
+from secateur.inference.precision import autocast
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
 from secateur.models.folders import card_of
-from secateur.training.precision import autocast
 
 
 class Reader(Protocol):

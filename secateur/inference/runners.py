@@ -16,9 +16,9 @@ import secateur.formats.onnx
 import secateur.formats.tracing
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
-from secateur.evaluation.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.files import sha256_files
 from secateur.formats.onnx import ONNX_MODEL, export_onnx, quantize_onnx
+from secateur.inference.language_model import LanguageModel, Reader, open_language_model, open_session
 from secateur.models.card import CARD, Card, verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config

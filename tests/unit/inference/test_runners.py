@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.evaluation.language_model import TorchLanguageModel
 from secateur.evaluation.latency_measurement import cut_copy
-from secateur.evaluation.runners import StepRunner
+from secateur.inference.language_model import TorchLanguageModel
+from secateur.inference.runners import StepRunner
 from secateur.models.structures import Widths
 from tests.tiny_generators import llama
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.evaluation.decoding import Sampling, _choose, decode
-from secateur.evaluation.language_model import TorchLanguageModel
+from secateur.inference.decoding import Sampling, _choose, decode
+from secateur.inference.language_model import TorchLanguageModel
 from tests.tiny_generators import llama
 
 

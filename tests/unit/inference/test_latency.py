@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.evaluation.latency import _time_by_runtime, bench, time_runners, undisturbed_clock
-from secateur.evaluation.runners import open_runner
+from secateur.inference.latency import _time_by_runtime, bench, time_runners, undisturbed_clock
+from secateur.inference.runners import open_runner
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
 from tests.tiny_models import some_masks, tiny_model

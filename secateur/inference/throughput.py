@@ -11,10 +11,10 @@ import torch
 from secateur.config.base import Runtime
 from secateur.data.documents import given_ids
 from secateur.errors import ModelError
-from secateur.evaluation.decoding import Sampling, decode
-from secateur.evaluation.language_model import LanguageModel, open_language_model
-from secateur.evaluation.latency import no_garbage_collection, torch_threads
-from secateur.evaluation.runners import exported_folder
+from secateur.inference.decoding import Sampling, decode
+from secateur.inference.language_model import LanguageModel, open_language_model
+from secateur.inference.latency import no_garbage_collection, torch_threads
+from secateur.inference.runners import exported_folder
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from secateur.evaluation.language_model import LanguageModel
+from secateur.inference.language_model import LanguageModel
 
 OnToken = Callable[[int], None]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from secateur.errors import CheckpointError
-from secateur.evaluation.prediction import Predictor, _calls
+from secateur.inference.prediction import Predictor, _calls
 from secateur.models.checkpoint import save
 from tests.tiny_models import LABELS, tiny_model, tiny_tokenizer
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from secateur.data.documents import Document
-from secateur.evaluation.decoding import Sampling, decode
-from secateur.evaluation.language_model import OnnxLanguageModel, TorchLanguageModel
 from secateur.evaluation.perplexity import document_losses
 from secateur.formats.onnx import export_onnx
+from secateur.inference.decoding import Sampling, decode
+from secateur.inference.language_model import OnnxLanguageModel, TorchLanguageModel
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
 from tests.contract.test_families_generation import absent_blocks, uneven

@@ -13,7 +13,7 @@ import torch
 
 from secateur.config.base import Runtime
 from secateur.errors import ModelError
-from secateur.evaluation.runners import Ids, Runner, open_runner
+from secateur.inference.runners import Ids, Runner, open_runner
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from secateur.models.folders import card_of

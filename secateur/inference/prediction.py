@@ -11,8 +11,8 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from secateur.config.base import Runtime
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
-from secateur.evaluation.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
 from secateur.formats.onnx import ONNX_MODEL
+from secateur.inference.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
 from secateur.models.families import family_of, is_generator
