@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.schema import RunConfig, parse_config
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import ProjectError
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.training.material import read_material

@@ -17,6 +17,7 @@ from benchmarks import torch_pruning_bert as adapter
 from benchmarks.aiming import Aimed, Cut, OutOfReach, aim
 from benchmarks.material import Material
 from benchmarks.speed import SpeedModel
+from secateur.budget.goal import density_after
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.errors import BudgetError
 from secateur.models.families import family_of
@@ -25,7 +26,6 @@ from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.group_norms import group_norms
 from secateur.pruning.round import overridden, prune_
-from secateur.pruning.schedule import density_after
 from secateur.pruning.selection import Calibration, calibrate, calibration_sample
 from secateur.pruning.training import Reference
 from secateur.training.batches import Batch, batches_of

@@ -29,8 +29,8 @@ from benchmarks.methods import METHODS, Task
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.speed import speed_model, time_against
 from benchmarks.statistics import Quality, quality_of
+from secateur.budget.cost import cost_of
 from secateur.determinism import fix_randomness
-from secateur.evaluation.cost import cost_of
 from secateur.files import remove
 from secateur.models.checkpoint import load_tokenizer, save
 from secateur.models.surgery import widths_of

@@ -61,10 +61,10 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     Raises:
         BudgetError: the target of the round is out of reach.
     """
+    from secateur.budget.goal import goal_of
     from secateur.determinism import fix_randomness
     from secateur.models.card import Card
     from secateur.models.checkpoint import load, save
-    from secateur.pruning.schedule import goal_of
     from secateur.pruning.state_files import read_state, write_state
     from secateur.pruning.tries import run_round
     from secateur.pruning.vocabulary_check import choose_cut

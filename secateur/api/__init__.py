@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from secateur.api.checkpoints import bench, export, latency_table, load, save
     from secateur.api.pruning import Figures, Pruned, prune
+    from secateur.budget.latency_table import LatencyTable
     from secateur.errors import (
         BudgetError,
         CheckFailed,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         ProjectError,
         SecateurError,
     )
-    from secateur.evaluation.latency_table import LatencyTable
     from secateur.inference.latency import LatencyResult
 
     __version__: str
@@ -52,7 +52,7 @@ _HOMES = {
     "secateur.api.checkpoints": ("bench", "export", "latency_table", "load", "save"),
     "secateur.api.pruning": ("Figures", "Pruned", "prune"),
     "secateur.inference.latency": ("LatencyResult",),
-    "secateur.evaluation.latency_table": ("LatencyTable",),
+    "secateur.budget.latency_table": ("LatencyTable",),
 }
 """Where the names are defined; the others are errors."""
 

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.api.given import copied
 from secateur.api.pruning import Pruned
+from secateur.budget.latency_measurement import measure_table
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.base import Runtime
 from secateur.config.prune import LatencyBudget
 from secateur.config.schema import describe
 from secateur.determinism import fingerprint
 from secateur.errors import CheckpointError, ConfigError
-from secateur.evaluation.latency_measurement import measure_table
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.files import replacing
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded

@@ -9,13 +9,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.api.given import copied, ready
+from secateur.budget.cost import amount_of
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.determinism import fixed_randomness
 from secateur.errors import BudgetError, ConfigError
-from secateur.evaluation.cost import amount_of
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.families import is_generator
 from secateur.models.linears import convert_
 from secateur.models.structures import Kept

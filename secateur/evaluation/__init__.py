@@ -1,1 +1,1 @@
-"""What a model is worth: task metrics, cost, measured latency."""
+"""What a model is worth: scores with their intervals, attacks, simple baselines, comparisons in pairs."""

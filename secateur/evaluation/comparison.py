@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from secateur.budget.cost import Cost
 from secateur.config.evaluate import EvaluateSection
 from secateur.evaluation.against_dense import classifier_change
 from secateur.evaluation.changes import changes_of
 from secateur.evaluation.compression import StoredSize
-from secateur.evaluation.cost import Cost
 from secateur.evaluation.deployed import Deployed
 from secateur.evaluation.metrics import bootstrap, confusion, per_label
 from secateur.evaluation.robustness import Robustness

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
+from secateur.budget.cost import Cost
 from secateur.config.evaluate import EvaluateSection, GenerationSection
 from secateur.data.documents import TextRow
 from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.control import Control
-from secateur.evaluation.cost import Cost
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
 from secateur.evaluation.text_statistics import Variety, copied_share, variety
 from secateur.files import replacing

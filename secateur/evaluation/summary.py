@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secateur.evaluation.cost import cost_of
+from secateur.budget.cost import cost_of
 from secateur.models.checkpoint import load
 from secateur.models.families import family_of, is_generator
 from secateur.models.folders import card_of

@@ -1,1 +1,1 @@
-"""Which structures go: criteria, allocation of a budget, schedule, rounds."""
+"""Which structures go: criteria, second order, single weights, rounds, repair, recovery, regrowth."""

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from secateur.budget.allocation import Limits
+    from secateur.budget.error_curves import Levels
+    from secateur.budget.prices import PriceTable
+    from secateur.budget.scores import Scores
     from secateur.config.prune import Granularity, Regularizer, Repair
     from secateur.config.run import Precision
     from secateur.models.structures import Masks
-    from secateur.pruning.allocation import Limits
-    from secateur.pruning.levels import Levels
-    from secateur.pruning.prices import PriceTable
-    from secateur.pruning.scores import Scores
     from secateur.pruning.weights.matrices import WeightScores
     from secateur.pruning.weights.selection import Comparison, Removal
     from secateur.training.batches import Batch

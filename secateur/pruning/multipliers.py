@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from secateur.budget.scores import Scores
 from secateur.config.prune import StructureKind
 from secateur.errors import ConfigError
 from secateur.models.structures import Kept, Widths
-from secateur.pruning.scores import Scores
 
 _NAME = re.compile(r"layers\.(?P<layer>\d+|\*)\.(?P<kind>heads|ffn)(?:\.(?P<unit>\d+|\*))?")
 _KINDS: tuple[StructureKind, ...] = ("heads", "ffn")

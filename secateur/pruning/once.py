@@ -5,16 +5,16 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.budget.goal import Goal
+from secateur.budget.latency_measurement import measure_table
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import MeasurementError, ModelError
-from secateur.evaluation.latency_measurement import measure_table
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
-from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
 from secateur.pruning.training import Reference
 from secateur.pruning.tries import RoundResult, run_round

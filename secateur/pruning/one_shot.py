@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.budget.cost import cost_of
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.labelled import read_labelled, tokenize_labelled
@@ -19,7 +20,6 @@ from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fix_randomness
 from secateur.errors import CheckFailed, DataError, ModelError
-from secateur.evaluation.cost import cost_of
 from secateur.files import replacing
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card

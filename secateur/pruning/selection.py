@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.budget.allocation import Limits, check_reachable, choose
+from secateur.budget.cost import structure_costs
+from secateur.budget.error_curves import Curve, Levels, levels_of, masks_at
+from secateur.budget.knapsack import solve
+from secateur.budget.latency_table import LatencyTable
+from secateur.budget.prices import Prices, PriceTable
+from secateur.budget.scores import Scores, check_finite
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.evaluation.cost import structure_costs
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
-from secateur.pruning.allocation import Limits, check_reachable, choose
 from secateur.pruning.criterion import Survey, Terms
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels, levels_of, masks_at
 from secateur.pruning.multipliers import apply_multipliers
-from secateur.pruning.prices import Prices, PriceTable
 from secateur.pruning.repair import repair_
-from secateur.pruning.scores import Scores, check_finite
 from secateur.training.batches import Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 

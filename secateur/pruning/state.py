@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from secateur.evaluation.cost import amount_of, structure_costs
+from secateur.budget.cost import amount_of, structure_costs
+from secateur.budget.prices import Prices
 from secateur.models.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
-from secateur.pruning.prices import Prices
 from secateur.pruning.selection import COST_LENGTH, Dense
 from secateur.pruning.weights.matrices import WeightMasks
 

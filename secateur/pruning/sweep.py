@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
+from secateur.budget.cost import cost_of
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.prune import Budget, BudgetKind, PruneSettings
 from secateur.config.run import Precision
 from secateur.config.schema import describe
 from secateur.data.tokens import TokenRows
 from secateur.errors import BudgetError, ConfigError, ModelError
-from secateur.evaluation.cost import cost_of
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.surgery import cut_, widths_of
 from secateur.progress import progress
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample

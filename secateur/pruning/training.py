@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample

@@ -7,12 +7,12 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from secateur.budget.goal import Goal
+from secateur.budget.promise import Ladder, Seen, first_loss, fit_law, next_error, within_reach
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.errors import BudgetError
-from secateur.pruning.promise import Ladder, Seen, first_loss, fit_law, next_error, within_reach
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
-from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.training import Reference, Work, num_labels
 from secateur.training.batches import Rows

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from secateur.budget.cost import cost_of
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.evaluation.against_reference import against_reference, verdict
 from secateur.evaluation.comparison import Evaluated, details_of, metrics_of, write_plot, write_predictions
 from secateur.evaluation.compression import stored_size
-from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.metrics import confusion, macro_f1
 from secateur.evaluation.reference import LabelledRows, score_classifier

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secateur.budget.cost import cost_of
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.documents import TextRow, documents_of, read_texts
 from secateur.evaluation.comparison import write_plot
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
-from secateur.evaluation.cost import cost_of
 from secateur.evaluation.deployed import folder_bytes
 from secateur.evaluation.generators import (
     EvaluatedGenerator,

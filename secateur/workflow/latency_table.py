@@ -17,7 +17,7 @@ from secateur.workflow.stage import LATENCY_TABLE
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from secateur.evaluation.latency_table import LatencyTable
+    from secateur.budget.latency_table import LatencyTable
 
 
 def ensure(project: Project, config: RunConfig) -> str | None:
@@ -35,8 +35,8 @@ def ensure(project: Project, config: RunConfig) -> str | None:
     """
     if not is_needed(config):
         return None
-    from secateur.evaluation.latency_measurement import measure_table
-    from secateur.evaluation.latency_table import LatencyTable, shape_of
+    from secateur.budget.latency_measurement import measure_table
+    from secateur.budget.latency_table import LatencyTable, shape_of
 
     shapes = model_config(project, config)
     if shapes is None:

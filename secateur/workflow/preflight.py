@@ -18,7 +18,7 @@ from secateur.workflow.tracking_server import require_answer
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from secateur.pruning.prices import Prices, PriceTable
+    from secateur.budget.prices import Prices, PriceTable
 
 
 def check(project: Project, config: RunConfig) -> None:
@@ -121,10 +121,10 @@ def _check_size(shapes: "PreTrainedConfig", config: RunConfig) -> None:
 
 def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> None:
     """Judge every round's target, the last one first: it is the number that the user typed."""
+    from secateur.budget.allocation import Limits, check_reachable
+    from secateur.budget.goal import goal_of
     from secateur.models.families import family_of
     from secateur.models.structures import Widths
-    from secateur.pruning.allocation import Limits, check_reachable
-    from secateur.pruning.schedule import goal_of
 
     prune = config.prune
     if prune.granularity == "weights":
@@ -149,9 +149,9 @@ def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConf
 
 def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> "Prices | PriceTable | None":
     """Return what structures cost after the cut of the hidden size; None while no time has been measured."""
-    from secateur.evaluation.cost import structure_costs
+    from secateur.budget.cost import structure_costs
+    from secateur.budget.prices import Prices
     from secateur.models.families import family_of
-    from secateur.pruning.prices import Prices
     from secateur.pruning.selection import COST_LENGTH
 
     family, prune = family_of(shapes), config.prune
@@ -169,8 +169,8 @@ def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> 
 
 
 def _measured_prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> "PriceTable | None":
-    from secateur.evaluation.latency_table import LatencyTable, shape_of
-    from secateur.pruning.prices import PriceTable
+    from secateur.budget.latency_table import LatencyTable, shape_of
+    from secateur.budget.prices import PriceTable
 
     file = project.root / LATENCY_TABLE
     if not file.exists():

@@ -7,18 +7,18 @@ from typing import Any
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.budget.goal import Goal
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.prune import PruneSettings
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.evaluation.robust_score import robust_score
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome
-from secateur.pruning.schedule import Goal
 from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import Reference
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary

@@ -11,7 +11,7 @@ from secateur.workflow.project import Project
 from secateur.workflow.stage import LATENCY_TABLE
 
 if TYPE_CHECKING:
-    from secateur.evaluation.latency_table import LatencyTable
+    from secateur.budget.latency_table import LatencyTable
 
 SWEEP, PLOT = "reports/sweep.json", "reports/sweep.svg"
 
@@ -59,7 +59,7 @@ def _table(project: Project, config: RunConfig, *, kind: BudgetKind) -> "Latency
     """Return the project's measured prices; they are measured when the sweep is the first to need them."""
     if kind != "latency":
         return None
-    from secateur.evaluation.latency_table import LatencyTable
+    from secateur.budget.latency_table import LatencyTable
 
     budget = config.prune.budget.model_copy(update=dict.fromkeys(type(config.prune.budget).model_fields))
     asked = config.prune.model_copy(update={"budget": budget.model_copy(update={"latency": 0.5})})

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.budget.allocation import Limits, achieved, choose
+from secateur.budget.prices import Prices
+from secateur.budget.scores import Scores, check_finite
 from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn, Masks, Widths
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.allocation import Limits, achieved, choose
 from secateur.pruning.multipliers import apply_multipliers
-from secateur.pruning.prices import Prices
-from secateur.pruning.scores import Scores, check_finite
 from secateur.training.batches import batches_of
 from tests.contract.criterion_variants import OF_STRUCTURES, variants
 from tests.unit.pruning.material import tiny_model, tiny_rows

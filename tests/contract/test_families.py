@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from secateur.budget.cost import amount_of, cost_of, encoder_macs, structure_costs
 from secateur.errors import ModelError
-from secateur.evaluation.cost import amount_of, cost_of, encoder_macs, structure_costs
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.families import FAMILIES, family_of

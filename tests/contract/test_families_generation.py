@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+from secateur.budget.cost import cost_of, step_macs, structure_costs
 from secateur.errors import ModelError
-from secateur.evaluation.cost import cost_of, step_macs, structure_costs
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.depth import drop_layers_

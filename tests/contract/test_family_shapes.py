@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from secateur.budget.cost import amount_of, cost_of
 from secateur.errors import ModelError
-from secateur.evaluation.cost import amount_of, cost_of
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, save
 from secateur.models.depth import drop_layers_

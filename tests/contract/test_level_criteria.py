@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
+from secateur.budget.cost import structure_costs
+from secateur.budget.prices import PriceTable
 from secateur.config.criteria import CRITERIA
 from secateur.errors import BudgetError
-from secateur.evaluation.cost import structure_costs
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.prices import PriceTable
 from tests.contract.criterion_variants import OF_LEVELS
 from tests.unit.pruning.material import tiny_model
 from tests.unit.pruning.second_order_material import batches, logits, terms

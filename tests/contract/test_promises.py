@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from secateur.budget.goal import Goal
 from secateur.config.prune import Round
 from secateur.determinism import fix_randomness
-from secateur.pruning.schedule import Goal
 from secateur.pruning.tries import RoundResult, run_round
 from secateur.training.validation import validate
 from tests.contract.round_cases import OF_STRUCTURES, settings_of

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.prune import PruneSettings, Round
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.determinism import fix_randomness
 from secateur.errors import BudgetError, ModelError
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.families import family_of

@@ -5,15 +5,15 @@ import copy
 import torch
 from torch.nn.functional import cross_entropy
 
+from secateur.budget.allocation import Limits, choose
+from secateur.budget.prices import Prices
 from secateur.config.criteria import CRITERIA
 from secateur.config.prune import Regularization
 from secateur.models.families import family_of
 from secateur.models.groups import of_ffn, with_masks
 from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.allocation import Limits, choose
 from secateur.pruning.multipliers import apply_multipliers
-from secateur.pruning.prices import Prices
 from secateur.pruning.suppression import suppress_
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward

@@ -4,7 +4,7 @@ import torch
 from torch.nn.utils import prune
 from transformers import BertConfig
 
-from secateur.evaluation.cost import encoder_macs, structure_costs
+from secateur.budget.cost import encoder_macs, structure_costs
 from secateur.models.families import family_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Masks, Widths

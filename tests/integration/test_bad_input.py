@@ -14,9 +14,9 @@ import pytest
 from safetensors import SafetensorError
 from transformers import GPTNeoConfig, T5Config
 
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.cli import cli, main
 from secateur.errors import BudgetError, CheckpointError, ConfigError, DataError, ModelError, ProjectError
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.construction import read_config as read_model_config
 from secateur.workflow.driver import run_stage
 from secateur.workflow.dvc_store import DvcStore

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from secateur import load
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.cli import cli
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
@@ -25,7 +26,6 @@ from secateur.errors import (
     ModelError,
     SecateurError,
 )
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.card import Card, read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of

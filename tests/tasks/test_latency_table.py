@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from secateur.budget import latency_measurement
+from secateur.budget.latency_table import Check, LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import BudgetError, MeasurementError, ModelError, ProjectError
-from secateur.evaluation import latency_measurement
-from secateur.evaluation.latency_table import Check, LatencyTable, shape_of
 from secateur.inference.machine import describe_machine
 from secateur.workflow import latency_table
 from secateur.workflow.params import read_config

@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 
+from secateur.budget.cost import encoder_macs
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.errors import BudgetError, ProjectError
-from secateur.evaluation.cost import encoder_macs
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.files import sha256_file, write_json
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from secateur.budget.scores import Scores
     from secateur.config.run import Precision
-    from secateur.pruning.scores import Scores
     from secateur.pruning.second_order.blocks import Block
     from secateur.training.batches import Batch
 
@@ -31,8 +31,8 @@ def score(
     """
     import torch
 
+    from secateur.budget.scores import Scores
     from secateur.pruning.mask_gradients import inputs_of
-    from secateur.pruning.scores import Scores
     from secateur.pruning.second_order.blocks import blocks_of
     from secateur.training.objectives import forward
 

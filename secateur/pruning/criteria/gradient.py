@@ -11,8 +11,8 @@ from secateur.pruning.criterion import Criterion, OfWeights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from secateur.budget.scores import Scores
     from secateur.config.run import Precision
-    from secateur.pruning.scores import Scores
     from secateur.pruning.weights.matrices import WeightScores
     from secateur.training.batches import Batch
 

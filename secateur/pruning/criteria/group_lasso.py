@@ -8,8 +8,8 @@ from secateur.pruning.criterion import Criterion, NoSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from secateur.budget.scores import Scores
     from secateur.config.run import Precision
-    from secateur.pruning.scores import Scores
     from secateur.training.batches import Batch
 
 

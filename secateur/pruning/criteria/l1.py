@@ -9,8 +9,8 @@ from secateur.pruning.sizes import WEIGHTS_BY_SIZE, WeightSizeSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from secateur.budget.scores import Scores
     from secateur.config.run import Precision
-    from secateur.pruning.scores import Scores
     from secateur.training.batches import Batch
 
 

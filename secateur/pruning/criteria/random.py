@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from secateur.budget.scores import Scores
     from secateur.config.run import Precision
     from secateur.models.groups import Groups
-    from secateur.pruning.scores import Scores
     from secateur.pruning.weights.matrices import WeightScores
     from secateur.training.batches import Batch
 
@@ -25,9 +25,9 @@ def score(
     """Return uniform random numbers, shared out over the weights of a structure; the same ones for the same widths."""
     import torch
 
+    from secateur.budget.scores import Scores
     from secateur.models.families import family_of
     from secateur.models.groups import of_attention, of_ffn
-    from secateur.pruning.scores import Scores
 
     generator = torch.Generator().manual_seed(_SEED)
 

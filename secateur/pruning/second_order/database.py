@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from secateur.budget.allocation import Limits
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.scores import Scores
 from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.structures import Widths
 from secateur.models.surgery import widths_of
-from secateur.pruning.allocation import Limits
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.scores import Scores
 from secateur.pruning.second_order.blocks import Block, blocks_of
 from secateur.pruning.second_order.calibration import Moments, Weighting, moments
 from secateur.pruning.second_order.surgeon import damped, remove_groups, solve_kept

@@ -7,12 +7,12 @@ from typing import final
 
 from transformers import PreTrainedModel
 
+from secateur.budget.error_curves import Curve, Levels, masks_at
+from secateur.budget.knapsack import solve
+from secateur.budget.prices import PriceTable
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels, masks_at
-from secateur.pruning.prices import PriceTable
 from secateur.pruning.repair import repair_
 from secateur.pruning.second_order.blocks import blocks_of
 from secateur.pruning.second_order.mask_fisher import mask_fisher, rearrange

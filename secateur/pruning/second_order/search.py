@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.knapsack import solve
+from secateur.budget.prices import PriceTable
 from secateur.config.run import Precision
 from secateur.models.structures import Widths
 from secateur.progress import progress
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.prices import PriceTable
 from secateur.pruning.second_order.database import Database
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward

@@ -7,10 +7,10 @@ from typing import final
 
 from transformers import PreTrainedModel
 
+from secateur.budget.error_curves import Levels, masks_at
+from secateur.budget.prices import PriceTable
 from secateur.models.structures import Masks
 from secateur.pruning.criterion import Terms
-from secateur.pruning.levels import Levels, masks_at
-from secateur.pruning.prices import PriceTable
 from secateur.pruning.repair import repair_
 from secateur.pruning.second_order.database import Database, build
 from secateur.pruning.second_order.search import search

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, T5Config, T5EncoderModel
 
 import secateur
-from secateur.evaluation.latency_table import LatencyTable, shape_of
+from secateur.budget.latency_table import LatencyTable, shape_of
 from tests.tiny_models import tiny_config, tiny_generator, tiny_model, tiny_tokenizer
 from tests.unit.pruning.prune_settings import prune_settings
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from secateur.evaluation.graph_slicing import DenseGraph
-from secateur.evaluation.latency_measurement import cut_copy
+from secateur.budget.graph_slicing import DenseGraph
+from secateur.budget.latency_measurement import cut_copy
 from secateur.formats.onnx import quantize_
 from secateur.inference.runners import OnnxRunner, TorchRunner
 from secateur.models.structures import Widths

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.evaluation.latency_measurement import cut_copy
+from secateur.budget.latency_measurement import cut_copy
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.runners import StepRunner
 from secateur.models.structures import Widths

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from transformers import PreTrainedModel
 
+from secateur.budget.allocation import Limits
+from secateur.budget.scores import Scores
 from secateur.config.prune import Repair
 from secateur.models.surgery import widths_of
-from secateur.pruning.allocation import Limits
 from secateur.pruning.criterion import Terms
 from secateur.pruning.multipliers import apply_multipliers
-from secateur.pruning.scores import Scores
 from secateur.training.batches import Batch, batches_of
 from secateur.training.objectives import forward
 from tests.unit.pruning.material import tiny_rows

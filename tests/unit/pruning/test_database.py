@@ -4,12 +4,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from secateur.budget.allocation import Limits
+from secateur.budget.error_curves import masks_at
+from secateur.budget.scores import Scores
 from secateur.errors import ModelError
 from secateur.models.structures import Widths
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.allocation import Limits
-from secateur.pruning.levels import masks_at
-from secateur.pruning.scores import Scores
 from secateur.pruning.second_order.blocks import blocks_of
 from secateur.pruning.second_order.calibration import moments
 from secateur.pruning.second_order.database import build

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.budget.allocation import Limits
+from secateur.budget.cost import amount_of
 from secateur.config.criteria import CRITERIA
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
-from secateur.evaluation.cost import amount_of
 from secateur.models.checkpoint import load, save
 from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.allocation import Limits
 from secateur.pruning.places import best_layers, divergence_of_tokens, reshape_
 from secateur.pruning.regrowth import expanded
 from secateur.pruning.repair import repair_

@@ -3,10 +3,10 @@ import copy
 import torch
 from torch.nn.functional import cross_entropy
 
-from secateur.evaluation.cost import structure_costs
+from secateur.budget.cost import structure_costs
+from secateur.budget.prices import PriceTable
 from secateur.models.surgery import widths_of
 from secateur.pruning.criteria.fisher import FISHER
-from secateur.pruning.prices import PriceTable
 from secateur.pruning.second_order.blocks import blocks_of
 from secateur.pruning.second_order.mask_fisher import mask_fisher
 from secateur.training.objectives import forward

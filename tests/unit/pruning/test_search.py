@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from secateur.budget.cost import structure_costs
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.knapsack import solve
+from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
-from secateur.evaluation.cost import structure_costs
 from secateur.models.surgery import widths_of
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.prices import PriceTable
 from secateur.pruning.second_order.database import build
 from secateur.pruning.second_order.search import search
 from tests.unit.pruning.material import tiny_model

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.errors import BudgetError, ModelError
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of

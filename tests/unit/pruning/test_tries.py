@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.budget.goal import Goal
 from secateur.config.prune import Budget, Round
 from secateur.errors import BudgetError
 from secateur.models.surgery import widths_of
 from secateur.pruning import tries
 from secateur.pruning.round import Begun, Outcome, below_floor
-from secateur.pruning.schedule import Goal
 from secateur.pruning.state import State
 from secateur.pruning.training import Reference, Work
 from secateur.quality import MACRO_F1

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.budget.allocation import Limits
+from secateur.budget.error_curves import Curve, levels_of, masks_at
+from secateur.budget.scores import Scores
 from secateur.models.structures import Widths
-from secateur.pruning.allocation import Limits
-from secateur.pruning.levels import Curve, levels_of, masks_at
-from secateur.pruning.scores import Scores
 
 ALL = Limits(structures=("heads", "ffn"), min_heads=0, ffn_multiple=2, min_neurons=0)
 SCORES = Scores(heads=(torch.tensor([3.0, 1.0, 2.0]),), ffn=(torch.tensor([5.0, 1.0, 1.0, 2.0, 4.0]),))

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import torch
 from sklearn.linear_model import LinearRegression
 
-from secateur.evaluation.latency_table import Shape
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.knapsack import solve
+from secateur.budget.latency_table import Shape
+from secateur.budget.prices import PriceTable
 from secateur.models.structures import Widths
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.prices import PriceTable
 
 _Floats = npt.NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from secateur.pruning.promise import Ladder, Law, Seen, first_loss, fit_law, next_error
+from secateur.budget.promise import Ladder, Law, Seen, first_loss, fit_law, next_error
 
 
 def curve(target: float) -> float:

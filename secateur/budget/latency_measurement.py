@@ -12,11 +12,11 @@ import onnx
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
+from secateur.budget.graph_slicing import DenseGraph
+from secateur.budget.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
+from secateur.budget.latency_table import Check, LatencyTable, Shape, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
-from secateur.evaluation.graph_slicing import DenseGraph
-from secateur.evaluation.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
-from secateur.evaluation.latency_table import Check, LatencyTable, Shape, shape_of
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.latency import time_runners, torch_threads, undisturbed_clock
 from secateur.inference.machine import describe_machine

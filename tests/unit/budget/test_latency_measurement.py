@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.budget import latency_measurement
+from secateur.budget.latency_measurement import measure_table
+from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
-from secateur.evaluation import latency_measurement
-from secateur.evaluation.latency_measurement import measure_table
-from secateur.evaluation.latency_table import LatencyTable, shape_of
 from secateur.inference.machine import describe_machine
 from tests.tiny_generators import llama
 from tests.tiny_models import tiny_config

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from secateur.budget.prices import Prices, PriceTable
+from secateur.budget.scores import Scores
 from secateur.config.prune import PruneSettings, StructureKind
 from secateur.errors import BudgetError
 from secateur.models.structures import Masks, Widths
-from secateur.pruning.prices import Prices, PriceTable
-from secateur.pruning.scores import Scores
 
 _SLACK = 1e-9
 """Rounding of a fraction of dense: a budget of 0.3 is met by exactly three of ten equal parts."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from secateur.budget.branch_and_bound import Choices, improved
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
-from secateur.pruning.branch_and_bound import Choices, improved
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.prices import PriceTable
 
 _Floats = npt.NDArray[np.float64]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.budget.goal import Goal, density_after, goal_of, promise_after, target_of
 from secateur.config.prune import Budget, Round, Schedule
-from secateur.pruning.schedule import Goal, density_after, goal_of, promise_after, target_of
 from tests.unit.pruning.prune_settings import prune_settings
 
 SHAPES = ("linear", "geometric", "cubic")

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from secateur.budget import branch_and_bound
+from secateur.budget import knapsack as dynamic_programming
+from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.knapsack import solve
+from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
-from secateur.pruning import branch_and_bound, dynamic_programming
-from secateur.pruning.dynamic_programming import solve
-from secateur.pruning.levels import Curve, Levels
-from secateur.pruning.prices import PriceTable
 
 NUM_LAYERS = 3
 

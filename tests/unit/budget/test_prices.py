@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from secateur.evaluation.cost import structure_costs
+from secateur.budget.cost import structure_costs
+from secateur.budget.prices import Prices, PriceTable
 from secateur.models.families import family_of
 from secateur.models.structures import Widths
 from secateur.models.surgery import widths_of
-from secateur.pruning.prices import Prices, PriceTable
 from tests.unit.pruning.material import tiny_model
 
 KINDS = ("macs", "params", "sparsity")

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from secateur.budget.cost import StructureCosts
+from secateur.budget.latency_table import LatencyTable
 from secateur.config.base import Runtime
 from secateur.config.prune import BudgetKind
-from secateur.evaluation.cost import StructureCosts
-from secateur.evaluation.latency_table import LatencyTable
 from secateur.models.structures import Widths
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from secateur.budget.allocation import Limits, num_protected, order_of_removal
+from secateur.budget.scores import Scores
 from secateur.models.structures import Masks, Widths
-from secateur.pruning.allocation import Limits, num_protected, order_of_removal
-from secateur.pruning.scores import Scores
 
 
 @dataclass(frozen=True)

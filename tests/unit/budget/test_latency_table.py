@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from secateur.budget.latency_table import Check, LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ProjectError
-from secateur.evaluation.latency_table import Check, LatencyTable, shape_of
 from secateur.models.structures import Widths
 from tests.tiny_models import tiny_config
 

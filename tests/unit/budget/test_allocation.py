@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secateur.budget.allocation import Limits, achieved, check_reachable, choose, smallest
+from secateur.budget.prices import Prices, PriceTable
+from secateur.budget.scores import Scores
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
-from secateur.pruning.allocation import Limits, achieved, check_reachable, choose, smallest
-from secateur.pruning.prices import Prices, PriceTable
-from secateur.pruning.scores import Scores
 
 PRICES = Prices(head=40, neuron=3, fixed=0)
 DENSE = Widths(heads=(4, 4), ffn=(20, 20), head_dim=4)
