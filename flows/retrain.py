@@ -10,8 +10,7 @@ from typing import Any
 
 from secateur.data.sources import expand, locate
 from secateur.errors import DataError
-from secateur.registry.tags import CHALLENGER, CHAMPION
-from secateur.workflow.before_retraining import (
+from secateur.registry.before_retraining import (
     Before,
     held,
     judge_rows,
@@ -20,6 +19,7 @@ from secateur.workflow.before_retraining import (
     review,
     version_of,
 )
+from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.workflow.driver import run_stage
 from secateur.workflow.full_form import function_of
 from secateur.workflow.project import Project

@@ -8,7 +8,7 @@ from secateur.workflow.chain import Watcher
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.running import bring_project_up_to_date
-from secateur.workflow.sweep import run_sweep
+from secateur.workflow.sweep import PLOT, SWEEP, run_sweep
 
 
 def sweep(
@@ -20,7 +20,7 @@ def sweep(
     told: Callable[[str], None],
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Bring the baseline up to date, then sweep.
+    """Bring the baseline up to date, then sweep, and keep the results as runs in MLflow.
 
     Args:
         project: held exclusively by the caller.
@@ -36,4 +36,10 @@ def sweep(
     bring_project_up_to_date(project, told=told, watch=watch, until="baseline")
     if watch:
         watch("sweep", None)
-    return run_sweep(project, read_config(project), methods=methods, kind=kind, fractions=fractions)
+    config = read_config(project)
+    values = run_sweep(project, config, methods=methods, kind=kind, fractions=fractions)
+    from secateur.registry.mlflow_store import ModelRegistry  # MLflow takes seconds to import
+
+    files = [project.root / SWEEP, project.root / PLOT]
+    ModelRegistry(project).record_sweep(values, experiment=config.register_.experiment, files=files)
+    return values

@@ -77,7 +77,7 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     """
     if (cron is None) == (every is None):
         raise click.UsageError("name one of --cron and --every")
-    from secateur.workflow.before_retraining import require_clean
+    from secateur.registry.before_retraining import require_clean
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
     from secateur.workflow.rendering import require_current

@@ -1,4 +1,4 @@
-"""A sweep over a project's baseline: the results as JSON and SVG under ``reports/``, and as runs in MLflow."""
+"""A sweep over a project's baseline: the results as JSON and SVG under ``reports/``."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ def run_sweep(
     from secateur.determinism import fix_randomness
     from secateur.models.checkpoint import load
     from secateur.pruning.sweep import sweep
-    from secateur.registry.mlflow_store import ModelRegistry
     from secateur.report.sweep_plot import draw_sweep
     from secateur.training.material import read_material
 
@@ -50,8 +49,6 @@ def run_sweep(
         write_json(path, values)
     with replacing(project.root / PLOT) as path:
         draw_sweep(values, path)
-    files = [project.root / SWEEP, project.root / PLOT]
-    ModelRegistry(project).record_sweep(values, experiment=config.register_.experiment, files=files)
     return values
 
 

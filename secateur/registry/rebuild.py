@@ -20,13 +20,7 @@ from secateur.errors import CheckFailed, ProjectError
 from secateur.models.card import Card
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
-from secateur.registry.signing import SIGNING_VARIABLE
-from secateur.workflow import code_lock
-from secateur.workflow.dvc_store import DvcStore
-from secateur.workflow.full_form import PACKAGE
-from secateur.workflow.params import read_config
-from secateur.workflow.project import Project, command_line_of, git
-from secateur.workflow.reproduction import (
+from secateur.registry.reproduction import (
     LOCK,
     PARAMS,
     Comparison,
@@ -36,6 +30,12 @@ from secateur.workflow.reproduction import (
     different_files,
     different_packages,
 )
+from secateur.registry.signing import SIGNING_VARIABLE
+from secateur.workflow import code_lock
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.full_form import PACKAGE
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project, command_line_of, git
 from secateur.workflow.stage import LATENCY_TABLE
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
