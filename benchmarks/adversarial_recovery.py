@@ -15,7 +15,7 @@ from secateur.determinism import fix_randomness
 from secateur.evaluation.robustness import Robustness, robustness
 from secateur.models.checkpoint import load_tokenizer
 from secateur.pruning.round import prune_
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 
 _NOTES = (
     "test macro-F1, clean and under each attack, on one sample of rows; one seed",
@@ -35,7 +35,7 @@ def recovered(material: Material, *, fraction: float, epsilon: float, epochs: fl
         material.dense(),
         train=material.train,
         validation=material.validation,
-        reference=Reference(
+        dense_model=DenseModel(
             model=material.dense(),
             quality=material.card()["metrics"]["validation_macro_f1"],
             logits=material.logits,

@@ -27,7 +27,7 @@ from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.group_norms import group_norms
 from secateur.pruning.round import overridden, prune_
 from secateur.pruning.selection import Calibration, calibrate, calibration_sample
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.training.batches import Batch, batches_of
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import Distillation, pad_token_id
@@ -90,7 +90,7 @@ def ours(task: Task) -> PreTrainedModel:
     """Prune with the shipped settings: the product's own round, aimed at a speed by bisection of its budget."""
     material, settings = task.material, task.settings
     model = material.dense()
-    reference = Reference(
+    dense_model = DenseModel(
         model=material.dense(),
         quality=material.card()["metrics"]["validation_macro_f1"],
         logits=material.logits,
@@ -104,13 +104,13 @@ def ours(task: Task) -> PreTrainedModel:
         # The sample that prune_ will draw from the same seed.
         rows = calibration_sample(material.train, num_rows=settings.calibration_rows, seed=seed)
         calibration = Calibration(rows=rows, settings=settings, seed=seed, precision=precision)
-        budgets = _Budgets(model, calibration, reference)
+        budgets = _Budgets(model, calibration, dense_model)
         aimed = aim(budgets.cut, task.speeds.speed_of, asked=asked, tolerance=task.tolerance, refine=False)
         outcome = prune_(
             model,
             train=material.train,
             validation=material.validation,
-            reference=reference,
+            dense_model=dense_model,
             target=budgets.target(aimed.shares[0]),
             settings=settings,
             round_=Round(prev="baseline", epochs=recovery.epochs, learning_rate=recovery.learning_rate),
@@ -126,9 +126,9 @@ def ours(task: Task) -> PreTrainedModel:
 class _Budgets:
     """A cut for every budget, from one calibration; a share of 1 is the smallest budget that can be met."""
 
-    def __init__(self, model: PreTrainedModel, calibration: Calibration, reference: Reference) -> None:
+    def __init__(self, model: PreTrainedModel, calibration: Calibration, dense_model: DenseModel) -> None:
         self._model = model
-        self._selector = calibrate(model, calibration, dense=reference.dense, kept=None)
+        self._selector = calibrate(model, calibration, dense=dense_model.dense, kept=None)
         self._smallest = 0.01
         while not self._is_reachable():
             self._smallest *= 1.1

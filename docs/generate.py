@@ -20,10 +20,10 @@ import click  # noqa: E402
 
 from docs.python_reference import python_reference  # noqa: E402
 from secateur.cli import cli  # noqa: E402
+from secateur.config.catalogue import parameters  # noqa: E402
 from secateur.config.criteria import CRITERIA  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.promote import SignificanceSection  # noqa: E402
-from secateur.config.reference import parameters  # noqa: E402
 from secateur.evaluation.margins import provable, rows_for  # noqa: E402
 from secateur.workflow.params import flatten  # noqa: E402
 

@@ -23,7 +23,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.selection import COST_LENGTH
 from secateur.pruning.state import State
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.training.batches import ReadyBatches
 from secateur.training.objectives import logits_of
 from secateur.training.own_batches import Loss
@@ -177,8 +177,8 @@ def prune(
     once = Once(settings=checked, calibration=rows, validation=judging, seed=seed, precision=precision)
     with fixed_randomness(seed=seed, device=given.device):
         before, widths = _figures(given, judging, precision), widths_of(given)
-        reference = _reference(given, rows, once, table=table, loss=before.loss)
-        result = once.run(given, reference, state=State.dense(widths))
+        dense_model = _dense_model(given, rows, once, table=table, loss=before.loss)
+        result = once.run(given, dense_model, state=State.dense(widths))
         outcome = result.outcome
         left = convert_(outcome.model, dtype)
         after = _figures(copy.deepcopy(left).float(), judging, precision)
@@ -233,13 +233,13 @@ def _check_table(table: LatencyTable | None, model: PreTrainedModel, settings: P
         raise BudgetError(f"budget: the table {found}; secateur.latency_table(model) measures one that fits")
 
 
-def _reference(
+def _dense_model(
     model: PreTrainedModel, rows: ReadyBatches, once: Once, *, table: LatencyTable | None, loss: float
-) -> Reference:
+) -> DenseModel:
     """Return what the round knows of the given model; of a classifier with its logits where it will teach."""
     settings = once.settings
     teaches = (settings.recovery.epochs != 0.0 or settings.trains_before_cut) and not is_generator(model)
-    return Reference(
+    return DenseModel(
         model=copy.deepcopy(model),
         quality=loss,
         table=table or table_for(model.config, settings),

@@ -54,7 +54,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Levels:
+class BlockCurves:
     """A curve for every block.
 
     Attributes:
@@ -71,7 +71,7 @@ class Levels:
         return sum(curve.error(width) for curve, width in pairs)
 
 
-def levels_of(scores: Scores, limits: Limits) -> Levels:
+def block_curves_of(scores: Scores, limits: Limits) -> BlockCurves:
     """Take scores as errors that add up: the error of a width is the sum of the scores of what goes.
 
     A score of infinity protects its unit: no width below the number of protected units may stay.
@@ -80,21 +80,21 @@ def levels_of(scores: Scores, limits: Limits) -> Levels:
         scores: of every unit; higher = keep.
         limits: what must stay.
     """
-    return Levels(
+    return BlockCurves(
         heads=tuple(_curve(values, limits.kept_heads) for values in scores.heads),
         ffn=tuple(_curve(values, limits.kept_neurons) for values in scores.ffn),
     )
 
 
-def masks_at(levels: Levels, widths: Widths) -> Masks:
+def masks_at(curves: BlockCurves, widths: Widths) -> Masks:
     """Return which units stay at these widths.
 
     Raises:
         ValueError: a width is none of those that may stay.
     """
     return Masks(
-        heads=tuple(curve.mask(width) for curve, width in zip(levels.heads, widths.heads, strict=True)),
-        ffn=tuple(curve.mask(width) for curve, width in zip(levels.ffn, widths.ffn, strict=True)),
+        heads=tuple(curve.mask(width) for curve, width in zip(curves.heads, widths.heads, strict=True)),
+        ffn=tuple(curve.mask(width) for curve, width in zip(curves.ffn, widths.ffn, strict=True)),
     )
 
 

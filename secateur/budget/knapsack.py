@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.budget.branch_and_bound import Choices, improved
-from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
 from secateur.models.structures import Widths
@@ -35,7 +35,7 @@ class _Block:
     errors: _Floats
 
 
-def solve(levels: Levels, prices: PriceTable, *, budget: float, buckets: int = 10_000) -> Widths:
+def solve(curves: BlockCurves, prices: PriceTable, *, budget: float, buckets: int = 10_000) -> Widths:
     """Minimise the sum of errors over one width per block, with a total price of at most ``budget``.
 
     Frantar and Alistarh 2022 (SPDY, section 3.2): ``D[b][t] = min_c D[b-1][t - price(b, c)] + error(b, c)`` over
@@ -45,7 +45,7 @@ def solve(levels: Levels, prices: PriceTable, *, budget: float, buckets: int = 1
     ``improved`` finds what is better still, if anything is. So the result is exact with any prices.
 
     Args:
-        levels: errors of every block at every width that may stay.
+        curves: errors of every block at every width that may stay.
         prices: of every block at every width.
         budget: in the unit of the prices, ``prices.fixed`` included.
         buckets: resolution of what the exact search begins with.
@@ -53,8 +53,8 @@ def solve(levels: Levels, prices: PriceTable, *, budget: float, buckets: int = 1
     Raises:
         BudgetError: even the cheapest widths cost more; the message names their price.
     """
-    blocks = [_block(curve, prices.heads) for curve in levels.heads]
-    blocks += [_block(curve, prices.ffn) for curve in levels.ffn]
+    blocks = [_block(curve, prices.heads) for curve in curves.heads]
+    blocks += [_block(curve, prices.ffn) for curve in curves.ffn]
     cheapest = prices.fixed + sum(block.cheapest for block in blocks)
     slack = _RELATIVE_SLACK * abs(budget)
     free = budget - cheapest + slack

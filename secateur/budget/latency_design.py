@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from sklearn.linear_model import LinearRegression
 
-from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.latency_table import Shape
 from secateur.budget.prices import PriceTable
@@ -93,13 +93,13 @@ def solutions(prices: BlockPrices, shape: Shape, *, ffn_widths: Sequence[int], c
     dense = table.total(shape.dense)
     found = []
     for fraction in np.geomspace(*_FRACTIONS, num=count).tolist():
-        levels = Levels(
+        curves = BlockCurves(
             heads=tuple(_curve(range(shape.num_heads + 1), draw) for _ in range(shape.num_layers)),
             ffn=tuple(_curve(ffn_widths, draw) for _ in range(shape.num_layers)),
         )
         empty = shape.num_layers * (table.heads[0] + table.ffn[0])
         smallest = table.fixed + empty + (table.heads[1] - table.heads[0])
-        widths = solve(levels, table, budget=max(fraction * dense, smallest))
+        widths = solve(curves, table, budget=max(fraction * dense, smallest))
         if any((*widths.heads, *widths.ffn)):
             found.append(widths)
     return list(dict.fromkeys(found))

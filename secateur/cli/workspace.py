@@ -123,7 +123,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _list_params(*, as_json: bool) -> None:
     from secateur.cli import display
-    from secateur.config.reference import parameters
+    from secateur.config.catalogue import parameters
 
     rows = parameters()
     if as_json:

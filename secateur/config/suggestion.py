@@ -13,7 +13,7 @@ def did_you_mean(name: str) -> str:
 
     A name that stands elsewhere is meant there: ``prune.epochs`` is ``prune.recovery.epochs``, and one of a round.
     """
-    from secateur.config.reference import parameters  # it reads the schema, which comes from here
+    from secateur.config.catalogue import parameters  # it reads the schema, which comes from here
 
     item = _ROUND.search(name)
     known = [parameter["name"].replace("rN", item[0] if item else "r1") for parameter in parameters()]

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from secateur.budget.allocation import Limits
-    from secateur.budget.error_curves import Levels
+    from secateur.budget.error_curves import BlockCurves
     from secateur.budget.prices import PriceTable
     from secateur.budget.scores import Scores
     from secateur.config.prune import Granularity, Regularizer, Repair
     from secateur.config.run import Precision
     from secateur.models.structures import Masks
     from secateur.pruning.weights.matrices import WeightScores
-    from secateur.pruning.weights.selection import Comparison, Removal
+    from secateur.pruning.weights.ranking import Comparison, Removal
     from secateur.training.batches import Batch
 
 Need = Literal["rows", "labels", "multipliers"]
@@ -99,12 +99,12 @@ class Survey(Protocol):
         ...
 
     @property
-    def levels(self) -> "Levels":
+    def curves(self) -> "BlockCurves":
         """Orders and errors of every block."""
         ...
 
 
-class SurveyLevels(Protocol[_S_contra]):
+class SurveyCurves(Protocol[_S_contra]):
     """Finds the error of every width of every block, where what a unit costs depends on what has gone before it."""
 
     def __call__(
@@ -168,7 +168,7 @@ class Criterion(Generic[S]):
         regularizer: of the training before the cut that it brings along.
         is_blind: it looks at no model and no row: a baseline.
         structures: scores of single structures.
-        levels: errors of every width instead of ``structures``.
+        curves: errors of every width instead of ``structures``.
         weights: scores of single weights.
 
     Raises:
@@ -183,17 +183,17 @@ class Criterion(Generic[S]):
     regularizer: "Regularizer" = "none"
     is_blind: bool = False
     structures: ScoreStructures[S] | None = None
-    levels: SurveyLevels[S] | None = None
+    curves: SurveyCurves[S] | None = None
     weights: OfWeights[S] | None = None
 
     def __post_init__(self) -> None:
-        if self.structures is not None and self.levels is not None:
-            raise ValueError(f"{self.name} has both structures and levels; one of them scores what is cut")
+        if self.structures is not None and self.curves is not None:
+            raise ValueError(f"{self.name} has both structures and curves; one of them scores what is cut")
         if not self.scores:
-            raise ValueError(f"{self.name} scores nothing; structures, levels or weights is missing")
+            raise ValueError(f"{self.name} scores nothing; structures, curves or weights is missing")
 
     @property
     def scores(self) -> tuple["Granularity", ...]:
         """What it can score."""
-        of_structures = self.structures is not None or self.levels is not None
+        of_structures = self.structures is not None or self.curves is not None
         return (*(("structures",) if of_structures else ()), *(("weights",) if self.weights is not None else ()))

@@ -16,7 +16,7 @@ from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.state import State
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.pruning.tries import RoundResult, run_round
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
@@ -46,7 +46,7 @@ class Once:
         """What is asked for: a fraction of dense, or a promise."""
         return Goal(target=self.settings.budget.fraction, max_drop=self.settings.budget.max_drop)
 
-    def run(self, model: PreTrainedModel, reference: Reference, *, state: State) -> RoundResult:
+    def run(self, model: PreTrainedModel, dense_model: DenseModel, *, state: State) -> RoundResult:
         """Run the round; the model, in fp32, is left in an unknown state.
 
         Raises:
@@ -57,7 +57,7 @@ class Once:
             model,
             train=self.calibration,
             validation=self.validation,
-            reference=reference,
+            dense_model=dense_model,
             goal=self.goal,
             settings=self.settings,
             round_=Round(prev="baseline"),

@@ -32,7 +32,7 @@ from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
@@ -108,9 +108,9 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
-    reference = _reference(model, rows, request)
+    dense_model = _dense_model(model, rows, request)
     started = time.monotonic()
-    vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=reference.quality)
+    vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=dense_model.quality)
     if cut:
         say(f"vocabulary: {cut.summary()}")
     rows = rows.translated(vocabulary, max_length=_limit(request, model))
@@ -121,8 +121,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         seed=request.seed,
         precision=request.precision,
     )
-    reference = replace(reference, token_ids=vocabulary.dense_ids)
-    result = once.run(model, reference, state=_state(request, model))
+    dense_model = replace(dense_model, token_ids=vocabulary.dense_ids)
+    result = once.run(model, dense_model, state=_state(request, model))
     outcome, seconds = result.outcome, time.monotonic() - started
     if not outcome.accepted:
         tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
@@ -206,10 +206,10 @@ def _rows(
     )
 
 
-def _reference(model: PreTrainedModel, rows: _Rows, request: Request) -> Reference:
+def _dense_model(model: PreTrainedModel, rows: _Rows, request: Request) -> DenseModel:
     settings = request.settings
     trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
-    return Reference(
+    return DenseModel(
         model=copy.deepcopy(model),
         table=table_for(model.config, request.settings),
         quality=_score(model, rows.validation, request).quality,

@@ -10,12 +10,12 @@ from secateur.config.run import Precision
 from secateur.errors import BudgetError, ConfigError
 from secateur.models.families import family_of
 from secateur.models.surgery import cut_, widths_of
-from secateur.pruning.places import reshape_
+from secateur.pruning.layers_and_features import reshape_
 from secateur.pruning.regrowth import regrow
 from secateur.pruning.selection import Selector, calibrate
 from secateur.pruning.state import State, achieved_fractions, share_to_remove
 from secateur.pruning.suppression import suppress_
-from secateur.pruning.training import Reference, Work, num_labels, recover_, regularize_
+from secateur.pruning.training import DenseModel, Work, num_labels, recover_, regularize_
 from secateur.pruning.weights.application import prune_weights_
 from secateur.quality import MACRO_F1, Measure
 from secateur.training.batches import Rows
@@ -69,7 +69,7 @@ def prune_(
     *,
     train: Rows,
     validation: Rows,
-    reference: Reference,
+    dense_model: DenseModel,
     target: float,
     settings: PruneSettings,
     round_: Round,
@@ -82,9 +82,9 @@ def prune_(
 
     Args:
         model: of the round before.
-        train: rows to calibrate on and to learn from, in the order of ``reference.logits``.
+        train: rows to calibrate on and to learn from, in the order of ``dense_model.logits``.
         validation: rows that choose the weights to keep, and decide whether the round is accepted.
-        reference: the dense model.
+        dense_model: the dense model.
         target: fraction of dense that may stay, in the unit of ``settings.budget``.
         settings: what all rounds share.
         round_: what this one does differently.
@@ -101,10 +101,10 @@ def prune_(
     work = Work(
         train=train,
         validation=validation,
-        reference=reference,
+        dense_model=dense_model,
         settings=settings,
         recovery=overridden(
-            settings.recovery.settled(rows=len(train), labels=num_labels(reference.model, train)), round_
+            settings.recovery.settled(rows=len(train), labels=num_labels(dense_model.model, train)), round_
         ),
         action=round_.action or settings.action,
         target=target,
@@ -136,30 +136,30 @@ def begin_(model: PreTrainedModel, state: State | None, work: Work) -> Begun:
     regularize_(model, before, work)
     if work.settings.granularity == "weights":
         return Begun(before, None)
-    return Begun(before, calibrate(model, work.calibration, dense=work.reference.dense, kept=before.kept))
+    return Begun(before, calibrate(model, work.calibration, dense=work.dense_model.dense, kept=before.kept))
 
 
 def finish_(model: PreTrainedModel, begun: Begun, work: Work) -> Outcome:
     """Cut, recover and judge a model that was begun, or a copy of it, in place."""
     model, after = _pruned(model, begun, work)
     trained = recover_(model, after, work)
-    reference, settings, scores = work.reference, work.settings, trained.best
-    robust = reference.robust_score(model) if reference.robust_score else None
+    dense_model, settings, scores = work.dense_model, work.settings, trained.best
+    robust = dense_model.robust_score(model) if dense_model.robust_score else None
     reason = below_floor(
         scores.quality,
-        dense=reference.quality,
+        dense=dense_model.quality,
         max_drop=settings.max_drop if work.promise is None else work.promise,
         measure=scores.measure,
         asked="prune.max_drop" if work.promise is None else "the promise of",
     )
     reason = reason or _not_robust(robust, work)
-    drop = scores.measure.drop(scores.quality, dense=reference.quality)
+    drop = scores.measure.drop(scores.quality, dense=dense_model.quality)
     return Outcome(
         model=model,
         state=after,
         accepted=reason is None,
         reason=reason,
-        achieved=achieved_fractions(model, dense=reference.dense, state=after) | {"max_drop": drop},
+        achieved=achieved_fractions(model, dense=dense_model.dense, state=after) | {"max_drop": drop},
         scores=scores,
         robust=robust,
         history=trained.history,
@@ -191,7 +191,7 @@ def _pruned(model: PreTrainedModel, begun: Begun, work: Work) -> tuple[PreTraine
         masks = prune_weights_(
             model,
             rows=calibration.rows,
-            sparsity=share_to_remove(model, target=work.target, dense=work.reference.dense),
+            sparsity=share_to_remove(model, target=work.target, dense=work.dense_model.dense),
             settings=settings.model_copy(update={"action": work.action}),
             precision=work.precision,
             already=state.weights,
@@ -208,7 +208,7 @@ def _pruned(model: PreTrainedModel, begun: Begun, work: Work) -> tuple[PreTraine
     if returning:
         model, kept = regrow(
             model,
-            work.reference.model,
+            work.dense_model.model,
             kept=kept,
             batches=calibration.batches(model),
             fraction=returning,
@@ -220,7 +220,7 @@ def _pruned(model: PreTrainedModel, begun: Begun, work: Work) -> tuple[PreTraine
 
 def _check_regrowth(work: Work) -> None:
     """Refuse, before any compute, a return for which there is no room or no place."""
-    returning, settings, config = work.settings.regrow_fraction, work.settings, work.reference.dense.config
+    returning, settings, config = work.settings.regrow_fraction, work.settings, work.dense_model.dense.config
     if returning == 0.0 or settings.granularity == "weights" or work.action == "suppress":
         return
     if work.target <= returning:
@@ -255,10 +255,10 @@ def below_floor(
 
 
 def _not_robust(robust: float | None, work: Work) -> str | None:
-    allowed, score = work.settings.max_robust_drop, work.reference.robust_score
+    allowed, score = work.settings.max_robust_drop, work.dense_model.robust_score
     if robust is None or allowed is None or score is None:
         return None
-    dense = score(work.reference.model)
+    dense = score(work.dense_model.model)
     if robust >= dense - allowed:
         return None
     return (

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.allocation import Limits, check_reachable, choose
 from secateur.budget.cost import structure_costs
-from secateur.budget.error_curves import Curve, Levels, levels_of, masks_at
+from secateur.budget.error_curves import BlockCurves, Curve, block_curves_of, masks_at
 from secateur.budget.knapsack import solve
 from secateur.budget.latency_table import LatencyTable
 from secateur.budget.prices import Prices, PriceTable
@@ -96,12 +96,12 @@ class ErrorCurve:
     """The least error of every target: what a choice would do, without doing it.
 
     Attributes:
-        levels: errors of every block at every width.
+        curves: errors of every block at every width.
         prices: of every block at every width.
         of_dense: price of the dense model.
     """
 
-    levels: Levels
+    curves: BlockCurves
     prices: PriceTable
     of_dense: float
 
@@ -111,7 +111,7 @@ class ErrorCurve:
         Raises:
             BudgetError: the target is out of reach.
         """
-        return self.levels.error(solve(self.levels, self.prices, budget=target * self.of_dense))
+        return self.curves.error(solve(self.curves, self.prices, budget=target * self.of_dense))
 
     @property
     def smallest(self) -> float:
@@ -132,8 +132,8 @@ class ErrorCurve:
     @property
     def _blocks(self) -> list[tuple[Curve, tuple[float, ...]]]:
         """Every block, and the price of its widths."""
-        heads = [(curve, self.prices.heads) for curve in self.levels.heads]
-        return heads + [(curve, self.prices.ffn) for curve in self.levels.ffn]
+        heads = [(curve, self.prices.heads) for curve in self.curves.heads]
+        return heads + [(curve, self.prices.ffn) for curve in self.curves.ffn]
 
 
 def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense, kept: Kept | None) -> Selector:
@@ -146,7 +146,7 @@ def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense,
         kept: which units of the dense model this one has, for multipliers that name them; None = all.
     """
     settings, criterion, precision = calibration.settings, calibration.settings.scorer, calibration.precision
-    if criterion.levels is not None:
+    if criterion.curves is not None:
         terms = Terms(
             limits=Limits.of(settings),
             factors=preset_factors(model, settings, kept=kept),
@@ -154,7 +154,7 @@ def calibrate(model: PreTrainedModel, calibration: Calibration, *, dense: Dense,
             seed=calibration.seed,
             precision=precision,
         )
-        found = criterion.levels(model, lambda: calibration.batches(model), terms=terms, settings=settings.own)
+        found = criterion.curves(model, lambda: calibration.batches(model), terms=terms, settings=settings.own)
         return Surveyed(found=found, settings=settings, dense=dense)
     assert criterion.structures is not None  # the schema refuses a criterion that scores no structures
     scores = criterion.structures(model, calibration.batches(model), precision=precision, settings=settings.own)
@@ -198,8 +198,8 @@ class Ranking:
         """See ``Selector``; scores are taken as errors that add up."""
         settings = self.calibration.settings
         prices = price_table(model, settings, dense=self.dense)
-        levels = levels_of(self.scores, Limits.of(settings))
-        return ErrorCurve(levels, prices, prices.of_dense(self.dense.widths))
+        curves = block_curves_of(self.scores, Limits.of(settings))
+        return ErrorCurve(curves, prices, prices.of_dense(self.dense.widths))
 
     def _chosen(self, model: PreTrainedModel, *, target: float) -> Masks:
         settings, limits = self.calibration.settings, Limits.of(self.calibration.settings)
@@ -208,8 +208,8 @@ class Ranking:
             check_reachable(
                 fraction=target, current=widths_of(model), dense=self.dense.widths, prices=prices, limits=limits
             )
-            levels = levels_of(self.scores, limits)
-            return masks_at(levels, solve(levels, prices, budget=target * prices.of_dense(self.dense.widths)))
+            curves = block_curves_of(self.scores, limits)
+            return masks_at(curves, solve(curves, prices, budget=target * prices.of_dense(self.dense.widths)))
         linear = linear_prices(model, settings, dense=self.dense)
         return choose(self.scores, fraction=target, dense=self.dense.widths, prices=linear, limits=limits)
 
@@ -238,7 +238,7 @@ class Surveyed:
     def curve(self, model: PreTrainedModel) -> ErrorCurve:
         """See ``Selector``."""
         prices = price_table(model, self.settings, dense=self.dense)
-        return ErrorCurve(self.found.levels, prices, prices.of_dense(self.dense.widths))
+        return ErrorCurve(self.found.curves, prices, prices.of_dense(self.dense.widths))
 
 
 def linear_prices(model: PreTrainedModel, settings: PruneSettings, *, dense: Dense) -> Prices:

@@ -33,7 +33,7 @@ _LOOKS = 4
 
 
 @dataclass(frozen=True)
-class Reference:
+class DenseModel:
     """The dense model, as far as a round needs it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Work:
 
     train: Rows
     validation: Rows
-    reference: Reference
+    dense_model: DenseModel
     settings: PruneSettings
     recovery: Recovery
     action: Action
@@ -127,13 +127,13 @@ def _growing_decay(model: PreTrainedModel, state: State, work: Work) -> Constrai
         masks = choose_weights(
             model,
             rows=calibration.rows,
-            sparsity=share_to_remove(model, target=work.target, dense=work.reference.dense),
+            sparsity=share_to_remove(model, target=work.target, dense=work.dense_model.dense),
             settings=settings,
             precision=work.precision,
             already=state.weights,
         )
         return GrowingWeightDecay(model, masks, settings=settings.regularization)
-    selector = calibrate(model, calibration, dense=work.reference.dense, kept=state.kept)
+    selector = calibrate(model, calibration, dense=work.dense_model.dense, kept=state.kept)
     # On a copy, because a choice may repair.
     chosen = selector.select_(copy.deepcopy(model), target=work.target)
     decay = regularizer_for(model, kind="l2", settings=settings.regularization, chosen=chosen)
@@ -146,7 +146,7 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
     recovery = work.recovery
     promised: dict[str, Any] = {}
     if work.promise is not None:
-        floor = measure_of(work.validation).floor(work.reference.quality, max_drop=work.promise)
+        floor = measure_of(work.validation).floor(work.dense_model.quality, max_drop=work.promise)
         length = Length.of(recovery, steps_per_epoch=ceil(len(work.train) / recovery.batch_size))
         promised = {"floor": floor, "evaluations_per_epoch": max(round(_LOOKS / max(length.epochs, 0.1)), 1)}
     plan = work.plan(
@@ -169,15 +169,15 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
 
 def _lesson(work: Work) -> Lesson:
     """Return what is learned from the labels and from what the dense model says."""
-    recovery, reference = work.recovery, work.reference
+    recovery, dense_model = work.recovery, work.dense_model
     return Lesson(
-        teacher=reference.model,
-        logits=reference.logits,
+        teacher=dense_model.model,
+        logits=dense_model.logits,
         weight=recovery.distillation_weight,
         temperature=recovery.temperature,
         label_smoothing=recovery.label_smoothing,
         precision=work.precision,
-        token_ids=reference.token_ids,
+        token_ids=dense_model.token_ids,
     )
 
 
@@ -189,7 +189,7 @@ def _with_hidden_states(state: State, work: Work) -> Lesson:
     return replace(
         lesson,
         hidden_weight=weight,
-        layers=layer_mapping(state.kept.layers, num_layers=work.reference.dense.widths.num_layers),
+        layers=layer_mapping(state.kept.layers, num_layers=work.dense_model.dense.widths.num_layers),
         features=None if state.features is None else torch.tensor(state.features),
     )
 

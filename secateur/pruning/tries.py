@@ -14,7 +14,7 @@ from secateur.config.run import Precision
 from secateur.errors import BudgetError
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.state import State, achieved_fractions
-from secateur.pruning.training import Reference, Work, num_labels
+from secateur.pruning.training import DenseModel, Work, num_labels
 from secateur.training.batches import Rows
 from secateur.training.schedule import Length
 
@@ -73,7 +73,7 @@ def run_round(
     *,
     train: Rows,
     validation: Rows,
-    reference: Reference,
+    dense_model: DenseModel,
     goal: Goal,
     settings: PruneSettings,
     round_: Round,
@@ -93,7 +93,7 @@ def run_round(
         model: of the round before; left in an unknown state.
         train: as for ``prune_``, as all that are not explained.
         validation: see there.
-        reference: see there.
+        dense_model: see there.
         goal: a fraction or a promise.
         settings: see there.
         round_: see there.
@@ -109,10 +109,10 @@ def run_round(
     work = Work(
         train=train,
         validation=validation,
-        reference=reference,
+        dense_model=dense_model,
         settings=settings,
         recovery=overridden(
-            settings.recovery.settled(rows=len(train), labels=num_labels(reference.model, train)), round_
+            settings.recovery.settled(rows=len(train), labels=num_labels(dense_model.model, train)), round_
         ),
         action=round_.action or settings.action,
         target=1.0 if goal.target is None else goal.target,
@@ -221,9 +221,9 @@ class _Tries:
         # The floor under the steps shrinks with it: otherwise a probe of few rows would be a whole recovery.
         shorter = {"epochs": share * whole.passes, "min_steps": round(share * whole.least_steps)}
         recovery = whole.model_copy(update=shorter)
-        reference = replace(self._work.reference, robust_score=None)
+        dense_model = replace(self._work.dense_model, robust_score=None)
         title = f"{self._work.title}: probe at {target:.2f}"
-        work = replace(self._work, target=target, recovery=recovery, reference=reference, promise=None, title=title)
+        work = replace(self._work, target=target, recovery=recovery, dense_model=dense_model, promise=None, title=title)
         begun, model = self._begin(work)
         return finish_(model, begun, work)
 
@@ -249,7 +249,7 @@ class _Tries:
         """Return what the model before the round has left of dense, in the unit of the budget."""
         kind = self._work.settings.budget.kind
         state = self._state if self._begun is None else self._begun.state
-        found = achieved_fractions(self._model, dense=self._work.reference.dense, state=state)[kind]
+        found = achieved_fractions(self._model, dense=self._work.dense_model.dense, state=state)[kind]
         return 1.0 - found if kind == "sparsity" else found
 
     def _tries_left(self) -> bool:

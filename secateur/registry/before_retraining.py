@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from secateur.data.quality import DataCondition
     from secateur.registry.mlflow_store import ModelRegistry
     from secateur.registry.registered_version import RegisteredVersion
-    from secateur.workflow.drift import Reference
+    from secateur.workflow.drift import ChampionRows
 
 _POLL_SECONDS = 2.0
 
@@ -126,7 +126,7 @@ def judge_rows(project: Project, before: Before) -> "tuple[DataCondition, ...]":
     return conditions
 
 
-def _reference(project: Project, before: Before) -> "tuple[Reference | None, str | None]":
+def _reference(project: Project, before: Before) -> "tuple[ChampionRows | None, str | None]":
     from secateur.workflow import drift
 
     if before.champion is None:
@@ -139,7 +139,7 @@ def _reference(project: Project, before: Before) -> "tuple[Reference | None, str
     )
 
 
-def _checkpoint(project: Project, before: Before, reference: "Reference | None") -> Any:
+def _checkpoint(project: Project, before: Before, reference: "ChampionRows | None") -> Any:
     """Return the champion's verified checkpoint, whose encoder compares the rows."""
     from secateur.registry.model_source import resolve
 

@@ -21,10 +21,10 @@ from secateur.models.families import family_of
 from secateur.progress import progress
 from secateur.training.attention import attention_as_products
 from secateur.training.batches import Batch, Rows, loader
+from secateur.training.best_weights import Best, BestBy
 from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import Pass
-from secateur.training.kept import Best, BestBy
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay

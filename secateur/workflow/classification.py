@@ -15,13 +15,13 @@ from secateur.budget.cost import cost_of
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
-from secateur.evaluation.against_reference import against_reference, verdict
+from secateur.evaluation.against_simple_baseline import against_simple_baseline, verdict
 from secateur.evaluation.comparison import Evaluated, details_of, metrics_of, write_plot, write_predictions
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.metrics import confusion, macro_f1
-from secateur.evaluation.reference import LabelledRows, score_classifier
 from secateur.evaluation.robustness import robustness
+from secateur.evaluation.simple_baselines import LabelledRows, score_classifier
 from secateur.evaluation.slices import descriptions_of, slices_of
 from secateur.files import write_json
 from secateur.models.card import Card
@@ -88,7 +88,7 @@ def _reference(
     train, validation = _labelled(job.inputs["train"]), _labelled(job.inputs["validation"])
     found = score_classifier(train, validation, test, num_labels=num_labels, settings=settings, seed=seed)
     labels = np.asarray(test.labels, np.int64)
-    entry = found.metrics | against_reference(labels, model=dense.predicted, reference=found.predicted)
+    entry = found.metrics | against_simple_baseline(labels, model=dense.predicted, reference=found.predicted)
     score = macro_f1(confusion(labels, dense.predicted, num_labels=num_labels))
     said = verdict(found.name, entry, model="dense", macro_f1=float(score))
     return {"reference": entry}, {"reference": found.name, "reference_verdict": said}

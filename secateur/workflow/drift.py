@@ -23,7 +23,7 @@ DRIFT = "reports/drift.json"
 
 
 @dataclass(frozen=True)
-class Reference:
+class ChampionRows:
     """The champion's data.
 
     Attributes:
@@ -50,7 +50,7 @@ def source_rows(project: Project, config: RunConfig) -> LabelledTexts:
 
 def reference_rows(
     project: Project, store: DvcStore, config: RunConfig, *, version: str, data_md5: str
-) -> tuple[Reference | None, str | None]:
+) -> tuple[ChampionRows | None, str | None]:
     """Return the champion's rows, from DVC's cache or remote; or None and the reason why they cannot be had.
 
     They are kept in ``.secateur/reference`` until there is another champion.
@@ -62,12 +62,12 @@ def reference_rows(
             remove(home)
             with replacing(folder) as fresh:
                 store.fetch(data_md5, fresh, what=f"data/raw of version {version}")
-        return Reference(version, data_md5, _read_raw(folder, config)), None
+        return ChampionRows(version, data_md5, _read_raw(folder, config)), None
     except (ProjectError, CheckFailed, DataError) as error:
         return None, f"the rows of version {version} cannot be had: {error}"
 
 
-def judge_rows(rows: LabelledTexts, reference: Reference | None, config: RunConfig) -> tuple[DataCondition, ...]:
+def judge_rows(rows: LabelledTexts, reference: ChampionRows | None, config: RunConfig) -> tuple[DataCondition, ...]:
     """Judge the source against ``retrain.quality``."""
     before = None if reference is None else Profile.of(reference.rows)
     return check_quality(Profile.of(rows), before, config.retrain.quality)
@@ -77,7 +77,7 @@ def write_report(
     project: Project,
     *,
     rows: LabelledTexts,
-    reference: Reference | None,
+    reference: ChampionRows | None,
     missing: str | None,
     conditions: Sequence[DataCondition],
     checkpoint: Path | None,

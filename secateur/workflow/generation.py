@@ -24,7 +24,7 @@ from secateur.evaluation.generators import (
     write_texts,
 )
 from secateur.evaluation.perplexity import document_losses
-from secateur.evaluation.reference import GENERATOR, score_ngrams
+from secateur.evaluation.simple_baselines import GENERATOR, score_ngrams
 from secateur.files import write_json
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.prediction import Predictor

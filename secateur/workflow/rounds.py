@@ -20,7 +20,7 @@ from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome
 from secateur.pruning.state_files import read_state, write_state
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, allowed_drop
 from secateur.training.material import Material
@@ -61,7 +61,7 @@ def judge_of(
     )
 
 
-def reference_of(
+def dense_model_of(
     job: Job,
     model: PreTrainedModel,
     material: Material,
@@ -70,11 +70,11 @@ def reference_of(
     dense: Card,
     run: RunSection,
     prune: PruneSettings,
-) -> Reference:
+) -> DenseModel:
     """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
     table = job.inputs.get("latency_table")
     shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
-    return Reference(
+    return DenseModel(
         model=model,
         quality=dense.metrics[f"validation_{kind_named(run.task).measure.name}"],
         logits=material.dense_logits,

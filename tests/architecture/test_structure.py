@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from secateur.config.base import Section
+from secateur.config.catalogue import parameters
 from secateur.config.prune import FORMER_NAMES
-from secateur.config.reference import parameters
 from secateur.config.schema import RunConfig
 from secateur.workflow import code_lock
 from secateur.workflow.params import flatten, read_config

@@ -9,7 +9,7 @@ from secateur.config.criteria import CRITERIA
 Variants = Mapping[str, tuple[str, Section]]
 
 OF_STRUCTURES = [name for name in CRITERIA if CRITERIA[name].structures is not None]
-OF_LEVELS = [name for name in CRITERIA if CRITERIA[name].levels is not None]
+OF_CURVES = [name for name in CRITERIA if CRITERIA[name].curves is not None]
 OF_WEIGHTS = [name for name in CRITERIA if CRITERIA[name].weights is not None]
 
 

@@ -13,7 +13,7 @@ REGULARIZATION = {"strength": 1.0, "growth": 10.0, "epochs": 0.5, "learning_rate
 FIRST, SECOND = 0.7, 0.5
 """What the two rounds leave of dense."""
 
-OF_STRUCTURES = [*criterion_variants.OF_STRUCTURES, *criterion_variants.OF_LEVELS]
+OF_STRUCTURES = [*criterion_variants.OF_STRUCTURES, *criterion_variants.OF_CURVES]
 OF_WEIGHTS = criterion_variants.OF_WEIGHTS
 TABLE = {"structures": {"layers.*.heads": 1.0, "layers.*.ffn": 2.0}, "weights": {"layers.*": 2.0}}
 PATTERNED = ("magnitude", "gradient", "wanda", "sparsegpt", "random")

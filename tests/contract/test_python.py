@@ -24,7 +24,7 @@ from secateur.models.families import FAMILIES
 from secateur.models.structures import Masks
 from secateur.models.surgery import masked
 from secateur.pruning.round import prune_
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.training.batches import batches_of
 from tests.integration.in_process import output
 from tests.tiny_models import LABELS, MODEL_TYPES, logits_of, tiny_generator, tiny_model, tiny_tokenizer
@@ -201,7 +201,7 @@ def test_the_engine_is_that_of_a_round(criterion: str, generates: bool) -> None:
             model,
             train=rows,
             validation=rows,
-            reference=Reference(model=dense, quality=1.0, logits=None if generates else torch.zeros(0)),
+            dense_model=DenseModel(model=dense, quality=1.0, logits=None if generates else torch.zeros(0)),
             target=0.5,
             settings=one_shot_settings(asked),
             round_=Round(prev="baseline"),

@@ -23,7 +23,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome, prune_
 from secateur.pruning.state import State
 from secateur.pruning.state_files import read_state, write_state
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import shared_vocabulary
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.training.objectives import logits_of
@@ -36,10 +36,10 @@ TRAIN, VALIDATION = tiny_rows(40), tiny_rows(16, seed=1)
 
 
 @cache
-def reference_of(layers: int) -> Reference:
+def dense_model_of(layers: int) -> DenseModel:
     model = tiny_model(layers=layers)
     shape = shape_of(model.config)
-    return Reference(
+    return DenseModel(
         model=model,
         quality=0.5,
         logits=logits_of(model, TRAIN, batch_size=16, precision="fp32"),
@@ -63,7 +63,7 @@ def run(
     target,
     state=None,
     number=1,
-    reference=None,
+    dense_model=None,
     train: TokenRows = TRAIN,
     validation=VALIDATION,
     **round_: Any,
@@ -73,7 +73,7 @@ def run(
         model,
         train=train,
         validation=validation,
-        reference=reference or reference_of(2),
+        dense_model=dense_model or dense_model_of(2),
         target=target,
         settings=settings,
         round_=Round(prev="baseline", **round_),
@@ -145,22 +145,22 @@ def check(outcome: Outcome, settings: PruneSettings, *, target: float) -> None:
 def two_rounds(
     settings: PruneSettings, folder: Path, *, layers: int, first: float, second: float
 ) -> tuple[Outcome, Outcome]:
-    reference = reference_of(layers)
-    before = {name: tensor.clone() for name, tensor in reference.model.state_dict().items()}
-    r1 = run(copy.deepcopy(reference.model), settings, target=first, reference=reference)
+    dense_model = dense_model_of(layers)
+    before = {name: tensor.clone() for name, tensor in dense_model.model.state_dict().items()}
+    r1 = run(copy.deepcopy(dense_model.model), settings, target=first, dense_model=dense_model)
     check(r1, settings, target=first)
     model, state = saved_and_loaded(r1, folder / "r1")
-    r2 = run(model, settings, target=second, reference=reference, state=state, number=2)
+    r2 = run(model, settings, target=second, dense_model=dense_model, state=state, number=2)
     check(r2, settings, target=second)
     saved_and_loaded(r2, folder / "r2")
-    assert all(torch.equal(tensor, before[name]) for name, tensor in reference.model.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense_model.model.state_dict().items())
     return r1, r2
 
 
 @pytest.mark.parametrize("case", STRUCTURES.values(), ids=STRUCTURES)
 def test_rounds_on_structures(case: dict[str, Any], tmp_path: Path) -> None:
     settings, layers = settings_of(case, "structures"), case.get("layers", 2)
-    dense = widths_of(reference_of(layers).model)
+    dense = widths_of(dense_model_of(layers).model)
     second = settings.budget.fraction
     r1, r2 = two_rounds(settings, tmp_path, layers=layers, first=(1 + second) / 2, second=second)
     if settings.action == "suppress":
@@ -185,7 +185,7 @@ def test_rounds_on_structures(case: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", WEIGHTS.values(), ids=WEIGHTS)
 def test_rounds_on_weights(case: dict[str, Any], tmp_path: Path) -> None:
     settings, layers = settings_of(case, "weights"), case.get("layers", 2)
-    dense = sum(linear.weight.numel() for linear in prunable(reference_of(layers).model).values())
+    dense = sum(linear.weight.numel() for linear in prunable(dense_model_of(layers).model).values())
     r1, r2 = two_rounds(settings, tmp_path, layers=layers, first=FIRST, second=SECOND)
     for outcome, target in ((r1, FIRST), (r2, SECOND)):
         masks, linears = outcome.state.weights, prunable(outcome.model)
@@ -210,7 +210,7 @@ def check_pattern(masks: WeightMasks, pattern: str) -> None:
 
 def test_a_fresh_process_loads_what_a_round_left(tmp_path: Path) -> None:
     settings = settings_of({"criterion": "obs", "num_layers": 1, "hidden_size": 12}, "structures")
-    outcome = run(copy.deepcopy(reference_of(2).model), settings, target=0.3)
+    outcome = run(copy.deepcopy(dense_model_of(2).model), settings, target=0.3)
     saved_and_loaded(outcome, tmp_path / "r1", check_reload=True)
 
 
@@ -238,7 +238,7 @@ def test_rounds_with_a_smaller_vocabulary(granularity: str, tmp_path: Path) -> N
             number=number,
             train=vocabulary.translate(train, max_length=16),
             validation=vocabulary.translate(validation, max_length=16),
-            reference=Reference(
+            dense_model=DenseModel(
                 model=dense,
                 quality=0.5,
                 logits=logits_of(dense, train, batch_size=16, precision="fp32"),
@@ -255,7 +255,7 @@ def test_rounds_with_a_smaller_vocabulary(granularity: str, tmp_path: Path) -> N
 def test_suppressed_structures_are_rescued_or_removed_for_good() -> None:
     """The loop of the source: divide the least important, look again; what is still small at the end goes."""
     settings = settings_of({"criterion": "magnitude", "action": "suppress", "recovery.epochs": 0.0}, "structures")
-    dense = reference_of(2).model
+    dense = dense_model_of(2).model
     first = run(copy.deepcopy(dense), settings, target=FIRST)
     chosen = first.state.suppressed
     assert chosen is not None
@@ -273,16 +273,16 @@ def test_suppressed_structures_are_rescued_or_removed_for_good() -> None:
 def test_a_regularizer_trains_before_the_cut() -> None:
     for kind in ("none", "l1", "l2", "group_lasso"):
         case = {"criterion": "magnitude", "regularizer": kind, "recovery.epochs": 0.0, "budget": {"sparsity": 0.0}}
-        model = copy.deepcopy(reference_of(2).model)
+        model = copy.deepcopy(dense_model_of(2).model)
         run(model, settings_of(case, "structures"), target=1.0)
-        before = reference_of(2).model.state_dict()
+        before = dense_model_of(2).model.state_dict()
         same = all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
         assert same == (kind == "none"), kind
 
 
 def test_same_seed_same_bits() -> None:
     settings = settings_of({"criterion": "obs", "search_trials": 4, "repair": "least_squares"}, "structures")
-    first, again = (run(copy.deepcopy(reference_of(2).model), settings, target=SECOND) for _ in range(2))
+    first, again = (run(copy.deepcopy(dense_model_of(2).model), settings, target=SECOND) for _ in range(2))
     found = again.model.state_dict()
     assert all(torch.equal(tensor, found[name]) for name, tensor in first.model.state_dict().items())
     assert first.metrics() == again.metrics()
@@ -295,14 +295,14 @@ def test_an_impossible_budget_names_the_nearest_one_which_works(name: str) -> No
     with pytest.raises(
         BudgetError, match=r"prune\.budget\.macs=0\.1 is not reachable: with structures=heads\+ffn"
     ) as caught:
-        run(copy.deepcopy(reference_of(2).model), settings, target=0.1)
+        run(copy.deepcopy(dense_model_of(2).model), settings, target=0.1)
     nearest = float(str(caught.value).split("ask for ")[1].split()[0])
-    assert run(copy.deepcopy(reference_of(2).model), settings, target=nearest).achieved["macs"] <= nearest
+    assert run(copy.deepcopy(dense_model_of(2).model), settings, target=nearest).achieved["macs"] <= nearest
 
 
 @pytest.mark.parametrize("name", sorted({*OF_STRUCTURES} - {"random"}))
 def test_weights_that_are_not_finite_are_refused(name: str) -> None:
-    model = copy.deepcopy(reference_of(2).model)
+    model = copy.deepcopy(dense_model_of(2).model)
     with torch.no_grad():
         family_of(model).layers(model)[1].ffn.up[0].weight[3, 2] = float("nan")
     with pytest.raises(ModelError, match=r"layers\.1\.ffn|not finite|NaN"):
@@ -311,12 +311,12 @@ def test_weights_that_are_not_finite_are_refused(name: str) -> None:
 
 def test_a_round_below_the_floor_says_by_how_much() -> None:
     settings = settings_of({"criterion": "magnitude", "max_drop": 0.01}, "structures")
-    reference = replace(reference_of(2), macro_f1=1.1)
-    outcome = run(copy.deepcopy(reference.model), settings, target=SECOND, reference=reference)
+    dense_model = replace(dense_model_of(2), macro_f1=1.1)
+    outcome = run(copy.deepcopy(dense_model.model), settings, target=SECOND, dense_model=dense_model)
     assert not outcome.accepted
     assert "is below the floor of 1.0900 (dense 1.1000 less prune.max_drop 0.01)" in str(outcome.reason)
     robust = settings_of({"criterion": "magnitude", "max_robust_drop": 0.1}, "structures")
-    scored = replace(reference_of(2), robust_score=lambda model: 0.8 if model is reference_of(2).model else 0.6)
-    outcome = run(copy.deepcopy(reference.model), robust, target=SECOND, reference=scored)
+    scored = replace(dense_model_of(2), robust_score=lambda model: 0.8 if model is dense_model_of(2).model else 0.6)
+    outcome = run(copy.deepcopy(dense_model.model), robust, target=SECOND, dense_model=scored)
     assert outcome.metrics()["validation_robust_macro_f1"] == 0.6
     assert "under attack 0.6000 is below the floor of 0.7000 (dense 0.8000" in str(outcome.reason)

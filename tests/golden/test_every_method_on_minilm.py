@@ -16,7 +16,7 @@ from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import prune_
 from secateur.pruning.state_files import read_state, write_state
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from tests.contract.round_cases import OF_STRUCTURES, OF_WEIGHTS, TABLE
 from tests.golden.test_minilm import folder_of, logits
 from tests.unit.pruning.prune_settings import prune_settings
@@ -53,7 +53,7 @@ def test_both_actions_end_with_a_checkpoint_that_loads_again(granularity: str, c
             copy.deepcopy(model),
             train=rows.take(range(16)),
             validation=rows.take(range(16, 24)),
-            reference=Reference(model=model, quality=0.5, logits=torch.zeros(16, 3)),
+            dense_model=DenseModel(model=model, quality=0.5, logits=torch.zeros(16, 3)),
             target=TARGET,
             settings=settings,
             round_=Round(prev="baseline", action=action),

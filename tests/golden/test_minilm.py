@@ -20,7 +20,7 @@ from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_
 from secateur.pruning.round import prune_
 from secateur.pruning.state_files import read_state, write_state
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from tests.tiny_models import some_masks
 from tests.unit.pruning.prune_settings import prune_settings
 
@@ -99,13 +99,13 @@ def test_half_of_the_work_goes_by_obs_without_training(tmp_path: Path):
         criterion="obs", repair="least_squares", budget={"macs": 0.5}, search_trials=0, calibration_rows=64,
         min_heads=0, min_neurons=0, max_drop=0.99, recovery={**prune_settings().recovery.model_dump(), "epochs": 0.0},
     )  # fmt: skip
-    reference = Reference(model=model, quality=0.5, logits=torch.zeros(64, 3))
+    dense_model = DenseModel(model=model, quality=0.5, logits=torch.zeros(64, 3))
     for action in ("remove", "suppress"):
         outcome = prune_(
             copy.deepcopy(model),
             train=rows.take(range(64)),
             validation=rows.take(range(64, 96)),
-            reference=reference,
+            dense_model=dense_model,
             target=0.5,
             settings=settings,
             round_=Round(prev="baseline", action=action),

@@ -12,7 +12,7 @@ from secateur.pruning.weights import gradient, magnitude, sparsegpt
 from secateur.pruning.weights.activations import summed_over_tokens
 from secateur.pruning.weights.application import prune_weights_
 from secateur.pruning.weights.matrices import prunable
-from secateur.pruning.weights.selection import Pattern, Removal, choose
+from secateur.pruning.weights.ranking import Pattern, Removal, choose
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.unit.pruning.material import tiny_model, tiny_rows

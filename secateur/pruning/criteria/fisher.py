@@ -26,5 +26,5 @@ FISHER = Criterion(
     source="Kwon et al. 2022, equations 8 to 13",
     settings=NoSettings,
     needs=("rows", "labels"),
-    levels=survey,
+    curves=survey,
 )

@@ -42,5 +42,5 @@ OBS = Criterion(
     source="Hassibi and Stork 1993; for structures Kurtic et al. 2023 (ZipLM), equations 2 to 4",
     settings=ObsSettings,
     needs=("rows", "labels"),
-    levels=survey,
+    curves=survey,
 )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from secateur.config.run import Precision
     from secateur.pruning.weights.matrices import WeightScores
-    from secateur.pruning.weights.selection import Removal
+    from secateur.pruning.weights.ranking import Removal
     from secateur.training.batches import Batch
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.budget.allocation import Limits
-from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.scores import Scores
 from secateur.config.run import Precision
 from secateur.errors import ModelError
@@ -58,11 +58,11 @@ class Database:
     levels of all blocks would take gigabytes.
 
     Attributes:
-        levels: order and error of every block; errors add up over blocks.
+        curves: order and error of every block; errors add up over blocks.
         entries: attention of all layers, then FFN of all layers.
     """
 
-    levels: Levels
+    curves: BlockCurves
     entries: tuple[Entry, ...]
     _solved: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
@@ -123,7 +123,7 @@ def build(
         kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
         entries.append(_entry(block, moment, kept=kept, factors=factor))
     curves = tuple(entry.curve for entry in entries)
-    return Database(levels=Levels(heads=curves[:num_layers], ffn=curves[num_layers:]), entries=tuple(entries))
+    return Database(curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]), entries=tuple(entries))
 
 
 def _check_finite(blocks: list[Block], collected: tuple[Moments, ...]) -> None:

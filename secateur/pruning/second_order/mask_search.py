@@ -7,7 +7,7 @@ from typing import final
 
 from transformers import PreTrainedModel
 
-from secateur.budget.error_curves import Curve, Levels, masks_at
+from secateur.budget.error_curves import BlockCurves, Curve, masks_at
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.models.structures import Masks
@@ -20,8 +20,8 @@ from secateur.training.batches import Batch
 
 
 def mask_search(model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, terms: Terms) -> "MaskSearch":
-    """Calibrate once; arguments as of ``SurveyLevels``."""
-    return MaskSearch(levels=fisher_levels(model, batches(), terms=terms), batches=batches, terms=terms)
+    """Calibrate once; arguments as of ``SurveyCurves``."""
+    return MaskSearch(curves=fisher_curves(model, batches(), terms=terms), batches=batches, terms=terms)
 
 
 @final
@@ -29,13 +29,13 @@ def mask_search(model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], 
 class MaskSearch:
     """Widths by DP on the Fisher information of masks, order rearranged, masks tuned by least squares."""
 
-    levels: Levels
+    curves: BlockCurves
     batches: Callable[[], Iterable[Batch]]
     terms: Terms
 
     def select_(self, model: PreTrainedModel, *, prices: PriceTable, budget: float) -> Masks:
         """See ``Survey``. ``repair: none`` tunes one factor per unit, as in the paper."""
-        masks = masks_at(self.levels, solve(self.levels, prices, budget=budget))
+        masks = masks_at(self.curves, solve(self.curves, prices, budget=budget))
         mode = "scales" if self.terms.repair == "none" else self.terms.repair
         repair_(
             model, masks, dense=copy.deepcopy(model), batches=self.batches, mode=mode, precision=self.terms.precision
@@ -43,7 +43,7 @@ class MaskSearch:
         return masks
 
 
-def fisher_levels(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Terms) -> Levels:
+def fisher_curves(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Terms) -> BlockCurves:
     """Return orders and errors by the full Fisher block of every layer."""
     num_layers = widths_of(model).num_layers
     fishers = mask_fisher(model, batches, precision=terms.precision)
@@ -56,4 +56,4 @@ def fisher_levels(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Te
         kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
         errors = tuple(float(removals.errors[block.num_units - count]) for count in kept)
         curves.append(Curve(order=removals.order, kept=kept, errors=errors))
-    return Levels(heads=tuple(curves[:num_layers]), ffn=tuple(curves[num_layers:]))
+    return BlockCurves(heads=tuple(curves[:num_layers]), ffn=tuple(curves[num_layers:]))

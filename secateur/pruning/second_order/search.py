@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
-from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.config.run import Precision
@@ -61,7 +61,7 @@ def search(
     Raises:
         BudgetError: the budget is out of reach.
     """
-    best = solve(database.levels, prices, budget=budget)
+    best = solve(database.curves, prices, budget=budget)
     if trials == 0:
         return best
     held = [batch.to(model.device) for batch in batches]
@@ -75,7 +75,7 @@ def search(
     with progress("search", total=trials) as advance:
         for trial in range(trials):
             tried = _next_coefficients(coefficients, trial=trial, trials=trials, generator=generator)
-            widths = solve(_scaled(database.levels, tried.tolist()), prices, budget=budget)
+            widths = solve(_scaled(database.curves, tried.tolist()), prices, budget=budget)
             if widths not in losses:
                 database.stitch_(stitched, widths)
                 losses[widths] = _divergence(stitched, held, wanted, precision)
@@ -95,14 +95,14 @@ def _next_coefficients(best: Tensor, *, trial: int, trials: int, generator: torc
     return torch.where(changed, drawn, best)
 
 
-def _scaled(levels: Levels, coefficients: list[float]) -> Levels:
+def _scaled(curves: BlockCurves, coefficients: list[float]) -> BlockCurves:
     def scaled(curve: Curve, factor: float) -> Curve:
         return Curve(order=curve.order, kept=curve.kept, errors=tuple(error * factor for error in curve.errors))
 
-    num_layers = len(levels.heads)
-    return Levels(
-        heads=tuple(map(scaled, levels.heads, coefficients[:num_layers])),
-        ffn=tuple(map(scaled, levels.ffn, coefficients[num_layers:])),
+    num_layers = len(curves.heads)
+    return BlockCurves(
+        heads=tuple(map(scaled, curves.heads, coefficients[:num_layers])),
+        ffn=tuple(map(scaled, curves.ffn, coefficients[num_layers:])),
     )
 
 

@@ -7,7 +7,7 @@ from typing import final
 
 from transformers import PreTrainedModel
 
-from secateur.budget.error_curves import Levels, masks_at
+from secateur.budget.error_curves import BlockCurves, masks_at
 from secateur.budget.prices import PriceTable
 from secateur.models.structures import Masks
 from secateur.pruning.criterion import Terms
@@ -23,7 +23,7 @@ _SEARCH_ROWS = 256
 def stitching(
     model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, terms: Terms, trials: int
 ) -> "Stitching":
-    """Calibrate once; arguments as of ``SurveyLevels``, ``trials`` as of ``search``."""
+    """Calibrate once; arguments as of ``SurveyCurves``, ``trials`` as of ``search``."""
     database = build(model, batches(), precision=terms.precision, limits=terms.limits, factors=terms.factors)
     return Stitching(database=database, batches=batches, terms=terms, trials=trials)
 
@@ -39,9 +39,9 @@ class Stitching:
     trials: int
 
     @property
-    def levels(self) -> Levels:
+    def curves(self) -> BlockCurves:
         """See ``Survey``."""
-        return self.database.levels
+        return self.database.curves
 
     def select_(self, model: PreTrainedModel, *, prices: PriceTable, budget: float) -> Masks:
         """See ``Survey``."""
@@ -55,7 +55,7 @@ class Stitching:
             seed=self.terms.seed,
             precision=self.terms.precision,
         )
-        masks = masks_at(self.database.levels, widths)
+        masks = masks_at(self.database.curves, widths)
         before = copy.deepcopy(model) if self.terms.repair != "none" else model
         self.database.stitch_(model, widths)
         if self.terms.repair != "none":

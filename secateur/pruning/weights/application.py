@@ -14,7 +14,7 @@ from secateur.pruning.criterion import LookAtInputs, OfWeights
 from secateur.pruning.weights import gradient
 from secateur.pruning.weights.matrices import WeightMasks, WeightScores, check_fits, prunable
 from secateur.pruning.weights.multipliers import factors_of
-from secateur.pruning.weights.selection import Pattern, Removal, choose, lowest
+from secateur.pruning.weights.ranking import Pattern, Removal, choose, lowest
 from secateur.training.batches import Batch, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 

@@ -11,7 +11,7 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.pruning.weights.activations import summed_over_tokens
 from secateur.pruning.weights.matrices import WeightScores, prunable, source_of
-from secateur.pruning.weights.selection import GONE, STAYS, Removal, lowest, may_go
+from secateur.pruning.weights.ranking import GONE, STAYS, Removal, lowest, may_go
 from secateur.training.batches import Batch
 
 _BLOCK = 128

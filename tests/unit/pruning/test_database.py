@@ -28,12 +28,12 @@ def built(model, *, limits=LIMITS, factors=None, weighting="fisher", size=16):
 
 @WEIGHTINGS
 def test_levels_cover_every_width_that_may_stay_and_errors_grow(weighting):
-    levels = built(tiny_model(), weighting=weighting).levels
-    for curve in levels.heads:
+    curves = built(tiny_model(), weighting=weighting).curves
+    for curve in curves.heads:
         assert curve.kept == (4, 3, 2, 1, 0)
-    for curve in levels.ffn:
+    for curve in curves.ffn:
         assert curve.kept == (24, 20, 16, 12, 8, 4, 0)
-    for curve in (*levels.heads, *levels.ffn):
+    for curve in (*curves.heads, *curves.ffn):
         assert curve.errors[0] == 0.0
         assert all(smaller < larger for smaller, larger in pairwise(curve.errors))
 
@@ -62,7 +62,7 @@ def test_full_widths_give_the_same_bits_even_after_other_widths():
 def test_updated_weights_beat_masks_and_survive_the_cut(weighting, widths):
     model = tiny_model()
     database, stitched, silenced = built(model, weighting=weighting), copy.deepcopy(model), copy.deepcopy(model)
-    masks = masks_at(database.levels, widths)
+    masks = masks_at(database.curves, widths)
     database.stitch_(stitched, widths)
     with masked(silenced, masks):
         assert distance(stitched, model) < 0.3 * distance(silenced, model)
@@ -99,21 +99,21 @@ def test_protected_units_stay_and_limits_are_kept():
     heads[2] = torch.inf
     neurons[[5, 6, 7, 8, 9]] = torch.inf
     limits = Limits(("heads", "ffn"), min_heads=0, ffn_multiple=4, min_neurons=0)
-    levels = built(model, limits=limits, factors=Scores(heads=(heads,) * 2, ffn=(neurons,) * 2)).levels
-    assert levels.heads[0].kept[-1] == 1
-    assert bool(levels.heads[0].mask(1)[2])
-    assert levels.ffn[0].kept[-1] == 8
-    assert bool(levels.ffn[0].mask(8)[5:10].all())
+    curves = built(model, limits=limits, factors=Scores(heads=(heads,) * 2, ffn=(neurons,) * 2)).curves
+    assert curves.heads[0].kept[-1] == 1
+    assert bool(curves.heads[0].mask(1)[2])
+    assert curves.ffn[0].kept[-1] == 8
+    assert bool(curves.ffn[0].mask(8)[5:10].all())
 
 
 def test_a_model_that_lost_blocks_can_be_calibrated_again():
     model = tiny_model()
     database = built(model)
     database.stitch_(model, WITHOUT_BLOCKS)
-    cut_(model, masks_at(database.levels, WITHOUT_BLOCKS))
+    cut_(model, masks_at(database.curves, WITHOUT_BLOCKS))
     again = built(model)
-    assert again.levels.heads[0].kept == (0,)
-    assert again.levels.ffn[1].kept == (0,)
+    assert again.curves.heads[0].kept == (0,)
+    assert again.curves.ffn[1].kept == (0,)
     before = logits(model)
     again.stitch_(model, widths_of(model))
     assert torch.equal(logits(model), before)
@@ -128,5 +128,5 @@ def test_weights_that_are_no_numbers_are_named():
 
 def test_same_rows_same_bits():
     first, again = built(tiny_model()), built(tiny_model())
-    assert first.levels.ffn[0].errors == again.levels.ffn[0].errors
-    assert torch.equal(first.levels.ffn[1].order, again.levels.ffn[1].order)
+    assert first.curves.ffn[0].errors == again.curves.ffn[0].errors
+    assert torch.equal(first.curves.ffn[1].order, again.curves.ffn[1].order)

@@ -15,7 +15,7 @@ from secateur.models.checkpoint import load, save
 from secateur.models.families import family_of
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.places import best_layers, divergence_of_tokens, reshape_
+from secateur.pruning.layers_and_features import best_layers, divergence_of_tokens, reshape_
 from secateur.pruning.regrowth import expanded
 from secateur.pruning.repair import repair_
 from secateur.pruning.second_order.blocks import blocks_of

@@ -47,7 +47,7 @@ def test_the_size_of_batches_does_not_matter():
 def test_tuned_masks_come_closer_than_masks_alone():
     model = tiny_model()
     prices = PriceTable.linear(structure_costs(model, length=8), "macs", dense=widths_of(model))
-    method = FISHER.levels(model, batches, terms=terms(model, repair="none"), settings=FISHER.settings())
+    method = FISHER.curves(model, batches, terms=terms(model, repair="none"), settings=FISHER.settings())
     tuned, silent = copy.deepcopy(model), copy.deepcopy(model)
     masks = method.select_(tuned, prices=prices, budget=0.6 * prices.total(widths_of(model)))
     for block, keep in zip(blocks_of(silent), (*masks.heads, *masks.ffn), strict=True):

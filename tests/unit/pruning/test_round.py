@@ -12,7 +12,7 @@ from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.round import Outcome, below_floor, overridden, prune_
 from secateur.pruning.selection import Dense
 from secateur.pruning.state import State, achieved_fractions
-from secateur.pruning.training import Reference
+from secateur.pruning.training import DenseModel
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
@@ -116,7 +116,9 @@ def run(model, *, target, state=None, round_=None, **changes) -> Outcome:
         model,
         train=TRAIN,
         validation=VALIDATION,
-        reference=Reference(model=DENSE, quality=0.5, logits=logits_of(DENSE, TRAIN, batch_size=16, precision="fp32")),
+        dense_model=DenseModel(
+            model=DENSE, quality=0.5, logits=logits_of(DENSE, TRAIN, batch_size=16, precision="fp32")
+        ),
         target=target,
         settings=prune_settings(**given),
         round_=round_ or Round(prev="baseline"),
@@ -164,7 +166,7 @@ def test_regrowth_that_a_budget_has_no_room_for_is_refused():
 
 def test_layers_and_features_that_went_keep_their_dense_numbers():
     dense = tiny_model(layers=3)
-    reference = Reference(model=dense, quality=0.5, logits=torch.zeros(len(TRAIN), 3))
+    dense_model = DenseModel(model=dense, quality=0.5, logits=torch.zeros(len(TRAIN), 3))
     quiet = prune_settings().recovery.model_copy(update={"epochs": 0.0})
     model, state = copy.deepcopy(dense), None
     kept, features = (0, 1, 2), tuple(range(16))
@@ -174,7 +176,7 @@ def test_layers_and_features_that_went_keep_their_dense_numbers():
             budget={"macs": 0.5}, min_heads=0, min_neurons=0, ffn_multiple=1, repair="none", search_trials=0,
         )  # fmt: skip
         outcome = prune_(
-            model, train=TRAIN, validation=VALIDATION, reference=reference, target=0.5, settings=settings,
+            model, train=TRAIN, validation=VALIDATION, dense_model=dense_model, target=0.5, settings=settings,
             round_=Round(prev="baseline"), seed=0, precision="fp32", title="test", state=state,
         )  # fmt: skip
         model, state = outcome.model, outcome.state

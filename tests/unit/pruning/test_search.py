@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from secateur.budget.cost import structure_costs
-from secateur.budget.error_curves import Curve, Levels
+from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
@@ -39,7 +39,7 @@ def divergence(prepared, widths) -> float:
 
 def test_without_trials_it_is_the_exact_solution(prepared):
     _, database, prices, budget = prepared
-    assert found(prepared, trials=0) == solve(database.levels, prices, budget=budget)
+    assert found(prepared, trials=0) == solve(database.curves, prices, budget=budget)
 
 
 def test_trials_never_make_it_worse_and_keep_the_budget(prepared):
@@ -53,8 +53,8 @@ def test_trials_never_make_it_worse_and_keep_the_budget(prepared):
 def test_it_finds_what_wrong_errors_hide(prepared):
     # Errors of one block are eight times too large: only looking at the model can tell.
     _, database, _, _ = prepared
-    wrong = Levels(heads=database.levels.heads, ffn=(_scaled(database.levels.ffn[0], 8.0), database.levels.ffn[1]))
-    misled = replace(database, levels=wrong)
+    wrong = BlockCurves(heads=database.curves.heads, ffn=(_scaled(database.curves.ffn[0], 8.0), database.curves.ffn[1]))
+    misled = replace(database, curves=wrong)
     given = (prepared[0], misled, *prepared[2:])
     assert divergence(prepared, found(given, trials=40)) < divergence(prepared, found(given, trials=1))
 

@@ -14,7 +14,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning import tries
 from secateur.pruning.round import Begun, Outcome, below_floor
 from secateur.pruning.state import State
-from secateur.pruning.training import Reference, Work
+from secateur.pruning.training import DenseModel, Work
 from secateur.quality import MACRO_F1
 from secateur.training.schedule import Length
 from secateur.training.validation import Scores
@@ -94,7 +94,7 @@ def run(monkeypatch: pytest.MonkeyPatch, floors: list[tuple[float, int]]) -> Cal
             model,
             train=TRAIN.take(range(rows)),
             validation=tiny_rows(1500),
-            reference=Reference(model=model, quality=DENSE),
+            dense_model=DenseModel(model=model, quality=DENSE),
             goal=goal,
             settings=settings,
             round_=Round(prev="baseline"),

@@ -10,8 +10,8 @@ from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.quality import MACRO_F1
+from secateur.training.best_weights import Best
 from secateur.training.history import Pass, write_history
-from secateur.training.kept import Best
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
 from secateur.training.optimizer import clip_, optimizer_for

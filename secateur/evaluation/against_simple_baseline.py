@@ -7,7 +7,7 @@ from secateur.evaluation.paired import Discordant, IntArray, mcnemar
 _LEVEL = 0.05
 
 
-def against_reference(labels: IntArray, *, model: IntArray, reference: IntArray) -> dict[str, float | int]:
+def against_simple_baseline(labels: IntArray, *, model: IntArray, reference: IntArray) -> dict[str, float | int]:
     """Return the rows that only one of the two gets right.
 
     Args:
@@ -27,7 +27,7 @@ def verdict(name: str, reference: Mapping[str, float], *, model: str, macro_f1: 
 
     Args:
         name: of the simple classifier.
-        reference: its scores, and what ``against_reference`` found.
+        reference: its scores, and what ``against_simple_baseline`` found.
         model: what the model is called.
         macro_f1: of the model, on the same rows.
     """

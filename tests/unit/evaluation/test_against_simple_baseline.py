@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from secateur.evaluation.against_reference import against_reference, verdict
+from secateur.evaluation.against_simple_baseline import against_simple_baseline, verdict
 
 _LABELS = np.zeros(200, np.int64)
 
@@ -13,7 +13,7 @@ def _right(*rows: int) -> np.ndarray:
 
 
 def test_rows_that_only_one_gets_right_are_counted():
-    found = against_reference(_LABELS, model=_right(0, 1, 2), reference=_right(2, 3))
+    found = against_simple_baseline(_LABELS, model=_right(0, 1, 2), reference=_right(2, 3))
     assert (found["only_model"], found["only_reference"]) == (2, 1)
     assert found["p_value"] == 1.0
 
@@ -33,6 +33,6 @@ def test_rows_that_only_one_gets_right_are_counted():
     ],
 )
 def test_a_sentence_where_the_model_does_not_win(model, reference, said):
-    found = against_reference(_LABELS, model=_right(*model), reference=_right(*reference))
+    found = against_simple_baseline(_LABELS, model=_right(*model), reference=_right(*reference))
     sentence = verdict("TF-IDF", {"macro_f1": 0.75, **found}, model="dense", macro_f1=0.7)
     assert sentence is None if said is None else said in sentence

@@ -11,27 +11,27 @@ from secateur.budget.prices import PriceTable
 from secateur.config.criteria import CRITERIA
 from secateur.errors import BudgetError
 from secateur.models.surgery import cut_, widths_of
-from tests.contract.criterion_variants import OF_LEVELS
+from tests.contract.criterion_variants import OF_CURVES
 from tests.unit.pruning.material import tiny_model
 from tests.unit.pruning.second_order_material import batches, logits, terms
 
-EVERY = pytest.mark.parametrize("name", OF_LEVELS)
+EVERY = pytest.mark.parametrize("name", OF_CURVES)
 
 
 def survey(name, model, **changes):
     criterion = CRITERIA[name]
     settings = criterion.settings.model_validate({"search_trials": 2} if name == "obs" else {})
-    return criterion.levels(model, batches, terms=terms(model, **changes), settings=settings)
+    return criterion.curves(model, batches, terms=terms(model, **changes), settings=settings)
 
 
 @EVERY
 def test_the_weights_are_left_and_errors_grow_with_what_goes(name):
     model = tiny_model()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    levels, widths = survey(name, model).levels, widths_of(model)
+    curves, widths = survey(name, model).curves, widths_of(model)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
-    for curves, counts in ((levels.heads, widths.heads), (levels.ffn, widths.ffn)):
-        for curve, count in zip(curves, counts, strict=True):
+    for of_kind, counts in ((curves.heads, widths.heads), (curves.ffn, widths.ffn)):
+        for curve, count in zip(of_kind, counts, strict=True):
             assert sorted(curve.order.tolist()) == list(range(count))
             assert curve.kept[0] == count
             assert curve.errors[0] == 0.0

@@ -6,8 +6,8 @@ from torch import nn
 
 from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
-from secateur.pruning import places
-from secateur.pruning.places import best_features, best_layers, reshape_
+from secateur.pruning import layers_and_features as places
+from secateur.pruning.layers_and_features import best_features, best_layers, reshape_
 from secateur.training.objectives import logits_of as logits_on
 from tests.tiny_models import MODEL_TYPES
 from tests.tiny_models import tiny_model as tiny_of_family

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.errors import BudgetError, ModelError
-from secateur.pruning.weights.selection import Pattern, choose, lowest, may_go
+from secateur.pruning.weights.ranking import Pattern, choose, lowest, may_go
 
 FEW = settings(max_examples=40, deadline=None)
 VALUES = st.sampled_from([0.0, 0.5, 1.0, 2.0])  # ties everywhere
