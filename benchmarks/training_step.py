@@ -116,7 +116,6 @@ def _seconds_per_step(case: Case, *, split: bool, steps: int) -> float:
         batch_size=len(case.rows) if split else 1,
         objective=LabelLoss(0.0),
         precision="auto",
-        adversarial_epsilon=0.0,
         seed=0,
         prepared=prepared,
     )

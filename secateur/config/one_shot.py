@@ -49,7 +49,6 @@ _DEFAULTS: Mapping[str, Any] = {
         "distillation_weight": 0.8,
         "temperature": 2.0,
         "hidden_weight": 0.0,
-        "adversarial_epsilon": 0.0,
         "best_by": "macro_f1",
     },
 }

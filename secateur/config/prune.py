@@ -138,9 +138,6 @@ class Recovery(TrainingSection):
     hidden_weight: Annotated[
         float, Field(ge=0.0, description="weight of the distance to the dense model's hidden states, token by token")
     ] = 0.0
-    adversarial_epsilon: Annotated[
-        float, Field(ge=0.0, description="L2 norm of a perturbation of the embeddings against the loss; 0 = off")
-    ] = 0.0
     best_by: Annotated[
         str,
         Field(

@@ -26,6 +26,9 @@ class Retired:
 _SHOWN = "the gate lets pass what is shown to be harmless now"
 
 RETIRED: Mapping[str, Retired] = {
+    "prune.recovery.adversarial_epsilon": Retired(
+        "recovery under perturbed embeddings is gone, it made no model harder to attack", neutral=(0,)
+    ),
     "promote.significance.max_drop": Retired(f"{_SHOWN} (promote.max_drop)"),
     "promote.generation.max_significant_growth": Retired(f"{_SHOWN} (promote.generation.max_growth)"),
 }

@@ -154,7 +154,6 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
         recovery,
         evaluate_first=True,
         best_by="loss" if recovery.best_by == "loss" else "quality",
-        adversarial_epsilon=recovery.adversarial_epsilon,
         **promised,
     )
     return train_(

@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.training.adversarial import Perturbation
 from secateur.training.batches import IGNORED, Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import Objective, outputs_of, pad_token_id, unwrapped
 
@@ -32,27 +31,14 @@ class Replica:
         model: its weights are those of every other replica, its gradients are its own.
         objective: what is minimised.
         precision: arithmetic of the matrix products.
-        perturbation: moves word embeddings against the loss; None = off.
     """
 
     model: PreTrainedModel
     objective: Objective
     precision: Precision
-    perturbation: Perturbation | None
 
     def backward(self, batch: Batch, *, share: float) -> Tensor:
-        """Leave ``share`` of the gradients of rows, and return that share of their loss.
-
-        With a perturbation it is the mean of clean and perturbed.
-        """
-        if self.perturbation is None:
-            return self._backward_once(batch, share=share)
-        with self.perturbation.recorded():
-            clean = self._backward_once(batch, share=share / 2)
-        with self.perturbation.applied():
-            return clean + self._backward_once(batch, share=share / 2)
-
-    def _backward_once(self, batch: Batch, *, share: float) -> Tensor:
+        """Leave ``share`` of the gradients of rows, and return that share of their loss."""
         hidden_states = self.objective.needs_hidden_states
         outputs = outputs_of(self.model, batch, precision=self.precision, hidden_states=hidden_states)
         loss = share * self.objective(outputs, batch)
@@ -119,7 +105,6 @@ def data_parallel(
     batch_size: int,
     objective: Objective,
     precision: Precision,
-    adversarial_epsilon: float,
     seed: int,
     prepared: Preparation,
 ) -> Iterator[DataParallel]:
@@ -134,18 +119,12 @@ def data_parallel(
         batch_size: rows per step.
         objective: shared by the threads, so calling it must change nothing.
         precision: arithmetic of the matrix products.
-        adversarial_epsilon: see ``Perturbation``; 0 = off.
         seed: of what the preparation draws.
         prepared: entered for every replica.
     """
     num_threads = torch.get_num_threads()
-
-    def replica_of(one: PreTrainedModel) -> Replica:
-        perturbation = Perturbation(one, epsilon=adversarial_epsilon) if adversarial_epsilon > 0.0 else None
-        return Replica(one, objective=objective, precision=precision, perturbation=perturbation)
-
     with ExitStack() as stack:
-        replicas = [replica_of(model)]
+        replicas = [Replica(model, objective=objective, precision=precision)]
         count = _num_replicas(unwrapped(model), rows, batch_size=batch_size, num_threads=num_threads)
         for index in range(1, count):
             twin = _sharing_weights(model)
@@ -153,7 +132,7 @@ def data_parallel(
             if index == 1 and _draws_from_torch(twin, rows, precision=precision):
                 count = 1
                 break
-            replicas.append(replica_of(twin))
+            replicas.append(Replica(twin, objective=objective, precision=precision))
         stack.enter_context(prepared(unwrapped(model), seed))
         threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(num_threads // count,))
         pool = stack.enter_context(threads)

@@ -47,8 +47,6 @@ class Plan:
         evaluate_first: score the model before the first step as well.
         best_by: the validation score that decides which weights are kept, and when patience counts.
         floor: worst score that was promised: weights that hold it are kept before others; None = no promise.
-        adversarial_epsilon: L2 norm of a perturbation of every row's word embeddings against the loss; the perturbed
-            loss counts half; 0 = off.
     """
 
     title: str
@@ -60,7 +58,6 @@ class Plan:
     evaluate_first: bool = False
     best_by: BestBy = "quality"
     floor: float | None = None
-    adversarial_epsilon: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,6 @@ def train_(
             batch_size=settings.batch_size,
             objective=objective,
             precision=plan.precision,
-            adversarial_epsilon=plan.adversarial_epsilon,
             seed=plan.seed,
             prepared=partial(_prepared, plan),
         )

@@ -63,7 +63,6 @@ STRUCTURES |= {
         "recovery.hidden_weight": 1.0,
     },
     "hidden states": {"criterion": "gradient", "recovery.hidden_weight": 1.0},
-    "adversarial": {"criterion": "gradient", "recovery.adversarial_epsilon": 0.5},
     "best by loss": {"criterion": "gradient", "recovery.best_by": "loss"},
     "no training": {"criterion": "obs", "recovery.epochs": 0.0},
 }

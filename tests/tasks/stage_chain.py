@@ -48,7 +48,6 @@ PRUNE = prune_settings(
         "distillation_weight": 0.5,
         "temperature": 2.0,
         "hidden_weight": 0.0,
-        "adversarial_epsilon": 0.0,
         "best_by": "macro_f1",
     },
 )

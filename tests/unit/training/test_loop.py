@@ -244,19 +244,13 @@ def test_best_by_reaches_the_run():
 
 def test_options_that_are_off_change_nothing():
     plain, _, _ = train(epochs=1)
-    explicit, _, _ = train(epochs=1, adversarial_epsilon=0.0, best_by="quality")
+    explicit, _, _ = train(epochs=1, best_by="quality")
     assert not changed(explicit, plain.state_dict())
-
-
-def test_adversarial_training_is_deterministic_and_another_one():
-    plain, once, again = (train(epochs=1, adversarial_epsilon=epsilon)[0] for epsilon in (0.0, 0.5, 0.5))
-    assert not changed(once, again.state_dict())
-    assert changed(once, plain.state_dict())
 
 
 @pytest.mark.parametrize("train_embeddings", [True, False])
 def test_the_model_leaves_training_as_it_came(train_embeddings):
-    model, _, _ = train(epochs=0.25, precision="bf16", adversarial_epsilon=0.5, train_embeddings=train_embeddings)
+    model, _, _ = train(epochs=0.25, precision="bf16", train_embeddings=train_embeddings)
     assert {type(module) for module in model.modules()} == {type(module) for module in tiny_model().modules()}
     assert not any(module._forward_hooks or module.training for module in model.modules())
 
