@@ -32,6 +32,7 @@ def repair_(
     dense: PreTrainedModel,
     batches: Batches,
     mode: Repair | Literal["scales"],
+    seed: int,
     precision: Precision,
     weighting: Weighting = "fisher",
 ) -> None:
@@ -57,6 +58,7 @@ def repair_(
         dense: what to be close to; same depth and hidden size, any widths. Left as it is.
         batches: calibration rows.
         mode: see above; ``none`` only silences.
+        seed: of the random directions of ``fisher``.
         precision: arithmetic of the passes; the fits are float64.
         weighting: ``fisher`` lets a token count by how much the dense logits depend on it.
 
@@ -85,7 +87,7 @@ def repair_(
     with ExitStack() as stack:
         weights = stack.enter_context(Spool())
         states = _States(pruned=stack.enter_context(Spool()), dense=stack.enter_context(Spool()))
-        pair.begin_(states, weights, weighting=weighting)
+        pair.begin_(states, weights, weighting=weighting, seed=seed)
         for layer in range(len(blocks) // 2):
             for place in (layer, layer + len(blocks) // 2):
                 fit = Fit(blocks[place], keeps[place], solution=mode)
@@ -122,8 +124,8 @@ class _Pair:
     precision: Precision
     drift: bool
 
-    def begin_(self, states: _States, weights: Spool, *, weighting: Weighting) -> None:
-        generator = torch.Generator().manual_seed(0)
+    def begin_(self, states: _States, weights: Spool, *, weighting: Weighting, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
         for batch in (host_batch.to(self.model.device) for host_batch in self.batches()):
             states.pruned.append(enter(self.model, batch, precision=self.precision)[0])
             states.dense.append(enter(self.dense, batch, precision=self.precision)[0])

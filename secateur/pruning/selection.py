@@ -190,6 +190,7 @@ class Ranking:
                 dense=copy.deepcopy(model),
                 batches=lambda: calibration.batches(model),
                 mode=calibration.settings.repair,
+                seed=calibration.seed,
                 precision=calibration.precision,
             )
         return masks

@@ -34,7 +34,7 @@ class Moments:
 
 
 def moments(
-    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision, weighting: Weighting
+    model: PreTrainedModel, batches: Iterable[Batch], *, seed: int, precision: Precision, weighting: Weighting
 ) -> tuple[Moments, ...]:
     """Accumulate the moments of all blocks in one pass; memory does not depend on the number of rows.
 
@@ -52,6 +52,7 @@ def moments(
     Args:
         model: put into evaluation mode; weights and their gradients are left as they were.
         batches: calibration rows; padding is left out.
+        seed: of the random directions of ``fisher``.
         precision: arithmetic of the forward and backward pass.
         weighting: what counts.
     """
@@ -60,7 +61,7 @@ def moments(
     model.eval()
     sums = {id(block): _Sums.empty(block) for block in there}
     num_rows = 0
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     for batch in (host_batch.to(model.device) for host_batch in batches):
         tokens = batch.attention_mask.bool()
         num_rows += len(tokens)

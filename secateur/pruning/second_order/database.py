@@ -93,6 +93,7 @@ def build(
     model: PreTrainedModel,
     batches: Iterable[Batch],
     *,
+    seed: int,
     precision: Precision,
     limits: Limits,
     factors: Scores | None = None,
@@ -103,6 +104,7 @@ def build(
     Args:
         model: the model before the cut; its weights are not changed.
         batches: calibration rows.
+        seed: of the directions that stand for the labels.
         precision: arithmetic of the pass; everything after it is float64.
         limits: what must stay.
         factors: preset multipliers of every unit: 1 changes nothing, infinity keeps the unit; None = all are 1.
@@ -111,7 +113,7 @@ def build(
     Raises:
         ModelError: weights or activations hold NaN or infinity; names the blocks.
     """
-    collected = moments(model, batches, precision=precision, weighting=weighting)
+    collected = moments(model, batches, seed=seed, precision=precision, weighting=weighting)
     blocks, num_layers = blocks_of(model), widths_of(model).num_layers
     _check_finite(blocks, collected)
     of_units = [torch.ones(block.num_units) for block in blocks]

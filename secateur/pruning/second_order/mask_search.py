@@ -38,7 +38,13 @@ class MaskSearch:
         masks = masks_at(self.curves, solve(self.curves, prices, budget=budget))
         mode = "scales" if self.terms.repair == "none" else self.terms.repair
         repair_(
-            model, masks, dense=copy.deepcopy(model), batches=self.batches, mode=mode, precision=self.terms.precision
+            model,
+            masks,
+            dense=copy.deepcopy(model),
+            batches=self.batches,
+            mode=mode,
+            seed=self.terms.seed,
+            precision=self.terms.precision,
         )
         return masks
 

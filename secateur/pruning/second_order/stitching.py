@@ -24,7 +24,9 @@ def stitching(
     model: PreTrainedModel, batches: Callable[[], Iterable[Batch]], *, terms: Terms, trials: int
 ) -> "Stitching":
     """Calibrate once; arguments as of ``SurveyCurves``, ``trials`` as of ``search``."""
-    database = build(model, batches(), precision=terms.precision, limits=terms.limits, factors=terms.factors)
+    database = build(
+        model, batches(), seed=terms.seed, precision=terms.precision, limits=terms.limits, factors=terms.factors
+    )
     return Stitching(database=database, batches=batches, terms=terms, trials=trials)
 
 
@@ -65,6 +67,7 @@ class Stitching:
                 dense=before,
                 batches=self.batches,
                 mode=self.terms.repair,
+                seed=self.terms.seed,
                 precision=self.terms.precision,
             )
         return masks

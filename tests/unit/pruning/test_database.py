@@ -23,7 +23,7 @@ WITHOUT_BLOCKS = Widths(heads=(0, 3), ffn=(24, 0), head_dim=4)
 
 def built(model, *, limits=LIMITS, factors=None, weighting="fisher", size=16):
     given = batches(batch_size=size)
-    return build(model, given, precision="fp32", limits=limits, factors=factors, weighting=weighting)
+    return build(model, given, seed=0, precision="fp32", limits=limits, factors=factors, weighting=weighting)
 
 
 @WEIGHTINGS
@@ -75,8 +75,8 @@ def test_updated_weights_beat_masks_and_survive_the_cut(weighting, widths):
 def test_padding_counts_for_nothing():
     # Batches of one row are not padded; float32 sums in another order are all that differs.
     model = tiny_model()
-    padded = moments(model, batches(batch_size=16), precision="fp32", weighting="tokens")
-    single = moments(model, batches(batch_size=1), precision="fp32", weighting="tokens")
+    padded = moments(model, batches(batch_size=16), seed=0, precision="fp32", weighting="tokens")
+    single = moments(model, batches(batch_size=1), seed=0, precision="fp32", weighting="tokens")
     for one, other in zip(padded, single, strict=True):
         torch.testing.assert_close(one.inputs, other.inputs, rtol=1e-4, atol=1e-6)
         assert float(one.inputs[-1, -1]) == pytest.approx(1.0)
@@ -84,8 +84,8 @@ def test_padding_counts_for_nothing():
 
 def test_tokens_that_the_classifier_never_sees_do_not_count_in_the_last_layer():
     model = tiny_model()
-    plain = moments(model, batches(), precision="fp32", weighting="tokens")
-    guided = moments(model, batches(), precision="fp32", weighting="fisher")
+    plain = moments(model, batches(), seed=0, precision="fp32", weighting="tokens")
+    guided = moments(model, batches(), seed=0, precision="fp32", weighting="fisher")
     # Only the first token of a row is pooled, and all rows begin alike: its inputs vary less than all tokens'.
     assert float(guided[-1].inputs.diagonal()[:-1].sum()) != pytest.approx(
         float(plain[-1].inputs.diagonal()[:-1].sum())

@@ -10,10 +10,12 @@ from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.repair import repair_, silence_
 from secateur.pruning.second_order.blocks import blocks_of, masks_of_blocks
 from secateur.pruning.second_order.taps import tapped
+from secateur.pruning.selection import Calibration, Dense, calibrate
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.prune_settings import prune_settings
 from tests.unit.pruning.second_order_material import batches, distance, logits
 
 MODES = ("bias", "scales", "least_squares")
@@ -30,7 +32,7 @@ def masks_of(model, *, heads=(2, 3), ffn=(10, 16)) -> Masks:
 
 def repaired(model, masks, mode, **changes):
     changed = copy.deepcopy(model)
-    repair_(changed, masks, dense=model, batches=batches, mode=mode, precision="fp32", **changes)
+    repair_(changed, masks, dense=model, batches=batches, mode=mode, seed=0, precision="fp32", **changes)
     return changed
 
 
@@ -147,7 +149,7 @@ def test_a_later_block_makes_up_for_the_drift_of_the_stream_before_it(family, st
     )
     rows = batches if family == "bert" else lambda: batches_of(tiny_rows(96), batch_size=16, pad_token_id=0)
     found = copy.deepcopy(model)
-    repair_(found, half, dense=model, batches=rows, mode="least_squares", precision="fp32", weighting="tokens")
+    repair_(found, half, dense=model, batches=rows, mode="least_squares", seed=0, precision="fp32", weighting="tokens")
     # Attention and feed-forward part, layer after layer.
     order = [place for layer in range(len(widths.heads)) for place in (layer, layer + len(widths.heads))]
     place = order[step]
@@ -175,4 +177,23 @@ def test_a_later_block_makes_up_for_the_drift_of_the_stream_before_it(family, st
 def test_a_model_of_another_depth_is_refused():
     model = tiny_model()
     with pytest.raises(ModelError, match="a model of 2 layers cannot be repaired after one of 3"):
-        repair_(model, masks_of(model), dense=tiny_model(layers=3), batches=batches, mode="bias", precision="fp32")
+        repair_(
+            model, masks_of(model), dense=tiny_model(layers=3), batches=batches, mode="bias", seed=0, precision="fp32"
+        )
+
+
+@pytest.mark.parametrize(
+    ("criterion", "repair"), [("obs", "none"), ("obs", "bias"), ("fisher", "none"), ("magnitude", "bias")]
+)
+def test_what_is_drawn_follows_the_seed_of_the_round(criterion, repair):
+    settings = prune_settings(criterion=criterion, repair=repair, budget={"macs": 0.6}, ffn_multiple=1)
+
+    def cut(seed: int) -> torch.Tensor:
+        model = tiny_model()
+        calibration = Calibration(rows=tiny_rows(48), settings=settings, seed=seed, precision="fp32")
+        calibrate(model, calibration, dense=Dense(config=model.config), kept=None).select_(model, target=0.6)
+        return logits(model)
+
+    once, again, other = cut(1), cut(1), cut(2)
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)

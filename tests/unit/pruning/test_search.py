@@ -19,7 +19,7 @@ from tests.unit.pruning.second_order_material import LIMITS, batches, logits
 @pytest.fixture(scope="module")
 def prepared():
     model = tiny_model()
-    database = build(model, batches(), precision="fp32", limits=LIMITS)
+    database = build(model, batches(), seed=0, precision="fp32", limits=LIMITS)
     prices = PriceTable.linear(structure_costs(model, length=8), "macs", dense=widths_of(model))
     return model, database, prices, 0.4 * prices.total(widths_of(model))
 
