@@ -3,13 +3,13 @@
 import numpy as np
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.f1 import macro_f1_of_rows
 from secateur.evaluation.paired import (
     Discordant,
     FloatArray,
     IntArray,
     bootstrap_growth,
     bootstrap_macro_f1,
-    f1_by_label,
     mcnemar,
 )
 
@@ -36,7 +36,7 @@ def classifier_change(
     resampled = bootstrap_macro_f1(
         labels, dense, pruned, num_labels=num_labels, samples=settings.bootstrap_samples, seed=seed
     )
-    before, after = (float(f1_by_label(labels, found, num_labels=num_labels)[1].mean()) for found in (dense, pruned))
+    before, after = (macro_f1_of_rows(labels, found, num_labels=num_labels) for found in (dense, pruned))
     return {
         **_interval("deployed_change", after - before, resampled, level=settings.confidence_level),
         "deployed_lost": counts.lost,

@@ -3,12 +3,13 @@
 import numpy as np
 
 from secateur.config.promote import PromoteSection
+from secateur.evaluation.f1 import macro_f1_of_rows
 from secateur.evaluation.gate_costs import latency, size
 from secateur.evaluation.gate_groups import classes, slices
 from secateur.evaluation.harmless import Change, harmless
-from secateur.evaluation.judged import Answers, Condition, IntArray, Material, change
+from secateur.evaluation.judged import Answers, Condition, Material, change
 from secateur.evaluation.margins import margin_of
-from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, f1_by_label, lowest_change
+from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, lowest_change
 
 __all__ = ["Answers", "Condition", "Material", "judge"]
 
@@ -38,13 +39,8 @@ def judge(
     return tuple(conditions)
 
 
-def macro_f1(labels: IntArray, predicted: IntArray, *, num_labels: int) -> float:
-    """Return the mean F1 over the labels."""
-    return float(f1_by_label(labels, predicted, num_labels=num_labels)[1].mean())
-
-
 def _score(material: Material, answers: Answers) -> float:
-    return macro_f1(material.labels, answers.predicted, num_labels=len(material.names))
+    return macro_f1_of_rows(material.labels, answers.predicted, num_labels=len(material.names))
 
 
 def _quality_floor(material: Material, challenger: Answers, settings: PromoteSection) -> Condition:
@@ -89,7 +85,10 @@ def _accuracy_drop(
 def _robustness(material: Material, challenger: Answers, champion: Answers, settings: PromoteSection) -> Condition:
     labels, allowed = material.labels[material.attacked_rows], settings.robustness.max_drop
     scores = [
-        {name: macro_f1(labels, found, num_labels=len(material.names)) for name, found in answers.attacked.items()}
+        {
+            name: macro_f1_of_rows(labels, found, num_labels=len(material.names))
+            for name, found in answers.attacked.items()
+        }
         for answers in (champion, challenger)
     ]
     before, after = (float(np.mean(list(values.values()))) for values in scores)

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
+from secateur.evaluation.bootstrap import resampled_counts
+from secateur.evaluation.f1 import f1_of, ratio
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,7 +32,7 @@ def confusion(labels: Sequence[int] | IntArray, predicted: Sequence[int] | IntAr
 
 def accuracy(counts: npt.NDArray[Any]) -> FloatArray:
     """Return the share of rows on the diagonal of (..., C, C) counts."""
-    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+    return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def f1_per_label(counts: npt.NDArray[Any]) -> FloatArray:
@@ -38,7 +41,7 @@ def f1_per_label(counts: npt.NDArray[Any]) -> FloatArray:
     A label that neither occurs nor is predicted scores 0, as in scikit-learn with ``zero_division=0``.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, counts.sum(axis=-1) + counts.sum(axis=-2))
+    return f1_of(hits, counts.sum(axis=-1), counts.sum(axis=-2))
 
 
 def macro_f1(counts: npt.NDArray[Any]) -> FloatArray:
@@ -49,8 +52,8 @@ def macro_f1(counts: npt.NDArray[Any]) -> FloatArray:
 def per_label(counts: IntArray) -> list[dict[str, float | int]]:
     """Return precision, recall, f1 and support of every label, in label order."""
     hits = np.diagonal(counts)
-    precision = _ratio(hits, counts.sum(axis=0))
-    recall = _ratio(hits, counts.sum(axis=1))
+    precision = ratio(hits, counts.sum(axis=0))
+    recall = ratio(hits, counts.sum(axis=1))
     f1 = f1_per_label(counts)
     support = counts.sum(axis=1)
     return [
@@ -71,19 +74,10 @@ def bootstrap(counts: IntArray, *, samples: int, level: float, seed: int) -> dic
         level: probability that the interval covers, such as 0.95.
         seed: of the resampling.
     """
-    total = int(counts.sum())
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(total, counts.ravel() / total, size=samples).reshape(samples, *counts.shape)
+    drawn = resampled_counts(counts.ravel(), samples=samples, seed=seed).reshape(samples, *counts.shape)
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     result = {}
     for name, score in (("accuracy", accuracy), ("macro_f1", macro_f1)):
         low, high = np.quantile(score(drawn), tails)
         result[name] = Interval(value=float(score(counts)), low=float(low), high=float(high))
-    return result
-
-
-def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
-    """Divide, with 0 where there is nothing to divide by."""
-    whole = np.asarray(whole, dtype=np.float64)
-    result: FloatArray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return result

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import binomtest
 
+from secateur.evaluation.bootstrap import resampled_counts, resampled_sums
+from secateur.evaluation.f1 import f1_of
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-
-_WEIGHTS_PER_DRAW = 2**22
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,15 @@ def bootstrap_macro_f1(
         seed: of the resampling.
     """
     triples, counts = np.unique(np.stack([labels, before, after]), axis=1, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(labels), counts / len(labels), size=samples).astype(np.float64)
+    drawn = resampled_counts(counts, samples=samples, seed=seed).astype(np.float64)
     known = np.arange(num_labels)
     true = (triples[0][:, None] == known).astype(np.float64)
     scores = []
     for predicted in (triples[1], triples[2]):
         said = (predicted[:, None] == known).astype(np.float64)
-        scores.append(_macro_f1(drawn @ (true * said), drawn @ true, drawn @ said))
-    return scores[1] - scores[0]
+        scores.append(f1_of(drawn @ (true * said), drawn @ true, drawn @ said).mean(axis=-1))
+    difference: FloatArray = scores[1] - scores[0]
+    return difference
 
 
 def bootstrap_growth(
@@ -127,43 +128,3 @@ def bootstrap_growth(
     sums = resampled_sums(columns, samples=samples, seed=seed)
     growth: FloatArray = np.expm1(sums[:, 0] / sums[:, 1])
     return growth
-
-
-def resampled_sums(columns: FloatArray, *, samples: int, seed: int) -> FloatArray:
-    """Return the column sums of rows drawn with replacement, (samples, C), as many rows as there are.
-
-    Args:
-        columns: (rows, C), at least one row.
-        samples: resamples.
-        seed: of the resampling.
-    """
-    num_rows = len(columns)
-    generator = np.random.default_rng(seed)
-    step = max(1, _WEIGHTS_PER_DRAW // num_rows)
-    return np.concatenate(
-        [
-            generator.multinomial(num_rows, np.full(num_rows, 1.0 / num_rows), size=size) @ columns
-            for size in (min(step, samples - start) for start in range(0, samples, step))
-        ]
-    )
-
-
-def f1_by_label(labels: IntArray, predicted: IntArray, *, num_labels: int) -> tuple[FloatArray, FloatArray]:
-    """Return recall and F1 of every label, (C,) each; 0 where there is nothing to divide by.
-
-    A prediction of -1 is a label that the rows do not know.
-    """
-    known = np.arange(num_labels)
-    true, said = labels[:, None] == known, predicted[:, None] == known
-    hits, support = (true & said).sum(axis=0), true.sum(axis=0)
-    return _ratio(hits, support), _ratio(2 * hits, support + said.sum(axis=0))
-
-
-def _macro_f1(hits: FloatArray, support: FloatArray, said: FloatArray) -> FloatArray:
-    return np.asarray(_ratio(2 * hits, support + said).mean(axis=-1))
-
-
-def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> FloatArray:
-    whole = np.asarray(whole, np.float64)
-    result: FloatArray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-    return result

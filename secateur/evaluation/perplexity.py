@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from secateur.data.documents import Document
+from secateur.evaluation.bootstrap import resampled_sums
 from secateur.evaluation.metrics import Interval
-from secateur.evaluation.paired import resampled_sums
 from secateur.inference.language_model import LanguageModel
 from secateur.training.batches import IGNORED
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import ModelError
-from secateur.evaluation.paired import Discordant, bootstrap_growth, f1_by_label, mcnemar
+from secateur.evaluation.f1 import f1_by_label
+from secateur.evaluation.paired import Discordant, bootstrap_growth, mcnemar
 from secateur.inference.latency import torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.registry.measurement import IntArray, JudgedRows, predicted_by, read_judged_rows
