@@ -153,6 +153,24 @@ def test_a_fresh_process_loads_the_same_and_every_command_reads_the_folder(tmp_p
     assert again.after.macs < result.after.macs
 
 
+def test_the_commands_of_a_language_model_read_the_folder_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secateur.models.checkpoint.run_reload_check", lambda *_: None)
+    given = {"budget": HALF, "loss": of_likely_tokens, "settings": SMALL}
+    result = secateur.prune(tiny_generator("llama"), batches(generates=True), **given)
+    secateur.save(result, tmp_path / "writer", tokenizer=tiny_tokenizer())
+    told = json.loads(output(tmp_path, "inspect", "writer", "--json"))
+    assert (told["card"]["task"], told["labels"]) == ("generation", [])
+    assert [layer["heads"] for layer in told["layers"]] == list(result.after.heads)
+    written = json.loads(output(tmp_path, "generate", "writer", "the day", "--max-tokens", "4", "--json"))
+    assert len(written) == 1
+    timed = json.loads(
+        output(tmp_path, "bench", "writer", "--runtime", "torch", "--length", "8", "--repeats", "3", "--json")
+    )
+    assert timed["results"][0]["speedup"] == 1.0
+
+
 @pytest.mark.parametrize("criterion", ["gradient", "fisher"])
 def test_the_choice_follows_the_loss(criterion: str) -> None:
     """A loss that counts the rows of one batch alone chooses as if there were no others, whatever its scale."""
