@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         MeasurementError,
         ModelError,
         NotJudged,
+        NotRegistered,
+        Occupied,
         ProjectError,
         SecateurError,
     )
@@ -35,6 +37,8 @@ __all__ = [
     "MeasurementError",
     "ModelError",
     "NotJudged",
+    "NotRegistered",
+    "Occupied",
     "ProjectError",
     "Pruned",
     "SecateurError",

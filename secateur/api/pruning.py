@@ -175,7 +175,9 @@ def prune(
     if validation is not None:
         judging = ready(validation, given, loss=loss, tokenizer=tokenizer, max_length=max_length)
     once = Once(settings=checked, calibration=rows, validation=judging, seed=seed, precision=precision)
-    with fixed_randomness(seed=seed, device=given.device):
+    # Whatever the caller is in the middle of: scores need gradients, and the precision is asked for.
+    plain = torch.autocast(given.device.type, enabled=False)
+    with torch.enable_grad(), plain, fixed_randomness(seed=seed, device=given.device):
         before, widths = _figures(given, judging, precision), widths_of(given)
         dense_model = _dense_model(given, rows, once, table=table, loss=before.loss)
         result = once.run(given, dense_model, state=State.dense(widths))

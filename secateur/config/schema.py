@@ -71,13 +71,24 @@ def describe(error: ValidationError) -> str:
     """
     errors = error.errors()
     first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"]) or "params.yaml"
+    # Of a value that may be one of several things, each that it is not is an error, under the name of that thing.
+    others = [entry for entry in errors if _is_alternative(entry, first)]
+    names = first["loc"][:-1] if others else first["loc"]
+    key = ".".join(str(part) for part in names) or "params.yaml"
     if first["type"] == "extra_forbidden":
         return f"{key} is not a known parameter; {did_you_mean(key)}`secateur doctor --params` lists them"
     if first["type"] == "missing":
         return f"{key} is missing from params.yaml"
-    message = first["msg"].removeprefix("Value error, ")
+    message = ", or ".join([first["msg"], *(entry["msg"].removeprefix("Input should be ") for entry in others)])
+    message = message.removeprefix("Value error, ")
     found = first["input"]
     is_shown = isinstance(found, str | int | float | bool) and repr(found) not in message
     shown = f" (found {found!r})" if is_shown else ""
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _is_alternative(entry: Any, first: Any) -> bool:
+    """Tell whether two errors are about one value that may be a word instead, which pydantic calls ``literal[...]``."""
+    if entry is first or entry["loc"][:-1] != first["loc"][:-1]:
+        return False
+    return any(str(part).startswith("literal[") for part in (*entry["loc"][-1:], *first["loc"][-1:]))

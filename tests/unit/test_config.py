@@ -72,6 +72,11 @@ def test_shipped_parameters_are_valid() -> None:
         ("prune.norm", "lamp", "norm is the former name of criteria.magnitude.norm, found both; leave the former name"),
         ("prune.schedule.tries", 0, "prune.schedule.tries: input should be greater than or equal to 1"),
         ("prune.latency.max_error", 0, "prune.latency.max_error: input should be greater than 0"),
+        (
+            "prune.recovery.epochs",
+            -1,
+            "prune.recovery.epochs: input should be greater than or equal to 0, or 'auto' (found -1)",
+        ),
         ("prune.budget.macs", 0, "prune.budget.macs: input should be greater than 0"),
         ("prune.rounds", {"r2": {"prev": "baseline"}}, "rounds are r1, r2, ... in this order; found r2 in place 1"),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
