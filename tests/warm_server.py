@@ -65,7 +65,7 @@ def main(address: str) -> dict[str, Any]:
 
 
 def _code() -> Iterator[str]:
-    for package in ("cli", "workflow"):
+    for package in ("cli", "training", "workflow"):
         folder = importlib.import_module(f"secateur.{package}")
         yield from (
             found.name

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from secateur.workflow.wish import Wish
 
 _LABELS_SHOWN = 6
+_OF_THE_ROWS = ("text_column", "label_column", "model")
 _LARGE_BYTES = 10_000_000
 """A larger file of rows belongs into DVC, not into git."""
 
@@ -37,22 +38,35 @@ _LARGE_BYTES = 10_000_000
     help="What the model will do: label a text, or continue it.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
+@click.option("--full", is_flag=True, help="Flows and stages as files of the project, to be changed; see below.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was seen and chosen as JSON.")
-def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def init(
+    folder: Path, source: str | None, *, overrides: tuple[str, ...], full: bool, as_json: bool, **options: Any
+) -> None:
     """Make a project in DIR: look at the rows, and choose the parameters that fit them.
 
     DIR is absent, a folder without a project, or the root of a git repository; the current one unless given. Writes
     params.yaml (what it chose, each line with its reason), dvc.yaml and code.lock, and sets up git and DVC. Nothing is
     overwritten. On a terminal it asks what it was not told.
 
+    --full writes flows/ (what comes next) and tasks/ (a stage each), also into a project that is there. They are what
+    `run`, `plan` and `dvc repro` go by from then on, and part of the identity; an upgrade leaves them alone.
+
     Example: secateur init shop --source tickets.csv
     """
+    from secateur.workflow.copying_out import check_room
     from secateur.workflow.new_project import check_folder
     from secateur.workflow.origin import origin_of
+    from secateur.workflow.project import is_project
     from secateur.workflow.wish import Wish, by_name
 
     here, asks = Path.cwd(), is_terminal() and not as_json
     root = (here / folder.expanduser()).resolve()
+    if full:
+        check_room(root)
+        if is_project(root) and not any((source, overrides, *(options[name] for name in _OF_THE_ROWS))):
+            _copy_out(root, as_json=as_json)
+            return
     check_folder(root)
     named = by_name(overrides)
     source = source or named.get("ingest.source", "").partition("=")[2] or _ask_source(asks=asks)
@@ -60,7 +74,7 @@ def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_jso
     origin = origin_of(source, root=root, here=here)
     guess = _columns(wish, origin, asks=asks)
     plan = _propose(wish, guess, origin, asks=asks)
-    plan.write()
+    plan.write(full=full)
     if as_json:
         click.echo(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
         return
@@ -70,6 +84,19 @@ def init(folder: Path, source: str | None, *, overrides: tuple[str, ...], as_jso
 def is_terminal() -> bool:
     """Tell whether there is somebody who can be asked."""
     return sys.stdin.isatty()
+
+
+def _copy_out(root: Path, *, as_json: bool) -> None:
+    from secateur.cli.display import paragraph
+    from secateur.workflow.copying_out import copy_out
+    from secateur.workflow.project import Project, exclusive
+
+    with exclusive(Project(root)):
+        written = copy_out(root)
+    if as_json:
+        click.echo(json.dumps({"project": str(root), "written": written}, indent=2, ensure_ascii=False))
+        return
+    paragraph(f"{', '.join(written)}: these are what runs here from now on, and nothing is stale. Commit them.")
 
 
 def _propose(wish: "Wish", guess: "Guess", origin: "Origin", *, asks: bool) -> "Plan":

@@ -8,6 +8,8 @@ from pathlib import Path
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import remove, replacing, sync, write_bytes, write_text
+from secateur.workflow.copying_out import copy_out
+from secateur.workflow.full_form import KINDS, is_own
 from secateur.workflow.project import Project, git
 from secateur.workflow.rendering import update_pipeline
 from secateur.workflow.stages import stages
@@ -41,10 +43,11 @@ def check_folder(root: Path) -> None:
                 f"`secateur init {above}`, or a folder outside"
             )
     pipeline = root / "dvc.yaml"
-    if not (root / "params.yaml").exists() and pipeline.is_file() and _starts(pipeline, _OURS):
+    own = [kind for kind in KINDS if is_own(root, kind)]  # which this would have to import
+    if not own and not (root / "params.yaml").exists() and pipeline.is_file() and _starts(pipeline, _OURS):
         return
     found = [name for name in ("params.yaml", "dvc.yaml", "dvc.lock", "code.lock") if (root / name).exists()]
-    if found:
+    if found := [*found, *own]:
         raise ProjectError(f"{root} has {' and '.join(found)} already, and nothing is overwritten; name another folder")
 
 
@@ -64,7 +67,9 @@ def check_outputs(root: Path, config: RunConfig) -> None:
             )
 
 
-def write_project(root: Path, *, config: RunConfig, params: str, copies: Mapping[str, Path]) -> None:
+def write_project(
+    root: Path, *, config: RunConfig, params: str, copies: Mapping[str, Path], full: bool = False
+) -> None:
     """Make the project; params.yaml comes last, and what was written goes again when something fails.
 
     Args:
@@ -72,6 +77,7 @@ def write_project(root: Path, *, config: RunConfig, params: str, copies: Mapping
         config: the content of ``params``.
         params: the text of params.yaml.
         copies: name in the folder -> the file that is copied there.
+        full: give it flows and stages of its own, once it is a project.
 
     Raises:
         ProjectError: git is missing, or nothing can be written there.
@@ -91,6 +97,8 @@ def write_project(root: Path, *, config: RunConfig, params: str, copies: Mapping
                     sync(temporary)
             update_pipeline(Project(root), config)
             write_text(root / "params.yaml", params)
+            if full:
+                copy_out(root)
     except PermissionError as error:
         raise ProjectError(f"{error.filename or root}: nothing can be written there") from error
 
@@ -110,7 +118,8 @@ def _ignore(file: Path) -> None:
 def _undone_on_failure(root: Path, *, also: Sequence[str]) -> Iterator[None]:
     """Remove what a failed call has made: the folder, or its new files, and put .gitignore back."""
     was_there = root.exists()
-    made = [".git", ".secateur", ".dvc", ".dvcignore", ".gitignore", "code.lock", "dvc.yaml", "params.yaml", *also]
+    files = ("code.lock", "dvc.yaml", "params.yaml")
+    made = [".git", ".secateur", ".dvc", ".dvcignore", ".gitignore", *files, *KINDS, *also]
     absent = [name for name in made if not (root / name).exists()]
     gitignore = root / ".gitignore"
     before = gitignore.read_bytes() if gitignore.is_file() else None

@@ -60,13 +60,18 @@ def find_project(start: Path | None = None) -> Project:
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+        if is_project(folder):
             if not _is_under_git(folder):
                 raise ProjectError(f"{folder} is not a git repository; run `git init` there first (DVC needs one)")
             return Project(folder)
     raise ProjectError(
         f"no project here: neither {here} nor a folder above it has dvc.yaml and params.yaml; `secateur init` makes one"
     )
+
+
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder is a project, whatever it is in."""
+    return (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file()
 
 
 def _is_under_git(folder: Path) -> bool:

@@ -59,13 +59,13 @@ class Plan:
         named = [name for name in (self.config.ingest.source, self.config.ingest.test_source) if name is not None]
         return [name for source in named for name in expand(source) if (self.root / name).is_file()]
 
-    def write(self) -> None:
-        """Make the project.
+    def write(self, *, full: bool = False) -> None:
+        """Make the project; a full one has flows and stages of its own.
 
         Raises:
             ProjectError: nothing can be written there, or git is missing.
         """
-        write_project(self.root, config=self.config, params=self.text, copies=self.copies)
+        write_project(self.root, config=self.config, params=self.text, copies=self.copies, full=full)
 
 
 def reading_for(wish: Wish, location: Location) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The rooms and their doors: imports, one word per stage, dvc.yaml, params.yaml, the option surface."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -164,6 +165,32 @@ def test_hugging_face_attribute_names_live_in_the_families() -> None:
         if "families" not in path.parts and names.search(path.read_text())
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("file", sorted([*(ROOT / "flows").glob("*.py"), *(ROOT / "tasks").glob("*.py")]), ids=str)
+def test_flows_and_stages_are_a_screen_or_two_and_import_the_package_alone(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 140
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name is not None
+    }
+    assert imported - {"secateur", "prefect"} <= sys.stdlib_module_names
+
+
+def test_what_the_stages_declare_is_known_without_what_they_compute_with() -> None:
+    heavy = ("torch", "transformers", "prefect", "mlflow", "datasets", "sklearn", "matplotlib", "ftfy")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom secateur.workflow.params import read_config\n"
+        "from secateur.workflow.project import Project\nfrom secateur.workflow.stages import stages\n"
+        f"assert len(stages(read_config(Project(Path.cwd())), Path.cwd())) > 6\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert completed.stdout.strip() == "[]"
 
 
 def test_no_pickle_and_no_remote_code() -> None:

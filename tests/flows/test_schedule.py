@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from secateur.cli import cli
 from secateur.errors import ConfigError, ProjectError
+from secateur.workflow.full_form import module_of
 from secateur.workflow.prefect_server import Server
 from secateur.workflow.project import Project
 from secateur.workflow.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
@@ -147,7 +148,7 @@ def test_nobody_can_ask_for_a_run_of_another_folder(
         ran.append(found.root)
         raise ProjectError("far enough")
 
-    monkeypatch.setattr("secateur.workflow.schedule.retrain", run)
+    monkeypatch.setattr(module_of(project, "flows", "retrain"), "retrain", run)
     monkeypatch.setenv("SECATEUR_ROOT", str(project))
     monkeypatch.chdir(tmp_path)
     assert retrain_flow.fn(cause="a test").is_failed()

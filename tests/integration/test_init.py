@@ -14,12 +14,14 @@ from ruamel.yaml import YAML
 
 from secateur.cli import cli
 from secateur.workflow import new_project
+from secateur.workflow.copying_out import copy_out
+from secateur.workflow.full_form import KINDS
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import is_current
 from secateur.workflow.table_size import shortfalls
 from tests.integration.in_process import actions_here, digests, output, refused
-from tests.tiny import git, secateur, write_bert, write_rows
+from tests.tiny import REPOSITORY, git, secateur, write_bert, write_rows
 
 SMALL = ("-S", "prune.budget.price=macs", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=60")
 """A model so small is too fast to be timed."""
@@ -197,6 +199,44 @@ def test_a_budget_of_size_takes_the_floor_in_place_of_the_promise(place: Path) -
     chosen = params_of(place / "shop")["prune"]
     assert (chosen["budget"], chosen["max_drop"]) == ({"macs": 0.4}, 0.06)
     assert (list(chosen["rounds"]), chosen["rounds"]["r1"]["epochs"]) == (["r1", "r2", "r3"], 2)
+
+
+def test_the_full_form_is_copied_out_and_is_the_same_code(place: Path) -> None:
+    init(place, "lean", "--source", "tickets.csv")
+    (place / "full").mkdir()
+    init(place, "full", "--source", "tickets.csv", "--full")
+    assert (place / "lean/code.lock").read_bytes() == (place / "full/code.lock").read_bytes()
+    assert is_current(Project(place / "full"), read_config(Project(place / "full")))
+    assert json.loads(output(place / "lean", "init", "--full", "--json"))["written"][:2] == [
+        "flows/__init__.py",
+        "flows/build.py",
+    ]
+    for kind in KINDS:
+        files = {file.name: file.read_bytes() for file in (REPOSITORY / kind).glob("*.py")}
+        assert files and "__init__.py" in files
+        for root in ("lean", "full"):
+            assert {file.name: file.read_bytes() for file in (place / root / kind).iterdir()} == files
+    assert "its own flows/ and tasks/ already" in str(refused(place / "full", "init", "--full"))
+    shutil.rmtree(place / "full/flows")
+    output(place / "full", "init", "--full")
+    assert (place / "full/flows/build.py").is_file(), "what is missing comes back"
+
+
+def test_the_full_form_replaces_nothing(place: Path) -> None:
+    (place / "tasks").mkdir()
+    (place / "tasks/__init__.py").write_text("raise SystemExit('imported from the folder')\n")
+    asked = ("init", "--source", "tickets.csv", "--model", "tiny-bert")
+    assert "tasks is there already and is not ours" in str(refused(place, *asked, "--full"))
+    output(place, *asked)
+    assert "tasks is there already and is not ours" in str(refused(place, "init", "--full"))
+    assert "has params.yaml and dvc.yaml and code.lock already" in str(refused(place, *asked))
+
+
+def test_init_imports_nothing_of_a_folder_that_holds_a_form(place: Path) -> None:
+    copy_out(place)
+    (place / "tasks/ingest.py").write_text("raise SystemExit('imported from the folder')\n")
+    said = str(refused(place, "init", "--source", "tickets.csv", "--model", "tiny-bert"))
+    assert "has flows and tasks already, and nothing is overwritten" in said
 
 
 def test_a_generator_of_lines(place: Path) -> None:
