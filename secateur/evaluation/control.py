@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
+
+from scipy.stats import binomtest
 
 from secateur.errors import ConfigError
 from secateur.evaluation.metrics import Interval
@@ -60,8 +60,5 @@ def control_of(judge: Predictor, texts: Sequence[Written], *, level: float) -> C
 
 def share_interval(hits: int, count: int, *, level: float) -> Interval:
     """Return a share with its score interval (Wilson 1927)."""
-    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Interval(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))
+    found = binomtest(hits, count).proportion_ci(level, method="wilson")
+    return Interval(value=hits / count, low=float(found.low), high=float(found.high))
