@@ -64,10 +64,10 @@ $(TEAM): $(READY)
 
 # One process holds all servers: Ctrl-C and team-down end it, and it ends them. `exec` leaves no shell between.
 team: $(TEAM) ## MLflow and Prefect on PostgreSQL, data and models on S3, on 127.0.0.1; see docs/howto/team.md
-	@exec $(BIN)/python -m team up $(ARGS)
+	@exec $(BIN)/python -m deploy up $(ARGS)
 
 team-down: ## end what `make team` started; databases and objects stay
-	@exec $(BIN)/python -m team down
+	@exec $(BIN)/python -m deploy down
 
 test-team: $(TEAM) ## the team set-up: build, promote, reproduce from a second clone, some minutes
 	@$(BIN)/python -m pytest -m team tests/integration/test_team.py

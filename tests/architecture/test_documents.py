@@ -49,6 +49,21 @@ def test_commands_of_the_readme_parse(line: str) -> None:
     assert context.params is not None
 
 
+def test_every_command_that_the_program_names_exists() -> None:
+    named = set()
+    for room in ("secateur", "flows", "tasks", "deploy"):
+        for file in (ROOT / room).rglob("*.py"):
+            named |= {(file.name, words) for words in re.findall(r"`secateur ([a-z][a-z ]*)", file.read_text("utf-8"))}
+    assert len(named) > 20
+    for where, words in named:
+        command: click.Command = cli
+        for word in words.split():
+            if not isinstance(command, click.Group):
+                break  # what follows are arguments
+            assert word in command.commands, f"{where} names `secateur {words}`"
+            command = command.commands[word]
+
+
 def test_parameters_of_the_readme_exist(tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     for line in _shell_lines():

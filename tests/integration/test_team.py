@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from deploy.postgres import find_binaries
+from deploy.processes import claim_port
+from deploy.services import BUCKET, _require_packages
 from secateur.errors import ProjectError
-from team.postgres import find_binaries
-from team.processes import claim_port
-from team.services import BUCKET, _require_packages
 from tests.tiny import REPOSITORY, dvc, environment, git, make_project, secateur
 
 SMALL: dict[str, Any] = {
@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
 
 
 def _team(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "team", *arguments]
+    command = [sys.executable, "-m", "deploy", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
 
 
@@ -46,7 +46,7 @@ class Servers:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "team", "up", "--json", "--folder", str(self.folder)),
+                *(sys.executable, "-m", "deploy", "up", "--json", "--folder", str(self.folder)),
                 *("--mlflow-port", "0", "--prefect-port", "0", "--s3-port", "0"),
             ],
             cwd=REPOSITORY,
@@ -257,7 +257,7 @@ def test_objects_outlive_the_process_that_held_them(tmp_path: Path) -> None:
     from moto.server import create_backend_app
     from werkzeug.test import Client
 
-    from team.object_store import KeptObjects
+    from deploy.object_store import KeptObjects
 
     client = Client(KeptObjects(create_backend_app("s3"), tmp_path))
     client.put("/box")

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.processes import Account, Server
 from secateur.errors import ProjectError
-from team.processes import Account, Server
 
 ROLE = "secateur"
 _DEBIAN = Path("/usr/lib/postgresql")

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from deploy.postgres import Postgres
+from deploy.processes import HOST, Server, claim_port, http_answers
 from secateur.errors import ProjectError
 from secateur.files import remove, write_json
-from team.postgres import Postgres
-from team.processes import HOST, Server, claim_port, http_answers
 
 BUCKET = "secateur"
 RECORD = "servers.json"
@@ -151,7 +151,7 @@ def _start(stack: ExitStack, folder: Path, postgres: Postgres, ports: Ports, add
     """Start PostgreSQL and S3, then what stands on them; the slow starts go side by side."""
     # Keys of the environment win over the placeholders.
     variables = {**addresses.variables(), **{name: os.environ[name] for name in _KEYS if name in os.environ}}
-    store = _python(stack, folder, "S3", ["team.object_store", str(ports.s3), str(folder / "s3")])
+    store = _python(stack, folder, "S3", ["deploy.object_store", str(ports.s3), str(folder / "s3")])
     database = postgres.start(folder / "logs" / "postgresql.log")
     stack.callback(postgres.remove_socket)
     stack.callback(database.stop)

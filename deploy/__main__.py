@@ -1,4 +1,4 @@
-"""``python -m team up`` and ``python -m team down``, which ``make team`` and ``make team-down`` call."""
+"""``python -m deploy up`` and ``python -m deploy down``, which ``make team`` and ``make team-down`` call."""
 
 import json
 import signal
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from deploy.services import Ports, end, running
 from secateur.errors import SecateurError
-from team.services import Ports, end, running
 
 _FOLDER = Path(".secateur") / "team"
 _PORT = click.IntRange(0, 65535)
@@ -28,7 +28,7 @@ def main() -> None:
 def up(folder: Path, mlflow_port: int, prefect_port: int, s3_port: int, as_json: bool) -> None:
     """Start the servers on 127.0.0.1, and end them on Ctrl-C or SIGTERM. Databases and objects stay.
 
-    Example: python -m team up --s3-port 0
+    Example: python -m deploy up --s3-port 0
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -51,7 +51,7 @@ def up(folder: Path, mlflow_port: int, prefect_port: int, s3_port: int, as_json:
 def down(folder: Path) -> None:
     """End the servers that ``up`` started, and wait for it.
 
-    Example: python -m team down
+    Example: python -m deploy down
     """
     click.echo("ended" if end(folder) else "no team set-up runs here")
 

@@ -1,6 +1,6 @@
 """An S3 server for one machine: moto's, which keeps objects in memory, and a folder in which they outlive it.
 
-Run as ``python -m team.object_store PORT FOLDER``. It checks no signatures, so it is for the loopback interface only.
+Run as ``python -m deploy.object_store PORT FOLDER``. It checks no signatures, so it is for the loopback interface only.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from team.processes import HOST
+from deploy.processes import HOST
 
 _END = "%"  # no quoted name ends so: the object ``a`` and the folder of ``a/b`` can lie beside each other
 
