@@ -103,16 +103,6 @@ def _attention(parts: Anatomy, *, hidden: int, dim: int) -> tuple[int, int, int]
     return weights, (queries + 2) * dim * parts.query_bias, 2 * queries * dim
 
 
-def head_cost(model: PreTrainedModel | PreTrainedConfig, length: int) -> Amount:
-    """Return ``(macs, params)`` of one attention head."""
-    return structure_costs(model, length=length).head
-
-
-def neuron_cost(model: PreTrainedModel | PreTrainedConfig, length: int) -> Amount:
-    """Return ``(macs, params)`` of one feed-forward neuron."""
-    return structure_costs(model, length=length).neuron
-
-
 def amount_of(model: PreTrainedModel | PreTrainedConfig, *, length: int) -> Amount:
     """Return MACs of the layers and parameters outside the embeddings, at the current widths, depth and hidden size.
 
@@ -125,21 +115,6 @@ def amount_of(model: PreTrainedModel | PreTrainedConfig, *, length: int) -> Amou
 def encoder_macs(model: PreTrainedModel | PreTrainedConfig, length: int) -> int:
     """Return the MACs of the layers at their current widths, for one row of ``length`` tokens."""
     return amount_of(model, length=length).macs
-
-
-def step_macs(model: PreTrainedModel | PreTrainedConfig, *, context: int) -> int:
-    """Return the MACs of one cached step of a decoder: one new token behind ``context - 1`` others.
-
-    Keys and values of these come from the cache, so the projections see one token; scores and sums go over all
-    ``context`` positions, the new one included. The head is part of it.
-    """
-    config = model.config if isinstance(model, PreTrainedModel) else model
-    family = family_of(config)
-    widths, hidden = family.widths(config), family.hidden_size(config)
-    weights, _, scores = _attention(family.anatomy(config), hidden=hidden, dim=widths.head_dim)
-    neurons = structure_costs(config, length=1).neuron_weights
-    layers = sum(widths.heads) * (weights + context * scores) + sum(widths.ffn) * neurons
-    return layers + _macs_per_token(family.head_anatomy(config))
 
 
 def nonembedding_params(model: PreTrainedModel) -> int:

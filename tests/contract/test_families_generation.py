@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
-from secateur.budget.cost import cost_of, step_macs, structure_costs
+from secateur.budget.cost import cost_of, structure_costs
 from secateur.errors import ModelError
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
@@ -203,11 +203,6 @@ def test_costs_follow_every_cut(model_type, choose, tied):
     cut_hidden_(model, torch.arange(32) < 28)
     length = 13
     ids = torch.arange(5, 5 + length)[None]
-    with torch.inference_mode():
-        before = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
-        with FlopCounterMode(display=False) as counter:
-            model(input_ids=ids[:, -1:], past_key_values=before)
-    assert 2 * step_macs(model, context=length) == counter.get_total_flops()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(input_ids=ids)
     cost = cost_of(model, length=length)

@@ -1,7 +1,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from secateur.budget.cost import cost_of, encoder_macs, head_cost, neuron_cost, structure_costs
+from secateur.budget.cost import cost_of, encoder_macs, structure_costs
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from tests.tiny_models import tiny_config, tiny_model
@@ -23,7 +23,8 @@ def test_cutting_a_head_and_a_neuron_saves_their_price():
     masks.ffn[2][5] = False
     cut_(model, masks)
     after = cost_of(model, length=16)
-    head, neuron = head_cost(model, 16), neuron_cost(model, 16)
+    costs = structure_costs(model, length=16)
+    head, neuron = costs.head, costs.neuron
     assert before.macs - after.macs == head.macs + neuron.macs
     assert before.params - after.params == head.params + neuron.params
     assert before.bytes - after.bytes == 4 * (head.params + neuron.params)
