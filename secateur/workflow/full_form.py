@@ -68,8 +68,11 @@ def module_of(root: Path, kind: Kind, name: str) -> ModuleType:
     except Exception as error:  # whatever somebody's own code may raise
         if not is_own(root, kind):
             raise
-        said = f"{folder / f'{name}.py'} cannot be loaded: {type(error).__name__}: {error}"
-        raise ProjectError(said) from error
+        said = " ".join(f"{folder / f'{name}.py'} cannot be loaded: {type(error).__name__}: {error}".split())
+        beside = isinstance(error, ModuleNotFoundError)
+        raise ProjectError(
+            said + ("; what lies beside it begins with a dot (from ._rules import x)" * beside)
+        ) from error
 
 
 def function_of(root: Path, kind: Kind, name: str, function: str) -> Callable[..., Any]:

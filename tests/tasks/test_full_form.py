@@ -105,7 +105,7 @@ def test_a_stage_more_takes_its_place_by_what_it_reads(config: RunConfig, own: P
             "import no_such_thing\nfrom pathlib",
             "cannot be loaded: ModuleNotFoundError: No module named",
         ),
-        ("from pathlib", "import tasks.ingest\nfrom pathlib", "cannot be loaded: "),
+        ("from pathlib", "import tasks.ingest\nfrom pathlib", "what lies beside it begins with a dot"),
         ("def run(", "def run(:", "cannot be loaded: SyntaxError: "),
         ("def declare(", "def _declare(", "clean.py has no function declare()"),
         (
