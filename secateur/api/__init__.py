@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from secateur.api.checkpoints import bench, export, latency_table, load, save
-    from secateur.api.pruning import Figures, Pruned, prune
+    from secateur.api.checkpoints import export, load, save
+    from secateur.api.pruning import prune
+    from secateur.api.result import Figures, Pruned
+    from secateur.api.timing import bench, latency_table
     from secateur.budget.latency_table import LatencyTable
     from secateur.errors import (
         BudgetError,
@@ -53,8 +55,10 @@ __all__ = [
 
 _HOMES = {
     "secateur": ("__version__",),
-    "secateur.api.checkpoints": ("bench", "export", "latency_table", "load", "save"),
-    "secateur.api.pruning": ("Figures", "Pruned", "prune"),
+    "secateur.api.checkpoints": ("export", "load", "save"),
+    "secateur.api.pruning": ("prune",),
+    "secateur.api.result": ("Figures", "Pruned"),
+    "secateur.api.timing": ("bench", "latency_table"),
     "secateur.inference.latency": ("LatencyResult",),
     "secateur.budget.latency_table": ("LatencyTable",),
 }

@@ -1,29 +1,20 @@
-"""``secateur.load``, ``save``, ``export``, ``bench``, ``latency_table``: models in memory, and their folders."""
+"""``secateur.load``, ``save`` and ``export``: models in memory, and their folders."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.api.given import copied
-from secateur.api.pruning import Pruned
-from secateur.budget.latency_measurement import measure_table
-from secateur.budget.latency_table import LatencyTable
-from secateur.config.base import Runtime
-from secateur.config.prune import LatencyBudget
-from secateur.config.schema import describe
+from secateur.api.result import Pruned
 from secateur.determinism import fingerprint
 from secateur.errors import CheckpointError, ConfigError
 from secateur.files import replacing
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
-from secateur.inference.latency import LatencyResult
-from secateur.inference.latency import bench as time_checkpoints
 from secateur.models import checkpoint
 from secateur.models.families import family_of, is_generator
 from secateur.models.surgery import widths_of
@@ -115,102 +106,13 @@ def export(
         return export_onnx(folder, out, int8=int8) if to == "onnx" else export_padded(folder, out)
 
 
-def bench(
-    models: Mapping[str, Model] | Sequence[Model],
-    *,
-    runtimes: Sequence[Runtime] = ("onnx",),
-    batch: int = 1,
-    length: int = 32,
-    num_threads: int = 1,
-    repeats: int = 100,
-) -> list[LatencyResult]:
-    """Time models in one interleaved run; the first one is the reference of the speed-up.
-
-    Args:
-        models: by name, or in a sequence: then a folder is its own name, and a model in memory is called by its place.
-        runtimes: ``torch``, ``onnx``, ``onnx-int8``.
-        batch: rows per call.
-        length: tokens per row.
-        num_threads: threads of the runtime.
-        repeats: timed calls per model and runtime.
-
-    Returns:
-        One result per model and runtime; ``checkpoint`` is the name.
-
-    Raises:
-        ConfigError: there is no model, no such runtime, or a number is out of range.
-        CheckpointError, ModelError: a model cannot be read, or reads fewer tokens than ``length``.
-    """
-    named = dict(models) if isinstance(models, Mapping) else dict(_named(models))
-    if not named:
-        raise ConfigError("bench: there is no model to time")
-    for runtime in runtimes:
-        _where(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = {_folder(model, Path(scratch) / f"model-{i}"): name for i, (name, model) in enumerate(named.items())}
-        results = time_checkpoints(
-            list(folders),
-            runtimes=runtimes,
-            batch=batch,
-            length=length,
-            num_threads=num_threads,
-            repeats=repeats,
-            workdir=Path(scratch),
-        )
-    return [replace(result, checkpoint=Path(folders[result.checkpoint])) for result in results]
-
-
-def latency_table(
-    model: PreTrainedModel,
-    *,
-    runtime: Runtime = "onnx",
-    batch: int = 1,
-    length: int = 32,
-    num_threads: int = 1,
-    repeats: int = 50,
-) -> LatencyTable:
-    """Measure what every width of a block costs on a runtime: the prices of a budget of latency, minutes of work.
-
-    Args:
-        model: dense; its weights do not matter. A language model is timed on ``torch``.
-        runtime: ``torch``, ``onnx``, ``onnx-int8``.
-        batch: rows per call.
-        length: tokens per row.
-        num_threads: threads of the runtime.
-        repeats: timed calls per model.
-
-    Returns:
-        The table, for ``secateur.prune(..., budget={"latency": 0.5, "table": table})``; ``doubt`` says why nobody
-        should rely on it, None if it can be.
-
-    Raises:
-        ConfigError: there is no such runtime, or a number is out of range.
-        ModelError: the model was pruned before, reads fewer tokens, or its graph cannot be measured.
-    """
-    where = _where(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
-    config = copied(model).config
-    return measure_table(config, where, task="generation" if is_generator(config) else "classification")
-
-
-def _where(**values: Any) -> LatencyBudget:
-    try:
-        return LatencyBudget(**values)
-    except ValidationError as error:
-        raise ConfigError(describe(error)) from error
-
-
-def _named(models: Sequence[Model]) -> Iterator[tuple[str, Model]]:
-    for place, model in enumerate(models, start=1):
-        yield str(model) if isinstance(model, str | Path) else f"model {place}", model
-
-
 @contextmanager
 def _as_folder(model: Model, *, tokenizer: PreTrainedTokenizerBase | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
-        yield _folder(model, Path(scratch) / "model", tokenizer=tokenizer)
+        yield folder_of(model, Path(scratch) / "model", tokenizer=tokenizer)
 
 
-def _folder(model: Model, place: Path, *, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
+def folder_of(model: Model, place: Path, *, tokenizer: PreTrainedTokenizerBase | None = None) -> Path:
     """Return the folder of a model; one in memory is written to a place that does not last."""
     if isinstance(model, str | Path):
         return Path(model)
