@@ -69,10 +69,9 @@ def module_of(root: Path, kind: Kind, name: str) -> ModuleType:
         if not is_own(root, kind):
             raise
         said = " ".join(f"{folder / f'{name}.py'} cannot be loaded: {type(error).__name__}: {error}".split())
-        beside = isinstance(error, ModuleNotFoundError)
-        raise ProjectError(
-            said + ("; what lies beside it begins with a dot (from ._rules import x)" * beside)
-        ) from error
+        if isinstance(error, ModuleNotFoundError):
+            said += "; what lies beside it begins with a dot (from ._rules import x)"
+        raise ProjectError(said) from error
 
 
 def function_of(root: Path, kind: Kind, name: str, function: str) -> Callable[..., Any]:
