@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from secateur.kinds.registry import kind_named
 from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
+from secateur.models.hooks import hooked
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
 from secateur.progress import progress
 from secateur.training.batches import Batch, Rows, batches_of
@@ -136,10 +136,7 @@ def best_features(
         head.add_(inputs[0].flatten(0, -2).double().square().sum(dim=0).cpu())
 
     model.eval()
-    with ExitStack() as hooks:
-        for norm in norms:
-            hooks.callback(norm.register_forward_hook(see_norm).remove)
-        hooks.callback(last.register_forward_pre_hook(see_head).remove)
+    with hooked(before=[(last, see_head)], after=[(norm, see_norm) for norm in norms]):
         size = _BATCH if kind_named(rows.kind).keeps_logits else _TEXTS
         for batch in batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)):
             current[:] = [batch.to(model.device)]
@@ -167,9 +164,7 @@ def best_basis(model: PreTrainedModel, rows: Rows, *, precision: Precision) -> T
         moments.add_((tokens.T @ tokens).double().cpu())
 
     model.eval()
-    with ExitStack() as hooks:
-        for reading in readings:
-            hooks.callback(reading.norm.register_forward_pre_hook(see).remove)
+    with hooked(before=[(reading.norm, see) for reading in readings]):
         for batch in batches_of(rows, batch_size=_TEXTS, pad_token_id=pad_token_id(model)):
             on_device = batch.to(model.device)
             current[:] = [on_device.attention_mask.bool()]

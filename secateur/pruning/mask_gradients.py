@@ -1,12 +1,13 @@
 """Derivatives of the loss by masks on structures: what the first-order criteria and regrowth are made of."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.models.families import family_of
+from secateur.models.hooks import hooked
 
 
 def mask_gradients(output: Tensor, gradient: Tensor, *, unit_size: int) -> Tensor:
@@ -34,9 +35,7 @@ def inputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
         return hook
 
-    with ExitStack() as hooks:
-        for place, module in enumerate(modules):
-            hooks.callback(module.register_forward_pre_hook(remember(place)).remove)
+    with hooked(before=((module, remember(place)) for place, module in enumerate(modules))):
         yield inputs
 
 
@@ -50,11 +49,10 @@ def graph_from_embeddings(model: PreTrainedModel) -> Iterator[None]:
     def begin(_: nn.Module, __: object, output: Tensor) -> Tensor:
         return output.requires_grad_(True)
 
-    handle = embeddings.register_forward_hook(begin)
     try:
-        yield
+        with hooked(after=[(embeddings, begin)]):
+            yield
     finally:
-        handle.remove()
         for parameter, flag in zip(model.parameters(), flags, strict=True):
             parameter.requires_grad_(flag)
 

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +13,7 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
+from secateur.models.hooks import hooked
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Kept
 from secateur.models.surgery import widths_of
@@ -196,10 +196,9 @@ def _mask_slopes(
     model.eval()
     totals = [torch.zeros(len(mask)) for mask in masks]
     num_rows = 0
-    with graph_from_embeddings(model), ExitStack() as hooks:
-        taps = [_Tap(mask.repeat_interleave(of.unit_size)) for of, mask in zip(groups, masks, strict=True)]
-        for of, tap in zip(groups, taps, strict=True):
-            hooks.callback(of.columns.register_forward_pre_hook(tap.hook).remove)
+    taps = [_Tap(mask.repeat_interleave(of.unit_size)) for of, mask in zip(groups, masks, strict=True)]
+    silencing = [(of.columns, tap.hook) for of, tap in zip(groups, taps, strict=True)]
+    with graph_from_embeddings(model), hooked(before=silencing):
         for batch in (host_batch.to(model.device) for host_batch in batches):
             loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, [tap.masked for tap in taps])

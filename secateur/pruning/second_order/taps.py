@@ -1,10 +1,12 @@
 """Reading what goes into and out of single modules during a forward pass."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from secateur.models.hooks import hooked
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,7 @@ def tapped(modules: Sequence[nn.Module]) -> Iterator[list[Tap]]:
 
         return hook
 
-    with ExitStack() as hooks:
-        for place, module in enumerate(modules):
-            hooks.callback(module.register_forward_hook(remember(place)).remove)
+    with hooked(after=((module, remember(place)) for place, module in enumerate(modules))):
         yield taps
 
 
@@ -51,10 +51,5 @@ def run_until(module: nn.Module, forward: Callable[[], object]) -> None:
     def stop(_: nn.Module, __: object, ___: object) -> None:
         raise _Reached
 
-    handle = module.register_forward_hook(stop)  # after the taps, which were there before
-    try:
+    with suppress(_Reached), hooked(after=[(module, stop)]):  # after the taps, which were there before
         forward()
-    except _Reached:
-        return
-    finally:
-        handle.remove()

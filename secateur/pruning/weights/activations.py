@@ -1,13 +1,14 @@
 """What flows into a projection on the calibration rows, summed up while it flows by."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.models.hooks import hooked
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
 
@@ -47,9 +48,7 @@ def summed_over_tokens(
 
         return hook
 
-    with ExitStack() as hooks:
-        for name, linear in linears.items():
-            hooks.callback(linear.register_forward_pre_hook(remember(name)).remove)
+    with hooked(before=((linear, remember(name)) for name, linear in linears.items())):
         for batch in (host_batch.to(model.device) for host_batch in batches):
             current[:] = [batch.attention_mask.bool()]
             waiting.update(linears)
