@@ -4,8 +4,9 @@ The same module, arguments, folder, environment, streams and exit code as of ``p
 (the first import, kill -9 of a group, its own seed of hashes) is shown by tests that start processes; with COLD=1 in
 the environment every command is one.
 
-DVC starts ``secateur stage`` by its name, so a command of that name, which asks here too, is the first on PATH. This
-file is that command: it imports the standard library alone.
+DVC starts ``secateur stage`` by its name, so a command of that name, which asks here too, is the first on PATH. And
+what proves that a model loads starts a Python of its own, which a fork takes for another that asks. This file is both:
+it imports the standard library alone. With TESTS_COLD_CHILDREN in the environment that Python is the real one.
 """
 
 import functools
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POSSIBLE = sys.platform == "linux" and not os.environ.get("COLD")
+PYTHON = "TESTS_WARM_PYTHON"
 _ADDRESS = "TESTS_WARM_ADDRESS"
 
 
@@ -29,6 +31,8 @@ def run(
     """Do what ``subprocess.run([sys.executable, "-P", "-m", module, *arguments])`` does, with the output as text."""
     folder = _started()
     own = {"PATH": f"{folder}{os.pathsep}{env['PATH']}", _ADDRESS: str(folder / "socket")}
+    if not env.get("TESTS_COLD_CHILDREN"):
+        own[PYTHON] = str(folder / "python")
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = [stream.fileno() for stream in (nothing, out, err)]
         code = ask(module, arguments, cwd=str(cwd), env={**env, **own}, streams=streams)
@@ -45,20 +49,22 @@ def ask(
     env: Mapping[str, str],
     streams: Sequence[int],
     first: str | None = None,
+    address: str | None = None,
 ) -> int:
     """Have a fork run a module, and return its exit code.
 
     Args:
-        module: with a ``__main__``.
+        module: with a ``__main__``; ``-c`` for code, which is then the only argument.
         arguments: of its command line.
         cwd: where it runs.
         env: its whole environment.
         streams: file descriptors of its input, output and errors.
         first: of the folders to import from, where there is another than of the process that forks.
+        address: of the process that forks, where ``env`` does not tell.
     """
     asked = {"module": module, "arguments": arguments, "folder": cwd, "first": first, "environment": dict(env)}
     with socket.socket(socket.AF_UNIX) as server:
-        server.connect(env[_ADDRESS])
+        server.connect(address or env[_ADDRESS])
         socket.send_fds(server, [b" "], streams)
         server.sendall(json.dumps(asked).encode())
         server.shutdown(socket.SHUT_WR)
@@ -80,6 +86,11 @@ def _started() -> Path:
     command = folder / "secateur"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "$@"\n', encoding="utf-8")
     command.chmod(0o755)
+    python = folder / "python"
+    python.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" --python "{folder / "socket"}" "$@"\n', encoding="utf-8"
+    )
+    python.chmod(0o755)
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder / "socket")],
         env={**_ENVIRONMENT, **os.environ},
@@ -92,11 +103,25 @@ def _started() -> Path:
     return folder
 
 
+def _as_python(address: str, arguments: list[str]) -> int:
+    """Become what proves that a model loads, in a fork; whatever else is asked for, the real Python does."""
+    match arguments:
+        case ["-P", "-m", "secateur.models.reload_check" | "secateur.workflow.dvc_repro" as module, *rest]:
+            asked = module
+        case ["-I", "-B", "-c", code] if "secateur.registry.fresh_process" in code:
+            asked, rest = "-c", [code]
+        case _:
+            os.execv(sys.executable, [sys.executable, *arguments])
+    return ask(asked, rest, cwd=str(Path.cwd()), env=os.environ, streams=[0, 1, 2], address=address)
+
+
+def _as_command(arguments: list[str]) -> int:
+    installed = str(Path(sys.executable).parent)  # where the installed command lies
+    return ask("secateur.cli", arguments, cwd=str(Path.cwd()), first=installed, env=os.environ, streams=[0, 1, 2])
+
+
 if __name__ == "__main__":
-    installed = Path(sys.executable).parent  # where the installed command lies
-    ended = ask(
-        "secateur.cli", sys.argv[1:], cwd=str(Path.cwd()), first=str(installed), env=os.environ, streams=[0, 1, 2]
-    )
+    ended = _as_python(sys.argv[2], sys.argv[3:]) if sys.argv[1:2] == ["--python"] else _as_command(sys.argv[1:])
     if ended < 0:
         os.kill(os.getpid(), -ended)
     sys.exit(ended)

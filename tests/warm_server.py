@@ -113,8 +113,12 @@ def become(asked: dict[str, Any]) -> None:
     path = [asked["first"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     sys.path[:0] = [folder for folder in path if folder]
     sys.argv[1:] = asked["arguments"]
+    sys.executable = os.environ.pop("TESTS_WARM_PYTHON", sys.executable)
     random.seed()
     sys.modules["numpy"].random.seed()
+    if asked["module"] == "-c":
+        exec(asked["arguments"][0], {"__name__": "__main__"})
+        return
     sys.modules["prefect.context"].refresh_global_settings_context()  # read from the environment when it was imported
     runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
 
