@@ -43,7 +43,7 @@ class Length:
             return f"{self.epochs:g} epochs, {self.steps} steps"
         return (
             f"{self.steps} steps (min_steps), which are {self.epochs:.1f} epochs of so few rows; "
-            f"epochs={self.asked_epochs:g} asked for less"
+            f"epochs={self.asked_epochs:g} would be fewer"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -56,5 +56,5 @@ def _of_training(card: Card, *, section: str) -> tuple[str, ...]:
         return ()
     return (
         f"trained for {length['steps']} steps ({section}.min_steps), {length['epochs']:.1f} epochs of so few rows; "
-        f"epochs={length['asked_epochs']:g} asked for less",
+        f"epochs={length['asked_epochs']:g} would be fewer",
     )

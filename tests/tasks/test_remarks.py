@@ -20,7 +20,7 @@ _EXTENDED = {"asked_epochs": 1.2, "min_steps": 300, "epochs": 15.8, "steps": 300
 def test_a_floor_under_the_steps_is_told(tmp_path, address, card, section):
     write_json(tmp_path / "models" / address.removeprefix("prune@") / "card.json", card)
     assert remarks(tmp_path, address) == (
-        f"trained for 300 steps ({section}.min_steps), 15.8 epochs of so few rows; epochs=1.2 asked for less",
+        f"trained for 300 steps ({section}.min_steps), 15.8 epochs of so few rows; epochs=1.2 would be fewer",
     )
 
 

@@ -193,7 +193,7 @@ def test_few_rows_are_seen_until_there_are_steps_enough():
     assert (trained.history[-1].step, trained.history[-1].epoch) == (20, 2.5)
     length = trained.length
     assert (length.asked_epochs, length.epochs, length.steps, length.is_extended) == (1.5, 2.5, 20, True)
-    assert length.summary() == "20 steps (min_steps), which are 2.5 epochs of so few rows; epochs=1.5 asked for less"
+    assert length.summary() == "20 steps (min_steps), which are 2.5 epochs of so few rows; epochs=1.5 would be fewer"
 
 
 def test_a_floor_that_does_not_bind_changes_no_bit():
