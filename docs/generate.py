@@ -35,6 +35,7 @@ DOCUMENTS = (
     "docs/reference/commands.md",
     "docs/reference/python.md",
     "docs/reference/criteria.md",
+    "docs/reference/families.md",
     "docs/explanation/gate.md",
 )
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -109,6 +110,18 @@ def criteria() -> str:
     return "\n".join(rows) + "\n"
 
 
+def families() -> str:
+    """One row per family: the model_type it reads, what its models do, and who brings it."""
+    from secateur.config.families import OTHERS
+    from secateur.models.families import FAMILIES, family_named
+
+    rows = ["| `model_type` | models | of |", "|---|---|---|"]
+    for name in [*FAMILIES, *OTHERS]:
+        does = "label texts or continue them" if family_named(name).generates else "label texts"
+        rows.append(f"| `{name}` | {does} | {OTHERS.find(name).package if name in OTHERS.names else 'secateur'} |")
+    return "\n".join(rows) + "\n"
+
+
 def results() -> str:
     """The demo's table, with the machine and the versions it was measured on."""
     run = json.loads(DEMO.read_text(encoding="utf-8"))
@@ -175,6 +188,7 @@ def _purpose(package: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "criteria": criteria,
+    "families": families,
     "parameters": parameter_table,
     "python": python_reference,
     "reference": reference,

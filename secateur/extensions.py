@@ -48,7 +48,9 @@ class Extension:
 class Registry(Generic[T]):
     """Objects of one type by the names that users type."""
 
-    def __init__(self, what: str, *, group: str, type_: str, own: Mapping[str, str]) -> None:
+    def __init__(
+        self, what: str, *, group: str, type_: str, own: Mapping[str, str], called: str | None = "name"
+    ) -> None:
         """Describe what can be registered.
 
         Args:
@@ -56,7 +58,9 @@ class Registry(Generic[T]):
             group: of the entry points of other packages.
             type_: what every object is an instance of, as ``module:CLASS``.
             own: name -> address of ours, in the order in which they are shown.
+            called: the attribute that must be the name; None asks for none.
         """
+        self._called = called
         self._what, self._group, self._type = what, group, Extension(what, type_)
         self._own = {name: Extension(name, address) for name, address in own.items()}
 
@@ -94,6 +98,10 @@ class Registry(Generic[T]):
                 f"{self._what} {name} of {found.package}: {found.address} must be a {self._type.address}, "
                 f"found {type(loaded).__name__}"
             )
+        if self._called and (own_name := getattr(loaded, self._called)) != name:
+            raise ConfigError(
+                f"{self._what} {name} of {found.package}: {found.address} calls itself {own_name}; both must be one"
+            )
         return cast(T, loaded)
 
     def find(self, name: str) -> Extension:
@@ -113,7 +121,7 @@ class Registry(Generic[T]):
         if own is None and not others:
             meant = get_close_matches(name, self.names, n=1)
             question = f"did you mean {meant[0]}? " if meant else ""
-            raise ConfigError(f"{name!r} is no {self._what}; {question}known: {', '.join(self.names)}")
+            raise ConfigError(f"{name!r} is no {self._what}; {question}known: {', '.join(self.names) or 'none'}")
         return own or others[0]
 
     def _foreign(self) -> Mapping[str, tuple[Extension, ...]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.config.families import check_chosen
 from secateur.config.ingest import IngestSection
 from secateur.config.run import KindName
 from secateur.data.sources import PACKAGE_PREFIX, expand, is_local
@@ -36,6 +37,7 @@ def declare(config: "RunConfig", root: Path) -> list[Stage]:
                 section("ingest"),
                 value("model", "baseline.model"),
                 value("model_revision", "baseline.hub_revision"),
+                value("family", "baseline.family"),
                 value("kind", "run.task"),
             ),
             outputs={"raw": Output("data/raw"), "base": Output("models/base")},
@@ -43,15 +45,23 @@ def declare(config: "RunConfig", root: Path) -> list[Stage]:
     ]
 
 
-def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | None, kind: KindName = DEFAULT) -> None:
+def run(
+    job: Job,
+    *,
+    ingest: IngestSection,
+    model: str,
+    model_revision: str | None,
+    family: str | None = None,
+    kind: KindName = DEFAULT,
+) -> None:
     """Write the outputs ``raw`` and ``base``; a local source or model is read where the inputs say.
 
     Raises:
         DataError: the rows cannot be had.
-        ModelError: the model cannot be had.
+        ModelError: the model cannot be had, or its family is another package's that nobody chose.
     """
     from secateur.data.acquisition import HubSelection, copy_rows
-    from secateur.data.pretrained import copy_model
+    from secateur.data.pretrained import copy_model, model_type_of
     from secateur.data.provenance import PROVENANCE
     from secateur.data.reading import reading_of
     from secateur.files import write_json
@@ -68,4 +78,5 @@ def run(job: Job, *, ingest: IngestSection, model: str, model_revision: str | No
     )
     base = job.outputs["base"]
     record = copy_model(model, revision=model_revision, out=base, at=job.inputs.get("model"))
+    check_chosen(model_type_of(base / "config.json"), family=family, model=model)
     write_json(base / PROVENANCE, record)

@@ -7,6 +7,7 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
@@ -23,16 +24,17 @@ from transformers import (
     RobertaConfig,
 )
 
-from secateur.models.families import FAMILIES, family_of
+from secateur.config.families import OTHERS
+from secateur.models.families import FAMILIES, family_named, family_of
 from secateur.models.families.decoder import Decoder
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 
 LABELS = ["negative", "neutral", "positive"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "very", "the", "a", "is"]
-FAMILY_TYPES = sorted(FAMILIES)
-MODEL_TYPES = sorted(name for name, family in FAMILIES.items() if not family.generates)
-DECODER_TYPES = sorted(name for name, family in FAMILIES.items() if family.generates)
+FAMILY_TYPES = sorted([*FAMILIES, *OTHERS])
+MODEL_TYPES = [name for name in FAMILY_TYPES if not family_named(name).generates]
+DECODER_TYPES = [name for name in FAMILY_TYPES if family_named(name).generates]
 QUERIES_PER_HEAD = {"gemma3_text": 2, "llama": 2, "mistral": 2, "qwen3": 2}
 
 
@@ -55,6 +57,8 @@ def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = T
     encoders = {"bert": BertConfig, "roberta": RobertaConfig}
     if model_type in encoders:
         return encoders[model_type](**sizes, **shared)
+    if model_type not in FAMILIES:
+        return AutoConfig.for_model(model_type, **sizes, **shared)  # another package's
     queries = QUERIES_PER_HEAD.get(model_type, 1)
     sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
     if model_type == "gemma3_text":
@@ -90,7 +94,7 @@ def _spread(model: PreTrainedModel) -> PreTrainedModel:
 
 def skip_fixed_hidden_size(model_type: str) -> None:
     """Skip a test that cuts the hidden size of a family that has only one."""
-    family = FAMILIES[model_type]
+    family = family_named(model_type)
     if isinstance(family, Decoder) and family.config.is_hidden_size_fixed:
         pytest.skip("this hidden size cannot be cut")
 

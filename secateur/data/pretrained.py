@@ -1,7 +1,9 @@
 """The pretrained model a baseline starts from: finding it, and copying only its safe files."""
 
+import json
 import shutil
 import tempfile
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,13 @@ def check_model(model: str, *, root: Path | None = None) -> Path | None:
     if location.path is None:
         return None
     return _files(location, scratch=model.startswith(SCRATCH_PREFIX))[_CONFIG]
+
+
+def model_type_of(config: Path) -> str:
+    """Return the ``model_type`` of a config file; nothing where it cannot be read, as whoever builds from it says."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads(config.read_text(encoding="utf-8")).get("model_type"))
+    return ""
 
 
 def copy_model(model: str, *, revision: str | None, out: Path, at: Path | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML, YAMLError
 
 import secateur
 from secateur.config.effective import is_named
+from secateur.config.families import OTHERS
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.extensions import root_of
@@ -59,20 +60,29 @@ def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
     for stage in stages(config, project.root):
         left_out = tuple(key for key in stage.keys if not is_named(config, key))
         used.setdefault(stage.name, ((stage.module, *stage.chosen), left_out))
-    return _code_of(project, tuple(used.items()), KINDS.find(config.run.task).module)
+    kind, family = KINDS.find(config.run.task), config.baseline.family
+    return _code_of(project, tuple(used.items()), kind.module, None if family is None else OTHERS.find(family).module)
 
+
+_FAMILIES = "secateur/models/families/__init__.py"
+"""Which stages use the family that ``baseline.family`` names: those whose code asks for families."""
 
 _Used = tuple[tuple[str, ...], tuple[str, ...]]
 """The modules of a stage, and the parameters that params.yaml leaves to the defaults, which are code."""
 
 
 @cache
-def _code_of(project: Project, used: tuple[tuple[str, _Used], ...], kind: str) -> Mapping[str, StageCode]:
+def _code_of(
+    project: Project, used: tuple[tuple[str, _Used], ...], kind: str, family: str | None
+) -> Mapping[str, StageCode]:
     sources = Sources(_read_json(_index(project)))
     found: dict[str, StageCode] = {}
     for name, (modules, left_out) in used:
-        roots = _roots((*modules, kind), project)
-        files, digest = with_kind(closure(*modules, roots=roots, sources=sources), kind, roots=roots, sources=sources)
+        roots = _roots((*modules, kind, *filter(None, [family])), project)
+        files = closure(*modules, roots=roots, sources=sources)
+        if family is not None and _FAMILIES in files:
+            files = closure(*modules, family, roots=roots, sources=sources)
+        files, digest = with_kind(files, kind, roots=roots, sources=sources)
         found[name] = StageCode(_digest(digest, left_out), files)
     if not sources.complete and not is_read_only(project):
         write_json(_index(project), sources.as_json())

@@ -156,7 +156,8 @@ def _assign(values: Any, override: str) -> None:
         if isinstance(target, dict) and target.get(parent) is None and isinstance(known, dict):
             target[parent] = _beginning(".".join(parents[: depth + 1]), known)
         if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
-            if parents[:2] == ["prune", "rounds"] and depth == 2 and isinstance(target, dict):
+            # A round may be new, and the section of a criterion another package's.
+            if parents[:2] in (["prune", "rounds"], ["prune", "criteria"]) and depth == 2 and isinstance(target, dict):
                 target[parent] = {}
             else:
                 raise ConfigError(

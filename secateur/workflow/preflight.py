@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.config.families import check_chosen
 from secateur.config.ingest import IngestSection
 from secateur.config.run import KindName
 from secateur.config.schema import RunConfig
@@ -77,9 +78,12 @@ def _check_judge(project: Project, config: RunConfig) -> None:
 
 def _check_shapes(project: Project, model_config: Path, config: RunConfig) -> None:
     """Judge lengths and budgets from the shapes alone; this is the one check that imports transformers."""
+    from secateur.data.pretrained import model_type_of
     from secateur.models.families import family_of
     from secateur.workflow.latency_table import shapes_of
 
+    baseline, model_type = config.baseline, model_type_of(model_config)
+    check_chosen(model_type, family=baseline.family, model=baseline.model)
     shapes = shapes_of(model_config.parent, config)
     limit = family_of(shapes).max_tokens(shapes)
     lengths = {

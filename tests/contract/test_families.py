@@ -13,7 +13,7 @@ from secateur.budget.cost import amount_of, cost_of, encoder_macs, structure_cos
 from secateur.errors import ModelError
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
-from secateur.models.families import FAMILIES, family_of
+from secateur.models.families import family_named, family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
@@ -296,7 +296,7 @@ def test_from_scratch_needs_a_config_only(model_type, tmp_path: Path):
 
 
 def test_the_family_is_registered_under_its_model_type(model_type):
-    assert FAMILIES[model_type].model_type == model_type == tiny_config(model_type).model_type
+    assert family_named(model_type).model_type == model_type == tiny_config(model_type).model_type
 
 
 def test_a_row_of_max_tokens_can_be_read_and_a_longer_one_not(model_type):

@@ -25,7 +25,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def registry() -> Registry[object]:
     own = {"third": "fractions:Fraction.from_float", "half": "tests.unit.test_extensions:HALF"}
-    return Registry("colour", group=GROUP, type_="builtins:float", own=own)
+    return Registry("colour", group=GROUP, type_="builtins:float", own=own, called=None)
 
 
 HALF = 0.5
@@ -81,6 +81,13 @@ def test_an_object_of_another_type_is_refused(site: Path) -> None:
         ConfigError, match=r"^colour red of paints 1.0: paints:RED must be a builtins:float, found dict$"
     ):
         registry()["red"]
+
+
+def test_an_object_of_another_name_is_refused(site: Path) -> None:
+    offer(site, "paints", "from fractions import Fraction\nRED = Fraction(1, 3)", red="paints:RED")
+    asked: Registry[object] = Registry("colour", group=GROUP, type_="fractions:Fraction", own={}, called="denominator")
+    with pytest.raises(ConfigError, match=r"^colour red of paints 1\.0: paints:RED calls itself 3; both must be one$"):
+        asked["red"]
 
 
 def test_a_name_of_ours_is_not_taken_by_others(site: Path) -> None:

@@ -1,9 +1,10 @@
-"""The supported architectures, one file each."""
+"""The supported architectures, one file each; other packages bring theirs by entry point."""
 
 from collections.abc import Mapping
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.config.families import OTHERS
 from secateur.errors import ModelError
 from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
@@ -50,12 +51,20 @@ def is_generator(model: PreTrainedModel | PreTrainedConfig) -> bool:
 
 
 def family_named(model_type: object) -> Family:
-    """Return the family with this ``model_type``.
+    """Return the family with this ``model_type``: ours, or that of another package.
 
     Raises:
         ModelError: the architecture is not supported.
+        ConfigError: another package's family cannot be loaded.
     """
-    family = FAMILIES.get(str(model_type))
-    if family is None:
-        raise ModelError(f"model_type {model_type!r} is not supported; supported: {', '.join(sorted(FAMILIES))}")
-    return family
+    name, others = str(model_type), OTHERS.names
+    if name in others:
+        if name in FAMILIES:
+            raise ModelError(
+                f"model_type {name} is ours, and {OTHERS.find(name).package} brings another family for it; uninstall it"
+            )
+        return OTHERS[name]
+    if name not in FAMILIES:
+        known = ", ".join(sorted([*FAMILIES, *others]))
+        raise ModelError(f"model_type {model_type!r} is not supported; supported: {known}")
+    return FAMILIES[name]

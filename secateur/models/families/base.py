@@ -1,7 +1,7 @@
 """What a model family answers. Hugging Face attribute names live in its files and nowhere else."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 
 
+@runtime_checkable
 class Family(Protocol):
     """The one adapter between an architecture and the rest of the program.
 
