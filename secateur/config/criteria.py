@@ -33,13 +33,21 @@ def sections_of(values: Any) -> Section:
     """Validate what ``prune.criteria`` holds: a section for every criterion of ours with settings, and what is named.
 
     Raises:
-        ValidationError: a criterion does not exist or has no settings, or they are not what it takes.
+        ValueError: a criterion does not exist.
+        ValidationError: it has no settings, or they are not what it takes.
         ConfigError: another package's criterion cannot be loaded.
     """
     if isinstance(values, Section):
         return values
-    known = set(CRITERIA.names) & set(values) if isinstance(values, Mapping) else set()
-    return _model((*_OWN, *sorted(known - set(_OWN)))).model_validate(values)
+    named = [_known(str(name)) for name in values] if isinstance(values, Mapping) else []
+    return _model((*_OWN, *sorted(set(named) - set(_OWN)))).model_validate(values)
+
+
+def _known(name: str) -> str:
+    try:
+        return CRITERIA.find(name).name
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
 
 
 def only(name: str, settings: Section) -> Section:

@@ -61,7 +61,7 @@ def test_shipped_parameters_are_valid() -> None:
         (
             "prune.criteria.magnitud",
             {"norm": "lamp"},
-            "prune.criteria.magnitud is not a known parameter; did you mean prune.criteria.magnitude.norm?",
+            "prune.criteria: 'magnitud' is no criterion; did you mean magnitude? known: ",
         ),
         (
             "prune.criteria.magnitude.nrm",
