@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from docs.generate import criteria as reference_of_criteria
 from secateur.cli import cli
 from secateur.cli.pruning import _methods
-from secateur.config.reference import parameters
+from secateur.config.catalogue import parameters
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
 from secateur.extensions import forget
