@@ -39,8 +39,8 @@ def test_a_line_of_a_helper_of_the_installed_package(project: Path, tmp_path: Pa
     for name in ("flows", "tasks"):  # where the wheel carries them
         shutil.copytree(REPOSITORY / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     installed = {"PYTHONPATH": str(package.parent)}
-    helper = package / "pruning" / "schedule.py"
-    assert "import secateur.budget.goal" not in (package / "tasks" / "prune.py").read_text()
+    helper = package / "pruning" / "round.py"
+    assert "secateur.pruning.round " not in (package / "tasks" / "prune.py").read_text()
     text = helper.read_text()
     helper.write_text("# Said better.\n" + text.replace('"""', '"""Said better. ', 1))
     planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
@@ -49,7 +49,7 @@ def test_a_line_of_a_helper_of_the_installed_package(project: Path, tmp_path: Pa
     refused = dvc(project, "repro", "--single-item", "--force", "prune@r1", env=installed, check=False)
     assert "does not know the code of prune" in refused.stderr
     said = secateur(project, "why", "prune@r2", env=installed).stdout
-    assert "code secateur/budget/goal.py changed" in said
+    assert "code secateur/pruning/round.py changed" in said
     assert "UNUSED = 1" in said
     planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
     stale = {entry["stage"] for entry in planned if any("code" in cause for cause in entry["causes"])}
