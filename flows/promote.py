@@ -1,10 +1,10 @@
 """``promote``: challenger to champion, through the gate; and back."""
 
 from secateur.errors import ConfigError, ModelError
+from secateur.kinds.registry import kind_named
 from secateur.registry.history import Event
 from secateur.registry.model_source import resolve
 from secateur.registry.promotion import (
-    GREETINGS,
     announce,
     answers_of,
     carry_through,
@@ -99,7 +99,7 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
     resolved = resolve(project, f"models:/{name}/{to}", registry=records.registry)
 
     def prove() -> None:
-        answers_of(resolved, config, GREETINGS[config.run.task])
+        answers_of(resolved, config, kind_named(config.run.task).greetings)
 
     reason = why or f"rolled back from version {champion}"
     event = move_champion(records, to, from_=champion, what="rolled_back", why=reason, forced=False, prove=prove)

@@ -76,7 +76,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     )
     # Read back as every round will.
     train, validation = read_tokens(tokens / TRAIN), read_tokens(tokens / VALIDATION)
-    model = model_for(job.inputs["base"], tokenizer, labels=labels if kind.predicts_labels else None, baseline=baseline)
+    model = model_for(job.inputs["base"], tokenizer, kind=kind, labels=labels, baseline=baseline)
     plan = Plan(
         title=job.stage,
         settings=baseline.settled(rows=len(train), labels=len(labels) if kind.predicts_labels else 0),

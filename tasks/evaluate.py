@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.config.baseline import MaxLength
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
+from secateur.kinds.registry import kind_named
 from secateur.workflow.job import Job
 from secateur.workflow.stage import Output, Stage, section, value
 
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 def declare(config: "RunConfig", _root: Path) -> list[Stage]:
     """Read the test rows, the checkpoints, and what models are compared with."""
-    inputs = {"test": "data/clean/test.parquet", "labels": "data/clean/labels.json"}
-    if config.evaluate.reference or config.run.task == "generation":
-        inputs["train"] = "data/clean/train.parquet"  # the texts that they learned from
-    if config.evaluate.reference and config.run.task == "classification":
-        inputs["validation"] = "data/clean/validation.parquet"  # chooses the settings of the simple classifier
+    kind = kind_named(config.run.task)
+    parts = ("test", *kind.evaluated_with(config.evaluate))
+    inputs = {part: f"data/clean/{part}.parquet" for part in parts} | {"labels": "data/clean/labels.json"}
     if config.evaluate.judge is not None:
         inputs["judge"] = config.evaluate.judge
     inputs |= {f"model.{name}": f"models/{name}" for name in ("baseline", *config.prune.rounds)}
@@ -51,15 +50,27 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: Max
     Raises:
         ConfigError: the judge does not know what the generators can be asked for.
     """
+    import pyarrow.parquet as pq
+
     from secateur.determinism import fix_randomness
-    from secateur.workflow import classification, generation
+    from secateur.evaluation.comparison import write_plot
+    from secateur.evaluation.findings import Given
+    from secateur.files import replacing, write_json
     from secateur.workflow.exports import exports_of
-    from secateur.workflow.tried import models_of
+    from secateur.workflow.tried import entries_of_rounds, models_of
 
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
-    scorer = generation.evaluate if run.task == "generation" else classification.evaluate
     with exports_of(job) as exports:
-        scorer(job, models_of(job), run=run, settings=evaluate, max_length=max_length, exports=exports)
+        folders = models_of(job)
+        given = Given(folders, job.inputs, run=run, settings=evaluate, max_length=max_length, exports=exports)
+        found = kind_named(run.task).evaluate_models(given)
+    simple = {} if found.baseline is None else {"reference": found.baseline}
+    rounds = entries_of_rounds(job, found.metrics)
+    write_json(job.outputs["metrics"], {"baseline": found.metrics["baseline"], "rounds": rounds, **simple})
+    write_json(job.outputs["details"], found.details)
+    with replacing(job.outputs["predictions"]) as temporary:
+        pq.write_table(found.predictions, temporary, compression="zstd")
+    write_plot(job.outputs["plot"], found.metrics, scores=found.plot)
 
 
 def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: MaxLength) -> None:
@@ -68,26 +79,24 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
     The effect ``exports``, where it is declared, is the folder of ONNX exports that ``run`` made and ``register``
     publishes; exports of other weights are removed from it.
 
-    A generator's time is that of a token; its tokens per second stand beside it. The driver calls this with the
-    arguments of ``run``; ``max_length`` does not matter here.
+    A generator's time is that of a token; what else its kind measures of speed stands beside it. The driver calls this
+    with the arguments of ``run``; ``max_length`` does not matter here.
     """
     from secateur.files import write_json
     from secateur.inference.latency import bench
     from secateur.inference.machine import describe_machine
     from secateur.models.card import Card
-    from secateur.workflow import generation
     from secateur.workflow.exports import exports_of, remove_other_exports
     from secateur.workflow.tried import models_of
 
     path, folders, settings = job.effects["latency"], models_of(job), evaluate.latency
-    generates = run.task == "generation"
+    kind = kind_named(run.task)
     described: dict[str, Any] = {
         "settings": settings.model_dump(mode="json"),
         "machine": describe_machine(),
         "weights": {name: Card.read(folder).weights_sha256 for name, folder in folders.items()},
+        **kind.describe_speed(evaluate),
     }
-    if generates:
-        described |= {"batches": list(evaluate.generation.batches), "deployed": evaluate.deployed}
     with exports_of(job) as workdir:
         remove_other_exports(workdir, folders.values())
         if _measured_before(path, described):
@@ -101,7 +110,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
             repeats=settings.repeats,
             workdir=workdir,
         )
-        timed = generation.throughputs(folders, settings=evaluate, exports=workdir) if generates else {}
+        further = kind.measure_speed(folders, settings=evaluate, exports=workdir)
     by_folder = {str(folder): name for name, folder in folders.items()}
     rows = [
         {
@@ -113,7 +122,7 @@ def measure(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length:
         }
         for result in results
     ]
-    write_json(path, {**described, "results": rows, **timed})
+    write_json(path, {**described, "results": rows, **further})
 
 
 def _measured_before(path: Path, described: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 metrics=numbers_of(rows[name]),
                 parameters=card.parameters,
                 history=history_of(root / "reports" / "training" / f"{name}.csv"),
-                task=card.task or DEFAULT,
+                kind=card.task or DEFAULT,
             )
             for name, checkpoint in checkpoints_of(job).items()
             if (card := Card.read(checkpoint)).accepted

@@ -15,8 +15,10 @@ from secateur.errors import CheckpointError, ConfigError
 from secateur.files import replacing
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
+from secateur.kinds.registry import kind_of_config
 from secateur.models import checkpoint
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import write_state
 
@@ -143,12 +145,12 @@ def _write(
 def _facts(model: PreTrainedModel) -> dict[str, Any]:
     """Return what a card says of any model."""
     config, family = model.config, family_of(model)
-    generates = is_generator(model)
-    labels = {} if generates else {"labels": [config.id2label[index] for index in range(config.num_labels)]}
+    kind, names = kind_of_config(config), head_of(model).labels(config)
+    labels = {"labels": names} if names else {}
     return {
         "stage": "api",
         "key": None,
-        "task": "generation" if generates else "classification",
+        "task": None if kind is None else kind.name,
         "state": "dense" if family.is_dense(config) else "compact",
         "inputs": {},
         "fingerprint": fingerprint(constraints=None),

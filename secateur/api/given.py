@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
-from secateur.models.families import FAMILIES, family_of, is_generator
-from secateur.models.heads import require_finished
+from secateur.models.families import FAMILIES, family_of
+from secateur.models.heads import head_of, require_finished
 from secateur.models.vocabulary import require_known_ids
 from secateur.training.batches import IGNORED, ReadyBatches, batches_of
 from secateur.training.own_batches import Loss, own_batches
@@ -66,7 +66,7 @@ def ready(
     Raises:
         DataError: there are none, or one of them does not fit the model.
     """
-    generates = is_generator(model)
+    generates = head_of(model).per_token
     if isinstance(data, str | bytes | Mapping):
         raise DataError(f"data is a {type(data).__name__}; a list of batches, or of rows and a tokenizer, would work")
     if tokenizer is not None:
@@ -95,7 +95,7 @@ def _of_rows(
     rows: Iterable[Any], model: PreTrainedModel, *, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Tokenise rows, and put rows of similar length into batches."""
-    generates = is_generator(model)
+    generates = head_of(model).per_token
     found = [_row(row, number, labelled=not generates) for number, row in enumerate(rows, start=1)]
     if not found:
         raise DataError("there is no row; one or more, each with a text, would work")

@@ -16,7 +16,7 @@ from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.determinism import fixed_randomness
 from secateur.errors import BudgetError, ConfigError
-from secateur.models.families import is_generator
+from secateur.models.heads import head_of
 from secateur.models.linears import convert_
 from secateur.models.structures import Kept
 from secateur.models.surgery import widths_of
@@ -173,8 +173,7 @@ def _check_seed(seed: int) -> None:
 def _check_table(table: LatencyTable | None, model: PreTrainedModel, settings: PruneSettings) -> None:
     if table is None:
         return
-    task = "generation" if is_generator(model) else "classification"
-    shape = shape_of(model.config, hidden_size=settings.hidden_size, task=task)
+    shape = shape_of(model.config, hidden_size=settings.hidden_size)
     if found := table.mismatch(settings.latency, shape):
         raise BudgetError(f"budget: the table {found}; secateur.latency_table(model) measures one that fits")
 
@@ -184,7 +183,7 @@ def _dense_model(
 ) -> DenseModel:
     """Return what the round knows of the given model; of a classifier with its logits where it will teach."""
     settings = once.settings
-    teaches = (settings.recovery.epochs != 0.0 or settings.trains_before_cut) and not is_generator(model)
+    teaches = (settings.recovery.epochs != 0.0 or settings.trains_before_cut) and not head_of(model).per_token
     return DenseModel(
         model=copy.deepcopy(model),
         quality=loss,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
@@ -22,6 +22,7 @@ from secateur.inference.latency import time_runners, torch_threads, undisturbed_
 from secateur.inference.machine import describe_machine
 from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
 from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_
@@ -48,7 +49,6 @@ def measure_table(
     settings: LatencyBudget,
     *,
     hidden_size: int | None = None,
-    task: str = "classification",
 ) -> LatencyTable:
     """Time models of many widths and turn the times into prices of blocks.
 
@@ -64,24 +64,26 @@ def measure_table(
         settings: runtime, rows and tokens per call, threads, timed calls per model. A generator reads the last of the
             tokens after the others are in its cache.
         hidden_size: features of the residual stream that stay in all models but the dense one; None = all.
-        task: what the model does.
 
     Raises:
         ModelError: the model has fewer positions than ``settings.length``, its graph cannot be sliced, or the runtime
             has no cached step.
     """
-    if task == "generation" and settings.runtime != "torch":
+    per_token = head_of(config).per_token
+    if per_token and settings.runtime != "torch":
         raise ModelError(f"prune.latency.runtime={settings.runtime}: tables of generators are measured on torch")
     limit = family_of(config).max_tokens(config)
     if settings.length > limit:
         raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
-    shape = shape_of(config, hidden_size=hidden_size, task=task)
-    model = _random_model(config, task)
+    shape = shape_of(config, hidden_size=hidden_size)
+    model = _random_model(config)
     with torch_threads(settings.num_threads), tempfile.TemporaryDirectory() as workdir:
-        dense = _opener(model, settings, Path(workdir) / "dense.onnx", task=task)
+        dense = _opener(model, settings, Path(workdir) / "dense.onnx", per_token=per_token)
         narrow = dense
         if hidden_size is not None:
-            narrow = _opener(_narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx", task=task)
+            narrow = _opener(
+                _narrowed(model, hidden_size), settings, Path(workdir) / "narrow.onnx", per_token=per_token
+            )
         run = _Run(dense, narrow, settings=settings, shape=shape, vocab_size=model.config.vocab_size)
         return _least_doubtful(run, design_for(shape))
 
@@ -151,13 +153,14 @@ def _num_calls(settings: LatencyBudget, design: Design) -> int:
     return settings.repeats * passes
 
 
-def _random_model(config: PreTrainedConfig, task: str) -> PreTrainedModel:
+def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
     config = copy.deepcopy(config)
     with torch.random.fork_rng(devices=[]):
-        if task == "generation":  # its head reads the whole vocabulary for every token
-            return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-        config.vocab_size = min(config.vocab_size, _VOCABULARY)
-        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
+        head = head_of(config)
+        if not head.per_token:  # else the whole vocabulary is read for every token
+            config.vocab_size = min(config.vocab_size, _VOCABULARY)
+        model: PreTrainedModel = head.auto.from_config(config, dtype=torch.float32).eval()
+        return model
 
 
 def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
@@ -166,10 +169,10 @@ def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     return narrow
 
 
-def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, task: str) -> Opener:
+def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, per_token: bool) -> Opener:
     """Return what makes a runner of any widths; ``file`` is overwritten each time."""
     if settings.runtime == "torch":
-        if task == "generation":
+        if per_token:
             return lambda widths: StepRunner(TorchLanguageModel(cut_copy(model, widths)))
         return lambda widths: TorchRunner(cut_copy(model, widths))
     graph = DenseGraph(model, int8=settings.runtime == "onnx-int8")

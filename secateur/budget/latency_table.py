@@ -17,6 +17,7 @@ from secateur.config.prune import LatencyBudget
 from secateur.errors import ProjectError
 from secateur.files import write_json
 from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.structures import Widths
 
 _SMALLEST_SHARE = 0.125
@@ -36,8 +37,8 @@ class Shape:
         hidden_size: width of the residual stream.
         ffn: neurons per layer.
         kept_hidden_size: width of the residual stream in all models but the dense one.
-        task: what a call does: all tokens of a row at once, or one token after those in the cache.
-        vocab_size: of a generator, which looks at its whole vocabulary for every token; None for a classifier.
+        vocab_size: of a model whose call computes one token after those in the cache, and looks at its whole vocabulary
+            for it; None where a call reads all tokens of a row at once.
     """
 
     model_type: str
@@ -47,7 +48,6 @@ class Shape:
     hidden_size: int
     ffn: int
     kept_hidden_size: int
-    task: str = "classification"
     vocab_size: int | None = None
 
     @property
@@ -66,13 +66,12 @@ class Shape:
         return "" if self.vocab_size is None else f", token by token over a vocabulary of {self.vocab_size}"
 
 
-def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: str = "classification") -> Shape:
+def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None) -> Shape:
     """Return what the speed of a model depends on.
 
     Args:
         config: of the dense model.
         hidden_size: features of the residual stream that stay; None = all.
-        task: what the model does.
     """
     family = family_of(config)
     dense = family.dense_widths(config)
@@ -84,8 +83,7 @@ def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None, task: 
         hidden_size=family.hidden_size(config),
         ffn=dense.ffn[0],
         kept_hidden_size=family.hidden_size(config) if hidden_size is None else hidden_size,
-        task=task,
-        vocab_size=config.vocab_size if task == "generation" else None,
+        vocab_size=config.vocab_size if head_of(config).per_token else None,
     )
 
 
@@ -161,6 +159,7 @@ class LatencyTable:
         # A trained vocabulary may come out smaller than was asked for; the table was measured with what was asked for.
         known, vocabulary = self.shape.vocab_size, shape.vocab_size
         fits = known is None or vocabulary is None or vocabulary <= known
+        fits = fits and (known is None) == (vocabulary is None)
         if replace(self.shape, vocab_size=vocabulary) != shape or not fits:
             return f"was measured for {self.shape}, the model is {shape}"
         # What is forgiven has no part in how the table was measured.
@@ -203,8 +202,8 @@ class LatencyTable:
         """Return plain values, as they stand in the file; a tenth of a microsecond is the last digit."""
         values = asdict(self)
         values["settings"] = self.settings.model_dump(mode="json", exclude={"max_error"})
-        if self.shape.task == "classification":
-            del values["shape"]["task"], values["shape"]["vocab_size"]  # as before there was another task
+        if self.shape.vocab_size is None:
+            del values["shape"]["vocab_size"]  # as before there were tables of generators
         for name in ("attention_ms", "ffn_ms"):
             values[name] = [round(value, 4) for value in values[name]]
         for name in ("fixed_ms", "dense_ms"):
@@ -223,7 +222,8 @@ class LatencyTable:
             fixed_ms=values["fixed_ms"],
             dense_ms=values["dense_ms"],
             settings=LatencyBudget.model_validate(values["settings"]),
-            shape=Shape(**values["shape"]),
+            # Tables of before named the task beside the vocabulary.
+            shape=Shape(**{name: value for name, value in values["shape"].items() if name != "task"}),
             machine=values["machine"],
             checks=tuple(
                 Check(**{**check, "heads": tuple(check["heads"]), "ffn": tuple(check["ffn"])})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.errors import ConfigError, DataError, ModelError
+from secateur.kinds.registry import DEFAULT
 
 if TYPE_CHECKING:
     from secateur.data.columns import Guess
@@ -32,10 +33,10 @@ _LARGE_BYTES = 10_000_000
 @click.option("--model", help="What to start from: a folder, package:NAME/path, or a hub id.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "generation"]),
-    default="classification",
+    metavar="KIND",
+    default=DEFAULT,
     show_default=True,
-    help="What the model will do: label a text, or continue it.",
+    help="What the model will do: classification, generation, or a kind of task that another package brings.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
 @click.option("--full", is_flag=True, help="Flows and stages as files of the project, to be changed; see below.")
@@ -71,6 +72,7 @@ def init(
     named = by_name(overrides)
     source = source or named.get("ingest.source", "").partition("=")[2] or _ask_source(asks=asks)
     wish = Wish(root=root, source=source, here=here, overrides=named, **options)
+    _ = wish.kind  # refused before anything is read
     origin = origin_of(source, root=root, here=here)
     guess = _columns(wish, origin, asks=asks)
     plan = _propose(wish, guess, origin, asks=asks)
@@ -134,7 +136,7 @@ def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":
     choice = click.Choice(names)
     text = wish.text_column or click.prompt("Column of the texts", type=choice)
     label = wish.label_column
-    if label is None and wish.task == "classification":
+    if label is None and wish.kind.needs_labels:
         label = click.prompt("Column of the labels", type=choice)
     return setting_up.columns(replace(wish, text_column=text, label_column=label), origin)
 

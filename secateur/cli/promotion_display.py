@@ -72,7 +72,7 @@ def comparison(found: Mapping[str, Any]) -> None:
     for name, values in found["metrics"].items():
         made.add_row(name, *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
     show(made)
-    if found["task"] == "generation":
+    if "growth" in found:
         _texts(found, names)
         return
     click.echo(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -165,17 +164,11 @@ def mistakes(
     ]
 
 
-def write_predictions(
-    path: Path,
-    models: Mapping[str, Evaluated],
-    *,
-    rows: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-) -> None:
-    """Write a parquet file: row number in the source, label, and one column of predictions per model."""
-    columns = {"row": rows, "label": labels} | {name: model.predicted for name, model in models.items()}
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+def predictions_of(
+    models: Mapping[str, Evaluated], *, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+) -> pa.Table:
+    """Return row number in the source, label, and one column of predictions per model."""
+    return pa.table({"row": rows, "label": labels} | {name: model.predicted for name, model in models.items()})
 
 
 def write_plot(path: Path, metrics: Mapping[str, Mapping[str, Any]], *, scores: Sequence[str]) -> None:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from secateur.budget.cost import Cost
@@ -18,7 +16,6 @@ from secateur.evaluation.compression import StoredSize
 from secateur.evaluation.control import Control
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
 from secateur.evaluation.text_statistics import Variety, copied_share, variety
-from secateur.files import replacing
 from secateur.inference.decoding import Sampling
 from secateur.inference.writing import Writer, Written
 
@@ -195,14 +192,13 @@ def samples_of(texts: Texts, *, num_texts: int, num_samples: int) -> list[dict[s
     return samples
 
 
-def write_losses(path: Path, models: Mapping[str, EvaluatedGenerator], *, rows: Sequence[TextRow]) -> None:
-    """Write a parquet file: number in the source, characters, tokens of the dense model, and nats per model."""
+def losses_table(models: Mapping[str, EvaluatedGenerator], *, rows: Sequence[TextRow]) -> pa.Table:
+    """Return number in the source, characters, tokens of the dense model, and nats per model."""
     columns: dict[str, Any] = {"row": np.array([row.row for row in rows], dtype=np.int64)}
     dense = next(iter(models.values())).losses
     columns |= {"characters": dense.characters, "tokens": dense.tokens}
     columns |= {name: model.losses.losses for name, model in models.items()}
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    return pa.table(columns)
 
 
 def _shown(text: Written) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the gate judges, and what comes out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,28 @@ class Material:
     slices: Mapping[str, Mask]
     attacked_rows: IntArray
     seed: int
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """The test rows of the workspace.
+
+    Attributes:
+        texts: clean.
+        labels: target of every text, (rows,), of a label its index; zeros where there are no labels.
+        names: of the labels; none in a corpus without.
+        md5: of the whole table, as DVC records it.
+    """
+
+    texts: Sequence[str]
+    labels: npt.NDArray[Any]
+    names: tuple[str, ...]
+    md5: str
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> "JudgedRows":
+        """Return the rows of a mask, (rows,)."""
+        texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
+        return replace(self, texts=texts, labels=self.labels[kept])
 
 
 def change(before: float, after: float) -> str:

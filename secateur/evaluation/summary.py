@@ -6,8 +6,9 @@ from typing import Any
 
 from secateur.budget.cost import cost_of
 from secateur.models.checkpoint import load
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.folders import card_of
+from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of
 
 
@@ -32,9 +33,7 @@ def describe(path: str | Path, *, length: int = 32) -> dict[str, Any]:
     dense = family.dense_widths(model.config)
     return {
         "model_type": family.model_type,
-        "labels": []
-        if is_generator(model)
-        else [model.config.id2label[index] for index in range(model.config.num_labels)],
+        "labels": head_of(model).labels(model.config),
         "layers": [
             {"heads": heads, "ffn": ffn, "dense_heads": dense_heads, "dense_ffn": dense_ffn}
             for heads, ffn, dense_heads, dense_ffn in zip(widths.heads, widths.ffn, dense.heads, dense.ffn, strict=True)

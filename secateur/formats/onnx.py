@@ -22,8 +22,8 @@ from secateur.formats.closeness import require_close
 from secateur.formats.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.models.card import CARD, Card, write_card
 from secateur.models.checkpoint import described, load
-from secateur.models.families import is_generator
 from secateur.models.folders import WEIGHTS, companions
+from secateur.models.heads import head_of
 
 __all__ = ["ONNX_MODEL", "export_onnx", "quantize_", "quantize_onnx", "trace"]
 
@@ -52,7 +52,7 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
     model.set_attn_implementation("eager")
     with replacing(out) as folder:
         folder.mkdir()
-        if is_generator(model):
+        if head_of(model).per_token:
             trace_step(model, folder / ONNX_MODEL)
             _compare_steps(model, folder / ONNX_MODEL)
         else:

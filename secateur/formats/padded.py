@@ -5,13 +5,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
 from secateur.models.checkpoint import described, load, load_tokenizer, save
 from secateur.models.construction import quiet
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Attention, Ffn
 from secateur.models.surgery import widths_of
@@ -43,8 +44,7 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     with replacing(out) as folder:
         save(model, tokenizer, folder, card=card, check_reload=False)
         with quiet():
-            auto = AutoModelForCausalLM if is_generator(model) else AutoModelForSequenceClassification
-            plain = auto.from_pretrained(folder, local_files_only=True).eval()
+            plain = head_of(model).auto.from_pretrained(folder, local_files_only=True).eval()
         # The zeros take part in the sums, in another order of additions.
         require_close(_logits(plain, ids).numpy(), expected.numpy(), what="the padded model")
     return out

@@ -11,7 +11,8 @@ from secateur.data.text_rules import TextRules, clean_texts
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
+from secateur.models.heads import head_of
 
 
 @torch.no_grad()
@@ -34,7 +35,7 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # masked, so any token serves
     # A generator would put out its whole vocabulary for every token.
-    asked = {"use_cache": False, "logits_to_keep": 1} if is_generator(config) else {}
+    asked = {"use_cache": False, "logits_to_keep": 1} if head_of(config).per_token else {}
     order = sorted(range(len(cleaned)), key=lambda index: len(cleaned[index]))
     pooled = np.zeros((len(cleaned), 0), np.float64)
     for start in range(0, len(order), batch_size):

@@ -13,9 +13,9 @@ from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError
 from secateur.formats.onnx import ONNX_MODEL
 from secateur.inference.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
-from secateur.models.checkpoint import load, load_tokenizer
+from secateur.models.checkpoint import kind_of_folder, load, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.models.vocabulary import require_known_ids
 
@@ -70,7 +70,7 @@ class Predictor:
         folder = Path(path)
         card = card_of(folder, verified=not verify)
         config = read_config(folder)
-        if card.task == "generation" or (card.task is None and is_generator(config)):
+        if kind_of_folder(folder, card).route != "predict":
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
         tokenizer = load_tokenizer(folder)

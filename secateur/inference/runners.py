@@ -22,8 +22,8 @@ from secateur.inference.language_model import LanguageModel, Reader, open_langua
 from secateur.models.card import CARD, Card, verify
 from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
-from secateur.models.families import is_generator
 from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
+from secateur.models.heads import head_of
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -111,7 +111,7 @@ def open_runner(checkpoint: Path, *, runtime: Runtime, num_threads: int, workdir
 
 def open_folder(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:
     """Load what ``exported_folder`` returned; a generator runs step by step."""
-    if is_generator(read_config(folder)):
+    if head_of(read_config(folder)).per_token:
         return StepRunner(open_language_model(folder, runtime=runtime, num_threads=num_threads))
     if runtime == "torch":
         return TorchRunner(load(folder))

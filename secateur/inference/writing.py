@@ -14,9 +14,9 @@ from secateur.errors import CheckpointError, ModelError
 from secateur.inference.decoding import Sampling, decode
 from secateur.inference.language_model import LanguageModel, open_language_model
 from secateur.inference.runners import held_runtime
-from secateur.models.checkpoint import load_tokenizer
+from secateur.models.checkpoint import kind_of_folder, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.folders import card_of
 
 _BATCH_SIZE = 64
@@ -78,6 +78,16 @@ class Writer:
     context: int
     text_rules: TextRules | None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it can be asked for."""
+        return tuple(self.controls)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that it reads, at most."""
+        return self.context
+
     @classmethod
     def load(cls, path: str | Path, *, num_threads: int = 1) -> "Writer":
         """Load a folder whose files match its card.
@@ -91,12 +101,10 @@ class Writer:
         """
         folder = Path(path)
         card = card_of(folder, verified=True)  # opening the model verifies
-        task = card.task or "classification"
-        if not card.files and is_generator(read_config(folder)):
-            task = "generation"
-        if task != "generation":
+        kind = kind_of_folder(folder, card)
+        if kind.route != "generate":
             raise CheckpointError(
-                f"{folder} holds a model for {task}, which writes no text; `secateur predict` asks it for labels"
+                f"{folder} holds a model for {kind.name}, which writes no text; `secateur predict` asks it for labels"
             )
         return cls(
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),

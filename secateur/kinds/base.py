@@ -10,15 +10,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
+    from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.judged import Condition, JudgedRows
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
+
+
+Route = Literal["predict", "generate"]
+"""What a server answers: labels or numbers for texts, or texts for prompts."""
 
 
 class Kind(ABC):
@@ -36,6 +43,14 @@ class Kind(ABC):
         predicts_labels: labels are what a model tells, with a logit each.
         min_labels: different labels that rows must have, where they have any; 0 where labels are no classes.
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
+        is_attacked: scored under attack as well.
+        full_precision: int8 is refused.
+        problem_type: of the config, in the words of transformers; None where it says nothing.
+        hub_example: of a model to start from, where no encoder will do; None where any does.
+        route: of the server: ``predict`` takes texts, ``generate`` prompts.
+        greetings: texts that any model of this kind answers.
+        columns: of what MLflow answers, one row per text -> type; the first is what a model says.
+        parameters: that MLflow takes beside the texts -> type and default.
     """
 
     name: ClassVar[str]
@@ -46,6 +61,14 @@ class Kind(ABC):
     predicts_labels: ClassVar[bool]
     min_labels: ClassVar[int]
     keeps_logits: ClassVar[bool]
+    is_attacked: ClassVar[bool]
+    full_precision: ClassVar[bool]
+    problem_type: ClassVar[str | None]
+    hub_example: ClassVar[str | None]
+    route: ClassVar[Route]
+    greetings: ClassVar[tuple[str, ...]]
+    columns: ClassVar[Mapping[str, str]]
+    parameters: ClassVar[Mapping[str, tuple[str, Any]]]
 
     # What params.yaml may say.
 
@@ -66,6 +89,18 @@ class Kind(ABC):
         Raises:
             DataError: a label is none.
         """
+
+    @abstractmethod
+    def outputs(self, labels: Sequence[str]) -> Sequence[str] | None:
+        """Return the names of the logits that a model has for a row; None for a language model's, one per token.
+
+        Args:
+            labels: names in index order; none where a row's target is no label.
+        """
+
+    @abstractmethod
+    def claims(self, config: "PreTrainedConfig") -> bool:
+        """Tell whether a finished model with this config is of this kind."""
 
     @abstractmethod
     def tokenize(
@@ -133,3 +168,94 @@ class Kind(ABC):
     @abstractmethod
     def noise(self, num_rows: int) -> float:
         """Return the standard deviation of a drop of the deciding score that chance makes on so many rows."""
+
+    # What a model is worth.
+
+    @abstractmethod
+    def evaluated_with(self, settings: "EvaluateSection") -> tuple[str, ...]:
+        """Return the parts of the rows besides ``test`` that ``evaluate_models`` reads: ``train``, ``validation``."""
+
+    @abstractmethod
+    def evaluate_models(self, given: "Given") -> "Findings":
+        """Score the dense model and every round on the test rows."""
+
+    @abstractmethod
+    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
+        """Return what latency.json says of how ``measure_speed`` measures: other values, and it measures again."""
+
+    @abstractmethod
+    def measure_speed(
+        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
+    ) -> dict[str, Any]:
+        """Return what latency.json holds besides the time of a call."""
+
+    # What happens to a registered model.
+
+    @abstractmethod
+    def judge_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"
+    ) -> tuple["Condition", ...]:
+        """Return the conditions of the gate, passed or not; without a champion those that need none.
+
+        Args:
+            folders: ``challenger`` and, where there is one, ``champion``: verified, in their deployed form.
+            rows: test rows that neither was trained on.
+            config: section ``promote``.
+            root: of the project.
+        """
+
+    @abstractmethod
+    def compare_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, num_threads: int, num_examples: int
+    ) -> dict[str, Any]:
+        """Compare the models ``a`` and ``b``: JSON values, ``scores`` of each among them."""
+
+    @abstractmethod
+    def answer_again(self, folder: "Path", *, test: "Path", labels: "Path") -> "Answered":
+        """Let a model answer the test rows once more.
+
+        Args:
+            folder: a verified checkpoint, or its deployed form.
+            test: Parquet with ``text`` and ``label``.
+            labels: JSON list of names in index order.
+        """
+
+    @abstractmethod
+    def registered_score(self, metrics: Mapping[str, float]) -> float | None:
+        """Return the deciding score of ``answer_again`` as it was registered; None where it was not."""
+
+    # What a model answers.
+
+    @abstractmethod
+    def open_model(self, folder: "Path", *, num_threads: int = 1, verify: bool = True) -> Any:
+        """Load a folder in the form that it holds.
+
+        Returns:
+            Something with ``labels``, ``max_length`` (tokens) and, for the route ``predict``, ``predict`` as
+            ``Predictor`` has it; for the route ``generate`` a ``Writer``.
+
+        Raises:
+            CheckpointError: the folder holds no model of this kind, or is damaged.
+        """
+
+    @abstractmethod
+    def warm_up(self, model: Any, *, label: str) -> None:
+        """Let an open model answer once, and refuse one that answers with something that is no number.
+
+        Raises:
+            CheckFailed: it does; ``label`` names it.
+        """
+
+    @abstractmethod
+    def askable(self, texts: Sequence[str]) -> list[str]:
+        """Return test texts as a model of this kind can be asked about them."""
+
+    @abstractmethod
+    def probe_model(
+        self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Load a folder and answer: ``label`` (what it says) and ``score`` (a probability, or None) of every text."""
+
+    @abstractmethod
+    def answer_texts(self, model: Any, texts: Sequence[str], parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Return ``columns`` of the answers of an open model."""

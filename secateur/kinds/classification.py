@@ -4,25 +4,31 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
-from secateur.kinds.base import Kind
+from secateur.kinds.base import Kind, Route
 from secateur.quality import MACRO_F1, Measure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
+    from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.judged import Condition, JudgedRows
+    from secateur.inference.prediction import Predictor
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
 
 _FLIPS = 0.05
 """Share of the validation rows on which a pruned classifier answers otherwise than dense: the noise of its score."""
+
+_WARM_UP = ("a", "a text of some words", "a longer text " * 40)
 
 
 @final
@@ -37,6 +43,14 @@ class Classification(Kind):
     predicts_labels: ClassVar[bool] = True
     min_labels: ClassVar[int] = 2
     keeps_logits: ClassVar[bool] = True
+    is_attacked: ClassVar[bool] = True
+    full_precision: ClassVar[bool] = False
+    problem_type: ClassVar[str | None] = None
+    hub_example: ClassVar[str | None] = None
+    route: ClassVar[Route] = "predict"
+    greetings: ClassVar[tuple[str, ...]] = ("a text", "another one, somewhat longer than the first", "?")
+    columns: ClassVar[Mapping[str, str]] = {"label": "string", "score": "double"}
+    parameters: ClassVar[Mapping[str, tuple[str, Any]]] = {}
 
     def problems(self, config: "RunConfig") -> Iterator[str]:
         """See ``Kind``."""
@@ -61,6 +75,17 @@ class Classification(Kind):
         from secateur.data.labels import indexed
 
         return indexed(labels)
+
+    def outputs(self, labels: Sequence[str]) -> Sequence[str]:
+        """See ``Kind``; one for every label."""
+        return labels
+
+    def claims(self, config: "PreTrainedConfig") -> bool:
+        """See ``Kind``; a classifier that chooses one of two labels or more."""
+        from secateur.models.heads import head_of
+
+        one_label = vars(config).get("problem_type") in (None, "single_label_classification")
+        return not head_of(config).per_token and one_label and int(config.num_labels) > 1
 
     def tokenize(
         self,
@@ -127,6 +152,84 @@ class Classification(Kind):
     def noise(self, num_rows: int) -> float:
         """See ``Kind``."""
         return math.sqrt(_FLIPS / num_rows)
+
+    def evaluated_with(self, settings: "EvaluateSection") -> tuple[str, ...]:
+        """See ``Kind``; validation rows choose the settings of the simple classifier."""
+        return ("train", "validation") if settings.reference else ()
+
+    def evaluate_models(self, given: "Given") -> "Findings":
+        """See ``Kind``."""
+        from secateur.evaluation.classifier_findings import evaluate_classifiers
+
+        return evaluate_classifiers(given)
+
+    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
+        """See ``Kind``."""
+        return {}
+
+    def measure_speed(
+        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
+    ) -> dict[str, Any]:
+        """See ``Kind``; the time of a call says it all."""
+        return {}
+
+    def judge_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"
+    ) -> tuple["Condition", ...]:
+        """See ``Kind``."""
+        from secateur.evaluation.classifier_measurement import judge_classifiers
+
+        return judge_classifiers(folders, rows, config=config)
+
+    def compare_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, num_threads: int, num_examples: int
+    ) -> dict[str, Any]:
+        """See ``Kind``; predictions that changed, and McNemar's test."""
+        from secateur.evaluation.classifier_comparison import compare_classifiers
+
+        return compare_classifiers(folders, rows, num_threads=num_threads, num_examples=num_examples)
+
+    def answer_again(self, folder: "Path", *, test: "Path", labels: "Path") -> "Answered":
+        """See ``Kind``."""
+        from secateur.evaluation.classifier_comparison import labels_again
+
+        return labels_again(folder, test=test, labels=labels)
+
+    def registered_score(self, metrics: Mapping[str, float]) -> float | None:
+        """See ``Kind``."""
+        return metrics.get("deployed_macro_f1")
+
+    def open_model(self, folder: "Path", *, num_threads: int = 1, verify: bool = True) -> "Predictor":
+        """See ``Kind``."""
+        from secateur.inference.prediction import Predictor
+
+        return Predictor.load(folder, num_threads=num_threads, verify=verify)
+
+    def warm_up(self, model: "Predictor", *, label: str) -> None:
+        """See ``Kind``; the first calls allocate, and nobody should wait for that."""
+        from secateur.errors import CheckFailed
+
+        for prediction in [*model.predict(_WARM_UP), *model.predict(_WARM_UP)]:
+            if not all(math.isfinite(score) for score in prediction.scores.values()):
+                raise CheckFailed(f"{label} answers with {prediction.score} instead of a probability")
+
+    def askable(self, texts: Sequence[str]) -> list[str]:
+        """See ``Kind``."""
+        return list(texts)
+
+    def probe_model(
+        self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """See ``Kind``."""
+        found = self.open_model(folder).predict(texts)
+        return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
+
+    def answer_texts(
+        self, model: "Predictor", texts: Sequence[str], parameters: Mapping[str, Any]
+    ) -> dict[str, list[Any]]:
+        """See ``Kind``."""
+        found = model.predict(texts)
+        return {"label": [one.label for one in found], "score": [float(one.score) for one in found]}
 
 
 KIND = Classification()

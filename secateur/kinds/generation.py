@@ -4,25 +4,34 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
-from secateur.kinds.base import Kind
+from secateur.kinds.base import Kind, Route
 from secateur.quality import PERPLEXITY, Measure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
+    from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.judged import Condition, JudgedRows
+    from secateur.inference.writing import Writer
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
 
 _LARGEST_EXPONENT = 700.0
 """``exp`` of more is no float; a model that bad is bad enough."""
+
+_PROMPT_CHARS = 4
+"""Of a test text that is continued."""
+
+_WARM_UP_TOKENS = 16
 
 
 @final
@@ -37,6 +46,20 @@ class Generation(Kind):
     predicts_labels: ClassVar[bool] = False
     min_labels: ClassVar[int] = 1
     keeps_logits: ClassVar[bool] = False  # they would be as large as rows, tokens and vocabulary together
+    is_attacked: ClassVar[bool] = False
+    full_precision: ClassVar[bool] = True
+    problem_type: ClassVar[str | None] = None
+    hub_example: ClassVar[str | None] = "openai-community/gpt2"
+    route: ClassVar[Route] = "generate"
+    greetings: ClassVar[tuple[str, ...]] = ("", "?")  # a character may take several tokens, and the context be short
+    columns: ClassVar[Mapping[str, str]] = {"text": "string"}
+    parameters: ClassVar[Mapping[str, tuple[str, Any]]] = {
+        "control": ("string", ""),
+        "max_tokens": ("long", 128),
+        "temperature": ("double", 0.8),
+        "top_p": ("double", 0.95),
+        "seed": ("long", 0),
+    }
 
     def problems(self, config: "RunConfig") -> Iterator[str]:
         """See ``Kind``."""
@@ -72,6 +95,16 @@ class Generation(Kind):
         from secateur.data.labels import indexed
 
         return indexed(labels)
+
+    def outputs(self, labels: Sequence[str]) -> None:
+        """See ``Kind``."""
+        return None
+
+    def claims(self, config: "PreTrainedConfig") -> bool:
+        """See ``Kind``; a causal language model."""
+        from secateur.models.heads import head_of
+
+        return head_of(config).per_token
 
     def tokenize(
         self,
@@ -162,6 +195,109 @@ class Generation(Kind):
     def noise(self, num_rows: int) -> float:
         """See ``Kind``; a perplexity is an average over so many tokens that it has none."""
         return 0.0
+
+    def evaluated_with(self, settings: "EvaluateSection") -> tuple[str, ...]:
+        """See ``Kind``; what was learned from may have been copied."""
+        return ("train",)
+
+    def evaluate_models(self, given: "Given") -> "Findings":
+        """See ``Kind``."""
+        from secateur.evaluation.generator_findings import evaluate_generators
+
+        return evaluate_generators(given)
+
+    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"batches": list(settings.generation.batches), "deployed": settings.deployed}
+
+    def measure_speed(
+        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
+    ) -> dict[str, Any]:
+        """See ``Kind``; tokens per second."""
+        from secateur.evaluation.generator_findings import throughputs
+
+        return throughputs(folders, settings=settings, exports=exports)
+
+    def judge_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"
+    ) -> tuple["Condition", ...]:
+        """See ``Kind``."""
+        from secateur.evaluation.generator_measurement import judge_generators
+
+        return judge_generators(folders, rows, config=config, root=root)
+
+    def compare_models(
+        self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, num_threads: int, num_examples: int
+    ) -> dict[str, Any]:
+        """See ``Kind``; texts that became less probable, and how perplexity grew."""
+        from secateur.evaluation.generator_comparison import compare_generators
+
+        return compare_generators(folders, rows, num_threads=num_threads, num_examples=num_examples)
+
+    def answer_again(self, folder: "Path", *, test: "Path", labels: "Path") -> "Answered":
+        """See ``Kind``; nats per character of every text."""
+        from secateur.evaluation.generator_comparison import losses_again
+
+        return losses_again(folder, test=test, labels=labels)
+
+    def registered_score(self, metrics: Mapping[str, float]) -> float | None:
+        """See ``Kind``."""
+        return math.log(metrics["char_perplexity"]) if "char_perplexity" in metrics else None
+
+    def open_model(self, folder: "Path", *, num_threads: int = 1, verify: bool = True) -> "Writer":
+        """See ``Kind``; opening always verifies."""
+        from secateur.inference.writing import Writer
+
+        return Writer.load(folder, num_threads=num_threads)
+
+    def warm_up(self, model: "Writer", *, label: str) -> None:
+        """See ``Kind``."""
+        from secateur.data.documents import TextRow, documents_of
+        from secateur.errors import CheckFailed
+        from secateur.evaluation.perplexity import document_losses
+        from secateur.inference.decoding import Sampling
+
+        begin = documents_of([TextRow(row=0, text="", label=None)], model.tokenizer, controls=model.controls)
+        found = document_losses(model.model, begin, context=model.context, batch_size=1)
+        if not math.isfinite(found.loss):
+            raise CheckFailed(f"{label} computes no probabilities, so it cannot write")
+        for num_texts in (1, 2):
+            model.write([""] * num_texts, sampling=Sampling(_WARM_UP_TOKENS))
+
+    def askable(self, texts: Sequence[str]) -> list[str]:
+        """See ``Kind``; their beginnings."""
+        return [text[:_PROMPT_CHARS] for text in texts]
+
+    def probe_model(
+        self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """See ``Kind``; the score is how probable the prompt itself is, per token."""
+        import numpy as np
+
+        from secateur.data.documents import TextRow, documents_of
+        from secateur.evaluation.perplexity import document_losses
+        from secateur.inference.decoding import Sampling
+
+        writer = self.open_model(folder)
+        rows = [TextRow(row=number, text=prompt, label=None) for number, prompt in enumerate(texts)]
+        documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
+        found = document_losses(writer.model, documents, context=writer.context, batch_size=1)
+        written = writer.write(texts, sampling=Sampling(**parameters))
+        scores = np.exp(-found.losses / found.tokens).tolist()
+        return [{"label": text.text, "score": score} for text, score in zip(written, scores, strict=True)]
+
+    def answer_texts(
+        self, model: "Writer", texts: Sequence[str], parameters: Mapping[str, Any]
+    ) -> dict[str, list[Any]]:
+        """See ``Kind``; parameters that are not given have their defaults, those of ``Sampling`` where it has any."""
+        from secateur.inference.decoding import Sampling
+
+        given = {
+            name: parameters[name] for name in ("max_tokens", "temperature", "top_p", "seed") if name in parameters
+        }
+        sampling = Sampling(**{"max_tokens": self.parameters["max_tokens"][1], **given})
+        written = model.write(texts, sampling=sampling, label=parameters.get("control") or None)
+        return {"text": [text.text for text in written]}
 
 
 KIND = Generation()

@@ -1,10 +1,14 @@
 """Which kinds there are: the files beside this one, and what other packages bring by entry point."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.extensions import Registry
 from secateur.kinds.base import Kind
 from secateur.quality import Measure
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 DEFAULT = "classification"
 """What a model does of which nobody said anything: the first kind, older than the choice."""
@@ -29,6 +33,11 @@ def kind_named(name: str) -> Kind:
         ConfigError: there is none of this name, or that of another package cannot be used.
     """
     return KINDS[name]
+
+
+def kind_of_config(config: "PreTrainedConfig") -> Kind | None:
+    """Return the kind that a finished model is of, by its config: the first that claims it; None where none does."""
+    return next((kind for kind in map(kind_named, KINDS) if kind.claims(config)), None)
 
 
 def measure_named(name: str) -> Measure:

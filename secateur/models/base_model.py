@@ -5,22 +5,23 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.models.card import CARD, verify
 from secateur.models.construction import one_line, quiet, read_config
-from secateur.models.families import FAMILIES, family_of, is_generator
+from secateur.models.families import FAMILIES, family_of
 from secateur.models.folders import stored_dtype, variant_of, weight_files
-from secateur.models.heads import pad_with_, require_finished
+from secateur.models.heads import head_of, pad_with_, require_finished
 
 
-def task_config(path: str | Path, *, labels: Sequence[str] | None) -> PreTrainedConfig:
+def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type: str | None = None) -> PreTrainedConfig:
     """Read the config of a base folder as that of the model that a baseline makes of it.
 
     Args:
         path: the folder.
-        labels: names of the classes, in index order; None for a causal language model.
+        labels: names of a row's logits, in index order; None for a causal language model.
+        problem_type: of the kind of task, see ``Kind.problem_type``.
 
     Raises:
         ModelError: the architecture is not supported, writes no text, or has no padding token to classify with.
@@ -36,12 +37,14 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None) -> PreTrained
     config.architectures = [f"{config.model_type}ForSequenceClassification"]
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    config.problem_type = None
+    config.problem_type = problem_type
     pad_with_(config, None, Path(path))
     return config
 
 
-def load_base(path: str | Path, *, labels: Sequence[str] | None = None, scratch: bool = False) -> PreTrainedModel:
+def load_base(
+    path: str | Path, *, labels: Sequence[str] | None = None, problem_type: str | None = None, scratch: bool = False
+) -> PreTrainedModel:
     """Make a classifier with a fresh head, or a causal language model, from a pretrained folder; fp32, eval mode.
 
     A fresh head (and with ``scratch`` every weight) is drawn from torch's global generator: seed it before. A
@@ -50,7 +53,8 @@ def load_base(path: str | Path, *, labels: Sequence[str] | None = None, scratch:
     Args:
         path: folder with ``config.json`` and, unless ``scratch``, ``model.safetensors``: a plain one, or a dense
             checkpoint of ours, whose digests are checked.
-        labels: names of the classes, in index order; None for a causal language model.
+        labels: names of a row's logits, in index order; None for a causal language model.
+        problem_type: of the kind of task, see ``Kind.problem_type``.
         scratch: build from the config alone.
 
     Raises:
@@ -58,15 +62,14 @@ def load_base(path: str | Path, *, labels: Sequence[str] | None = None, scratch:
         CheckpointError: there is no config, or a file differs from its digest.
     """
     folder = Path(path)
-    config = task_config(folder, labels=labels)
+    config = task_config(folder, labels=labels, problem_type=problem_type)
     if not family_of(config).is_dense(config):
         raise ModelError(f"{folder} is already pruned; a baseline starts from a dense model")
     if not scratch and (folder / CARD).is_file():
         verify(folder)
     with quiet():
         if scratch:
-            auto = AutoModelForCausalLM if labels is None else AutoModelForSequenceClassification
-            return _prepared(auto.from_config(config, dtype=torch.float32))
+            return _prepared(head_of(config).auto.from_config(config, dtype=torch.float32))
         return _from_pretrained(folder, config, dtype=torch.float32)
 
 
@@ -89,12 +92,11 @@ def load_finished(path: str | Path) -> PreTrainedModel:
 def _from_pretrained(
     folder: Path, config: PreTrainedConfig, *, dtype: torch.dtype, fresh_head: bool = True
 ) -> PreTrainedModel:
-    generator = is_generator(config)
-    auto = AutoModelForCausalLM if generator else AutoModelForSequenceClassification
+    model_head = head_of(config)
     files = weight_files(folder)
     stored_dtype(folder)
     try:
-        model, report = auto.from_pretrained(
+        model, report = model_head.auto.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -107,7 +109,7 @@ def _from_pretrained(
     except (RuntimeError, ValueError, AssertionError, OSError, SafetensorError) as error:
         raise ModelError(f"{files[0]} cannot be loaded: {one_line(error)}") from error
     head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
-    may_miss = head if fresh_head and not generator else set()
+    may_miss = head if fresh_head and not model_head.per_token else set()
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
     if missing:
         what = "pretrained tensors" if fresh_head else "tensors of a finished model"

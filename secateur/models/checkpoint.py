@@ -18,12 +18,14 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import kind_named, kind_of_config
 from secateur.models.base_model import load_base, load_finished
 from secateur.models.card import CARD, Card, read_card, verify, write_card
 from secateur.models.construction import build, read_config, read_tensors, tied_names
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.folders import CONFIG, TOKENIZER_FILES, WEIGHTS, card_of, require_model_folder, stored_dtype
-from secateur.models.heads import pad_with_, require_finished
+from secateur.models.heads import head_of, pad_with_, require_finished
 from secateur.models.reload_check import check_reload as run_reload_check
 from secateur.models.weights_digest import digest_weights
 
@@ -65,7 +67,7 @@ def save(
     }
     _write_weights(state, folder / WEIGHTS)
     write_text(folder / CONFIG, _config_json(model))
-    if is_generator(model) and model.generation_config is not None:
+    if head_of(model).per_token and model.generation_config is not None:
         _save_generation(model.generation_config, folder)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
@@ -124,15 +126,29 @@ def described(path: str | Path) -> Card:
     if card.files:
         return card
     config = read_config(folder)
-    require_finished(config, folder)
-    generates = is_generator(config)
+    kind, labels = kind_of_folder(folder, card), head_of(config).labels(config)
     facts = Card(
-        task="generation" if generates else "classification",
+        task=kind.name,
         max_length=family_of(config).max_tokens(config),
         weights_sha256=digest_weights(read_tensors(folder)),
     )
-    labels = [config.id2label[index] for index in range(config.num_labels)]
-    return facts if generates else facts.changed(labels=labels)
+    return facts.changed(labels=labels) if labels else facts
+
+
+def kind_of_folder(folder: Path, card: Card) -> Kind:
+    """Return the kind of task of a folder: by its card, or by its config where the card says nothing.
+
+    Raises:
+        ConfigError: the card names a kind that is not there.
+        CheckpointError, ModelError: there is no config, or it is that of a model of no kind.
+    """
+    if card.task:
+        return kind_named(card.task)
+    config = read_config(folder)
+    require_finished(config, folder)
+    kind = kind_of_config(config)
+    assert kind is not None  # another one was refused
+    return kind
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

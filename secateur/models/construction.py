@@ -15,15 +15,14 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.models.families import family_named, family_of, is_generator
+from secateur.models.families import family_named, family_of
 from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
+from secateur.models.heads import head_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Widths
 
@@ -68,7 +67,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
         CheckpointError: names or shapes of the tensors do not fit the config.
     """
     family = family_of(config)
-    auto = AutoModelForCausalLM if is_generator(config) else AutoModelForSequenceClassification
+    auto = head_of(config).auto
     try:
         with init_empty_weights(include_buffers=False):
             # Buffers are computed in full precision, whatever type the weights have.
@@ -90,7 +89,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
 
 def tied_names(model: PreTrainedModel) -> frozenset[str]:
     """Return the names in the state whose tensors stand there under another name already."""
-    return frozenset(model.all_tied_weights_keys) if is_generator(model) else frozenset()
+    return frozenset(head_of(model).tied(model))
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -117,7 +116,7 @@ def _without_copies(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor])
     Raises:
         CheckpointError: they are not.
     """
-    tied = {} if not is_generator(model) else dict(model.all_tied_weights_keys)
+    tied = head_of(model).tied(model)
     for name, source in tied.items():
         if name in tensors and source in tensors and not torch.equal(tensors[name], tensors[source]):
             raise CheckpointError(

@@ -1,15 +1,55 @@
 """Which finished models there are: classifiers of one label per row, and causal language models."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of, is_generator
+from secateur.kinds.registry import kind_of_config
+from secateur.models.families import family_of
+from secateur.models.families.decoder import writes_text
 
 _CLASSIFIER = "ForSequenceClassification"
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 _SINGLE_LABEL = "single_label_classification"
+
+
+@dataclass(frozen=True)
+class ModelHead:
+    """What stands on top of a model.
+
+    Attributes:
+        auto: what builds such a model in transformers.
+        per_token: there are logits at every token, (B, T, V), and the model reads on from a cache; else a row has
+            logits, (B, C).
+    """
+
+    auto: Any
+    per_token: bool
+
+    def tied(self, model: PreTrainedModel) -> dict[str, str]:
+        """Return the names in the state whose tensors stand there under another name already, with that name."""
+        return dict(model.all_tied_weights_keys) if self.per_token else {}
+
+    def labels(self, config: PreTrainedConfig) -> list[str]:
+        """Return the names of the logits of a row; none of a language model."""
+        return [] if self.per_token else [config.id2label[index] for index in range(config.num_labels)]
+
+
+ROWS = ModelHead(AutoModelForSequenceClassification, per_token=False)
+TOKENS = ModelHead(AutoModelForCausalLM, per_token=True)
+
+
+def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
+    """Return the head of a model, or of what a config describes.
+
+    Raises:
+        ModelError: the architecture is not supported.
+    """
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    return TOKENS if family_of(config).generates and writes_text(config) else ROWS
 
 
 def require_finished(config: PreTrainedConfig, folder: Path | str) -> None:
@@ -23,7 +63,7 @@ def require_finished(config: PreTrainedConfig, folder: Path | str) -> None:
     if not name.endswith(kinds):
         wanted = " and ".join(f"...{kind}" for kind in kinds)
         raise ModelError(f"{folder} holds a {name}; of {config.model_type} models, {wanted} are supported")
-    if is_generator(config):
+    if kind_of_config(config) is not None:
         return
     problem = vars(config).get("problem_type") or _SINGLE_LABEL
     if problem != _SINGLE_LABEL:
@@ -46,7 +86,7 @@ def pad_with_(config: PreTrainedConfig, token: int | None, folder: Path) -> None
     Raises:
         ModelError: there is no token for it.
     """
-    if config.pad_token_id is not None or not family_of(config).generates or is_generator(config):
+    if config.pad_token_id is not None or not family_of(config).generates or head_of(config).per_token:
         return
     end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
     if token is None and end is None:

@@ -5,7 +5,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
 
 
@@ -15,7 +16,7 @@ def can_rotate(model: PreTrainedModel) -> bool:
     Where the head is tied to the embeddings, the gain of the last norm stands between two uses of one matrix and
     cannot be folded into it.
     """
-    is_tied = is_generator(model) and bool(model.config.tie_word_embeddings)
+    is_tied = head_of(model).per_token and bool(model.config.tie_word_embeddings)
     return family_of(model).readings(model) is not None and not is_tied
 
 

@@ -12,7 +12,7 @@ from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import MeasurementError, ModelError
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.state import State
@@ -140,8 +140,7 @@ def table_for(config: PreTrainedConfig, settings: PruneSettings) -> LatencyTable
     """
     if settings.budget.kind != "latency":
         return None
-    task = "generation" if is_generator(config) else "classification"
-    table = measure_table(config, settings.latency, hidden_size=settings.hidden_size, task=task)
+    table = measure_table(config, settings.latency, hidden_size=settings.hidden_size)
     if table.doubt is not None:
         doubt = table.doubt.replace("prune.latency", "latency")  # as `-S` calls it here
         raise MeasurementError(f"the latency table that was measured {doubt}; run again when the machine is quieter")

@@ -24,8 +24,9 @@ from secateur.files import replacing
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
 from secateur.models.folders import card_of
+from secateur.models.heads import head_of
 from secateur.models.linears import convert_
 from secateur.models.surgery import widths_of
 from secateur.models.vocabulary import require_known_ids
@@ -145,7 +146,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model = load(folder, verify=False)
-    if is_generator(model):
+    if head_of(model).per_token:
         raise ModelError(
             f"{folder} is a generator, and this prunes classifiers; a project with run.task=generation prunes it"
         )

@@ -161,37 +161,16 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     from secateur.registry.mlflow_records import predict_by_mlflow
 
     rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE, bytecode=Path.cwd() / "bytecode")
-    return [{"label": row.get("label", row.get("text")), "score": row.get("score")} for row in rows]
+    # The first column is what the model says, whatever its kind calls it.
+    return [{"label": str(next(iter(row.values()))), "score": row.get("score")} for row in rows]
 
 
 def ask_folder(folder: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Load a folder in this process, and return the fields of an ``Answer`` per text."""
+    from secateur.kinds.registry import DEFAULT, kind_named
     from secateur.models.card import Card
 
-    if Card.read(folder).task == "generation":
-        return _written(folder, texts)
-    from secateur.inference.prediction import Predictor
-
-    found = Predictor.load(folder).predict(texts)
-    return [{"label": prediction.label, "score": float(prediction.score)} for prediction in found]
-
-
-def _written(folder: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
-    """Continue prompts greedily, and say how probable the prompts themselves are."""
-    import numpy as np
-
-    from secateur.data.documents import TextRow, documents_of
-    from secateur.evaluation.perplexity import document_losses
-    from secateur.inference.decoding import Sampling
-    from secateur.inference.writing import Writer
-
-    writer = Writer.load(folder)
-    rows = [TextRow(row=number, text=prompt, label=None) for number, prompt in enumerate(prompts)]
-    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
-    found = document_losses(writer.model, documents, context=writer.context, batch_size=1)
-    written = writer.write(prompts, sampling=Sampling(**SMOKE))
-    scores = np.exp(-found.losses / found.tokens).tolist()
-    return [{"label": text.text, "score": score} for text, score in zip(written, scores, strict=True)]
+    return kind_named(Card.read(folder).task or DEFAULT).probe_model(folder, texts, parameters=SMOKE)
 
 
 def main(request: Mapping[str, Any]) -> int:

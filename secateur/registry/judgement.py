@@ -1,6 +1,6 @@
 """Judging a registered version: first whether its files may be touched at all, then what it is worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,17 +8,12 @@ import numpy as np
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
-from secateur.evaluation.gate import Condition, judge
+from secateur.evaluation.judged import Condition, JudgedRows
+from secateur.kinds.registry import kind_named
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal
 from secateur.registry.lock import stages_of
-from secateur.registry.measurement import (
-    JudgedRows,
-    answers_here,
-    material_of,
-    measure,
-    read_judged_rows,
-)
-from secateur.registry.model_source import Resolved, resolve, task_of
+from secateur.registry.measurement import answers_here, read_judged_rows
+from secateur.registry.model_source import Resolved, kind_of, resolve
 from secateur.registry.signing import asked_of_a_challenger
 from secateur.registry.tags import VersionTags
 from secateur.registry.unseen import unseen_by
@@ -31,9 +26,6 @@ UNFORCEABLE = frozenset({"digests", "reload"})
 """Conditions that no reason lifts: such a model would not serve."""
 
 _NUM_SAMPLES = 8
-
-_PROMPT_CHARS = 4
-"""Of a test text that a generator continues."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +59,7 @@ def judge_version(
         ModelError: a model is one for another task, or reads fewer tokens than ``promote.latency.length``.
     """
     rows = read_judged_rows(project)
-    sample = list(rows.texts[:_NUM_SAMPLES])
-    if config.run.task == "generation":
-        sample = [text[:_PROMPT_CHARS] for text in sample]
+    sample = kind_named(config.run.task).askable(rows.texts[:_NUM_SAMPLES])
     answers: list[Answer] = []
     resolved, condition = _digests(project, config, records, version)
     conditions = [condition]
@@ -89,22 +79,22 @@ def _digests(
     try:
         reference, asked_of_it = f"models:/{records.name}/{version}", asked_of_a_challenger()
         resolved = resolve(project, reference, registry=records.registry, signature=asked_of_it)
-        _require_task(resolved, config)
+        _require_kind(resolved, config)
     except CheckFailed as error:
         return None, Condition("digests", asked, "a file that is not", False, str(error))
     return resolved, Condition("digests", asked, "all of them", True, "every file has its digest")
 
 
-def _require_task(resolved: Resolved, config: RunConfig) -> None:
-    """Refuse a model of another task than the workspace's.
+def _require_kind(resolved: Resolved, config: RunConfig) -> None:
+    """Refuse a model of another kind than the workspace's.
 
     Raises:
         ModelError: it is.
     """
-    task = task_of(resolved.checkpoint)
-    if task != config.run.task:
+    kind = kind_of(resolved.checkpoint)
+    if kind != config.run.task:
         raise ModelError(
-            f"{resolved.label} is a model for {task}, run.task of this workspace is {config.run.task}; judge it in the "
+            f"{resolved.label} is a model for {kind}, run.task of this workspace is {config.run.task}; judge it in the "
             "workspace that made it"
         )
 
@@ -145,32 +135,9 @@ def _worth(
     versions = [str(model.version) for model in models.values()]
     rows, condition = _unseen_rows(project, records, rows, versions=versions, least=config.promote.min_rows)
     conditions.insert(0, condition)
-    judged = _judge_generators if config.run.task == "generation" else _judge_classifiers
-    return [*conditions, *judged(project, models, rows, config)]
-
-
-def _judge_classifiers(
-    _: Project, models: Mapping[str, Resolved], rows: JudgedRows, config: RunConfig
-) -> tuple[Condition, ...]:
-    material = material_of(rows, config)
-    answers = measure(models, rows, material=material, config=config)
-    return judge(material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote)
-
-
-def _judge_generators(
-    project: Project, models: Mapping[str, Resolved], rows: JudgedRows, config: RunConfig
-) -> tuple[Condition, ...]:
-    from secateur.evaluation.generator_gate import judge_generator
-    from secateur.registry.generator_measurement import measure_generators
-
-    answers = measure_generators(project, models, rows, config=config)
-    return judge_generator(
-        np.array([len(text) + 1 for text in rows.texts], np.int64),
-        challenger=answers["challenger"],
-        champion=answers.get("champion"),
-        settings=config.promote,
-        seed=config.run.seed,
-    )
+    folders = {name: model.folder for name, model in models.items()}
+    kind = kind_named(config.run.task)
+    return [*conditions, *kind.judge_models(folders, rows, config=config, root=project.root)]
 
 
 def _no_comparison(champion: str, reason: str) -> Condition:

@@ -31,6 +31,7 @@ from secateur import __version__
 from secateur.config.base import Runtime
 from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.progress import progress
 from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
 from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
@@ -45,24 +46,6 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SCRIPT = Path(__file__).with_name("registered_model.py")
 # Without a name: a list of strings has none, and the column of a data frame may have any.
 _INPUTS = Schema([ColSpec("string")])
-_SIGNATURES: Mapping[str, ModelSignature] = {
-    "classification": ModelSignature(
-        inputs=_INPUTS, outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")])
-    ),
-    "generation": ModelSignature(
-        inputs=_INPUTS,
-        outputs=Schema([ColSpec("string", "text")]),
-        params=ParamSchema(
-            [
-                ParamSpec("control", "string", ""),
-                ParamSpec("max_tokens", "long", 128),
-                ParamSpec("temperature", "double", 0.8),
-                ParamSpec("top_p", "double", 0.95),
-                ParamSpec("seed", "long", 0),
-            ]
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,7 @@ class Version:
         metrics: name -> value.
         parameters: dotted name -> value.
         history: rows of its training curve.
-        task: what it does.
+        kind: of task that it is for.
     """
 
     name: str
@@ -89,7 +72,7 @@ class Version:
     metrics: Mapping[str, float]
     parameters: Mapping[str, Any]
     history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
-    task: str = "classification"
+    kind: str = DEFAULT
 
 
 def tracking_uri(project: Project) -> str:
@@ -268,7 +251,7 @@ class ModelRegistry:
                     name="model",
                     python_model=str(_SCRIPT),
                     artifacts=_artifacts(version),
-                    signature=_SIGNATURES[version.task],
+                    signature=_signature(version.kind),
                     pip_requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
@@ -276,6 +259,17 @@ class ModelRegistry:
             tags[WRAPPER] = to_json(_wrapper_digests(logged.model_id))
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
+
+
+def _signature(name: str) -> ModelSignature:
+    """Return what a model of a kind takes and answers."""
+    kind = kind_named(name)
+    asked = [ParamSpec(parameter, type_, default) for parameter, (type_, default) in kind.parameters.items()]
+    return ModelSignature(
+        inputs=_INPUTS,
+        outputs=Schema([ColSpec(type_, column) for column, type_ in kind.columns.items()]),
+        params=ParamSchema(asked) if asked else None,
+    )
 
 
 @contextmanager

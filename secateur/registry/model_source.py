@@ -169,7 +169,7 @@ def problem_of_script(resolved: Resolved) -> str | None:
     return problem_of_digest(listing_of(resolved)[0].get(SCRIPT))
 
 
-def task_of(checkpoint: Path) -> str:
+def kind_of(checkpoint: Path) -> str:
     """Return what a verified checkpoint is for."""
     return _card_in(checkpoint).task or DEFAULT
 

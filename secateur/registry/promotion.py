@@ -1,7 +1,7 @@
 """What a promotion and a rollback are made of: a verdict that is carried through, proven, kept and told."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
 GATE = "reports/gate.json"
-
-GREETINGS: Mapping[str, Sequence[str]] = {
-    "classification": ("a text", "another one, somewhat longer than the first", "?"),
-    "generation": ("", "?"),  # a character may take several tokens, and the context be short
-}
-"""Any texts: what a rolled back model says was judged when it was promoted."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The script that MLflow stores with every registered model: safetensors and this text, no pickle."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,37 +15,24 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
 
     def load_context(self, context: Any) -> None:
         """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
-        from secateur.inference.prediction import Predictor
-        from secateur.inference.writing import Writer
-        from secateur.models.card import read_card
+        from secateur.kinds.registry import DEFAULT, kind_named
 
         folders = context.artifacts
         folder = Path(folders.get("deployed", folders["checkpoint"]))
         _remove_own_bytecode()
         _require_listed(folder)
-        self._generates = read_card(folder).get("task") == "generation"
-        self._model: Any = Writer.load(folder) if self._generates else Predictor.load(folder)
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        self._kind = kind_named(card.get("task") or DEFAULT)
+        self._model = self._kind.open_model(folder)
 
     # Without annotations: MLflow would take them for a schema and warn about it.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Return a row per text: ``label`` and ``score`` of a classifier, ``text`` of a generator.
+        """Return a row per text, in the columns of the model's kind: ``label`` and ``score``, or the ``text`` it wrote.
 
         A generator takes the parameters ``control`` (empty = none), ``max_tokens``, ``temperature``, ``top_p`` and
         ``seed``.
         """
-        texts = _texts(model_input)
-        if self._generates:
-            return pd.DataFrame({"text": self._write(texts, params or {})})
-        predictions = self._model.predict(texts)
-        return pd.DataFrame({"label": [p.label for p in predictions], "score": [float(p.score) for p in predictions]})
-
-    def _write(self, prompts: Sequence[str], params: Mapping[str, Any]) -> list[str]:
-        from secateur.inference.decoding import Sampling
-
-        given = {name: params[name] for name in ("max_tokens", "temperature", "top_p", "seed") if name in params}
-        sampling = Sampling(**{"max_tokens": 128, **given})
-        written = self._model.write(prompts, sampling=sampling, label=params.get("control") or None)
-        return [text.text for text in written]
+        return pd.DataFrame(self._kind.answer_texts(self._model, _texts(model_input), params or {}))
 
 
 def _remove_own_bytecode() -> None:

@@ -4,9 +4,8 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,12 @@ from ruamel.yaml.error import YAMLError
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
+from secateur.evaluation.findings import same_answer
 from secateur.files import sha256_file
+from secateur.kinds.registry import kind_named
 from secateur.models.card import CARD
 from secateur.registry.mlflow_runs import download_run_files
-from secateur.registry.model_source import task_of
+from secateur.registry.model_source import kind_of
 from secateur.registry.tags import DATA_REPORT, DIRTY_FILES, FILES, FINGERPRINT, STAGE, sha256_of
 from secateur.workflow.project import Project, git
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LOCK = "dvc.lock"
 PARAMS = "params.yaml"
-_SAME_NATS = 0.01
 _ADDRESS = re.compile(r"[a-z]\w*(@\w[\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
@@ -214,41 +214,13 @@ def compare_models(registered: Path, rebuilt: Path, *, test: Path, labels: Path)
         test: Parquet with ``text`` and ``label``.
         labels: JSON list of names in index order.
     """
-    if task_of(registered) == "generation":
-        return _compare_generators(registered, rebuilt, test=test, labels=labels)
-    texts, truth, names = _rows(test, labels)
-    answers = [_answers(folder, texts) for folder in (registered, rebuilt)]
-    scores = [_scores(truth, answer, names) for answer in answers]
+    kind = kind_named(kind_of(registered))
+    one, other = (kind.answer_again(folder, test=test, labels=labels) for folder in (registered, rebuilt))
     return Comparison(
-        rows=len(texts),
-        metrics={name: (scores[0][name], scores[1][name]) for name in scores[0]},
-        agreement=sum(a == b for a, b in zip(*answers, strict=True)) / len(texts),
+        rows=len(one.per_row),
+        metrics={name: (one.values[name], other.values[name]) for name in one.values},
+        agreement=sum(map(same_answer, one.per_row, other.per_row)) / len(one.per_row),
     )
-
-
-def _compare_generators(registered: Path, rebuilt: Path, *, test: Path, labels: Path) -> Comparison:
-    one, other = (_char_losses(folder, test=test, labels=labels) for folder in (registered, rebuilt))
-    same = [abs(a - b) <= _SAME_NATS for a, b in zip(one.per_text, other.per_text, strict=True)]
-    return Comparison(len(same), {"char_loss": (one.mean, other.mean)}, agreement=sum(same) / len(same))
-
-
-@dataclass(frozen=True)
-class _CharLosses:
-    per_text: Sequence[float]
-    mean: float
-
-
-def _char_losses(folder: Path, *, test: Path, labels: Path) -> _CharLosses:
-    """Return a generator's nats per character, of every test text and of all together."""
-    from secateur.data.documents import documents_of, read_texts
-    from secateur.evaluation.perplexity import document_losses
-    from secateur.inference.writing import Writer
-
-    rows = read_texts(test, labels=json.loads(labels.read_text(encoding="utf-8")))
-    writer = Writer.load(folder)
-    documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
-    found = document_losses(writer.model, documents, context=writer.context, batch_size=64)
-    return _CharLosses((found.losses / found.characters).tolist(), float(found.losses.sum() / found.characters.sum()))
 
 
 @dataclass(frozen=True)
@@ -273,23 +245,15 @@ def score_again(project: Project, registry: "ModelRegistry", config: RunConfig, 
         return ScoredAgain(str(error))
     clean = project.root / "data" / "clean"
     test, labels = clean / "test.parquet", clean / "labels.json"
-    generates = task_of(resolved.checkpoint) == "generation"
-    if generates:
-        losses = _char_losses(resolved.folder, test=test, labels=labels)
-        found, said = losses.mean, f"{losses.mean:.4f} nats per character on {len(losses.per_text)} test texts"
-    else:
-        texts, truth, names = _rows(test, labels)
-        found = _scores(truth, _answers(resolved.folder, texts), names)["macro_f1"]
-        said = f"macro-F1 {found:.4f} on {len(texts)} test rows"
+    kind = kind_named(kind_of(resolved.checkpoint))
+    found = kind.answer_again(resolved.folder, test=test, labels=labels)
+    said = found.said
     data = project.root / "reports" / "data.json"
     same_rows = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest() == resolved.tags.get(DATA_REPORT)
-    metrics = registry.version(reference).metrics
-    registered = metrics.get("deployed_macro_f1")
-    if generates and "char_perplexity" in metrics:
-        registered = log(metrics["char_perplexity"])
+    registered = kind.registered_score(registry.version(reference).metrics)
     if not same_rows or registered is None:
         return ScoredAgain(None, said)
-    if abs(found - registered) > config.retrain.metric_tolerance:
+    if abs(found.value - registered) > config.retrain.metric_tolerance:
         return ScoredAgain(
             f"its {said} is not the {registered:.4f} that was registered "
             f"(retrain.metric_tolerance={config.retrain.metric_tolerance:g})"
@@ -306,26 +270,3 @@ def _require_commit(project: Project, named: str, commit: str) -> None:
         raise ProjectError(
             f"{named} was made from commit {commit[:12]}, which this repository does not have; `git fetch` it first"
         ) from error
-
-
-def _rows(test: Path, labels: Path) -> tuple[list[str], list[str], list[str]]:
-    import pyarrow.parquet as pq
-
-    names = json.loads(labels.read_text(encoding="utf-8"))
-    table = pq.read_table(test, columns=["text", "label"])
-    return table["text"].to_pylist(), [names[index] for index in table["label"].to_pylist()], names
-
-
-def _answers(folder: Path, texts: Sequence[str]) -> list[str]:
-    from secateur.inference.prediction import Predictor
-
-    return [prediction.label for prediction in Predictor.load(folder).predict(texts)]
-
-
-def _scores(truth: Sequence[str], answers: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    from secateur.evaluation.metrics import accuracy, confusion, macro_f1
-
-    # A label that these rows do not know is wrong on every row.
-    index = {name: number for number, name in enumerate([*names, *sorted(set(answers) - set(names))])}
-    counts = confusion([index[name] for name in truth], [index[name] for name in answers], num_labels=len(index))
-    return {"accuracy": float(accuracy(counts)), "macro_f1": float(macro_f1(counts))}

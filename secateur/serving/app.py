@@ -35,7 +35,7 @@ def create_app(models: Models, settings: ServeSection, figures: Figures) -> Fast
         settings: limits.
         figures: what ``/metrics`` shows.
     """
-    batcher, routes = _for_task(models, settings, figures)
+    batcher, routes = _routes_of(models, settings, figures)
     app = FastAPI(
         title="secateur",
         version=__version__,
@@ -52,7 +52,7 @@ def create_app(models: Models, settings: ServeSection, figures: Figures) -> Fast
     return app
 
 
-def _for_task(models: Models, settings: ServeSection, figures: Figures) -> "tuple[Batcher[Any, Any], APIRouter]":
+def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tuple[Batcher[Any, Any], APIRouter]":
     """Return the queue and the routes of what the model can do."""
     limits: dict[str, Any] = {
         "max_batch": settings.max_batch,
@@ -61,7 +61,7 @@ def _for_task(models: Models, settings: ServeSection, figures: Figures) -> "tupl
         "timeout_s": settings.timeout_s,
         "figures": figures,
     }
-    if models.current.task == "generation":
+    if models.current.kind.route == "generate":
         texts: Texts = Batcher(lambda: models.current, partial(write_texts, figures=figures), **limits)
         return texts, generation_routes(texts, settings)
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
@@ -114,7 +114,7 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
         return ModelDescription(
             name=served.source.name,
             version=served.source.version,
-            task=served.task,
+            task=served.kind.name,
             runtime=served.source.runtime,
             labels=list(served.labels),
             max_tokens=served.max_tokens,

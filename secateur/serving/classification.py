@@ -17,14 +17,14 @@ _EXAMPLE = '{"texts": ["what a lovely day"]}'
 
 def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: Figures) -> list[Prediction]:
     """Classify the texts of a batch."""
-    predictions = served.predict(texts, batch_size=batch_size)
+    predictions: list[Prediction] = served.model.predict(texts, batch_size=batch_size)
     for prediction in predictions:
         figures.labels.labels(prediction.label, served.source.version or "").inc()
     return predictions
 
 
 def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSection) -> APIRouter:
-    """Return the routes of a classifier."""
+    """Return the routes of a kind that is asked about texts."""
     router = APIRouter()
     content = request_type(settings)
 

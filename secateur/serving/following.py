@@ -99,9 +99,11 @@ class Models:
             self._reject(Rejection(version, reason))
             return
         before = self.current
-        if successor.task != before.task:
+        if successor.kind is not before.kind:
             # The routes are those of the first model; another process has others.
-            self._reject(Rejection(version, f"it is for {successor.task}, this server answers for {before.task}"))
+            self._reject(
+                Rejection(version, f"it is for {successor.kind.name}, this server answers for {before.kind.name}")
+            )
             return
         self.current = successor
         self._reject(None)

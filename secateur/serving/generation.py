@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from secateur.config.serve import ServeSection
 from secateur.errors import ModelError
 from secateur.inference.decoding import Sampling
-from secateur.inference.writing import Asked, Written
+from secateur.inference.writing import Asked, Writer, Written
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import Refused, read_json, request_body
 from secateur.serving.figures import Figures
@@ -46,8 +46,7 @@ Texts = Batcher[Wanted, Outcome]
 
 def write_texts(served: Served, wanted: Sequence[Wanted], *, figures: Figures) -> list[Outcome]:
     """Write the texts of a batch, which ask for the same sampling; what cannot be written is told, not raised."""
-    writer = served.writer
-    assert writer is not None  # the routes of a classifier do not ask
+    writer: Writer = served.model
     outcomes: list[Outcome | None] = [_problem(served, one) for one in wanted]
     chosen = [place for place, outcome in enumerate(outcomes) if outcome is None]
     if chosen:
@@ -97,9 +96,8 @@ def generation_routes(batcher: Texts, settings: ServeSection) -> APIRouter:
 
 
 def _problem(served: Served, wanted: Wanted) -> ModelError | None:
-    assert served.writer is not None
     try:
-        served.writer.require_room(wanted.asked)
+        served.model.require_room(wanted.asked)
     except ModelError as error:
         return error
     return None

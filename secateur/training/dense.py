@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -9,6 +10,7 @@ from secateur.config.baseline import BaselineSection
 from secateur.data.documents import read_texts
 from secateur.data.provenance import read_provenance
 from secateur.data.tokenizer_training import controlled_, train_tokenizer
+from secateur.kinds.base import Kind
 from secateur.models.checkpoint import load_base, load_tokenizer
 from secateur.training.scratch import scratch_folder, with_room_for_
 
@@ -28,7 +30,7 @@ def tokenizer_of(
 
 
 def model_for(
-    base: Path, tokenizer: PreTrainedTokenizerBase, *, labels: Sequence[str] | None, baseline: BaselineSection
+    base: Path, tokenizer: PreTrainedTokenizerBase, *, kind: Kind, labels: Sequence[str], baseline: BaselineSection
 ) -> PreTrainedModel:
     """Build the model that is trained; a vocabulary of one's own decides the size of the embeddings.
 
@@ -36,9 +38,10 @@ def model_for(
         ModelError: the base cannot be used.
         ConfigError: texts are longer than it can read.
     """
+    head: dict[str, Any] = {"labels": kind.outputs(labels), "problem_type": kind.problem_type}
     if baseline.tokenizer.kind == "model":
-        model = load_base(base, labels=labels, scratch=read_provenance(base)["kind"] == "scratch")
+        model = load_base(base, **head, scratch=read_provenance(base)["kind"] == "scratch")
     else:
         with scratch_folder(base, tokenizer) as folder:
-            model = load_base(folder, labels=labels, scratch=True)
+            model = load_base(folder, **head, scratch=True)
     return with_room_for_(model, tokenizer, max_length=baseline.max_length)

@@ -6,29 +6,30 @@ from math import ceil, sqrt
 from secateur.config.promote import SignificanceSection
 from secateur.data.survey import Survey
 from secateur.evaluation.margins import USUAL, provable, rows_for
+from secateur.kinds.base import Kind
 from secateur.workflow.params_text import Choice
 from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 
 
-def gate(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
+def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
     """Choose how many rows the gate asks for, and what it allows where they are few.
 
     Args:
         seen: the rows.
         parts: as they will be divided.
         length: ``baseline.max_length``.
-        task: a generator has no labels that could be judged.
+        kind: labels can be judged where it predicts them.
     """
     rows = max(1, min(TEST_ROWS, int(MARGIN * parts.test)))
     yield Choice(
         "promote.min_rows", rows, f"of {seen.least}{parts.test} test rows, with room for those that a model has seen"
     )
-    if task == "classification":
+    if kind.predicts_labels:
         guess = always_the_same(seen.labels)
         yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, f"always the same answer has {guess:.2f}")
         yield from _drop(seen, parts)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
-    if task == "classification":
+    if kind.predicts_labels:
         yield from _groups(seen, parts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
 from secateur.errors import MeasurementError, ProjectError
+from secateur.kinds.registry import kind_named
 from secateur.workflow.project import Project
 from secateur.workflow.stage import LATENCY_TABLE
 
@@ -45,10 +46,10 @@ def ensure(project: Project, config: RunConfig) -> str | None:
     wanted = config.prune.latency
     if file.exists():
         found = LatencyTable.read(file)
-        shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
+        shape = shape_of(shapes, hidden_size=config.prune.hidden_size)
         if found.mismatch(wanted, shape) is None and found.shape.vocab_size == shape.vocab_size:
             return _kept(replace(found, settings=wanted))
-    table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size, task=config.run.task)
+    table = measure_table(shapes, wanted, hidden_size=config.prune.hidden_size)
     if table.doubt is not None:
         needed = math.ceil(100 * max(table.worst_error, table.spread)) / 100
         raise MeasurementError(
@@ -102,11 +103,10 @@ def shapes_of(folder: Path, config: RunConfig) -> "PreTrainedConfig":
     from secateur.models.base_model import task_config
     from secateur.models.construction import read_config
 
-    if config.run.task == "classification":
-        # How many labels the rows have is known later, and costs nothing that could be measured.
-        return task_config(folder, labels=list(read_config(folder).id2label.values()))
-    shapes = task_config(folder, labels=None)
-    if config.baseline.tokenizer.kind != "model":
+    # How many labels the rows have is known later, and costs nothing that could be measured.
+    outputs = kind_named(config.run.task).outputs(list(read_config(folder).id2label.values()))
+    shapes = task_config(folder, labels=outputs)
+    if outputs is None and config.baseline.tokenizer.kind != "model":
         # It is trained later; every token that a generator writes costs a look at the whole vocabulary.
         shapes.vocab_size = config.baseline.tokenizer.vocab_size
     return shapes

@@ -180,7 +180,7 @@ def _measured_prices(project: Project, shapes: "PreTrainedConfig", config: RunCo
     if not file.exists():
         return None
     table = LatencyTable.read(file)
-    shape = shape_of(shapes, hidden_size=config.prune.hidden_size, task=config.run.task)
+    shape = shape_of(shapes, hidden_size=config.prune.hidden_size)
     if table.mismatch(config.prune.latency, shape) is not None:
         return None  # `secateur run` measures it anew
     return PriceTable.measured(table)

@@ -9,6 +9,7 @@ from math import ceil
 
 from secateur.config.baseline import BaselineSection
 from secateur.data.survey import First, Survey
+from secateur.kinds.base import Kind
 from secateur.training.schedule import Length
 from secateur.workflow.gate_recipe import gate, retraining
 from secateur.workflow.params_text import Choice
@@ -61,13 +62,13 @@ def cleaning(first: First) -> Iterator[Choice]:
         yield Choice("clean.near_duplicate_chars", n, said)
 
 
-def choices(seen: Survey, *, base: Base, task: str, first: First) -> tuple[Choice, ...]:
+def choices(seen: Survey, *, base: Base, kind: Kind, first: First) -> tuple[Choice, ...]:
     """Choose what depends on the rows, in the order of params.yaml.
 
     Args:
         seen: the rows.
         base: the model.
-        task: what it will do.
+        kind: of task that it will be for.
         first: what the rules of cleaning were chosen by.
     """
     parts = parts_of(seen)
@@ -76,15 +77,15 @@ def choices(seen: Survey, *, base: Base, task: str, first: First) -> tuple[Choic
         *cleaning(first),
         *_split(seen, parts),
         *_training(seen, parts, base=base, length=length, why=why),
-        *_pruning(seen, parts, length=length, task=task),
-        *_evaluation(seen, parts, length=length, task=task),
-        *gate(seen, parts, length=length, task=task),
+        *_pruning(seen, parts, length=length, kind=kind),
+        *_evaluation(seen, parts, length=length, kind=kind),
+        *gate(seen, parts, length=length, kind=kind),
         *retraining(seen),
     ]
     return tuple(found)
 
 
-def unseen(task: str, base: Base) -> tuple[Choice, ...]:
+def unseen(kind: Kind, base: Base) -> tuple[Choice, ...]:
     """Choose for rows that are not here yet: what keeps few rows from being too few."""
     later = "the rows are not here yet"
     found = [
@@ -93,8 +94,10 @@ def unseen(task: str, base: Base) -> tuple[Choice, ...]:
         Choice("baseline.max_length", min(128, base.max_tokens or 128), f"tokens; {later}"),
         *_rate(base),
     ]
-    if task == "generation":
-        found += [*_full_precision(), Choice("evaluate.robustness.rows", 0, "attacks need labels")]
+    if kind.full_precision:
+        found += _full_precision()
+    if not kind.is_attacked:
+        found.append(Choice("evaluate.robustness.rows", 0, "attacks need labels"))
     return tuple(found)
 
 
@@ -148,24 +151,24 @@ def _looks(seen: Survey, train: int) -> str:
     return f"of {seen.least}{train} rows: {length.epochs:.3g}, {length.steps} steps"
 
 
-def _pruning(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
-    if task == "classification":
+def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
+    if kind.predicts_labels:
         drop = told_apart(parts.validation)
         said = f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _LOSS
         yield Choice("prune.budget.max_drop", drop, said)
     typical = typical_length(seen, length)
-    if task == "generation":
+    if kind.full_precision:
         yield from _full_precision()
     yield Choice("prune.latency.length", typical, f"half of the texts have {typical_tokens(seen)} tokens or fewer")
     rows = min(1024 if len(seen.labels) > 8 else 512, parts.train)
     yield Choice("prune.calibration_rows", rows, f"of {seen.least}{parts.train} training rows")
 
 
-def _evaluation(seen: Survey, parts: Parts, *, length: int, task: str) -> Iterator[Choice]:
-    if task == "generation":
-        yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
-    else:
+def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
+    if kind.is_attacked:
         yield Choice("evaluate.robustness.rows", attacked(parts), f"of {seen.least}{parts.test} test rows")
+    else:
+        yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
     yield Choice("evaluate.latency.length", typical_length(seen, length), "as prune.latency.length")
 
 

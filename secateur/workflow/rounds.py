@@ -73,7 +73,7 @@ def dense_model_of(
 ) -> DenseModel:
     """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
     table = job.inputs.get("latency_table")
-    shape = shape_of(model.config, hidden_size=prune.hidden_size, task=run.task)
+    shape = shape_of(model.config, hidden_size=prune.hidden_size)
     return DenseModel(
         model=model,
         quality=dense.metrics[f"validation_{kind_named(run.task).measure.name}"],

@@ -18,7 +18,7 @@ from secateur.data.rules import row_rules_of
 from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import kind_named
+from secateur.kinds.registry import DEFAULT
 from secateur.workflow import params_text, recipe
 from secateur.workflow.new_project import check_folder, check_outputs, write_project
 from secateur.workflow.origin import Origin, origin_of
@@ -99,7 +99,7 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     Raises:
         DataError: the file cannot be read, or which columns are meant is not plain.
     """
-    labelled = wish.task == "classification"
+    labelled = wish.kind.needs_labels
     said = reading_for(wish, origin.location)
     text = wish.text_column or said.get("text_column")
     label = wish.label_column or said.get("label_column")
@@ -130,24 +130,24 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     said = reading_for(wish, origin.location)
     reading = _reading(wish, said, text=guess.text, label=guess.label)
     tests = _test_origin(wish)
-    found, least = None, kind_named(wish.task).min_labels
+    found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
         found = check_rows(origin.asked, reading, test_source=tests.asked if tests else None, min_labels=least)
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
     asked = wish.model or wish.given.get("baseline.model")
     script = first.script if first else None
-    model = find_model(asked, root=wish.root, here=wish.here, task=wish.task, script=script)
+    model = find_model(asked, root=wish.root, here=wish.here, kind=wish.kind, script=script)
     chosen = [*_named(wish, origins=(origin, tests), guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
-    base, count = look_at_model(model, task=wish.task)
+    base, count = look_at_model(model, kind=wish.kind)
     seen = None
     if found is not None and first is not None:
         seen = _survey(found, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
-        chosen += recipe.choices(seen, base=base, task=wish.task, first=first)
+        chosen += recipe.choices(seen, base=base, kind=wish.kind, first=first)
         remarks += _remarks(seen, model.name)
     else:
-        chosen += recipe.unseen(wish.task, base)
+        chosen += recipe.unseen(wish.kind, base)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
     copies = {**origin.copies, **(tests.copies if tests else {})}
     final = _with_given(chosen, wish.given)
@@ -179,7 +179,7 @@ def _named(
     how = f"guessed from {guess.how}" if guess.how else ""
     text, label = (wish.text_column or said.get("text_column"), wish.label_column or said.get("label_column"))
     found = [
-        *([Choice("run.task", wish.task)] if wish.task != "classification" else []),
+        *([Choice("run.task", wish.task)] if wish.task != DEFAULT else []),
         *_threads(),
         Choice("ingest.source", origin.name),
         *([Choice("ingest.test_source", tests.name)] if tests else []),
@@ -195,7 +195,7 @@ def _named(
 
 
 def _controls(wish: Wish, guess: Guess) -> bool:
-    return wish.task == "generation" and guess.label is not None
+    return not wish.kind.needs_labels and guess.label is not None
 
 
 def _threads() -> Sequence[Choice]:
@@ -212,7 +212,7 @@ def _survey(
     values = params_text.nested(known).get("clean", {})
     config = parse_part(wish.task, {"clean": values})
     rules = row_rules_of(config.clean, reading.columns)
-    return survey(found.rows, rules, test=found.test, min_labels=kind_named(wish.task).min_labels, count_tokens=count)
+    return survey(found.rows, rules, test=found.test, min_labels=wish.kind.min_labels, count_tokens=count)
 
 
 def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:

@@ -12,6 +12,7 @@ from secateur.data.scripts import Script
 from secateur.data.sources import PACKAGE_PREFIX, is_local
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
+from secateur.kinds.base import Kind
 from secateur.workflow.origin import base_of
 from secateur.workflow.recipe import Base
 
@@ -27,21 +28,21 @@ class StartingModel:
     asked: str
 
 
-def find_model(asked: str | None, *, root: Path, here: Path, task: str, script: Script | None) -> StartingModel:
+def find_model(asked: str | None, *, root: Path, here: Path, kind: Kind, script: Script | None) -> StartingModel:
     """Find the model, and name it as it is seen from the folder of the project.
 
     Args:
         asked: a folder, ``package:NAME/path`` or a hub id; None takes the one that needs no hub, if it fits.
         root: folder of the project.
         here: folder of the command.
-        task: what the model will do.
+        kind: of task that the model will be for.
         script: of the texts; None where they were not looked at.
 
     Raises:
         ModelError: none was named and the one at hand does not fit, or it is not there.
     """
     if asked is None:
-        asked = _default_model(task, script)
+        asked = _default_model(kind, script)
     if asked.startswith("scratch:"):
         raise ModelError(
             f"--model {asked}: a model that is trained from nothing needs a recipe of its own, which nobody can read "
@@ -56,11 +57,9 @@ def find_model(asked: str | None, *, root: Path, here: Path, task: str, script: 
     return StartingModel(relative if relative.startswith("..") else f"./{relative}", str(path))
 
 
-def _default_model(task: str, script: Script | None) -> str:
-    if task == "generation":
-        raise ModelError(
-            "--model: name the generator to start from: a folder, or a hub id such as openai-community/gpt2"
-        )
+def _default_model(kind: Kind, script: Script | None) -> str:
+    if kind.hub_example is not None:
+        raise ModelError(f"--model: name the model to start from: a folder, or a hub id such as {kind.hub_example}")
     if script not in ("Latin", None):
         raise ModelError(
             f"--model: the texts are written in {script} letters, and {DEFAULT_MODEL} reads English; name a folder or "
@@ -80,7 +79,7 @@ def _of_script(script: Script | None) -> str:
     return "google-bert/bert-base-chinese" if script == "Chinese or Japanese" else MULTILINGUAL
 
 
-def look_at_model(model: StartingModel, *, task: str) -> tuple[Base, CountTokens | None]:
+def look_at_model(model: StartingModel, *, kind: Kind) -> tuple[Base, CountTokens | None]:
     """Return the sizes of a model and its tokenizer, where it is at hand.
 
     Raises:
@@ -94,7 +93,7 @@ def look_at_model(model: StartingModel, *, task: str) -> tuple[Base, CountTokens
     from secateur.models.families import family_of
     from secateur.workflow.latency_table import shapes_of
 
-    shapes = shapes_of(config.parent, parse_part(task, {}))
+    shapes = shapes_of(config.parent, parse_part(kind.name, {}))
     family = family_of(shapes)
     tokenizer = load_tokenizer(config.parent)
 

@@ -7,6 +7,7 @@ from typing import Any
 from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.evaluation.margins import CHANGED_SHARE, POWER, USUAL, effective_rows, passes, provable, rows_for
+from secateur.kinds.registry import kind_named
 
 _ROUNDING = 0.01
 """A margin in thousandths that a user takes from what was told may miss the power by so much."""
@@ -25,7 +26,7 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
     if not {"kept", "validation", "test"} <= set(rows):
         return ()
     found = [*_gate(rows, config), *_retraining(rows, config)]
-    if config.run.task == "classification":
+    if kind_named(config.run.task).predicts_labels:
         labels = data.get("labels", {})
         found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
         found += _samples(rows, config)

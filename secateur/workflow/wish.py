@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import ConfigError
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.workflow.params import read_value
 
 
@@ -26,8 +28,17 @@ class Wish:
     text_column: str | None = None
     label_column: str | None = None
     model: str | None = None
-    task: str = "classification"
+    task: str = DEFAULT
     overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of task that the model will be for.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        return kind_named(self.task)
 
     @property
     def given(self) -> dict[str, Any]:

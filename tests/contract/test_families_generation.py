@@ -15,7 +15,8 @@ from secateur.errors import ModelError
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of, is_generator
+from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
 from secateur.models.structures import Masks
@@ -120,7 +121,7 @@ def test_saved_and_loaded_is_the_same_model(model_type, choose, tied, tmp_path: 
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     loaded = load(tmp_path / "model")
     assert torch.equal(logits_of(loaded), logits_of(model))
-    assert is_generator(loaded)
+    assert head_of(loaded).per_token
     assert type(loaded) is type(model)
     assert (loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight) == tied
     with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
@@ -304,7 +305,7 @@ def test_a_generator_becomes_a_classifier(model_type, tied, tmp_path: Path):
         assert torch.equal(found, expected)
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
-    assert not is_generator(classifier)
+    assert not head_of(classifier).per_token
     assert classifier.config.pad_token_id == 0
     cut_(classifier, uneven(classifier))
     save(classifier, None, tmp_path / "classifier", card={}, check_reload=False)
@@ -340,7 +341,7 @@ def test_a_plain_generator_is_a_base(model_type, tmp_path: Path):
     torch.testing.assert_close(logits_of(model), logits_of(tiny), rtol=0, atol=TOLERANCE)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     scratch = load_base(tmp_path / "plain", scratch=True)
-    assert is_generator(scratch)
+    assert head_of(scratch).per_token
     assert not torch.equal(logits_of(scratch), logits_of(model))
 
 

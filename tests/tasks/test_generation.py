@@ -11,12 +11,12 @@ import torch
 
 from secateur.config.evaluate import GenerationSection
 from secateur.errors import CheckpointError, ConfigError
+from secateur.evaluation import generator_findings
 from secateur.evaluation.deployed import folder_bytes
 from secateur.files import write_json
 from secateur.inference.prediction import Predictor
 from secateur.inference.writing import Writer
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.workflow import generation
 from tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, RUN, evaluate_job
 from tests.tiny_generators import CONTEXT, CONTROLS, write_generator
@@ -125,7 +125,7 @@ def test_samples_are_what_the_checkpoint_writes_and_the_judge_reads_them(finishe
         ("negative", ""), ("negative", "酒店"), ("positive", ""), ("positive", "酒店"),
     ]  # fmt: skip
     assert all(len(entry["sampled"]) == 2 for entry in samples)
-    texts, _ = generation.write_texts(
+    texts, _ = generator_findings.write_texts(
         Writer.load(finished / "models/r1"), settings=_SETTINGS.generation, seed=_RUN.seed
     )
     assert len(texts) == 12
@@ -159,7 +159,7 @@ def test_a_judge_that_does_not_know_the_labels_is_refused_before_any_compute(fin
     model.config.id2label = dict(enumerate(["bad", "neutral", "positive"]))
     job = job_of(finished, "baseline")
     job = dataclasses.replace(job, inputs={**job.inputs, "judge": write_judge(tmp_path / "other", model)})
-    monkeypatch.setattr(generation, "document_losses", None)
+    monkeypatch.setattr(generator_findings, "document_losses", None)
     with pytest.raises(ConfigError, match=r"evaluate\.judge does not know negative; it tells bad, neutral, positive"):
         evaluate.run(job, run=_RUN, evaluate=_SETTINGS, max_length=CONTEXT)
     monkeypatch.undo()

@@ -8,7 +8,6 @@ from secateur.config.families import OTHERS
 from secateur.errors import ModelError
 from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
-from secateur.models.families.decoder import writes_text
 from secateur.models.families.distilbert import DISTILBERT
 from secateur.models.families.gemma3 import GEMMA3
 from secateur.models.families.gpt2 import GPT2
@@ -23,7 +22,7 @@ _DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
 
-__all__ = ["FAMILIES", "Family", "family_named", "family_of", "is_generator"]
+__all__ = ["FAMILIES", "Family", "family_named", "family_of"]
 
 
 def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
@@ -38,16 +37,6 @@ def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
     family = family_named(config.model_type)
     family.check(config)
     return family
-
-
-def is_generator(model: PreTrainedModel | PreTrainedConfig) -> bool:
-    """Say whether a model, or what a config describes, is a causal language model; else it is a classifier.
-
-    Raises:
-        ModelError: the architecture is not supported.
-    """
-    config = model.config if isinstance(model, PreTrainedModel) else model
-    return family_of(config).generates and writes_text(config)
 
 
 def family_named(model_type: object) -> Family:

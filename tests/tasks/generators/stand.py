@@ -127,7 +127,7 @@ class GeneratorStand:
             tags=tags_of(Card.of(card)).with_({"secateur.commit": "0" * 40, "secateur.data_md5": "d" * 32}),
             metrics={"char_perplexity": 3.0},
             parameters={"run.seed": 0},
-            task="generation",
+            kind="generation",
         )
         published = self.registry.publish(
             [version],

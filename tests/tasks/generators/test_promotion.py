@@ -106,7 +106,7 @@ def test_a_generator_that_computes_no_numbers_is_held(quick: GeneratorStand) -> 
 
 
 def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch: pytest.MonkeyPatch) -> None:
-    from secateur.registry import generator_measurement
+    from secateur.evaluation import generator_measurement
 
     class Judge:
         labels = ("neg", "pos")

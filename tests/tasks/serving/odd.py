@@ -23,9 +23,9 @@ class Odd:
 
     def wrap(self, served: Served) -> Served:
         """Stand in for the predictor of a loaded model."""
-        self._inner = served.predictor
+        self._inner = served.model
         stand_in: Any = self
-        return replace(served, predictor=stand_in)
+        return replace(served, model=stand_in)
 
     def predict(self, texts: Sequence[str], *, batch_size: int) -> list[Prediction]:
         """See ``Predictor.predict``."""

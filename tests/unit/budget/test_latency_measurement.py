@@ -47,13 +47,13 @@ def test_a_narrower_residual_stream_is_timed_against_the_dense_model():
 
 def test_a_generator_is_timed_step_by_step():
     config = llama(50).config
-    table = measure_table(config, SETTINGS, task="generation")
+    table = measure_table(config, SETTINGS)
     assert (len(table.attention_ms), table.ffn_widths) == (3, (0, 16, 32, 48)), "widths are groups of heads"
-    assert table.shape == shape_of(config, task="generation")
+    assert table.shape == shape_of(config)
     assert "token by token" in str(table.mismatch(SETTINGS, shape_of(config)))
     assert LatencyTable.from_json(table.as_json()).shape == table.shape
     with pytest.raises(ModelError, match=r"prune\.latency\.runtime=onnx: tables of generators are measured on torch"):
-        measure_table(config, SETTINGS.model_copy(update={"runtime": "onnx"}), task="generation")
+        measure_table(config, SETTINGS.model_copy(update={"runtime": "onnx"}))
 
 
 def test_more_tokens_than_positions():

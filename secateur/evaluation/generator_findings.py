@@ -1,4 +1,4 @@
-"""Stage ``evaluate`` for generators: perplexity on the test texts, and what they write."""
+"""The dense generator and every round: perplexity on the test texts, and what they write."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,22 @@ from typing import Any
 
 from secateur.budget.cost import cost_of
 from secateur.config.evaluate import EvaluateSection
-from secateur.config.run import RunSection
 from secateur.data.documents import TextRow, documents_of, read_texts
-from secateur.evaluation.comparison import write_plot
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
+from secateur.evaluation.findings import Findings, Given
 from secateur.evaluation.generators import (
     EvaluatedGenerator,
     describe_texts,
     details_of,
+    losses_table,
     metrics_of,
     real_texts,
-    write_losses,
     write_texts,
 )
 from secateur.evaluation.perplexity import document_losses
 from secateur.evaluation.simple_baselines import GENERATOR, score_ngrams
-from secateur.files import write_json
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.prediction import Predictor
 from secateur.inference.runners import exported_folder
@@ -34,45 +32,33 @@ from secateur.inference.writing import Writer
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.progress import progress
-from secateur.workflow.job import Job
-from secateur.workflow.tried import entries_of_rounds
 
 
-def evaluate(
-    job: Job, folders: Mapping[str, Path], *, run: RunSection, settings: EvaluateSection, max_length: int, exports: Path
-) -> None:
-    """Score the dense generator and every round; inputs and outputs are those of ``run`` in ``tasks/evaluate.py``.
+def evaluate_generators(given: Given) -> Findings:
+    """Score all of them, and let them write.
 
     Raises:
         ConfigError: the judge does not know what the generators can be asked for.
     """
-    labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
-    rows = read_texts(job.inputs["test"], labels=labels)
-    training = [row.text for row in read_texts(job.inputs["train"], labels=labels)]
-    judge = Predictor.load(job.inputs["judge"]) if "judge" in job.inputs else None
+    inputs, folders = given.inputs, given.folders
+    labels: list[str] = json.loads(inputs["labels"].read_text(encoding="utf-8"))
+    rows = read_texts(inputs["test"], labels=labels)
+    training = [row.text for row in read_texts(inputs["train"], labels=labels)]
+    judge = Predictor.load(inputs["judge"]) if "judge" in inputs else None
     if judge is not None:
         require_labels(judge, list(Card.read(folders["baseline"]).control))
     models: dict[str, EvaluatedGenerator] = {}
     with progress("evaluate", total=len(folders), note="baseline") as advance:
         for name, folder in folders.items():
             card = Card.read(folder)
-            found = _evaluate_one(
-                folder,
-                rows,
-                training=training,
-                judge=judge,
-                run=run,
-                settings=settings,
-                max_length=max_length,
-                exports=exports,
-            )
+            found = _evaluate_one(given, folder, rows, training=training, judge=judge)
             accepted = None if name == "baseline" else card.accepted
             described: dict[str, Any] = {"widths": card.widths, "dense_widths": card.dense_widths}
             # A round with fewer words spells a text with more tokens; all are compared per token of the dense model.
             losses = replace(found.losses, tokens=next(iter(models.values()), found).losses.tokens)
             models[name] = replace(found, **described, accepted=accepted, losses=losses)
             advance(name)
-    _write(job, models, rows=rows, training=training, judge=judge, labels=labels, run=run, settings=settings)
+    return _findings(given, models, rows=rows, training=training, judge=judge, labels=labels)
 
 
 def throughputs(
@@ -103,25 +89,18 @@ def throughputs(
 
 
 def _evaluate_one(
-    folder: Path,
-    rows: Sequence[TextRow],
-    *,
-    training: Sequence[str],
-    judge: Predictor | None,
-    run: RunSection,
-    settings: EvaluateSection,
-    max_length: int,
-    exports: Path,
+    given: Given, folder: Path, rows: Sequence[TextRow], *, training: Sequence[str], judge: Predictor | None
 ) -> EvaluatedGenerator:
     """Score one model and let its deployed form, whose logits are the same, write; its card is read by the caller."""
+    run, settings = given.run, given.settings
     model = load(folder)
-    deployed = exported_folder(folder, runtime=settings.deployed, workdir=exports)
+    deployed = exported_folder(folder, runtime=settings.deployed, workdir=given.exports)
     writer = Writer.load(deployed, num_threads=run.num_threads)
     documents = documents_of(rows, writer.tokenizer, controls=writer.controls)
     losses = document_losses(
         TorchLanguageModel(model, precision=run.precision),
         documents,
-        context=max_length,
+        context=given.max_length,
         batch_size=settings.batch_size,
     )
     sampled, greedy = write_texts(writer, settings=settings.generation, seed=run.seed)
@@ -138,30 +117,24 @@ def _evaluate_one(
     )
 
 
-def _write(
-    job: Job,
+def _findings(
+    given: Given,
     models: Mapping[str, EvaluatedGenerator],
     *,
     rows: Sequence[TextRow],
     training: Sequence[str],
     judge: Predictor | None,
     labels: Sequence[str],
-    run: RunSection,
-    settings: EvaluateSection,
-) -> None:
-    dense = models["baseline"]
-    metrics = {name: metrics_of(model, dense=dense, settings=settings, seed=run.seed) for name, model in models.items()}
-    rounds = entries_of_rounds(job, metrics)
-    tokenizer = load_tokenizer(job.inputs["model.baseline"])
+) -> Findings:
+    dense, settings, seed = models["baseline"], given.settings, given.run.seed
+    tokenizer = load_tokenizer(given.folders["baseline"])
     texts = [row.text for row in rows]
-    reference: dict[str, Any] = {}
+    simple = None
     if settings.reference:
-        found = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=run.seed)
-        reference = {"reference": found}
-    write_json(job.outputs["metrics"], {"baseline": metrics["baseline"], "rounds": rounds, **reference})
-    controls = list(Card.read(job.inputs["model.baseline"]).control)
+        simple = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=seed)
+    controls = list(Card.read(given.folders["baseline"]).control)
     details = {
-        "task": run.task,
+        "task": given.run.task,
         "labels": labels,
         "controls": controls,
         "test_rows": len(rows),
@@ -173,11 +146,15 @@ def _write(
             texts, training, tokenizer=tokenizer, num_texts=len(dense.texts.sampled), settings=settings.generation
         ),
         "models": {name: details_of(model, settings=settings.generation) for name, model in models.items()},
-        **({"reference": GENERATOR} if reference else {}),
+        **({} if simple is None else {"reference": GENERATOR}),
     }
-    write_json(job.outputs["details"], details)
-    write_losses(job.outputs["predictions"], models, rows=rows)
-    write_plot(job.outputs["plot"], metrics, scores=("perplexity", "char_perplexity"))
+    return Findings(
+        metrics={name: metrics_of(model, dense=dense, settings=settings, seed=seed) for name, model in models.items()},
+        details=details,
+        predictions=losses_table(models, rows=rows),
+        plot=("perplexity", "char_perplexity"),
+        baseline=simple,
+    )
 
 
 def _judge(judge: Predictor, rows: Sequence[TextRow]) -> dict[str, float | int]:

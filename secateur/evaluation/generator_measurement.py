@@ -12,40 +12,56 @@ from secateur.data.documents import Document, TextRow, documents_of
 from secateur.errors import ModelError
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.generator_gate import GeneratorAnswers
+from secateur.evaluation.generator_gate import GeneratorAnswers, judge_generator
 from secateur.evaluation.generators import write_texts
+from secateur.evaluation.judged import Condition, JudgedRows
 from secateur.evaluation.perplexity import DocumentLosses, document_losses
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.inference.runners import StepRunner
 from secateur.inference.writing import Writer
-from secateur.registry.measurement import JudgedRows
-from secateur.registry.model_source import Resolved
-from secateur.workflow.project import Project
+
+
+def judge_generators(
+    folders: Mapping[str, Path], rows: JudgedRows, *, config: RunConfig, root: Path
+) -> tuple[Condition, ...]:
+    """Judge the ``challenger`` against the ``champion``, where there is one.
+
+    Raises:
+        ConfigError, ModelError: as ``measure_generators``.
+    """
+    answers = measure_generators(folders, rows, config=config, root=root)
+    return judge_generator(
+        np.array([len(text) + 1 for text in rows.texts], np.int64),
+        challenger=answers["challenger"],
+        champion=answers.get("champion"),
+        settings=config.promote,
+        seed=config.run.seed,
+    )
 
 
 def measure_generators(
-    project: Project, models: Mapping[str, Resolved], rows: JudgedRows, *, config: RunConfig
+    folders: Mapping[str, Path], rows: JudgedRows, *, config: RunConfig, root: Path
 ) -> dict[str, GeneratorAnswers]:
     """Let generators that were verified score the texts, write some and be timed.
 
     Args:
-        project: where ``evaluate.judge`` is looked for.
-        models: by any name.
+        folders: by any name.
         rows: of today.
         config: section ``promote``; what is written for the judge is ``evaluate.generation``.
+        root: where ``evaluate.judge`` is looked for.
 
     Raises:
         ConfigError: the judge does not know what a generator can be asked for.
         ModelError: a model reads fewer tokens than ``promote.latency.length``.
     """
-    judge = None if config.evaluate.judge is None else Predictor.load(project.root / config.evaluate.judge)
+    judge = None if config.evaluate.judge is None else Predictor.load(root / config.evaluate.judge)
     num_threads = config.promote.latency.num_threads
     with torch_threads(num_threads):
-        writers = {name: Writer.load(model.folder, num_threads=num_threads) for name, model in models.items()}
+        writers = {name: Writer.load(folder, num_threads=num_threads) for name, folder in folders.items()}
         times = _times(writers, config.promote.latency)
         return {
-            name: _measure_one(writer, rows, judge=judge, config=config, folder=models[name].folder, times=times[name])
+            name: _measure_one(writer, rows, judge=judge, config=config, folder=folders[name], times=times[name])
             for name, writer in writers.items()
         }
 

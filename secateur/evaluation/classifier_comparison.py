@@ -1,0 +1,73 @@
+"""Two classifiers side by side on the test rows of today."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from secateur.evaluation.classifier_measurement import predicted_by
+from secateur.evaluation.f1 import f1_by_label
+from secateur.evaluation.findings import Answered
+from secateur.evaluation.judged import IntArray, JudgedRows
+from secateur.evaluation.metrics import accuracy, confusion, macro_f1
+from secateur.evaluation.paired import Discordant, mcnemar
+from secateur.inference.prediction import Predictor
+
+
+def compare_classifiers(
+    folders: Mapping[str, Path], rows: JudgedRows, *, num_threads: int, num_examples: int
+) -> dict[str, Any]:
+    """Return scores, changed predictions with examples, and what they come to; JSON values."""
+    predicted = {
+        side: predicted_by(Predictor.load(folder, num_threads=num_threads), rows.texts, names=rows.names)
+        for side, folder in folders.items()
+    }
+    counts = Discordant.of(rows.labels, predicted["a"], predicted["b"])
+    return {
+        "scores": {side: _scores(rows, found) for side, found in predicted.items()},
+        "changed": int((predicted["a"] != predicted["b"]).sum()),
+        "lost": counts.lost,
+        "won": counts.won,
+        "p": mcnemar(counts),
+        "examples": _examples(rows, predicted["a"], predicted["b"], num_examples=num_examples),
+    }
+
+
+def _scores(rows: JudgedRows, predicted: IntArray) -> dict[str, float]:
+    f1 = f1_by_label(rows.labels, predicted, num_labels=len(rows.names))[1]
+    return {"accuracy": float((predicted == rows.labels).mean()), "macro_f1": float(f1.mean())}
+
+
+def _examples(rows: JudgedRows, before: IntArray, after: IntArray, *, num_examples: int) -> list[dict[str, str]]:
+    """Return changed predictions: those lost first, then those won, then one mistake for another, in row order."""
+    changed = np.flatnonzero(before != after)
+    right = np.where(before[changed] == rows.labels[changed], 0, np.where(after[changed] == rows.labels[changed], 1, 2))
+    ordered = changed[np.argsort(right, kind="stable")]
+    return [
+        {
+            "text": rows.texts[row],
+            "label": rows.names[rows.labels[row]],
+            "a": _name(rows, before[row]),
+            "b": _name(rows, after[row]),
+        }
+        for row in ordered[:num_examples].tolist()
+    ]
+
+
+def _name(rows: JudgedRows, index: int) -> str:
+    return rows.names[index] if index >= 0 else "another label"
+
+
+def labels_again(folder: Path, *, test: Path, labels: Path) -> Answered:
+    """Let a classifier label the test rows; a label that these rows do not know is wrong on every row."""
+    names = json.loads(labels.read_text(encoding="utf-8"))
+    table = pq.read_table(test, columns=["text", "label"])
+    truth = [names[index] for index in table["label"].to_pylist()]
+    said = [prediction.label for prediction in Predictor.load(folder).predict(table["text"].to_pylist())]
+    index = {name: number for number, name in enumerate([*names, *sorted(set(said) - set(names))])}
+    counts = confusion([index[name] for name in truth], [index[name] for name in said], num_labels=len(index))
+    values = {"accuracy": float(accuracy(counts)), "macro_f1": float(macro_f1(counts))}
+    return Answered(values, "macro_f1", said, f"macro-F1 {values['macro_f1']:.4f} on {len(said)} test rows")

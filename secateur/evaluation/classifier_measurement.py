@@ -1,0 +1,110 @@
+"""What classifiers do on the test rows of today, in the form that is deployed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from secateur.config.promote import PromoteLatencySection, PromoteRobustnessSection
+from secateur.config.schema import RunConfig
+from secateur.errors import ModelError
+from secateur.evaluation.attacks.characters import attack_text
+from secateur.evaluation.deployed import folder_bytes
+from secateur.evaluation.gate import judge
+from secateur.evaluation.judged import Answers, Condition, IntArray, JudgedRows, Material
+from secateur.evaluation.robust_score import sample_of
+from secateur.evaluation.slices import slices_of
+from secateur.inference.latency import time_runners, torch_threads
+from secateur.inference.prediction import Predictor
+from secateur.models.construction import read_config
+from secateur.models.families import family_of
+
+
+def judge_classifiers(folders: Mapping[str, Path], rows: JudgedRows, *, config: RunConfig) -> tuple[Condition, ...]:
+    """Judge the ``challenger`` against the ``champion``, where there is one.
+
+    Raises:
+        ModelError: a model reads fewer tokens than ``promote.latency.length``.
+    """
+    material = material_of(rows, config)
+    answers = measure(folders, rows, material=material, config=config)
+    return judge(material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote)
+
+
+def material_of(rows: JudgedRows, config: RunConfig) -> Material:
+    """Return what models are judged on."""
+    wanted, seed = config.promote.robustness, config.run.seed
+    sampled = sample_of(len(rows.texts), num_rows=wanted.rows, seed=seed) if wanted.rows else []
+    return Material(
+        labels=rows.labels,
+        names=rows.names,
+        slices=slices_of(rows.texts),
+        attacked_rows=np.asarray(sampled, np.int64),
+        seed=seed,
+    )
+
+
+def measure(
+    folders: Mapping[str, Path], rows: JudgedRows, *, material: Material, config: RunConfig
+) -> dict[str, Answers]:
+    """Let models that were verified predict and be timed.
+
+    Args:
+        folders: by any name.
+        rows: of today.
+        material: made of these rows.
+        config: section ``promote``, and the seed.
+
+    Raises:
+        ModelError: a model reads fewer tokens than ``promote.latency.length``.
+    """
+    wanted = config.promote
+    with torch_threads(wanted.latency.num_threads):
+        predictors = {
+            name: Predictor.load(folder, num_threads=wanted.latency.num_threads) for name, folder in folders.items()
+        }
+        attacked = _attacked_texts(rows, material, settings=wanted.robustness, seed=material.seed)
+        times = _times(predictors, folders, wanted.latency)
+        return {
+            name: Answers(
+                predicted=predicted_by(predictor, rows.texts, names=rows.names),
+                bytes=folder_bytes(folders[name]),
+                latency_ms=times[name],
+                attacked={
+                    attack: predicted_by(predictor, texts, names=rows.names) for attack, texts in attacked.items()
+                },
+            )
+            for name, predictor in predictors.items()
+        }
+
+
+def predicted_by(predictor: Predictor, texts: Sequence[str], *, names: Sequence[str]) -> IntArray:
+    """Return the index of the predicted label of every text, (texts,); -1 for a label that is not among ``names``."""
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index.get(found.label, -1) for found in predictor.predict(texts)], np.int64)
+
+
+def _attacked_texts(
+    rows: JudgedRows, material: Material, *, settings: PromoteRobustnessSection, seed: int
+) -> dict[str, list[str]]:
+    chosen = [rows.texts[index] for index in material.attacked_rows.tolist()]
+    if not chosen:
+        return {}
+    return {
+        attack: [attack_text(text, attack=attack, num_words=settings.words_per_text, seed=seed) for text in chosen]
+        for attack in settings.attacks
+    }
+
+
+def _times(
+    predictors: Mapping[str, Predictor], folders: Mapping[str, Path], wanted: PromoteLatencySection
+) -> dict[str, list[float]]:
+    configs = [read_config(folder) for folder in folders.values()]
+    for config in configs:
+        limit = family_of(config).max_tokens(config)
+        if wanted.length > limit:
+            raise ModelError(f"promote.latency.length={wanted.length} is more than a model can read ({limit} tokens)")
+    vocabulary = min(config.vocab_size for config in configs)
+    ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
+    runners = {name: predictor.runner for name, predictor in predictors.items()}
+    return time_runners(runners, ids=ids, repeats=wanted.repeats)
