@@ -23,10 +23,9 @@ from secateur.errors import CheckFailed, DataError, ModelError
 from secateur.files import replacing
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
-from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.checkpoint import kind_of_folder, load, load_tokenizer, save
 from secateur.models.families import family_of
 from secateur.models.folders import card_of
-from secateur.models.heads import head_of
 from secateur.models.linears import convert_
 from secateur.models.surgery import widths_of
 from secateur.models.vocabulary import require_known_ids
@@ -145,12 +144,12 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
-    model = load(folder, verify=False)
-    if head_of(model).per_token:
+    model, kind = load(folder, verify=False), kind_of_folder(folder, card)
+    if not kind.predicts_labels:
         raise ModelError(
-            f"{folder} is a generator, and this prunes classifiers; a project with run.task=generation prunes it"
+            f"{folder} is for {kind.name}, and this prunes classifiers; a project with run.task={kind.name} prunes it"
         )
-    return model, load_tokenizer(folder), card
+    return model, load_tokenizer(folder), card.changed(task=kind.name)
 
 
 def _limit(request: Request, model: PreTrainedModel) -> int:
@@ -254,7 +253,7 @@ def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Sc
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     return {
         "stage": "prune",
-        "task": "classification",
+        "task": before.task,
         "inputs": {"checkpoint": before.weights_sha256},
         "labels": before.labels or names,
         "max_length": before.max_length or request.max_length,
