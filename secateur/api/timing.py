@@ -19,7 +19,6 @@ from secateur.config.schema import describe
 from secateur.errors import ConfigError
 from secateur.inference.latency import LatencyResult
 from secateur.inference.latency import bench as time_checkpoints
-from secateur.models.families import is_generator
 
 
 def bench(
@@ -98,7 +97,7 @@ def latency_table(
     """
     where = _where(runtime=runtime, batch=batch, length=length, num_threads=num_threads, repeats=repeats)
     config = copied(model).config
-    return measure_table(config, where, task="generation" if is_generator(config) else "classification")
+    return measure_table(config, where)
 
 
 def _where(**values: Any) -> LatencyBudget:

@@ -98,7 +98,7 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     if is_ours and verify:
         _verify(folder)
     config = read_config(folder)
-    require_finished(config, folder)
+    require_finished(config, folder, by_card=is_ours)
     if config.pad_token_id is None and not is_ours:
         pad_with_(config, _padding_of(folder), folder)
     if not is_ours and family_of(config).is_dense(config):

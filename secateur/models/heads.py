@@ -52,7 +52,7 @@ def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
     return TOKENS if family_of(config).generates and writes_text(config) else ROWS
 
 
-def require_finished(config: PreTrainedConfig, folder: Path | str) -> None:
+def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: bool = False) -> None:
     """Refuse a config of a model whose head is of another kind.
 
     Raises:
@@ -63,7 +63,7 @@ def require_finished(config: PreTrainedConfig, folder: Path | str) -> None:
     if not name.endswith(kinds):
         wanted = " and ".join(f"...{kind}" for kind in kinds)
         raise ModelError(f"{folder} holds a {name}; of {config.model_type} models, {wanted} are supported")
-    if kind_of_config(config) is not None:
+    if by_card or kind_of_config(config) is not None:
         return
     problem = vars(config).get("problem_type") or _SINGLE_LABEL
     if problem != _SINGLE_LABEL:

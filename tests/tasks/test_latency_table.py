@@ -48,8 +48,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the measurement; return the runtimes it was asked for."""
     calls: list[str] = []
 
-    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None, task: str) -> LatencyTable:
-        assert task == "classification"
+    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
         calls.append(settings.runtime)
         table = table_for(config, hidden_size=hidden_size)
         return LatencyTable(**{**vars(table), "settings": settings})
@@ -116,7 +115,7 @@ def test_another_machine_is_said_and_the_table_kept(tmp_path: Path, measured: li
 def test_a_doubtful_table_is_not_written_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Version 0.3.0 wrote a table "within 33.5%" and said so in passing."""
 
-    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None, task: str) -> LatencyTable:
+    def measure(config: Any, settings: LatencyBudget, *, hidden_size: int | None) -> LatencyTable:
         table = table_for(config, hidden_size=hidden_size)
         wrong = Check(heads=(1, 1), ffn=(0, 0), predicted_ms=1.335, measured_ms=1.0)
         return LatencyTable(**{**vars(table), "settings": settings, "checks": (wrong,)})
