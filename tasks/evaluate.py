@@ -50,12 +50,10 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: Max
     Raises:
         ConfigError: the judge does not know what the generators can be asked for.
     """
-    import pyarrow.parquet as pq
-
     from secateur.determinism import fix_randomness
     from secateur.evaluation.comparison import write_plot
     from secateur.evaluation.findings import Given
-    from secateur.files import replacing, write_json
+    from secateur.files import write_json
     from secateur.workflow.exports import exports_of
     from secateur.workflow.tried import entries_of_rounds, models_of
 
@@ -68,8 +66,7 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: Max
     rounds = entries_of_rounds(job, found.metrics)
     write_json(job.outputs["metrics"], {"baseline": found.metrics["baseline"], "rounds": rounds, **simple})
     write_json(job.outputs["details"], found.details)
-    with replacing(job.outputs["predictions"]) as temporary:
-        pq.write_table(found.predictions, temporary, compression="zstd")
+    found.write_predictions(job.outputs["predictions"])
     write_plot(job.outputs["plot"], found.metrics, scores=found.plot)
 
 

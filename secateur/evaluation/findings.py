@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
+from secateur.files import replacing
 
 _ROUNDING = 0.01
 """Nats per character, or points of a number, that another environment may move an answer by."""
@@ -53,6 +55,11 @@ class Findings:
     predictions: pa.Table
     plot: Sequence[str]
     baseline: Mapping[str, Any] | None = None
+
+    def write_predictions(self, path: Path) -> None:
+        """Write them as Parquet; equal ones give equal bytes."""
+        with replacing(path) as temporary:
+            pq.write_table(self.predictions, temporary, compression="zstd")
 
 
 @dataclass(frozen=True)
