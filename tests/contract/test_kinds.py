@@ -27,9 +27,11 @@ from secateur.kinds.base import Kind
 from secateur.kinds.registry import KINDS, kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import kind_of_folder, load, save
+from secateur.pruning.sweep import sweep
 from secateur.registry.fresh_process import SMOKE
+from secateur.report.sweep_plot import draw_sweep
 from secateur.training.batches import batches_of
-from secateur.training.material import TRAIN
+from secateur.training.material import TRAIN, read_material
 from secateur.training.objectives import outputs_of
 from secateur.training.validation import validate
 from secateur.workflow import code_lock
@@ -203,6 +205,29 @@ def test_scores_hold_the_one_that_decides_and_are_the_same_again(done: tuple[Kin
     assert math.isfinite(found.loss)
     assert validate(model, rows, batch_size=8, precision="fp32") == found
     assert 0.0 <= kind.noise(400) <= kind.noise(100) < 1.0
+
+
+def test_a_sweep_has_the_scores_of_the_kind_and_its_picture(done: tuple[Kind, Path], tmp_path: Path) -> None:
+    kind, root = done
+    material = read_material(root / "tokens")
+    found = sweep(
+        load(root / "models/baseline"),
+        train=material.train,
+        validation=material.validation,
+        methods=["magnitude", "random"],
+        kind="macs",
+        fractions=[0.5, 0.8],
+        settings=CASES[kind.name].prune,
+        seed=0,
+        precision="fp32",
+    )
+    values = {"kind": "macs", **found.as_dict()}
+    assert values["measure"] == kind.measure.name
+    assert len(values["points"]) == 4
+    assert all({"loss", *kind.scores} <= set(point) for point in (values["dense"], *values["points"]))
+    assert any(point["front"] for point in values["points"])
+    draw_sweep(values, tmp_path / "sweep.svg")
+    assert kind.measure.title in (tmp_path / "sweep.svg").read_text()
 
 
 def test_every_model_is_evaluated(done: tuple[Kind, Path]) -> None:
