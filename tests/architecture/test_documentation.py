@@ -25,7 +25,7 @@ _TINY = (
     "-S", "evaluate.latency.repeats=3", "-S", "run.precision=fp32",
 )  # fmt: skip
 """A model of random weights in place of a pretrained one: eager to learn, and too fast to be timed."""
-_OTHERS = {"cd", "curl", "dvc", "mlflow", "prefect", "git", "make", "python"}
+_OTHERS = {"cd", "curl", "docker", "dvc", "export", "git", "make", "mlflow", "prefect", "python"}
 
 
 def _lines(page: Path, *, marked: bool = False) -> Iterator[str]:
