@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -19,6 +20,7 @@ from secateur.inference.prediction import Predictor
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load
 from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
+from secateur.registry.model_description import problem_of_digest
 from secateur.workflow.driver import bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.params import read_config
@@ -28,6 +30,7 @@ from tests.integration.in_process import digests, output, refused
 from tests.tiny import environment, git
 
 MODELS = {"1": "baseline", "2": "r1", "3": "r2"}
+RELEASED = Path(__file__).with_name("released")
 TEXTS = ["the day good a river", "my house awful today", "[square] brackets and 好"]
 
 
@@ -263,3 +266,16 @@ def test_predicts_with_a_registered_model(finished_project: Path) -> None:
     assert json.loads(by_alias) == json.loads(output(finished_project, "predict", "models/r2", "--json", *TEXTS))
     inspected = json.loads(output(finished_project, "inspect", "models:/tiny/2", "--json"))
     assert inspected["card"]["stage"] == "prune@r1"
+
+
+@pytest.mark.parametrize("script", sorted(RELEASED.glob("*.txt")), ids=lambda script: script.stem)
+def test_the_script_of_an_earlier_release_still_answers(script: Path, finished_project: Path) -> None:
+    assert problem_of_digest(_sha256(script)) is None, "it is one that was released"
+    names: dict[str, Any] = {"__name__": "registered_model", "__file__": str(finished_project / "none.py")}
+    exec(compile(script.read_text(encoding="utf-8"), script.name, "exec"), names)
+    folder = finished_project / "models/r2"
+    model = names["RegisteredModel"]()
+    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(folder)}))
+    answers = model.predict(None, list(TEXTS))
+    expected = Predictor.load(folder).predict(TEXTS)
+    assert answers["label"].tolist() == [prediction.label for prediction in expected]
