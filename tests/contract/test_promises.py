@@ -13,20 +13,20 @@ from secateur.determinism import fix_randomness
 from secateur.pruning.tries import RoundResult, run_round
 from secateur.training.validation import validate
 from tests.contract.round_cases import OF_STRUCTURES, settings_of
-from tests.contract.test_rounds import TRAIN, VALIDATION, reference_of
+from tests.contract.test_rounds import TRAIN, VALIDATION, dense_model_of
 
-SCORE = validate(reference_of(2).model, VALIDATION, batch_size=16, precision="fp32").quality
+SCORE = validate(dense_model_of(2).model, VALIDATION, batch_size=16, precision="fp32").quality
 
 
 def promised(case: dict[str, Any], promise: float, *, dense: float = SCORE) -> RoundResult:
     settings = settings_of({"budget": {"max_drop": promise, "price": "macs"}} | case, "structures")
-    reference = replace(reference_of(2), macro_f1=dense)
+    dense_model = replace(dense_model_of(2), quality=dense)
     fix_randomness(seed=1, num_threads=1)
     return run_round(
-        copy.deepcopy(reference.model),
+        copy.deepcopy(dense_model.model),
         train=TRAIN,
         validation=VALIDATION,
-        reference=reference,
+        dense_model=dense_model,
         goal=Goal(max_drop=promise),
         settings=settings,
         round_=Round(prev="baseline"),

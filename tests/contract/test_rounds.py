@@ -311,7 +311,7 @@ def test_weights_that_are_not_finite_are_refused(name: str) -> None:
 
 def test_a_round_below_the_floor_says_by_how_much() -> None:
     settings = settings_of({"criterion": "magnitude", "max_drop": 0.01}, "structures")
-    dense_model = replace(dense_model_of(2), macro_f1=1.1)
+    dense_model = replace(dense_model_of(2), quality=1.1)
     outcome = run(copy.deepcopy(dense_model.model), settings, target=SECOND, dense_model=dense_model)
     assert not outcome.accepted
     assert "is below the floor of 1.0900 (dense 1.1000 less prune.max_drop 0.01)" in str(outcome.reason)

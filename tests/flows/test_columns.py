@@ -1,12 +1,14 @@
 """Every table of the command line in 80 columns: nothing is cut, nothing sticks out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from secateur.cli import display, promotion_display
 from secateur.registry.history import Event
+from secateur.registry.registered_version import ListedModel, RegisteredVersion
+from secateur.registry.tags import Aliases, VersionTags
 from secateur.registry.verdict import Verdict
 from secateur.workflow.explain import Explanation
 
@@ -23,15 +25,22 @@ class _Condition:
     reason: str = REASON
 
 
-def _version(number: int) -> dict[str, Any]:
+def _version(number: int) -> RegisteredVersion:
     tags = {"secateur.stage": "prune@r12", "secateur.runtime": "onnx-int8", "secateur.commit": DIGEST[:40]}
     metrics = {"deployed_macro_f1": 0.7899, "onnx-int8_ms": 1.83, "onnx-int8_speedup": 1.7, "deployed_bytes": 8.9e6}
-    return {"name": "tweets-sentiment", "version": str(number), "aliases": ["challenger", "champion"], "tags": tags,
-            "metrics": metrics, "created": 1_760_000_000_000}  # fmt: skip
+    return RegisteredVersion(
+        name="tweets-sentiment",
+        version=str(number),
+        aliases=("challenger", "champion"),
+        created=1_760_000_000_000,
+        run=None,
+        metrics=metrics,
+        tags=VersionTags(tags),
+    )
 
 
-def _models() -> list[dict[str, Any]]:
-    return [{"name": "tweets-sentiment", "versions": [_version(n) for n in (1003, 1002)]}]
+def _models() -> list[ListedModel]:
+    return [ListedModel("tweets-sentiment", Aliases(), tuple(_version(n) for n in (1003, 1002)))]
 
 
 def _verdict() -> Verdict:
@@ -48,7 +57,7 @@ def _sweep() -> dict[str, Any]:
 
 def _show_version() -> None:
     tags = {"secateur.params_sha256": DIGEST, "secateur.files": f'{{"model.safetensors": "{DIGEST}"}}'}
-    display.model_version({**_version(3), "tags": tags})
+    display.model_version(replace(_version(3), tags=VersionTags(tags)))
 
 
 SHOWN = {

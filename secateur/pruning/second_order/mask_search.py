@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from secateur.budget.error_curves import BlockCurves, Curve, masks_at
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
+from secateur.errors import ModelError
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
@@ -50,13 +51,23 @@ class MaskSearch:
 
 
 def fisher_curves(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Terms) -> BlockCurves:
-    """Return orders and errors by the full Fisher block of every layer."""
+    """Return orders and errors by the full Fisher block of every layer.
+
+    Raises:
+        ModelError: weights or gradients are not finite; the block is named.
+    """
     num_layers = widths_of(model).num_layers
     fishers = mask_fisher(model, batches, precision=terms.precision)
     curves = []
     for place, (block, fisher, factor) in enumerate(
         zip(blocks_of(model), fishers, (*terms.factors.heads, *terms.factors.ffn), strict=True)
     ):
+        if not bool(fisher.isfinite().all()):
+            name = f"layers.{place % num_layers}.{'heads' if place < num_layers else 'ffn'}"
+            raise ModelError(
+                f"criterion fisher: weights or gradients of {name} hold NaN or infinity; "
+                "a checkpoint with finite weights and a finite loss on the calibration rows would work"
+            )
         removals = rearrange(fisher, factors=factor)
         kept_units = terms.limits.kept_heads if place < num_layers else terms.limits.kept_neurons
         kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
