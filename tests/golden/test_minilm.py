@@ -15,6 +15,7 @@ from secateur.data.tokens import from_lists
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
 from secateur.inference.runners import OnnxRunner
+from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_
@@ -124,7 +125,7 @@ def test_half_of_the_work_goes_by_obs_without_training(tmp_path: Path):
         loaded = load(folder)
         found = logits(loaded, tokenizer, lines[64:])
         assert torch.equal(found, logits(outcome.model, tokenizer, lines[64:]))
-        state = read_state(folder, loaded, card=card)
+        state = read_state(folder, loaded, card=Card.of(card))
         assert (state.suppressed is None) == (action == "remove")
         assert state.kept == outcome.state.kept
         # Other rows than those it was calibrated on; the mean of their logits alone would leave 1.

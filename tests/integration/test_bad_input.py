@@ -113,7 +113,7 @@ def test_a_missing_source_names_what_is_there(workspace: Path) -> None:
         ("clean.nothing=1", "clean.nothing is not a known parameter; `secateur doctor --params` lists them"),
         ("clean.test_fraction=1.5", "clean.test_fraction: input should be less than 1 (found 1.5)"),
         ("baseline.epochs=many", "baseline.epochs: input should be a valid number"),
-        ("prune.criterion=luck", "prune.criterion: input should be 'magnitude', 'gradient', 'l1', "),
+        ("prune.criterion=luck", "prune.criterion: 'luck' is no criterion; known: magnitude, gradient, l1, "),
         ("ingest.label_column=text", "must name different columns; 'text' is named twice"),
         ("ingest.confidence_column=label", "must name different columns; 'label' is named twice"),
         ("prune.rounds.r3.prev=r5", "round r3 cannot start from r5; baseline or r1 or r2 would work"),
@@ -354,7 +354,7 @@ def test_a_device_that_is_full_in_the_middle_of_a_stage_costs_no_old_output(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "secateur.workflow.classification.write_plot", _full
+        "secateur.evaluation.comparison.write_plot", _full
     )  # metrics, details and predictions are written by then
     error = refused(workspace, "stage", "evaluate")
     assert isinstance(error, ProjectError)

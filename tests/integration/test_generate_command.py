@@ -117,7 +117,7 @@ def test_a_registered_generator_writes_by_its_alias_and_as_a_pyfunc(folder: Path
     tags = {"secateur.key": card["key"], "secateur.weights_sha256": card["weights_sha256"]}
     version = Version(
         name="baseline", checkpoint=folder, runtime="torch", deployed=None, tags=tags, metrics={"perplexity": 20.0},
-        parameters={}, task="generation",
+        parameters={}, kind="generation",
     )  # fmt: skip
     for _ in range(2):
         published = registry.publish([version], experiment="e", model_name="writer", run_name="r", files=[])

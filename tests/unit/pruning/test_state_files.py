@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError
+from secateur.models.card import Card
 from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.state import State
@@ -22,7 +23,7 @@ def state(**changes) -> State:
 
 
 def test_a_card_that_says_nothing_belongs_to_a_dense_model(tmp_path: Path):
-    assert read_state(tmp_path, MODEL, card={}) == State.dense(widths_of(MODEL))
+    assert read_state(tmp_path, MODEL, card=Card.of({})) == State.dense(widths_of(MODEL))
 
 
 def test_a_state_without_masks_writes_no_file(tmp_path: Path):
@@ -35,7 +36,7 @@ def test_what_is_written_is_read(tmp_path: Path):
     suppressed = some_masks(MODEL)
     write_state(tmp_path, state(suppressed=suppressed, weights=WEIGHTS))
     assert {path.name for path in tmp_path.iterdir()} == {SUPPRESSED, MASKS}
-    found = read_state(tmp_path, MODEL, card={"kept": kept.as_dict(), "features": [1, 5]})
+    found = read_state(tmp_path, MODEL, card=Card.of({"kept": kept.as_dict(), "features": [1, 5]}))
     assert found.kept == kept
     assert found.features == (1, 5)
     assert isinstance(found.suppressed, Masks)
@@ -59,5 +60,5 @@ def test_damaged_masks_are_named(tmp_path: Path, file: str):
     write_state(tmp_path, state(suppressed=some_masks(MODEL), weights=WEIGHTS))
     (tmp_path / file).write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=f"{file} holds no masks") as caught:
-        read_state(tmp_path, MODEL, card={})
+        read_state(tmp_path, MODEL, card=Card.of({}))
     assert len(str(caught.value).splitlines()) == 1
