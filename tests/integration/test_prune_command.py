@@ -252,7 +252,7 @@ _FIXED = ("--criterion", "fixed_weight")
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        (("--criterion", "luck"), ConfigError, "criterion: input should be 'magnitude', 'gradient'"),
+        (("--criterion", "luck"), ConfigError, "'luck' is no criterion; known: magnitude, gradient"),
         (
             ("--criterion", "wanda"),
             ConfigError,

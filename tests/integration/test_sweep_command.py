@@ -70,9 +70,9 @@ def _runs(root: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--methods", "magnitude,luck"), "--methods: luck is not a criterion; known: magnitude, gradient"),
-        (("--methods", "wanda"), "--methods: wanda is not a criterion"),
-        (("--methods", ""), "is not a criterion"),
+        (("--methods", "magnitude,luck"), "'luck' is no criterion; known: magnitude, gradient"),
+        (("--methods", "wanda"), "--methods: wanda scores single weights, and a sweep cuts structures"),
+        (("--methods", ""), "is no criterion; known: magnitude"),
         (("--budgets", "0.5,half"), "--budgets=0.5,half: expected numbers by commas"),
         (("--budgets", ""), "expected numbers by commas"),
         (("--budgets", "0.5,1.5"), "--budgets: 1.5 is out of range; a budget is a fraction of dense in (0, 1]"),
