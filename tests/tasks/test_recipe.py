@@ -9,6 +9,7 @@ from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
 from secateur.data.splits import raised_share, split_rows
 from secateur.data.survey import First, Lengths, Survey
+from secateur.kinds.registry import kind_named
 from secateur.workflow.gate_recipe import always_the_same
 from secateur.workflow.params import assigned
 from secateur.workflow.params_text import Choice, nested, render
@@ -37,7 +38,7 @@ def seen(rows: int, num_labels: int, *, chars: int = 80, script="Latin", skew: f
 
 
 def config_of(survey: Survey, *, base: Base = MINILM) -> RunConfig:
-    found = choices(survey, base=base, task="classification", first=First(survey.script, survey.chars))
+    found = choices(survey, base=base, kind=kind_named("classification"), first=First(survey.script, survey.chars))
     return assigned(render([*NAMED, *found]), [])[1]
 
 
@@ -127,7 +128,7 @@ def test_a_wide_model_or_one_that_is_not_here_learns_at_a_smaller_rate() -> None
 @pytest.mark.parametrize(("task", "deployed"), [("classification", "onnx-int8"), ("generation", "onnx")])
 def test_rows_that_are_not_here_get_floors_and_a_model_that_reads_less_gets_less(task, deployed) -> None:
     named = [choice for choice in NAMED if task == "classification" or "label" not in choice.name]
-    config = assigned(render([*named, Choice("run.task", task), *unseen(task, Base(64, 384))]), [])[1]
+    config = assigned(render([*named, Choice("run.task", task), *unseen(kind_named(task), Base(64, 384))]), [])[1]
     assert (config.baseline.max_length, config.baseline.epochs, config.baseline.learning_rate) == (64, "auto", 1e-4)
     assert config.evaluate.deployed == config.register_.runtime == deployed
 
@@ -146,7 +147,9 @@ def test_the_floor_is_above_what_one_answer_for_all_gets() -> None:
 def test_every_line_that_depends_on_the_rows_has_a_reason_and_the_file_is_a_page() -> None:
     for number in range(50):
         survey = drawn(number)
-        found = choices(survey, base=Base(), task="classification", first=First(survey.script, survey.chars))
+        found = choices(
+            survey, base=Base(), kind=kind_named("classification"), first=First(survey.script, survey.chars)
+        )
         assert all(choice.reason for choice in found)
         assert len({choice.name for choice in found}) == len(found)
         text = render([*NAMED, *found])
