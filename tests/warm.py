@@ -6,7 +6,8 @@ the environment every command is one.
 
 DVC starts ``secateur stage`` by its name, so a command of that name, which asks here too, is the first on PATH. And
 what proves that a model loads starts a Python of its own, which a fork takes for another that asks. This file is both:
-it imports the standard library alone. With TESTS_COLD_CHILDREN in the environment that Python is the real one.
+it imports the standard library alone. A fork has none of that Python's flags: what is planted for it is shown by tests
+that ask in their own process (``test_planted_files``), and so by the real one.
 """
 
 import functools
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POSSIBLE = sys.platform == "linux" and not os.environ.get("COLD")
-PYTHON = "TESTS_WARM_PYTHON"
+_PYTHON = "TESTS_WARM_PYTHON"
 _ADDRESS = "TESTS_WARM_ADDRESS"
 
 
@@ -30,9 +31,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Do what ``subprocess.run([sys.executable, "-P", "-m", module, *arguments])`` does, with the output as text."""
     folder = _started()
-    own = {"PATH": f"{folder}{os.pathsep}{env['PATH']}", _ADDRESS: str(folder / "socket")}
-    if not env.get("TESTS_COLD_CHILDREN"):
-        own[PYTHON] = str(folder / "python")
+    path = f"{folder}{os.pathsep}{env['PATH']}"
+    own = {"PATH": path, _ADDRESS: str(folder / "socket"), _PYTHON: str(folder / "python")}
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = [stream.fileno() for stream in (nothing, out, err)]
         code = ask(module, arguments, cwd=str(cwd), env={**env, **own}, streams=streams)
