@@ -24,7 +24,7 @@ from secateur.config.catalogue import parameters  # noqa: E402
 from secateur.config.criteria import CRITERIA  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.promote import SignificanceSection  # noqa: E402
-from secateur.evaluation.margins import provable, rows_for  # noqa: E402
+from secateur.statistics.margins import provable, rows_for  # noqa: E402
 from secateur.workflow.params import flatten  # noqa: E402
 
 DEMO = ROOT / "docs" / "results" / "demo.json"

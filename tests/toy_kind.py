@@ -185,7 +185,7 @@ class Rating(Kind):
 
     def judge_models(self, folders: Mapping[str, Path], rows: Any, *, config: Any, root: Path) -> tuple[Any, ...]:
         """See ``Kind``."""
-        from secateur.evaluation.judged import Condition
+        from secateur.gate.condition import Condition
 
         found = {name: self._error(folder, rows) for name, folder in folders.items()}
         error = found["challenger"]

@@ -3,8 +3,8 @@
 import numpy as np
 
 from secateur.config.evaluate import EvaluateSection
-from secateur.evaluation.f1 import macro_f1_of_rows
-from secateur.evaluation.paired import (
+from secateur.statistics.f1 import macro_f1_of_rows
+from secateur.statistics.paired import (
     Discordant,
     FloatArray,
     IntArray,

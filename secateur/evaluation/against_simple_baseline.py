@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from secateur.evaluation.paired import Discordant, IntArray, mcnemar
+from secateur.statistics.paired import Discordant, IntArray, mcnemar
 
 _LEVEL = 0.05
 

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from secateur.evaluation.classifier_measurement import predicted_by
-from secateur.evaluation.f1 import f1_by_label
 from secateur.evaluation.findings import Answered
-from secateur.evaluation.judged import IntArray, JudgedRows
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
-from secateur.evaluation.paired import Discordant, mcnemar
+from secateur.gate.condition import IntArray, JudgedRows
 from secateur.inference.prediction import Predictor
+from secateur.statistics.f1 import f1_by_label
+from secateur.statistics.paired import Discordant, mcnemar
 
 
 def compare_classifiers(

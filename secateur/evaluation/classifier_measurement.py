@@ -10,10 +10,10 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ModelError
 from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.gate import judge
-from secateur.evaluation.judged import Answers, Condition, IntArray, JudgedRows, Material
 from secateur.evaluation.robust_score import sample_of
 from secateur.evaluation.slices import slices_of
+from secateur.gate.classifiers import judge
+from secateur.gate.condition import Answers, Condition, IntArray, JudgedRows, Material
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.models.construction import read_config

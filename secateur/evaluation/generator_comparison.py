@@ -10,10 +10,10 @@ import numpy as np
 from secateur.data.documents import documents_of, read_texts
 from secateur.evaluation.findings import Answered
 from secateur.evaluation.generator_measurement import losses_of
-from secateur.evaluation.judged import JudgedRows
-from secateur.evaluation.paired import Discordant, bootstrap_growth, mcnemar
 from secateur.evaluation.perplexity import document_losses
+from secateur.gate.condition import JudgedRows
 from secateur.inference.writing import Writer
+from secateur.statistics.paired import Discordant, bootstrap_growth, mcnemar
 
 _BATCH_SIZE = 64
 _SAMPLES = 1000

@@ -12,10 +12,10 @@ from secateur.data.documents import Document, TextRow, documents_of
 from secateur.errors import ModelError
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
-from secateur.evaluation.generator_gate import GeneratorAnswers, judge_generator
 from secateur.evaluation.generators import write_texts
-from secateur.evaluation.judged import Condition, JudgedRows
 from secateur.evaluation.perplexity import DocumentLosses, document_losses
+from secateur.gate.condition import Condition, JudgedRows
+from secateur.gate.generators import GeneratorAnswers, judge_generator
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.inference.runners import StepRunner

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
-from secateur.evaluation.bootstrap import resampled_counts
-from secateur.evaluation.f1 import f1_of, ratio
+from secateur.statistics.bootstrap import resampled_counts
+from secateur.statistics.f1 import f1_of, ratio
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

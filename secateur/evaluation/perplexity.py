@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from secateur.data.documents import Document
-from secateur.evaluation.bootstrap import resampled_sums
 from secateur.evaluation.metrics import Interval
 from secateur.inference.language_model import LanguageModel
+from secateur.statistics.bootstrap import resampled_sums
 from secateur.training.batches import IGNORED
 
 _LOGITS_PER_CALL = 2**26

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
-    from secateur.evaluation.judged import Condition, JudgedRows
+    from secateur.gate.condition import Condition, JudgedRows
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores

@@ -8,7 +8,7 @@ import numpy as np
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
-from secateur.evaluation.judged import Condition, JudgedRows
+from secateur.gate.condition import Condition, JudgedRows
 from secateur.kinds.registry import kind_named
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal
 from secateur.registry.lock import stages_of

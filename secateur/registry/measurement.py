@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from secateur.errors import ProjectError
-from secateur.evaluation.judged import JudgedRows
+from secateur.gate.condition import JudgedRows
 from secateur.inference.latency import torch_threads
 from secateur.registry.fresh_process import Answer, ask_folder
 from secateur.workflow.project import Project

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
-from secateur.evaluation.judged import Condition
 from secateur.files import write_json
+from secateur.gate.condition import Condition
 from secateur.registry.announcement import post
 from secateur.registry.fresh_process import Answer, answers_of_version, require_equal
 from secateur.registry.history import Event, now, who_asks

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from secateur.errors import ProjectError
-from secateur.evaluation.judged import JudgedRows
+from secateur.gate.condition import JudgedRows
 from secateur.registry.lock import outputs_of
 from secateur.registry.measurement import TEST_TABLE
 from secateur.workflow.project import Project

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from secateur.evaluation.judged import Condition
 from secateur.files import to_json
+from secateur.gate.condition import Condition
 from secateur.registry.tags import GATE, VERDICT, VersionTags
 
 if TYPE_CHECKING:

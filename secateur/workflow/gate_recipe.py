@@ -5,8 +5,8 @@ from math import ceil, sqrt
 
 from secateur.config.promote import SignificanceSection
 from secateur.data.survey import Survey
-from secateur.evaluation.margins import USUAL, provable, rows_for
 from secateur.kinds.base import Kind
+from secateur.statistics.margins import USUAL, provable, rows_for
 from secateur.workflow.params_text import Choice
 from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from secateur.data.splits import apportion, raised_share
 from secateur.data.survey import Survey
-from secateur.evaluation.margins import CHANGED_SHARE, effective_rows
+from secateur.statistics.margins import CHANGED_SHARE, effective_rows
 
 VALIDATION_ROWS, MOST_VALIDATION_ROWS, VALIDATION_SHARE = 400, 1500, 0.07
 TEST_ROWS, MOST_TEST_ROWS, TEST_SHARE = 500, 5000, 0.1

@@ -6,8 +6,8 @@ from typing import Any
 
 from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
-from secateur.evaluation.margins import CHANGED_SHARE, POWER, USUAL, effective_rows, passes, provable, rows_for
 from secateur.kinds.registry import kind_named
+from secateur.statistics.margins import CHANGED_SHARE, POWER, USUAL, effective_rows, passes, provable, rows_for
 
 _ROUNDING = 0.01
 """A margin in thousandths that a user takes from what was told may miss the power by so much."""

@@ -20,9 +20,9 @@ from secateur.config.part import parse_part
 from secateur.config.prune import PruneSettings
 from secateur.data.tokens import read_tokens, write_tokens
 from secateur.errors import CheckFailed, ConfigError
-from secateur.evaluation.judged import JudgedRows
 from secateur.extensions import forget
 from secateur.files import write_json
+from secateur.gate.condition import JudgedRows
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import KINDS, kind_named
 from secateur.models.card import Card

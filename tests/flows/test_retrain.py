@@ -14,7 +14,7 @@ import pytest
 
 from flows.retrain import retrain
 from secateur.errors import CheckFailed, NotJudged, ProjectError
-from secateur.evaluation.judged import Condition
+from secateur.gate.condition import Condition
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.verdict import Verdict
 from secateur.workflow.dvc_store import DvcStore

@@ -127,7 +127,7 @@ def test_a_tokenizer_that_knows_little_is_no_way_through(stand: GeneratorStand) 
     import numpy as np
 
     from secateur.config.promote import PromoteSection
-    from secateur.evaluation.generator_gate import GeneratorAnswers, judge_generator
+    from secateur.gate.generators import GeneratorAnswers, judge_generator
 
     blind = GeneratorAnswers(np.zeros(4), np.full(4, 5), unknown=0.8, bytes=1, latency_ms=[1.0])
     conditions = judge_generator(np.full(4, 5), challenger=blind, champion=None, settings=PromoteSection(), seed=0)

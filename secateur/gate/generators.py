@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.config.promote import PromoteGenerationSection, PromoteSection
-from secateur.evaluation.gate_costs import latency, size
-from secateur.evaluation.judged import Condition
-from secateur.evaluation.paired import FloatArray, bootstrap_growth
+from secateur.gate.condition import Condition
+from secateur.gate.costs import latency, size
+from secateur.statistics.paired import FloatArray, bootstrap_growth
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from secateur.config.promote import PromoteSection
-from secateur.evaluation.judged import Condition, change
-from secateur.evaluation.margins import USUAL
+from secateur.gate.condition import Condition, change
+from secateur.statistics.margins import USUAL
 
 
 @dataclass(frozen=True)

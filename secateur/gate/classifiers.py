@@ -3,13 +3,13 @@
 import numpy as np
 
 from secateur.config.promote import PromoteSection
-from secateur.evaluation.f1 import macro_f1_of_rows
-from secateur.evaluation.gate_costs import latency, size
-from secateur.evaluation.gate_groups import classes, slices
-from secateur.evaluation.harmless import Change, harmless
-from secateur.evaluation.judged import Answers, Condition, Material, change
-from secateur.evaluation.margins import margin_of
-from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, lowest_change
+from secateur.gate.condition import Answers, Condition, Material, change
+from secateur.gate.costs import latency, size
+from secateur.gate.groups import classes, slices
+from secateur.gate.harmless import Change, harmless
+from secateur.statistics.f1 import macro_f1_of_rows
+from secateur.statistics.margins import margin_of
+from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change
 
 __all__ = ["Answers", "Condition", "Material", "judge"]
 

@@ -8,8 +8,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from sklearn.metrics import f1_score, recall_score
 
-from secateur.evaluation.f1 import f1_by_label
-from secateur.evaluation.paired import Discordant, bootstrap_macro_f1, lowest_change, mcnemar
+from secateur.statistics.f1 import f1_by_label
+from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change, mcnemar
 
 
 def test_counts_rows_on_which_one_model_alone_is_right() -> None:

@@ -1,8 +1,8 @@
 """Conditions of the gate on parts of the test rows: every label, every slice."""
 
 from secateur.config.promote import PromoteSection
-from secateur.evaluation.f1 import f1_by_label
-from secateur.evaluation.judged import Answers, Condition, Material, change
+from secateur.gate.condition import Answers, Condition, Material, change
+from secateur.statistics.f1 import f1_by_label
 
 
 def classes(material: Material, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:

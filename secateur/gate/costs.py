@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from secateur.config.promote import PromoteLatencySection, PromoteSizeSection
-from secateur.evaluation.judged import Condition
+from secateur.gate.condition import Condition
 
 
 class Deployed(Protocol):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from secateur.config.promote import PromoteSection
-from secateur.evaluation.gate import Answers, Material, judge
-from secateur.evaluation.paired import Discordant, lowest_change
+from secateur.gate.classifiers import Answers, Material, judge
+from secateur.statistics.paired import Discordant, lowest_change
 from tests.tiny import full_params
 
 ROWS = 600

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import binomtest
 
-from secateur.evaluation.bootstrap import resampled_counts, resampled_sums
-from secateur.evaluation.f1 import f1_of
+from secateur.statistics.bootstrap import resampled_counts, resampled_sums
+from secateur.statistics.f1 import f1_of
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

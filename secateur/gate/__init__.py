@@ -1,0 +1,1 @@
+"""Challenger against champion: pure conditions, which know nothing but numbers."""

@@ -1,0 +1,1 @@
+"""F1, resampling, paired tests and margins: numbers in, numbers out."""
