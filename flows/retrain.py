@@ -20,11 +20,11 @@ from secateur.registry.before_retraining import (
     version_of,
 )
 from secateur.registry.tags import CHALLENGER, CHAMPION
+from secateur.scheduling.retraining import Retraining, judged_before, now, record, remember_hold
 from secateur.workflow.driver import run_stage
 from secateur.workflow.full_form import function_of
 from secateur.workflow.project import Project
 from secateur.workflow.report import refresh
-from secateur.workflow.retraining import Retraining, judged_before, now, record, remember_hold
 from secateur.workflow.stages import find_stage, stages
 
 Builder = Callable[[], list[dict[str, Any]]]

@@ -15,9 +15,9 @@ from secateur.kinds.registry import DEFAULT
 if TYPE_CHECKING:
     from secateur.data.columns import Guess
     from secateur.data.survey import Survey
-    from secateur.workflow.origin import Origin
-    from secateur.workflow.setting_up import Plan
-    from secateur.workflow.wish import Wish
+    from secateur.scaffolding.origin import Origin
+    from secateur.scaffolding.setting_up import Plan
+    from secateur.scaffolding.wish import Wish
 
 _LABELS_SHOWN = 6
 _OF_THE_ROWS = ("text_column", "label_column", "model")
@@ -55,11 +55,11 @@ def init(
 
     Example: secateur init shop --source tickets.csv
     """
-    from secateur.workflow.copying_out import check_room
-    from secateur.workflow.new_project import check_folder
-    from secateur.workflow.origin import origin_of
+    from secateur.scaffolding.copying_out import check_room
+    from secateur.scaffolding.new_project import check_folder
+    from secateur.scaffolding.origin import origin_of
+    from secateur.scaffolding.wish import Wish, by_name
     from secateur.workflow.project import is_project
-    from secateur.workflow.wish import Wish, by_name
 
     here, asks = Path.cwd(), is_terminal() and not as_json
     root = (here / folder.expanduser()).resolve()
@@ -90,7 +90,7 @@ def is_terminal() -> bool:
 
 def _copy_out(root: Path, *, as_json: bool) -> None:
     from secateur.cli.display import paragraph
-    from secateur.workflow.copying_out import copy_out
+    from secateur.scaffolding.copying_out import copy_out
     from secateur.workflow.project import Project, exclusive
 
     with exclusive(Project(root)):
@@ -103,7 +103,7 @@ def _copy_out(root: Path, *, as_json: bool) -> None:
 
 def _propose(wish: "Wish", guess: "Guess", origin: "Origin", *, asks: bool) -> "Plan":
     """Choose the parameters; on a terminal the user is asked for a model where none at hand fits."""
-    from secateur.workflow import setting_up
+    from secateur.scaffolding import setting_up
 
     try:
         return setting_up.propose(wish, guess=guess, origin=origin)
@@ -125,7 +125,7 @@ def _ask_source(*, asks: bool) -> str:
 
 def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":
     """Return the columns; on a terminal the user is asked where the names do not say it."""
-    from secateur.workflow import setting_up
+    from secateur.scaffolding import setting_up
 
     try:
         return setting_up.columns(wish, origin)

@@ -15,9 +15,9 @@ from secateur.workflow.stopping import only_unwind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from secateur.scheduling.retraining import Retraining
     from secateur.workflow.prefect_server import Server
     from secateur.workflow.project import Project
-    from secateur.workflow.retraining import Retraining
 
 
 class _Duration(click.ParamType[timedelta]):
@@ -86,8 +86,8 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
     require_current(project, read_config(project))
     require_clean(project)
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO"  # a terminal of its own: what its runs say is shown
+    from secateur.scheduling.schedule import one_schedule, parse_schedule, serve
     from secateur.workflow.prefect_server import serving_prefect
-    from secateur.workflow.schedule import one_schedule, parse_schedule, serve
 
     when = parse_schedule(cron=cron, every=every, timezone=timezone)
     only_unwind()
@@ -116,10 +116,10 @@ def watch(every: timedelta) -> None:
 
     project = find_project()
     source = read_config(project).ingest.source
+    from secateur.scheduling.schedule import EVENT, resource_id
+    from secateur.scheduling.watch import send_event
+    from secateur.scheduling.watch import watch as look
     from secateur.workflow.prefect_server import find_server
-    from secateur.workflow.schedule import EVENT, resource_id
-    from secateur.workflow.watch import send_event
-    from secateur.workflow.watch import watch as look
 
     find_server(project)
     only_unwind()
@@ -145,8 +145,8 @@ def _build(project: "Project", *, as_json: bool) -> list[dict[str, Any]]:
 
 
 def _say_where(project: "Project", server: "Server", when: str) -> None:
+    from secateur.scheduling.schedule import EVENT, deployment_name, resource_id
     from secateur.workflow.prefect_server import key_file
-    from secateur.workflow.schedule import EVENT, deployment_name, resource_id
 
     click.echo(f"retraining {project.root}, {when}; deployment retrain/{deployment_name(project)}")
     click.echo(

@@ -24,7 +24,7 @@ CRITERIA: "Registry[Criterion[Any]]" = Registry(
     "criterion",
     group="secateur.criteria",
     type_="secateur.pruning.criterion:Criterion",
-    own={name: f"secateur.pruning.criteria.{name}:{name.upper()}" for name in _OWN},
+    own={name: f"secateur.criteria.{name}:{name.upper()}" for name in _OWN},
 )
 """Every criterion by the name that it has in params.yaml. Ours is the object of that name in the file of that name."""
 

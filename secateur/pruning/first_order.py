@@ -11,8 +11,8 @@ from secateur.budget.scores import Scores
 from secateur.config.run import Precision
 from secateur.models.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
-from secateur.pruning.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients
 from secateur.training.batches import Batch
+from secateur.training.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients
 from secateur.training.objectives import summed_loss
 
 _TINY = torch.finfo(torch.float32).tiny

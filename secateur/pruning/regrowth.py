@@ -17,8 +17,8 @@ from secateur.models.hooks import hooked
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Kept
 from secateur.models.surgery import widths_of
-from secateur.pruning.mask_gradients import graph_from_embeddings, mask_gradients
 from secateur.training.batches import Batch
+from secateur.training.mask_gradients import graph_from_embeddings, mask_gradients
 from secateur.training.objectives import summed_loss
 
 Columns = Literal["dense", "zero"]

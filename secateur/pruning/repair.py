@@ -15,10 +15,10 @@ from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.structures import Masks
 from secateur.pruning.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
-from secateur.pruning.second_order.blocks import Block, blocks_of, masks_of_blocks
-from secateur.pruning.second_order.calibration import Weighting, token_weights
-from secateur.pruning.second_order.fit import Fit
-from secateur.pruning.second_order.taps import run_until, tapped
+from secateur.second_order.blocks import Block, blocks_of, masks_of_blocks
+from secateur.second_order.calibration import Weighting, token_weights
+from secateur.second_order.fit import Fit
+from secateur.second_order.taps import run_until, tapped
 from secateur.training.batches import Batch
 
 Batches = Callable[[], Iterable[Batch]]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from secateur.config.schema import RunConfig
 from secateur.errors import Occupied, ProjectError
 from secateur.registry.tags import CHAMPION
+from secateur.scheduling.retraining import Retraining, last_review, now, remember_review
 from secateur.workflow.driver import is_up_to_date
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project, dirty_files, exclusive
 from secateur.workflow.rendering import require_current
-from secateur.workflow.retraining import Retraining, last_review, now, remember_review
 from secateur.workflow.source_version import moved_sources
 from secateur.workflow.stages import stages
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from secateur.data.quality import DataCondition
     from secateur.registry.mlflow_store import ModelRegistry
     from secateur.registry.registered_version import RegisteredVersion
-    from secateur.workflow.drift import ChampionRows
+    from secateur.scheduling.drift import ChampionRows
 
 _POLL_SECONDS = 2.0
 
@@ -106,7 +106,7 @@ def look(project: Project) -> Before:
 
 def judge_rows(project: Project, before: Before) -> "tuple[DataCondition, ...]":
     """Judge the source against the champion's rows, and write the drift report."""
-    from secateur.workflow import drift
+    from secateur.scheduling import drift
 
     config = before.config
     rows = drift.source_rows(project, config)
@@ -127,7 +127,7 @@ def judge_rows(project: Project, before: Before) -> "tuple[DataCondition, ...]":
 
 
 def _reference(project: Project, before: Before) -> "tuple[ChampionRows | None, str | None]":
-    from secateur.workflow import drift
+    from secateur.scheduling import drift
 
     if before.champion is None:
         return None, "there is no champion yet"

@@ -141,9 +141,9 @@ def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
             "secateur/workflow/prefect_app.py",
             "secateur/workflow/prefect_server.py",
             "secateur/workflow/running.py",
-            "secateur/workflow/schedule.py",
+            "secateur/scheduling/schedule.py",
             "secateur/workflow/stage_task.py",
-            "secateur/workflow/watch.py",
+            "secateur/scheduling/watch.py",
         },
     }
     for tool, files in allowed.items():

@@ -13,7 +13,7 @@ from secateur.errors import BudgetError
 from secateur.models.surgery import cut_, widths_of
 from tests.contract.criterion_variants import OF_CURVES
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.second_order_material import batches, logits, terms
+from tests.unit.second_order.material import batches, logits, terms
 
 EVERY = pytest.mark.parametrize("name", OF_CURVES)
 

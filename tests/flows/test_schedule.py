@@ -18,11 +18,11 @@ from click.testing import CliRunner
 
 from secateur.cli import cli
 from secateur.errors import ConfigError, ProjectError
+from secateur.scheduling.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
+from secateur.scheduling.watch import send_event, watch
 from secateur.workflow.full_form import module_of
 from secateur.workflow.prefect_server import Server
 from secateur.workflow.project import Project
-from secateur.workflow.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
-from secateur.workflow.watch import send_event, watch
 from tests.integration.in_process import refused
 from tests.tiny import REPOSITORY, write_rows
 

@@ -98,7 +98,7 @@ def test_a_signal_to_a_fork_is_not_one_to_its_parent() -> None:
 
 _SCHEDULE = """
 import asyncio, multiprocessing, signal, time
-from secateur.workflow.schedule import _run_until_signal
+from secateur.scheduling.schedule import _run_until_signal
 class Runner:  # as Prefect's: asked to end, it waits for its run
     async def start(self):
         signal.signal(signal.SIGTERM, self.handle_sigterm)

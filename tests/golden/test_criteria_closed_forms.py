@@ -9,8 +9,8 @@ from secateur.models.families import family_of
 from secateur.models.groups import of_attention, of_ffn
 from secateur.pruning import first_order
 from secateur.pruning.group_norms import group_norms, lamp, score_by
-from secateur.pruning.mask_gradients import mask_gradients
 from secateur.training.batches import batches_of
+from secateur.training.mask_gradients import mask_gradients
 from secateur.training.objectives import forward
 from tests.unit.pruning.material import tiny_model, tiny_rows
 

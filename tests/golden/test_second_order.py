@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from secateur.pruning.criteria.fluctuation import fluctuation
-from secateur.pruning.second_order.calibration import direction
-from secateur.pruning.second_order.mask_fisher import rearrange
-from secateur.pruning.second_order.surgeon import damped, remove_groups, solve_kept
+from secateur.criteria.fluctuation import fluctuation
+from secateur.second_order.calibration import direction
+from secateur.second_order.mask_fisher import rearrange
+from secateur.second_order.surgeon import damped, remove_groups, solve_kept
 
 EXACT = 1e-9
 """float64 with condition numbers up to about 1e4."""

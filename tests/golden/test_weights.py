@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 
-from secateur.pruning.criteria.wanda import WANDA
+from secateur.criteria.wanda import WANDA
 from secateur.pruning.weights import gradient, magnitude, sparsegpt
 from secateur.pruning.weights.activations import summed_over_tokens
 from secateur.pruning.weights.application import prune_weights_

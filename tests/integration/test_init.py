@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from secateur.cli import cli
-from secateur.workflow import new_project
-from secateur.workflow.copying_out import copy_out
+from secateur.scaffolding import new_project
+from secateur.scaffolding.copying_out import copy_out
 from secateur.workflow.full_form import KINDS
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project

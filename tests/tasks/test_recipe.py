@@ -10,11 +10,11 @@ from secateur.config.schema import RunConfig
 from secateur.data.splits import raised_share, split_rows
 from secateur.data.survey import First, Lengths, Survey
 from secateur.kinds.registry import kind_named
-from secateur.workflow.gate_recipe import always_the_same
+from secateur.scaffolding.gate_recipe import always_the_same
+from secateur.scaffolding.params_text import Choice, nested, render
+from secateur.scaffolding.parts import parts_of, told_apart
+from secateur.scaffolding.recipe import Base, choices, unseen
 from secateur.workflow.params import assigned
-from secateur.workflow.params_text import Choice, nested, render
-from secateur.workflow.parts import parts_of, told_apart
-from secateur.workflow.recipe import Base, choices, unseen
 from secateur.workflow.table_size import shortfalls
 
 NAMED = [

@@ -18,12 +18,12 @@ from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.layers_and_features import best_layers, divergence_of_tokens, reshape_
 from secateur.pruning.regrowth import expanded
 from secateur.pruning.repair import repair_
-from secateur.pruning.second_order.blocks import blocks_of
-from secateur.pruning.second_order.calibration import moments, real_positions
-from secateur.pruning.second_order.database import build
 from secateur.pruning.selection import Calibration, Dense, calibrate
 from secateur.pruning.weights.application import prune_weights_
 from secateur.pruning.weights.matrices import zeros_of
+from secateur.second_order.blocks import blocks_of
+from secateur.second_order.calibration import moments, real_positions
+from secateur.second_order.database import build
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.tiny_models import logits_of, tiny_generator

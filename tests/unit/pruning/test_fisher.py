@@ -5,13 +5,13 @@ from torch.nn.functional import cross_entropy
 
 from secateur.budget.cost import structure_costs
 from secateur.budget.prices import PriceTable
+from secateur.criteria.fisher import FISHER
 from secateur.models.surgery import widths_of
-from secateur.pruning.criteria.fisher import FISHER
-from secateur.pruning.second_order.blocks import blocks_of
-from secateur.pruning.second_order.mask_fisher import mask_fisher
+from secateur.second_order.blocks import blocks_of
+from secateur.second_order.mask_fisher import mask_fisher
 from secateur.training.objectives import forward
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.second_order_material import batches, distance, terms
+from tests.unit.second_order.material import batches, distance, terms
 
 
 def test_the_fisher_block_is_the_second_moment_of_finite_differences_of_single_rows():

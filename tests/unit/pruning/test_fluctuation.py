@@ -1,9 +1,9 @@
 import torch
 
-from secateur.pruning.criteria.fluctuation import FLUCTUATION
-from secateur.pruning.second_order.blocks import blocks_of
+from secateur.criteria.fluctuation import FLUCTUATION
+from secateur.second_order.blocks import blocks_of
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.second_order_material import batches
+from tests.unit.second_order.material import batches
 
 
 def score(model, **changes):

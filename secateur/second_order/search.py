@@ -15,7 +15,7 @@ from secateur.budget.prices import PriceTable
 from secateur.config.run import Precision
 from secateur.models.structures import Widths
 from secateur.progress import progress
-from secateur.pruning.second_order.database import Database
+from secateur.second_order.database import Database
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
 

@@ -19,13 +19,13 @@ from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
-from secateur.workflow import params_text, recipe
-from secateur.workflow.new_project import check_folder, check_outputs, write_project
-from secateur.workflow.origin import Origin, origin_of
+from secateur.scaffolding import params_text, recipe
+from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
+from secateur.scaffolding.origin import Origin, origin_of
+from secateur.scaffolding.params_text import Choice
+from secateur.scaffolding.starting_model import MULTILINGUAL, find_model, look_at_model
+from secateur.scaffolding.wish import Wish
 from secateur.workflow.params import assigned
-from secateur.workflow.params_text import Choice
-from secateur.workflow.starting_model import MULTILINGUAL, find_model, look_at_model
-from secateur.workflow.wish import Wish
 
 _PIECES_PER_WORD = 2.0
 """English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""

@@ -10,10 +10,9 @@ from math import ceil
 from secateur.config.baseline import BaselineSection
 from secateur.data.survey import First, Survey
 from secateur.kinds.base import Kind
-from secateur.training.schedule import Length
-from secateur.workflow.gate_recipe import gate, retraining
-from secateur.workflow.params_text import Choice
-from secateur.workflow.parts import (
+from secateur.scaffolding.gate_recipe import gate, retraining
+from secateur.scaffolding.params_text import Choice
+from secateur.scaffolding.parts import (
     MOST_TEST_ROWS,
     MOST_VALIDATION_ROWS,
     TEST_ROWS,
@@ -28,6 +27,7 @@ from secateur.workflow.parts import (
     typical_length,
     typical_tokens,
 )
+from secateur.training.schedule import Length
 
 _MOST_TOKENS, _FEWEST_CAPPED_ROWS = 6_000_000, 20_000
 _MOST_READ, _SPAN = 512, 8

@@ -30,8 +30,8 @@ class ObsSettings(Section):
 def survey(
     model: "PreTrainedModel", batches: Callable[[], Iterable["Batch"]], *, terms: Terms, settings: ObsSettings
 ) -> Survey:
-    """Build the database of every width of every block: see ``secateur.pruning.second_order``."""
-    from secateur.pruning.second_order.stitching import stitching
+    """Build the database of every width of every block: see ``secateur.second_order``."""
+    from secateur.pruning.stitching import stitching
 
     return stitching(model, batches, terms=terms, trials=settings.search_trials)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from secateur.budget.scores import Scores
     from secateur.config.run import Precision
-    from secateur.pruning.second_order.blocks import Block
+    from secateur.second_order.blocks import Block
     from secateur.training.batches import Batch
 
 
@@ -32,8 +32,8 @@ def score(
     import torch
 
     from secateur.budget.scores import Scores
-    from secateur.pruning.mask_gradients import inputs_of
-    from secateur.pruning.second_order.blocks import blocks_of
+    from secateur.second_order.blocks import blocks_of
+    from secateur.training.mask_gradients import inputs_of
     from secateur.training.objectives import forward
 
     blocks = blocks_of(model)

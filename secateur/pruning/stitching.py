@@ -12,8 +12,8 @@ from secateur.budget.prices import PriceTable
 from secateur.models.structures import Masks
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
-from secateur.pruning.second_order.database import Database, build
-from secateur.pruning.second_order.search import search
+from secateur.second_order.database import Database, build
+from secateur.second_order.search import search
 from secateur.training.batches import Batch
 
 _SEARCH_ROWS = 256

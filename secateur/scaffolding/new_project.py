@@ -8,7 +8,7 @@ from pathlib import Path
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import remove, replacing, sync, write_bytes, write_text
-from secateur.workflow.copying_out import copy_out
+from secateur.scaffolding.copying_out import copy_out
 from secateur.workflow.full_form import KINDS, is_own
 from secateur.workflow.project import Project, git
 from secateur.workflow.rendering import update_pipeline

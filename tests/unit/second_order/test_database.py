@@ -10,11 +10,11 @@ from secateur.budget.scores import Scores
 from secateur.errors import ModelError
 from secateur.models.structures import Widths
 from secateur.models.surgery import cut_, masked, widths_of
-from secateur.pruning.second_order.blocks import blocks_of
-from secateur.pruning.second_order.calibration import moments
-from secateur.pruning.second_order.database import build
+from secateur.second_order.blocks import blocks_of
+from secateur.second_order.calibration import moments
+from secateur.second_order.database import build
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.second_order_material import LIMITS, batches, distance, logits
+from tests.unit.second_order.material import LIMITS, batches, distance, logits
 
 WEIGHTINGS = pytest.mark.parametrize("weighting", ["tokens", "fisher"])
 HALF = Widths(heads=(2, 2), ffn=(12, 12), head_dim=4)

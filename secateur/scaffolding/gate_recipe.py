@@ -6,9 +6,9 @@ from math import ceil, sqrt
 from secateur.config.promote import SignificanceSection
 from secateur.data.survey import Survey
 from secateur.kinds.base import Kind
+from secateur.scaffolding.params_text import Choice
+from secateur.scaffolding.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 from secateur.statistics.margins import USUAL, provable, rows_for
-from secateur.workflow.params_text import Choice
-from secateur.workflow.parts import MARGIN, TEST_ROWS, Parts, attacked, typical_length
 
 
 def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:

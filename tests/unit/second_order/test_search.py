@@ -10,10 +10,10 @@ from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
 from secateur.models.surgery import widths_of
-from secateur.pruning.second_order.database import build
-from secateur.pruning.second_order.search import search
+from secateur.second_order.database import build
+from secateur.second_order.search import search
 from tests.unit.pruning.material import tiny_model
-from tests.unit.pruning.second_order_material import LIMITS, batches, logits
+from tests.unit.second_order.material import LIMITS, batches, logits
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.pruning.mask_gradients import graph_from_embeddings, inputs_of, mask_gradients
-from secateur.pruning.second_order.blocks import blocks_of
-from secateur.pruning.second_order.surgeon import Removals
+from secateur.second_order.blocks import blocks_of
+from secateur.second_order.surgeon import Removals
 from secateur.training.batches import Batch
+from secateur.training.mask_gradients import graph_from_embeddings, inputs_of, mask_gradients
 from secateur.training.objectives import summed_loss
 
 

@@ -14,9 +14,9 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.structures import Widths
 from secateur.models.surgery import widths_of
-from secateur.pruning.second_order.blocks import Block, blocks_of
-from secateur.pruning.second_order.calibration import Moments, Weighting, moments
-from secateur.pruning.second_order.surgeon import damped, remove_groups, solve_kept
+from secateur.second_order.blocks import Block, blocks_of
+from secateur.second_order.calibration import Moments, Weighting, moments
+from secateur.second_order.surgeon import damped, remove_groups, solve_kept
 from secateur.training.batches import Batch
 
 _CACHED = 256

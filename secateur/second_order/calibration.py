@@ -9,10 +9,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.pruning.mask_gradients import graph_from_embeddings
-from secateur.pruning.second_order.blocks import Block, blocks_of
-from secateur.pruning.second_order.taps import tapped
+from secateur.second_order.blocks import Block, blocks_of
+from secateur.second_order.taps import tapped
 from secateur.training.batches import Batch
+from secateur.training.mask_gradients import graph_from_embeddings
 from secateur.training.objectives import forward
 
 Weighting = Literal["tokens", "fisher"]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def survey(
     model: "PreTrainedModel", batches: Callable[[], Iterable["Batch"]], *, terms: Terms, settings: NoSettings
 ) -> Survey:
-    """Take the Fisher information of the masks of every block: see ``secateur.pruning.second_order``."""
-    from secateur.pruning.second_order.mask_search import mask_search
+    """Take the Fisher information of the masks of every block: see ``secateur.second_order``."""
+    from secateur.pruning.mask_search import mask_search
 
     return mask_search(model, batches, terms=terms)
 

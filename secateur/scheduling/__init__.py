@@ -1,0 +1,1 @@
+"""When a project runs again: schedules, drift of the rows, sources that moved, and whether to retrain."""
