@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from secateur.statistics.paired import Discordant, IntArray, mcnemar
+from secateur.statistics.margins import USUAL
+from secateur.statistics.paired import Discordant, IntArray, lowest_change, mcnemar
 
 _LEVEL = 0.05
 
@@ -11,19 +12,29 @@ def against_simple_baseline(labels: IntArray, *, model: IntArray, reference: Int
     """Return the rows that only one of the two gets right.
 
     Args:
-        labels: index of the true label of every row, (rows,).
+        labels: index of the true label of every row, (rows,), at least one.
         model: predicted by the model, (rows,).
         reference: predicted by the simple classifier, (rows,).
 
     Returns:
-        ``only_model`` and ``only_reference`` (rows), and ``p_value`` of "both are right equally often" (exact McNemar).
+        ``only_model`` and ``only_reference`` (rows), ``p_value`` of "both are right equally often" (exact McNemar), and
+        ``most_gained``: the one-sided upper bound (95 %) of the model's accuracy less the simple classifier's.
     """
     counts = Discordant.of(labels, reference, model)
-    return {"only_model": counts.won, "only_reference": counts.lost, "p_value": mcnemar(counts)}
+    lost_to_reference = Discordant(counts.rows, lost=counts.won, won=counts.lost)
+    return {
+        "only_model": counts.won,
+        "only_reference": counts.lost,
+        "p_value": mcnemar(counts),
+        "most_gained": -lowest_change(lost_to_reference, level=_LEVEL),
+    }
 
 
 def verdict(name: str, reference: Mapping[str, float], *, model: str, macro_f1: float) -> str | None:
-    """Say that the simple classifier wins or is as good; None when the model is better by more than chance.
+    """Say that the simple classifier wins, is as good, or is not shown to be worse; None when the model is better.
+
+    "As good" takes proof: the model's gain is shown to be below what the gate takes for harmless. No proof of a
+    difference on few rows is none of equality.
 
     Args:
         name: of the simple classifier.
@@ -34,8 +45,12 @@ def verdict(name: str, reference: Mapping[str, float], *, model: str, macro_f1: 
     won, lost, p_value = int(reference["only_model"]), int(reference["only_reference"]), reference["p_value"]
     if won > lost and p_value < _LEVEL:
         return None
-    word = "better than" if lost > won and p_value < _LEVEL else "as good as"
-    return (
-        f"Needed no network and is {word} the {model} model: {name} (macro-F1 {reference['macro_f1']:.4f} against "
-        f"{macro_f1:.4f}; {lost} test rows that only it gets right against {won}, p = {p_value:.2g})"
+    scores = (
+        f"{name} (macro-F1 {reference['macro_f1']:.4f} against {macro_f1:.4f}; {lost} test rows that only it gets right "
+        f"against {won}, p = {p_value:.2g})"
     )
+    if lost > won and p_value < _LEVEL:
+        return f"Needed no network and is better than the {model} model: {scores}"
+    if reference["most_gained"] < USUAL:
+        return f"Needed no network and is as good as the {model} model: {scores}"
+    return f"Too few test rows to show that the {model} model is better than what needs no network: {scores}"

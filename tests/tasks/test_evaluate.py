@@ -258,7 +258,7 @@ def test_logistic_regression_is_scored_on_the_same_rows_where_it_is_asked_for(fi
     reference = found.pop("reference")
     assert found == before
     scores = {f"{name}{end}" for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
-    assert set(reference) == scores | {"validation_macro_f1", "only_model", "only_reference", "p_value"}
+    assert set(reference) == scores | {"validation_macro_f1", "only_model", "only_reference", "p_value", "most_gained"}
     assert reference["accuracy"] > 0.9, "one telling word per row"
     details = read(finished, "details.json")
     assert details["reference"].startswith("logistic regression (C=")
