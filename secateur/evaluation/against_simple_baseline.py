@@ -46,8 +46,8 @@ def verdict(name: str, reference: Mapping[str, float], *, model: str, macro_f1: 
     if won > lost and p_value < _LEVEL:
         return None
     scores = (
-        f"{name} (macro-F1 {reference['macro_f1']:.4f} against {macro_f1:.4f}; {lost} test rows that only it gets right "
-        f"against {won}, p = {p_value:.2g})"
+        f"{name} (macro-F1 {reference['macro_f1']:.4f} against {macro_f1:.4f}; {lost} test rows that only it gets "
+        f"right against {won}, p = {p_value:.2g})"
     )
     if lost > won and p_value < _LEVEL:
         return f"Needed no network and is better than the {model} model: {scores}"
