@@ -167,13 +167,38 @@ class Rating(Kind):
                 "params": cost.params,
                 "nonembedding_params": cost.nonembedding_params,
                 "macs": cost.macs,
+                "bytes": cost.bytes,
                 "sparsity": 1.0 - cost.nonembedding_params / dense["nonembedding_params"],
                 "rmse": float(((logits[:, 0].numpy() - rows.labels) ** 2).mean() ** 0.5),
             }
             if name != "baseline":
                 metrics[name]["accepted"] = Card.read(folder).accepted
-        details = {"task": self.name, "test_rows": len(rows), "deployed": "torch"}
+        off = {name: [float(said - columns["target"][0]) for said in columns[name][:1]] for name in metrics}
+        models = {name: {"first": first} for name, first in off.items()}
+        details = {"task": self.name, "test_rows": len(rows), "deployed": "torch", "models": models}
         return Findings(metrics, details, predictions=pa.table(columns), plot=("rmse",))
+
+    def presentation(self) -> Any:
+        """See ``Kind``."""
+        from secateur.report import columns, formats
+        from secateur.report.presentation import Compared, Presentation, Score, Section, Words
+        from secateur.report.scales import GROWTH
+
+        page = """<section id="first" aria-labelledby="first-title">
+        <h2 id="first-title">{{ title }}</h2>
+        {% for result in accepted %}<p>{{ result.title }}: {{ result.details.first[0] | round(2) }}</p>{% endfor %}
+        </section>"""
+        return Presentation(
+            scale=GROWTH,
+            scores=(Score("rmse", "RMSE", formats.three_digits, note="lower is better"),),
+            columns=lambda rows: [*columns.score_columns("rmse", "RMSE", GROWTH), *columns.timed_columns(rows)],
+            sections=lambda shown: [Section("first", "First row", page, {"title": "How far <off> the first row is"})],
+            compared=lambda found, names: Compared(
+                " and ".join(f"{names[side]} is {found['scores']['ab'[side]]['rmse']:.4f} off" for side in (0, 1))
+            ),
+            words=Words(loss="squares per row"),
+            symbol="rmse",
+        )
 
     def describe_speed(self, settings: Any) -> dict[str, Any]:
         """See ``Kind``."""

@@ -1,6 +1,7 @@
 """What the terminal shows: tables on standard output, progress on standard error."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -232,6 +233,8 @@ def why(address: str, chain: "Sequence[Explanation]") -> None:
 
 def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
     """Print registered models: what they are worth as they are deployed; ``wide`` adds where they come from."""
+    from secateur.report import columns
+
     if not found:
         click.echo("no model is registered yet; `secateur run` registers the baseline and every accepted round")
         return
@@ -243,9 +246,8 @@ def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
         for version in model.versions:
             metrics, runtime = version.metrics, version.tags.runtime
             created = datetime.fromtimestamp(version.created / 1000, UTC)
-            bytes_ = metrics.get("deployed_bytes")
             origin = (
-                number(metrics.get(f"{runtime}_speedup"), "{:.2f}x"),
+                columns.number(metrics.get(f"{runtime}_speedup"), "{:.2f}x"),
                 runtime,
                 version.tags.commit[:8],
                 created.strftime("%H:%M"),
@@ -256,14 +258,14 @@ def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
                 ", ".join(version.aliases),
                 version.tags.stage,
                 _quality(metrics),
-                number(metrics.get(f"{runtime}_ms"), "{:.2f} ms"),
-                "" if bytes_ is None else f"{bytes_ / 1e6:.1f} MB",
+                columns.number(metrics.get(f"{runtime}_ms"), "{:.2f} ms"),
+                columns.size_column().cell(metrics),
                 created.strftime("%Y-%m-%d"),
                 *(origin if wide else ()),
             )
     show(made, wide=wide)
     if not wide:
-        click.echo("quality (macro-F1, or ppl = perplexity) and time as deployed; more: --wide")
+        _console().print(plain(f"quality ({_measures()}) and time as deployed; more: --wide"))
 
 
 def model_version(entry: "RegisteredVersion") -> None:
@@ -282,15 +284,24 @@ def model_version(entry: "RegisteredVersion") -> None:
 
 
 def _quality(metrics: Mapping[str, float]) -> str:
-    """Write the macro-F1 of a classifier as it is deployed, or the perplexity of a generator under its own name."""
-    if "perplexity" in metrics:
-        return f"{metrics['perplexity']:.2f} ppl"
-    return number(metrics.get("deployed_macro_f1", metrics.get("macro_f1")), "{:.4f}")
+    """Write the score that decides, as the model is deployed; where it has no form of its own, with its symbol."""
+    from secateur.kinds.registry import kind_of_scores
+
+    kind = kind_of_scores(metrics)
+    if kind is None:
+        return ""
+    shown, name = kind.presentation(), kind.measure.name
+    value = shown.scale.write_for_terminal(metrics.get(f"deployed_{name}", metrics.get(name, math.nan)))
+    return f"{value} {shown.symbol}".rstrip()
 
 
-def number(value: float | None, form: str) -> str:
-    """Write a number, or nothing where there is none."""
-    return "" if value is None else form.format(value)
+def _measures() -> str:
+    """Name the scores that decide, each with its symbol."""
+    from secateur.kinds.registry import KINDS
+
+    kinds = [KINDS[name] for name in KINDS]
+    named = [(kind.presentation().symbol, kind.measure.title) for kind in kinds]
+    return ", or ".join(dict.fromkeys(f"{symbol} = {title}" if symbol else title for symbol, title in named))
 
 
 def plain(text: str) -> str:

@@ -64,6 +64,8 @@ def tree(root: "Node") -> None:
 
 def comparison(found: Mapping[str, Any]) -> None:
     """Print two versions side by side, and the rows they disagree on."""
+    from secateur.kinds.registry import kind_named
+
     names = [f"{found[side]['name']} {found[side]['version']}" for side in ("a", "b")]
     made = table("", "metric", *(f">{name}" for name in names))
     for name in found["scores"]["a"]:
@@ -72,30 +74,10 @@ def comparison(found: Mapping[str, Any]) -> None:
     for name, values in found["metrics"].items():
         made.add_row(name, *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
     show(made)
-    if "growth" in found:
-        _texts(found, names)
-        return
-    click.echo(
-        f"{found['changed']} of {found['test_rows']} predictions differ: {found['lost']} right in {names[0]} alone, "
-        f"{found['won']} in {names[1]} alone (exact McNemar, p = {found['p']:.3g})"
-    )
-    if found["examples"]:
-        rows = table("", "label", names[0], names[1], "text")
-        for row in found["examples"]:
-            rows.add_row(plain(row["label"]), plain(row["a"]), plain(row["b"]), plain(row["text"]))
-        show(rows)
-
-
-def _texts(found: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Print how perplexity per character moved, and the texts where it moved most."""
-    growth = found["growth"]
-    click.echo(
-        f"perplexity per character {growth['value']:+.2%} ({growth['low']:+.2%} to {growth['high']:+.2%}); "
-        f"{found['lost']} of {found['test_rows']} texts are less probable in {names[1]}, {found['won']} more "
-        f"(sign test, p = {found['p']:.3g})"
-    )
-    if found["examples"]:
-        rows = table("", "label", *(f">{name}" for name in names), "text")
-        for row in found["examples"]:
-            rows.add_row(plain(row["label"] or ""), f"{row['a']:.2f}", f"{row['b']:.2f}", plain(row["text"]))
+    compared = kind_named(found["task"]).presentation().compared(found, names)
+    click.echo(compared.said)
+    if compared.rows:
+        rows = table("", *compared.columns)
+        for cells in compared.rows:
+            rows.add_row(*map(plain, cells))
         show(rows)

@@ -116,10 +116,14 @@ def _settings(options: dict[str, Any]) -> "PruneSettings":
 
 def _show(result: dict[str, Any], out: Path) -> None:
     from secateur.cli import display
+    from secateur.kinds.registry import kind_of_scores
 
+    kind = kind_of_scores(result["dense"])
+    assert kind is not None  # the scores are those of its ``validate``
+    measure, others = kind.measure, [name for name in kind.scores if name != kind.measure.name]
     made = display.table(
         f"{out} (held-out rows: {result['rows']['held_out']})",
-        "model", ">parameters", ">MACs", ">macro-F1", ">accuracy",
+        "model", ">parameters", ">MACs", f">{measure.title}", *(f">{name.replace('_', ' ')}" for name in others),
     )  # fmt: skip
     for name in ("dense", "pruned"):
         row = result[name]
@@ -127,8 +131,8 @@ def _show(result: dict[str, Any], out: Path) -> None:
             name,
             f"{row['params'] / 1e6:.2f} M",
             f"{row['macs'] / 1e6:.1f} M",
-            f"{row['macro_f1']:.4f}",
-            f"{row['accuracy']:.4f}",
+            kind.presentation().scale.write_for_terminal(row[measure.name]),
+            *(f"{row[other]:.4f}" for other in others),
         )
     display.show(made)
     click.echo(f"chosen, cut and checked in {result['seconds']:.0f} s; `secateur bench` measures the speed")

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from secateur.cli.display import ACTION_STYLE, duration, number, paragraph, show, table
-from secateur.workflow.results import comparison, read_json, reference
+from secateur.cli.display import ACTION_STYLE, duration, paragraph, show, table
+from secateur.report import columns
+from secateur.workflow.results import comparison, kind_of, read_json, reference
 
 if TYPE_CHECKING:
+    from secateur.kinds.base import Kind
     from secateur.workflow.driver import Outcome
     from secateur.workflow.project import Project
 
@@ -61,41 +63,42 @@ def _show_results(project: "Project", rows: Sequence[Mapping[str, Any]], *, wide
         paragraph(said.sentence, style="bold")
         if said.rule:
             paragraph(said.rule)
-    details = read_json(project.root / "reports" / "details.json")
+    kind, details = kind_of(project.root), read_json(project.root / "reports" / "details.json")
     if wide:
-        show(wide_generation_table(rows) if "perplexity" in rows[0] else wide_table(rows), wide=True)
+        show(wide_table(rows, kind=kind), wide=True)
     else:
-        show(results_table(rows, details=details))
+        show(results_table(rows, kind=kind, details=details))
         paragraph(_note(rows, deployed=str(details.get("deployed") or "torch")), style="dim")
-    _say_reference(reference(project.root))
+    _say_simple(kind, reference(project.root))
 
 
-def results_table(rows: Sequence[Mapping[str, Any]], *, details: Mapping[str, Any]) -> Table:
+def results_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", details: Mapping[str, Any]) -> Table:
     """Return what decides, in 80 columns: the deployed form's score and time, its size, and what became of the round.
 
     The row of a rolled-back round is about what it tried.
     """
-    deployed, is_text = str(details.get("deployed") or "torch"), "perplexity" in rows[0]
-    name = "perplexity" if is_text else "deployed_macro_f1" if "deployed_macro_f1" in rows[0] else "macro_f1"
+    shown, name = kind.presentation(), kind.measure.name
+    deployed = str(details.get("deployed") or "torch")
+    name = f"deployed_{name}" if f"deployed_{name}" in rows[0] else name
     tested = f"{details['test_rows']:,}".replace(",", " ") + " " if "test_rows" in details else ""
     made = table(
-        f"Deployed in {_FORM.get(deployed, deployed)}, on {tested}test {'texts' if is_text else 'rows'}",
-        "model", f">{'perplexity' if is_text else 'macro-F1'}", f">{_level(details)}",
-        f">{'token' if is_text else 'time'}", ">speed-up", ">size", "verdict",
+        f"Deployed in {_FORM.get(deployed, deployed)}, on {tested}test {shown.words.rows}",
+        "model", f">{kind.measure.title}", f">{_level(details)}", f">{shown.words.time}", ">speed-up", ">size",
+        "verdict",
     )  # fmt: skip
     slowest = _time(rows[0], "torch") or _time(rows[0], deployed)
     for row in rows:
         if "params" not in row:
             made.add_row(row["model"], *[""] * 5, "[red]not run[/]")
             continue
-        ms, form = _time(row, deployed), "{:.2f}" if is_text else "{:.4f}"
+        ms = _time(row, deployed)
         made.add_row(
             row["model"],
-            number(row.get(name), form),
-            _interval(row, name, form="{:.2f}" if is_text else "{:.3f}"),
-            number(ms, "{:.2f} ms"),
+            "" if row.get(name) is None else shown.scale.write_for_terminal(row[name]),
+            columns.interval(row, name, shown.scale),
+            columns.number(ms, "{:.2f} ms"),
             "" if ms is None or slowest is None else f"{slowest / ms:.1f}x",
-            f"{row['deployed_bytes'] / 1e6:.1f} MB" if "deployed_bytes" in row else "",
+            columns.size_column().cell(row),
             _verdict(row),
         )
     return made
@@ -126,87 +129,34 @@ def _level(details: Mapping[str, Any]) -> str:
     return "interval" if level is None else f"{100 * level:g} % interval"
 
 
-def _interval(row: Mapping[str, Any], name: str, *, form: str) -> str:
-    if f"{name}_low" not in row:
-        return ""
-    return f"{form.format(row[f'{name}_low'])} to {form.format(row[f'{name}_high'])}"
-
-
 def _verdict(row: Mapping[str, Any]) -> str:
     if row["model"] == _DENSE:
         return "dense"
     return "[green]accepted[/]" if row.get("accepted", True) else "[red]rolled back[/]"
 
 
-def wide_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return all that was measured of classifiers; speed-up is measured, never derived from sparsity."""
-    runtimes = sorted({name.removesuffix("_ms") for row in rows for name in row if name.endswith("_ms")})
-    timed = [f">{runtime} {what}" for runtime in runtimes for what in ("ms", "speed-up")]
+def wide_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind") -> Table:
+    """Return all that was measured, in the columns of the kind of task."""
+    shown = kind.presentation()
+    own, lower = shown.columns(rows), f"; lower {kind.measure.title} is better"
+    test = "test set" if kind.measure.higher_is_better else f"test {shown.words.rows}{lower}"
     made = table(
-        "Dense against rounds (test set)",
-        "model", ">params", ">MACs", ">macro-F1", ">95 % interval", ">accuracy", ">deployed", ">size", ">attacked",
-        *timed, "",
-    )  # fmt: skip
+        f"Dense against rounds ({test})", "model", ">params", ">MACs", *(f">{column.title}" for column in own), ""
+    )
     for row in rows:
         if "params" not in row:
-            made.add_row(row["model"], *[""] * (8 + len(timed)), "[red]not run[/]")
+            made.add_row(row["model"], *[""] * (2 + len(own)), "[red]not run[/]")
             continue
-        cells = []
-        for runtime in runtimes:
-            measured = row.get(f"{runtime}_ms")
-            cells += ["", ""] if measured is None else [f"{measured:.2f}", f"{row[f'{runtime}_speedup']:.2f}x"]
-        made.add_row(
-            row["model"],
-            f"{row['params'] / 1e6:.2f} M",
-            f"{row['macs'] / 1e6:.1f} M",
-            f"{row['macro_f1']:.4f}",
-            _interval(row, "macro_f1", form="{:.3f}"),
-            f"{row['accuracy']:.4f}",
-            number(row.get("deployed_macro_f1"), "{:.4f}"),
-            f"{row['deployed_bytes'] / 1e6:.1f} MB" if "deployed_bytes" in row else "",
-            number(row.get("robust_macro_f1"), "{:.4f}"),
-            *cells,
-            _verdict(row),
-        )
+        costs = f"{row['params'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.1f} M"
+        made.add_row(row["model"], *costs, *(column.cell(row) for column in own), _verdict(row))
     return made
 
 
-def wide_generation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return all that was measured of generators; times are of a token and of whole texts."""
-    batches = sorted(int(name.rpartition("_")[2]) for name in rows[0] if name.startswith("tokens_per_second_"))
-    made = table(
-        "Dense against rounds (test texts; lower perplexity is better)",
-        "model", ">params", ">MACs", ">perplexity", ">95 % interval", ">per character", ">control", ">size",
-        ">ms per token", ">speed-up", *(f">tokens/s, {batch} at once" for batch in batches), "",
-    )  # fmt: skip
-    for row in rows:
-        if "params" not in row:
-            made.add_row(row["model"], *[""] * (9 + len(batches)), "[red]not run[/]")
-            continue
-        made.add_row(
-            row["model"],
-            f"{row['params'] / 1e6:.2f} M",
-            f"{row['macs'] / 1e6:.1f} M",
-            f"{row['perplexity']:.2f}",
-            _interval(row, "perplexity", form="{:.2f}"),
-            f"{row['char_perplexity']:.2f}",
-            number(row.get("control_accuracy"), "{:.4f}"),
-            f"{row['deployed_bytes'] / 1e6:.1f} MB",
-            number(row.get("torch_ms"), "{:.2f}"),
-            number(row.get("torch_speedup"), "{:.2f}x"),
-            *(number(row.get(f"tokens_per_second_{batch}"), "{:.0f}") for batch in batches),
-            _verdict(row),
-        )
-    return made
-
-
-def _say_reference(found: Mapping[str, Any]) -> None:
+def _say_simple(kind: "Kind", found: Mapping[str, Any]) -> None:
     """Say what the simple model beside the others comes to."""
-    if "char_perplexity" in found:
-        paragraph(f"{found['name']}: {found['char_perplexity']:.2f} per character on the same texts")
-    elif found:
-        paragraph(
-            f"{found['name']}: macro-F1 {found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f} on the same rows"
-        )
-        if found.get("verdict"):
-            paragraph(f"{found['verdict']}.", style="bold")
+    simple = kind.presentation().simple
+    if not found or simple is None:
+        return
+    paragraph(simple.said(found))
+    if found.get("verdict"):
+        paragraph(f"{found['verdict']}.", style="bold")

@@ -42,8 +42,10 @@ class Findings:
     """What came out.
 
     Attributes:
-        metrics: model -> entry of metrics.json: ``params``, ``nonembedding_params``, ``sparsity``, ``macs``, scores,
-            and of a round ``accepted``; no times.
+        metrics: model -> entry of metrics.json: ``params``, ``nonembedding_params``, ``sparsity``, ``macs``,
+            ``bytes``, scores, perhaps each with ``_low`` and ``_high``, and of a round ``accepted``; no times.
+            ``deployed_bytes`` and ``deployed_`` with the deciding score are of the form that is deployed, and
+            ``deployed_change`` or the score with ``_change`` of a comparison with dense in pairs.
         details: content of details.json.
         predictions: a row per test row.
         plot: entries of ``metrics`` that are drawn against the size.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.gate.condition import Condition, JudgedRows
+    from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
@@ -188,6 +189,10 @@ class Kind(ABC):
         self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
     ) -> dict[str, Any]:
         """Return what latency.json holds besides the time of a call."""
+
+    @abstractmethod
+    def presentation(self) -> "Presentation":
+        """Return how results are shown: columns, sections of the page, and the words for them."""
 
     # What happens to a registered model.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.gate.condition import Condition, JudgedRows
     from secateur.inference.prediction import Predictor
+    from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
@@ -172,6 +173,12 @@ class Classification(Kind):
     ) -> dict[str, Any]:
         """See ``Kind``; the time of a call says it all."""
         return {}
+
+    def presentation(self) -> "Presentation":
+        """See ``Kind``."""
+        from secateur.report.classifiers import PRESENTATION
+
+        return PRESENTATION
 
     def judge_models(
         self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"

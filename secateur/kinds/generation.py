@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.gate.condition import Condition, JudgedRows
     from secateur.inference.writing import Writer
+    from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
     from secateur.training.validation import Scores
@@ -217,6 +218,12 @@ class Generation(Kind):
         from secateur.evaluation.generator_findings import throughputs
 
         return throughputs(folders, settings=settings, exports=exports)
+
+    def presentation(self) -> "Presentation":
+        """See ``Kind``."""
+        from secateur.report.generators import PRESENTATION
+
+        return PRESENTATION
 
     def judge_models(
         self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"

@@ -1,5 +1,6 @@
 """Which kinds there are: the files beside this one, and what other packages bring by entry point."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,13 @@ def kind_named(name: str) -> Kind:
 def kind_of_config(config: "PreTrainedConfig") -> Kind | None:
     """Return the kind that a finished model is of, by its config: the first that claims it; None where none does."""
     return next((kind for kind in map(kind_named, KINDS) if kind.claims(config)), None)
+
+
+def kind_of_scores(names: Iterable[str]) -> Kind | None:
+    """Return the first kind whose deciding score is among these, itself or as ``deployed_``; None where none is."""
+    known = {*names}
+    kinds = map(kind_named, KINDS)
+    return next((kind for kind in kinds if {kind.measure.name, f"deployed_{kind.measure.name}"} & known), None)
 
 
 def measure_named(name: str) -> Measure:

@@ -10,6 +10,7 @@ from typing import Any
 from secateur.config.base import Runtime
 from secateur.errors import ConfigError
 from secateur.files import to_json
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
 from secateur.registry.tags import (
     COMMIT,
@@ -29,11 +30,8 @@ from secateur.workflow.project import Project, commit_of, dirty_files
 from secateur.workflow.results import read_json
 from secateur.workflow.tried import checkpoints_of
 
-_TOLD = (
-    "macro_f1", "accuracy", "deployed_macro_f1", "deployed_change", "perplexity", "perplexity_change", "params", "macs",
-    "deployed_bytes", "torch_ms", "onnx_ms", "onnx-int8_ms",
-)  # fmt: skip
-"""What a tag says of a model that was tried, where it is known."""
+_TOLD = ("deployed_change", "params", "macs", "deployed_bytes", "torch_ms", "onnx_ms", "onnx-int8_ms")
+"""What a tag says of a model that was tried beside its scores, where it is known."""
 
 
 def require_evaluated(job: Job, runtime: Runtime) -> None:
@@ -113,12 +111,17 @@ def rolled_back_tags(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> dict[st
             "asked": card.asked,
             "achieved": card.came_to.achieved,
             "validation": card.came_to.metrics,
-            "test": {key: rows[name][key] for key in _TOLD if key in rows[name]},
+            "test": {key: rows[name][key] for key in (*_scores(card), *_TOLD) if key in rows[name]},
             "widths": card.came_to.widths,
         }
         shown = {key: value for key, value in told.items() if value}
         tags[f"{ROLLED_BACK}{name}"] = _fitting(shown)
     return tags
+
+
+def _scores(card: Card) -> tuple[str, ...]:
+    kind = kind_named(card.task or DEFAULT)
+    return (*kind.scores, f"deployed_{kind.measure.name}", f"{kind.measure.name}_change")
 
 
 def _fitting(told: Mapping[str, Any]) -> str:

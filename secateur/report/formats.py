@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _NO_BREAK = "\u00a0"
 _THIN = "\u202f"
-_MINUS = "\u2212"
+MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def score(value: float) -> str:
     return f"{value:.3f}"
 
 
-def perplexity(value: float) -> str:
-    """Write a perplexity with three digits, or all of those before the point."""
+def three_digits(value: float) -> str:
+    """Write a number without an upper end with three digits, or all of those before the point."""
     return count(value) if value >= 100 else f"{value:.{1 if value >= 10 else 2}f}"
 
 
@@ -79,7 +79,7 @@ def points(difference: float) -> str:
     shown = f"{abs(100 * difference):.1f}"
     if float(shown) == 0:
         return f"±{shown}"
-    return f"{_MINUS if difference < 0 else '+'}{shown}"
+    return f"{MINUS if difference < 0 else '+'}{shown}"
 
 
 def signed_percent(fraction: float) -> str:
@@ -89,7 +89,7 @@ def signed_percent(fraction: float) -> str:
 
 def signed(value: int) -> str:
     """Write a whole number, always with its sign."""
-    return f"{_MINUS if value < 0 else '+' if value else '±'}{count(abs(value))}"
+    return f"{MINUS if value < 0 else '+' if value else '±'}{count(abs(value))}"
 
 
 def times(ratio: float) -> str:
@@ -105,3 +105,8 @@ def digest(value: object) -> str:
 def runtime(name: str) -> str:
     """Write the name of a runtime as its makers do."""
     return {"torch": "PyTorch", "onnx": "ONNX", "onnx-int8": "ONNX int8"}.get(name, name)
+
+
+def sentence(title: str) -> str:
+    """Write a title as it begins a sentence; abbreviations stay what they are."""
+    return title[0].upper() + title[1:]

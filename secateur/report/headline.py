@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.report import formats
+from secateur.report.presentation import Score
 from secateur.report.refusal import refusal
 from secateur.report.results import Json, ModelResult, runtimes
 
@@ -81,25 +82,25 @@ def _pace(ratio: float) -> str:
 
 
 def _quality(best: ModelResult, dense: ModelResult, level: float | None) -> str:
-    if best.text is not None:
-        return _perplexity(best, dense) + _chance(best, level)
-    change = best.quality.value - dense.quality.value if best.change is None else best.change.value
-    size = f"{abs(100 * change):.1f}"
-    if float(size) == 0:
-        rows = "" if best.change is None else f" ({best.change.lost} test rows lost, {best.change.won} won)"
-        return f"keeps its macro-F1{rows}"
-    said = f"{'loses' if change < 0 else 'gains'} {size} {'point' if size == '1.0' else 'points'} of macro-F1"
-    return said + _chance(best, level)
+    change = None if best.change is None else best.change.value
+    scale = best.kind.presentation().scale
+    said, moved = scale.in_words(best.kind.measure.title, best.quality.value, dense.quality.value, change=change)
+    return said + (_chance(best, level) if moved else _rows(best))
 
 
 def _chance(best: ModelResult, level: float | None) -> str:
     """Say whether a change is more than chance; nothing where nobody compared row by row."""
     if best.change is None or level is None:
         return ""
-    rows = "" if best.change.lost is None else f" ({best.change.lost} test rows lost, {best.change.won} won)"
-    return (
-        f"{', more than chance explains' if best.change.is_significant(level=level) else ', which may be chance'}{rows}"
-    )
+    chance = "more than chance explains" if best.change.is_significant(level=level) else "which may be chance"
+    return f", {chance}{_rows(best)}"
+
+
+def _rows(best: ModelResult) -> str:
+    """Say how many rows only one of the two gets right, where a row is right or wrong."""
+    if best.change is None or best.change.lost is None:
+        return ""
+    return f" ({best.change.lost} test rows lost, {best.change.won} won)"
 
 
 def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str, ...]:
@@ -107,42 +108,27 @@ def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str
     change = best.change
     if change is None or level is None:
         return ()
-    what = f"In pairs on the same {formats.count(test_rows)} test"
-    interval = f"{formats.percent(level)} interval of the change"
-    if best.text is not None:
-        ends = f"{formats.signed_percent(change.low)} to {formats.signed_percent(change.high)}"
-        return (f"{what} texts, the {interval} in perplexity is {ends}.",)
-    ends = f"{formats.points(change.low)} to {formats.points(change.high)} points"
+    shown = best.kind.presentation()
+    what = f"In pairs on the same {formats.count(test_rows)} test {shown.words.rows}"
+    ends = shown.scale.between(best.kind.measure.title, change.low, change.high)
     p_value = "" if change.p_value is None else f"; exact McNemar test, p = {change.p_value:.2g}"
-    return (f"{what} rows, the {interval} against dense in PyTorch is {ends}{p_value}.",)
-
-
-def _perplexity(best: ModelResult, dense: ModelResult) -> str:
-    """Say what became of the perplexity, which is better when it is lower."""
-    growth = best.quality.value / dense.quality.value - 1.0
-    if abs(growth) < 0.0005:
-        return "keeps its perplexity"
-    return f"has {formats.percent(abs(growth), 1)} {'more' if growth > 0 else 'less'} perplexity"
+    return (f"{what}, the {formats.percent(level)} interval of the change {ends}{p_value}.",)
 
 
 def _figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Figure, ...]:
-    if best.text is not None:
-        return (*_time_figures(best, dense, runtime), *_text_figures(best, dense))
-    score = best.quality if best.deployed is None else best.deployed.macro_f1
+    shown = best.kind.presentation()
     return (
         *_time_figures(best, dense, runtime),
-        Figure(
-            "Macro-F1 on test",
-            formats.score(score.value),
-            f"dense {formats.score(dense.quality.value)}, {formats.points(score.value - dense.quality.value)} points",
-        ),
+        *_throughput_figures(best, dense),
+        _quality_figure(best, dense),
+        *(figure for score in shown.scores if (figure := _score_figure(score, best, dense)) is not None),
         Figure(
             "Multiply-accumulates",
             formats.percent(best.macs / dense.macs),
             f"{_one(best.macs)} of {_one(dense.macs)} per row",
         ),
         Figure(
-            "Encoder parameters",
+            f"{shown.words.body.capitalize()} parameters",
             formats.percent(best.nonembedding_params / dense.nonembedding_params),
             f"{_one(best.nonembedding_params)} of {_one(dense.nonembedding_params)}",
         ),
@@ -150,34 +136,28 @@ def _figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
     )
 
 
-def _text_figures(best: ModelResult, dense: ModelResult) -> tuple[Figure, ...]:
-    assert best.text is not None and dense.text is not None
+def _throughput_figures(best: ModelResult, dense: ModelResult) -> list[Figure]:
     figures = []
-    for batch in sorted(set(best.text.tokens_per_second) & set(dense.text.tokens_per_second)):
-        fast, slow = best.text.tokens_per_second[batch], dense.text.tokens_per_second[batch]
+    for batch in sorted(set(best.tokens_per_second) & set(dense.tokens_per_second)):
+        fast, slow = best.tokens_per_second[batch], dense.tokens_per_second[batch]
         name = f"Tokens per second, {batch} {'text' if batch == 1 else 'texts'} at once"
         figures.append(Figure(name, formats.count(fast), f"dense {formats.count(slow)}, {formats.times(fast / slow)}"))
-    growth = best.quality.value / dense.quality.value - 1.0
-    sign = "+" if growth >= 0 else "\u2212"
-    shown = f"dense {formats.perplexity(dense.quality.value)}, {sign}{formats.percent(abs(growth), 1)}"
-    figures.append(Figure("Perplexity on test", formats.perplexity(best.quality.value), shown))
-    if best.text.control is not None and dense.text.control is not None:
-        said, before = (formats.percent(text.control.value, 1) for text in (best.text, dense.text) if text.control)
-        figures.append(Figure("Written as asked", said, f"dense {before}, by the judge"))
-    return (
-        *figures,
-        Figure(
-            "Multiply-accumulates",
-            formats.percent(best.macs / dense.macs),
-            f"{_one(best.macs)} of {_one(dense.macs)} per row",
-        ),
-        Figure(
-            "Decoder parameters",
-            formats.percent(best.nonembedding_params / dense.nonembedding_params),
-            f"{_one(best.nonembedding_params)} of {_one(dense.nonembedding_params)}",
-        ),
-        Figure("On disk", _one(best.bytes, "B"), f"dense {_one(dense.bytes, 'B')}"),
-    )
+    return figures
+
+
+def _quality_figure(best: ModelResult, dense: ModelResult) -> Figure:
+    scale, before = best.kind.presentation().scale, dense.quality.value
+    after = (best.quality if best.deployed is None else best.deployed.quality).value
+    compared = f"dense {scale.write(before)}, {scale.against(after, before)}"
+    return Figure(f"{formats.sentence(best.kind.measure.title)} on test", scale.write(after), compared)
+
+
+def _score_figure(score: Score, best: ModelResult, dense: ModelResult) -> Figure | None:
+    after, before = best.score(score.name), dense.score(score.name)
+    if score.figure is None or after is None or before is None:
+        return None
+    name, by = score.figure
+    return Figure(name, score.write(after.value), f"dense {score.write(before.value)}, {by}")
 
 
 def _on_disk(result: ModelResult) -> int:
@@ -190,7 +170,7 @@ def _time_figures(best: ModelResult, dense: ModelResult, runtime: str | None) ->
         return ()
     fast, slow = best.timings[runtime], dense.timings[runtime]
     unit = formats.unit_for_ms([slow.median_ms])
-    what = "Median time" if best.text is None else "Time per token"
+    what = best.kind.presentation().words.figure
     return (
         Figure(
             f"{what}, {formats.runtime(runtime)}",
@@ -201,13 +181,12 @@ def _time_figures(best: ModelResult, dense: ModelResult, runtime: str | None) ->
 
 
 def _dense_figures(dense: ModelResult, runtime: str | None) -> tuple[Figure, ...]:
-    shown = formats.score if dense.text is None else formats.perplexity
-    title = dense.measure.title
+    scale = dense.kind.presentation().scale
     figures = [
         Figure(
-            f"{title[0].upper()}{title[1:]} of dense on test",
-            shown(dense.quality.value),
-            f"{shown(dense.quality.low)} to {shown(dense.quality.high)}",
+            f"{formats.sentence(dense.kind.measure.title)} of dense on test",
+            scale.write(dense.quality.value),
+            f"{scale.write(dense.quality.low)} to {scale.write(dense.quality.high)}",
         ),
         Figure("Parameters of dense", _one(dense.params), f"{_one(dense.nonembedding_params)} outside embeddings"),
     ]

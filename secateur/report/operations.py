@@ -57,7 +57,7 @@ def _deployed(best: ModelResult | None, runtime: str) -> State | None:
         return None
     note = [
         formats.unit_for([best.deployed.bytes], "B").with_symbol(best.deployed.bytes),
-        f"macro-F1 {formats.score(best.deployed.macro_f1.value)}",
+        f"{best.kind.measure.title} {best.kind.presentation().scale.write(best.deployed.quality.value)}",
     ]
     if runtime in best.timings:
         median = best.timings[runtime].median_ms

@@ -1,13 +1,16 @@
 """The page: one HTML file that needs nothing from anywhere, and reads the same with or without a screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from secateur.report import drift, formats, operations, plots, provenance, rounds, samples, slice_rows, tables
-from secateur.report.headline import headline, reference_runtime
+from secateur.report import drift, formats, operations, plots, provenance, rounds, tables
+from secateur.report.headline import Headline, headline, reference_runtime
+from secateur.report.presentation import Evaluated
 from secateur.report.refusal import reason_of
 from secateur.report.results import ModelResult, ReportData, read_results, runtimes, skipped_rounds, stale_timings
 
@@ -20,7 +23,28 @@ def render(data: ReportData) -> str:
     Raises:
         KeyError: metrics lack an entry or a number that ``evaluate`` always writes.
     """
-    return environment().get_template("page.html.j2").render(_context(data))
+    results, made = read_results(data), environment()
+    chosen = headline(results, data.details)
+    shared = _of_results(data, results, chosen)
+    of_kind = _of_kind(made, Evaluated(results, data.details, chosen.best), shared=shared)
+    there = {
+        "evaluate": "Results",
+        "prune": "Rounds",
+        "baseline": "Training",
+        **{section.anchor: section.title for section in of_kind},
+        **({"robustness": "Attacks"} if shared["attacked"] else {}),
+        "clean": "Data",
+        **({"drift": "Drift"} if data.drift else {}),
+        **({"gate": "Gate"} if data.gate else {}),
+        "lineage": "Lineage",
+    }
+    return made.get_template("page.html.j2").render(
+        shared
+        | _of_rounds(data, results, runtime=shared["reference_runtime"])
+        | _of_rows(data)
+        | _of_origin(data, results)
+        | {"title": data.title, "headline": chosen, "sections": there, "of_kind": of_kind}
+    )
 
 
 def environment() -> jinja2.Environment:
@@ -35,7 +59,7 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "count": formats.count,
         "score": formats.score,
-        "perplexity": formats.perplexity,
+        "sentence": formats.sentence,
         "percent": formats.percent,
         "points": formats.points,
         "signed": formats.signed,
@@ -49,113 +73,122 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def _context(data: ReportData) -> dict[str, Any]:
-    results = read_results(data)
-    confidence_level = data.details.get("confidence_level")
-    deployed = data.details.get("deployed")
-    skipped = skipped_rounds(data)
-    chosen = headline(results, data.details)
-    reference = reference_runtime(results, data.details)
-    labels = [str(label) for label in data.details.get("labels", ())]
-    timed = runtimes(results)
-    is_text = results[0].text is not None
-    slices = () if is_text else slice_rows.slice_rows(results, data.details, best=chosen.best)
+@dataclass(frozen=True)
+class _Rendered:
+    """A section that a kind of task brings."""
+
+    anchor: str
+    title: str
+    html: Markup
+    style: Markup
+
+
+def _of_kind(made: jinja2.Environment, shown: Evaluated, *, shared: Mapping[str, Any]) -> list[_Rendered]:
+    """Render the sections that the kind of task has, in its order."""
+
+    def rendered(template: str, values: Mapping[str, Any]) -> Markup:
+        return Markup(made.from_string(template).render({**shared, **values}).rstrip())  # noqa: S704 - it was escaped
+
+    return [
+        _Rendered(
+            section.anchor,
+            section.title,
+            rendered(section.template, section.values),
+            rendered(section.style, section.values),
+        )
+        for section in shown.results[0].kind.presentation().sections(shown)
+    ]
+
+
+def _of_results(data: ReportData, results: Sequence[ModelResult], chosen: Headline) -> dict[str, Any]:
+    """Return what the table and the plots of the results show."""
+    kind, details = results[0].kind, data.details
+    shown, timed = kind.presentation(), runtimes(results)
+    reference, level = data.metrics.get("reference"), details.get("confidence_level")
+    attacked = tables.attacked(results)
     return {
-        "sections": (
-            ("evaluate", "Results", True),
-            ("prune", "Rounds", True),
-            ("baseline", "Training", True),
-            ("writing", "Texts", is_text),
-            ("samples", "Samples", is_text),
-            ("classes", "Classes", not is_text),
-            ("slices", "Slices", bool(slices)),
-            ("mistakes", "Mistakes", not is_text),
-            ("robustness", "Attacks", bool(tables.attacked(results))),
-            ("clean", "Data", True),
-            ("drift", "Drift", bool(data.drift)),
-            ("gate", "Gate", bool(data.gate)),
-            ("lineage", "Lineage", True),
-        ),
+        "measure": kind.measure,
+        "scale": shown.scale,
+        "words": shown.words,
+        "better": "up" if kind.measure.higher_is_better else "down",
+        "scores": [score for score in shown.scores if any(score.name in result.entry for result in results)],
+        "results": results,
+        "accepted": tables.accepted(results),
+        "skipped": skipped_rounds(data),
+        "dense": results[0],
+        "best": chosen.best,
+        "interval": formats.percent(level) if level else "confidence",
+        "test_rows": details.get("test_rows", 0),
+        "runtimes": timed,
+        "reference_runtime": reference_runtime(results, details),
+        "batches": sorted({batch for result in results for batch in result.tokens_per_second}),
+        "deployed": details.get("deployed"),
+        "has_deployed": any(result.deployed for result in results),
+        "attacked": attacked,
+        "attack_rows": details.get("robustness", {}).get("rows", 0),
+        "stale_timings": stale_timings(data),
+        "units": _units(results, timed),
+        "simple": shown.simple if reference else None,
+        "reference": {"name": details.get("reference"), **(reference or {})},
+        "reference_verdict": details.get("reference_verdict"),
         "states": operations.states(data, results, best=chosen.best),
-        "cards": rounds.round_cards(results, skipped, data.histories, runtime=reference),
-        "slices": slices,
-        "gate": data.gate,
-        "gate_conditions": operations.conditions(data.gate),
+        "timing_facts": provenance.timing_facts(data),
+        "plots": {
+            "speed": plots.quality_against_speed(results),
+            "size": plots.quality_against_parameters(results),
+            "score": plots.training_score(kind, data.histories),
+            "loss": plots.training_loss(kind, data.histories),
+            "attacks": plots.attacks(attacked),
+            "lengths": plots.lengths(data.data.get("length_chars", {})),
+        },
+    }
+
+
+def _units(results: Sequence[ModelResult], timed: Sequence[str]) -> dict[str, Any]:
+    """Return the unit of every column, so that its numbers align."""
+    return {
+        "params": formats.unit_for(result.params for result in results),
+        "nonembedding": formats.unit_for(result.nonembedding_params for result in results),
+        "macs": formats.unit_for(result.macs for result in results),
+        "bytes": formats.unit_for((result.bytes for result in results), "B"),
+        "deployed": formats.unit_for((r.deployed.bytes for r in results if r.deployed), "B"),
+        "ms": {
+            name: formats.unit_for_ms(r.timings[name].median_ms for r in results if name in r.timings) for name in timed
+        },
+    }
+
+
+def _of_rounds(data: ReportData, results: Sequence[ModelResult], *, runtime: str | None) -> dict[str, Any]:
+    """Return what is told round by round."""
+    return {
+        "cards": rounds.round_cards(results, skipped_rounds(data), data.histories, runtime=runtime),
+        "grids": tables.width_grids(results),
+    }
+
+
+def _of_rows(data: ReportData) -> dict[str, Any]:
+    """Return what is told of the data: what became of the rows, and how they differ from the champion's."""
+    report = data.data
+    return {
+        "rows": report.get("rows", {}),
+        "rules": report.get("rules", ()),
+        "remarks": [*report.get("source", {}).get("remarks", ()), *report.get("remarks", ())],
+        "label_rows": tables.label_rows(report),
+        "max_examples": data.max_examples,
+        "source": provenance.source_line(report.get("source", {})),
         "drift": data.drift,
         "drift_measures": drift.measures(data.drift),
         "drift_shares": drift.shares(data.drift),
         "quality_conditions": operations.conditions((data.drift or {}).get("quality")),
-        "changes": () if is_text else slice_rows.changes(results),
-        "title": data.title,
-        "results": results,
-        "accepted": tables.accepted(results),
-        "skipped": skipped,
-        "dense": results[0],
-        "headline": chosen,
-        "best": chosen.best,
-        "interval": formats.percent(confidence_level) if confidence_level else "confidence",
-        "labels": labels,
-        "test_rows": data.details.get("test_rows", 0),
-        "runtimes": timed,
-        "reference_runtime": reference,
-        "deployed": deployed,
-        "has_deployed": any(result.deployed for result in results),
-        "attacked": tables.attacked(results),
-        "attack_rows": data.details.get("robustness", {}).get("rows", 0),
-        "stale_timings": stale_timings(data),
-        "units": {
-            "params": formats.unit_for(result.params for result in results),
-            "nonembedding": formats.unit_for(result.nonembedding_params for result in results),
-            "macs": formats.unit_for(result.macs for result in results),
-            "bytes": formats.unit_for((result.bytes for result in results), "B"),
-            "deployed": formats.unit_for((r.deployed.bytes for r in results if r.deployed), "B"),
-            "ms": {
-                name: formats.unit_for_ms(r.timings[name].median_ms for r in results if name in r.timings)
-                for name in timed
-            },
-        },
-        "plots": {
-            "speed": plots.quality_against_speed(results),
-            "size": plots.quality_against_parameters(results),
-            "score": plots.training_score(data.histories),
-            "loss": plots.training_loss(data.histories),
-            "attacks": plots.attacks(tables.attacked(results)),
-            "lengths": plots.lengths(data.data.get("length_chars", {})),
-        },
-        "grids": tables.width_grids(results),
-        "classes": tables.class_rows(results, labels, best=chosen.best),
-        "matrices": tables.confusion_matrices(results, labels),
-        "numbered": tables.has_long_headings(labels),
-        "pairs": tables.frequent_confusions(results, labels),
-        "rows": data.data.get("rows", {}),
-        "rules": data.data.get("rules", ()),
-        "remarks": [*data.data.get("source", {}).get("remarks", ()), *data.data.get("remarks", ())],
-        "label_rows": tables.label_rows(data.data),
-        "max_examples": data.max_examples,
-        "source": provenance.source_line(data.data.get("source", {})),
-        "lineage": provenance.lineage(data, results),
-        "environment": provenance.environment(results),
-        "timing_facts": provenance.timing_facts(data),
-        "parameters": provenance.parameters(results),
-        "is_text": is_text,
-        "reference": data.metrics.get("reference"),
-        "reference_verdict": data.details.get("reference_verdict"),
-        "reference_name": data.details.get("reference"),
-        **(_text_context(data, results, chosen.best) if is_text else {}),
     }
 
 
-def _text_context(data: ReportData, results: Sequence[ModelResult], best: ModelResult | None) -> dict[str, Any]:
-    """Return what only the page of a generator shows."""
-    controls = [str(label) for label in data.details.get("controls", ())]
-    rows = samples.writing_rows(results, controls=controls, real=data.details.get("real_texts", {}))
+def _of_origin(data: ReportData, results: Sequence[ModelResult]) -> dict[str, Any]:
+    """Return what is told of the gate, and of where the models come from."""
     return {
-        "batches": sorted({batch for result in results if result.text for batch in result.text.tokens_per_second}),
-        "controls": controls,
-        "judge": data.details.get("judge"),
-        "judged": any(row.control for row in rows),
-        "writing": rows,
-        "generation": data.details.get("generation", {}),
-        "sample_groups": samples.sample_groups(results, best=best),
-        "sample_titles": samples.sample_titles(results, best=best),
+        "gate": data.gate,
+        "gate_conditions": operations.conditions(data.gate),
+        "lineage": provenance.lineage(data, results),
+        "environment": provenance.environment(results),
+        "parameters": provenance.parameters(results),
     }

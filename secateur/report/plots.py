@@ -7,6 +7,7 @@ from itertools import pairwise
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from secateur.kinds.base import Kind
 from secateur.report import formats
 from secateur.report.direct_labels import Box, Label, place_headings, place_labels, segment
 from secateur.report.results import HistoryRow, Json, ModelResult, runtimes
@@ -34,10 +35,10 @@ def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
     if len(shown) < 2 or not traces:
         return None
     places = [x for trace in traces for x, _ in trace.models]
-    title, call = shown[0].measure.title, "call" if shown[0].text is None else "token"
+    title, call = shown[0].kind.measure.title, shown[0].kind.presentation().words.call
     with canvas(
         "speed",
-        description=f"{_sentence(title)} on test against median milliseconds per {call}, one line per runtime",
+        description=f"{formats.sentence(title)} on test against median milliseconds per {call}, one line per runtime",
         x_label=f"median time per {call}, ms (logarithmic)",
         y_label=f"{title} on test",
     ) as drawn:
@@ -59,10 +60,10 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
     unit = formats.unit_for([largest])
     models = [(float(result.nonembedding_params), result) for result in shown]
     spelled = {"k": ", thousands", "M": ", millions", "G": ", billions"}.get(unit.symbol, "")
-    title, body = shown[0].measure.title, "encoder" if shown[0].text is None else "decoder"
+    title, body = shown[0].kind.measure.title, shown[0].kind.presentation().words.body
     with canvas(
         "size",
-        description=f"{_sentence(title)} on test against the number of parameters outside the embeddings",
+        description=f"{formats.sentence(title)} on test against the number of parameters outside the embeddings",
         x_label=f"{body} parameters{spelled}",
         y_label=f"{title} on test",
     ) as drawn:
@@ -70,10 +71,6 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
         drawn.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.divisor:g}"))
         _draw_tradeoff(drawn, [Trace("", SERIES[0], MARKERS[0], models)])
     return drawn.svg
-
-
-def _sentence(title: str) -> str:
-    return title[0].upper() + title[1:]
 
 
 def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
@@ -118,17 +115,19 @@ def _draw_trace(drawn: Canvas, trace: Trace) -> None:
 
 
 def attacks(results: Sequence[ModelResult]) -> Markup | None:
-    """Macro-F1 under each attack: dense and the last accepted round, one column per attack."""
+    """The deciding score under each attack: dense and the last accepted round, one column per attack."""
     scored = [(result, result.robustness) for result in results if result.robustness and result.robustness.attacks]
     if not scored:
         return None
     shown = scored if len(scored) < 2 else [scored[0], scored[-1]]
-    names = list(shown[0][1].attacks)
+    names, title = list(shown[0][1].attacks), results[0].kind.measure.title
     with canvas(
         "attacks",
-        description="Macro-F1 on attacked test rows, one column per attack, dense and the last accepted round",
+        description=(
+            f"{formats.sentence(title)} on attacked test rows, one column per attack, dense and the last accepted round"
+        ),
         x_label="what was done to the texts",
-        y_label="macro-F1 on attacked rows",
+        y_label=f"{title} on attacked rows",
     ) as drawn:
         for index, (result, robustness) in enumerate(shown):
             scores = [robustness.clean, *(robustness.attacks[name] for name in names)]
@@ -145,32 +144,23 @@ def attacks(results: Sequence[ModelResult]) -> Markup | None:
     return drawn.svg
 
 
-def training_score(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
+def training_score(kind: Kind, histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
     """The deciding score on validation over all epochs of all stages, one after the other."""
-    if _is_text(histories):
-        return _training_curves(
-            "validation", histories, {"validation_perplexity": ""},
-            description="Perplexity on validation while dense and then each round were trained",
-            y_label="perplexity on validation (logarithmic)", logarithmic=True,
-        )  # fmt: skip
+    title, logarithmic = kind.measure.title, kind.presentation().scale.logarithmic
     return _training_curves(
-        "validation", histories, {"validation_macro_f1": ""},
-        description="Macro-F1 on validation while dense and then each round were trained",
-        y_label="macro-F1 on validation",
+        "validation", histories, {f"validation_{kind.measure.name}": ""},
+        description=f"{formats.sentence(title)} on validation while dense and then each round were trained",
+        y_label=f"{title} on validation{' (logarithmic)' if logarithmic else ''}", logarithmic=logarithmic,
     )  # fmt: skip
 
 
-def training_loss(histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
+def training_loss(kind: Kind, histories: Mapping[str, Sequence[HistoryRow]]) -> Markup | None:
     """Training and validation loss over all epochs of all stages."""
     return _training_curves(
         "loss", histories, {"validation_loss": "validation", "train_loss": "training"},
         description="Loss while dense and then each round were trained",
-        y_label=f"loss, nats per {'token' if _is_text(histories) else 'row'}",
+        y_label=f"loss, {kind.presentation().words.loss}",
     )  # fmt: skip
-
-
-def _is_text(histories: Mapping[str, Sequence[HistoryRow]]) -> bool:
-    return any("validation_perplexity" in row for rows in histories.values() for row in rows)
 
 
 def _training_curves(

@@ -90,7 +90,7 @@ def parameters(results: Sequence[ModelResult]) -> tuple[Fact, ...]:
 def _made(result: ModelResult) -> str:
     if not result.accepted:
         return result.verdict
-    body = "encoder" if result.text is None else "decoder"
+    body = result.kind.presentation().words.body
     return f"{formats.percent(result.sparsity)} of the {body}'s parameters removed"
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
-from secateur.quality import MACRO_F1, PERPLEXITY, Measure
 
 Json = Mapping[str, Any]
 HistoryRow = Mapping[str, float | None]
@@ -78,10 +79,10 @@ class Change:
     """What became of a score against dense on the same test rows, in pairs.
 
     Attributes:
-        value: of macro-F1 the difference, of perplexity the relative growth.
+        value: of a score that is better when higher the difference, else the relative growth.
         low: end of the interval.
         high: end of the interval.
-        lost: rows that only dense gets right; None of a generator.
+        lost: rows that only dense gets right; None where a row is not right or wrong.
         won: rows that only the other model gets right.
         p_value: of "both are right equally often".
     """
@@ -101,16 +102,15 @@ class Change:
 
 @dataclass(frozen=True)
 class DeployedResult:
-    """The form that goes into production: its scores on the test set, and the size of its folder."""
+    """The form that goes into production: its deciding score on the test set, and the size of its folder."""
 
-    macro_f1: Interval
-    accuracy: float
+    quality: Interval
     bytes: int
 
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """Macro-F1 on a sample of the test rows: clean, under each attack, and the mean over the attacks."""
+    """The deciding score on a sample of the test rows: clean, under each attack, and the mean over the attacks."""
 
     clean: float
     mean: float
@@ -118,36 +118,14 @@ class RobustnessResult:
 
 
 @dataclass(frozen=True)
-class TextResult:
-    """A generator on the test texts, and what it wrote.
-
-    Attributes:
-        perplexity: per token.
-        char_perplexity: per character.
-        control: share of its texts that a judge finds to be what was asked for; None without a judge.
-        distinct: different n-grams over all n-grams for n = 1, 2, 3.
-        repetition: share of the 4-grams of a text that stood in it before.
-        copied: share of passages of 20 characters that stand in the training texts.
-        tokens_per_second: texts at once -> tokens per second of all of them; empty when nothing was timed.
-    """
-
-    perplexity: Interval
-    char_perplexity: Interval
-    control: Interval | None
-    distinct: tuple[float, ...]
-    repetition: float
-    copied: float
-    tokens_per_second: Mapping[int, float]
-
-
-@dataclass(frozen=True)
 class ModelResult:
     """One model: dense, or what a round tried, whether it was accepted or rolled back.
 
-    ``budget``, ``deployed``, ``robustness`` and ``change`` are None where the files say nothing of them. A classifier
-    has ``macro_f1`` and ``accuracy``, a generator ``text``.
+    ``budget``, ``deployed``, ``robustness`` and ``change`` are None where the files say nothing of them. ``entry`` is
+    that of metrics.json, and ``tokens_per_second`` is by texts at once: empty where no writing was timed.
     """
 
+    kind: Kind
     name: str
     accepted: bool
     params: int
@@ -155,28 +133,24 @@ class ModelResult:
     macs: int
     bytes: int
     sparsity: float
-    macro_f1: Interval | None
-    accuracy: Interval | None
-    text: TextResult | None
     timings: Mapping[str, Timing]
+    tokens_per_second: Mapping[int, float]
     budget: Budget | None
     deployed: DeployedResult | None
     robustness: RobustnessResult | None
     change: Change | None
     card: Card
     details: Json
-
-    @property
-    def measure(self) -> Measure:
-        """What the model is judged by."""
-        return MACRO_F1 if self.text is None else PERPLEXITY
+    entry: Json
 
     @property
     def quality(self) -> Interval:
-        """The score that judges it, on the test set."""
-        found = self.macro_f1 if self.text is None else self.text.perplexity
-        assert found is not None  # one of them always is
-        return found
+        """The score that decides, on the test set."""
+        return _interval(self.entry, self.kind.measure.name)
+
+    def score(self, name: str) -> Interval | None:
+        """Return a score on the test set; its ends are itself where nobody resampled."""
+        return _interval(self.entry, name) if name in self.entry else None
 
     @property
     def title(self) -> str:
@@ -238,9 +212,21 @@ def stale_timings(data: ReportData) -> tuple[str, ...]:
     )
 
 
+def kind_of(data: ReportData) -> Kind:
+    """Return the kind of task of a run: that of the dense model's card.
+
+    Raises:
+        ConfigError: no package brings it any more.
+    """
+    card = data.cards.get(DENSE, Card())
+    return kind_named(card.task or data.details.get("task") or DEFAULT)
+
+
 def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
-    card, details = data.cards.get(name, Card()), data.details.get("models", {}).get(name, {})
+    kind, card = kind_of(data), data.cards.get(name, Card())
+    details = data.details.get("models", {}).get(name, {})
     return ModelResult(
+        kind=kind,
         name=name,
         accepted=bool(entry.get("accepted", True)),
         params=entry["params"],
@@ -248,29 +234,18 @@ def _read_model(name: str, entry: Json, data: ReportData) -> ModelResult:
         macs=entry["macs"],
         bytes=entry["bytes"],
         sparsity=entry["sparsity"],
-        macro_f1=_interval(entry, "macro_f1") if "perplexity" not in entry else None,
-        accuracy=_interval(entry, "accuracy") if "perplexity" not in entry else None,
-        text=_text(name, entry, data) if "perplexity" in entry else None,
-        timings=_timings(name, data),
+        timings={
+            row["runtime"]: Timing(median_ms=row["median_ms"], p95_ms=row["p95_ms"], speedup=row["speedup"])
+            for row in _timed(name, data, "results")
+        },
+        tokens_per_second={row["batch"]: row["tokens_per_second"] for row in _timed(name, data, "throughput")},
         budget=_budget(card),
-        deployed=_deployed(entry),
-        robustness=_robustness(entry, details),
-        change=_change(entry),
+        deployed=_deployed(entry, score=kind.measure.name),
+        robustness=_robustness(entry, details, score=kind.measure.name),
+        change=_change(entry, score=kind.measure.name),
         card=card,
         details=details,
-    )
-
-
-def _text(name: str, entry: Json, data: ReportData) -> TextResult:
-    timed = [] if data.latency is None or name in stale_timings(data) else data.latency.get("throughput", [])
-    return TextResult(
-        perplexity=_interval(entry, "perplexity"),
-        char_perplexity=_interval(entry, "char_perplexity"),
-        control=_interval(entry, "control_accuracy") if "control_accuracy" in entry else None,
-        distinct=tuple(entry[f"distinct_{size}"] for size in (1, 2, 3)),
-        repetition=entry["repetition"],
-        copied=entry["copied"],
-        tokens_per_second={row["batch"]: row["tokens_per_second"] for row in timed if row["checkpoint"] == name},
+        entry=entry,
     )
 
 
@@ -281,30 +256,27 @@ def _budget(card: Card) -> Budget | None:
     return None
 
 
-def _deployed(entry: Json) -> DeployedResult | None:
-    if "deployed_macro_f1" not in entry:
+def _deployed(entry: Json, *, score: str) -> DeployedResult | None:
+    if f"deployed_{score}" not in entry:
         return None
-    return DeployedResult(
-        macro_f1=_interval(entry, "deployed_macro_f1"),
-        accuracy=entry["deployed_accuracy"],
-        bytes=entry["deployed_bytes"],
-    )
+    return DeployedResult(quality=_interval(entry, f"deployed_{score}"), bytes=entry["deployed_bytes"])
 
 
-def _change(entry: Json) -> Change | None:
-    name = "perplexity_change" if "perplexity" in entry else "deployed_change"
+def _change(entry: Json, *, score: str) -> Change | None:
+    """Read the change of the deployed form, or of the score where no form has one of its own."""
+    name = "deployed_change" if "deployed_change" in entry else f"{score}_change"
     if name not in entry:
         return None
     counts = {field: entry.get(f"deployed_{field}") for field in ("lost", "won", "p_value")}
     return Change(value=entry[name], low=entry[f"{name}_low"], high=entry[f"{name}_high"], **counts)
 
 
-def _robustness(entry: Json, details: Json) -> RobustnessResult | None:
+def _robustness(entry: Json, details: Json, *, score: str) -> RobustnessResult | None:
     found: Json = details.get("robustness") or {}
-    if "robust_macro_f1" not in entry or "clean" not in found:
+    if f"robust_{score}" not in entry or "clean" not in found:
         return None
-    attacks = {name: score["macro_f1"] for name, score in found.get("attacks", {}).items()}
-    return RobustnessResult(clean=found["clean"]["macro_f1"], mean=entry["robust_macro_f1"], attacks=attacks)
+    attacks = {name: scores[score] for name, scores in found.get("attacks", {}).items()}
+    return RobustnessResult(clean=found["clean"][score], mean=entry[f"robust_{score}"], attacks=attacks)
 
 
 def _interval(entry: Json, name: str) -> Interval:
@@ -312,14 +284,11 @@ def _interval(entry: Json, name: str) -> Interval:
     return Interval(value=value, low=entry.get(f"{name}_low", value), high=entry.get(f"{name}_high", value))
 
 
-def _timings(name: str, data: ReportData) -> Mapping[str, Timing]:
+def _timed(name: str, data: ReportData, part: str) -> list[Json]:
+    """Return the rows of latency.json about a model; none where its times belong to other weights."""
     if data.latency is None or name in stale_timings(data):
-        return {}
-    return {
-        row["runtime"]: Timing(median_ms=row["median_ms"], p95_ms=row["p95_ms"], speedup=row["speedup"])
-        for row in data.latency.get("results", [])
-        if row["checkpoint"] == name
-    }
+        return []
+    return [row for row in data.latency.get(part, []) if row["checkpoint"] == name]
 
 
 def round_number(name: str) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 """One card per round: what was asked, what was done, what came out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secateur.report import formats
@@ -90,7 +90,7 @@ def _asked(result: ModelResult) -> str:
     if budget is None:
         return ""
     if budget.kind == "max_drop":
-        unit = "points of macro-F1" if result.text is None else "% of perplexity"
+        unit = result.kind.presentation().scale.unit_of_loss(result.kind.measure.title)
         asked = f"Asked to lose at most {100 * budget.asked:g} {unit} on validation"
         return f"{asked}." if budget.achieved is None else f"{asked}, lost {100 * budget.achieved:.1f}."
     asked = f"Asked for {formats.percent(budget.asked, 1)} of {_noun(budget.kind)}"
@@ -102,11 +102,11 @@ def _tries(result: ModelResult) -> tuple[Try, ...]:
     if len(tries) < 2:
         return ()
     unit = {"latency": "time", "macs": "MACs", "params": "parameters"}.get(result.card.price or "", "")
-    name, _, shown = _measure(result)
+    name, scale = result.kind.measure.name, result.kind.presentation().scale
     return tuple(
         Try(
             left=f"{formats.percent(entry['target'], 1)} {unit}".rstrip(),
-            score=shown(entry["metrics"][f"validation_{name}"]),
+            score=scale.write(entry["metrics"][f"validation_{name}"]),
             verdict="held" if entry["accepted"] else "fell through",
         )
         for entry in tries
@@ -120,31 +120,23 @@ def _noun(kind: str) -> str:
 
 def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     """Say from where to where training took the validation score."""
-    name, said, shown = _measure(result)
-    column = f"validation_{name}"
+    measure, scale = result.kind.measure, result.kind.presentation().scale
+    column = f"validation_{measure.name}"
     scores = [score for row in history if (score := row.get(column)) is not None]
     if not scores:
         return ""
     epochs = max(row.get("epoch") or 0.0 for row in history)
-    after_cut = f"Validation {said} {shown(scores[0])} right after the cut"
+    after_cut = f"Validation {measure.title} {scale.write(scores[0])} right after the cut"
     if epochs == 0:
         return f"{after_cut}; no training followed."
     kept = result.card.came_to.metrics.get(column, scores[-1])
-    return f"{after_cut}, {shown(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
-
-
-def _measure(result: ModelResult) -> tuple[str, str, Callable[[float], str]]:
-    """Return the name of the score in files, its name for people, and how it is written."""
-    if result.text is None:
-        return "macro_f1", "macro-F1", formats.score
-    return "perplexity", "perplexity", formats.perplexity
+    return f"{after_cut}, {scale.write(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
 
 
 def _quality(result: ModelResult, dense: ModelResult) -> Fact:
-    after, before = result.quality.value, dense.quality.value
-    if result.text is None:
-        return "Macro-F1 on test", formats.score(after), f"{formats.points(after - before)} points"
-    return "Perplexity on test", formats.perplexity(after), f"{formats.perplexity(before)} dense"
+    scale, after = result.kind.presentation().scale, result.quality.value
+    title = f"{formats.sentence(result.kind.measure.title)} on test"
+    return title, scale.write(after), scale.beside(after, dense.quality.value)
 
 
 def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Fact, ...]:
@@ -153,8 +145,8 @@ def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
         timing = result.timings[runtime]
         shown = formats.unit_for_ms([timing.median_ms]).with_symbol(timing.median_ms)
         facts.append((f"Time, {formats.runtime(runtime)}", shown, f"{formats.times(timing.speedup)} dense"))
-    part = "encoder" if result.text is None else "decoder"
-    facts.append((f"Sparsity of {part}", f"{result.sparsity:.2f}", f"{formats.count(result.nonembedding_params)} left"))
+    body = result.kind.presentation().words.body
+    facts.append((f"Sparsity of {body}", f"{result.sparsity:.2f}", f"{formats.count(result.nonembedding_params)} left"))
     changes = result.details.get("changes")
     if changes:
         facts.append(("Lost against dense", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won"))

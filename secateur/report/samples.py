@@ -34,7 +34,15 @@ class SampleGroup:
 
 @dataclass(frozen=True)
 class WritingRow:
-    """How one model's texts look as text; ``control`` is by label, in the order of the labels."""
+    """How one model's texts look as text.
+
+    Attributes:
+        title: of the model.
+        distinct: different n-grams over all n-grams for n = 1, 2, 3.
+        repetition: share of the 4-grams of a text that stood in it before.
+        copied: share of passages of 20 characters that stand in the training texts.
+        control: share of its texts that a judge finds to be what was asked for, in the order of the labels.
+    """
 
     title: str
     distinct: tuple[float, ...]
@@ -58,22 +66,24 @@ def sample_titles(results: Sequence[ModelResult], *, best: ModelResult | None) -
 def writing_rows(results: Sequence[ModelResult], *, controls: Sequence[str], real: Json) -> tuple[WritingRow, ...]:
     """Return one row per distinct model, and one for real texts of the test set."""
     rows = [
-        WritingRow(
-            title=result.title,
-            distinct=result.text.distinct,
-            repetition=result.text.repetition,
-            copied=result.text.copied,
+        _writing_row(
+            result.title,
+            result.entry,
             control=tuple(share[label] for label in controls)
             if (share := result.details.get("control", {}).get("per_label"))
             else (),
         )
         for result in results
-        if result.accepted and result.text is not None
+        if result.accepted
     ]
     if real:
-        distinct = tuple(real[f"distinct_{size}"] for size in (1, 2, 3))
-        rows.append(WritingRow("real texts", distinct, real["repetition"], real["copied"], control=()))
+        rows.append(_writing_row("real texts", real, control=()))
     return tuple(rows)
+
+
+def _writing_row(title: str, entry: Json, *, control: tuple[float, ...]) -> WritingRow:
+    distinct = tuple(entry[f"distinct_{size}"] for size in (1, 2, 3))
+    return WritingRow(title, distinct, entry["repetition"], entry["copied"], control)
 
 
 def _group(entries: Sequence[Json]) -> SampleGroup:

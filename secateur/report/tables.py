@@ -85,8 +85,7 @@ def width_grids(results: Sequence[ModelResult]) -> tuple[Grid, ...]:
     if not described or not described[0][0].is_dense:
         return ()
     grids = []
-    attention = "Attention heads" if described[0][0].text is None else "Attention groups"
-    for key, kind in (("heads", attention), ("ffn", "FFN neurons")):
+    for key, kind in (("heads", results[0].kind.presentation().words.heads), ("ffn", "FFN neurons")):
         dense = [int(width) for width in described[0][1][key]]
         columns = [[int(width) for width in widths[key]] for _, widths in described]
         layers = tuple(

@@ -4,12 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
 
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, or an empty mapping when there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def kind_of(root: Path) -> Kind:
+    """Return the kind of task of the models of a run: that of the dense one.
+
+    Raises:
+        ConfigError: no package brings it any more.
+    """
+    return kind_named(Card.found_in(root / "models" / "baseline").task or DEFAULT)
 
 
 def round_rows(root: Path, item: str) -> list[dict[str, Any]]:

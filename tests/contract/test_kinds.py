@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from secateur.cli.display import models_table
+from secateur.cli.promotion_display import comparison as show_comparison
+from secateur.cli.run_display import run_summary
 from secateur.config.baseline import BaselineSection
 from secateur.config.catalogue import parameters
 from secateur.config.part import parse_part
@@ -29,6 +32,13 @@ from secateur.models.card import Card
 from secateur.models.checkpoint import kind_of_folder, load, save
 from secateur.pruning.sweep import sweep
 from secateur.registry.fresh_process import SMOKE
+from secateur.registry.publication import numbers_of
+from secateur.registry.registered_version import ListedModel, RegisteredVersion
+from secateur.registry.tags import Aliases, VersionTags
+from secateur.report.headline import headline
+from secateur.report.page import render
+from secateur.report.presentation import Evaluated
+from secateur.report.results import ReportData, read_results
 from secateur.report.sweep_plot import draw_sweep
 from secateur.training.batches import batches_of
 from secateur.training.material import TRAIN, read_material
@@ -36,6 +46,7 @@ from secateur.training.objectives import outputs_of
 from secateur.training.validation import validate
 from secateur.workflow import code_lock
 from secateur.workflow.project import Project
+from secateur.workflow.results import comparison
 from tasks import evaluate
 from tests import toy_kind
 from tests.foreign_package import install
@@ -235,11 +246,111 @@ def test_every_model_is_evaluated(done: tuple[Kind, Path]) -> None:
     metrics = json.loads((root / "metrics.json").read_text())
     dense, pruned = metrics["baseline"], metrics["rounds"]["r1"]
     for entry in (dense, pruned):
-        assert {"params", "nonembedding_params", "macs", "sparsity", kind.measure.name} <= set(entry)
+        assert {"params", "nonembedding_params", "macs", "sparsity", "bytes", kind.measure.name} <= set(entry)
     assert pruned["macs"] < dense["macs"]
     assert isinstance(pruned["accepted"], bool)
     assert len(pq.read_table(root / "p.parquet")) == len(rows_of(kind, root).texts)
     assert (root / "quality.csv").read_text().splitlines()[0].startswith("model,params,macs,sparsity,")
+
+
+def left_by_a_run(root: Path, folder: Path) -> Project:
+    """Return a project in which a run of these models has just ended; the round counts as accepted."""
+    metrics = json.loads((root / "metrics.json").read_text())
+    metrics["rounds"]["r1"]["accepted"] = True
+    for name, values in (("metrics", metrics), ("details", json.loads((root / "details.json").read_text()))):
+        write_json(folder / "reports" / f"{name}.json", values)
+    (folder / "models").symlink_to(root / "models")
+    return Project(folder)
+
+
+def report_data(root: Path, project: Project) -> ReportData:
+    names, empty = ("baseline", "r1"), dict.fromkeys(("latency", "registered", "gate", "drift", "retrain"))
+    histories = {}
+    for name in names:
+        with (root / f"{name}.csv").open(encoding="utf-8") as file:
+            histories[name] = [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+    read = {name: json.loads((project.root / f"reports/{name}.json").read_text()) for name in ("metrics", "details")}
+    cards = {name: Card.read(root / "models" / name) for name in names}
+    return ReportData(title="", data={}, cards=cards, histories=histories, max_examples=1, **read, **empty)  # type: ignore[arg-type]
+
+
+def others_words(kind: Kind) -> set[str]:
+    """Return what only pages and tables of other kinds may say."""
+    return {"macro-F1", "perplexity"} - {kind.measure.title}
+
+
+def test_the_page_has_the_table_the_sections_and_the_words_of_the_kind(done: tuple[Kind, Path], tmp_path: Path) -> None:
+    kind, root = done
+    data, shown, title = report_data(root, left_by_a_run(root, tmp_path)), kind.presentation(), kind.measure.title
+    page, results = render(data), read_results(data)
+    chosen = headline(results, data.details)
+    sections = shown.sections(Evaluated(results, data.details, chosen.best))
+    assert sections, "a kind has something of its own to show"
+    for section in sections:
+        assert page.count(f'id="{section.anchor}"') == 1, section.anchor
+        assert page.count(f'<a href="#{section.anchor}">{section.title}</a>') == 1
+    table = page[page.index('<table class="results">') : page.index("</table>")]
+    assert shown.scores[0].name == kind.measure.name
+    for score in shown.scores:
+        assert f'<th scope="col">{score.title}' in table or score.name not in data.metrics["baseline"]
+    for result in results:
+        assert f"<td>{shown.scale.write(result.quality.value)}" in table
+    assert f"of {title}" in chosen.sentence or f"{title}" in chosen.sentence
+    assert any(figure.name.lower() == f"{title} on test".lower() for figure in chosen.figures)
+    assert f"{title} on validation" in page and shown.words.loss in page
+    assert ("up is better" in page) == kind.measure.higher_is_better
+    assert ("down is better" in page) != kind.measure.higher_is_better
+    assert not [word for word in others_words(kind) if word.lower() in page.lower()]
+    assert "<off>" not in page, "what a kind brings is escaped"
+
+
+def test_the_tables_at_the_end_of_a_run_are_those_of_the_kind(
+    done: tuple[Kind, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, root = done
+    monkeypatch.setenv("COLUMNS", "80")
+    project, shown, score = left_by_a_run(root, tmp_path), kind.presentation(), kind.measure.name
+    rows = comparison(project.root)
+    printed = {}
+    for wide in (False, True):
+        run_summary(project, [], seconds=1.0, wide=wide, as_json=False)
+        printed[wide] = capsys.readouterr().out
+    narrow, wide_ = (printed[which] for which in (False, True))
+    assert max(map(len, narrow.splitlines())) <= 80
+    for row in rows:
+        for text, name in ((narrow, f"deployed_{score}" if f"deployed_{score}" in row else score), (wide_, score)):
+            (line,) = [line for line in text.splitlines() if line.split()[:1] == [row["model"]]]
+            assert shown.scale.write_for_terminal(row[name]) in line.split()
+    columns = shown.columns(rows)
+    assert columns, "a kind has columns"
+    heads = next(line for line in wide_.splitlines() if line.startswith("model"))
+    assert all(column.title in heads for column in columns)
+    assert ("is better" in wide_) != kind.measure.higher_is_better, "a reader is told when less is more"
+    assert not [word for word in others_words(kind) if word in narrow + wide_]
+
+
+def test_registered_models_are_listed_and_compared_in_the_words_of_the_kind(
+    done: tuple[Kind, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, root = done
+    monkeypatch.setenv("COLUMNS", "80")
+    shown, score = kind.presentation(), kind.measure.name
+    metrics = numbers_of(json.loads((root / "metrics.json").read_text())["baseline"])
+    version = RegisteredVersion("m", "1", (), created=0, run=None, metrics=metrics, tags=VersionTags({}))
+    models_table([ListedModel("m", Aliases(), (version,))], wide=False)
+    listed = " ".join(capsys.readouterr().out.split())
+    value = shown.scale.write_for_terminal(metrics.get(f"deployed_{score}", metrics[score]))
+    assert f" {value} {shown.symbol}".rstrip() in listed
+    assert (f"{shown.symbol} = " if shown.symbol else "") + kind.measure.title in listed
+
+    folder = root / "models/baseline"
+    found = kind.compare_models({"a": folder, "b": folder}, rows_of(kind, root), num_threads=1, num_examples=2)
+    named = {side: {"name": "m", "version": version} for side, version in (("a", "1"), ("b", "2"))}
+    described = {**named, "task": kind.name, "metrics": {}, "test_rows": len(rows_of(kind, root).texts), **found}
+    show_comparison(described)
+    compared = " ".join(capsys.readouterr().out.split())
+    said = shown.compared(described, ("m 1", "m 2")).said
+    assert said and " ".join(said.split()) in compared
 
 
 def test_a_model_is_judged_alone_and_against_itself(done: tuple[Kind, Path]) -> None:
