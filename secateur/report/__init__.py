@@ -1,1 +1,1 @@
-"""What the stages measured -> one self-contained HTML page. Pure: nothing but its own templates is read."""
+"""What the stages measured -> one HTML page, the terminal's columns, a sentence. Pure: only its templates are read."""
