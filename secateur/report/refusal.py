@@ -51,7 +51,8 @@ def _gentler(kind: str, asked: float, result: ModelResult, settings: Json) -> st
 
 def _now(name: str, settings: Json) -> str:
     value = settings.get(name)
-    return name if value is None else f"{name}, now {value:g}"
+    shown = f"{value:g}" if isinstance(value, int | float) else value  # or a word: auto
+    return name if value is None else f"{name}, now {shown}"
 
 
 def _either(parts: Sequence[str]) -> str:

@@ -96,6 +96,11 @@ def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_chang
         ({"sparsity": 0.6}, {}, "remove less than 60.0 % (prune.budget.sparsity)"),
         ({"max_drop": 0.02}, {"prune.budget.max_drop": 0.02}, "that, allow a larger loss (prune.budget.max_drop, now"),
         ({"macs": 0.5}, {"prune.rounds.r1.epochs": 3}, "train for longer (prune.rounds.r1.epochs, now 3)"),
+        (
+            {"max_drop": 0.02},
+            {"prune.recovery.epochs": "auto", "prune.vocabulary_min_count": "auto"},
+            "(prune.recovery.epochs, now auto), or keep rare words (prune.vocabulary_min_count, now auto)",
+        ),
     ],
 )  # fmt: skip
 def test_the_advice_names_the_parameters_that_decided(asked, settings, advice):
