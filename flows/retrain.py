@@ -132,5 +132,6 @@ def _judge(project: Project, before: Before, built: Retraining) -> Retraining:
     if verdict.promoted:
         push(before)
         return replace(built, action="promoted", reason=verdict.reason, champion=verdict.version, conditions=conditions)
-    remember_hold(project, config, challenger=verdict.version, champion=version_of(champion), reason=verdict.reason)
+    if verdict.lasts:
+        remember_hold(project, config, challenger=verdict.version, champion=version_of(champion), reason=verdict.reason)
     return replace(built, action="held", reason=verdict.reason, conditions=conditions)

@@ -10,6 +10,9 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+UNKNOWN = "unknown"
+"""What was found where nothing could be looked at: a store that does not answer says nothing of a model."""
+
 
 @dataclass(frozen=True)
 class Condition:

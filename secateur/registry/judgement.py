@@ -8,7 +8,7 @@ import numpy as np
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
-from secateur.gate.condition import Condition, JudgedRows
+from secateur.gate.condition import UNKNOWN, Condition, JudgedRows
 from secateur.kinds.registry import kind_named
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal
 from secateur.registry.lock import stages_of
@@ -156,7 +156,7 @@ def _unseen_rows(
             kept &= unseen_by(project, rows, stages=stages)
         except SecateurError as error:
             reason = f"version {version} may have been trained on these rows: {error}"
-            return rows, Condition("test_rows", asked, "unknown", False, reason)
+            return rows, Condition("test_rows", asked, UNKNOWN, False, reason)
     count = int(kept.sum())
     named = " and ".join(f"version {version}" for version in versions)
     reason = f"{count} of {len(rows.texts)} test rows were kept from the training of {named}"

@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secateur.files import to_json
-from secateur.gate.condition import Condition
+from secateur.gate.condition import UNKNOWN, Condition
 from secateur.registry.tags import GATE, VERDICT, VersionTags
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
 _log = logging.getLogger(__name__)
+
+_OF_THE_MOMENT = frozenset({"digests", "champion", "reload", "smoke"})
+"""Conditions on what lies in a store and on what a process does: both can be put right with the model as it is."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Verdict:
     def failed(self) -> tuple[Condition, ...]:
         """The conditions that did not pass."""
         return tuple(condition for condition in self.conditions if not condition.passed)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether judging the same bits under the same thresholds would come to the same failure."""
+        return any(one.name not in _OF_THE_MOMENT and one.found != UNKNOWN for one in self.failed)
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values; ``from_json`` reads them."""

@@ -37,7 +37,7 @@ def champion(project: Path) -> Path:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Put a gate that is decided beforehand in place of the real one, which has its own tests and takes a minute."""
 
-    def put(*, promoted: bool) -> list[str]:
+    def put(*, promoted: bool, name: str = "quality_floor", found: str = "0.5") -> list[str]:
         judged: list[str] = []
 
         def judge(project: Project, *, reference: str) -> Verdict:
@@ -45,7 +45,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
             number = reference.rpartition("/")[2]
             if promoted:
                 ModelRegistry(project).set_alias("tiny", "champion", number)
-            condition = Condition("quality_floor", "0.9", "0.5", promoted, "quality_floor: asked 0.9, found 0.5")
+            condition = Condition(name, "0.9", found, promoted, f"{name}: asked 0.9, found {found}")
             return Verdict(promoted, False, number, None, (condition,), condition.reason)
 
         monkeypatch.setattr(module_of(REPOSITORY, "flows", "promote"), "promote", judge)
@@ -140,6 +140,25 @@ def test_a_time_out_of_the_gate_is_not_remembered(project: Path, gate: Gate, mon
     judged = gate(promoted=True)
     assert _run(project).action == "promoted"
     assert judged == ["models:/tiny/3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("test_rows", "unknown"),
+        ("digests", "a file that is not"),
+        ("champion", "version 1 cannot be"),
+        ("reload", "does not"),
+        ("smoke", "does not"),
+    ],
+)
+def test_what_a_store_or_a_process_did_is_not_remembered_either(
+    project: Path, gate: Gate, name: str, found: str
+) -> None:
+    """A remote that did not answer, a file that was restored meanwhile: the model may be as good as any."""
+    judged = gate(promoted=False, name=name, found=found)
+    assert [_run(project).action for _ in range(2)] == ["held", "held"]
+    assert len(judged) == 2
 
 
 @pytest.mark.parametrize(
