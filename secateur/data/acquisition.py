@@ -15,13 +15,15 @@ from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.data.layout import Found
 from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.data.reading import Reading
-from secateur.data.sources import Location, check_one_part, expand, locate
+from secateur.data.source_files import TEST, files_of, require_file
+from secateur.data.sources import Location
 from secateur.data.tables import TableFormat, format_of, read_rows
 from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 
 _HUB_FILE = "rows.parquet"
-_TEST = "ingest.test_source"
+_TEST_FOLDER = "test"
+"""Where the files of the test rows lie when one of them is called like a file of the source."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,9 @@ def check_rows(
     Raises:
         DataError: one line that says what is wrong with the source and what would work.
     """
-    read = [_read(place, place.path, reading) for place in _places(source, root=root) if place.path is not None]
-    test = [
-        _read(place, place.path, reading) for place in _test_places(test_source, root=root) if place.path is not None
-    ]
+    places, test_places = files_of(source, test_source, root=root)
+    read = [_read(place, place.path, reading) for place in places if place.path is not None]
+    test = [_read(place, place.path, reading) for place in test_places if place.path is not None]
     return _together(read, test, reading, min_labels=min_labels) if read else None
 
 
@@ -87,7 +88,7 @@ def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    read = [_read(place, place.path, reading) for place in _places(source, root=root) if place.path is not None]
+    read = [_read(place, place.path, reading) for place in files_of(source, root=root)[0] if place.path is not None]
     return _settled(read, [], reading).rows if read else None
 
 
@@ -116,9 +117,12 @@ def copy_rows(
     Raises:
         DataError: as ``check_rows``; or the hub does not give the dataset out.
     """
-    locations, test_locations = _places(source, at=at), _test_places(test_source, at=test_at)
+    locations, test_locations = files_of(source, test_source, at=at, test_at=test_at)
     out.mkdir(parents=True, exist_ok=True)
-    fetched = [_fetch(location, hub=hub, out=out) for location in (*locations, *test_locations)]
+    fetched = [_fetch(location, hub=hub, out=out) for location in locations]
+    taken = {path.name for path, _ in fetched} & {place.path.name for place in test_locations if place.path is not None}
+    beside = out / _TEST_FOLDER if taken else out
+    fetched += [_fetch(location, hub=hub, out=beside) for location in test_locations]
     copied, origins = [path for path, _ in fetched], [origin for _, origin in fetched]
     read = [
         _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
@@ -126,7 +130,7 @@ def copy_rows(
     ]
     remarks = _together(read[: len(locations)], read[len(locations) :], reading, min_labels=min_labels).remarks
     record = {"kind": locations[0].kind, "source": locations[0].name, **origins[0]}
-    entries = [_entry(part, path) for part, path in zip(read, copied, strict=True)]
+    entries = [_entry(part, path, out=out) for part, path in zip(read, copied, strict=True)]
     entries, test_entries = entries[: len(locations)], entries[len(locations) :]
     if len(entries) == 1:
         record |= entries[0]
@@ -163,24 +167,6 @@ def _read_entry(folder: Path, entry: dict[str, Any], reading: Reading) -> Readab
     return Readable(entry["file"], entry["format"], entry["encoding"], found)
 
 
-def _places(source: str, *, root: Path | None = None, at: Sequence[Path] = ()) -> list[Location]:
-    names = expand(source)
-    check_one_part(names)
-    places: Sequence[Path | None] = at or [None] * len(names)
-    return [locate(name, root=root, at=place) for name, place in zip(names, places, strict=True)]
-
-
-def _test_places(source: str | None, *, root: Path | None = None, at: Sequence[Path] = ()) -> list[Location]:
-    if source is None:
-        return []
-    names = expand(source)
-    places: Sequence[Path | None] = at or [None] * len(names)
-    found = [locate(name, asked_by=_TEST, root=root, at=place) for name, place in zip(names, places, strict=True)]
-    if any(location.path is None for location in found):
-        raise DataError(f"{_TEST}: there is no file {source!r}; test rows are local files")
-    return found
-
-
 def _settled(read: Sequence[Readable], test: Sequence[Readable], reading: Reading) -> Copied:
     """Put all files together, and settle the labels of all rows at once."""
     rows = pa.concat_tables([part.found.rows for part in (*read, *test)], promote_options="permissive")
@@ -211,15 +197,15 @@ def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Readi
         unknown = sorted(set(settled.test["label"].drop_null().to_pylist()) - set(labels))
         if unknown:
             raise DataError(
-                f"{_TEST} has labels that no row of ingest.source has: {', '.join(unknown[:10])}; a model cannot "
+                f"{TEST} has labels that no row of ingest.source has: {', '.join(unknown[:10])}; a model cannot "
                 "learn them"
             )
     return settled
 
 
-def _entry(part: Readable, path: Path) -> dict[str, Any]:
+def _entry(part: Readable, path: Path, *, out: Path) -> dict[str, Any]:
     return {
-        "file": part.file,
+        "file": path.relative_to(out).as_posix(),
         "format": part.file_format,
         "encoding": part.encoding,
         "sha256": sha256_file(path),
@@ -231,9 +217,8 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
     """Bring the bytes into ``out``; return the file and what is known about its origin."""
     if location.path is not None:
         require_file(location, location.path)
+        out.mkdir(parents=True, exist_ok=True)
         copied = out / location.path.name
-        if copied.exists():
-            raise DataError(f"ingest names two files {copied.name}; names must differ, as labels may come from them")
         shutil.copyfile(location.path, copied)
         return copied, location.origin
     from secateur.data.hub import download_rows
@@ -241,19 +226,6 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
     copied = out / _HUB_FILE
     commit = download_rows(location.name, config=hub.config, split=hub.split, revision=hub.revision, out=copied)
     return copied, {"revision": commit, "config": hub.config, "split": hub.split}
-
-
-def require_file(location: Location, path: Path) -> None:
-    """Refuse a folder and an empty file.
-
-    Raises:
-        DataError: saying which of them it is.
-    """
-    if path.is_dir():
-        held = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-        raise DataError(f"ingest.source={location.name} is a folder (it holds {held}); name one file in it")
-    if path.stat().st_size == 0:
-        raise DataError(f"ingest.source={location.name} is empty (0 bytes)")
 
 
 def _read(location: Location, path: Path, reading: Reading) -> Readable:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.data.acquisition import require_file
 from secateur.data.compression import bare, explained, open_bytes, require_text
 from secateur.data.delimited import header_of
 from secateur.data.encodings import encoding_of
 from secateur.data.json_rows import keys_of
 from secateur.data.layout import Layout
+from secateur.data.source_files import require_file
 from secateur.data.sources import Location
 from secateur.data.tables import format_of
 from secateur.errors import DataError

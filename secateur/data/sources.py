@@ -3,7 +3,7 @@
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -14,7 +14,6 @@ from secateur.errors import DataError
 PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
-_HELD_OUT = frozenset({"test", "dev", "val", "valid", "validation", "eval", "evaluation", "holdout"})
 _FILE_ENDINGS = ENDINGS | frozenset(
     {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
 )
@@ -29,12 +28,14 @@ class Location:
         name: what the user asked for; an absolute path is reduced to its last part.
         path: the file or folder; None for the hub, whose bytes are not here yet.
         origin: package name, version and licence, for the provenance record.
+        asked_by: the parameter that named it.
     """
 
     kind: Literal["file", "package", "hub"]
     name: str
     path: Path | None
     origin: dict[str, Any]
+    asked_by: str = "ingest.source"
 
 
 def locate(
@@ -56,10 +57,10 @@ def locate(
     path = Path(source).expanduser()
     found = at or (path if root is None else root / path)
     if found.exists():
-        return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {})
+        return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {}, asked_by)
     if at is not None or _looks_like_a_path(source):
         raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
-    return Location("hub", source, None, {})
+    return Location("hub", source, None, {}, asked_by)
 
 
 def expand(source: str) -> list[str]:
@@ -69,21 +70,6 @@ def expand(source: str) -> list[str]:
         return [source]
     before, inside, after = found.groups()
     return [f"{before}{name.strip()}{after}" for name in inside.split(",")]
-
-
-def check_one_part(names: Sequence[str]) -> None:
-    """Refuse files that are read as one and whose names say that some were kept apart.
-
-    Raises:
-        DataError: naming such a file and what would work.
-    """
-    apart = [name for name in names if _HELD_OUT & set(re.split(r"[^a-z]+", PurePosixPath(name).name.lower()))]
-    if apart and len(apart) < len(names):
-        rest = ", ".join(name for name in names if name not in apart)
-        raise DataError(
-            f"ingest.source names {apart[0]} beside {rest}: its rows would train the model; leave it out, and give "
-            f"the rows that test as ingest.test_source={apart[0]}"
-        )
 
 
 def is_local(source: str, *, root: Path) -> bool:
@@ -128,7 +114,7 @@ def _in_package(source: str, *, asked_by: str) -> Location:
         origin["licence"] = licence
     for folder in _module_folders(distribution, name):
         if (folder / inside).exists():
-            return Location("package", source, folder / inside, origin)
+            return Location("package", source, folder / inside, origin, asked_by)
     ending = relative.suffix
     shipped = sorted(str(file) for file in distribution.files or () if ending and file.suffix == ending)
     has = f"; its {ending} files are {_shortened(shipped)}" if shipped else ""

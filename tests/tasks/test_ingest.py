@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.config.ingest import IngestSection
+from secateur.data.acquisition import read_copied
+from secateur.data.reading import reading_of
 from secateur.errors import DataError
 from secateur.workflow.job import Job
 from secateur.workflow.preflight import check_source
@@ -138,10 +140,13 @@ def test_an_encoding_can_be_asked_for(tmp_path):
         (["train.csv", "test.csv"], "test.csv"),
         (["a-dev.csv", "a.csv"], "a-dev.csv"),
         (["x.validation.csv", "x.csv"], "x"),
+        (["train/a.csv", "test/b.csv"], "test/b.csv"),
+        (["a.csv", "held-out.csv"], "held-out.csv"),
     ],
 )
 def test_rows_that_were_kept_apart_never_train(tmp_path, names, apart):
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(ROWS, encoding="utf-8")
     with pytest.raises(
         DataError, match=f"ingest.source names {apart}.*would train the model; .*ingest.test_source={apart}"
@@ -167,6 +172,39 @@ def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, mo
         check_source(section(source, test_source=str(given)))
     with pytest.raises(DataError, match=r"ingest.test_source: there is no file 'gone.csv'"):
         check_source(section(source, test_source="gone.csv"))
+
+
+def test_files_of_one_name_may_lie_in_a_folder_of_each_part(tmp_path, source, model):
+    given = tmp_path / "held" / source.name
+    given.parent.mkdir()
+    given.write_text("text,tone\nnever seen,a\n", encoding="utf-8")
+    out = ingest(tmp_path, source, model, test_at=given, test_source="held/reviews.csv")
+    record = json.loads((out / "raw/provenance.json").read_text(encoding="utf-8"))
+    assert (record["file"], [entry["file"] for entry in record["test"]]) == ("reviews.csv", ["test/reviews.csv"])
+    copied = read_copied(out / "raw", reading_of(section(source)))
+    assert (copied.rows.num_rows, copied.test["text"].to_pylist()) == (8, ["never seen"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "{a,b}/rows.csv"}, r"ingest.source names two files rows.csv; names must differ"),
+        ({"source": "a/rows.csv", "test_source": "{b,c}/rows.csv"}, r"ingest.test_source names two files rows.csv"),
+        (
+            {"source": "a/rows.csv", "test_source": "./b/../a/rows.csv"},
+            r"ingest.test_source names \S+, which ingest.source names too: its rows cannot both train and test",
+        ),
+        ({"source": "a/rows.csv", "test_source": "empty.csv"}, r"ingest.test_source=empty.csv is empty"),
+    ],
+)
+def test_files_that_cannot_stand_side_by_side_are_refused_before_anything_runs(tmp_path, changes, message):
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.csv").write_text(ROWS, encoding="utf-8")
+    (tmp_path / "empty.csv").touch()
+    asked = dict(changes)
+    with pytest.raises(DataError, match=message):
+        check_source(section(asked.pop("source"), **asked), root=tmp_path)
 
 
 def test_what_reading_found_stands_in_the_record(tmp_path, source, model):
