@@ -83,6 +83,8 @@ def _is_under_git(folder: Path) -> bool:
 _RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 """A folder brings its own ``.git``: looking at it must not run the programs that it names."""
 
+_COUNT = "GIT_CONFIG_COUNT"
+
 
 def git(root: Path, *arguments: str, hooks: bool = False) -> str:
     """Return what a git command prints.
@@ -90,7 +92,8 @@ def git(root: Path, *arguments: str, hooks: bool = False) -> str:
     Args:
         root: folder of the repository.
         arguments: of git.
-        hooks: let the repository's hooks run: for a commit that its owner asks for by name, and whose rules they are.
+        hooks: let the repository's hooks and filters run: for a commit that its owner asks for by name, and whose rules
+            they are.
 
     Raises:
         ProjectError: git is missing or refused the command.
@@ -98,6 +101,7 @@ def git(root: Path, *arguments: str, hooks: bool = False) -> str:
     try:
         completed = subprocess.run(
             ["git", "-C", str(root), *(_RUN_NOTHING[:2] if hooks else _RUN_NOTHING), *arguments],
+            env=None if hooks else os.environ | _without_filters(root),
             capture_output=True,
             text=True,
             check=True,
@@ -107,6 +111,24 @@ def git(root: Path, *arguments: str, hooks: bool = False) -> str:
     except subprocess.CalledProcessError as error:
         raise ProjectError(f"git {arguments[0]} failed: {error.stderr.strip().splitlines()[-1:] or ''}") from error
     return completed.stdout
+
+
+def _without_filters(root: Path) -> dict[str, str]:
+    """Return variables under which git runs no filter that a repository's own configuration names.
+
+    A filter of the user's own (git-lfs) stays. By variables, since a name may hold what separates names on a command
+    line.
+    """
+    asked = ["git", "-C", str(root), "config", "-z", "--show-scope", "--name-only", "--get-regexp", r"^filter\."]
+    fields = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\0")[:-1]
+    scopes, names = fields[::2], fields[1::2]
+    given = {name for scope, name in zip(scopes, names, strict=True) if scope in ("local", "worktree")}
+    first = int(os.environ.get(_COUNT) or 0)
+    variables = {_COUNT: str(first + len(given))} if given else {}
+    for number, name in enumerate(sorted(given), start=first):
+        variables[f"GIT_CONFIG_KEY_{number}"] = name
+        variables[f"GIT_CONFIG_VALUE_{number}"] = "false" if name.endswith(".required") else ""
+    return variables
 
 
 def commit_of(root: Path) -> str | None:

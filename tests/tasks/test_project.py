@@ -102,6 +102,10 @@ def _foreign(root: Path) -> Path:
         hook.write_text(f"#!/bin/sh\necho {name} >> '{ran}'\n")
         hook.chmod(0o755)
     git(root, "config", "core.fsmonitor", str(root / ".git" / "hooks" / "fsmonitor-of-git"))
+    for what in ("clean", "smudge"):
+        git(root, "config", f"filter.a.b=c.{what}", f"sh -c \"echo {what} >> '{ran}'; cat\"")
+    git(root, "config", "filter.a.b=c.required", "true")
+    (root / ".git" / "info" / "attributes").write_text("* filter=a.b=c\n")
     ran.unlink(missing_ok=True)
     return ran
 
@@ -114,8 +118,12 @@ def test_looking_at_a_foreign_repository_runs_nothing_of_it(tmp_path: Path) -> N
     assert commit_of(project.root) is not None
     secateur_git(project.root, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "HEAD")
     assert not ran.exists()
+    assert (tmp_path / "tree" / "params.yaml").read_text() == "{}"
+    (tmp_path / "secateur" / "code.py").touch()
     git(tmp_path, "status")
-    assert ran.exists(), "git itself runs them"
+    git(tmp_path, "checkout", "--quiet", "--force", "HEAD", "--", "params.yaml")
+    said = ran.read_text()
+    assert "fsmonitor-of-git" in said and "clean" in said, "git itself runs them"
 
 
 def test_hooks_of_the_owner_run_for_a_commit_that_was_asked_for(tmp_path: Path) -> None:
@@ -125,4 +133,5 @@ def test_hooks_of_the_owner_run_for_a_commit_that_was_asked_for(tmp_path: Path) 
     who = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
     secateur_git(project.root, *who, "commit", "-qm", "a run", "--", "params.yaml", hooks=True)
     assert "pre-commit" in ran.read_text()
+    assert "clean" in ran.read_text(), "what encrypts a file must not be left out"
     assert "fsmonitor" not in ran.read_text()
