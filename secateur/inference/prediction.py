@@ -18,6 +18,7 @@ from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.models.vocabulary import require_known_ids
+from secateur.progress import PATIENCE_S, progress
 
 _PADDED = 1.25
 """How many times as long as the shortest row of a call its longest may be."""
@@ -103,8 +104,12 @@ class Predictor:
         cleaned = clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
         ids = self.tokenizer(cleaned, truncation=True, max_length=self.max_length)["input_ids"]
         found: dict[int, Prediction] = {}
-        for chosen in _calls([len(row) for row in ids], batch_size=1 if self.runtime == "onnx-int8" else batch_size):
-            found.update(zip(chosen, self._predictions(self._logits([ids[index] for index in chosen])), strict=True))
+        calls = _calls([len(row) for row in ids], batch_size=1 if self.runtime == "onnx-int8" else batch_size)
+        with progress("texts", total=len(ids), after_s=PATIENCE_S) as advance:
+            for chosen in calls:
+                logits = self._logits([ids[index] for index in chosen])
+                found.update(zip(chosen, self._predictions(logits), strict=True))
+                advance(steps=len(chosen))
         return [found[index] for index in range(len(ids))]
 
     def _logits(self, rows: Sequence[Sequence[int]]) -> Logits:

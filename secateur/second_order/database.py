@@ -14,6 +14,7 @@ from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.structures import Widths
 from secateur.models.surgery import widths_of
+from secateur.progress import PATIENCE_S, progress
 from secateur.second_order.blocks import Block, blocks_of
 from secateur.second_order.calibration import Moments, Weighting, moments
 from secateur.second_order.surgeon import damped, remove_groups, solve_kept
@@ -120,10 +121,12 @@ def build(
     if factors is not None:
         of_units = [*factors.heads, *factors.ffn]
     entries = []
-    for place, (block, moment, factor) in enumerate(zip(blocks, collected, of_units, strict=True)):
-        kept_units = limits.kept_heads if place < num_layers else limits.kept_neurons
-        kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
-        entries.append(_entry(block, moment, kept=kept, factors=factor))
+    with progress("blocks", total=len(blocks), after_s=PATIENCE_S) as advance:
+        for place, (block, moment, factor) in enumerate(zip(blocks, collected, of_units, strict=True)):
+            kept_units = limits.kept_heads if place < num_layers else limits.kept_neurons
+            kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
+            entries.append(_entry(block, moment, kept=kept, factors=factor))
+            advance()
     curves = tuple(entry.curve for entry in entries)
     return Database(curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]), entries=tuple(entries))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from secateur.data.tokens import TokenRows, told_by
+from secateur.progress import PATIENCE_S, progress
 
 IGNORED = -100
 """Label of a position whose next token is not to be predicted."""
@@ -183,12 +184,14 @@ def sorted_by_length(lengths: npt.NDArray[np.int64], *, batch_size: int) -> list
 
 
 def batches_of(rows: Rows, *, batch_size: int, pad_token_id: int) -> Iterator[Batch]:
-    """Yield all rows in a fixed order, for passes that change no weight."""
+    """Yield all rows in a fixed order, for passes that change no weight; one that takes long shows a bar."""
     if isinstance(rows, ReadyBatches):
         yield from rows.batches
         return
-    for index in sorted_by_length(rows.lengths, batch_size=batch_size):
-        yield collate(rows, index, pad_token_id=pad_token_id)
+    with progress("tokens", total=float(rows.lengths.sum()), after_s=PATIENCE_S) as advance:
+        for index in sorted_by_length(rows.lengths, batch_size=batch_size):
+            yield collate(rows, index, pad_token_id=pad_token_id)
+            advance(steps=float(rows.lengths[index].sum()))
 
 
 def loader(rows: Rows, *, batch_size: int, seed: int, pad_token_id: int) -> DataLoader[Batch]:

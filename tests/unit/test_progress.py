@@ -34,6 +34,27 @@ with progress("register", total=2, note="r1") as advance, redirect_stderr(io.Str
 """
 
 
+_PASSES = """
+import time
+import numpy as np
+from secateur.data.tokens import from_lists
+from secateur.progress import progress
+from secateur.training import batches
+batches.PATIENCE_S = {patience}
+rows = from_lists([[1, 2, 3]] * 8, labels=[0] * 8)
+def one():
+    for batch in batches.batches_of(rows, batch_size=2, pad_token_id=0):
+        time.sleep(0.2)
+if {within}:
+    with progress("training", total=2) as advance:
+        one()
+        advance()
+else:
+    next(batches.batches_of(rows, batch_size=2, pad_token_id=0))
+    one()
+"""
+
+
 _WITH_DVC = """
 import os, time
 from pathlib import Path
@@ -80,6 +101,19 @@ def test_a_bar_shows_steps_the_time_left_and_what_it_is_about(live: bool) -> Non
     drawn = in_terminal(_BAR.format(live=live))
     assert "evaluate" in drawn and "3/4" in drawn and "r2" in drawn
     assert re.search(r"\d:\d\d:\d\d", drawn), "the time left, once a step has ended"
+
+
+def test_a_pass_over_rows_shows_a_bar_when_it_takes_long() -> None:
+    """Whatever it is for: the teacher's logits, a calibration, scores after a cut."""
+    drawn = in_terminal(_PASSES.format(patience=0.3, within=False))
+    assert "tokens" in drawn and "12/24" in drawn
+    assert re.search(r"\d:\d\d:\d\d", drawn)
+    assert in_terminal(_PASSES.format(patience=60, within=False)) == ""
+
+
+def test_a_pass_within_something_that_has_a_bar_shows_none_of_its_own() -> None:
+    drawn = in_terminal(_PASSES.format(patience=0.3, within=True))
+    assert "training" in drawn and "tokens" not in drawn
 
 
 def test_a_wait_shows_how_long_it_has_gone_on() -> None:
