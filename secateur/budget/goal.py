@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from secateur.config.prune import BudgetKind, PruneSettings, Round, Schedule, ScheduleShape
+from secateur.config.prune import Action, BudgetKind, PruneSettings, Round, Schedule, ScheduleShape
+from secateur.errors import BudgetError, ConfigError
 
 
 def density_after(step: int, *, steps: int, final: float, shape: ScheduleShape) -> float:
@@ -85,3 +86,39 @@ def target_of(number: int, *, round_: Round, schedule: Schedule, final: float) -
     if round_.budget is not None:
         return round_.budget
     return density_after(number, steps=schedule.steps, final=final, shape=schedule.shape)
+
+
+def check_regrowth(settings: PruneSettings, *, target: float, action: Action, hidden_size: int) -> None:
+    """Refuse, before any compute, a return for which there is no room or no place.
+
+    Args:
+        settings: ``prune``.
+        target: fraction of dense that the round is to leave.
+        action: of the round.
+        hidden_size: of the dense model.
+
+    Raises:
+        BudgetError: more comes back than may stay.
+        ConfigError: what comes back does not fit into the cut stream.
+    """
+    returning = settings.regrow_fraction
+    if returning == 0.0 or settings.granularity == "weights" or action == "suppress":
+        return
+    if target <= returning:
+        raise BudgetError(
+            f"prune.regrow_fraction={returning:g} brings back so much that more than {returning:g} of dense stays, "
+            f"and a round is to leave {target:g}; ask for a regrow_fraction below {target:g}"
+        )
+    if settings.hidden_size is not None and settings.hidden_size < hidden_size:
+        raise ConfigError(
+            f"prune.regrow_fraction={returning:g} brings back dense structures, which do not fit into "
+            f"prune.hidden_size={settings.hidden_size}; set one of the two to its default (0, null)"
+        )
+
+
+def nothing_to_choose_from(promise: float) -> BudgetError:
+    """Say that a promise of quality leaves nothing to do, because nothing may go."""
+    return BudgetError(
+        f"a promise of max_drop={promise:g} has nothing to choose from: no structure may go, or none costs "
+        "anything; smaller prune.min_heads and prune.min_neurons would work"
+    )

@@ -14,9 +14,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
-from secateur.budget.latency_table import Check, LatencyTable, Shape, shape_of
+from secateur.budget.latency_table import Check, LatencyTable, Shape, check_measurable, shape_of
 from secateur.config.prune import LatencyBudget
-from secateur.errors import ModelError
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.latency import time_runners, torch_threads, undisturbed_clock
 from secateur.inference.machine import describe_machine
@@ -69,12 +68,8 @@ def measure_table(
         ModelError: the model has fewer positions than ``settings.length``, its graph cannot be sliced, or the runtime
             has no cached step.
     """
+    check_measurable(config, settings)
     per_token = head_of(config).per_token
-    if per_token and settings.runtime != "torch":
-        raise ModelError(f"prune.latency.runtime={settings.runtime}: tables of generators are measured on torch")
-    limit = family_of(config).max_tokens(config)
-    if settings.length > limit:
-        raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
     shape = shape_of(config, hidden_size=hidden_size)
     model = _random_model(config)
     with torch_threads(settings.num_threads), tempfile.TemporaryDirectory() as workdir:

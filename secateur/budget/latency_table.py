@@ -14,7 +14,7 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from secateur.config.prune import LatencyBudget
-from secateur.errors import ProjectError
+from secateur.errors import ModelError, ProjectError
 from secateur.files import write_json
 from secateur.models.families import family_of
 from secateur.models.heads import head_of
@@ -64,6 +64,19 @@ class Shape:
 
     def _generates(self) -> str:
         return "" if self.vocab_size is None else f", token by token over a vocabulary of {self.vocab_size}"
+
+
+def check_measurable(config: PreTrainedConfig, settings: LatencyBudget) -> None:
+    """Refuse settings under which no table can be measured; needs the shapes of the model only.
+
+    Raises:
+        ModelError: the model has fewer positions than ``settings.length``, or the runtime has no cached step.
+    """
+    if head_of(config).per_token and settings.runtime != "torch":
+        raise ModelError(f"prune.latency.runtime={settings.runtime}: tables of generators are measured on torch")
+    limit = family_of(config).max_tokens(config)
+    if settings.length > limit:
+        raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")
 
 
 def shape_of(config: PreTrainedConfig, *, hidden_size: int | None = None) -> Shape:

@@ -165,6 +165,20 @@ class Regularization(Section):
     ] = 0.5
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")] = 0.0001
 
+    def check_decay(self) -> None:
+        """Refuse, for pydantic, what the regulariser l2 would make of weights in its last step.
+
+        Raises:
+            ValueError: it would turn their sign.
+        """
+        largest = self.learning_rate * self.strength * self.growth
+        if largest >= 1.0:
+            raise ValueError(
+                "regularization: l2 multiplies weights by 1 - learning_rate * strength * growth = "
+                f"{1.0 - largest:g} in its last step, which turns their sign; a strength below "
+                f"{1.0 / (self.learning_rate * self.growth):g} would work"
+            )
+
 
 class LatencyBudget(Section):
     """Where a budget of ``latency`` is measured."""
@@ -329,6 +343,8 @@ class PruneSettings(Section):
             raise ValueError(
                 f"criterion {self.criterion} needs multipliers, e.g. {{layers.*.heads: 1, layers.*.ffn: 1}}; found none"
             )
+        if self.trained_with == "l2" and self.trains_before_cut:
+            self.regularization.check_decay()
         return self
 
     @property

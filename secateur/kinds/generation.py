@@ -73,6 +73,11 @@ class Generation(Kind):
             )
         if config.prune.max_robust_drop is not None:
             yield f"prune.max_robust_drop must be null, found {config.prune.max_robust_drop:g}: attacks need labels"
+        if config.evaluate.latency.length >= config.baseline.max_length:
+            yield (
+                f"evaluate.latency.length must be below baseline.max_length={config.baseline.max_length}, found "
+                f"{config.evaluate.latency.length}: so many tokens are written behind the beginning of a text"
+            )
         for name, runtime in (
             ("evaluate.deployed", config.evaluate.deployed),
             ("register.runtime", config.register_.runtime),

@@ -7,13 +7,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.config.prune import Repair
 from secateur.config.run import Precision
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.structures import Masks
+from secateur.progress import PATIENCE_S, progress
 from secateur.pruning.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
 from secateur.second_order.blocks import Block, blocks_of, masks_of_blocks
 from secateur.second_order.calibration import Weighting, token_weights
@@ -23,6 +24,19 @@ from secateur.training.batches import Batch
 
 Batches = Callable[[], Iterable[Batch]]
 """Yields the same batches in the same order at every call."""
+
+
+def check_repair(config: PreTrainedConfig, *, mode: Repair | Literal["scales"]) -> None:
+    """Refuse what an architecture cannot do; needs its config only.
+
+    Raises:
+        ModelError: it has no biases to fit.
+    """
+    if mode == "bias" and not family_of(config).takes_biases:
+        raise ModelError(
+            f"{config.model_type} has no biases, so nothing can be made up for by them; "
+            "prune.repair=least_squares works"
+        )
 
 
 def repair_(
@@ -65,11 +79,9 @@ def repair_(
     Raises:
         ModelError: the two models have another depth, or the architecture has no biases to fit.
     """
-    if mode == "bias" and not family_of(model).add_biases_(model):
-        raise ModelError(
-            f"{model.config.model_type} has no biases, so nothing can be made up for by them; "
-            "repair=least_squares works"
-        )
+    check_repair(model.config, mode=mode)
+    if mode == "bias":
+        family_of(model).add_biases_(model)
     blocks, dense_blocks, keeps = blocks_of(model), blocks_of(dense), masks_of_blocks(masks)
     if len(blocks) != len(dense_blocks):
         raise ModelError(
@@ -88,6 +100,7 @@ def repair_(
         weights = stack.enter_context(Spool())
         states = _States(pruned=stack.enter_context(Spool()), dense=stack.enter_context(Spool()))
         pair.begin_(states, weights, weighting=weighting, seed=seed)
+        advance = stack.enter_context(progress("repair", total=len(blocks) // 2, after_s=PATIENCE_S))
         for layer in range(len(blocks) // 2):
             for place in (layer, layer + len(blocks) // 2):
                 fit = Fit(blocks[place], keeps[place], solution=mode)
@@ -97,6 +110,7 @@ def repair_(
             pair.advance_(states, following, layer=layer)
             states.close()
             states = following
+            advance()
 
 
 def silence_(block: Block, keep: Tensor) -> None:

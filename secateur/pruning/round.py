@@ -5,9 +5,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from secateur.budget.goal import check_regrowth
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.config.run import Precision
-from secateur.errors import BudgetError, ConfigError
 from secateur.models.families import family_of
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.layers_and_features import reshape_
@@ -130,7 +130,10 @@ class Begun:
 
 def begin_(model: PreTrainedModel, state: State | None, work: Work) -> Begun:
     """Bring a model to where it can be cut, in place; only the regulariser ``l2`` asks for the target before that."""
-    _check_regrowth(work)
+    config = work.dense_model.dense.config
+    check_regrowth(
+        work.settings, target=work.target, action=work.action, hidden_size=family_of(config).hidden_size(config)
+    )
     before = State.dense(widths_of(model)) if state is None else state
     before = _reshaped(model, before, work)
     regularize_(model, before, work)
@@ -216,23 +219,6 @@ def _pruned(model: PreTrainedModel, begun: Begun, work: Work) -> tuple[PreTraine
             precision=work.precision,
         )
     return model, replace(state, kept=kept, suppressed=None)
-
-
-def _check_regrowth(work: Work) -> None:
-    """Refuse, before any compute, a return for which there is no room or no place."""
-    returning, settings, config = work.settings.regrow_fraction, work.settings, work.dense_model.dense.config
-    if returning == 0.0 or settings.granularity == "weights" or work.action == "suppress":
-        return
-    if work.target <= returning:
-        raise BudgetError(
-            f"prune.regrow_fraction={returning:g} brings back so much that more than {returning:g} of dense stays, "
-            f"and a round is to leave {work.target:g}; ask for a regrow_fraction below {work.target:g}"
-        )
-    if settings.hidden_size is not None and settings.hidden_size < family_of(config).hidden_size(config):
-        raise ConfigError(
-            f"prune.regrow_fraction={returning:g} brings back dense structures, which do not fit into "
-            f"prune.hidden_size={settings.hidden_size}; set one of the two to its default (0, null)"
-        )
 
 
 def overridden(recovery: Recovery, round_: Round) -> Recovery:

@@ -7,11 +7,10 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from secateur.budget.goal import Goal
+from secateur.budget.goal import Goal, nothing_to_choose_from
 from secateur.budget.promise import Ladder, Seen, first_loss, fit_law, next_error, within_reach
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
-from secateur.errors import BudgetError
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.training import DenseModel, Work, num_labels
@@ -152,10 +151,7 @@ class _Tries:
         """Look for the smallest fraction of dense that keeps a promise."""
         ladder = self._ladder()
         if not ladder.targets:
-            raise BudgetError(
-                f"a promise of max_drop={promise:g} has nothing to choose from: no structure may go, or none costs "
-                "anything; smaller prune.min_heads and prune.min_neurons would work"
-            )
+            raise nothing_to_choose_from(promise)
         noise = self._work.kind.noise(len(self._work.validation))
         error = self._probed(ladder, promise, noise=noise)
         fulls: list[Seen] = []

@@ -16,7 +16,6 @@ from torch.nn.functional import softshrink
 from transformers import PreTrainedModel
 
 from secateur.config.prune import Regularization, Regularizer
-from secateur.errors import ConfigError
 from secateur.models.families import family_of
 from secateur.models.groups import Groups, with_masks
 from secateur.models.structures import Masks
@@ -37,9 +36,6 @@ def regularizer_for(
         settings: ``strength`` (lambda), ``growth`` and the peak ``learning_rate``.
         chosen: l2 only: the units whose mask is False are chosen for removal and decay, the others are left alone;
             None lets all of them decay alike. The other kinds find out by themselves what is unimportant.
-
-    Raises:
-        ConfigError: the strength would turn the sign of what it decays.
     """
     if kind == "none":
         return None
@@ -51,7 +47,6 @@ def regularizer_for(
         groups = tuple(of_layer for of_layer, _ in with_masks(model, everything))
         return GroupThreshold(groups, strength=settings.strength)
     if kind == "l2":
-        _check_decay(settings)
         masks = chosen if chosen is not None else _inverted(everything)
         return GrowingDecay(tuple(with_masks(model, masks)), strength=settings.strength, growth=settings.growth)
     assert_never(kind)
@@ -126,16 +121,6 @@ class GrowingDecay:
         rate = learning_rate * self.strength * (1.0 + (self.growth - 1.0) * progress)
         for groups, mask in self.chosen:
             groups.scale_(torch.where(mask, 1.0, 1.0 - rate))
-
-
-def _check_decay(settings: Regularization) -> None:
-    largest = settings.learning_rate * settings.strength * settings.growth
-    if largest >= 1.0:
-        raise ConfigError(
-            f"prune.regularization: l2 multiplies weights by 1 - learning_rate * strength * growth = "
-            f"{1.0 - largest:g} in its last step, which turns their sign; a strength below "
-            f"{1.0 / (settings.learning_rate * settings.growth):g} would work"
-        )
 
 
 def _inverted(masks: Masks) -> Masks:

@@ -86,6 +86,25 @@ def test_plan_refuses_what_run_refuses(workspace: Path, tmp_path: Path) -> None:
     assert str(refused(workspace, "plan", *asked)) == str(refused(workspace, "run", *asked))
 
 
+def test_plan_looks_at_whatever_run_looks_at(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing would be computed: what is restored needs space, too."""
+    shutil.rmtree(project / "models" / "r1")
+    monkeypatch.setattr("secateur.workflow.execution.free_bytes", lambda _: 10 * 10**6)
+    assert "no space left: 10 MB are free" in str(refused(project, "plan")) == str(refused(project, "run"))
+
+
+def test_a_model_that_no_baseline_can_start_from(workspace: Path, tmp_path: Path) -> None:
+    asked = ("-S", f"baseline.model={workspace / 'models' / 'r2'}")
+    error = refused(workspace, "plan", *asked)
+    assert str(error).endswith("is pruned already; a baseline starts from a dense model")
+    assert str(refused(workspace, "run", *asked)) == str(error)
+    shutil.copy(workspace / "tiny-bert" / "config.json", tmp_path / "tiny.json")
+    asked = ("-S", f"baseline.model=scratch:{tmp_path / 'tiny.json'}", "-S", "prune.budget.macs=0.01")
+    error = refused(workspace, "plan", *asked)
+    assert str(error).startswith("prune.budget.macs=0.01 is not reachable")
+    assert str(refused(workspace, "run", *asked)) == str(error)
+
+
 def test_the_tip_for_another_encoding_works(workspace: Path, tmp_path: Path) -> None:
     source = _source(tmp_path, (HEADER + ROWS + "ein schöner Tag,yes\n").encode("cp1252"))
     error = refused(workspace, "run", "-S", source)
@@ -225,6 +244,28 @@ _NAMED = "prune.multipliers={layers.*.heads: 1, layers.*.ffn: 1, layers.9.heads:
             ConfigError,
             "register.runtime=torch is not what was evaluated (evaluate.deployed=onnx); set both to the same",
         ),
+        (
+            ["prune.regrow_fraction=0.7"],
+            BudgetError,
+            "prune.regrow_fraction=0.7 brings back so much that more than 0.7 of dense stays, and a round is to leave "
+            "0.6; ask for a regrow_fraction below 0.6",
+        ),
+        (
+            ["prune.regrow_fraction=0.1", "prune.hidden_size=24"],
+            ConfigError,
+            "brings back dense structures, which do not fit into prune.hidden_size=24",
+        ),
+        (
+            ["prune.regularizer=l2", "prune.regularization.strength=20000"],
+            ConfigError,
+            "prune: regularization: l2 multiplies weights by 1 - learning_rate * strength * growth = -19 in its last "
+            "step, which turns their sign; a strength below 1000 would work",
+        ),
+        (
+            ["prune.budget.max_drop=0.05", "prune.budget.price=macs", "prune.min_heads=4", "prune.min_neurons=64"],
+            BudgetError,
+            "a promise of max_drop=0.05 has nothing to choose from: no structure may go",
+        ),
         (["prune.action=divide"], ConfigError, "prune.action: input should be 'remove' or 'suppress'"),
         (
             ["prune.budget.latency=0.5", "prune.latency.length=65"],
@@ -236,9 +277,11 @@ _NAMED = "prune.multipliers={layers.*.heads: 1, layers.*.ffn: 1, layers.9.heads:
 def test_pruning_that_cannot_work_is_refused_before_any_stage(
     workspace: Path, overrides: list[str], kind: type, message: str
 ) -> None:
-    error = refused(workspace, "run", *(part for override in overrides for part in ("-S", override)))
+    asked = [part for override in overrides for part in ("-S", override)]
+    error = refused(workspace, "run", *asked)
     assert isinstance(error, kind)
     assert message in str(error)
+    assert str(refused(workspace, "plan", *asked)) == str(error)
 
 
 def test_an_unreachable_time_is_refused_by_the_measured_table(workspace: Path) -> None:
@@ -267,7 +310,7 @@ def test_an_unreachable_time_is_refused_by_the_measured_table(workspace: Path) -
         file.unlink()
 
 
-@pytest.mark.parametrize("name", ["baseline.max_length", "evaluate.latency.length"])
+@pytest.mark.parametrize("name", ["baseline.max_length", "evaluate.latency.length", "promote.latency.length"])
 def test_a_length_beyond_the_model_names_its_limit(workspace: Path, name: str) -> None:
     error = refused(workspace, "run", "-S", f"{name}=65")
     assert isinstance(error, ModelError)

@@ -77,6 +77,7 @@ def test_shipped_parameters_are_valid() -> None:
             -1,
             "prune.recovery.epochs: input should be greater than or equal to 0, or 'auto' (found -1)",
         ),
+        ("prune.regularization.epochs", -1, "prune.regularization.epochs: input should be greater than or equal to 0"),
         ("prune.budget.macs", 0, "prune.budget.macs: input should be greater than 0"),
         ("prune.rounds", {"r2": {"prev": "baseline"}}, "rounds are r1, r2, ... in this order; found r2 in place 1"),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
@@ -87,6 +88,19 @@ def test_refuses_in_the_users_words(name: str, value: Any, message: str) -> None
         parse_config(_with(name, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("criterion", ["l2", "obs"])
+@pytest.mark.parametrize(("strength", "refused"), [(999.0, False), (1000.0, True)])
+def test_a_decay_that_would_turn_signs_is_refused(criterion: str, strength: float, refused: bool) -> None:
+    """1e-4 * strength * 10, whichever way the regulariser came; without epochs there is no last step."""
+    values = _with("prune.regularization.strength", strength)
+    values["prune"] |= {"criterion": criterion, "regularizer": "none" if criterion == "l2" else "l2"}
+    if refused:
+        with pytest.raises(ConfigError, match=r"which turns their sign; a strength below 1000 would work"):
+            parse_config(values)
+        values["prune"]["regularization"]["epochs"] = 0
+    assert parse_config(values).prune.trained_with == "l2"
 
 
 def test_a_promise_of_a_round_needs_a_budget_of_promises() -> None:

@@ -48,6 +48,10 @@ def test_both_tasks_have_parameters_that_fit():
         ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
         ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
         ({**GENERATION, "evaluate.deployed": "onnx-int8"}, "evaluate.deployed must be torch or onnx, found onnx-int8"),
+        (
+            {**GENERATION, "baseline.max_length": 32, "evaluate.latency.length": 32},
+            "evaluate.latency.length must be below baseline.max_length=32, found 32",
+        ),
         ({**GENERATION, "baseline.control": True, "ingest.label_column": None}, "control needs ingest.label_column"),
         ({**GENERATION, "evaluate.judge": "models/r1"}, "evaluate.judge needs baseline.control: true"),
         (

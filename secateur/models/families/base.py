@@ -106,12 +106,13 @@ class Family(Protocol):
         """
         ...
 
-    def add_biases_(self, model: PreTrainedModel) -> bool:
-        """Give the linears of the layers biases of zero where they have none and the config can say so.
+    @property
+    def takes_biases(self) -> bool:
+        """Whether a block's last projection has a bias, or can be given one that the config tells of."""
+        ...
 
-        Returns:
-            Whether any block's last projection has a bias now.
-        """
+    def add_biases_(self, model: PreTrainedModel) -> None:
+        """Give the linears of the layers biases of zero where they have none and the config can say so."""
         ...
 
     def tie_(self, model: PreTrainedModel) -> None:

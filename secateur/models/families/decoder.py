@@ -180,7 +180,13 @@ class Decoder:
             if config is not None:
                 renumber_special_ids_(config, new_ids)
 
-    def add_biases_(self, model: PreTrainedModel) -> bool:
+    @property
+    def takes_biases(self) -> bool:
+        """See ``Family.takes_biases``."""
+        named = any(isinstance(kind, str) for kind in (self.query_bias, self.output_bias, self.ffn_bias))
+        return named or (self.output_bias is True and self.ffn_bias is True)
+
+    def add_biases_(self, model: PreTrainedModel) -> None:
         """See ``Family.add_biases_``."""
         kinds = (self.query_bias, self.output_bias, self.ffn_bias)
         keys = {kind for kind in kinds if isinstance(kind, str)}
@@ -194,7 +200,6 @@ class Decoder:
                     # torch declares a bias that may be None as one that is there.
                     if cast("Tensor | None", linear.bias) is None:
                         linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
-        return bool(keys) or (self.output_bias is True and self.ffn_bias is True)
 
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``."""

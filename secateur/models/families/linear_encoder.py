@@ -133,9 +133,13 @@ class LinearEncoder:
         model.config.vocab_size = len(rows)
         renumber_special_ids_(model.config, new_ids)
 
-    def add_biases_(self, model: PreTrainedModel) -> bool:
-        """See ``Family.add_biases_``: every linear has one."""
+    @property
+    def takes_biases(self) -> bool:
+        """See ``Family.takes_biases``: every linear has one."""
         return True
+
+    def add_biases_(self, model: PreTrainedModel) -> None:
+        """See ``Family.add_biases_``: there is nothing to add."""
 
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``: a classifier ties nothing."""

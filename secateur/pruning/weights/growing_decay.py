@@ -6,7 +6,6 @@ import torch
 from transformers import PreTrainedModel
 
 from secateur.config.prune import Regularization
-from secateur.errors import ConfigError
 from secateur.pruning.weights.matrices import WeightMasks, check_fits, prunable
 
 
@@ -28,15 +27,8 @@ class GrowingWeightDecay:
             settings: ``strength`` (lambda), ``growth`` and the peak ``learning_rate``.
 
         Raises:
-            ConfigError: the last step would turn the sign of what it decays.
             ModelError: the masks are of another model.
         """
-        largest = settings.learning_rate * settings.strength * settings.growth
-        if largest >= 1.0:
-            raise ConfigError(
-                f"prune.regularization: learning_rate * strength * growth = {largest:g} turns the sign of weights in "
-                f"the last step; a strength below {1.0 / (settings.learning_rate * settings.growth):g} would work"
-            )
         check_fits(masks, model)
         self._settings = settings
         self._held = [

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from secateur.config.prune import Regularization
-from secateur.errors import ConfigError
 from secateur.models.families import family_of
 from secateur.models.groups import with_masks
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
-from secateur.training.regularizers import GrowingDecay, SoftThreshold, regularizer_for
+from secateur.training.regularizers import SoftThreshold, regularizer_for
 from tests.unit.pruning.material import tiny_model
 
 RATE = 0.1
@@ -120,18 +119,6 @@ def test_l2_shrinks_the_chosen_units_faster_and_faster_and_never_to_zero():
     for groups, mask in with_masks(model, masks):
         assert bool((groups.sums(torch.Tensor.abs)[~mask] > 0).all())
         assert bool((groups.sums(torch.Tensor.abs)[~mask] < 1e-10).all())
-
-
-def test_a_decay_that_would_turn_signs_is_refused():
-    with pytest.raises(ConfigError) as caught:
-        regularizer_for(tiny_model(), kind="l2", settings=settings(strength=4.0, growth=5.0), chosen=None)
-    assert str(caught.value) == (
-        "prune.regularization: l2 multiplies weights by 1 - learning_rate * strength * growth = -1 in its last step, "
-        "which turns their sign; a strength below 2 would work"
-    )
-    assert isinstance(
-        regularizer_for(tiny_model(), kind="l2", settings=settings(strength=1.9, growth=5.0), chosen=None), GrowingDecay
-    )
 
 
 def test_a_group_of_zeros_stays_one():
