@@ -84,7 +84,7 @@ def bench(
     )  # fmt: skip
     for row in rows:
         made.add_row(
-            row["checkpoint"],
+            display.plain(row["checkpoint"]),
             row["runtime"],
             f"{row['median_ms']:.2f}",
             f"{row['p95_ms']:.2f}",
@@ -121,7 +121,7 @@ def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
         return
     made = display.table("", "label", ">score", "text")
     for row in rows:
-        made.add_row(str(row["label"]), f"{row['score']:.3f}", display.plain(str(row["text"])))
+        made.add_row(display.plain(str(row["label"])), f"{row['score']:.3f}", display.plain(str(row["text"])))
     display.show(made)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from secateur.workflow.project import Project
 
 _WIDE = 1000
+_MARK = re.compile(r"(\\*)(\[[a-z#/@])")
+"""What rich would take for one: a bracket with what may begin a style; backslashes in front of it count in pairs."""
+
 STARTING_PREFECT = "starting Prefect"
 _WITHOUT_BAR = (STARTING_PREFECT, "ingest", "clean", "report")
 """What cannot say how far it is; the other stages show bars of their own."""
@@ -38,7 +42,7 @@ ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measure
 
 def _console(*, stderr: bool = False) -> Console:
     """Return a console as wide as its terminal; a pipe has no width, and gets 80 columns or $COLUMNS."""
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -116,18 +120,19 @@ def sweep_table(values: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def stage_progress(
-    *, quiet: bool, remarks: Callable[[str], Sequence[str]] = lambda _: ()
-) -> Iterator[Callable[[str, "Outcome | None"], None]]:
+def stage_progress(project: "Project", *, quiet: bool) -> Iterator[Callable[[str, "Outcome | None"], None]]:
     """Yield a function that is told when a stage starts and ends, and says so on standard error.
 
-    ``remarks`` are the lines that a stage (its address) has to say after it has ended.
+    What a stage has to say after it has ended is said even where ``quiet`` leaves out the rest.
     """
+    from secateur.workflow.remarks import remarks
+
     console = _console(stderr=True)
     with ExitStack() as spinner:
 
         def watch(address: str, outcome: "Outcome | None") -> None:
             if quiet:
+                tell(outcome, address=address, before=f"{address}: ")
                 return
             spinner.close()
             if outcome is None:
@@ -139,9 +144,12 @@ def stage_progress(
                 console.print(f"  done in {duration(outcome.seconds)}")
             else:
                 console.print(f"  [{ACTION_STYLE[outcome.action]}]{outcome.action}[/]")
-            if outcome.action != "cached":
-                for remark in remarks(address):
-                    console.print(f"  {plain(remark)}")
+            tell(outcome, address=address, before="  ")
+
+        def tell(outcome: "Outcome | None", *, address: str, before: str) -> None:
+            if outcome is not None and outcome.action != "cached":
+                for remark in remarks(project.root, address):
+                    console.print(f"{before}{plain(remark)}")
 
         yield watch
 
@@ -159,11 +167,11 @@ def duration(seconds: float) -> str:
 def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
     """Print what a run would do."""
     if as_json:
-        plain = [
+        values = [
             {"stage": e.stage, "verdict": e.verdict, "causes": list(e.causes), "upstream": list(e.upstream)}
             for e in explained
         ]
-        click.echo(json.dumps(plain, indent=2))
+        click.echo(json.dumps(values, indent=2))
         return
     made = table("", "stage", "a run would", "because")
     for entry in explained:
@@ -172,7 +180,7 @@ def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
         if entry.upstream:
             reasons.append("depends on " + ", ".join(entry.upstream))
         verdict = "do nothing" if entry.verdict == "up to date" else entry.verdict
-        made.add_row(entry.stage, f"[{style}]{verdict}[/]", "; ".join(reasons))
+        made.add_row(entry.stage, f"[{style}]{verdict}[/]", plain("; ".join(reasons)))
     show(made)
 
 
@@ -242,21 +250,21 @@ def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
     made = table("", "model", ">#", "alias", "stage", ">quality", ">time", ">size", "registered", *more)
     for model in found:
         if not model.versions:
-            made.add_row(model.name, "none yet", "", "", "", "", "", "")
+            made.add_row(plain(model.name), "none yet", "", "", "", "", "", "")
         for version in model.versions:
             metrics, runtime = version.metrics, version.tags.runtime
             created = datetime.fromtimestamp(version.created / 1000, UTC)
             origin = (
                 columns.number(metrics.get(f"{runtime}_speedup"), "{:.2f}x"),
-                runtime,
-                version.tags.commit[:8],
+                plain(runtime),
+                plain(version.tags.commit[:8]),
                 created.strftime("%H:%M"),
             )
             made.add_row(
-                model.name,
+                plain(model.name),
                 version.version,
-                ", ".join(version.aliases),
-                version.tags.stage,
+                plain(", ".join(version.aliases)),
+                plain(version.tags.stage),
                 _quality(metrics),
                 columns.number(metrics.get(f"{runtime}_ms"), "{:.2f} ms"),
                 columns.size_column().cell(metrics),
@@ -273,13 +281,13 @@ def model_version(entry: "RegisteredVersion") -> None:
     from secateur.registry.tags import VERDICT
 
     aliases = "".join(f" @{alias}" for alias in entry.aliases)
-    made = table(f"{entry.name} version {entry.version}{aliases}", "what", "value")
+    made = table(plain(f"{entry.name} version {entry.version}{aliases}"), "what", "value")
     for name, value in sorted(entry.metrics.items()):
         if not name.startswith("training/"):
-            made.add_row(name, f"{value:.6g}")
+            made.add_row(plain(name), f"{value:.6g}")
     for tag, text in sorted(entry.tags.items()):
         if tag != VERDICT:
-            made.add_row(tag, text if len(text) < 100 else " ".join(text.split())[:97] + "...")
+            made.add_row(plain(tag), plain(text if len(text) < 100 else " ".join(text.split())[:97] + "..."))
     show(made)
 
 
@@ -305,13 +313,13 @@ def _measures() -> str:
 
 
 def plain(text: str) -> str:
-    """Return text of a user's for a table cell, with square brackets shown as they are."""
-    return text.replace("[", "\\[")
+    """Return text of a user's for a table cell or a sentence, in which nothing is a mark of style."""
+    return _MARK.sub(r"\1\1\\\2", text)
 
 
 def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
     """Print what ``inspect`` found."""
-    made = table(str(path), "what", ">value")
+    made = table(plain(str(path)), "what", ">value")
     for name in (
         "model_type", "hidden_size", "head_dim", "vocab_size", "params", "nonembedding_params", "macs", "bytes",
     ):  # fmt: skip
@@ -320,9 +328,9 @@ def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
     card = found.get("card") or {}
     for name in ("stage", "key", "state", "accepted", "reason", "seed"):
         if card.get(name) is not None:
-            made.add_row(name, str(card[name]))
+            made.add_row(name, plain(str(card[name])))
     for name, value in (card.get("metrics") or {}).items():
-        made.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        made.add_row(plain(name), f"{value:.4f}" if isinstance(value, float) else plain(str(value)))
     show(made)
     layers = table("Layers", ">layer", ">heads", ">FFN neurons")
     for index, layer in enumerate(found["layers"]):

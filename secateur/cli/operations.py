@@ -139,7 +139,7 @@ def _build(project: "Project", *, as_json: bool) -> list[dict[str, Any]]:
     from secateur.cli import display
     from secateur.workflow.running import bring_project_up_to_date
 
-    with display.stage_progress(quiet=as_json) as progress:
+    with display.stage_progress(project, quiet=as_json) as progress:
         progress(display.STARTING_PREFECT, None)
         return bring_project_up_to_date(project, watch=progress, told=lambda line: click.echo(line, err=True))
 

@@ -41,7 +41,13 @@ def history(found: "Sequence[Event]") -> None:
     for event in found:
         what = event.what.replace("_", " ") + (" [yellow]by force[/]" if event.forced else "")
         made.add_row(
-            str(event.number), event.when, what, event.from_ or "", event.to, plain(event.who), plain(event.why)
+            str(event.number),
+            plain(event.when),
+            what,
+            plain(event.from_ or ""),
+            plain(event.to),
+            plain(event.who),
+            plain(event.why),
         )
     show(made)
 
@@ -59,7 +65,7 @@ def tree(root: "Node") -> None:
 
     top = Tree("", hide_root=True)
     grow(top, root)
-    Console(highlight=False).print(top)
+    Console(highlight=False, emoji=False).print(top)
 
 
 def comparison(found: Mapping[str, Any]) -> None:
@@ -67,17 +73,17 @@ def comparison(found: Mapping[str, Any]) -> None:
     from secateur.kinds.registry import kind_named
 
     names = [f"{found[side]['name']} {found[side]['version']}" for side in ("a", "b")]
-    made = table("", "metric", *(f">{name}" for name in names))
+    made = table("", "metric", *(f">{plain(name)}" for name in names))
     for name in found["scores"]["a"]:
         values = [f"{found['scores'][side][name]:.4f}" for side in ("a", "b")]
         made.add_row(f"{name}, deployed, on the {found['test_rows']} rows here", *values)
     for name, values in found["metrics"].items():
-        made.add_row(name, *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
+        made.add_row(plain(name), *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
     show(made)
     compared = kind_named(found["task"]).presentation().compared(found, names)
     click.echo(compared.said)
     if compared.rows:
-        rows = table("", *compared.columns)
+        rows = table("", *map(plain, compared.columns))
         for cells in compared.rows:
             rows.add_row(*map(plain, cells))
         show(rows)

@@ -160,7 +160,7 @@ def sweep(methods: str, budgets: str, kind: "BudgetKind", as_json: bool) -> None
     chosen, fractions = _methods(methods), _fractions(budgets)
     project = find_project()
     change = propose(project, file=None, overrides=())
-    with exclusive(project), display.stage_progress(quiet=as_json) as watch:
+    with exclusive(project), display.stage_progress(project, quiet=as_json) as watch:
         prepare(project, change)
         values: dict[str, Any] = function_of(project.root, "flows", "sweep", "sweep")(
             project,

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,10 +93,9 @@ def _all_cached(store: "DvcStore") -> "list[Outcome]":
 def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     from secateur.cli import display
     from secateur.workflow.driver import Outcome
-    from secateur.workflow.remarks import remarks
     from secateur.workflow.running import bring_project_up_to_date
 
-    with display.stage_progress(quiet=as_json, remarks=partial(remarks, project.root)) as watch:
+    with display.stage_progress(project, quiet=as_json) as watch:
         watch(display.STARTING_PREFECT, None)
         done = bring_project_up_to_date(project, watch=watch, told=lambda line: click.echo(line, err=True))
     return [Outcome.from_json(values) for values in done]
@@ -131,7 +129,7 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
     if not changed:
         return
     if commit:
-        git(project.root, "add", "--", *changed)
+        git(project.root, "add", "--", *changed, hooks=True)
         git(project.root, "commit", "-m", "Run the workflow: " + ", ".join(changed), "--", *changed, hooks=True)
     if not as_json:
         verb = "committed" if commit else "to keep this run in git: git add " + " ".join(changed) + "  (or --commit)"
@@ -167,7 +165,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     with looking(project):
         rendered = update_pipeline(project, change.config)
         explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
-    if any(entry.verdict == "run" for entry in explained):
+    if any(entry.verdict != "up to date" for entry in explained):
         check(project, change.config)
     if rendered and not as_json:
         click.echo("dvc.yaml was rendered anew", err=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import State, flow
+from prefect import State, flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -34,8 +34,11 @@ from prefect.types.entrypoint import EntrypointType
 
 from secateur.errors import ConfigError, ProjectError, SecateurError
 from secateur.scheduling.retraining import Retraining, now, record
+from secateur.workflow.chain import Watcher
+from secateur.workflow.driver import Outcome
 from secateur.workflow.full_form import function_of
 from secateur.workflow.project import Project, find_project
+from secateur.workflow.remarks import remarks
 from secateur.workflow.running import without_record
 
 EVENT = "secateur.data-changed"
@@ -66,12 +69,24 @@ def retrain_flow(cause: str = "schedule") -> State[Any]:
     _coalesce()
     try:
         # The stages belong to this run: a flow inside a flow would cost a second and hide them one level down.
-        done = retrain(project, cause=cause, build=lambda: build(str(project.root)), wait=True)
+        done = retrain(project, cause=cause, build=lambda: build(str(project.root), _log_remarks(project)), wait=True)
     except SecateurError as error:
         failed = Retraining("failed", str(error), cause=cause, started=now().isoformat(timespec="seconds"))
         record(project, failed)
         return Failed(message=str(error))
     return Completed(name=_STATE_NAMES[done.action], message=done.reason, data=asdict(done))
+
+
+def _log_remarks(project: Project) -> Watcher:
+    """Return what writes into the run's log what each stage has to say after it has ended."""
+    logger = get_run_logger()
+
+    def watch(address: str, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.action != "cached":
+            for remark in remarks(project.root, address):
+                logger.info("%s: %s", address, remark)
+
+    return watch
 
 
 def resource_id(project: Project) -> str:

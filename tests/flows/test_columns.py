@@ -99,3 +99,23 @@ def test_wide_models_say_where_they_come_from(monkeypatch: Any, capsys: pytest.C
     display.models_table(_models(), wide=True)
     [line, _] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tweets-sentiment")]
     assert line.split()[-4:-2] == ["1.70x", "onnx-int8"] and DIGEST[:8] in line
+
+
+@pytest.mark.parametrize(
+    "text", ["[/no] end", "a [bold] word", r"\[red] and \\[/]", ":smile: 100 %", "x[1] [B]", "C:\\"]
+)
+def test_the_text_of_a_user_is_shown_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    display.paragraph(text)
+    display.say(text)
+    shown = capsys.readouterr()
+    assert (shown.out.strip(), shown.err.strip()) == (text, text)
+
+
+def test_a_label_a_tag_and_an_event_of_others_change_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    junk = "[/no] [red]"
+    display.model_version(replace(_version(3), tags=VersionTags({junk: junk}), metrics={junk: 1.0}))
+    event = {**dict.fromkeys(Event.__dataclass_fields__, junk), "number": 1, "what": "promoted", "forced": False}
+    promotion_display.history([Event(**event)])
+    named = replace(_version(3), name=junk, aliases=(junk,), tags=VersionTags({"secateur.stage": junk}))
+    display.models_table([ListedModel(junk, Aliases(), (named,)), ListedModel(junk, Aliases(), ())], wide=True)
+    assert capsys.readouterr().out.count("[/no]") >= 12
