@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from secateur.config.base import Section
 from secateur.config.schema import RunConfig
 
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
-def parameters() -> list[dict[str, str]]:
-    """List ``name``, ``type`` and ``description`` of every entry of params.yaml, in file order."""
-    schema = RunConfig.model_json_schema()
+def parameters(of: type[Section] = RunConfig) -> list[dict[str, str]]:
+    """List ``name``, ``type`` and ``description`` of every entry of params.yaml, or of a section, in file order."""
+    schema = of.model_json_schema()
     return list(_walk(schema, schema["$defs"], ""))
 
 

@@ -69,7 +69,7 @@ def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
     try:
         return PruneSettings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(describe(error)) from error
+        raise ConfigError(describe(error, of=PruneSettings)) from error
 
 
 def _set(values: dict[str, Any], name: str, value: Any) -> None:

@@ -64,10 +64,14 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(describe(error)) from error
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, *, of: type[Section] | None = None) -> str:
     """Put one validation error into one line, in the names of params.yaml: an unknown name before all others.
 
     A name that is spelled wrongly is two errors, and the one that is missing says nothing of it.
+
+    Args:
+        error: what pydantic found.
+        of: the section that was validated; None = all of params.yaml.
     """
     errors = error.errors()
     first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
@@ -76,7 +80,7 @@ def describe(error: ValidationError) -> str:
     names = first["loc"][:-1] if others else first["loc"]
     key = ".".join(str(part) for part in names) or "params.yaml"
     if first["type"] == "extra_forbidden":
-        return f"{key} is not a known parameter; {did_you_mean(key)}`secateur doctor --params` lists them"
+        return f"{key} is not a known parameter; {did_you_mean(key, of=of)}`secateur doctor --params` lists them"
     if first["type"] == "missing":
         return f"{key} is missing from params.yaml"
     message = ", or ".join([first["msg"], *(entry["msg"].removeprefix("Input should be ") for entry in others)])

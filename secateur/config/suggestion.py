@@ -3,20 +3,27 @@
 import re
 from difflib import SequenceMatcher, get_close_matches
 
+from secateur.config.base import Section
+
 _ROUND = re.compile(r"\br\d+\b")
 _CLOSE = 0.75
 _MOST = 3
 
 
-def did_you_mean(name: str) -> str:
+def did_you_mean(name: str, *, of: type[Section] | None = None) -> str:
     """Return ``did you mean a or b? `` for a dotted name that no parameter has, or nothing when none is close.
 
     A name that stands elsewhere is meant there: ``prune.epochs`` is ``prune.recovery.epochs``, and one of a round.
+
+    Args:
+        name: as it was given.
+        of: the section that it was looked for in; None = all of params.yaml.
     """
     from secateur.config.catalogue import parameters  # it reads the schema, which comes from here
 
     item = _ROUND.search(name)
-    known = [parameter["name"].replace("rN", item[0] if item else "r1") for parameter in parameters()]
+    listed = parameters() if of is None else parameters(of)
+    known = [parameter["name"].replace("rN", item[0] if item else "r1") for parameter in listed]
     found = _meant(name, known)
     return f"did you mean {' or '.join(found)}? " if found else ""
 

@@ -271,6 +271,8 @@ _FIXED = ("--criterion", "fixed_weight")
         (("--text-column", "body"), DataError, "rows.csv has no column 'body'; its columns are: text, label"),
         (("-S", "nothing=1"), ConfigError, "nothing is not a known parameter"),
         (("-S", "recovery.nothing=1"), ConfigError, "recovery.nothing is not a known parameter"),
+        (("-S", "criteron=obs"), ConfigError, "criteron is not a known parameter; did you mean criterion?"),
+        (("-S", "epochs=1"), ConfigError, "epochs is not a known parameter; did you mean recovery.epochs or "),
         (("-S", "criterion.norm=l1"), ConfigError, "criterion.norm is no setting of pruning"),
         (("-S", "calibration_rows"), ConfigError, "-S calibration_rows: expected key=value"),
         (("-S", "multipliers=["), ConfigError, "-S multipliers=[: the value is not valid YAML"),
