@@ -61,7 +61,15 @@ class Event:
 
 def who_asks() -> str:
     """Return ``SECATEUR_USER`` or user@host."""
-    return os.environ.get(_WHO_VARIABLE) or f"{getpass.getuser()}@{socket.gethostname()}"
+    return os.environ.get(_WHO_VARIABLE) or f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    """Return the name of the user, or the number where a container gave none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def now() -> str:

@@ -342,3 +342,33 @@ def test_with_a_key_false_digests_stop_every_reader(
         if reader != "sign":
             with pytest.raises(CheckFailed, match=r"signature of something else|is not signed"):
                 read(stand)
+
+
+@pytest.mark.parametrize(
+    ("signed_with", "said"),
+    [
+        (None, "is not signed, and SECATEUR_VERIFY_KEY asks for a signature; nothing was loaded"),
+        ("hmac:another long secret", "is signed with another key"),
+    ],
+)
+def test_with_a_key_what_nobody_who_has_it_signed_stops_every_reader(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, signed_with: str | None, said: str
+) -> None:
+    if signed_with is not None:
+        monkeypatch.setenv("SECATEUR_SIGNING_KEY", signed_with)
+        for reference in ("models:/tiny/1", THREE):
+            _invoke(stand, "models", "sign", reference)
+        monkeypatch.delenv("SECATEUR_SIGNING_KEY")
+    monkeypatch.setenv("SECATEUR_VERIFY_KEY", KEY)
+    monkeypatch.setattr("secateur.registry.model_source.PrivateCopy", _never)
+    for reader, read in READERS.items():
+        if reader != "sign":
+            with pytest.raises(CheckFailed) as caught:
+                read(stand)
+            assert said in str(caught.value), reader
+    assert stand.records.alias("champion") == "1"
+    _invoke(stand, "models", "history", "tiny")
+
+
+def _never(*_: Any, **__: Any) -> None:
+    raise AssertionError("a file was opened")

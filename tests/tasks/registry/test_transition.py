@@ -9,7 +9,7 @@ import pytest
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.registry import transition
-from secateur.registry.history import Event, champions, events
+from secateur.registry.history import Event, champions, events, who_asks
 from secateur.registry.tags import VERDICT, VersionTags
 from secateur.registry.transition import move_champion, recover
 from secateur.registry.verdict import Verdict, keep, kept
@@ -244,3 +244,15 @@ def test_tags_of_another_tool_are_told_and_left_out(text: str, caplog: pytest.Lo
     assert kept(records.version_tags("1")) is None
     for tag in ("secateur.history.000007", "secateur.transition", "secateur.verdict"):
         assert tag in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 4711"), OSError("No username set")])
+def test_a_user_whom_nobody_named_has_a_number(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """As in a container that runs under any number."""
+
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.delenv("SECATEUR_USER", raising=False)
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert who_asks().partition("@")[0] == str(os.getuid())
