@@ -5,16 +5,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
+import secateur
 from secateur.cli import cli
+from secateur.models.families import FAMILIES
 from secateur.workflow.params import propose
 from secateur.workflow.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
+READMES = ("README.md", "README.zh-CN.md")
 
 
 def test_generated_parts_are_current() -> None:
@@ -25,17 +29,20 @@ def test_generated_parts_are_current() -> None:
 
 
 def test_every_document_that_is_named_exists() -> None:
-    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+    for name in (*READMES, "ARCHITECTURE.md", "CONTRIBUTING.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (ROOT / target).exists(), f"{name} names {target}"
 
 
 def _shell_lines() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    joined = "\n".join(blocks).replace("\\\n", " ")
-    return [line for line in joined.splitlines() if line.startswith("secateur ")]
+    blocks = [block for name in READMES for block in re.findall(r"```sh\n(.*?)```", _text(name), re.DOTALL)]
+    commands = re.split(r"\n|&&|\|", "\n".join(blocks).replace("\\\n", " "))
+    return sorted({command.strip() for command in commands if command.strip().startswith("secateur ")})
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("line", _shell_lines())
@@ -47,6 +54,28 @@ def test_commands_of_the_readme_parse(line: str) -> None:
         command = command.commands[name]
     context = command.make_context(command.name, words, **cli.context_settings)
     assert context.params is not None
+
+
+def test_both_readmes_say_the_same_of_what_can_be_counted() -> None:
+    english, chinese = map(_text, READMES)
+    [installing] = re.findall(r"\((\d) to (\d) minutes, ([\d.]+ GB)\)", english)
+    assert installing in re.findall(r"（(\d) 到 (\d) 分钟，([\d.]+ GB)）", chinese)
+    for text in (english, chinese):
+        plain = text.lower().replace("gemma 3", "gemma3_text").replace("gpt-2", "gpt2")
+        assert not [name for name in FAMILIES if name not in plain]
+        assert set(re.findall(r"\bsecateur\.([a-z_]+)\(", text)) <= set(secateur.__all__)
+        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+        for target in re.findall(r"^make ([a-z-]+)", blocks, re.MULTILINE):
+            assert f"\n{target}:" in _text("Makefile"), target
+
+
+def test_pages_install_what_is_here() -> None:
+    """No index holds a package of this name: what would be installed from one is somebody else's."""
+    extras = tomllib.loads(_text("pyproject.toml"))["project"]["optional-dependencies"]
+    for page in (*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in READMES)):
+        for asked in re.findall(r"`pip install ([^`]*)`", page.read_text(encoding="utf-8")):
+            constraints, found = re.fullmatch(r"-c (\S+) (?:-e )?'\.\[(\w+)\]'", asked).groups()  # type: ignore[union-attr]
+            assert found in extras and (ROOT / constraints).is_file(), f"{page.name}: {asked}"
 
 
 def test_every_command_that_the_program_names_exists() -> None:
