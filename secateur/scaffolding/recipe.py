@@ -102,7 +102,8 @@ def unseen(kind: Kind, base: Base) -> tuple[Choice, ...]:
 
 
 def _full_precision() -> Iterator[Choice]:
-    for name in ("prune.latency.runtime", "evaluate.deployed", "register.runtime"):
+    yield Choice("prune.latency.runtime", "torch", "where the times of single tokens are measured")
+    for name in ("evaluate.deployed", "register.runtime"):
         yield Choice(name, "onnx", "a generator is deployed in full precision")
     yield Choice("evaluate.latency.runtimes", ["torch", "onnx"], "where a generator runs")
 
@@ -169,7 +170,9 @@ def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Itera
         yield Choice("evaluate.robustness.rows", attacked(parts), f"of {seen.least}{parts.test} test rows")
     else:
         yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
-    yield Choice("evaluate.latency.length", typical_length(seen, length), "as prune.latency.length")
+    # What is written stands behind a beginning.
+    longest = length if kind.predicts_labels else length - _SPAN
+    yield Choice("evaluate.latency.length", typical_length(seen, longest), "as prune.latency.length")
 
 
 def _max_length(seen: Survey, base: Base) -> tuple[int, str]:

@@ -248,6 +248,9 @@ def test_a_generator_of_lines(place: Path) -> None:
     chosen = params_of(place / "songs")
     assert chosen["ingest"] == {"source": "songs.txt", "format": "lines", "text_column": "text"}
     assert chosen["run"]["task"] == "generation" and "120 rows" in said
+    assert chosen["evaluate"]["latency"]["length"] < chosen["baseline"]["max_length"]
+    planned = json.loads(output(place / "songs", "plan", "--json"))
+    assert {entry["verdict"] for entry in planned} == {"run", "run if upstream changes"}, "and run would do it"
 
 
 def test_on_a_terminal_it_asks_what_it_was_not_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
