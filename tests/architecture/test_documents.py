@@ -69,6 +69,13 @@ def test_both_readmes_say_the_same_of_what_can_be_counted() -> None:
             assert f"\n{target}:" in _text("Makefile"), target
 
 
+def test_make_setup_installs_and_runs_nothing() -> None:
+    command = ["make", "--dry-run", "--always-make", "setup"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "pip install" in planned
+    assert not re.findall(r"pytest|ruff|mypy|lint-imports|secateur run", planned)
+
+
 def test_pages_install_what_is_here() -> None:
     """No index holds a package of this name: what would be installed from one is somebody else's."""
     extras = tomllib.loads(_text("pyproject.toml"))["project"]["optional-dependencies"]
