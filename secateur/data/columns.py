@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.compression import bare, explained, open_bytes, require_text
-from secateur.data.delimited import header_of
 from secateur.data.encodings import encoding_of
+from secateur.data.header import header_of
 from secateur.data.json_rows import keys_of
 from secateur.data.layout import Layout
 from secateur.data.source_files import require_file
@@ -57,8 +57,12 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
     decided = encoding_of(path, asked=encoding, kind=location.kind)
     with explained(path):
         if kind == "jsonl":
-            return keys_of(path, encoding=decided)
-        return header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout)
+            names = keys_of(path, encoding=decided)
+        else:
+            names = header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout)
+    if not names:
+        raise DataError(f"{path.name} holds no rows whose columns have names")
+    return names
 
 
 def guess_columns(
@@ -81,6 +85,7 @@ def guess_columns(
     Raises:
         DataError: more than one choice is sensible, or none; the message names the columns and the options.
     """
+    names = list(dict.fromkeys(names))  # whoever reads them refuses two of a name
     how = []
     if text is None:
         text = _only([name for name in names if _key(name) in _TEXTS and name != label])
@@ -88,16 +93,18 @@ def guess_columns(
     if label is None and labelled:
         label = _only([name for name in names if _key(name) in _LABELS and name != text])
         how += ["its name"] if label else []
-    if len(set(names)) == 2 and labelled:
+    if len(names) == 2 and labelled:
         text, label, more = _of_two(names, text=text, label=label, values=values)
         how += more
-    elif len(set(names)) == 1 and not labelled and text is None:
+    elif len(names) == 1 and not labelled and text is None:
         text, how = names[0], ["being the only one"]
     if text is None or (label is None and labelled):
         missing = [f"--{what}-column" for what, name in (("text", text), ("label", label)) if name is None]
         wanted = missing if labelled else ["--text-column"]
         listed = ", ".join(names)[:300] or "none"
-        raise DataError(f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}")
+        raise DataError(
+            f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}{_tip(names)}"
+        )
     return Guess(text, label if labelled or label is not None else None, " and ".join(dict.fromkeys(how)) or None)
 
 
@@ -113,11 +120,22 @@ def _of_two(
         return other[str(label)], label, ["being the other one"]
     if text is not None or label is not None:
         return text, label, []
-    distinct = {name: len({value for value in values(name) if value}) for name in names}
-    few, many = sorted(names, key=lambda name: distinct[name])
-    if distinct[few] >= 2 and _MUCH_FEWER * distinct[few] <= distinct[many]:
-        return many, few, [f"its values ({few}: {distinct[few]} different ones, {many}: {distinct[many]})"]
+    found = {name: {value for value in values(name) if value} for name in names}
+    few, many = sorted(names, key=lambda name: len(found[name]))
+    if len(found[few]) >= 2 and _MUCH_FEWER * len(found[few]) <= len(found[many]):
+        if few in found[few]:
+            raise DataError(
+                f"the first line names the columns, and here it looks like a row: {few!r} is a label of other rows, "
+                "too; put a line with names before it, such as text,label"
+            )
+        return many, few, [f"its values ({few}: {len(found[few])} different ones, {many}: {len(found[many])})"]
     return None, None, []
+
+
+def _tip(names: Sequence[str]) -> str:
+    """Return what may have kept a line of names in one piece, where it looks like several."""
+    looks_whole = len(names) != 1 or _key(names[0]).replace("_", "").isalnum()
+    return "" if looks_whole else "; if these are several, -S ingest.delimiter=... says what stands between them"
 
 
 def _only(names: Sequence[str]) -> str | None:

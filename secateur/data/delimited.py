@@ -4,11 +4,8 @@ Python's own csv module reads them, strictly; this module only decides what a qu
 """
 
 import csv
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,23 +13,22 @@ import pyarrow as pa
 
 from secateur.data.compression import open_bytes
 from secateur.data.encodings import open_text
+from secateur.data.header import find_header, large_cells
 from secateur.data.layout import Columns, Found, Layout, require
 from secateur.errors import DataError
 
-_DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
-_TOO_LARGE = 1 << 30
-_HEADER_LINES = 1000
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """Why a line cannot be read, for people, and whether a quote is to blame."""
+    """Why a line cannot be read, for people, what would help, and whether a quote is to blame."""
 
     said: str
+    tip: str = "quote a text that holds the delimiter"
     of_quotes: bool = False
 
     def __str__(self) -> str:
@@ -67,69 +63,18 @@ def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     with open_bytes(path) as raw, open_text(raw, encoding) as file:
         lines = list(file)
     lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
-    with _large_cells():
-        delimiter, header, first = _header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
-        require(columns, header, name=path.name)
-        places = [header.index(column) for column in columns.names]
-        label = header.index(columns.label) if columns.label else None
-        table = _Table(lines, first, delimiter, len(header), label)
+    with large_cells():
+        delimiter, names, first = find_header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
+        require(columns, names, name=path.name)
+        places = [names.index(column) for column in columns.names]
+        label = names.index(columns.label) if columns.label else None
+        table = _Table(lines, first, delimiter, len(names), label)
         records, remarks = _records(table, layout, name=path.name)
     good = [record.cells for record in records if record.fault is None]
     remarks += _dropped([record for record in records if record.fault is not None], len(lines), layout, name=path.name)
     values = {column: [cells[place] for cells in good] for column, place in zip(columns.names, places, strict=True)}
     types = {columns.text: pa.large_string()}
     return Found(pa.table({n: pa.array(v, types.get(n, pa.string())) for n, v in values.items()}), tuple(remarks))
-
-
-def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[str]:
-    """Return the names of the columns: under the delimiter that gives most of them.
-
-    Raises:
-        DataError: the header line cannot be read.
-    """
-    with open_bytes(path) as raw, open_text(raw, encoding) as file:
-        lines = list(islice(file, _HEADER_LINES))
-    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
-    with _large_cells():
-        read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
-    return max((header for _, header, _ in read), key=len)
-
-
-@contextmanager
-def _large_cells() -> Iterator[None]:
-    """Let the csv module read cells of any size; its limit is a setting of the process."""
-    before = csv.field_size_limit(min(sys.maxsize, _TOO_LARGE))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _header(
-    lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str
-) -> tuple[str, list[str], int]:
-    """Return the delimiter under which the header has the columns, the header, and the line behind it."""
-    read = _headers(lines, tabs=tabs, layout=layout, name=name)
-    return next((found for found in read if set(columns.names) <= set(found[1])), read[0])
-
-
-def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> list[tuple[str, list[str], int]]:
-    """Return the header as it reads under each delimiter, the most probable one first."""
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    if any("\0" in line for line in lines[first : first + 1]):
-        raise DataError(f"{name} holds NUL bytes: it may be UTF-16 without a mark; set ingest.encoding=utf-16-le")
-    guesses = (
-        [layout.delimiter] if layout.delimiter != "auto" else sorted(_DELIMITERS, key=lambda d: (d == "\t") != tabs)
-    )
-    read: list[tuple[str, list[str], int]] = []
-    for delimiter in guesses:
-        reader = csv.reader(iter(lines[first:]), delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            raise DataError(f"{name} has no readable header line: {error}") from error
-        read.append((delimiter, header, first + reader.line_num))
-    return read
 
 
 @dataclass(frozen=True)
@@ -148,7 +93,7 @@ class _Table:
         start = self.first
         while start < len(self.lines):
             reader = csv.reader(
-                self.lines[start:],
+                map(self.lines.__getitem__, range(start, len(self.lines))),  # a slice for each bad line would be slow
                 delimiter=self.delimiter,
                 strict=True,
                 quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
@@ -176,15 +121,18 @@ class _Table:
         if is_row and end - begin > 1:
             rows = sum(is_row(line) for line in self.lines[begin:end])
             if 2 * rows > end - begin:
-                return _Fault(f"a quote opens a cell that holds whole rows, up to line {end}", of_quotes=True)
+                return _of_quotes(f"a quote opens a cell that holds whole rows, up to line {end}")
         if cells and len(cells) != self.width:
-            return _Fault(f"it has {len(cells)} cells where the header has {self.width}")
+            said = f"it has {len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {self.width}"
+            return _Fault(said) if len(cells) > self.width else _Fault(said, tip="write all of its cells, or nothing")
         return None
 
     def like_rows(self, records: Sequence[_Record]) -> Callable[[str], bool]:
         """Return a test for lines that would be rows by themselves: as many cells, and a label that others have."""
-        single = [record.cells for record in records if record.fault is None and record.end - record.begin == 1]
-        known = None if self.label is None else {cells[self.label].strip() for cells in single}
+        good = [record for record in records if record.fault is None]
+        # Where every text has several lines, the labels of these are all there is to know a label by.
+        plain = [record for record in good if record.end - record.begin == 1] or good
+        known = None if self.label is None else {record.cells[self.label].strip() for record in plain}
 
         def is_row(line: str) -> bool:
             cells = line.rstrip("\r\n").split(self.delimiter)
@@ -198,12 +146,17 @@ class _Table:
 def _said(error: csv.Error, *, same_line: bool) -> _Fault:
     """Put into words what the csv module found; its errors have nothing but a message."""
     if "unexpected end of data" in str(error):
-        return _Fault("a quote opens a cell that never closes", of_quotes=True)
+        return _of_quotes("a quote opens a cell that never closes")
     if not same_line:
-        return _Fault("a quote opens a cell that does not close in its row", of_quotes=True)
+        return _of_quotes("a quote opens a cell that does not close in its row")
     if "expected after" in str(error):
-        return _Fault("a quote closes a cell that goes on behind it", of_quotes=True)
+        return _of_quotes("a quote closes a cell that goes on behind it")
     return _Fault(str(error))
+
+
+def _of_quotes(said: str) -> _Fault:
+    tip = 'double the " inside cells, or set ingest.quotes=text if it is a character like others'
+    return _Fault(said, tip=tip, of_quotes=True)
 
 
 def _records(table: _Table, layout: Layout, *, name: str) -> tuple[list[_Record], list[str]]:
@@ -244,12 +197,7 @@ def _dropped(faults: Sequence[_Record], num_lines: int, layout: Layout, *, name:
         return []
     first = faults[0]
     others = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
-    quoted = first.fault is not None and first.fault.of_quotes
-    tip = (
-        'double the " inside cells, or set ingest.quotes=text if it is a character like others'
-        if quoted
-        else ("quote a text that holds the delimiter")
-    )
+    tip = first.fault.tip if first.fault else ""
     if layout.bad_rows == "refuse":
         raise DataError(
             f"{name} line {first.begin + 1} cannot be read: {first.fault}{others}; {tip}; ingest.bad_rows=drop leaves "

@@ -58,6 +58,8 @@ def _first_problem(path: Path, encoding: str) -> str | None:
 def _tip(path: Path) -> str:
     with open_bytes(path) as file:
         start = file.read(4)
+    if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return "set ingest.encoding=utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "set ingest.encoding=utf-16"
     return "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from secateur.data.compression import bare, explained, open_bytes
+from secateur.data.compression import bare, explained, open_bytes, require_text
 from secateur.data.delimited import read_delimited
 from secateur.data.encodings import open_text
 from secateur.data.json_rows import read_json
@@ -52,6 +52,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
     if asked == "parquet":
         return "parquet"
     if by_ending is None:
+        require_text(path)  # which names what can be recognised
         known = ", ".join(sorted(_BY_ENDING))
         raise DataError(f"{path.name}: the ending {ending!r} says no format; set ingest.format, or use one of {known}")
     return by_ending
@@ -130,7 +131,8 @@ def _read_parquet(path: Path, columns: Columns) -> pa.Table:
     text = table[columns.text]
     if pa.types.is_dictionary(text.type):
         text = text.cast(text.type.value_type)
-    if not (pa.types.is_string(text.type) or pa.types.is_large_string(text.type) or pa.types.is_null(text.type)):
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    if not any(is_kind(text.type) for is_kind in kinds):
         raise DataError(f"{path.name}: column {columns.text!r} holds {text.type}, not text")
     return table.set_column(table.schema.get_field_index(columns.text), columns.text, text.cast(pa.large_string()))
 

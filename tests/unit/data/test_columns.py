@@ -77,6 +77,32 @@ def test_the_columns_of_every_format(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_columns_of_one_name_are_left_to_whoever_reads_them() -> None:
+    assert guess(["text", "label", "label"]) == ("text", "label", "its name")
+
+
+def test_a_line_in_one_piece_is_told_with_what_would_take_it_apart() -> None:
+    with pytest.raises(DataError, match=r"is not plain: text\^label; .* -S ingest.delimiter="):
+        guess(["text^label"])
+    with pytest.raises(DataError, match=r"is not plain: data$"):
+        guess(["data"])
+
+
+def test_a_row_in_the_place_of_the_names_is_refused() -> None:
+    values = {"x": ["x", "y"] * 30, "text 0": [f"text {i}" for i in range(1, 61)]}
+    with pytest.raises(DataError, match="looks like a row: 'x' is a label of other rows, too; put a line with names"):
+        guess_columns(["text 0", "x"], text=None, label=None, labelled=True, values=values.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", "\n \n"), ("a.csv", "\ufeff"), ("a.jsonl", "\n"), ("a.json", "[]")]
+)
+def test_a_file_of_nothing_is_told(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(DataError, match=f"^{name} holds no rows whose columns have names$"):
+        columns_of(locate(str(tmp_path / name)), file_format="auto", encoding="auto", layout=Layout())
+
+
 def test_a_folder_and_an_empty_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").touch()
     for path, said in ((tmp_path, "is a folder"), (tmp_path / "empty.csv", "is empty")):

@@ -11,6 +11,7 @@ import pytest
 
 from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
+from secateur.data.header import header_of
 from secateur.data.layout import Columns, Layout
 from secateur.data.tables import format_of, read_rows
 from secateur.errors import DataError
@@ -88,9 +89,16 @@ def test_formats(tmp_path, name, asked, found):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.txt", "plain text, which has no labels"), ("a.xlsx", "the ending '.xlsx' says no format")]
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"text", "plain text, which has no labels"),
+        ("a.dat", b"text", "the ending '.dat' says no format"),
+        ("a.xlsx", b"PK\x03\x04rest", "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"),
+        ("a", b"PAR1....PAR1", "is a Parquet file; set ingest.format=parquet"),
+    ],
 )
-def test_formats_that_cannot_be_used(tmp_path, name, message):
+def test_formats_that_cannot_be_used(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         format_of(tmp_path / name, "auto")
 
@@ -106,11 +114,12 @@ def test_a_file_that_is_not_utf8_names_the_byte_and_where_it_is(tmp_path):
     assert encoding_of(path, asked="auto", kind="package") == "latin-1"
 
 
-def test_utf16_is_recognised_and_readable(tmp_path):
-    path = write(tmp_path / "a.csv", "text,label,sure\n好,1,1\n", encoding="utf-16")
-    with pytest.raises(DataError, match=r"set ingest.encoding=utf-16"):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_wide_encodings_are_recognised_and_readable(tmp_path, encoding):
+    path = write(tmp_path / "a.csv", "text,label,sure\n好,1,1\n", encoding=encoding)
+    with pytest.raises(DataError, match=f"set ingest.encoding={encoding}$"):
         encoding_of(path, asked="auto", kind="file")
-    assert rows_of(path, encoding=encoding_of(path, asked="utf-16", kind="file"))["text"].to_pylist() == ["好"]
+    assert rows_of(path, encoding=encoding_of(path, asked=encoding, kind="file"))["text"].to_pylist() == ["好"]
 
 
 TWO = Columns("text", "label", None)
@@ -189,9 +198,27 @@ def test_texts_of_several_lines_with_delimiters_are_read_and_told(tmp_path):
     assert found.remarks == ("a.csv: 6 rows have cells with line breaks and ',' in it (first: lines 2 to 3)",)
 
 
-def test_too_many_bad_rows_are_no_accident(tmp_path):
-    path = write(tmp_path / "a.csv", "text,label\n" + "a,b,c\n" * 101 + "x,y\n")
-    with pytest.raises(DataError, match="101 of 103 lines cannot be read; in line 2 it has 3 cells"):
+@pytest.mark.parametrize("lines", [2, 3, 5])
+def test_texts_may_all_have_several_lines(tmp_path, lines):
+    inside = "\n".join(["Great, but"] * lines)
+    rows = "".join(f'"{inside}{i}",{"ab"[i % 2]}\n' for i in range(6))
+    found = read_rows(
+        write(tmp_path / "a.csv", "text,label\n" + rows), file_format="csv", encoding="utf-8", columns=TWO
+    )
+    assert found.rows["label"].to_pylist() == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,b,c", "it has 3 cells where the header has 2; quote a text that holds the delimiter"),
+        ("a", "it has 1 cell where the header has 2; write all of its cells, or nothing"),
+        ('"a,b', "a quote opens a cell that does not close in its row; double the"),
+    ],
+)
+def test_too_many_bad_rows_are_no_accident(tmp_path, row, said):
+    path = write(tmp_path / "a.csv", "text,label\n" + f"{row}\n" * 102 + "x,y\n")
+    with pytest.raises(DataError, match=f"10[12] of 104 lines cannot be read; in line 2 .*{said}"):
         read_rows(path, file_format="csv", encoding="utf-8", columns=TWO, layout=Layout(bad_rows="drop"))
 
 
@@ -199,6 +226,21 @@ def test_too_many_bad_rows_are_no_accident(tmp_path):
 def test_the_delimiter_is_found_by_the_header(tmp_path, delimiter):
     path = write(tmp_path / "a.csv", f"id{delimiter}text{delimiter}label\n1{delimiter}one, two{delimiter}a\n")
     assert rows_of(path, columns=TWO)["text"].to_pylist() == ["one, two"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_names_in_quotes_are_read_under_every_delimiter(tmp_path, delimiter):
+    lines = [delimiter.join(f'"{cell}"' for cell in row) for row in (("text", "label"), ("a, b; c", "x"))]
+    path = write(tmp_path / "a.csv", "\n".join(lines))
+    assert header_of(path, tabs=False, encoding="utf-8", layout=Layout()) == ["text", "label"]
+    assert rows_of(path, columns=Columns("text", "label", None))["text"].to_pylist() == ["a, b; c"]
+
+
+@pytest.mark.parametrize("line", ["sep=^\r\n", '"sep=^"\n', "SEP=^\n"])
+def test_a_line_of_excel_names_the_delimiter(tmp_path, line):
+    path = write(tmp_path / "a.csv", f"\ufeff{line}text^label\na, b; c^x\n")
+    assert header_of(path, tabs=False, encoding="utf-8", layout=Layout()) == ["text", "label"]
+    assert rows_of(path, columns=Columns("text", "label", None))["label"].to_pylist() == ["x"]
 
 
 def test_another_delimiter_can_be_set(tmp_path):
@@ -296,11 +338,21 @@ def test_json_that_holds_no_rows_is_explained(tmp_path, content, message):
         (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b"]),
         (pa.array([1.0, 2.0, float("nan")]), ["1", "2", None]),
         (pa.array([1, 2, 3], pa.int8()), ["1", "2", "3"]),
+        (pa.array(["b", "a", " "], pa.string_view()), ["b", "a", None]),
     ],
 )
 def test_labels_of_parquet(tmp_path, column, names):
     pq.write_table(pa.table({"text": ["x", "y", "z"], "label": column}), tmp_path / "a.parquet")
     assert rows_of(tmp_path / "a.parquet", columns=TWO)["label"].to_pylist() == names
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_texts_of_parquet(tmp_path, kind):
+    texts = pa.array(["x", None, "z"], pa.string()).cast(kind)
+    pq.write_table(pa.table({"text": texts, "label": [1, 2, 3]}), tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet", columns=TWO)["text"].to_pylist() == ["x", None, "z"]
 
 
 def test_lists_of_labels_are_refused_in_words(tmp_path):

@@ -1,0 +1,89 @@
+"""The first lines of a table of text: what stands between its cells, and how its columns are called."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from secateur.data.compression import open_bytes
+from secateur.data.encodings import open_text
+from secateur.data.layout import Columns, Layout
+from secateur.errors import DataError
+
+_DELIMITERS = (",", ";", "\t", "|")
+_NAMED = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+"""Excel's line before the header, which says what the delimiter is."""
+_TOO_LARGE = 1 << 30
+_HEADER_LINES = 1000
+
+
+class Header(NamedTuple):
+    """How a header reads under a delimiter, and the line behind it, from 0."""
+
+    delimiter: str
+    names: list[str]
+    end: int
+
+
+def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[str]:
+    """Return the names of the columns: under the delimiter that gives most of them.
+
+    Raises:
+        DataError: the header line cannot be read.
+    """
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        lines = list(islice(file, _HEADER_LINES))
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
+    with large_cells():
+        read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
+    return max((header.names for header in read), key=len)
+
+
+@contextmanager
+def large_cells() -> Iterator[None]:
+    """Let the csv module read cells of any size; its limit is a setting of the process."""
+    before = csv.field_size_limit(min(sys.maxsize, _TOO_LARGE))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def find_header(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str) -> Header:
+    """Return the header under the delimiter by which it has the columns, else under the most probable one.
+
+    Raises:
+        DataError: the header line cannot be read.
+    """
+    read = _headers(lines, tabs=tabs, layout=layout, name=name)
+    return next((found for found in read if set(columns.names) <= set(found.names)), read[0])
+
+
+def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> list[Header]:
+    """Return the header as it reads under each delimiter, the most probable one first."""
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if any("\0" in line for line in lines[first : first + 1]):
+        raise DataError(f"{name} holds NUL bytes: it may be UTF-16 without a mark; set ingest.encoding=utf-16-le")
+    guesses = (
+        [layout.delimiter] if layout.delimiter != "auto" else sorted(_DELIMITERS, key=lambda d: (d == "\t") != tabs)
+    )
+    if said := next(map(_NAMED.fullmatch, lines[first : first + 1]), None):
+        first += 1
+        guesses = [said.group(1)] if layout.delimiter == "auto" else guesses
+    read: list[Header] = []
+    problem: csv.Error | None = None
+    for delimiter in guesses:
+        reader = csv.reader(iter(lines[first:]), delimiter=delimiter, strict=True)
+        try:
+            names = next(reader, [])
+        except csv.Error as error:
+            problem = problem or error  # names in quotes can be read under one delimiter only
+            continue
+        read.append(Header(delimiter, names, first + reader.line_num))
+    if not read:
+        raise DataError(f"{name} has no readable header line: {problem}")
+    return read
