@@ -9,9 +9,14 @@ import click
 from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from secateur.config.prune import BudgetKind, PruneSettings
+    from secateur.data.reading import Reading
 
 _BUDGETS = ("macs", "params", "latency", "sparsity")
+_INGEST = "ingest."
+_WRITTEN = ("format", "encoding", "delimiter", "quotes", "bad_rows")
 
 
 class _ListsCriteria(click.Command):
@@ -53,7 +58,13 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 @click.option("--latency", type=float, metavar="FRACTION", help="Measured time that stays (-S latency.runtime=...).")
 @click.option("--sparsity", type=float, metavar="FRACTION", help="Share of the encoder's weights that goes.")
 @click.option("--epochs", type=float, default=0.0, show_default=True, help="Training afterwards; 0 = none.")
-@click.option("-S", "overrides", multiple=True, metavar="key=value", help="Any setting of params.yaml under prune.")
+@click.option(
+    "-S",
+    "overrides",
+    multiple=True,
+    metavar="key=value",
+    help="Any setting of params.yaml under prune, and of ingest how FILE is written (ingest.encoding=cp1252).",
+)
 @click.option("--max-length", type=click.IntRange(min=4), default=128, show_default=True, help="Tokens per text.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
@@ -71,7 +82,7 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
     from secateur.cli.checkpoints import resolve
     from secateur.cli.display import say
 
-    settings = _settings(options)
+    settings, reading = _settings(options), _reading(options)
     if out.exists():
         raise CheckpointError(f"--out {out} exists already; name a new folder")
     folder = resolve(str(checkpoint))
@@ -80,8 +91,7 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
     request = Request(
         checkpoint=folder,
         data=data,
-        text=options["text_column"],
-        label=options["label_column"],
+        reading=reading,
         settings=settings,
         max_length=options["max_length"],
         seed=options["seed"],
@@ -97,21 +107,42 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
 
 def _settings(options: dict[str, Any]) -> "PruneSettings":
     from secateur.config.one_shot import one_shot_settings
-    from secateur.workflow.params import read_value
 
     changes: dict[str, Any] = {"criterion": options["criterion"], "recovery.epochs": options["epochs"]}
     asked = {f"budget.{kind}": options[kind] for kind in _BUDGETS if options[kind] is not None}
     budgets = [f"--{name.partition('.')[2]}" for name in asked]
-    for override in options["overrides"]:
-        given, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
+    for given, value in _overrides(options):
         name = given.removeprefix("prune.")
-        changes[name] = read_value(value, override)
+        if name.startswith(_INGEST):
+            continue
+        changes[name] = value
         budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" and name != "budget.price" else []
     if len(budgets) > 1:
         raise ConfigError(f"one budget at a time: found {', '.join(budgets)}")
     return one_shot_settings(changes | asked)
+
+
+def _overrides(options: dict[str, Any]) -> "Iterator[tuple[str, Any]]":
+    from secateur.workflow.params import read_value
+
+    for override in options["overrides"]:
+        given, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
+        yield given, read_value(value, override)
+
+
+def _reading(options: dict[str, Any]) -> "Reading":
+    """Return how the table is to be read: by the parameters that a project has for it."""
+    from secateur.config.part import parse_part
+    from secateur.data.reading import reading_of
+    from secateur.kinds.registry import DEFAULT
+
+    said = {name.removeprefix(_INGEST): value for name, value in _overrides(options) if name.startswith(_INGEST)}
+    if unknown := [name for name in said if name not in _WRITTEN]:
+        raise ConfigError(f"-S {_INGEST}{unknown[0]}: of ingest, prune takes {', '.join(_WRITTEN)}")
+    columns = {name: options[name] for name in ("text_column", "label_column")}
+    return reading_of(parse_part(DEFAULT, {"ingest": {**said, **columns}}).ingest)
 
 
 def _show(result: dict[str, Any], out: Path) -> None:

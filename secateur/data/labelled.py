@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
-from secateur.data.layout import Columns
+from secateur.data.reading import Reading
 from secateur.data.sources import locate
 from secateur.data.tables import format_of, read_rows
 from secateur.data.text_rules import TextRules, clean_texts
@@ -39,7 +39,7 @@ class Labelled:
         return np.array([numbers.setdefault(words, len(numbers)) for words in folded], np.int64)
 
 
-def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) -> Labelled:
+def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labelled:
     """Read texts and the indices of their labels.
 
     Rows without a text or a label are left out. Labels are compared as text; a model that never named its labels
@@ -47,8 +47,7 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
 
     Args:
         data: a CSV, TSV, JSONL or Parquet file, or ``package:NAME/path``.
-        text: column of the texts.
-        label: column of the labels.
+        reading: its columns, and how the file is written.
         labels: the model's labels, in index order.
 
     Raises:
@@ -60,14 +59,15 @@ def read_labelled(data: str, *, text: str, label: str, labels: Sequence[str]) ->
     path = location.path
     if path.stat().st_size == 0:
         raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
-    file_format = format_of(path, "auto")
+    file_format = format_of(path, reading.file_format)
     if file_format != "parquet":
         require_text(path)
     found = read_rows(
         path,
         file_format=file_format,
-        encoding=None if file_format == "parquet" else encoding_of(path, asked="auto", kind=location.kind),
-        columns=Columns(text=text, label=label, confidence=None),
+        encoding=None if file_format == "parquet" else encoding_of(path, asked=reading.encoding, kind=location.kind),
+        columns=reading.columns,
+        layout=reading.layout,
     )
     table = found.rows
     index_of = _indices(labels)

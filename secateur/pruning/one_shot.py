@@ -15,6 +15,7 @@ from secateur.budget.cost import cost_of
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.labelled import read_labelled, tokenize_labelled
+from secateur.data.reading import Reading
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
@@ -50,8 +51,7 @@ class Request:
     Attributes:
         checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier.
         data: table of rows, see ``read_labelled``.
-        text: its column of texts.
-        label: its column of labels.
+        reading: its columns, and how it is written.
         settings: criterion, budget, recovery (0 epochs = no training).
         max_length: longer texts are cut, tokens.
         seed: of every random draw.
@@ -61,8 +61,7 @@ class Request:
 
     checkpoint: Path
     data: str
-    text: str
-    label: str
+    reading: Reading
     settings: PruneSettings
     max_length: int
     seed: int
@@ -175,7 +174,7 @@ def _rows(
 ) -> _Rows:
     """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    data = read_labelled(request.data, text=request.text, label=request.label, labels=names)
+    data = read_labelled(request.data, request.reading, labels=names)
     if len(data.texts) < 20:
         raise DataError(
             f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"

@@ -17,6 +17,8 @@ from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.cli import cli
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
+from secateur.data.layout import Columns
+from secateur.data.reading import Reading
 from secateur.errors import (
     BudgetError,
     CheckFailed,
@@ -334,6 +336,17 @@ def test_rows_that_do_not_serve(home: Path, tmp_path: Path, content: str, messag
     assert message in str(error)
 
 
+def test_how_a_table_is_written_can_be_said(home: Path, tmp_path: Path) -> None:
+    lines = ["text^label", *(f"{text} café^{label}" for text, label in sentences(40))]
+    (tmp_path / "rows.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    error = error_of(home, tmp_path / "out", data=tmp_path / "rows.csv")
+    assert "set ingest.encoding (for instance cp1252, gb18030)" in str(error)
+    said = ("-S", "ingest.encoding=cp1252", "-S", "ingest.delimiter=^", "--criterion", "magnitude")
+    assert pruned(home, tmp_path / "out", *said, data=str(tmp_path / "rows.csv"))["rows"]["held_out"] == 8
+    error = error_of(home, tmp_path / "none", "-S", "ingest.source=rows.csv")
+    assert "of ingest, prune takes format, encoding, delimiter, quotes, bad_rows" in str(error)
+
+
 def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> None:
     copies = [(f"{text.upper() if i % 3 else text}", label) for text, label in sentences(40) for i in range(4)]
     with (tmp_path / "rows.csv").open("w", newline="") as file:
@@ -341,8 +354,7 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
     request = Request(
         checkpoint=home / "ours",
         data=str(tmp_path / "rows.csv"),
-        text="text",
-        label="label",
+        reading=Reading(Columns("text", "label", None)),
         settings=one_shot_settings({}),
         max_length=16,
         seed=0,

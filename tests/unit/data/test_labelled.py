@@ -3,6 +3,8 @@ import json
 import pytest
 
 from secateur.data.labelled import Labelled, read_labelled
+from secateur.data.layout import Columns, Layout
+from secateur.data.reading import Reading
 from secateur.errors import DataError
 
 
@@ -11,8 +13,8 @@ def rows(path, pairs):
     return str(path)
 
 
-def read(path, labels=("no", "yes")):
-    return read_labelled(path, text="text", label="label", labels=labels)
+def read(path, labels=("no", "yes"), **options):
+    return read_labelled(path, Reading(Columns("text", "label", None), **options), labels=labels)
 
 
 def test_copies_of_a_text_are_one_group_whatever_their_case_width_and_spacing():
@@ -42,3 +44,11 @@ def test_a_list_of_labels_is_refused(tmp_path):
 )
 def test_the_spelling_of_the_model_is_found(tmp_path, labels, given):
     assert read(rows(tmp_path / "a.jsonl", zip("xy", given, strict=True)), labels=labels).labels == [1, 0]
+
+
+def test_a_table_is_read_as_it_is_said_to_be_written(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_bytes("text^label\nné^yes\nno^no\na^b^no\n".encode("cp1252"))
+    layout = Layout(delimiter="^", bad_rows="drop")
+    found = read(str(path), file_format="csv", encoding="cp1252", layout=layout)
+    assert (found.texts, found.labels) == (["né", "no"], [1, 0])
