@@ -104,10 +104,13 @@ def _from_pretrained(
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
         )
     except (RuntimeError, ValueError, AssertionError, OSError, SafetensorError) as error:
         raise ModelError(f"{files[0]} cannot be loaded: {one_line(error)}") from error
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise ModelError(f"{files[0]} does not fit: {name} has shape {tuple(found)}, and {tuple(wanted)} is needed")
     head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
     may_miss = head if fresh_head and not model_head.per_token else set()
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
