@@ -65,16 +65,12 @@ def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
         The store, and whether there is nothing to do.
     """
     from secateur.workflow import latency_table
-    from secateur.workflow.driver import is_up_to_date
     from secateur.workflow.dvc_store import DvcStore
     from secateur.workflow.preflight import check
-    from secateur.workflow.rendering import is_current, update_pipeline
-    from secateur.workflow.stages import stages
+    from secateur.workflow.rendering import update_pipeline
 
-    if change.after == change.before and is_current(project, change.config):
-        store = DvcStore(project)
-        if is_up_to_date(project, store, stages(change.config, project.root)):
-            return store, True
+    if (store := _store_when_done(project, change)) is not None:
+        return store, True
     check(project, change.config)
     told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
     change.apply(project)
@@ -82,6 +78,19 @@ def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
         click.echo(told, err=True)
     update_pipeline(project, change.config)
     return DvcStore(project), False
+
+
+def _store_when_done(project: "Project", change: "Change") -> "DvcStore | None":
+    """Return the store where a run has nothing to do, and nothing is refused; None where there is something."""
+    from secateur.workflow.driver import is_up_to_date
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.rendering import is_current
+    from secateur.workflow.stages import stages
+
+    if change.after != change.before or not is_current(project, change.config):
+        return None
+    store = DvcStore(project)
+    return store if is_up_to_date(project, store, stages(change.config, project.root)) else None
 
 
 def _all_cached(store: "DvcStore") -> "list[Outcome]":
@@ -163,10 +172,10 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
         display.planned_change(project, change, as_json=as_json)
         return
     with looking(project):
+        if _store_when_done(project, change) is None:
+            check(project, change.config)  # before anything is written, as `run` does
         rendered = update_pipeline(project, change.config)
         explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
-    if any(entry.verdict != "up to date" for entry in explained):
-        check(project, change.config)
     if rendered and not as_json:
         click.echo("dvc.yaml was rendered anew", err=True)
     display.plan_table(explained, as_json=as_json)

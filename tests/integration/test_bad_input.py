@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from safetensors import SafetensorError
 from transformers import GPTNeoConfig, T5Config
 
@@ -103,6 +104,29 @@ def test_a_model_that_no_baseline_can_start_from(workspace: Path, tmp_path: Path
     error = refused(workspace, "plan", *asked)
     assert str(error).startswith("prune.budget.macs=0.01 is not reachable")
     assert str(refused(workspace, "run", *asked)) == str(error)
+
+
+def test_plan_refuses_what_run_refuses_before_it_renders_anything(project: Path) -> None:
+    """By params.yaml as it stands there, without an override."""
+    (project / "alike.csv").write_text(HEADER + ROWS.replace(",no", ",yes"))
+    (project / "broken").mkdir()
+    (project / "broken" / "config.json").write_text("{")
+    (project / "dvc.yaml").unlink()
+    params = YAML(typ="safe").load(project / "params.yaml")
+    cases = {
+        "there is no file 'gone.csv'": ("ingest", "source", "gone.csv"),
+        "all 40 rows have the label 'yes'": ("ingest", "source", "alike.csv"),
+        "has no column 'words'": ("ingest", "text_column", "words"),
+        "broken has no model.safetensors": ("baseline", "model", "./broken"),
+        "there is no file './nowhere'": ("baseline", "model", "./nowhere"),
+        "baseline.max_length=8000 is more than": ("baseline", "max_length", 8000),
+    }
+    for message, (section, key, value) in cases.items():
+        changed = {**params, section: {**params[section], key: value}}
+        (project / "params.yaml").write_text(json.dumps(changed))
+        said = str(refused(project, "plan"))
+        assert message in said
+        assert said == str(refused(project, "run"))
 
 
 def test_the_tip_for_another_encoding_works(workspace: Path, tmp_path: Path) -> None:
