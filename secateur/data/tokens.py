@@ -139,19 +139,19 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
         for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
             texts = batch.column("text").to_pylist()
             encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
-            num_cut += _num_cut(encoded, max_length=max_length)
+            num_cut += sum(cut_rows(encoded, max_length=max_length))
             columns = [pa.array(encoded["input_ids"], pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
             writer.write_batch(pa.record_batch(columns, schema=schema))
         writer.close()
     return num_cut
 
 
-def _num_cut(encoded: Any, *, max_length: int) -> int:
-    """Count the rows that lost tokens; a tokenizer that does not tell is taken to have cut all that are full."""
+def cut_rows(encoded: Any, *, max_length: int) -> list[bool]:
+    """Tell which rows lost tokens; a tokenizer that does not say is taken to have cut all that are full."""
     encodings = getattr(encoded, "encodings", None)
     if encodings:
-        return sum(bool(encoding.overflowing) for encoding in encodings)
-    return sum(len(ids) >= max_length for ids in encoded["input_ids"])
+        return [bool(encoding.overflowing) for encoding in encodings]
+    return [len(ids) >= max_length for ids in encoded["input_ids"]]
 
 
 def write_tokens(rows: TokenRows, out: Path) -> None:

@@ -7,11 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from secateur.data.text_rules import TextRules, clean_texts
+from secateur.inference.encoding import Encoder
 from secateur.models.card import Card
-from secateur.models.checkpoint import load, load_tokenizer
-from secateur.models.construction import read_config
-from secateur.models.families import family_of
+from secateur.models.checkpoint import load
 from secateur.models.heads import head_of
 
 
@@ -24,35 +22,16 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
     Args:
         checkpoint: a verified checkpoint folder.
         texts: N of them, at least one.
-        batch_size: rows per forward pass.
+        batch_size: rows per forward pass, at most.
     """
-    model, tokenizer = load(checkpoint), load_tokenizer(checkpoint)
-    card, config = Card.read(checkpoint), read_config(checkpoint)
-    rules = TextRules.of(card.text_rules)
-    cleaned = clean_texts(texts, rules)[0] if rules else list(texts)
-    limits = (card.max_length, tokenizer.model_max_length, family_of(config).max_tokens(config))
-    max_length = min(limit for limit in limits if limit is not None)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # masked, so any token serves
+    model, encoder = load(checkpoint), Encoder.of(checkpoint, Card.read(checkpoint))
     # A generator would put out its whole vocabulary for every token.
-    asked = {"use_cache": False, "logits_to_keep": 1} if head_of(config).per_token else {}
-    order = sorted(range(len(cleaned)), key=lambda index: len(cleaned[index]))
-    pooled = np.zeros((len(cleaned), 0), np.float64)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = tokenizer(
-            [cleaned[index] for index in chosen],
-            truncation=True,
-            max_length=max_length,
-            padding=True,
-            return_tensors="pt",
-        )
-        mask = batch["attention_mask"]
-        outputs = model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=True, **asked)
-        states = outputs.hidden_states[-1].float()
+    asked = {"use_cache": False, "logits_to_keep": 1} if head_of(model).per_token else {}
+    pooled: dict[int, npt.NDArray[np.float64]] = {}
+    for call in encoder.calls(texts, batch_size=batch_size):
+        ids, mask = torch.from_numpy(call.ids), torch.from_numpy(call.mask)
+        states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **asked).hidden_states[-1]
         weights = mask.unsqueeze(-1).float()
-        means = ((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)).double().numpy()
-        if pooled.shape[1] == 0:
-            pooled = np.zeros((len(cleaned), means.shape[1]), np.float64)
-        pooled[chosen] = means
-    return pooled
+        means = (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
+        pooled.update(zip(call.places, means.double().numpy(), strict=True))
+    return np.stack([pooled[place] for place in range(len(texts))])

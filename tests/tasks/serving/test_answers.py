@@ -33,7 +33,7 @@ def server(stand: Stand) -> Iterator[Running]:
 
 def test_answers_are_those_of_predict_whatever_the_company(server: Running, stand: Stand) -> None:
     predictor = Predictor.load(stand.registry.checkpoint("models:/tiny/1"))
-    assert predictor.text_rules is not None
+    assert predictor.encoder.text_rules is not None
     expected = [predictor.predict([text])[0] for text in TEXTS]
     together = server.predict(TEXTS, probabilities=True).json()
     assert together["model"] == {"name": "tiny", "version": "1"}

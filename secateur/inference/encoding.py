@@ -1,0 +1,123 @@
+"""From texts to the arrays that a model reads: cleaned, cut, and in calls with texts of similar length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from secateur.data.text_rules import TextRules, clean_texts
+from secateur.data.tokens import cut_rows
+from secateur.models.card import Card
+from secateur.models.checkpoint import load_tokenizer
+from secateur.models.construction import read_config
+from secateur.models.families import family_of
+from secateur.models.vocabulary import require_known_ids
+
+_PADDED = 1.25
+"""How many times as long as the shortest row of a call its longest may be."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Texts that a model reads at once.
+
+    Attributes:
+        places: of each among those that were given, (B,).
+        ids: token ids, padded on the right, (B, T).
+        mask: 1 = token, 0 = padding, (B, T).
+        cut: whether a text is longer than the model reads, (B,).
+    """
+
+    places: list[int]
+    ids: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+    cut: list[bool]
+
+
+@final
+@dataclass(frozen=True)
+class Encoder:
+    """The tokenizer of a model, and how its texts are prepared.
+
+    Attributes:
+        tokenizer: its own.
+        text_rules: how its training texts were cleaned; None where nobody knows.
+        max_length: tokens that it reads, at most.
+        pad_token_id: what pads rows.
+        vocab_size: tokens that it tells apart.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    text_rules: TextRules | None
+    max_length: int
+    pad_token_id: int
+    vocab_size: int
+
+    @classmethod
+    def of(cls, folder: Path, card: Card) -> Self:
+        """Read that of a folder whose files fit its card.
+
+        Raises:
+            CheckpointError: the folder holds no tokenizer or no config.
+        """
+        config, tokenizer = read_config(folder), load_tokenizer(folder)
+        limits = (card.max_length, tokenizer.model_max_length, family_of(config).max_tokens(config))
+        return cls(
+            tokenizer=tokenizer,
+            text_rules=TextRules.of(card.text_rules),
+            max_length=min(limit for limit in limits if limit is not None),
+            pad_token_id=_padding(tokenizer, config),
+            vocab_size=int(config.vocab_size),
+        )
+
+    def cleaned(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as those of the training set were cleaned."""
+        return clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
+
+    def calls(self, texts: Sequence[str], *, batch_size: int) -> Iterator[Call]:
+        """Yield all texts, the shortest first.
+
+        Raises:
+            ModelError: the tokenizer knows more tokens than the model.
+        """
+        if not texts:
+            return
+        encoded = self.tokenizer(self.cleaned(texts), truncation=True, max_length=self.max_length)
+        # A text without any token is read as one that only pads: no mask of nothing makes sense to a model.
+        ids = [row or [self.pad_token_id] for row in encoded["input_ids"]]
+        cut = cut_rows(encoded, max_length=self.max_length)
+        for places in similar_lengths([len(row) for row in ids], batch_size=batch_size):
+            yield self._call([ids[place] for place in places], places, cut)
+
+    def _call(self, rows: Sequence[Sequence[int]], places: list[int], cut: Sequence[bool]) -> Call:
+        length = max(map(len, rows))
+        ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = 1
+        require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
+        return Call(places, ids, mask, [cut[place] for place in places])
+
+
+def similar_lengths(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:
+    """Group rows, shortest first; a group ends when it is full or the next row is longer by a quarter."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) == batch_size or lengths[index] > _PADDED * lengths[group[0]]):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> int:
+    """Return what pads rows: the model reads the last token that is not the config's, where it names one."""
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    found = (config.pad_token_id, tokenizer.pad_token_id, *ends, 0)
+    return int(next(token for token in found if token is not None))
