@@ -270,5 +270,48 @@ class Rating(Kind):
         """See ``Kind``."""
         return {"number": [f"{number:.3f}" for number in model.numbers(texts)]}
 
+    def answer_rows(
+        self, model: Rater, texts: Sequence[str], *, numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> Any:
+        """See ``Kind``."""
+        from secateur.inference.answers import Answers
+
+        return Answers({"number": model.numbers(texts)})
+
+    def unknown_labels(self, model: Rater, labels: Sequence[str]) -> list[str]:
+        """See ``Kind``."""
+
+        def is_number(label: str) -> bool:
+            try:
+                return math.isfinite(float(label))
+            except ValueError:
+                return False
+
+        return [label for label in labels if not is_number(label)]
+
+    def measure_rows(self, model: Rater, texts: Sequence[str], labels: Sequence[str | None]) -> Any:
+        """See ``Kind``; squares of the errors."""
+        import numpy as np
+
+        from secateur.evaluation.row_scores import Measured
+
+        wanted = np.array([float(str(label)) for label in labels])
+        return Measured((np.array(model.numbers(texts)) - wanted)[:, None] ** 2)
+
+    def scores_of(self, model: Rater, values: Any, *, samples: int, level: float, seed: int) -> Any:
+        """See ``Kind``."""
+        import numpy as np
+
+        from secateur.evaluation.metrics import Interval
+        from secateur.statistics.bootstrap import resampled_sums
+
+        drawn = np.sqrt(resampled_sums(values, samples=samples, seed=seed)[:, 0] / len(values))
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        return {"rmse": Interval(float(np.sqrt(values.mean())), float(low), float(high))}
+
+    def confusion_of(self, model: Rater, values: Any) -> None:
+        """See ``Kind``."""
+        return None
+
 
 KIND = Rating()

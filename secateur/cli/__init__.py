@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from secateur import __version__
-from secateur.cli.checkpoints import bench, export, inspect, predict
+from secateur.cli.checkpoints import bench, export, inspect
+from secateur.cli.evaluation import evaluate
 from secateur.cli.generation import generate
 from secateur.cli.init import init
 from secateur.cli.operations import retrain, schedule, watch
 from secateur.cli.parameters import params
+from secateur.cli.prediction import predict
 from secateur.cli.promotion import promote, rollback
 from secateur.cli.provenance import compare, lineage, sign, verify
 from secateur.cli.pruning import prune, sweep
@@ -62,8 +64,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, run, plan, why, stage, sweep, prune, inspect, bench, predict, generate, export, models, report, params,
-    doctor, retrain, schedule, watch, serve, ui,
+    init, run, plan, why, stage, sweep, prune, inspect, bench, evaluate, predict, generate, export, models, report,
+    params, doctor, retrain, schedule, watch, serve, ui,
 )  # fmt: skip
 
 for _command in _COMMANDS:

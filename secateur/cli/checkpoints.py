@@ -1,7 +1,6 @@
-"""``inspect``, ``bench``, ``predict`` and ``export``: work on a checkpoint folder, with or without a project."""
+"""``inspect``, ``bench`` and ``export``: work on a checkpoint folder, with or without a project."""
 
 import json
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -94,38 +93,6 @@ def bench(
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
-@click.argument("texts", nargs=-1, metavar="[TEXT...]")
-@_JSON
-def predict(model: str, texts: tuple[str, ...], as_json: bool) -> None:
-    """Classify texts.
-
-    They are arguments, or lines of standard input. MODEL is a checkpoint or ONNX folder, or models:/name@alias.
-    Texts are cleaned as the training set was.
-
-    Example: secateur predict models/r3 "what a lovely day"
-    """
-    from secateur.cli import display
-    from secateur.inference.prediction import Predictor
-
-    folder = _to_predict_with(model)
-    given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    if not given:
-        raise click.UsageError("no text: give it as an argument or on standard input")
-    predictions = Predictor.load(folder, verify=False).predict(given)
-    rows = [
-        {"text": text, "label": p.label, "score": float(p.score)} for text, p in zip(given, predictions, strict=True)
-    ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    made = display.table("", "label", ">score", "text")
-    for row in rows:
-        made.add_row(display.plain(str(row["label"])), f"{row['score']:.3f}", display.plain(str(row["text"])))
-    display.show(made)
-
-
-@click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
 @click.option(
     "--to", "target", type=click.Choice(["onnx", "padded"]), required=True, help="ONNX Runtime, or plain transformers."
@@ -157,16 +124,6 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
             export_padded(folder, written)
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     click.echo(f"{out}: {total / 1e6:.1f} MB")
-
-
-def _to_predict_with(model: str) -> Path:
-    """Return a folder whose files fit its card or its version; one without a card is taken as it is."""
-    from secateur.models.card import CARD
-    from secateur.registry.model_source import SCHEME
-    from secateur.registry.model_source import resolve as resolve_source
-
-    plain = not model.startswith(SCHEME) and (Path(model) / "config.json").is_file()
-    return Path(model) if plain and not (Path(model) / CARD).exists() else resolve_source(None, model).folder
 
 
 def resolve(model: str) -> Path:

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
 from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from secateur.config.prune import BudgetKind, PruneSettings
     from secateur.data.reading import Reading
 
 _BUDGETS = ("macs", "params", "latency", "sparsity")
-_INGEST = "ingest."
-_WRITTEN = ("format", "encoding", "delimiter", "quotes", "bad_rows")
 
 
 class _ListsCriteria(click.Command):
@@ -111,9 +108,9 @@ def _settings(options: dict[str, Any]) -> "PruneSettings":
     changes: dict[str, Any] = {"criterion": options["criterion"], "recovery.epochs": options["epochs"]}
     asked = {f"budget.{kind}": options[kind] for kind in _BUDGETS if options[kind] is not None}
     budgets = [f"--{name.partition('.')[2]}" for name in asked]
-    for given, value in _overrides(options):
+    for given, value in _overrides(options).items():
         name = given.removeprefix("prune.")
-        if name.startswith(_INGEST):
+        if name.startswith(INGEST):
             continue
         changes[name] = value
         budgets += [f"-S {given}"] if name.partition(".")[0] == "budget" and name != "budget.price" else []
@@ -122,27 +119,13 @@ def _settings(options: dict[str, Any]) -> "PruneSettings":
     return one_shot_settings(changes | asked)
 
 
-def _overrides(options: dict[str, Any]) -> "Iterator[tuple[str, Any]]":
-    from secateur.workflow.params import read_value
-
-    for override in options["overrides"]:
-        given, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"-S {override}: expected key=value, e.g. -S calibration_rows=2048")
-        yield given, read_value(value, override)
+def _overrides(options: dict[str, Any]) -> dict[str, Any]:
+    return read_overrides(options["overrides"], example="calibration_rows=2048")
 
 
 def _reading(options: dict[str, Any]) -> "Reading":
-    """Return how the table is to be read: by the parameters that a project has for it."""
-    from secateur.config.part import parse_part
-    from secateur.data.reading import reading_of
-    from secateur.kinds.registry import DEFAULT
-
-    said = {name.removeprefix(_INGEST): value for name, value in _overrides(options) if name.startswith(_INGEST)}
-    if unknown := [name for name in said if name not in _WRITTEN]:
-        raise ConfigError(f"-S {_INGEST}{unknown[0]}: of ingest, prune takes {', '.join(_WRITTEN)}")
     columns = {name: options[name] for name in ("text_column", "label_column")}
-    return reading_of(parse_part(DEFAULT, {"ingest": {**said, **columns}}).ingest)
+    return reading_by(_overrides(options), **columns, command="prune")
 
 
 def _show(result: dict[str, Any], out: Path) -> None:

@@ -35,12 +35,17 @@ def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[
     Raises:
         DataError: the header line cannot be read.
     """
-    with open_bytes(path) as raw, open_text(raw, encoding) as file:
-        lines = list(islice(file, _HEADER_LINES))
-    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
+    lines = first_lines(path, encoding)
     with large_cells():
         read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
     return max((header.names for header in read), key=len)
+
+
+def first_lines(path: Path, encoding: str) -> list[str]:
+    """Return as many lines as a header may take, without a byte order mark."""
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        lines = list(islice(file, _HEADER_LINES))
+    return [line.removeprefix("\ufeff") for line in lines[:1]] + lines[1:]
 
 
 @contextmanager

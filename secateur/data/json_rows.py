@@ -1,8 +1,8 @@
 """Rows in JSON: one object per line, an array of objects, or an object that holds them."""
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,9 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
     Raises:
         DataError: it is not JSON, not rows, a column is missing in all of them, or a text is not text.
     """
-    # Read here and not by pyarrow.json: labels may mix 1 and "1", and an error should name its line.
-    with open_bytes(path) as raw, open_text(raw, encoding) as file:
-        text = file.read()
     values: dict[str, list[Any]] = {name: [] for name in columns.names}
     seen: dict[str, None] = {}
-    for where, record in _records(text, columns=columns, name=path.name):
+    for where, record in json_records(path, encoding=encoding, columns=columns):
         seen.update(dict.fromkeys(record))
         words = record.get(columns.text)
         if words is not None and not isinstance(words, str):
@@ -36,9 +33,33 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
         for name in columns.names:
             values[name].append(record.get(name))
         if words is not None and not words.isascii():
-            values[columns.text][-1] = _without_surrogates(words)
+            values[columns.text][-1] = without_surrogates(words)
     require(columns, list(seen), name=path.name)
     return values
+
+
+def json_records(path: Path, *, encoding: str, columns: Columns) -> _Numbered:
+    """Yield the rows with where they are, for messages: of JSON Lines one after the other, else all are read before.
+
+    Raises:
+        DataError: it is not JSON, or not rows.
+    """
+    # Read here and not by pyarrow.json: labels may mix 1 and "1", and an error should name its line.
+    with open_bytes(path) as raw, open_text(raw, encoding) as file:
+        lines = iter(file)
+        blank = 0
+        for head in lines:
+            if head.strip():
+                break
+            blank += 1
+        else:
+            return
+        start = head.lstrip()[:1]
+        if start != "[" and (start != "{" or _is_row(head, columns)):
+            yield from _lines(chain([head], lines), first=blank + 1, name=path.name)
+            return
+        text = head + file.read()
+    yield from _values(text, columns=columns, name=path.name)
 
 
 def keys_of(path: Path, *, encoding: str) -> list[str]:
@@ -61,7 +82,7 @@ def _first_rows(text: str, *, name: str) -> Iterator[Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        yield from (record for _, record in _lines(text, name=name))
+        yield from (record for _, record in _lines(text.split("\n"), name=name))
         return
     if isinstance(value, list):
         yield from value
@@ -73,21 +94,16 @@ def _first_rows(text: str, *, name: str) -> Iterator[Any]:
         yield value
 
 
-def _records(text: str, *, columns: Columns, name: str) -> _Numbered:
-    """Yield the rows with where they are, for messages."""
+def _values(text: str, *, columns: Columns, name: str) -> _Numbered:
+    """Yield the rows of a whole file that is one value, or several of them in lines."""
     start = text.lstrip()[:1]
-    if start != "[":
-        head = text.lstrip().split("\n", 1)[0]
-        if start != "{" or _is_row(head, columns):
-            yield from _lines(text, name=name)
-            return
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         # Not one value: then lines, whose first bad one is named.
         if start == "[" or not _is_json(text.lstrip().split("\n", 1)[0]):
             raise DataError(f"{name} is not JSON: {error}") from error
-        yield from _lines(text, name=name)
+        yield from _lines(text.split("\n"), name=name)
         return
     for number, row in enumerate(_rows_of(value, columns=columns, name=name), start=1):
         if not isinstance(row, dict):
@@ -146,20 +162,24 @@ def _rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
 def _of_columns(value: Mapping[str, Any], *, columns: Columns, name: str) -> list[dict[str, Any]]:
     """Turn ``{"text": {"0": ...}, "label": {"0": ...}}`` or ``{"text": [...], "label": [...]}`` into rows."""
     require(columns, list(value), name=name)
-    held = {column: value[column] for column in columns.names}
-    kinds = {type(values) for values in held.values()}
-    sizes = {len(values) for values in held.values() if isinstance(values, list | dict)}
-    if len(kinds) > 1 or len(sizes) > 1:
-        raise DataError(f"{name}: the columns {', '.join(held)} do not have the same rows")
-    keys = list(value[columns.text]) if kinds == {dict} else range(len(value[columns.text]))
-    try:
-        return [{column: values[key] for column, values in held.items()} for key in keys]
-    except KeyError as error:
-        raise DataError(f"{name}: the columns {', '.join(held)} do not have the same rows") from error
+    texts = value[columns.text]
+    keys = set(texts) if isinstance(texts, dict) else range(len(texts))
+
+    def is_column(values: Any) -> bool:
+        """Tell whether there is a value for each text."""
+        if type(values) is not type(texts):
+            return False
+        return set(values) == keys if isinstance(texts, dict) else len(values) == len(texts)
+
+    held = {column: values for column, values in value.items() if is_column(values)}
+    if not set(columns.names) <= set(held):
+        raise DataError(f"{name}: the columns {', '.join(columns.names)} do not have the same rows")
+    in_order = texts if isinstance(texts, dict) else keys
+    return [{column: values[key] for column, values in held.items()} for key in in_order]
 
 
-def _lines(text: str, *, name: str) -> _Numbered:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _lines(lines: Iterable[str], *, name: str, first: int = 1) -> _Numbered:
+    for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
         try:
@@ -171,6 +191,6 @@ def _lines(text: str, *, name: str) -> _Numbered:
         yield f"line {number}", record
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
     r"""Join escaped pairs, and replace halves (``"\ud83d"``), which no encoding can write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -70,8 +70,8 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
         layout=reading.layout,
     )
     table = found.rows
-    index_of = _indices(labels)
-    names = [_as_known(name, index_of) for name in table["label"].to_pylist()]
+    index_of = indices_of(labels)
+    names = [as_known(name, index_of) for name in table["label"].to_pylist()]
     pairs = [
         (words, name)
         for words, name in zip(table["text"].to_pylist(), names, strict=True)
@@ -116,7 +116,7 @@ def tokenize_labelled(
         return read_tokens(file), cut
 
 
-def _as_known(name: str | None, known: Mapping[str, int]) -> str | None:
+def as_known(name: str | None, known: Mapping[str, int]) -> str | None:
     """Return the model's spelling of a number that a table writes with a fraction (``1.0``), or of a boolean."""
     if name is None or name in known:
         return name
@@ -124,7 +124,8 @@ def _as_known(name: str | None, known: Mapping[str, int]) -> str | None:
     return next((other for other in others if other in known), name)
 
 
-def _indices(labels: Sequence[str]) -> Mapping[str, int]:
+def indices_of(labels: Sequence[str]) -> Mapping[str, int]:
+    """Return the index of every label of a model, and of the numbers of one that never named its labels."""
     named = {name: index for index, name in enumerate(labels)}
     if set(labels) == {f"LABEL_{index}" for index in range(len(labels))}:
         named |= {str(index): index for index in range(len(labels))}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,10 @@ def f1_per_label(counts: npt.NDArray[Any]) -> FloatArray:
     return f1_of(hits, counts.sum(axis=-1), counts.sum(axis=-2))
 
 
-def macro_f1(counts: npt.NDArray[Any]) -> FloatArray:
-    """Return the unweighted mean of ``f1_per_label`` over the labels."""
-    return np.asarray(f1_per_label(counts).mean(axis=-1))
+def macro_f1(counts: npt.NDArray[Any], *, among: npt.NDArray[np.bool_] | None = None) -> FloatArray:
+    """Return the unweighted mean of ``f1_per_label`` over the labels, or over some of them, (C,) booleans."""
+    f1 = f1_per_label(counts)
+    return np.asarray((f1 if among is None else f1[..., among]).mean(axis=-1))
 
 
 def per_label(counts: IntArray) -> list[dict[str, float | int]]:
@@ -62,7 +64,9 @@ def per_label(counts: IntArray) -> list[dict[str, float | int]]:
     ]
 
 
-def bootstrap(counts: IntArray, *, samples: int, level: float, seed: int) -> dict[str, Interval]:
+def bootstrap(
+    counts: IntArray, *, samples: int, level: float, seed: int, among: npt.NDArray[np.bool_] | None = None
+) -> dict[str, Interval]:
     """Return ``accuracy`` and ``macro_f1`` with percentile intervals.
 
     Drawing N rows with replacement is drawing the cells of the confusion matrix from a multinomial, so no
@@ -73,11 +77,12 @@ def bootstrap(counts: IntArray, *, samples: int, level: float, seed: int) -> dic
         samples: resamples.
         level: probability that the interval covers, such as 0.95.
         seed: of the resampling.
+        among: labels whose F1 is averaged, (C,); all unless given.
     """
     drawn = resampled_counts(counts.ravel(), samples=samples, seed=seed).reshape(samples, *counts.shape)
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     result = {}
-    for name, score in (("accuracy", accuracy), ("macro_f1", macro_f1)):
+    for name, score in (("accuracy", accuracy), ("macro_f1", partial(macro_f1, among=among))):
         low, high = np.quantile(score(drawn), tails)
         result[name] = Interval(value=float(score(counts)), low=float(low), high=float(high))
     return result

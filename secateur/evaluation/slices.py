@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from secateur.evaluation.metrics import accuracy, confusion, f1_per_label
+from secateur.evaluation.metrics import accuracy, confusion, macro_f1
 
 Mask = npt.NDArray[np.bool_]
 
@@ -99,8 +99,7 @@ def slice_scores(
         if rows < max(min_rows, 1):
             continue
         counts = confusion(labels[mask], predicted[mask], num_labels=num_labels)
-        occurring = counts.sum(axis=1) > 0
-        mean = float(f1_per_label(counts)[occurring].mean())
+        mean = float(macro_f1(counts, among=counts.sum(axis=1) > 0))
         scores[name] = SliceScore(rows=rows, accuracy=float(accuracy(counts)), macro_f1=mean)
     return scores
 

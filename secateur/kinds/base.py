@@ -9,6 +9,8 @@ from secateur.quality import Measure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.metrics import Interval
+    from secateur.evaluation.row_scores import Measured
     from secateur.gate.condition import Condition, JudgedRows
+    from secateur.inference.answers import Answers
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
@@ -264,3 +269,50 @@ class Kind(ABC):
     @abstractmethod
     def answer_texts(self, model: Any, texts: Sequence[str], parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return ``columns`` of the answers of an open model."""
+
+    @abstractmethod
+    def answer_rows(
+        self, model: Any, texts: Sequence[str], *, numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> "Answers":
+        """Return all that an open model says of rows of a file, whatever rows are asked about beside them.
+
+        Args:
+            model: from ``open_model``.
+            texts: at least one.
+            numbers: of the rows in the file.
+            parameters: some of ``parameters``; those that are not given have their defaults.
+        """
+
+    # What somebody's rows say of a model.
+
+    @abstractmethod
+    def unknown_labels(self, model: Any, labels: Sequence[str]) -> list[str]:
+        """Return those of some labels by which an open model cannot be judged, in their order."""
+
+    @abstractmethod
+    def measure_rows(self, model: Any, texts: Sequence[str], labels: Sequence[str | None]) -> "Measured":
+        """Return what the scores of rows are made of, a few numbers per row.
+
+        Args:
+            model: from ``open_model``.
+            texts: at least one.
+            labels: of each, none of ``unknown_labels``; None throughout where rows have none.
+        """
+
+    @abstractmethod
+    def scores_of(
+        self, model: Any, values: "npt.NDArray[np.float64]", *, samples: int, level: float, seed: int
+    ) -> "dict[str, Interval]":
+        """Return name -> score with its interval over resampled rows, the deciding one among them.
+
+        Args:
+            model: from ``open_model``.
+            values: of any rows that ``measure_rows`` has measured, at least one.
+            samples: resamples.
+            level: probability that an interval covers.
+            seed: of the resampling.
+        """
+
+    @abstractmethod
+    def confusion_of(self, model: Any, values: "npt.NDArray[np.float64]") -> "npt.NDArray[np.int64] | None":
+        """Count rows by true label and the one said, in the order of the model's labels; None without such."""

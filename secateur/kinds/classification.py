@@ -10,6 +10,8 @@ from secateur.quality import MACRO_F1, Measure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.metrics import Interval
+    from secateur.evaluation.row_scores import Measured
     from secateur.gate.condition import Condition, JudgedRows
+    from secateur.inference.answers import Answers
     from secateur.inference.prediction import Predictor
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
@@ -237,6 +242,40 @@ class Classification(Kind):
         """See ``Kind``."""
         found = model.predict(texts)
         return {"label": [one.label for one in found], "score": [float(one.score) for one in found]}
+
+    def answer_rows(
+        self, model: "Predictor", texts: Sequence[str], *, numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> "Answers":
+        """See ``Kind``; the label, its probability, and that of every label."""
+        from secateur.evaluation.classifier_rows import labels_of_rows
+
+        return labels_of_rows(model, texts)
+
+    def unknown_labels(self, model: "Predictor", labels: Sequence[str]) -> list[str]:
+        """See ``Kind``; those that are none of the model's."""
+        from secateur.evaluation.classifier_rows import labels_not_of
+
+        return labels_not_of(model, labels)
+
+    def measure_rows(self, model: "Predictor", texts: Sequence[str], labels: Sequence[str | None]) -> "Measured":
+        """See ``Kind``; the index of the label, and of the one that is said."""
+        from secateur.evaluation.classifier_rows import true_and_said
+
+        return true_and_said(model, texts, labels)
+
+    def scores_of(
+        self, model: "Predictor", values: "npt.NDArray[np.float64]", *, samples: int, level: float, seed: int
+    ) -> "dict[str, Interval]":
+        """See ``Kind``; macro-F1 over the labels that the rows have."""
+        from secateur.evaluation.classifier_rows import counts_of, intervals_of
+
+        return intervals_of(counts_of(model, values), samples=samples, level=level, seed=seed)
+
+    def confusion_of(self, model: "Predictor", values: "npt.NDArray[np.float64]") -> "npt.NDArray[np.int64]":
+        """See ``Kind``."""
+        from secateur.evaluation.classifier_rows import counts_of
+
+        return counts_of(model, values)
 
 
 KIND = Classification()

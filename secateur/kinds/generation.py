@@ -10,6 +10,8 @@ from secateur.quality import PERPLEXITY, Measure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
+    from secateur.evaluation.metrics import Interval
+    from secateur.evaluation.row_scores import Measured
     from secateur.gate.condition import Condition, JudgedRows
+    from secateur.inference.answers import Answers
+    from secateur.inference.decoding import Sampling
     from secateur.inference.writing import Writer
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
@@ -302,14 +308,51 @@ class Generation(Kind):
         self, model: "Writer", texts: Sequence[str], parameters: Mapping[str, Any]
     ) -> dict[str, list[Any]]:
         """See ``Kind``; parameters that are not given have their defaults, those of ``Sampling`` where it has any."""
+        sampling, label = self._asked_for(parameters)
+        written = model.write(texts, sampling=sampling, label=label)
+        return {"text": [text.text for text in written]}
+
+    def _asked_for(self, parameters: Mapping[str, Any]) -> tuple["Sampling", str | None]:
+        """Return how tokens are chosen, and what texts should be."""
         from secateur.inference.decoding import Sampling
 
         given = {
             name: parameters[name] for name in ("max_tokens", "temperature", "top_p", "seed") if name in parameters
         }
         sampling = Sampling(**{"max_tokens": self.parameters["max_tokens"][1], **given})
-        written = model.write(texts, sampling=sampling, label=parameters.get("control") or None)
-        return {"text": [text.text for text in written]}
+        return sampling, parameters.get("control") or None
+
+    def answer_rows(
+        self, model: "Writer", texts: Sequence[str], *, numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> "Answers":
+        """See ``Kind``; the text with its prompt, and whether the model ended it."""
+        from secateur.evaluation.generator_rows import texts_of_rows
+
+        defaults = {name: default for name, (_, default) in self.parameters.items()}
+        sampling, label = self._asked_for({**defaults, **parameters})
+        return texts_of_rows(model, texts, numbers=numbers, sampling=sampling, label=label)
+
+    def unknown_labels(self, model: "Writer", labels: Sequence[str]) -> list[str]:
+        """See ``Kind``; those that the model cannot be told."""
+        return [label for label in labels if label not in model.controls]
+
+    def measure_rows(self, model: "Writer", texts: Sequence[str], labels: Sequence[str | None]) -> "Measured":
+        """See ``Kind``; nats, tokens and characters."""
+        from secateur.evaluation.generator_rows import losses_of_rows
+
+        return losses_of_rows(model, texts, labels)
+
+    def scores_of(
+        self, model: "Writer", values: "npt.NDArray[np.float64]", *, samples: int, level: float, seed: int
+    ) -> "dict[str, Interval]":
+        """See ``Kind``; perplexity per token of the model, and per character."""
+        from secateur.evaluation.generator_rows import perplexities_of
+
+        return perplexities_of(values, samples=samples, level=level, seed=seed)
+
+    def confusion_of(self, model: "Writer", values: "npt.NDArray[np.float64]") -> None:
+        """See ``Kind``."""
+        return None
 
 
 KIND = Generation()

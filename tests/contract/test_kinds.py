@@ -50,6 +50,7 @@ from secateur.workflow.results import comparison
 from tasks import evaluate
 from tests import toy_kind
 from tests.foreign_package import install
+from tests.integration.in_process import output
 from tests.tasks import generation_chain
 from tests.tasks.stage_chain import BASELINE, EVALUATE, PRUNE, evaluate_job, run_baseline, run_round
 from tests.tasks.stage_chain import RUN as LABELLED
@@ -382,6 +383,37 @@ def test_an_answer_is_the_same_from_every_side(done: tuple[Kind, Path]) -> None:
     again = kind.answer_again(folder, test=root / "test.parquet", labels=root / "labels.json")
     assert len(again.per_row) == len(rows_of(kind, root).texts)
     assert f"{again.value:.4f}" in again.said
+
+
+def test_rows_of_a_file_are_scored_and_answered(done: tuple[Kind, Path], tmp_path: Path) -> None:
+    kind, root = done
+    rows, folder = rows_of(kind, root), root / "models/r1"
+    labels = [rows.names[label] if rows.names else f"{label:g}" for label in rows.labels.tolist()]
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "mood"])
+        writer.writerows(zip(range(len(labels)), rows.texts, labels, strict=True))
+    asked = ("--data", "rows.csv", "--label-column", "mood", "--by", "mood")
+    found = json.loads(output(tmp_path, "evaluate", folder, *asked, "--json"))
+    scores = [found["scores"], *(one["scores"] for one in found["slices"]["mood"].values())]
+    assert found["rows"] == len(labels) == sum(one["rows"] for one in found["slices"]["mood"].values())
+    for one in scores:
+        assert kind.measure.name in one
+        assert all(score["low"] <= score["value"] <= score["high"] for score in one.values())
+    assert kind.measure.title in " ".join(output(tmp_path, "evaluate", folder, *asked).split())
+
+    short = {"max_tokens": 3} if "max_tokens" in kind.parameters else {}
+    chosen = [part for name, value in short.items() for part in ("-S", f"{name}={value}")]
+    output(tmp_path, "predict", folder, "--data", "rows.csv", "--out", "out.jsonl", *chosen)
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["id"], row["text"]) for row in written] == [(str(row), text) for row, text in enumerate(rows.texts)]
+    model = kind.open_model(folder)
+    numbers = range(len(rows.texts))
+    answers = kind.answer_rows(model, rows.texts, numbers=numbers, parameters=short).columns
+    for name, values in answers.items():
+        said = [row[f"predicted_{name}"] for row in written]
+        assert said == (pytest.approx(values, abs=1e-5) if isinstance(values[0], float) else list(values))
+    assert kind.unknown_labels(model, ["no such thing", labels[0]]) == ["no such thing"]
 
 
 def test_what_computes_no_numbers_is_not_served(done: tuple[Kind, Path], tmp_path: Path) -> None:

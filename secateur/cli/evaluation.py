@@ -1,0 +1,131 @@
+"""``evaluate``: what a finished model is worth on somebody's rows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from secateur.cli.file_of_rows import ingest_overrides, reading_by
+from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
+
+_MAX_LABELS = 5
+_MAX_PAIRS = 10
+_NAME_CHARS = 10
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--data", required=True, metavar="FILE", help="Rows: CSV, TSV, JSONL or Parquet.")
+@TEXT_COLUMN
+@click.option("--label-column", help="Column of the labels; label unless given. A generator reads texts without one.")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Score the rows of each of its values as well; repeatable.")
+@click.option(
+    "--unknown",
+    type=click.Choice(("refuse", "drop")),
+    default="refuse",
+    show_default=True,
+    help="Rows whose label the model does not know.",
+)
+@click.option(
+    "-S", "overrides", multiple=True, metavar="ingest.key=value", help="How FILE is written (ingest.encoding=cp1252)."
+)
+@RUNTIME
+@THREADS
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Score a finished model on rows of a file; nothing is trained and nothing written.
+
+    Scores with their 95 % intervals, which labels are taken for which, and scores by the values of a column. MODEL is
+    a checkpoint or ONNX folder, the Hugging Face folder of a classifier or language model, or models:/name@alias. A
+    generator gets perplexity per token and per character.
+
+    Example: secateur evaluate models/r3 --data reviews.csv --by shop
+    """
+    from secateur.cli import display
+    from secateur.data.row_files import open_rows
+    from secateur.evaluation.row_scores import Question, score_file
+
+    found = find_finished(model)
+    label = options["label_column"] or ("label" if found.kind.needs_labels else None)
+    question = Question(text=options["text_column"], label=label, by=by, drop_unknown=options["unknown"] == "drop")
+    said = ingest_overrides(options["overrides"], command="evaluate")
+    rows = open_rows(data, reading_by(said, text_column=question.text, label_column=label, command="evaluate"), also=by)
+    with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
+        result = score_file(found.kind, ready, rows, question)
+        max_length = ready.max_length
+    if as_json:
+        said = {"model": model, "data": data, **result, "remarks": list(rows.remarks)}
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+        return
+    for remark in (*rows.remarks, *_remarks(result, max_length)):
+        display.say(remark)
+    _show_scores(f"{model} on {data}", result)
+    if result["confusion"] is not None:
+        _show_confusion(**result["confusion"])
+
+
+def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:
+    said = [f"{count} rows are left out: {reason}" for reason, count in result["left_out"].items()]
+    if cut := result["cut"]:
+        share = f"{cut} of {result['rows']} texts ({cut / result['rows']:.1%})"
+        said.append(f"{share} were cut at the {max_length} tokens that the model reads")
+    return said
+
+
+def _show_scores(title: str, result: Mapping[str, Any]) -> None:
+    from secateur.cli import display
+    from secateur.kinds.registry import kind_named
+
+    measure, names = kind_named(result["kind"]).measure, list(result["scores"])
+    titles = [measure.title if name == measure.name else name.replace("_", " ") for name in names]
+    made = display.table(title, "rows with", ">rows", *(f">{title} (95 % interval)" for title in titles))
+    made.add_row("all", str(result["rows"]), *(_interval(result["scores"][name]) for name in names))
+    for column, slices in result["slices"].items():
+        made.add_section()
+        for value, found in slices.items():
+            scores = (_interval(found["scores"][name]) for name in names)
+            made.add_row(display.plain(f"{column} = {value}"), str(found["rows"]), *scores)
+    display.show(made)
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    decimals = 3 if abs(score["value"]) < 10 else 1
+    value, low, high = (f"{score[part]:.{decimals}f}" for part in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _show_confusion(*, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+    from secateur.cli import display
+
+    if len(labels) > _MAX_LABELS:
+        _show_pairs(labels, counts)
+        return
+    said = [f">said {_clipped(label)}" for label in labels]
+    made = display.table("Which label was said of which", "label", *said, ">right")
+    for place, (label, row) in enumerate(zip(labels, counts, strict=True)):
+        right = f"{row[place] / sum(row):.1%}" if sum(row) else ""
+        made.add_row(display.plain(label), *map(str, row), right)
+    display.show(made)
+
+
+def _show_pairs(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+    """Show what is mistaken most; a table of all pairs would not fit."""
+    from secateur.cli import display
+
+    pairs = [
+        (count, true, said)
+        for true, row in zip(labels, counts, strict=True)
+        for said, count in zip(labels, row, strict=True)
+        if true != said and count
+    ]
+    made = display.table("What is mistaken most", "label", "said", ">rows")
+    for count, true, said in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:_MAX_PAIRS]:
+        made.add_row(display.plain(true), display.plain(said), str(count))
+    display.show(made)
+
+
+def _clipped(label: str) -> str:
+    from secateur.cli import display
+
+    return display.plain(label if len(label) <= _NAME_CHARS else label[: _NAME_CHARS - 1] + "…")

@@ -1,0 +1,68 @@
+"""How a file that a command is given is written: the parameters of ``ingest`` that say so, by ``-S``."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from secateur.errors import ConfigError
+
+if TYPE_CHECKING:
+    from secateur.data.reading import Reading
+
+INGEST = "ingest."
+_WRITTEN = ("format", "encoding", "delimiter", "quotes", "bad_rows")
+
+
+def reading_by(overrides: Mapping[str, Any], *, text_column: str, label_column: str | None, command: str) -> "Reading":
+    """Return how a file is read.
+
+    Args:
+        overrides: names of params.yaml -> values; those outside of ``ingest`` are somebody else's.
+        text_column: of the file.
+        label_column: the same; None where there is none.
+        command: that takes them.
+
+    Raises:
+        ConfigError: one does not say how a file is written, or has no such value.
+    """
+    from dataclasses import replace
+
+    from secateur.config.part import parse_part
+    from secateur.data.reading import reading_of
+    from secateur.kinds.registry import DEFAULT
+
+    said = {name.removeprefix(INGEST): value for name, value in overrides.items() if name.startswith(INGEST)}
+    if unknown := [name for name in said if name not in _WRITTEN]:
+        raise ConfigError(f"-S {INGEST}{unknown[0]}: of ingest, {command} takes {', '.join(_WRITTEN)}")
+    # The schema wants some label; one that is none of the columns stands for none.
+    columns = {"text_column": text_column, "label_column": label_column or f"{text_column}?"}
+    reading = reading_of(parse_part(DEFAULT, {"ingest": {**said, **columns}}).ingest)
+    return replace(reading, columns=replace(reading.columns, label=label_column))
+
+
+def read_overrides(given: Sequence[str], *, example: str = "ingest.encoding=cp1252") -> dict[str, Any]:
+    """Read ``key=value`` pairs by the rules of params.yaml.
+
+    Raises:
+        ConfigError: one is no such pair, or its value is not YAML.
+    """
+    from secateur.workflow.params import read_value
+
+    found: dict[str, Any] = {}
+    for override in given:
+        name, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"-S {override}: expected key=value, e.g. -S {example}")
+        found[name] = read_value(value, override)
+    return found
+
+
+def ingest_overrides(given: Sequence[str], *, command: str) -> dict[str, Any]:
+    """Read those that say how a file is written.
+
+    Raises:
+        ConfigError: as ``read_overrides``; or one is of something else.
+    """
+    found = read_overrides(given)
+    if others := [name for name in found if not name.startswith(INGEST)]:
+        raise ConfigError(f"-S {others[0]}: {command} takes {', '.join(INGEST + name for name in _WRITTEN)}")
+    return found

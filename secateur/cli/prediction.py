@@ -1,0 +1,161 @@
+"""``predict``: what a finished model says of texts, or of every row of a file."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
+from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, Finished, find_finished, opened
+from secateur.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from secateur.kinds.base import Kind
+
+_TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("texts", nargs=-1, metavar="[TEXT...]")
+@click.option("--data", metavar="FILE", help="Rows to answer: CSV, TSV, JSONL or Parquet.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Where they go: .csv, .tsv, .jsonl or .parquet."
+)
+@TEXT_COLUMN
+@click.option("--prefix", default="predicted_", show_default=True, help="Of the columns that are added.")
+@click.option(
+    "-S",
+    "asked",
+    multiple=True,
+    metavar="key=value",
+    help="Of a generator max_tokens, temperature, top_p, seed, control; and how FILE is written (ingest.delimiter=;).",
+)
+@RUNTIME
+@THREADS
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def predict(
+    model: str, texts: tuple[str, ...], *, data: str | None, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Classify texts, or all rows of a file.
+
+    Texts are arguments, or lines of standard input. With --data every row of FILE is written to --out with all its
+    columns, in its order, and what the model says beside them: the label and the score of every label, or what a
+    generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody
+    saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
+
+    Example: secateur predict models/r3 --data reviews.csv --out predicted.parquet
+    """
+    if (data is None) != (out is None):
+        raise click.UsageError("--data and --out go together")
+    if data is None or out is None:
+        _predict_texts(model, texts, as_json=as_json, **options)
+        return
+    if texts:
+        raise click.UsageError("texts are arguments or rows of --data, not both")
+    _predict_file(model, data, out, as_json=as_json, **options)
+
+
+def _predict_texts(
+    model: str, texts: tuple[str, ...], *, as_json: bool, runtime: Any, threads: int | None, **_: Any
+) -> None:
+    from secateur.cli import display
+    from secateur.inference.answers import has_words
+
+    found = _labels_texts(model)
+    given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not given:
+        raise click.UsageError("no text: give it as an argument or on standard input")
+    asked = [text for text in given if has_words(text)]
+    with opened(found, runtime=runtime, num_threads=threads) as ready:
+        answers = found.kind.answer_texts(ready, asked, {}) if asked else {name: [] for name in found.kind.columns}
+    said = iter(zip(*answers.values(), strict=True))
+    nothing = (None,) * len(answers)
+    rows = [
+        {"text": text, **dict(zip(answers, next(said) if has_words(text) else nothing, strict=True))} for text in given
+    ]
+    for place, text in enumerate(given, start=1):
+        if not has_words(text):
+            display.say(f"text {place} is empty, and has no answer")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    numeric = {name for name in answers if any(isinstance(row[name], float) for row in rows)}
+    made = display.table("", *(f">{name}" if name in numeric else name for name in answers), "text")
+    for row in rows:
+        made.add_row(*(_cell(row[name]) for name in answers), display.plain(row["text"]))
+    display.show(made)
+
+
+def _labels_texts(model: str) -> Finished:
+    found = find_finished(model)
+    if found.kind.route != "predict":
+        raise CheckpointError(
+            f"{model} holds a generator, which knows no labels; `secateur generate` lets it write, and --data with "
+            "--out goes on with the texts of a file"
+        )
+    return found
+
+
+def _cell(value: Any) -> str:
+    from secateur.cli import display
+
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else display.plain(str(value))
+
+
+def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
+    from secateur.cli import display
+    from secateur.data.row_files import open_rows
+    from secateur.data.row_writers import require_writable
+    from secateur.inference.answers import answer_file
+
+    require_writable(out)
+    found = find_finished(model)
+    said = read_overrides(options["asked"])
+    parameters = _parameters(found.kind, {name: value for name, value in said.items() if not name.startswith(INGEST)})
+    rows = open_rows(data, reading_by(said, text_column=options["text_column"], label_column=None, command="predict"))
+    started = time.monotonic()
+    with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
+        told = answer_file(
+            found.kind,
+            ready,
+            rows,
+            out,
+            text=options["text_column"],
+            prefix=options["prefix"],
+            parameters=parameters,
+        )
+        remarks = [*rows.remarks, *told.remarks(ready.max_length)]
+    if as_json:
+        counts = {"rows": told.rows, "empty": told.empty, "cut": told.num_cut, "unanswered": told.unanswered}
+        click.echo(json.dumps({"out": str(out), **counts, "remarks": remarks}, indent=2, ensure_ascii=False))
+        return
+    for remark in remarks:
+        display.say(remark)
+    seconds = time.monotonic() - started
+    click.echo(f"{out}: {told.rows} rows in {display.duration(seconds)}")
+
+
+def _parameters(kind: "Kind", asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is asked of the kind besides texts.
+
+    Raises:
+        ConfigError: it takes no such parameter, or not this value.
+    """
+    found: dict[str, Any] = {}
+    for name, value in asked.items():
+        if name not in kind.parameters:
+            takes = ", ".join(kind.parameters) or "no parameter but those of ingest"
+            raise ConfigError(f"-S {name}={value}: a model for {kind.name} takes {takes}")
+        wanted = _TYPES[kind.parameters[name][0]]
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        found[name] = str(value) if wanted is str else float(value) if wanted is float and is_whole else value
+        if type(found[name]) is not wanted:
+            raise ConfigError(f"-S {name}={value}: {name} is {'a number' if wanted is float else 'a whole number'}")
+    return found

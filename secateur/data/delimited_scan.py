@@ -1,0 +1,169 @@
+"""Records of a table of text, one after the other: Python's own csv module reads them, strictly.
+
+Where a line cannot be read, the next one is tried. What a quote that cannot be right means is decided elsewhere.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from secateur.data.compression import open_bytes
+from secateur.data.encodings import open_text
+from secateur.data.header import large_cells
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a line cannot be read, for people, what would help, and whether a quote is to blame."""
+
+    said: str
+    tip: str = "quote a text that holds the delimiter"
+    of_quotes: bool = False
+
+    def __str__(self) -> str:
+        return self.said
+
+
+class Record(NamedTuple):
+    """Lines ``begin`` to ``end`` (from 0, without the end) are one record, or the line ``begin`` cannot be read."""
+
+    begin: int
+    end: int
+    cells: Sequence[str]
+    fault: Fault | None = None
+
+
+class _Feed:
+    """Lines on their way to a csv reader; those of the record that it is at can be had again."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._again: deque[str] = deque()
+        self.read: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self.read.append(line)
+        return line
+
+    def forget(self) -> None:
+        """The record has ended."""
+        self.read.clear()
+
+    def skip_one(self) -> None:
+        """The first line of the record is none of it; the others come again."""
+        self._again.extendleft(reversed(self.read[1:]))
+        self.read.clear()
+
+
+@dataclass(frozen=True)
+class Quoting:
+    """What a quote means.
+
+    Attributes:
+        plain: it is a character like any other.
+        is_row: tells whether a line could be a row by itself; a cell that holds mostly such lines is a fault.
+    """
+
+    plain: bool = False
+    is_row: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a table is, and how its records are to be read.
+
+    Attributes:
+        path: of the file.
+        encoding: of its text.
+        first: lines before the first record.
+        delimiter: between its cells.
+        width: cells of a record.
+        label: place of the label's cell, where there is one.
+    """
+
+    path: Path
+    encoding: str
+    first: int
+    delimiter: str
+    width: int
+    label: int | None
+
+    def scan(self, quoting: Quoting) -> Iterator[Record]:
+        """Yield the records, and the lines that cannot be read, after which the next line is tried."""
+        with open_bytes(self.path) as raw, open_text(raw, self.encoding) as file, large_cells():
+            yield from self._records(_Feed(islice(file, self.first, None)), quoting)
+
+    def _records(self, feed: _Feed, quoting: Quoting) -> Iterator[Record]:
+        begin = self.first
+        while True:
+            reader = csv.reader(
+                feed,
+                delimiter=self.delimiter,
+                strict=True,
+                quoting=csv.QUOTE_NONE if quoting.plain else csv.QUOTE_MINIMAL,
+            )
+            fault = None
+            while fault is None:
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    fault = _said(error, same_line=len(feed.read) == 1)
+                    break
+                end = begin + len(feed.read)
+                if len(cells) != self.width or end - begin > 1:
+                    fault = self._fault(feed.read, end, cells, quoting.is_row)
+                if fault is None:
+                    if cells:
+                        yield Record(begin, end, cells)
+                    begin = end
+                    feed.forget()
+            yield Record(begin, begin + 1, (), fault)
+            begin += 1
+            feed.skip_one()
+
+    def _fault(
+        self, lines: Sequence[str], end: int, cells: Sequence[str], is_row: Callable[[str], bool] | None
+    ) -> Fault | None:
+        if is_row and len(lines) > 1 and 2 * sum(map(is_row, lines)) > len(lines):
+            return _of_quotes(f"a quote opens a cell that holds whole rows, up to line {end}")
+        if cells and len(cells) != self.width:
+            said = f"it has {len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {self.width}"
+            return Fault(said) if len(cells) > self.width else Fault(said, tip="write all of its cells, or nothing")
+        return None
+
+    def like_rows(self, known: Collection[str]) -> Callable[[str], bool]:
+        """Return a test for lines that would be rows by themselves: as many cells, and a label that others have."""
+
+        def is_row(line: str) -> bool:
+            cells = line.rstrip("\r\n").split(self.delimiter)
+            if len(cells) != self.width or self.width == 1:
+                return False
+            return not known or self.label is None or cells[self.label].strip(' "') in known
+
+        return is_row
+
+
+def _said(error: csv.Error, *, same_line: bool) -> Fault:
+    """Put into words what the csv module found; its errors have nothing but a message."""
+    if "unexpected end of data" in str(error):
+        return _of_quotes("a quote opens a cell that never closes")
+    if not same_line:
+        return _of_quotes("a quote opens a cell that does not close in its row")
+    if "expected after" in str(error):
+        return _of_quotes("a quote closes a cell that goes on behind it")
+    return Fault(str(error))
+
+
+def _of_quotes(said: str) -> Fault:
+    tip = 'double the " inside cells, or set ingest.quotes=text if it is a character like others'
+    return Fault(said, tip=tip, of_quotes=True)

@@ -1,0 +1,249 @@
+"""Files of rows that are read piece by piece with all their columns, for a model that is finished.
+
+A file is looked at once before anything is computed: how many rows it has, and whether all of it can be read.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.data.compression import bare, explained, open_bytes, require_text
+from secateur.data.delimited import Delimited, open_delimited
+from secateur.data.encodings import encoding_of
+from secateur.data.json_rows import json_records, without_surrogates
+from secateur.data.layout import Columns, require
+from secateur.data.reading import Reading
+from secateur.data.sources import locate
+from secateur.data.tables import TableFormat, format_of
+from secateur.errors import DataError
+
+DATA = "--data"
+"""The option that names such a file."""
+
+JSON_TEXT = b"json"
+"""Marks a column of strings that hold JSON, because its values are of several types, or of none that is simple."""
+
+_INT64 = 1 << 63
+_TYPES = {
+    frozenset({bool}): pa.bool_(),
+    frozenset({int}): pa.int64(),
+    frozenset({float}): pa.float64(),
+    frozenset({int, float}): pa.float64(),
+    frozenset({str}): pa.string(),
+    frozenset[type](): pa.string(),
+}
+
+
+class RowFile(ABC):
+    """A file that can be read.
+
+    Attributes:
+        name: of the file, without its folder.
+        schema: names and types of the columns.
+        num_rows: at least one.
+        remarks: what a person should know about it, one line each.
+    """
+
+    name: str
+    schema: pa.Schema
+    num_rows: int
+    remarks: tuple[str, ...] = ()
+
+    @abstractmethod
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in their order, at most ``size`` at once.
+
+        Raises:
+            DataError: the file is damaged behind what was looked at.
+        """
+
+    def require(self, column: str) -> None:
+        """Refuse a column that is not there.
+
+        Raises:
+            DataError: naming those that are.
+        """
+        require(Columns(text=column, label=None, confidence=None), self.schema.names, name=self.name)
+
+
+def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFile:
+    """Open a file and look at all of it that has to be read to know whether it can be.
+
+    Args:
+        data: a CSV, TSV, JSON or Parquet file, perhaps compressed, or ``package:NAME/path``.
+        reading: its columns of texts and labels, and how it is written.
+        also: other columns that it must have.
+
+    Raises:
+        DataError: there is no such file or column, it has no rows, two columns of one name, or cannot be read.
+    """
+    location, text = locate(data, asked_by=DATA), reading.columns.text
+    path = location.path
+    if path is None or not path.is_file():
+        raise DataError(f"{DATA}: there is no file {data!r}; it takes CSV, TSV, JSONL and Parquet")
+    if path.stat().st_size == 0:
+        raise DataError(f"{DATA}: {path.name} is empty (0 bytes)")
+    kind = format_of(path, reading.file_format)
+    if kind in ("lines", "text"):
+        raise DataError(f"{DATA}: ingest.format={kind} has no columns; rows come from csv, jsonl or parquet")
+    if kind != "parquet":
+        require_text(path)
+    with explained(path):
+        encoding = "" if kind == "parquet" else encoding_of(path, asked=reading.encoding, kind=location.kind)
+        found = _opened(path, kind, encoding=encoding, reading=reading)
+    if found.num_rows == 0:
+        raise DataError(f"{path.name} has no rows; there is nothing to answer")
+    for column in (*reading.columns.names, *also):
+        found.require(column)
+    twice = next((name for name in found.schema.names if found.schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path.name} has {found.schema.names.count(twice)} columns named {twice!r}; rename all but one"
+        )
+    if not _is_text(found.schema.field(text)):
+        raise DataError(f"{path.name}: column {text!r} holds {_said(found.schema.field(text))}, not text")
+    return found
+
+
+def texts_of(batch: pa.RecordBatch, column: str) -> list[str | None]:
+    """Return a column of texts; None where there is none."""
+    found: list[str | None] = batch.column(column).to_pylist()
+    return found
+
+
+def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:
+    """Return a column as Python's values."""
+    values: list[Any] = batch.column(column).to_pylist()
+    if JSON_TEXT in (batch.schema.field(column).metadata or {}):
+        return [None if value is None else json.loads(value) for value in values]
+    return values
+
+
+def _opened(path: Path, kind: TableFormat, *, encoding: str, reading: Reading) -> RowFile:
+    if kind == "parquet":
+        return _ParquetRows(path)
+    if kind == "jsonl":
+        return _JsonRows.looked_at(path, encoding=encoding, columns=reading.columns)
+    table = open_delimited(path, tabs=kind == "tsv", encoding=encoding, columns=reading.columns, layout=reading.layout)
+    return _DelimitedRows(path.name, table)
+
+
+def _is_text(field: pa.Field) -> bool:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    is_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(test(kind) for test in is_text) and JSON_TEXT not in (field.metadata or {})
+
+
+def _said(field: pa.Field) -> str:
+    return "values of several types" if JSON_TEXT in (field.metadata or {}) else str(field.type)
+
+
+@final
+class _DelimitedRows(RowFile):
+    """CSV and TSV: every cell is text."""
+
+    def __init__(self, name: str, table: Delimited) -> None:
+        self.name, self._table = name, table
+        self.schema = pa.schema([pa.field(column, pa.string()) for column in table.header])
+        self.num_rows, self.remarks = table.num_rows, table.remarks
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """See ``RowFile``."""
+        rows = self._table.rows()
+        while chunk := list(islice(rows, size)):
+            columns = [pa.array(values, pa.string()) for values in zip(*chunk, strict=True)]
+            yield pa.record_batch(columns, schema=self.schema)
+
+
+@final
+class _ParquetRows(RowFile):
+    """Parquet: columns keep their types."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self._path = path.name, path
+        with self._opened() as file:
+            self.schema, self.num_rows = file.schema_arrow, file.metadata.num_rows
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """See ``RowFile``."""
+        with self._opened() as file:
+            read = file.iter_batches(batch_size=size)
+            while True:
+                try:
+                    batch = next(read, None)
+                except (pa.ArrowException, OSError) as error:
+                    reason = " ".join(str(error).split())[:200]
+                    raise DataError(f"{self.name} is damaged and cannot be read to its end: {reason}") from error
+                if batch is None:
+                    return
+                yield batch.cast(self.schema) if batch.schema != self.schema else batch
+
+    def _opened(self) -> pq.ParquetFile:
+        try:
+            if bare(self._path) == self._path:
+                return pq.ParquetFile(self._path, pre_buffer=False)
+            with open_bytes(self._path) as raw:
+                return pq.ParquetFile(pa.BufferReader(raw.read()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(f"{self.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
+
+
+@final
+@dataclass(frozen=True)
+class _JsonRows(RowFile):
+    """JSON Lines, and arrays of objects: a column that is absent in a row is null there."""
+
+    path: Path
+    encoding: str
+    columns: Columns
+    name: str
+    schema: pa.Schema
+    num_rows: int
+
+    @classmethod
+    def looked_at(cls, path: Path, *, encoding: str, columns: Columns) -> "_JsonRows":
+        """Read all rows once for the names and types of their columns."""
+        kinds: dict[str, set[type]] = {}
+        num_rows = 0
+        for _, record in json_records(path, encoding=encoding, columns=columns):
+            num_rows += 1
+            for name, value in record.items():
+                kinds.setdefault(name, set())
+                if value is not None:
+                    kinds[name].add(_kind(value))
+        fields = [_field(name, frozenset(found)) for name, found in kinds.items()]
+        return cls(path, encoding, columns, path.name, pa.schema(fields), num_rows)
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """See ``RowFile``."""
+        records = json_records(self.path, encoding=self.encoding, columns=self.columns)
+        while chunk := [record for _, record in islice(records, size)]:
+            columns = [_column(field, [record.get(field.name) for record in chunk]) for field in self.schema]
+            yield pa.record_batch(columns, schema=self.schema)
+
+
+def _kind(value: Any) -> type:
+    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
+        return object
+    return type(value)
+
+
+def _field(name: str, kinds: frozenset[type]) -> pa.Field:
+    if kinds in _TYPES:
+        return pa.field(name, _TYPES[kinds])
+    return pa.field(name, pa.string(), metadata={JSON_TEXT: b"1"})
+
+
+def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    if JSON_TEXT in (field.metadata or {}):
+        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    if field.type == pa.string():
+        values = [value if value is None or value.isascii() else without_surrogates(value) for value in values]
+    return pa.array(values, field.type)

@@ -1,0 +1,173 @@
+"""What a finished model is worth on somebody's rows: scores with intervals, slices, and labels that are confused."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.data.labels import canonical_labels
+from secateur.data.row_files import RowFile, values_of
+from secateur.errors import DataError
+from secateur.inference.answers import WINDOW, has_words
+from secateur.progress import progress
+
+if TYPE_CHECKING:
+    from secateur.kinds.base import Kind
+
+_SAMPLES, _LEVEL, _SEED = 1000, 0.95, 0
+_MAX_SLICES = 100
+_MAX_NAMED = 10
+NOTHING = "(none)"
+"""The slice of the rows that have no value in its column."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the scores of some rows are made of.
+
+    Attributes:
+        values: a few numbers of every row, (N, K), as its kind has them.
+        num_cut: texts that are longer than the model reads.
+    """
+
+    values: npt.NDArray[np.float64]
+    num_cut: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a file.
+
+    Attributes:
+        text: its column of texts.
+        label: that of the labels; None where there are none.
+        by: columns whose values are slices.
+        drop_unknown: rows whose label the model does not know are left out, and not refused.
+    """
+
+    text: str
+    label: str | None
+    by: Sequence[str] = ()
+    drop_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class _Rows:
+    texts: list[str]
+    labels: list[str | None]
+    slices: dict[str, list[str]]
+    left_out: dict[str, int]
+
+    def kept(self, keep: Sequence[bool], reason: str) -> "_Rows":
+        """Return some of the rows, with why the others are left out."""
+        lost = len(keep) - sum(keep)
+        if not lost:
+            return self
+
+        def of(values: list[Any]) -> list[Any]:
+            return [value for value, stays in zip(values, keep, strict=True) if stays]
+
+        slices = {name: of(values) for name, values in self.slices.items()}
+        return _Rows(of(self.texts), of(self.labels), slices, {**self.left_out, reason: lost})
+
+
+def score_file(kind: "Kind", model: Any, rows: RowFile, question: Question) -> dict[str, Any]:
+    """Score an open model on a file; nothing is trained and nothing written.
+
+    Returns:
+        JSON values: ``rows`` that were scored, ``left_out`` (reason -> rows), ``cut`` (texts), ``scores`` (name ->
+        value, low, high of the 95 % interval over resampled rows), ``slices`` (column -> value -> rows and scores, the
+        most frequent value first) and ``confusion`` (labels, and counts by true label and the one that is said).
+
+    Raises:
+        DataError: no row is left, a label is none that the model knows, or a slice column has too many values.
+    """
+    read = _usable(kind, model, _read(rows, question), rows, question)
+    found = _measured(kind, model, read)
+
+    def scores(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+        drawn = kind.scores_of(model, values, samples=_SAMPLES, level=_LEVEL, seed=_SEED)
+        return {name: asdict(interval) for name, interval in drawn.items()}
+
+    counts = kind.confusion_of(model, found.values)
+    return {
+        "kind": kind.name,
+        "deciding": kind.measure.name,
+        "rows": len(read.texts),
+        "left_out": read.left_out,
+        "cut": found.num_cut,
+        "scores": scores(found.values),
+        "slices": {
+            column: {
+                value: {"rows": count, "scores": scores(found.values[np.array(values) == value])}
+                for value, count in Counter(values).most_common()
+            }
+            for column, values in read.slices.items()
+        },
+        "confusion": None if counts is None else {"labels": list(model.labels), "counts": counts.tolist()},
+    }
+
+
+def _read(rows: RowFile, question: Question) -> _Rows:
+    columns = dict.fromkeys([question.text, *question.by, *([question.label] if question.label else [])])
+    held: dict[str, list[Any]] = {name: [] for name in columns}
+    for batch in rows.batches(1 << 13):
+        for name, values in held.items():
+            values.extend(values_of(batch, name))
+    labels: list[str | None] = [None] * rows.num_rows
+    if question.label is not None:
+        labels = canonical_labels(held[question.label], name=question.label).to_pylist()
+    slices = {name: [NOTHING if value in (None, "") else str(value) for value in held[name]] for name in question.by}
+    return _Rows(held[question.text], labels, slices, {})
+
+
+def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Question) -> _Rows:
+    """Return the rows that can be scored.
+
+    Raises:
+        DataError: as ``score_file``.
+    """
+    read = read.kept([has_words(text) for text in read.texts], "no text")
+    if question.label is not None:
+        read = read.kept([label is not None for label in read.labels], f"no label in {question.label!r}")
+        counts = Counter(map(str, read.labels))
+        unknown = {*kind.unknown_labels(model, list(counts))}
+        if unknown and not question.drop_unknown:
+            raise DataError(_said_of(unknown, counts, rows, model))
+        read = read.kept([label not in unknown for label in read.labels], "a label that the model does not know")
+    if not read.texts:
+        why = ", ".join(f"{count} have {reason}" for reason, count in read.left_out.items())
+        raise DataError(f"{rows.name}: no row is left to score: {why}")
+    for column, values in read.slices.items():
+        if (several := len(set(values))) > _MAX_SLICES:
+            raise DataError(
+                f"--by {column}: {rows.name} has {several} different values in it; slices need rows, so at most "
+                f"{_MAX_SLICES} are scored"
+            )
+    return read
+
+
+def _said_of(unknown: set[str], counts: Mapping[str, int], rows: RowFile, model: Any) -> str:
+    most = sorted(unknown, key=lambda label: (-counts[label], label))
+    listed = ", ".join(
+        f"{label!r} ({counts[label]} row{'s' if counts[label] > 1 else ''})" for label in most[:_MAX_NAMED]
+    )
+    more = f" and {len(most) - _MAX_NAMED} more" if len(most) > _MAX_NAMED else ""
+    known = f"; it knows {', '.join(model.labels)}" if model.labels else ""
+    return (
+        f"{rows.name} has labels that the model does not know: {listed}{more}{known}; --unknown drop leaves their "
+        "rows out"
+    )
+
+
+def _measured(kind: "Kind", model: Any, read: _Rows) -> Measured:
+    found = []
+    with progress("evaluate", total=len(read.texts)) as advance:
+        for start in range(0, len(read.texts), WINDOW):
+            window = slice(start, start + WINDOW)
+            found.append(kind.measure_rows(model, read.texts[window], read.labels[window]))
+            advance(steps=len(read.texts[window]))
+    return Measured(np.concatenate([one.values for one in found]), sum(one.num_cut for one in found))
