@@ -175,6 +175,14 @@ class Kind(ABC):
     def noise(self, num_rows: int) -> float:
         """Return the standard deviation of a drop of the deciding score that chance makes on so many rows."""
 
+    def untaught(self, rows_of: Mapping[str, int]) -> float | None:
+        """Return the best deciding score of what gives every row the same answer; None where nothing does.
+
+        Args:
+            rows_of: the label -> rows that have it.
+        """
+        return None
+
     # What a model is worth.
 
     @abstractmethod

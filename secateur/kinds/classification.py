@@ -159,6 +159,13 @@ class Classification(Kind):
         """See ``Kind``."""
         return math.sqrt(_FLIPS / num_rows)
 
+    def untaught(self, rows_of: Mapping[str, int]) -> float | None:
+        """See ``Kind``: the F1 of the most frequent label, 2 p / (1 + p) of its share p, and 0 of all others."""
+        if not (total := sum(rows_of.values())):
+            return None
+        share = max(rows_of.values()) / total
+        return 2.0 * share / (1.0 + share) / len(rows_of)
+
     def evaluated_with(self, settings: "EvaluateSection") -> tuple[str, ...]:
         """See ``Kind``; validation rows choose the settings of the simple classifier."""
         return ("train", "validation") if settings.reference else ()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.pruning.vocabulary_check import VocabularyCut
 from secateur.workflow.params import read_config
@@ -25,10 +26,12 @@ def remarks(root: Path, address: str) -> tuple[str, ...]:
         return (*report.get("remarks", ()), *shortfalls(report, read_config(Project(root))))
     if name in ("baseline", "prune"):
         card = Card.found_in(root / "models" / (item or name))
-        return (*_of_cut(card, root=root), *_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
+        of_dense = (*_of_cut(card, root=root), *_of_learning(card, root=root)) if name == "baseline" else ()
+        return (*of_dense, *_of_vocabulary(card), *_of_training(card, section=_SECTIONS[name]))
     return ()
 
 
+_HARDLY = 1e-3
 _SECTIONS = {"baseline": "baseline", "prune": "prune.recovery"}
 
 
@@ -46,6 +49,22 @@ def _of_cut(card: Card, *, root: Path) -> tuple[str, ...]:
     return (
         f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at "
         f"baseline.max_length={card.max_length} tokens: what stands behind is not read",
+    )
+
+
+def _of_learning(card: Card, *, root: Path) -> tuple[str, ...]:
+    """Say that the dense model learned nothing, when one answer for every row would score as well."""
+    if card.task is None:
+        return ()
+    kind = kind_named(card.task)
+    labels = read_json(root / "reports" / "data.json").get("labels", {})
+    untaught = kind.untaught({name: rows.get("validation", 0) for name, rows in labels.items()})
+    found = card.came_to.metrics.get(f"validation_{kind.measure.name}")
+    if untaught is None or found is None or kind.measure.is_better(found, untaught + _HARDLY):
+        return ()
+    return (
+        f"it has learned nothing: {kind.measure.title} {found:.4f} on validation, and the same label for every text "
+        f"has {untaught:.4f}; a larger baseline.learning_rate, more epochs or another baseline.model would help",
     )
 
 

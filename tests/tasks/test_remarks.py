@@ -40,3 +40,18 @@ def test_what_reading_and_cleaning_found_is_told_right_after_them(tmp_path):
     assert remarks(tmp_path, "baseline") == (
         "58 of 200 training texts (29.0%) were cut at baseline.max_length=64 tokens: what stands behind is not read",
     )
+
+
+@pytest.mark.parametrize(("score", "told"), [(0.3333, True), (0.3349, False), (0.9, False)])
+def test_a_dense_model_that_gives_every_text_the_same_label_is_told(tmp_path, score, told):
+    labels = {name: {"train": 48, "validation": 16, "test": 16} for name in ("no", "yes")}
+    write_json(tmp_path / "reports/data.json", {"labels": labels, "rows": {"train": 96}})
+    write_json(
+        tmp_path / "models/baseline/card.json", {"task": "classification", "metrics": {"validation_macro_f1": score}}
+    )
+    found = remarks(tmp_path, "baseline")
+    assert bool(found) is told
+    if told:
+        assert found[0].startswith(
+            "it has learned nothing: macro-F1 0.3333 on validation, and the same label for every"
+        )
