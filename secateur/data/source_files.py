@@ -37,7 +37,8 @@ def files_of(
     """
     names = expand(source)
     _check_one_part(names)
-    places = [locate(name, root=root, at=place) for name, place in zip(names, at or [None] * len(names), strict=True)]
+    known: Sequence[Path | None] = at or [None] * len(names)
+    places = [locate(name, root=root, at=place) for name, place in zip(names, known, strict=True)]
     tests = [] if test_source is None else _test_files(test_source, root=root, at=test_at)
     for found in (places, tests):
         counts = Counter(place.path.name for place in found if place.path is not None)
