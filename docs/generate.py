@@ -24,6 +24,7 @@ from secateur.config.catalogue import parameters  # noqa: E402
 from secateur.config.criteria import CRITERIA  # noqa: E402
 from secateur.config.effective import default_values  # noqa: E402
 from secateur.config.promote import SignificanceSection  # noqa: E402
+from secateur.config.regularizers import REGULARIZERS  # noqa: E402
 from secateur.statistics.margins import provable, rows_for  # noqa: E402
 from secateur.workflow.params import flatten  # noqa: E402
 
@@ -110,6 +111,16 @@ def criteria() -> str:
     return "\n".join(rows) + "\n"
 
 
+def regularizers() -> str:
+    """One row per regulariser: what it does, and where it comes from."""
+    rows = ["| `prune.regularizer` | does | acts on | source |", "|---|---|---|---|"]
+    for name in REGULARIZERS:
+        found, package = REGULARIZERS[name], REGULARIZERS.find(name).package
+        on = "everything" if found.on_all is not None else "what will go"
+        rows.append(f"| `{name}`{f' (of {package})' if package else ''} | {found.summary} | {on} | {found.source} |")
+    return "\n".join(rows) + "\n"
+
+
 def families() -> str:
     """One row per family: the model_type it reads, what its models do, and who brings it."""
     from secateur.config.families import OTHERS
@@ -188,6 +199,7 @@ def _purpose(package: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "criteria": criteria,
+    "regularizers": regularizers,
     "families": families,
     "parameters": parameter_table,
     "python": python_reference,

@@ -1,4 +1,4 @@
-"""What can be added without a fork: criteria, families, kinds of task. Ours by a table, those of others by entry point.
+"""What can be added without a fork: criteria, regularisers, families, kinds. Ours by a table, others by entry point.
 
 Both name an object as entry points do, ``package.module:OBJECT``, and neither is imported before somebody asks for it:
 help and schema stay quick, and the code of a stage holds what its project chooses and no other.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.config.criteria import CRITERIA
 from secateur.config.prune import PruneSettings, Round
+from secateur.config.regularizers import REGULARIZERS
 from secateur.config.run import RunSection
 from secateur.workflow.job import Job
 from secateur.workflow.stage import LATENCY_TABLE, Output, Parameter, Stage, section
@@ -21,6 +22,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
         shared["latency_table"] = LATENCY_TABLE
     if config.prune.max_robust_drop is not None:
         shared["validation"] = "data/clean/validation.parquet"
+    chosen = (CRITERIA.find(config.prune.criterion).module, *map(_module, config.prune.of_shrinker))
     return [
         Stage(
             name="prune",
@@ -31,10 +33,14 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
                 "model": Output(f"models/{item}"),
                 "history": Output(f"reports/training/{item}.csv", "plot"),
             },
-            chosen=(CRITERIA.find(config.prune.criterion).module,),
+            chosen=chosen,
         )
         for item, entry in config.prune.rounds.items()
     ]
+
+
+def _module(regularizer: str) -> str:
+    return REGULARIZERS.find(regularizer).module
 
 
 _SETTINGS = Parameter(

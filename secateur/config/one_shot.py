@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from secateur.config.criteria import names_now
+from secateur.config.criteria import CRITERION_SECTIONS
 from secateur.config.prune import PruneSettings
+from secateur.config.regularizers import REGULARIZER_SECTIONS
 from secateur.config.schema import describe
 from secateur.errors import ConfigError
 
@@ -16,7 +17,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "criteria": {"obs": {"search_trials": 40}},
     "multipliers": {},
     "regularizer": "none",
-    "regularization": {"strength": 1.0, "growth": 10.0, "epochs": 0.5, "learning_rate": 1e-4},
+    "regularizers": {},
+    "regularization": {"strength": 1.0, "epochs": 0.5, "learning_rate": 1e-4},
     "granularity": "structures",
     "pattern": None,
     "action": "remove",
@@ -54,6 +56,10 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
+_BROUGHT = ("criteria", "regularizers")
+"""Sections of sections, which are there once somebody names them."""
+
+
 def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
     """Return the defaults with changes, whose keys are dotted: ``{"criterion": "magnitude", "recovery.epochs": 1}``.
 
@@ -64,7 +70,8 @@ def one_shot_settings(changes: Mapping[str, Any]) -> PruneSettings:
     """
     values: dict[str, Any] = copy.deepcopy(dict(_DEFAULTS))
     for name, value in changes.items():
-        for path in names_now(name):
+        now = (*CRITERION_SECTIONS.names_now(name), *REGULARIZER_SECTIONS.names_now(name))
+        for path in now or (name,):
             _set(values, path, value)
     try:
         return PruneSettings.model_validate(values)
@@ -79,7 +86,9 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
         return
     place: Any = values
     for section in sections:
-        place = place.setdefault(section, {}) if place is values["criteria"] else place.get(section)
+        place = (
+            place.setdefault(section, {}) if any(place is values[whole] for whole in _BROUGHT) else place.get(section)
+        )
         if not isinstance(place, dict):
             raise ConfigError(f"{name} is no setting of pruning; `secateur params` lists them under prune")
     place[key] = value

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_a
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Runtime, Section
-from secateur.config.criteria import CRITERIA, BroughtSections, only, sections_of, validated, with_former_names
+from secateur.config.criteria import CRITERIA, CRITERION_SECTIONS
 from secateur.config.registered import Registered
+from secateur.config.regularizers import NONE, REGULARIZER_SECTIONS, REGULARIZERS
 from secateur.config.training import TrainingSection
 from secateur.kinds.registry import KINDS, kind_named
 
 if TYPE_CHECKING:
     from secateur.pruning.criterion import Criterion
+    from secateur.pruning.regularizer import Regularizer
 
 StructureKind = Literal["heads", "ffn"]
 ScheduleShape = Literal["linear", "geometric", "cubic"]
@@ -22,20 +24,23 @@ BudgetKind = Literal["latency", "macs", "params", "sparsity"]
 Price = Literal["latency", "macs", "params"]
 Granularity = Literal["structures", "weights"]
 Action = Literal["remove", "suppress"]
-Regularizer = Literal["none", "l1", "l2", "group_lasso"]
 Repair = Literal["none", "bias", "least_squares"]
 
 FormerName = Annotated[
     Any,
     Field(
-        description="what prune.criteria says now, by the name that it had in 0.3",
+        description="what a section of its own says now, by the name that it had in 0.3",
         json_schema_extra={"former": True},
         exclude_if=lambda value: value is None,
     ),
 ]
-"""An entry that a params.yaml of 0.3 names; the criterion that it belongs to knows what it may be."""
+"""An entry that a params.yaml of 0.3 names; the criterion or regulariser that it belongs to knows what it may be."""
 
-FORMER_NAMES = ("norm", "gradient_score", "search_trials")
+_FORMER_FIELDS = ("norm", "gradient_score", "search_trials")
+_FORMER_GROWTH = "regularization.growth"
+
+FORMER_NAMES = (*_FORMER_FIELDS, _FORMER_GROWTH)
+"""Below ``prune``."""
 
 Multiplier = Annotated[float, Field(ge=0.0, allow_inf_nan=True)]
 """A preset factor on an importance; infinity protects."""
@@ -156,28 +161,17 @@ class Regularization(Section):
     strength: Annotated[
         float, Field(ge=0.0, description="lambda: size of the proximal step per unit of learning rate")
     ] = 1.0
-    growth: Annotated[float, Field(ge=1.0, description="l2 only: factor on the strength from first to last step")] = (
-        10.0
-    )
+    growth: FormerName = None
     epochs: Annotated[
         float,
         Field(ge=0.0, le=1000.0, description="passes over the training rows; recovery.min_steps holds here too"),
     ] = 0.5
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0, description="peak rate of AdamW")] = 0.0001
 
-    def check_decay(self) -> None:
-        """Refuse, for pydantic, what the regulariser l2 would make of weights in its last step.
-
-        Raises:
-            ValueError: it would turn their sign.
-        """
-        largest = self.learning_rate * self.strength * self.growth
-        if largest >= 1.0:
-            raise ValueError(
-                "regularization: l2 multiplies weights by 1 - learning_rate * strength * growth = "
-                f"{1.0 - largest:g} in its last step, which turns their sign; a strength below "
-                f"{1.0 / (self.learning_rate * self.growth):g} would work"
-            )
+    @field_validator("growth")
+    @classmethod
+    def _as_the_regularizer_takes_it(cls, value: Any) -> Any:
+        return None if value is None else REGULARIZER_SECTIONS.validated(_FORMER_GROWTH, value)
 
 
 class LatencyBudget(Section):
@@ -224,8 +218,8 @@ class PruneSettings(Section):
         Field(description="how structures or weights are scored; l1, l2 and group_lasso bring their regulariser"),
     ] = "obs"
     criteria: Annotated[
-        Section, BroughtSections(), Field(description="settings of the criteria that have any, by their names")
-    ] = Field(default_factory=partial(sections_of, {}))
+        Section, CRITERION_SECTIONS, Field(description="settings of the criteria that have any, by their names")
+    ] = Field(default_factory=partial(CRITERION_SECTIONS.of, {}))
     norm: FormerName = None
     gradient_score: FormerName = None
     search_trials: FormerName = None
@@ -235,9 +229,14 @@ class PruneSettings(Section):
             description="preset importance by name, e.g. layers.0.heads.3 or layers.*.ffn; 0 goes first, .inf stays; fixed_weight needs one for every layer"
         ),
     ] = {}
-    regularizer: Annotated[Regularizer, Field(description="trained with before each cut; goes with any criterion")] = (
-        "none"
-    )
+    regularizer: Annotated[
+        str,
+        Registered(REGULARIZERS, besides=(NONE,)),
+        Field(description="trained with before each cut; goes with any criterion"),
+    ] = NONE
+    regularizers: Annotated[
+        Section, REGULARIZER_SECTIONS, Field(description="settings of the regularisers that have any, by their names")
+    ] = Field(default_factory=partial(REGULARIZER_SECTIONS.of, {}))
     regularization: Annotated[Regularization, Field(description="the training before the cut")] = Regularization()
     granularity: Annotated[
         Granularity,
@@ -304,16 +303,18 @@ class PruneSettings(Section):
     ] = None
     recovery: Annotated[Recovery, Field(description="training after each cut")] = Recovery()
 
-    @field_validator(*FORMER_NAMES)
+    @field_validator(*_FORMER_FIELDS)
     @classmethod
     def _as_the_criterion_takes_it(cls, value: Any, info: ValidationInfo) -> Any:
-        return None if value is None else validated(str(info.field_name), value)
+        return None if value is None else CRITERION_SECTIONS.validated(str(info.field_name), value)
 
     @model_validator(mode="after")
     def _former_names_count(self) -> Self:
-        given = {name: value for name in FORMER_NAMES if (value := getattr(self, name)) is not None}
+        values = {name: getattr(self, name) for name in _FORMER_FIELDS} | {_FORMER_GROWTH: self.regularization.growth}
+        given = {name: value for name, value in values.items() if value is not None}
         # Not by another object, since a section is frozen and what it was given stays what it was given.
-        self.__dict__["criteria"] = with_former_names(self.criteria, given)
+        self.__dict__["criteria"] = CRITERION_SECTIONS.with_former_names(self.criteria, given)
+        self.__dict__["regularizers"] = REGULARIZER_SECTIONS.with_former_names(self.regularizers, given)
         return self
 
     @model_validator(mode="after")
@@ -343,8 +344,11 @@ class PruneSettings(Section):
             raise ValueError(
                 f"criterion {self.criterion} needs multipliers, e.g. {{layers.*.heads: 1, layers.*.ffn: 1}}; found none"
             )
-        if self.trained_with == "l2" and self.trains_before_cut:
-            self.regularization.check_decay()
+        shrinker = self.shrinker
+        if shrinker is not None and shrinker.problem is not None:
+            problem = shrinker.problem(self.regularization, self.of_shrinker[shrinker.name])
+            if problem is not None:
+                raise ValueError(problem)
         return self
 
     @property
@@ -364,15 +368,26 @@ class PruneSettings(Section):
         return "multipliers" in self.scorer.needs
 
     @property
-    def trained_with(self) -> Regularizer:
+    def trained_with(self) -> str:
         """The regulariser of the training before the cut: the criterion's own, or the one that is combined with it."""
         brought = self.scorer.regularizer
-        return self.regularizer if brought == "none" else brought
+        return self.regularizer if brought == NONE else brought
+
+    @property
+    def shrinker(self) -> "Regularizer[Any] | None":
+        """What ``trained_with`` names; None where it names none, or where there is no training before the cut."""
+        return REGULARIZERS[self.trained_with] if self.trains_before_cut else None
+
+    @property
+    def of_shrinker(self) -> Mapping[str, Section]:
+        """The settings of the regulariser by its name; nothing where there is none."""
+        name = self.trained_with
+        return {} if name == NONE else {name: getattr(self.regularizers, name, None) or REGULARIZERS[name].settings()}
 
     @property
     def trains_before_cut(self) -> bool:
         """Whether there is a training under a regulariser before the cut."""
-        return self.trained_with != "none" and self.regularization.epochs > 0.0
+        return self.trained_with != NONE and self.regularization.epochs > 0.0
 
 
 _ROUNDS: Mapping[str, Round] = {
@@ -387,11 +402,14 @@ class PruneSection(PruneSettings):
     """The settings that all rounds share, and the rounds."""
 
     def shared(self) -> PruneSettings:
-        """Return what every round is given: of the settings of criteria those of the one that is chosen."""
+        """Return what every round is given: of the settings of criteria and regularisers those of the chosen ones."""
         values = {name: getattr(self, name) for name in PruneSettings.model_fields}
-        return PruneSettings.model_validate(
-            values | dict.fromkeys(FORMER_NAMES) | {"criteria": only(self.criterion, self.own)}
-        )
+        sections = {
+            "criteria": CRITERION_SECTIONS.only({self.criterion: self.own}),
+            "regularizers": REGULARIZER_SECTIONS.only(self.of_shrinker),
+            "regularization": self.regularization.model_copy(update={"growth": None}),
+        }
+        return PruneSettings.model_validate(values | dict.fromkeys(_FORMER_FIELDS) | sections)
 
     rounds: Annotated[
         Mapping[str, Round], Field(description="r1, r2, ...: each starts from baseline or from an earlier one")

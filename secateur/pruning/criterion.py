@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from secateur.budget.error_curves import BlockCurves
     from secateur.budget.prices import PriceTable
     from secateur.budget.scores import Scores
-    from secateur.config.prune import Granularity, Regularizer, Repair
+    from secateur.config.prune import Granularity, Repair
     from secateur.config.run import Precision
     from secateur.models.structures import Masks
     from secateur.pruning.weights.matrices import WeightScores
@@ -180,7 +180,7 @@ class Criterion(Generic[S]):
     source: str
     settings: type[S]
     needs: tuple[Need, ...] = ()
-    regularizer: "Regularizer" = "none"
+    regularizer: str = "none"
     is_blind: bool = False
     structures: ScoreStructures[S] | None = None
     curves: SurveyCurves[S] | None = None

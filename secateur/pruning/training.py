@@ -11,20 +11,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.budget.latency_table import LatencyTable
+from secateur.config.base import Section
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named
+from secateur.pruning.regularizer import Regularizer
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import State, share_to_remove
 from secateur.pruning.weights.application import choose_weights
-from secateur.pruning.weights.growing_decay import GrowingWeightDecay
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
 from secateur.training.batches import ReadyBatches, Rows
 from secateur.training.hidden_states import layer_mapping
 from secateur.training.lesson import Lesson
 from secateur.training.loop import Constraint, Plan, Trained, train_
-from secateur.training.regularizers import regularizer_for
 from secateur.training.schedule import Length
 from secateur.training.validation import measure_of
 
@@ -101,13 +101,14 @@ def num_labels(model: PreTrainedModel, rows: Rows) -> int:
 
 def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
     """Train under a regulariser before the cut, in place."""
-    kind, settings = work.settings.trained_with, work.settings.regularization
-    if not work.settings.trains_before_cut:
+    shrinker, settings = work.settings.shrinker, work.settings.regularization
+    if shrinker is None:
         return
-    if kind == "l2":
-        constraint: Constraint | None = _growing_decay(model, state, work)
+    own = work.settings.of_shrinker[shrinker.name]
+    if shrinker.on_all is not None:
+        constraint = shrinker.on_all(model, training=settings, settings=own)
     else:
-        constraint = regularizer_for(model, kind=kind, settings=settings, chosen=None)
+        constraint = _on_chosen(model, state, work, shrinker=shrinker, own=own)
     recovery = work.recovery.model_copy(update={"epochs": settings.epochs, "learning_rate": settings.learning_rate})
     train_(
         model,
@@ -115,14 +116,17 @@ def regularize_(model: PreTrainedModel, state: State, work: Work) -> None:
         validation=work.validation,
         objective=work.kind.recovery(_lesson(work)),
         # The last weights are the ones that the regulariser has worked on longest.
-        plan=work.plan(f"{work.title} {kind}", recovery, best_by="last"),
+        plan=work.plan(f"{work.title} {shrinker.name}", recovery, best_by="last"),
         constraint=_both(constraint, _zeros(model, state)),
     )
 
 
-def _growing_decay(model: PreTrainedModel, state: State, work: Work) -> Constraint:
-    """Return the penalty of ``l2``: it grows on what will go, so the choice comes before the training."""
-    settings, calibration = work.settings, work.calibration
+def _on_chosen(
+    model: PreTrainedModel, state: State, work: Work, *, shrinker: Regularizer[Any], own: Section
+) -> Constraint:
+    """Return what acts on what will go: the choice comes before the training."""
+    settings, calibration, acts = work.settings, work.calibration, shrinker.on_chosen
+    assert acts is not None  # it acts on these where it does not act on all
     if settings.granularity == "weights":
         masks = choose_weights(
             model,
@@ -132,13 +136,11 @@ def _growing_decay(model: PreTrainedModel, state: State, work: Work) -> Constrai
             precision=work.precision,
             already=state.weights,
         )
-        return GrowingWeightDecay(model, masks, settings=settings.regularization)
+        return acts.weights(model, training=settings.regularization, settings=own, chosen=masks)
     selector = calibrate(model, calibration, dense=work.dense_model.dense, kept=state.kept)
     # On a copy, because a choice may repair.
     chosen = selector.select_(copy.deepcopy(model), target=work.target)
-    decay = regularizer_for(model, kind="l2", settings=settings.regularization, chosen=chosen)
-    assert decay is not None  # only `none` has none
-    return decay
+    return acts.structures(model, training=settings.regularization, settings=own, chosen=chosen)
 
 
 def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:

@@ -131,8 +131,9 @@ class _Tries:
         self._model = model
         self._state = state
         self._work = work
-        # The regulariser l2 drives down what will go, so it must know the target.
-        self._begins_anew = work.settings.trained_with == "l2" and work.settings.regularization.epochs > 0
+        shrinker = work.settings.shrinker
+        # What drives down what will go must know the target.
+        self._begins_anew = shrinker is not None and shrinker.on_chosen is not None
         self._begun: Begun | None = None
         self._tries: list[dict[str, Any]] = []
         self._probes: list[Probe] = []

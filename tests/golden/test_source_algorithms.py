@@ -8,7 +8,6 @@ from torch.nn.functional import cross_entropy
 from secateur.budget.allocation import Limits, choose
 from secateur.budget.prices import Prices
 from secateur.config.criteria import CRITERIA
-from secateur.config.prune import Regularization
 from secateur.models.families import family_of
 from secateur.models.groups import of_ffn, with_masks
 from secateur.models.structures import Masks, Widths
@@ -17,7 +16,7 @@ from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.suppression import suppress_
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
-from secateur.training.regularizers import regularizer_for
+from tests.regularizer_steps import step_of
 from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
 
@@ -135,8 +134,7 @@ def test_z_is_z_reg_minus_lambda_z():
     """Loop: a gradient step gives z_reg, then z <- z_reg - lambda * z for every prunable weight."""
     strength, rate = 0.02, 0.05
     model, literal = tiny_model(), tiny_model()
-    settings = Regularization(strength=strength / rate, growth=1.0, epochs=1.0, learning_rate=rate)
-    constraint = regularizer_for(model, kind="l2", settings=settings, chosen=None)
+    constraint = step_of(model, "l2", strength=strength / rate)
 
     def by_the_settings(learning_rate, progress) -> None:
         constraint.after_step_(learning_rate=learning_rate, progress=progress)
@@ -160,8 +158,7 @@ def test_z_is_z_reg_minus_lambda_z():
 def test_regularising_while_training_and_then_ranking_by_size():
     """The combination: group lasso in training, magnitude afterwards; zeroed neurons go first and cost nothing."""
     model = tiny_model()
-    settings = Regularization(strength=0.7, growth=1.0, epochs=1.0, learning_rate=5e-3)
-    constraint = regularizer_for(model, kind="group_lasso", settings=settings, chosen=None)
+    constraint = step_of(model, "group_lasso", strength=0.7)
     train_(
         model,
         steps=60,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from secateur.config.criteria import CRITERIA
-from secateur.config.prune import Granularity, Regularizer
+from secateur.config.prune import Granularity
+from secateur.config.regularizers import NONE, REGULARIZERS
 from secateur.errors import ConfigError
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
 from tests.integration.in_process import output, refused
@@ -40,7 +41,7 @@ def _without_reload(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def combinations() -> list[tuple[str, str, str]]:
     """Every criterion on both granularities, the regularisers in turn; and every regulariser with every other."""
-    kinds, criteria = get_args(Regularizer), CRITERIA.names
+    kinds, criteria = (NONE, *REGULARIZERS.names), CRITERIA.names
     turns = [(name, kinds[i % len(kinds)], where) for i, name in enumerate(criteria) for where in get_args(Granularity)]
     crossed = [(name, kind, "structures") for name in ("l1", "l2", "group_lasso") for kind in kinds]
     return list(dict.fromkeys([*turns, *crossed, *(("magnitude", kind, "weights") for kind in kinds)]))

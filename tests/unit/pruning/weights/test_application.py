@@ -9,10 +9,10 @@ from secateur.errors import CheckpointError, ConfigError, ModelError
 from secateur.models.checkpoint import load, save
 from secateur.pruning.weights import gradient
 from secateur.pruning.weights.application import choose_weights, prune_weights_
-from secateur.pruning.weights.growing_decay import GrowingWeightDecay
 from secateur.pruning.weights.mask_files import MASKS, masks_beside, read_weight_masks, write_weight_masks
 from secateur.pruning.weights.matrices import WeightMasks, prunable, zeros_of
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
+from secateur.regularizers.l2 import L2
 from secateur.training.batches import batches_of
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
@@ -184,11 +184,14 @@ def test_growing_decay_shrinks_what_will_go_and_nothing_else():
     model = tiny_model()
     before = weights_of(model)
     settings = weight_settings(
-        "l2", regularization={"strength": 100.0, "growth": 3.0, "epochs": 1, "learning_rate": 1e-3}
+        "l2",
+        regularization={"strength": 100.0, "epochs": 1, "learning_rate": 1e-3},
+        regularizers={"l2": {"growth": 3.0}},
     )
     masks = choose_weights(model, rows=ROWS, sparsity=0.5, settings=settings, precision="fp32")
     assert same(zeros_of(model), prune_(tiny_model(), 0.0))  # nothing has changed yet
-    decay = GrowingWeightDecay(model, masks, settings=settings.regularization)
+    own, acts = settings.of_shrinker["l2"], L2.on_chosen.weights
+    decay = acts(model, training=settings.regularization, settings=own, chosen=masks)
     decay.after_step_(learning_rate=1e-3, progress=0.5)
     for name, weight in weights_of(model).items():
         expected = torch.where(masks.matrices[name], before[name], before[name] * (1 - 1e-3 * 100 * 2.0))

@@ -1,35 +1,20 @@
+"""What regularisers of ours do to weights, against closed forms."""
+
 import copy
 
 import pytest
 import torch
 
-from secateur.config.prune import Regularization
-from secateur.models.families import family_of
 from secateur.models.groups import with_masks
 from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
-from secateur.training.regularizers import SoftThreshold, regularizer_for
+from secateur.regularizers.l1 import SoftThreshold
+from tests.regularizer_steps import RATE, step_of
 from tests.unit.pruning.material import tiny_model
-
-RATE = 0.1
-
-
-def settings(**changes) -> Regularization:
-    values = {"strength": 0.5, "growth": 1.0, "epochs": 1.0, "learning_rate": RATE}
-    return Regularization(**{**values, **changes})
 
 
 def all_groups(model):
     return [groups for groups, _ in with_masks(model, Masks.ones(widths_of(model)))]
-
-
-def prunable(model) -> set[str]:
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {names[id(parameter)] for groups in all_groups(model) for parameter in groups.parameters()}
-
-
-def test_none_is_none():
-    assert regularizer_for(tiny_model(), kind="none", settings=settings(), chosen=None) is None
 
 
 def test_the_lasso_of_an_orthonormal_design_is_the_soft_threshold_of_least_squares():
@@ -57,7 +42,7 @@ def test_proximal_descent_ends_at_the_closed_form_on_a_model(kind):
     model = tiny_model()
     target = copy.deepcopy(model)
     strength = 0.2 if kind == "l1" else 0.185
-    step = regularizer_for(model, kind=kind, settings=settings(strength=strength), chosen=None)
+    step = step_of(model, kind, strength=strength)
     for _ in range(150):
         with torch.no_grad():
             for parameter, goal in zip(model.parameters(), target.parameters(), strict=True):
@@ -79,32 +64,12 @@ def test_proximal_descent_ends_at_the_closed_form_on_a_model(kind):
     assert 0.2 < float(torch.cat(counts).float().mean()) < 0.9
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2", "group_lasso"])
-def test_embeddings_norms_and_head_are_left_alone(kind):
-    model = tiny_model()
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    regularizer_for(model, kind=kind, settings=settings(), chosen=None).after_step_(learning_rate=RATE, progress=0.5)
-    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
-    matrices = {name for name in prunable(model) if before[name].dim() > 1}
-    # Biases start at zero here, and zero stays zero.
-    assert changed == matrices
-
-
-def test_strength_0_changes_no_bit():
-    for kind in ("l1", "l2", "group_lasso"):
-        model = tiny_model()
-        before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-        step = regularizer_for(model, kind=kind, settings=settings(strength=0.0), chosen=None)
-        step.after_step_(learning_rate=RATE, progress=1.0)
-        assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
-
-
 def test_l2_shrinks_the_chosen_units_faster_and_faster_and_never_to_zero():
     model = tiny_model()
     masks = Masks.ones(widths_of(model))
     masks.heads[0][1] = masks.ffn[1][5] = False
     before = [groups.sums(torch.Tensor.abs).detach() for groups in all_groups(model)]
-    step = regularizer_for(model, kind="l2", settings=settings(strength=0.5, growth=4.0), chosen=masks)
+    step = step_of(model, "l2", strength=0.5, growth=4.0, chosen=masks)
     expected = 1.0
     for progress in (0.0, 0.5, 1.0):
         step.after_step_(learning_rate=RATE, progress=progress)
@@ -125,21 +90,7 @@ def test_a_group_of_zeros_stays_one():
     model = tiny_model()
     groups = all_groups(model)[1]
     groups.scale_(torch.zeros(groups.num_units))
-    step = regularizer_for(model, kind="group_lasso", settings=settings(), chosen=None)
+    step = step_of(model, "group_lasso")
     step.after_step_(learning_rate=RATE, progress=0.0)
     assert not bool(groups.sums(torch.Tensor.abs).any())
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
-
-
-def test_layers_without_units_are_passed_over():
-    from secateur.models.surgery import cut_
-
-    model = tiny_model(layers=3)
-    masks = Masks.ones(widths_of(model))
-    masks.heads[1][:] = masks.ffn[0][:] = False
-    cut_(model, masks)
-    for kind in ("l1", "l2", "group_lasso"):
-        regularizer_for(model, kind=kind, settings=settings(), chosen=None).after_step_(
-            learning_rate=RATE, progress=1.0
-        )
-    assert family_of(model).layers(model)[1].attention.num_heads == 0

@@ -1,0 +1,1 @@
+"""Our regularisers, one file each; the files do not know each other. ``secateur/config/regularizers.py`` names them."""
