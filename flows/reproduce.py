@@ -6,11 +6,11 @@ from pathlib import Path
 
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
-from secateur.registry.rebuild import PREFIX, Reproduction, code_for, furnish, judge, run_stage, set_threads, worktree
+from secateur.registry.rebuild import Reproduction, code_for, furnish, judge, run_stage, set_threads, worktree
 from secateur.registry.reproduction import read_recipe
 from secateur.workflow.execution import require_space
 from secateur.workflow.params import read_config
-from secateur.workflow.project import Project
+from secateur.workflow.project import REBUILD_PREFIX, Project
 
 
 def reproduce(
@@ -41,7 +41,7 @@ def reproduce(
     registry = ModelRegistry(project)
     # Its files are compared at the end: whether they are in order should not be known hours later.
     resolve(project, reference, registry=registry).close()
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
+    with tempfile.TemporaryDirectory(prefix=REBUILD_PREFIX) as temporary:
         folder = Path(temporary)
         recipe = read_recipe(project, registry, reference, into=folder / "kept")
         with worktree(project, folder / "tree", recipe.commit) as tree:

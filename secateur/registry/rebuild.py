@@ -35,12 +35,10 @@ from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import PACKAGE
 from secateur.workflow.params import read_config
-from secateur.workflow.project import Project, command_line_of, git
+from secateur.workflow.project import REBUILD_LOCK, REBUILD_PREFIX, Project, command_line_of, git
 from secateur.workflow.stage import LATENCY_TABLE
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
-PREFIX = "secateur-reproduce-"
-"""Of the temporary folders, by which the leftovers of a killed rebuild are known."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +208,7 @@ def judge(
 @contextmanager
 def worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
     """Check a commit out beside the workspace; what a killed rebuild left behind is removed first."""
-    lock = project.state / "reproduce.lock"
+    lock = project.state / REBUILD_LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w", encoding="utf-8") as file:
         try:
@@ -228,6 +226,6 @@ def worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
 def _remove_leftovers(project: Project) -> None:
     for line in git(project.root, "worktree", "list", "--porcelain").splitlines():
         path = Path(line.removeprefix("worktree "))
-        if line.startswith("worktree ") and path.parent.name.startswith(PREFIX):
+        if line.startswith("worktree ") and path.parent.name.startswith(REBUILD_PREFIX):
             shutil.rmtree(path.parent, ignore_errors=True)
     git(project.root, "worktree", "prune")

@@ -37,7 +37,7 @@ def drop_damaged(cache: Any, digests: Iterable[str]) -> list[str]:
     """
     dropped = []
     for digest in digests:
-        for found in _listed(cache, digest):
+        for found in listed(cache, digest):
             path = Path(cache.oid_to_path(found))
             if path.is_file() and md5_of(path) != found.removesuffix(".dir"):
                 remove(path)
@@ -67,7 +67,7 @@ def forget_changed(repo: Any, paths: Iterable[Path]) -> list[Path]:
     return changed
 
 
-def _listed(cache: Any, digest: str) -> Iterator[str]:
+def listed(cache: Any, digest: str) -> Iterator[str]:
     """Yield a digest, and of a folder's readable list those of its files."""
     yield digest
     if not digest.endswith(".dir"):

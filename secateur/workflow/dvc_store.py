@@ -33,7 +33,7 @@ from dvc_data.hashfile.tree import ObjectFormatError
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
-from secateur.workflow import dvc_lock
+from secateur.workflow import dvc_gc, dvc_lock
 from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.dvc_objects import drop_damaged, forget_changed, md5_of
 from secateur.workflow.key import Identity
@@ -270,6 +270,25 @@ class DvcStore:
             failed = self._repo.cloud.push([HashInfo("md5", md5) for md5 in [*digests, *listed]]).failed
             if failed:
                 raise ProjectError(f"the DVC remote did not take {len(failed)} files; try `dvc push`")
+
+    @property
+    def has_shared_cache(self) -> bool:
+        """Whether the cache lies outside of the project."""
+        return dvc_gc.is_shared(self._repo)
+
+    def unused_objects(self, keep: Iterable[str]) -> dict[Path, int]:
+        """Return path -> bytes of the objects that nothing refers to, see ``dvc_gc``.
+
+        Raises:
+            ProjectError: a commit's files cannot be read.
+        """
+        with self._locked(), _silent():
+            return dvc_gc.unused_objects(self._repo, keep)
+
+    def remove_objects(self, keep: Iterable[str], paths: Iterable[Path]) -> None:
+        """Remove those of some objects that nothing refers to, see ``dvc_gc``."""
+        with self._locked(), _silent():
+            dvc_gc.remove_objects(self._repo, keep, paths)
 
     def _object(self, md5: str, *, what: str) -> Path:
         """Return the path of a verified object in the cache."""

@@ -50,7 +50,7 @@ def require_space(project: Project) -> None:
     if found < MIN_FREE_BYTES:
         raise ProjectError(
             f"no space left: {found / 1e6:.0f} MB are free on the device that holds {project.root}, "
-            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed; `dvc gc --all-commits` frees what no commit refers to"
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed; `secateur gc` frees what nothing refers to"
         )
 
 

@@ -16,6 +16,12 @@ from secateur.workflow.stage import CONSTRAINTS
 IDENTITY = ("secateur", "pyproject.toml", CONSTRAINTS, "params.yaml", "dvc.yaml", "code.lock")
 """What makes a tree dirty, with the project's own flows and stages; dvc.lock and reports are outputs of a run."""
 
+REBUILD_PREFIX = "secateur-reproduce-"
+"""Of the temporary folders of rebuilds, by which the leftovers of a killed one are known."""
+
+REBUILD_LOCK = "reproduce.lock"
+"""In the state of the project; held while a rebuild runs."""
+
 
 @dataclass(frozen=True)
 class Project:

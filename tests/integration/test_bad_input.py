@@ -410,7 +410,7 @@ def test_too_little_space_is_refused_before_any_compute(workspace: Path, monkeyp
     error = refused(workspace, "run", "-S", "evaluate.bootstrap_samples=150")
     assert isinstance(error, ProjectError)
     assert "no space left: 10 MB are free" in str(error)
-    assert "`dvc gc --all-commits` frees" in str(error), "a command that exists"
+    assert "`secateur gc` frees" in str(error), "a command that exists"
 
 
 def _full(*_: Any, **__: Any) -> None:
