@@ -18,12 +18,13 @@ from secateur.determinism import fixed_randomness
 from secateur.errors import BudgetError, ConfigError
 from secateur.models.heads import head_of
 from secateur.models.linears import convert_
-from secateur.models.structures import Kept
+from secateur.models.structures import Kept, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.selection import COST_LENGTH
 from secateur.pruning.state import State
 from secateur.pruning.training import DenseModel
+from secateur.pruning.tries import RoundResult
 from secateur.training.batches import ReadyBatches
 from secateur.training.objectives import logits_of
 from secateur.training.own_batches import Loss
@@ -125,9 +126,16 @@ def prune(
         before, widths = _figures(given, judging, precision), widths_of(given)
         dense_model = _dense_model(given, rows, once, table=table, loss=before.loss)
         result = once.run(given, dense_model, state=State.dense(widths))
-        outcome = result.outcome
-        left = convert_(outcome.model, dtype)
+        left = convert_(result.outcome.model, dtype)
         after = _figures(copy.deepcopy(left).float(), judging, precision)
+    return _pruned(left, once, result, widths=widths, before=before, after=after)
+
+
+def _pruned(
+    left: PreTrainedModel, once: Once, result: RoundResult, *, widths: Widths, before: Figures, after: Figures
+) -> Pruned:
+    """Say what went of a model with these widths, and what is left."""
+    outcome = result.outcome
     kept = outcome.state.kept
     return Pruned(
         model=left.eval(),
@@ -136,8 +144,8 @@ def prune(
         achieved={name: value for name, value in outcome.achieved.items() if name != "max_drop"},
         removed_heads=_removed(kept, kept.heads, widths.heads),
         removed_neurons=_removed(kept, kept.ffn, widths.ffn),
-        criterion=chosen,
-        seed=seed,
+        criterion=once.settings.criterion,
+        seed=once.seed,
         _card=once.facts(result) | {"metrics": {"dense_loss": before.loss, "loss": after.loss}},
         _state=outcome.state,
     )

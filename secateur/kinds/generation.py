@@ -171,17 +171,7 @@ class Generation(Kind):
         """See ``Kind``; the dense model runs on every batch."""
         from secateur.training.text_distillation import TextDistillation
 
-        return TextDistillation(
-            teacher=lesson.teacher,
-            weight=lesson.weight,
-            temperature=lesson.temperature,
-            label_smoothing=lesson.label_smoothing,
-            precision=lesson.precision,
-            hidden_weight=lesson.hidden_weight,
-            layers=lesson.layers,
-            features=lesson.features,
-            token_ids=lesson.token_ids,
-        )
+        return TextDistillation(lesson)
 
     def validate(
         self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"

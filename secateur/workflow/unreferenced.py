@@ -15,13 +15,16 @@ from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.project import REBUILD_LOCK, REBUILD_PREFIX, Project, commit_of, git
 from secateur.workflow.results import read_json
+from secateur.workflow.stage import LATENCY_TABLE
 from secateur.workflow.tried import TRIED
 
 _DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
 _HALF_WRITTEN_FOR_S = 3600
 """A file that is being written is not half written yet."""
 
-_WRITTEN_IN = (".", "data", "models", "reports", "reports/training", ".secateur")
+_WRITTEN_IN = ("models", "reports", "reports/training", ".secateur")
+_WRITTEN = ("params.yaml", "dvc.yaml", "dvc.lock", CODE_LOCK, LATENCY_TABLE, "data/raw", "data/clean", "data/tokens")
+"""Beside them may lie what is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,11 @@ def _rebuilds(project: Project) -> list[Path]:
 
 def _half_written(project: Project) -> Iterator[Path]:
     """Yield what ``files.replacing`` had begun in a killed process; the only copy of a folder is none of it."""
-    for folder in map(project.root.joinpath, _WRITTEN_IN):
-        for path in folder.glob(".*"):
-            name, _, suffix = path.name[1:].rpartition(".")
-            begun = suffix == "new" or (suffix == "old" and path.with_name(name).exists())
-            if name and begun and time.time() - path.lstat().st_mtime > _HALF_WRITTEN_FOR_S:
-                yield path
+    ours = [path for folder in _WRITTEN_IN for path in (project.root / folder).glob(".*")]
+    for path in map(project.root.joinpath, _WRITTEN):
+        ours += [found for suffix in ("new", "old") if (found := path.with_name(f".{path.name}.{suffix}")).exists()]
+    for path in ours:
+        name, _, suffix = path.name[1:].rpartition(".")
+        begun = suffix == "new" or (suffix == "old" and path.with_name(name).exists())
+        if name and begun and time.time() - path.lstat().st_mtime > _HALF_WRITTEN_FOR_S:
+            yield path

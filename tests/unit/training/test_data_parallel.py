@@ -10,6 +10,7 @@ from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.training.batches import IGNORED, batches_of
 from secateur.training.data_parallel import data_parallel
+from secateur.training.lesson import Lesson
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
 from secateur.training.text_distillation import TextDistillation
@@ -69,7 +70,7 @@ CASES = {
     "distilled": (
         partial(tiny_generator, "llama"),
         texts(),
-        TextDistillation(tiny_generator("llama", seed=1), 0.5, 2.0, 0.0, "fp32"),
+        TextDistillation(Lesson(tiny_generator("llama", seed=1), None, 0.5, 2.0, 0.0, "fp32")),
     ),
 }
 

@@ -5,6 +5,7 @@ from torch.nn.functional import kl_div
 
 from secateur.data.tokens import from_lists
 from secateur.training.batches import IGNORED, batches_of
+from secateur.training.lesson import Lesson
 from secateur.training.objectives import TOKENS_AT_ONCE, Outputs, outputs_of
 from secateur.training.text_distillation import TextDistillation
 from tests.tiny_models import tiny_generator
@@ -31,9 +32,8 @@ def batch():
 
 
 def distillation(teacher, **changes) -> TextDistillation:
-    return TextDistillation(
-        **{"teacher": teacher, "weight": 1.0, "temperature": 2.0, "label_smoothing": 0.0, "precision": "fp32"} | changes
-    )
+    settings = {"weight": 1.0, "temperature": 2.0, "label_smoothing": 0.0, "precision": "fp32"}
+    return TextDistillation(Lesson(**{"teacher": teacher, "logits": None} | settings | changes))
 
 
 def test_the_teacher_itself_loses_nothing(teacher, batch):
