@@ -22,8 +22,8 @@ _DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
 _HALF_WRITTEN_FOR_S = 3600
 """A file that is being written is not half written yet."""
 
-_WRITTEN_IN = ("models", "reports", "reports/training", ".secateur")
-_WRITTEN = ("params.yaml", "dvc.yaml", "dvc.lock", CODE_LOCK, LATENCY_TABLE, "data/raw", "data/clean", "data/tokens")
+_WRITTEN_IN = ("data/clean", "models", "reports", "reports/training", ".secateur")
+_WRITTEN = ("params.yaml", "dvc.yaml", "dvc.lock", CODE_LOCK, LATENCY_TABLE, "data/raw", "data/tokens")
 """Beside them may lie what is somebody else's."""
 
 
