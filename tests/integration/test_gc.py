@@ -82,7 +82,7 @@ def test_it_shows_first_and_removes_what_nothing_refers_to_when_told(root: Path,
     assert found_in(root, "--yes")["removed"]
     assert contents(root) == {"committed", "tagged", "of today", "same"}
     assert "nothing to remove" in output(root, "gc", "--yes")
-    for revision, content in (("kept", "tagged"), ("HEAD", "committed")):
+    for revision, content in (("HEAD", "committed"), ("kept", "tagged")):
         git(root, "checkout", "-q", "-f", revision)
         digest = DvcStore(Project(root)).output_digests("ingest")["data/raw"]
         DvcStore(Project(root)).fetch(digest, root / "again" / revision, what="rows")
@@ -189,7 +189,7 @@ def test_what_a_registered_version_is_rebuilt_from_stays(root: Path, tmp_path: P
     client.log_artifact(run, str(root / "dvc.lock"))
     client.create_registered_model("m")
     tags = {DATA: digest, sha256_of("dvc.lock"): "0" * 64}
-    client.create_model_version("m", "models:/x", run_id=run, tags=tags)
+    client.create_model_version("m", (root / "mlruns" / "x").as_uri(), run_id=run, tags=tags)
     record(root, "of today")
     found_in(root, "--yes")
     assert contents(root) == {"committed", "tagged", "registered", "of today", "same"}
