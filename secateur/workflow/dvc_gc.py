@@ -8,6 +8,7 @@ from dvc_data.hashfile.gc import gc
 from dvc_data.hashfile.hash_info import HashInfo
 
 from secateur.workflow.dvc_objects import listed
+from secateur.workflow.project import commit_of, git
 
 
 def unused_objects(repo: Any, keep: Iterable[str]) -> dict[Path, int]:
@@ -51,9 +52,17 @@ def is_shared(repo: Any) -> bool:
 
 def _used(repo: Any, keep: Iterable[str]) -> set[str]:
     # A list of files that is gone can be had from a remote only, and then so can its files: that is no question.
-    of_stages = repo.used_objs(all_branches=True, all_tags=True, all_commits=True, all_experiments=True, force=True)
+    of_stages = repo.used_objs(revs=_revisions(Path(repo.root_dir)), force=True)
     used = {str(info.value) for infos in of_stages.values() for info in infos}
     return used | {entry for digest in keep for entry in listed(repo.cache.local, digest)}
+
+
+def _revisions(root: Path) -> list[str]:
+    """Return the commits that changed what DVC reads, of all that anything leads to: the others refer to the same."""
+    if commit_of(root) is None:
+        return []
+    files = ("*dvc.lock", "*dvc.yaml", "*.dvc")
+    return git(root, "log", "--all", "--full-history", "--format=%H", "--", *files).split()
 
 
 def _caches(repo: Any) -> Iterator[Any]:
