@@ -23,9 +23,9 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
         config: the parameters.
     """
     rows = data.get("rows", {})
-    if not {"kept", "validation", "test"} <= set(rows):
+    if not {"read", "kept", "validation", "test"} <= set(rows):
         return ()
-    found = [*_gate(rows, config), *_retraining(rows, config)]
+    found = [*_gate(rows, config), *_retraining(data, config)]
     if kind_named(config.run.task).predicts_labels:
         labels = data.get("labels", {})
         found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
@@ -63,13 +63,30 @@ def _drop(rows: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], conf
         )
 
 
-def _retraining(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
-    asked, found = config.retrain.quality.min_rows, rows["kept"]
-    if found < asked:
+def _retraining(data: Mapping[str, Any], config: RunConfig) -> Iterator[str]:
+    """Say which conditions on the source as it came would hold every retraining from it."""
+    if config.clean.split != "none":
+        return  # the rows that were counted are pieces of those that will be judged
+    asked, (found, empty) = config.retrain.quality, _as_they_came(data)
+    if found - empty < asked.min_rows:
+        usable = found - empty
         yield (
-            f"retrain.quality.min_rows={asked}: there are {found} rows, so that `secateur retrain` will hold; "
-            f"retrain.quality.min_rows={found} or less works, or more rows"
+            f"retrain.quality.min_rows={asked.min_rows}: there are {usable} rows with a text and a label, so that "
+            f"`secateur retrain` will hold; retrain.quality.min_rows={usable} or less works, or more rows"
         )
+    if empty > asked.max_empty * found:
+        yield (
+            f"retrain.quality.max_empty={asked.max_empty:g}: {empty} of {found} rows have no text or no label, so that "
+            f"`secateur retrain` will hold; retrain.quality.max_empty={ceil(100 * empty / found) / 100:g} works"
+        )
+
+
+def _as_they_came(data: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the rows of ``ingest.source``, and those of them without a text or a label."""
+    rules = [(rule["rule"], rule["rows"]) for rule in data.get("rules", ()) if rule["effect"] == "dropped"]
+    of_test = sum(rows for rule, rows in rules if rule.endswith("(test_source)"))
+    given = (data["rows"]["test"] + of_test) if data.get("source", {}).get("test") else 0
+    return data["rows"]["read"] - given, sum(rows for rule, rows in rules if rule in ("empty_text", "missing_label"))
 
 
 def _floor(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:

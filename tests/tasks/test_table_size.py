@@ -2,6 +2,7 @@ import pytest
 
 from secateur.config.prune import Budget
 from secateur.config.schema import RunConfig
+from secateur.data.quality import Profile, check_quality
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.table_size import shortfalls
@@ -83,9 +84,30 @@ def test_values_that_are_named_work(config):
 def test_a_table_too_small_to_retrain_from_and_one_of_many_labels(config):
     few = {f"l{i}": {"train": 8, "validation": 2, "test": 2} for i in range(5)}
     found = "\n".join(shortfalls(_table(60, 12, 12, few), config))
-    assert "retrain.quality.min_rows=100: there are 60 rows" in found
+    assert "retrain.quality.min_rows=100: there are 60 rows with a text and a label" in found
     assert "the labels l0 (2), l1 (2), l2 (2) and 2 more, which" in found
     assert "promote.slices.min_rows=100: there are 12 test rows" in found
+
+
+@pytest.mark.parametrize("missing", [0, 20, 21, 330])
+def test_what_retrain_would_hold_is_judged_on_the_rows_as_they_came(config, missing):
+    """Cleaning takes copies, and retrain counts them; rows without a label it does not."""
+    rules = [
+        {"rule": "empty_text", "effect": "dropped", "rows": missing // 2, "examples": []},
+        {"rule": "missing_label", "effect": "dropped", "rows": missing - missing // 2, "examples": []},
+        {"rule": "exact_duplicates", "effect": "dropped", "rows": 20, "examples": []},
+        {"rule": "empty_text (test_source)", "effect": "dropped", "rows": 3, "examples": []},
+    ]
+    table = _table(60, 12, 12) | {"rules": rules, "source": {"test": [{"file": "test.csv"}]}}
+    table["rows"]["read"] = 400 + 12 + 3
+    said = [line for line in shortfalls(table, config) if line.startswith("retrain.")]
+    profile = Profile(rows=400, empty=missing, duplicates=20, labels={})
+    held = [condition for condition in check_quality(profile, None, config.retrain.quality) if not condition.passed]
+    assert [line.partition(":")[0] for line in said] == [one.asked.partition(" ")[0] for one in held]
+    for line in said:
+        name, value = line.rpartition("; retrain.quality.")[2].split(" ")[0].split("=")
+        quality = config.retrain.quality.model_copy(update={name: float(value)})
+        assert name not in str([one.asked for one in check_quality(profile, None, quality) if not one.passed])
 
 
 def test_a_report_without_rows_has_nothing_to_say(config):
