@@ -53,6 +53,8 @@ def predict(
     if (data is None) != (out is None):
         raise click.UsageError("--data and --out go together")
     if data is None or out is None:
+        if options["asked"]:
+            raise click.UsageError(f"-S {options['asked'][0]} goes with --data")
         _predict_texts(model, texts, as_json=as_json, **options)
         return
     if texts:

@@ -1,5 +1,6 @@
 """Next tokens from a causal language model with its cache: greedy, or sampled with draws of one's own."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from secateur.errors import ConfigError
 from secateur.inference.language_model import LanguageModel
 
 OnToken = Callable[[int], None]
@@ -31,6 +33,21 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what chooses nothing, or the least probable.
+
+        Raises:
+            ConfigError: naming the value.
+        """
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens must be 1 or more, found {self.max_tokens}")
+        if not 0.0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature must be a number from 0 on, found {self.temperature:g}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p must be above 0 and at most 1, found {self.top_p:g}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, found {self.seed}")
 
 
 def decode(

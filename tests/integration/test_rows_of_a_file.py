@@ -243,6 +243,8 @@ def test_a_generator_writes_on_from_every_row(home: Path, tmp_path: Path) -> Non
     assert expected[0] != expected[2], "equal prompts draw by their rows"
     error = str(refused(tmp_path, *asked, "--out", "out.csv", "-S", "max_tokens=many"))
     assert "-S max_tokens=many: max_tokens is a whole number" in error
+    for wrong in ("max_tokens=0", "temperature=-1", "top_p=0", "seed=-1"):
+        assert wrong.partition("=")[0] in str(refused(tmp_path, *asked, "--out", "out.csv", "-S", wrong))
 
 
 def evaluated(home: Path, *arguments: str | Path) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Files that are read piece by piece: as one reads them whole, and in memory that does not grow with them."""
+
+import gzip
+import json
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from secateur.data.layout import Columns, Layout
+from secateur.data.reading import Reading
+from secateur.data.row_files import JSON_TEXT, open_rows
+from secateur.data.tables import read_rows
+from secateur.errors import DataError
+
+READING = Reading(columns=Columns(text="text", label=None, confidence=None))
+WRITTEN = {
+    "plain.csv": 'id,text\n1,good\n\n2,"so, so"\n3,"two\nlines ""quoted"""\n',
+    "sep.csv": 'sep=;\n"id";"text"\n1;a,b\n2;"c;d"\n',
+    "stray.tsv": 'id\ttext\n1\t"good\n2\tbad\n3\t5" wide\n',
+    "bar.csv": "id|text\n1|good\n2|bad\n",
+    "lines.jsonl": '\n{"id": 1, "text": "good"}\n{"text": null, "more": [1]}\n',
+    "pretty.json": '[\n {"id": 1, "text": "good"},\n {"id": 2, "text": "bad"}\n]\n',
+    "inside.json": '{"meta": {"n": 2}, "data": [{"text": "good"}, {"text": "bad"}]}',
+    "columns.json": '{"id": {"0": 1, "1": 2}, "text": {"0": "good", "1": "bad"}}',
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_are_those_that_ingest_reads(tmp_path: Path, name: str, packed: bool) -> None:
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    content = WRITTEN[name].encode()
+    path.write_bytes(gzip.compress(content) if packed else content)
+    rows = open_rows(str(path), READING)
+    whole = read_rows(
+        path,
+        file_format={".csv": "csv", ".tsv": "tsv"}.get(Path(name).suffix, "jsonl"),  # type: ignore[arg-type]
+        encoding="utf-8",
+        columns=READING.columns,
+        layout=Layout(),
+    )
+    for size in (1, 2, 100):
+        found = list(rows.batches(size))
+        assert all(batch.num_rows <= size for batch in found)
+        assert (
+            list(chain.from_iterable(batch.column("text").to_pylist() for batch in found))
+            == whole.rows["text"].to_pylist()
+        )
+    assert rows.num_rows == whole.rows.num_rows
+    assert rows.remarks == whole.remarks
+
+
+def test_columns_of_json_have_the_simplest_type_that_holds_them(tmp_path: Path) -> None:
+    records = [
+        {"text": "a", "whole": 1, "some": 1, "yes": True, "word": "x", "mixed": 1, "nested": {"k": 1}, "huge": 2**70},
+        {"text": "b", "whole": 2, "some": 1.5, "yes": None, "word": None, "mixed": "1", "nested": None, "huge": 1},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    rows = open_rows(str(tmp_path / "rows.jsonl"), READING)
+    types = {field.name: ("json" if JSON_TEXT in (field.metadata or {}) else str(field.type)) for field in rows.schema}
+    assert types == {
+        "text": "string", "whole": "int64", "some": "double", "yes": "bool", "word": "string",
+        "mixed": "json", "nested": "json", "huge": "json",
+    }  # fmt: skip
+    (batch,) = rows.batches(10)
+    assert batch.column("mixed").to_pylist() == ["1", '"1"']
+    assert json.loads(batch.column("huge")[0].as_py()) == 2**70
+
+
+def test_a_parquet_file_that_is_damaged_behind_its_footer_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": [f"text {number} of some length" for number in range(5000)]}), path)
+    content = bytearray(path.read_bytes())
+    content[200:4000] = bytes(3800)
+    path.write_bytes(content)
+    rows = open_rows(str(path), READING)
+    with pytest.raises(DataError, match=r"rows\.parquet is damaged and cannot be read to its end"):
+        list(rows.batches(100))
