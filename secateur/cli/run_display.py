@@ -68,7 +68,7 @@ def _show_results(project: "Project", rows: Sequence[Mapping[str, Any]], *, wide
         show(wide_table(rows, kind=kind), wide=True)
     else:
         show(results_table(rows, kind=kind, details=details))
-        paragraph(_note(rows, deployed=str(details.get("deployed") or "torch")), style="dim")
+        paragraph(_note(rows, kind=kind, deployed=str(details.get("deployed") or "torch")), style="dim")
     _say_simple(kind, reference(project.root))
 
 
@@ -89,11 +89,11 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", details: M
     slowest = _time(rows[0], "torch") or _time(rows[0], deployed)
     for row in rows:
         if "params" not in row:
-            made.add_row(row["model"], *[""] * 5, "[red]not run[/]")
+            made.add_row(_called(row), *[""] * 5, "[red]not run[/]")
             continue
         ms = _time(row, deployed)
         made.add_row(
-            row["model"],
+            _called(row),
             "" if row.get(name) is None else shown.scale.write_for_terminal(row[name]),
             columns.interval(row, name, shown.scale),
             columns.number(ms, "{:.2f} ms"),
@@ -104,9 +104,17 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", details: M
     return made
 
 
-def _note(rows: Sequence[Mapping[str, Any]], *, deployed: str) -> str:
+def _called(row: Mapping[str, Any]) -> str:
+    """Return the name of a model; that of a round with what it promises to lose at most, in hundredths."""
+    return f"{row['model']} ≤{100 * row['budget_asked']:g}" if row.get("budget") == "max_drop" else str(row["model"])
+
+
+def _note(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", deployed: str) -> str:
     """Say what the table compares, and where the rest is."""
     dense, parts = rows[0], []
+    if promised := next((row for row in rows if row.get("budget") == "max_drop"), None):
+        unit = kind.presentation().scale.unit_of_loss(kind.measure.title)
+        parts.append(f"{_called(promised)}: may lose at most {100 * promised['budget_asked']:g} {unit} on validation")
     if _time(dense, deployed) is None:
         parts.append(f"no times: evaluate.latency.runtimes does not name {deployed}")
     elif (slow := _time(dense, "torch")) is not None:

@@ -53,6 +53,20 @@ def test_the_table_fits_80_columns_and_holds_what_decides(tmp_path, capsys):
     assert "against dense in PyTorch (10.83 ms)" in " ".join(said.split())
 
 
+def test_a_round_is_called_by_what_it_promises(tmp_path, capsys):
+    data = measured_run()
+    for name, drop in {"r1": 0.005, "r2": 0.01, "r3": 0.02}.items():
+        data.cards[name] = Card.of({**data.cards[name].as_json(), "asked": {"max_drop": drop}})
+    said = printed(tmp_path, data, capsys)
+    assert max(map(len, said.splitlines())) <= 80
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("r") and "MB" in line] == [
+        ["r1", "≤0.5"],
+        ["r2", "≤1"],
+        ["r3", "≤2"],
+    ]
+    assert "r1 ≤0.5: may lose at most 0.5 points of macro-F1 on validation" in " ".join(said.split())
+
+
 def test_the_first_sentence_is_that_of_the_report(tmp_path, capsys):
     said = " ".join(printed(tmp_path, measured_run(), capsys).split())
     assert "r3 in ONNX int8 is 9.3× as fast as dense in PyTorch" in said
