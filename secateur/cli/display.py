@@ -18,8 +18,8 @@ from secateur.progress import waiting
 if TYPE_CHECKING:
     from secateur.config.effective import Effective
     from secateur.registry.registered_version import ListedModel, RegisteredVersion
-    from secateur.workflow.driver import Outcome
     from secateur.workflow.explain import Explanation
+    from secateur.workflow.outcome import Outcome
     from secateur.workflow.params import Change
     from secateur.workflow.project import Project
 

@@ -13,7 +13,7 @@ from secateur.workflow.results import comparison, kind_of, read_json, reference
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
-    from secateur.workflow.driver import Outcome
+    from secateur.workflow.outcome import Outcome
     from secateur.workflow.project import Project
 
 _FORM = {"torch": "PyTorch", "onnx": "ONNX", "onnx-int8": "ONNX int8"}

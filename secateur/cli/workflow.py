@@ -14,8 +14,7 @@ import click
 from secateur.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from secateur.workflow.driver import Outcome
-    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.outcome import Outcome
     from secateur.workflow.params import Change
     from secateur.workflow.project import Project
 
@@ -47,61 +46,50 @@ def run(file: Path | None, overrides: tuple[str, ...], driver: str, commit: bool
     started = time.monotonic()
     change = propose(project, file=file, overrides=overrides)
     with exclusive(project):
-        store, up_to_date = prepare(project, change)
-        if up_to_date:
-            outcomes = _all_cached(store)
-        elif driver == "prefect":
-            outcomes = _with_prefect(project, as_json=as_json)
-        else:
-            outcomes = _with_dvc(project, store)
+        outcomes = prepare(project, change)
+        if outcomes is None:
+            outcomes = _with_prefect(project, as_json=as_json) if driver == "prefect" else _with_dvc(project)
     run_summary(project, outcomes, seconds=time.monotonic() - started, wide=wide, as_json=as_json)
     _offer_commit(project, commit=commit, as_json=as_json)
 
 
-def prepare(project: "Project", change: "Change") -> "tuple[DvcStore, bool]":
+def prepare(project: "Project", change: "Change") -> "list[Outcome] | None":
     """Refuse what cannot work before anything is written; then write params.yaml and dvc.yaml.
 
     Returns:
-        The store, and whether there is nothing to do.
+        The manifests of the stages where there is nothing to do.
     """
+    if (done := _when_done(project, change)) is not None:
+        return done
     from secateur.workflow import latency_table
-    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.dvc_store import DvcStore  # all that computes is slow to import
     from secateur.workflow.preflight import check
     from secateur.workflow.rendering import update_pipeline
 
-    if (store := _store_when_done(project, change)) is not None:
-        return store, True
+    DvcStore(project)  # a folder that is none is refused
     check(project, change.config)
     told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
     change.apply(project)
     if told:
         click.echo(told, err=True)
     update_pipeline(project, change.config)
-    return DvcStore(project), False
+    return None
 
 
-def _store_when_done(project: "Project", change: "Change") -> "DvcStore | None":
-    """Return the store where a run has nothing to do, and nothing is refused; None where there is something."""
-    from secateur.workflow.driver import is_up_to_date
-    from secateur.workflow.dvc_store import DvcStore
+def _when_done(project: "Project", change: "Change") -> "list[Outcome] | None":
+    """Return the manifests where a run has nothing to do, and nothing is refused; None where there is something."""
+    from secateur.workflow.outcome import nothing_to_do
     from secateur.workflow.rendering import is_current
     from secateur.workflow.stages import stages
 
     if change.after != change.before or not is_current(project, change.config):
         return None
-    store = DvcStore(project)
-    return store if is_up_to_date(project, store, stages(change.config, project.root)) else None
-
-
-def _all_cached(store: "DvcStore") -> "list[Outcome]":
-    from secateur.workflow.driver import Outcome
-
-    return [Outcome(address, "cached", store.identity(address).key, 0.0) for address in store.order()]
+    return nothing_to_do(project, stages(change.config, project.root))
 
 
 def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     from secateur.cli import display
-    from secateur.workflow.driver import Outcome
+    from secateur.workflow.outcome import Outcome
     from secateur.workflow.running import bring_project_up_to_date
 
     with display.stage_progress(project, quiet=as_json) as watch:
@@ -110,12 +98,12 @@ def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
     return [Outcome.from_json(values) for values in done]
 
 
-def _with_dvc(project: "Project", store: "DvcStore") -> "list[Outcome]":
+def _with_dvc(project: "Project") -> "list[Outcome]":
     """Let ``dvc repro`` run the same stages, one process each."""
-    from secateur.workflow.driver import Outcome
     from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.outcome import Outcome
 
-    stale = {address for address, status in store.statuses().items() if status.changed}
+    stale = {address for address, status in DvcStore(project).statuses().items() if status.changed}
     # The terminal's Ctrl-C reaches every process here. DVC would say at length what this one says in a line, and then
     # ends with its stage.
     command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-P", "-m", "secateur.workflow.dvc_repro"]
@@ -133,8 +121,10 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
     from secateur.workflow.project import git
 
     files = ["params.yaml", "dvc.yaml", "code.lock", "dvc.lock", "latency_table.json", "reports/metrics.json"]
-    # The names of `status` start at the repository, of which the project may be a part.
-    changed = [name for name in files if git(project.root, "status", "--porcelain", "--", name)]
+    # The names of `status` start at the repository, of which the project may be a part; a folder stands for its files
+    # unless all are asked for.
+    told = git(project.root, "status", "--porcelain", "-z", "--untracked-files=all", "--", *files).split("\0")
+    changed = [name for name in files if any(f"/{entry[3:]}".endswith(f"/{name}") for entry in told)]
     if not changed:
         return
     if commit:
@@ -172,7 +162,7 @@ def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
         display.planned_change(project, change, as_json=as_json)
         return
     with looking(project):
-        if _store_when_done(project, change) is None:
+        if _when_done(project, change) is None:
             check(project, change.config)  # before anything is written, as `run` does
         rendered = update_pipeline(project, change.config)
         explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))

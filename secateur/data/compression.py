@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, cast
 
-import pyarrow as pa
-
 from secateur.errors import DataError
 
 ENDINGS = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
@@ -47,6 +45,8 @@ def open_bytes(path: Path) -> IO[bytes]:
     if start.startswith(_XZ):
         return cast(IO[bytes], lzma.open(path))
     if start.startswith(_ZSTANDARD):
+        import pyarrow as pa  # stages are declared, and files looked at, without it
+
         return cast(IO[bytes], pa.input_stream(str(path), compression="zstd"))
     return path.open("rb")
 

@@ -13,8 +13,8 @@ from secateur.config.schema import RunConfig
 from secateur.errors import Occupied, ProjectError
 from secateur.registry.tags import CHAMPION
 from secateur.scheduling.retraining import Retraining, last_review, now, remember_review
-from secateur.workflow.driver import is_up_to_date
 from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.outcome import nothing_to_do
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project, dirty_files, exclusive
 from secateur.workflow.rendering import require_current
@@ -100,7 +100,7 @@ def look(project: Project) -> Before:
         registry=registry,
         champion=aliased(registry, config.register_.model_name, CHAMPION),
         moved=moved_sources(project, config),
-        stale=not is_up_to_date(project, store, stages(config, project.root)),
+        stale=nothing_to_do(project, stages(config, project.root)) is None,
     )
 
 

@@ -35,8 +35,8 @@ from prefect.types.entrypoint import EntrypointType
 from secateur.errors import ConfigError, ProjectError, SecateurError
 from secateur.scheduling.retraining import Retraining, now, record
 from secateur.workflow.chain import Watcher
-from secateur.workflow.driver import Outcome
 from secateur.workflow.full_form import function_of
+from secateur.workflow.outcome import Outcome
 from secateur.workflow.project import Project, find_project
 from secateur.workflow.remarks import remarks
 from secateur.workflow.running import without_record

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from secateur.config.schema import RunConfig
 from secateur.workflow import latency_table
-from secateur.workflow.driver import Outcome, bring_up_to_date
+from secateur.workflow.driver import bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import has_effects
+from secateur.workflow.outcome import Outcome
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.stage import Stage

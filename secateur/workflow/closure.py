@@ -6,7 +6,7 @@ functions count too; those under ``if TYPE_CHECKING`` do not, since they never r
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Sources:
         }
         self._used: dict[str, Source] = {}
         self._read: dict[Path, Source] = {}
+        self._modules: dict[tuple[Path, str], tuple[dict[str, Path], list[str]]] = {}
 
     def read(self, file: Path, *, suffix: str | None = None) -> Source:
         """Return what is to know of a file, whose suffix may be said when its name has none.
@@ -58,13 +59,32 @@ class Sources:
             SyntaxError: it is no Python.
         """
         if file not in self._read:
-            content = file.read_bytes()
-            sha = hashlib.sha256(content).hexdigest()
-            key = f"{sha}.{_ANSWERS_DIGEST}"
-            if key not in self._used:
-                self._used[key] = self._known.get(key) or _look_at(content, sha, suffix=suffix or file.suffix)
-            self._read[file] = self._used[key]
+            self._read[file] = self.look_at(file.read_bytes(), suffix=suffix or file.suffix)
         return self._read[file]
+
+    def look_at(self, content: bytes, *, suffix: str = ".py") -> Source:
+        """Return what is to know of the content of a file, or of a part of one.
+
+        Raises:
+            SyntaxError: it is no Python.
+        """
+        sha = hashlib.sha256(content).hexdigest()
+        key = f"{sha}.{_ANSWERS_DIGEST}"
+        if key not in self._used:
+            self._used[key] = self._known.get(key) or _look_at(content, sha, suffix=suffix)
+        return self._used[key]
+
+    def module(self, root: Path, name: str) -> tuple[Mapping[str, Path], Sequence[str]]:
+        """Return the files of a module by their paths from the root, and what it imports; none of an attribute."""
+        if (root, name) not in self._modules:
+            file = file_of(root, name)
+            self._modules[root, name] = ({}, []) if file is None else self._module(root, name, file)
+        return self._modules[root, name]
+
+    def _module(self, root: Path, name: str, file: Path) -> tuple[dict[str, Path], list[str]]:
+        used = (file, *(path for path in file.parent.iterdir() if path.suffix in RESOURCES))
+        imports = absolute(self.read(file).imports, module=name, is_package=file.name == "__init__.py")
+        return {path.relative_to(root).as_posix(): path for path in used}, imports
 
     @property
     def complete(self) -> bool:
@@ -98,13 +118,9 @@ def closure(*modules: str, roots: Mapping[str, Path], sources: Sources) -> dict[
         seen.add(name)
         if "." in name:
             waiting.append(name.rpartition(".")[0])
-        file = file_of(root, name)
-        if file is None:
-            continue
-        for used in (file, *(path for path in file.parent.iterdir() if path.suffix in RESOURCES)):
-            found[used.relative_to(root).as_posix()] = used
-        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        waiting.extend(_absolute(imported, package) for imported in sources.read(file).imports)
+        files, imports = sources.module(root, name)
+        found |= files
+        waiting.extend(imports)
     return dict(sorted(found.items()))
 
 
@@ -123,6 +139,12 @@ def file_of(root: Path, module: str) -> Path | None:
     return None
 
 
+def absolute(imports: Iterable[str], *, module: str, is_package: bool) -> list[str]:
+    """Return the dotted names that a module imports, relative ones made absolute."""
+    package = module if is_package else module.rpartition(".")[0]
+    return [_absolute(name, package) for name in imports]
+
+
 def _absolute(imported: str, package: str) -> str:
     name = imported.lstrip(".")
     if name == imported:
@@ -139,17 +161,6 @@ def _look_at(content: bytes, key: str, *, suffix: str) -> Source:
     digest = hashlib.sha256(essential(text).encode()).hexdigest()
     tree = ast.parse(text)
     return Source(digest, tuple(sorted(set(_imports(tree)))), _attributes(tree))
-
-
-def imports_of(text: str, *, module: str, is_package: bool = False) -> list[str]:
-    """Return the dotted names that a part of a module imports, relative ones made absolute."""
-    package = module if is_package else module.rpartition(".")[0]
-    return [_absolute(name, package) for name in sorted(set(_imports(ast.parse(text))))]
-
-
-def attributes(text: str) -> tuple[str, ...]:
-    """Return the names that a text reads off objects, of those that a kind of task answers to."""
-    return _attributes(ast.parse(text))
 
 
 def _attributes(tree: ast.AST) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
 
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed
@@ -12,43 +10,13 @@ from secateur.workflow import code_snapshots
 from secateur.workflow.code_lock import code_of
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import execute, execute_effects, has_effects
+from secateur.workflow.outcome import Action, Outcome
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
 from secateur.workflow.stage import Stage
 from secateur.workflow.stages import stages
 
 logger = logging.getLogger(__name__)
-
-Action = Literal["cached", "restored", "run", "measured"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A manifest: references and digests, never bytes.
-
-    Attributes:
-        stage: address of the stage.
-        action: cached = nothing to do; restored = checked out of the cache; run = executed;
-            measured = only what is never compared was written again.
-        key: identity of the stage.
-        seconds: how long it took.
-        outputs: path -> md5 of every output.
-    """
-
-    stage: str
-    action: Action
-    key: str
-    seconds: float
-    outputs: dict[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values for a result store."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Undo ``as_json``."""
-        return cls(**values)
 
 
 def bring_up_to_date(
@@ -112,15 +80,6 @@ def _remember_seconds(project: Project, address: str, seconds: float) -> None:
     """Keep how long the last execution of every stage took, for people who plan the next one."""
     path = project.state / "seconds.json"
     write_json(path, {**read_json(path), address: round(seconds, 1)})
-
-
-def is_up_to_date(project: Project, store: DvcStore, graph: tuple[Stage, ...]) -> bool:
-    """Tell whether a run would do nothing, with one look at the workspace."""
-    statuses = store.statuses()
-    return all(
-        stage.address in statuses and not statuses[stage.address].changed and has_effects(project, stage)
-        for stage in graph
-    )
 
 
 def run_stage(project: Project, config: RunConfig, stage: Stage, *, commit: bool) -> Outcome:

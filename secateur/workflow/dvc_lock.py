@@ -16,7 +16,7 @@ from typing import Any
 from dvc.fs import LocalFileSystem
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
-from dvc.utils.serialize import ParseError, _common, parse_yaml
+from dvc.utils.serialize import ParseError, _common, _yaml, parse_yaml
 from voluptuous import Invalid
 
 from secateur.errors import ProjectError
@@ -52,9 +52,9 @@ def settle(project: Project) -> bool:
 
     The copy is what makes this cheap: nothing is parsed while the file is what was kept.
     """
-    file, kept = project.root / LOCK, _kept(project)
+    file = project.root / LOCK
     content = _read(file)
-    if content is None or content == _read(kept):
+    if content is None or content == _read(kept_file(project)):
         return False
     if problem(content) is not None:
         return True
@@ -67,7 +67,7 @@ def keep(project: Project) -> None:
     content = _read(project.root / LOCK)
     if content is not None:
         with suppress(OSError):
-            write_bytes(_kept(project), content)
+            write_bytes(kept_file(project), content)
 
 
 def heal(project: Project) -> None:
@@ -100,9 +100,10 @@ def heal(project: Project) -> None:
 def parse_once() -> None:
     """Let DVC, inside this process, parse a text once; it reads dvc.lock anew at every lock, a tenth of a second each.
 
-    The text itself is read every time, so what another process wrote is seen.
+    And params.yaml four times for each stage. The text itself is read every time, so what another process wrote is
+    seen.
     """
-    strictyaml.parse_yaml = _parse
+    strictyaml.parse_yaml = _yaml.parse_yaml = _parse
 
 
 @lru_cache(maxsize=8)
@@ -146,7 +147,7 @@ def _is_cut(stage: Mapping[str, Any]) -> bool:
 
 def _last_complete(project: Project) -> tuple[bytes, str] | None:
     """Return a complete content and where it was found."""
-    kept = _read(_kept(project))
+    kept = _read(kept_file(project))
     if kept is not None and problem(kept) is None:
         return kept, "its last complete state was put back"
     with suppress(ProjectError):
@@ -160,7 +161,7 @@ def _replace(project: Project, content: bytes, found: tuple[bytes, str] | None) 
     """Write what was found and keep the damaged file; return what was done, in words."""
     aside = ""
     if content.strip():
-        damaged = _kept(project).with_name(f"{LOCK}.damaged")
+        damaged = kept_file(project).with_name(f"{LOCK}.damaged")
         write_bytes(damaged, content)
         aside = f", the damaged one is {damaged.relative_to(project.root)}"
     if found is None:
@@ -170,7 +171,8 @@ def _replace(project: Project, content: bytes, found: tuple[bytes, str] | None) 
     return f"{found[1]}{aside}"
 
 
-def _kept(project: Project) -> Path:
+def kept_file(project: Project) -> Path:
+    """Return where the last complete state is kept."""
     return project.state / LOCK
 
 

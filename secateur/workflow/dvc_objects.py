@@ -5,10 +5,14 @@ DVC trusts a read-only object of its cache, and a file in the workspace whose si
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import dvc
+from dvc.dvcfile import LOCK_FILE, PROJECT_FILE
+from dvc.ignore import DvcIgnore
 from dvc_data.hashfile.hash_info import HashInfo
 
 from secateur.files import remove
@@ -65,6 +69,43 @@ def forget_changed(repo: Any, paths: Iterable[Path]) -> list[Path]:
             repo.state.save(str(file), repo.fs, HashInfo("md5", found))
             changed.append(file)
     return changed
+
+
+def looked_at(repo: Any, stages: Sequence[Any]) -> list[Path]:
+    """Return what decides whether DVC finds stages up to date, also what is missing.
+
+    That is what they read and write, the objects of the cache, what is left out of folders, DVC's own settings and
+    code, and what a killed process of it leaves. Nothing where its lock does not tell whether somebody holds it.
+    """
+    if repo.config["core"].get("hardlink_lock"):
+        return []
+    root, outputs = Path(repo.root_dir), [out for stage in stages for out in stage.outs]
+    named = {
+        Path(entry.fs_path) for entry in (*(dependency for stage in stages for dependency in stage.deps), *outputs)
+    }
+    within = {parent for path in named for parent in path.parents if parent.is_relative_to(root)}
+    objects = {
+        Path(out.cache.oid_to_path(digest))
+        for out in outputs
+        if out.use_cache
+        for digest in listed(out.cache, str(out.hash_info.value))
+    }
+    files = {
+        root / PROJECT_FILE,
+        root / LOCK_FILE,
+        root / ".dvc" / "tmp" / "rwlock",
+        *map(Path, repo.config.files.values()),
+    }
+    installed = Path(str(dvc.__file__)).parent
+    ignoring = {folder / DvcIgnore.DVCIGNORE_FILE for folder in within}
+    return sorted({*files, *ignoring, *objects, installed / "__init__.py", installed.parent, *_with_all_below(named)})
+
+
+def _with_all_below(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield path
+        for folder, folders, files in os.walk(path):
+            yield from (Path(folder, name) for name in (*folders, *files))
 
 
 def listed(cache: Any, digest: str) -> Iterator[str]:

@@ -33,9 +33,9 @@ from dvc_data.hashfile.tree import ObjectFormatError
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
-from secateur.workflow import dvc_gc, dvc_lock
+from secateur.workflow import dvc_gc, dvc_lock, last_look
 from secateur.workflow.code_lock import FILE as CODE_LOCK
-from secateur.workflow.dvc_objects import drop_damaged, forget_changed, md5_of
+from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of
 from secateur.workflow.key import Identity
 from secateur.workflow.project import Project, is_read_only
 
@@ -112,6 +112,18 @@ class DvcStore:
         with self._locked():
             return {address: _status(stage) for address, stage in self._stages().items()}
 
+    def unchanged(self) -> dict[str, Identity]:
+        """Return the identities of the stages that DVC finds up to date, with one look at dvc.yaml and no other."""
+        with self._locked():
+            stages = self._file().stages.items()
+            return {address: _identity(stage) for address, stage in stages if not _status(stage).changed}
+
+    def looked_at(self) -> list[Path]:
+        """Return what decides that stages are up to date, also what is missing; nothing where nobody can say."""
+        with self._locked():
+            files = looked_at(self._repo, list(self._file().stages.values()))
+            return [*files, dvc_lock.kept_file(self._project)] if files else []
+
     def status(self, address: str) -> Status:
         """Return the status of one stage."""
         with self._locked():
@@ -124,16 +136,7 @@ class DvcStore:
             ProjectError: a dependency does not exist.
         """
         with self._reading():
-            stage = self._stage(address)
-            dependencies: dict[str, str] = {}
-            for dependency in stage.deps:
-                if isinstance(dependency, ParamsDependency):
-                    continue
-                if not dependency.exists:
-                    raise ProjectError(f"{address} needs {dependency.def_path}, which does not exist")
-                dependencies[dependency.def_path] = str(dependency.get_hash().value)
-            parameters, code = _named(stage, lambda dependency: dependency.read_params())
-            return Identity(address, stage.cmd, dependencies, parameters, code)
+            return _identity(self._stage(address))
 
     def recorded(self, address: str) -> Identity | None:
         """Return the identity that dvc.lock holds for a stage."""
@@ -215,6 +218,7 @@ class DvcStore:
             root = Path(self._repo.root_dir)
             changed = forget_changed(self._repo, [root / path for path in paths])
             if changed:
+                last_look.forget(self._project)
                 self._repo._reset()
             return [Path(os.path.relpath(file, root)).as_posix() for file in changed]
 
@@ -359,11 +363,13 @@ class DvcStore:
 
     def _stage(self, address: str) -> Any:
         """Return one stage as the files say it now; DVC's index would make all others too, ten times the work."""
-        file = load_file(self._repo, str(Path(self._repo.root_dir) / PROJECT_FILE))
         try:
-            return file.stages[address]
+            return self._file().stages[address]
         except (StageNotFound, StageFileDoesNotExistError) as error:
             raise ProjectError(f"{address} is not in dvc.yaml; run `secateur plan`, which renders it anew") from error
+
+    def _file(self) -> Any:
+        return load_file(self._repo, str(Path(self._repo.root_dir) / PROJECT_FILE))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -454,6 +460,19 @@ def _parts(relative: str) -> tuple[str, ...]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _identity(stage: Any) -> Identity:
+    """Digest what decides the outputs of a stage now."""
+    dependencies: dict[str, str] = {}
+    for dependency in stage.deps:
+        if isinstance(dependency, ParamsDependency):
+            continue
+        if not dependency.exists:
+            raise ProjectError(f"{stage.name} needs {dependency.def_path}, which does not exist")
+        dependencies[dependency.def_path] = str(dependency.get_hash().value)
+    parameters, code = _named(stage, lambda dependency: dependency.read_params())
+    return Identity(stage.name, stage.cmd, dependencies, parameters, code)
 
 
 def _named(stage: Any, values: Callable[[Any], Mapping[str, Any]]) -> tuple[dict[str, Any], str]:

@@ -6,11 +6,11 @@ stand in the code of the stage, with what they import; what stands outside of th
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
-from secateur.workflow.closure import ANSWERS, Sources, attributes, closure, digest_of, file_of, imports_of
-from secateur.workflow.source_text import essential
+from secateur.workflow.closure import ANSWERS, Sources, absolute, closure, digest_of, file_of
 
 _REGISTRY = "secateur/kinds/registry.py"
 """Who finds a kind has this file in its closure."""
@@ -36,19 +36,19 @@ def with_kind(
     own = file_of(root, kind)
     assert own is not None
     name = own.relative_to(root).as_posix()
-    parts = dict(_parts(own.read_text(encoding="utf-8")))
+    parts = {part: sources.look_at(text.encode()) for part, text in _parts(own.read_text(encoding="utf-8"))}
+    is_package = own.name == "__init__.py"
     used, found = {""}, {**files, **_around(kind, roots, sources)}
     seen: set[str] = set()
     while new := used - seen:
         seen |= new
-        for part in sorted(new):
-            for imported in imports_of(parts[part], module=kind, is_package=own.name == "__init__.py"):
-                found |= closure(imported, roots=roots, sources=sources)
+        imports = [one for part in new for one in absolute(parts[part].imports, module=kind, is_package=is_package)]
+        found |= closure(*imports, roots=roots, sources=sources)
         asked = {word for file in found.values() if file != own for word in sources.read(file).attributes}
-        asked |= {word for part in used for word in attributes(parts[part])}
+        asked |= {word for part in used for word in parts[part].attributes}
         used |= asked & parts.keys()
     others = {path: file for path, file in sorted(found.items()) if path != name}
-    said = "".join(f"{part} {hashlib.sha256(essential(parts[part]).encode()).hexdigest()}\n" for part in sorted(used))
+    said = "".join(f"{part} {parts[part].digest}\n" for part in sorted(used))
     digest = hashlib.sha256(f"{digest_of(others, sources)}\n{name}\n{said}".encode()).hexdigest()[:32]
     return dict(sorted({**others, name: own}.items())), digest
 
@@ -59,8 +59,9 @@ def _around(kind: str, roots: Mapping[str, Path], sources: Sources) -> dict[str,
     return closure(parent, roots=roots, sources=sources) if parent else {}
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the methods of the file by name, and under no name what is left without them."""
+@lru_cache(maxsize=4)
+def _parts(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the methods of the file by name, and under no name what is left without them."""
     lines = text.splitlines(keepends=True)
     rest = list(lines)
     methods: dict[str, str] = {}
@@ -74,5 +75,4 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
                     f"{' ' * member.col_offset}{member.name} = ...\n",
                     *[""] * ((member.end_lineno or start) - start - 1),
                 ]
-    yield "", "".join(rest)
-    yield from methods.items()
+    return ("", "".join(rest)), *methods.items()

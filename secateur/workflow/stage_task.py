@@ -17,8 +17,9 @@ from prefect.runtime import flow_run
 
 from secateur.errors import SecateurError
 from secateur.workflow.chain import Call, plainly
-from secateur.workflow.driver import Outcome, bring_up_to_date
+from secateur.workflow.driver import bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.outcome import Outcome
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.results import round_rows

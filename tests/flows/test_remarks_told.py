@@ -10,7 +10,7 @@ import pytest
 from secateur.cli.display import stage_progress
 from secateur.files import write_json
 from secateur.scheduling import schedule
-from secateur.workflow.driver import Outcome
+from secateur.workflow.outcome import Outcome
 from secateur.workflow.project import Project
 from tests.tiny import REPOSITORY
 

@@ -8,7 +8,7 @@ import pytest
 from secateur.cli.run_display import run_summary
 from secateur.models.card import Card
 from secateur.report.results import ReportData
-from secateur.workflow.driver import Outcome
+from secateur.workflow.outcome import Outcome
 from secateur.workflow.project import Project
 from tests.unit.report.run_fixture import measured_run, report_data, rolled_back
 from tests.unit.report.text_fixture import text_report_data
