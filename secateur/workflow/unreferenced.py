@@ -137,11 +137,14 @@ def _recorded_digests(project: Project) -> set[str]:
 
 
 def _exports(project: Project) -> list[Path]:
-    """Return the exports whose weights no checkpoint of the workspace has: their names begin with the digest."""
+    """Return the exports of no checkpoint of the workspace: their names begin with the digest of its weights.
+
+    Where two have the same weights, those of one lie below the beginning of its key.
+    """
     models = (project.root / "models").glob("*")
     cards = [Card.found_in(place) for folder in models for place in (folder, folder / TRIED)]
-    weights = {digest[:16] for card in cards if (digest := card.weights_sha256) is not None}
-    return [path for path in (project.state / "exports").glob("*") if path.name[:16] not in weights]
+    known = {str(card.weights_sha256)[:16] for card in cards} | {str(card.key)[:8] for card in cards}
+    return [path for path in (project.state / "exports").glob("*") if path.name[:16] not in known]
 
 
 def _downloads(project: Project, needed: Needed) -> list[Path]:

@@ -160,8 +160,16 @@ def test_what_lies_in_the_state_of_a_project_goes_by_its_references(root: Path) 
             (state / "code" / name).write_text("pass")
     (state / "code" / "index.json").write_text("{}")
     (root / "models" / "baseline").mkdir(parents=True)
-    (root / "models" / "baseline" / "card.json").write_text(json.dumps(Card(weights_sha256="c" * 64).as_json()))
-    for path in ("exports/cccccccccccccccc-1", "exports/dddddddddddddddd-1", "models/m%20n/3", "models/m%20n/4"):
+    (root / "models" / "baseline" / "card.json").write_text(
+        json.dumps(Card(weights_sha256="c" * 64, key="e" * 64).as_json())
+    )
+    for path in (
+        "exports/cccccccccccccccc-1",
+        "exports/dddddddddddddddd-1",
+        "exports/eeeeeeee",
+        "models/m%20n/3",
+        "models/m%20n/4",
+    ):
         (state / path).mkdir(parents=True)
         (state / path / "file").write_text("12345")
     for path, age in ((".r1.new", 7200), (".r2.new", 0), (".r3.old", 7200), (".baseline.old", 7200)):
