@@ -15,7 +15,16 @@ from secateur.errors import ProjectError
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full device and of a used-up quota."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""How a file begins that stands for another one, which Git LFS has not fetched."""
+
 _CHUNK_BYTES = 1 << 20
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Tell whether a file only stands for another one."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def sha256_file(path: Path) -> str:

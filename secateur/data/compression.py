@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import IO, cast
 
 from secateur.errors import DataError
+from secateur.files import LFS_POINTER
 
 ENDINGS = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
 """Endings that stand behind the one that names the format: ``rows.csv.gz``."""
@@ -24,6 +25,9 @@ _FOREIGN = {
     b"\x89HDF": "is an HDF5 file; export the rows as CSV or Parquet",
     b"\x93NUMPY": "is a NumPy array; export the rows as CSV or Parquet",
     b"ARROW1": "is an Arrow or Feather file; write it as Parquet",
+    LFS_POINTER: "is a pointer of Git LFS, not the rows; git lfs pull fetches them",
+    b"<!DOCTYPE": "is a web page; the address that it came from answered with it instead of the rows",
+    b"<html": "is a web page; the address that it came from answered with it instead of the rows",
 }
 _PARQUET = b"PAR1"
 _TAR, _TAR_AT = b"ustar", 257

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur.errors import ConfigError
-from secateur.inference.language_model import LanguageModel
+from secateur.inference.language_model import LanguageModel, require_numbers
 
 OnToken = Callable[[int], None]
 
@@ -80,6 +80,9 @@ def decode(
 
     Returns:
         The new tokens of every row, with the end where there was one.
+
+    Raises:
+        ModelError: the model gives no numbers.
     """
     read = model.open()
     numbers = range(len(prompts)) if rows is None else rows
@@ -91,6 +94,7 @@ def decode(
         if not is_wanted():
             break
         logits = read(current).numpy()
+        require_numbers(logits)
         if blocked:
             logits[:, blocked] = -np.inf
         chosen = _choose(logits, sampling, draws)

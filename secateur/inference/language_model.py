@@ -16,6 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from secateur.config.base import Runtime
 from secateur.config.run import Precision
+from secateur.errors import ModelError
 from secateur.formats.onnx import ONNX_MODEL
 from secateur.formats.tracing import INPUTS, KEPT, LOGITS, PAST, PRESENT
 from secateur.inference.precision import autocast
@@ -159,6 +160,19 @@ def open_language_model(folder: Path, *, runtime: Runtime, num_threads: int = 1)
     if runtime == "torch":
         return TorchLanguageModel(load(folder, verify=False).float())
     return OnnxLanguageModel(folder / ONNX_MODEL, num_threads=num_threads)
+
+
+def require_numbers(logits: npt.NDArray[np.float32]) -> None:
+    """Refuse what nobody could choose by.
+
+    Raises:
+        ModelError: there is NaN or infinity among the logits.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the model answers with NaN or infinity: its weights hold some, or are too large to compute with; one "
+            "whose weights are finite and of usual size would work"
+        )
 
 
 def open_session(file: Path, *, num_threads: int) -> onnxruntime.InferenceSession:

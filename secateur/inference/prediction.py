@@ -11,6 +11,7 @@ from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
 from secateur.formats.onnx import ONNX_MODEL
 from secateur.inference.encoding import Encoder
+from secateur.inference.language_model import require_numbers
 from secateur.inference.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime
 from secateur.models.checkpoint import kind_of_folder, load
 from secateur.models.construction import read_config
@@ -90,6 +91,9 @@ class Predictor:
         What a text is told does not depend on its company: int8 takes one scale of activations for a whole call, so its
         rows are called alone (on one thread that costs nothing: 0.8 ms a row, 0.9 in calls of 32 mixed lengths, 0.65 of
         equal ones). The others share calls with rows of similar length; padding moves their logits by rounding alone.
+
+        Raises:
+            ModelError: the model gives no numbers, or knows fewer tokens than its tokenizer.
         """
         found: dict[int, Prediction] = {}
         calls = self.encoder.calls(texts, batch_size=1 if self.runtime == "onnx-int8" else batch_size)
@@ -101,6 +105,7 @@ class Predictor:
         return [found[place] for place in range(len(texts))]
 
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:
+        require_numbers(logits)
         exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         made = []

@@ -1,6 +1,7 @@
 """What a baseline or a prune starts from: plain Hugging Face folders, dense checkpoints, configs alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -9,10 +10,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.models.card import CARD, verify
-from secateur.models.construction import one_line, quiet, read_config
+from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.folders import stored_dtype, variant_of, weight_files
 from secateur.models.heads import head_of, pad_with_, require_finished
+
+_NUMBER = re.compile(r"\d+")
 
 
 def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type: str | None = None) -> PreTrainedConfig:
@@ -107,10 +110,11 @@ def _from_pretrained(
             ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, AssertionError, OSError, SafetensorError) as error:
+    except (*UNUSABLE, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{files[0]} cannot be loaded: {one_line(error)}") from error
     for name, found, wanted in sorted(report["mismatched_keys"]):
         raise ModelError(f"{files[0]} does not fit: {name} has shape {tuple(found)}, and {tuple(wanted)} is needed")
+    _refuse_more_layers(model, report["unexpected_keys"], file=files[0])
     head = {id(parameter) for module in family_of(model).head(model) for parameter in module.parameters()}
     may_miss = head if fresh_head and not model_head.per_token else set()
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
@@ -118,6 +122,14 @@ def _from_pretrained(
         what = "pretrained tensors" if fresh_head else "tensors of a finished model"
         raise ModelError(f"{files[0]} lacks {len(missing)} {what}, the first is {missing[0]}")
     return _prepared(model)
+
+
+def _refuse_more_layers(model: PreTrainedModel, surplus: Iterable[str], *, file: Path) -> None:
+    """Refuse tensors of layers that the config does not count; others, such as another task's head, do no harm."""
+    known = {_NUMBER.sub("#", name) for name in model.state_dict()}
+    more = [name for name in sorted(surplus) if _NUMBER.sub("#", name) in known]
+    if more:
+        raise ModelError(f"{file} holds {more[0]} ({len(more)} such tensors), a layer that config.json does not count")
 
 
 def _prepared(model: PreTrainedModel) -> PreTrainedModel:

@@ -26,8 +26,11 @@ from secateur.models.heads import head_of
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Widths
 
-_UNUSABLE = (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, OSError, StrictDataclassError)
-"""What reading the values of a config raises when they make no sense together."""
+UNUSABLE = (
+    LookupError, ArithmeticError, ValueError, TypeError, AttributeError, AssertionError, ImportError, OSError,
+    StrictDataclassError,
+)  # fmt: skip
+"""What reading a config, or building a model from it, raises when its values make no sense together."""
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -47,11 +50,13 @@ def read_config(folder: Path) -> PreTrainedConfig:
     try:
         family_named(model_type)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        family_of(config).widths(config)
+        widths = family_of(config).widths(config)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise CheckpointError(f"{file} cannot be used: {one_line(error)}") from error
+    if widths.num_layers == 0:
+        raise ModelError(f"{file}: the model has no layers; one that has some can be used")
     return config
 
 
@@ -74,7 +79,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
             model: PreTrainedModel = auto.from_config(family.buildable(config), dtype=torch.float32)
             family.prepare_(model)
             _shape_(model, family.widths(config))
-    except (AssertionError, ValueError) as error:
+    except (*UNUSABLE, RuntimeError) as error:
         raise CheckpointError(f"no model can be built from {CONFIG}: {one_line(error)}") from error
     model.config.dtype = config.dtype
     family.take_widths_(model.config, config)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from secateur.errors import CheckpointError
+from secateur.files import is_lfs_pointer
 from secateur.models.card import CARD, Card, verify
 
 CONFIG = "config.json"
@@ -80,7 +81,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     A folder with a single variant (``model.fp16.safetensors``) is read as that variant.
 
     Raises:
-        CheckpointError: there are none, or several variants and nothing to choose by, or the index is damaged.
+        CheckpointError: there are none, or several variants and nothing to choose by, or the index is damaged; or one
+            was not fetched.
     """
     if (folder / WEIGHTS).is_file():
         files: tuple[Path, ...] = (folder / WEIGHTS,)
@@ -88,6 +90,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         files = _shards(folder / _INDEX)
     else:
         files = _variant(folder)
+    if pointers := [file for file in files if is_lfs_pointer(file)]:
+        raise CheckpointError(f"{pointers[0]} is a pointer of Git LFS, not the weights; git lfs pull fetches them")
     if (folder / CARD).is_file() and (unlisted := {file.name for file in files} - Card.read(folder).files.keys()):
         raise CheckpointError(f"{folder / min(unlisted)} is not listed in {CARD}, and was not opened")
     return files

@@ -63,6 +63,8 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
     if not name.endswith(kinds):
         wanted = " and ".join(f"...{kind}" for kind in kinds)
         raise ModelError(f"{folder} holds a {name}; of {config.model_type} models, {wanted} are supported")
+    if not head_of(config).per_token:
+        _check_labels(config, folder)
     if by_card or kind_of_config(config) is not None:
         return
     problem = vars(config).get("problem_type") or _SINGLE_LABEL
@@ -73,6 +75,20 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
     if config.num_labels < 2:
         found = f"{folder} has {config.num_labels} label, so it gives a number"
         raise ModelError(f"{found}; classifiers of two labels or more are supported")
+
+
+def _check_labels(config: PreTrainedConfig, folder: Path | str) -> None:
+    """Refuse names of labels that do not name every logit once."""
+    names = config.id2label
+    if sorted(names) != list(range(len(names))):
+        numbers = ", ".join(map(str, sorted(names)[:10]))
+        raise ModelError(
+            f"{folder}: id2label in config.json names the numbers {numbers}; of {len(names)} labels they are 0 to "
+            f"{len(names) - 1}"
+        )
+    twice = [name for name in names.values() if list(names.values()).count(name) > 1]
+    if twice:
+        raise ModelError(f"{folder}: id2label in config.json names two labels {twice[0]!r}; each needs its own name")
 
 
 def pad_with_(config: PreTrainedConfig, token: int | None, folder: Path) -> None:

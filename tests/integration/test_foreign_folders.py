@@ -172,6 +172,15 @@ def test_a_classifier_without_a_padding_token(home: Path, tmp_path: Path) -> Non
     together = json.loads(output(tmp_path, "predict", "gpt2", *texts, "--json"))
     alone = [json.loads(output(tmp_path, "predict", "gpt2", text, "--json"))[0] for text in texts]
     assert [row["score"] for row in together] == pytest.approx([row["score"] for row in alone], abs=1e-5)
+    with_texts = json.loads(output(tmp_path, "predict", "gpt2", "", *texts, "--json"))
+    tokenizer.backend_tokenizer.post_processor = None  # no token of its own: an empty text has none at all
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    assert len(json.loads(output(tmp_path, "predict", "gpt2", "", "--json"))) == len(with_texts) - 2
+
+
+def test_what_is_not_finite_is_no_answer(folder: Path, tmp_path: Path) -> None:
+    _tensors(_words("classifier.bias", torch.tensor(float("nan"))))(folder)
+    assert "the model answers with NaN or infinity" in str(refused(tmp_path, "predict", "model", "the day good"))
 
 
 def _config(**changes: Any) -> Callable[[Path], None]:
@@ -304,6 +313,32 @@ LOADING = {
     "weights of eight bits": (
         _tensors(lambda tensors: tensors.update({BIAS: tensors[BIAS].to(torch.int8)})),
         f"{BIAS} is of type I8",
+    ),
+    "weights that Git LFS has not fetched": (
+        _text("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"),
+        "model.safetensors is a pointer of Git LFS, not the weights",
+    ),
+    "no layers": (_config(num_hidden_layers=0), "config.json: the model has no layers"),
+    "fewer layers than weights": (
+        _config(num_hidden_layers=1),
+        "(16 such tensors), a layer that config.json does not count",
+    ),
+    "another vocabulary": (
+        _config(vocab_size=50),
+        "does not fit: bert.embeddings.word_embeddings.weight has shape (121, 32), and (50, 32) is needed",
+    ),
+    "an activation that is none": (_config(hidden_act="sharp"), "model.safetensors cannot be loaded: "),
+    "an attention that is not installed": (
+        _config(_attn_implementation="sharp"),
+        "model.safetensors cannot be loaded: ",
+    ),
+    "labels with a gap": (
+        _config(id2label={"0": "no", "2": "yes"}, label2id=None),
+        "id2label in config.json names the numbers 0, 2; of 2 labels they are 0 to 1",
+    ),
+    "two labels of a name": (
+        _config(id2label={"0": "yes", "1": "yes"}),
+        "id2label in config.json names two labels 'yes'; each needs its own name",
     ),
     "a tensor too few": (_tensors(lambda tensors: tensors.__delitem__(BIAS)), "lacks 1 tensors of a finished model"),
     "two variants": (_two_variants, "holds several variants (model.bf16.safetensors, model.fp16.safetensors)"),

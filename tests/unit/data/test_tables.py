@@ -371,6 +371,8 @@ def test_a_cell_larger_than_the_limit_of_the_csv_module_is_read(tmp_path):
     ("name", "content", "message"),
     [
         ("a.csv", b"PK\x03\x04rest of a workbook", "a.csv is a zip archive or an Excel workbook"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a.csv is a pointer of Git LFS, not the rows"),
+        ("a.csv", b"<!DOCTYPE html>\n<html>404", "a.csv is a web page"),
         ("a.csv", b"PAR1....PAR1", "a.csv is a Parquet file; set ingest.format=parquet"),
         ("a.csv", "text,label\nx,1\n".encode("utf-16-le"), "holds NUL bytes: .*set ingest.encoding=utf-16-le"),
         ("a.csv", b"\n\n", "a.csv has no column 'text'; its columns are: none"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.errors import ModelError
 from secateur.inference.decoding import Sampling, _choose, decode
 from secateur.inference.language_model import TorchLanguageModel
 from tests.tiny_generators import llama
@@ -31,6 +32,13 @@ def test_greedy_is_what_the_library_generates_and_what_no_cache_gives(model):
         for _ in range(8):
             ids = torch.cat([ids, model(input_ids=ids, use_cache=False).logits[:, -1:].argmax(dim=-1)], dim=1)
     assert ids[:, 3:].tolist() == found
+
+
+def test_what_is_not_finite_is_no_text():
+    broken = llama(20)
+    torch.nn.init.constant_(broken.model.norm.weight, float("nan"))
+    with pytest.raises(ModelError, match="answers with NaN or infinity"):
+        written(broken, PROMPTS, sampling=Sampling(2), end=None)
 
 
 def test_a_text_ends_with_its_end_and_the_others_go_on(model):
