@@ -22,7 +22,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
         shared["latency_table"] = LATENCY_TABLE
     if config.prune.max_robust_drop is not None:
         shared["validation"] = "data/clean/validation.parquet"
-    chosen = (CRITERIA.find(config.prune.criterion).module, *map(_module, config.prune.of_shrinker))
+    trained_with = [REGULARIZERS.find(name).module for name in config.prune.of_shrinker]
     return [
         Stage(
             name="prune",
@@ -33,14 +33,10 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
                 "model": Output(f"models/{item}"),
                 "history": Output(f"reports/training/{item}.csv", "plot"),
             },
-            chosen=chosen,
+            chosen=(CRITERIA.find(config.prune.criterion).module, *trained_with),
         )
         for item, entry in config.prune.rounds.items()
     ]
-
-
-def _module(regularizer: str) -> str:
-    return REGULARIZERS.find(regularizer).module
 
 
 _SETTINGS = Parameter(
