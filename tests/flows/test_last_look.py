@@ -52,8 +52,10 @@ def _flip(path: Path) -> None:
 
 
 def _object(root: Path, *, of_folder: bool) -> Path:
-    found = (root / ".dvc/cache/files/md5").rglob("*.dir" if of_folder else "*")
-    return next(path for path in sorted(found) if path.is_file() and (path.suffix == ".dir") == of_folder)
+    """Return a file of the cache that dvc.lock names."""
+    lock = (root / "dvc.lock").read_text()
+    found = [path for path in (root / ".dvc/cache/files/md5").rglob("*") if f"{path.parent.name}{path.name}\n" in lock]
+    return next(path for path in sorted(found) if (path.suffix == ".dir") == of_folder)
 
 
 def _append(name: str, text: str = "\n") -> Callable[[Path], object]:
