@@ -226,11 +226,13 @@ class Classification(Kind):
 
     def warm_up(self, model: "Predictor", *, label: str) -> None:
         """See ``Kind``; the first calls allocate, and nobody should wait for that."""
-        from secateur.errors import CheckFailed
+        from secateur.errors import CheckFailed, ModelError
 
-        for prediction in [*model.predict(_WARM_UP), *model.predict(_WARM_UP)]:
-            if not all(math.isfinite(score) for score in prediction.scores.values()):
-                raise CheckFailed(f"{label} answers with {prediction.score} instead of a probability")
+        try:
+            for _ in range(2):
+                model.predict(_WARM_UP)
+        except ModelError as error:
+            raise CheckFailed(f"{label} gives no probabilities: {error}") from error
 
     def askable(self, texts: Sequence[str]) -> list[str]:
         """See ``Kind``."""
