@@ -238,7 +238,7 @@ def _tar(path):
 ODD = {
     "an archive": ("a.csv", _tar, "a.csv is a tar archive; unpack it"),
     "spaces in a name": ("a.csv", lambda p: p.write_text(" text,tone\nx,a\n"), "its columns are: ' text', tone"),
-    "a workbook": ("a.xlsx", lambda p: p.write_bytes(b"PK\x03\x04"), "the ending '.xlsx' says no format"),
+    "a workbook": ("a.xlsx", lambda p: p.write_bytes(b"PK\x03\x04"), "is a zip archive or an Excel workbook"),
     "labels of nothing": ("a.csv", lambda p: p.write_text("text,tone\n" + "x,\n" * 9), "no row has a label in column"),
     "null labels": (
         "a.parquet",
