@@ -43,9 +43,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Stand:
 
 @pytest.fixture
 def stand(made: Stand) -> Iterator[Stand]:
-    """Version 3 as it was registered, challenger and champion before; version 1 is the champion."""
+    """Version 3 as it was registered, challenger and champion before; version 1 is the champion. None is signed."""
     records, root = made.records, _root(made)
-    kept, tags = made.root / "kept", records.version_tags("3")
+    kept, tags = made.root / "kept", {version: dict(records.version_tags(version)) for version in ("1", "3")}
     shutil.copytree(root, kept)
     for name in records.tags():
         records.tag(name, None)
@@ -54,10 +54,11 @@ def stand(made: Stand) -> Iterator[Stand]:
     yield made
     shutil.rmtree(root)
     kept.rename(root)
-    for name in set(records.version_tags("3")) - set(tags):
-        records._client.delete_model_version_tag("tiny", "3", name)
-    for name, value in tags.items():
-        records.tag_version("3", name, value)
+    for version, before in tags.items():
+        for name in set(records.version_tags(version)) - set(before):
+            records._client.delete_model_version_tag("tiny", version, name)
+        for name, value in before.items():
+            records.tag_version(version, name, value)
 
 
 def _root(stand: Stand) -> Path:
