@@ -82,7 +82,7 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
         f"{entry.stage}: {cause}" for entry in explain.plan(project, store, config, graph) for cause in entry.causes
     ]
     ingest = find_stage(config, project.root, "ingest")
-    from_hub = locate(expand(config.ingest.source)[0], root=project.root).kind == "hub"
+    from_hub = locate(expand(config.ingest.source, root=project.root)[0], root=project.root).kind == "hub"
     if from_hub and (before.moved or store.status("ingest").changed):
         run_stage(project, config, ingest, commit=True)  # a hub's rows can only be looked at when they are here
     conditions = judge_rows(project, before)

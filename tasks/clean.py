@@ -44,12 +44,14 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
         DataError: too few rows or labels are left.
     """
     from secateur.data.acquisition import read_copied
+    from secateur.data.assembly import given_by
     from secateur.data.cleaning import clean_rows
-    from secateur.data.cleaning_remarks import remarks_on
+    from secateur.data.cleaning_remarks import absent, remarks_on
     from secateur.data.data_report import to_json_value
     from secateur.data.document_splitting import split_documents
-    from secateur.data.parts import cleaned_test_rows, dropped_of_test, given_part, num_processes, parted, targets_of
+    from secateur.data.parts import cleaned_given, dropped_of, given_part, num_processes, parted, targets_of
     from secateur.data.provenance import read_provenance
+    from secateur.data.rare_labels import without_rare
     from secateur.data.reading import reading_of
     from secateur.data.rules import row_rules_of, text_rules_of
     from secateur.files import write_json
@@ -57,25 +59,38 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     reading = reading_of(ingest)
     copied = read_copied(job.inputs["raw"], reading)
     raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
-    test = cleaned_test_rows(copied.test, clean, rules)
-    cleaned = clean_rows(raw, rules, num_proc=num_processes(), apart_from=test.texts if test else ())
-    asked = kind_named(kind)
-    targets = targets_of(cleaned, raw, labelled=rules.labelled, kind=asked, min_rows=3 - bool(test))
-    given = given_part(test, targets, labelled=rules.labelled, kind=asked) if test else None
+    judging = cleaned_given(copied.given, clean, rules)
+    cleaned = clean_rows(raw, rules, num_proc=num_processes(), apart_from=tuple(judging.values()))
+    asked, labelled = kind_named(kind), rules.labelled
+    rare: tuple[str, ...] = ()
+    if labelled and asked.min_labels:
+        cleaned, judging, rare = without_rare(cleaned, judging, reading.labels)
+    targets = targets_of(
+        cleaned, raw, labelled=labelled, kind=asked, num_parts=3 - len(judging), rare=ingest.rare_labels
+    )
+    given = {
+        part: given_part(rows, targets, labelled=labelled, kind=asked, given_by=given_by(part, reading))
+        for part, rows in judging.items()
+    }
     parts = parted(cleaned, targets, given=given, clean=clean, seed=seed)
     for name, part in parts.of.items():
         part.write(job.outputs[name])
     write_json(job.outputs["labels"], targets.names)
     write_json(job.outputs["text_rules"], asdict(text_rules_of(clean)))
-    texts, tested = [*cleaned.texts, *(test.texts if test else ())], dropped_of_test(test)
+    texts = [text for rows in (cleaned, *judging.values()) for text in rows.texts]
+    targets_by_part = {name: part.targets[part.rows] for name, part in parts.of.items()}
     report = to_json_value(
         source=read_provenance(job.inputs["raw"]),
-        num_read=raw.num_rows + (copied.test.num_rows if copied.test else 0),
+        num_read=raw.num_rows + sum(rows.num_rows for rows in copied.given.values()),
         num_kept=len(texts),
         labels=targets.names,
-        parts={name: part.targets[part.rows] for name, part in parts.of.items()},
-        effects=[*cleaned.effects, *tested, *parts.capped],
+        parts=targets_by_part,
+        effects=[*cleaned.effects, *dropped_of(judging), *parts.capped],
         lengths=[len(text) for text in texts],
-        remarks=remarks_on(raw, cleaned, spread=parts.num_spread, labelled=rules.labelled, also=tested),
+        remarks=(
+            *remarks_on(raw, cleaned, spread=parts.num_spread, labelled=labelled, also=dropped_of(judging)),
+            *rare,
+            *absent(targets_by_part, targets.names),
+        ),
     )
     write_json(job.outputs["report"], report)

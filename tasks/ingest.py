@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 def declare(config: "RunConfig", root: Path) -> list[Stage]:
     """What is copied from a package is pinned by the constraints, where there are any; a hub id has its revision."""
-    sources, model = expand(config.ingest.source), config.baseline.model.removeprefix("scratch:")
+    sources, model = expand(config.ingest.source, root=root), config.baseline.model.removeprefix("scratch:")
     inputs = {}
     from_package = any(origin.startswith(PACKAGE_PREFIX) for origin in (*sources, model))
     if from_package and (root / CONSTRAINTS).is_file():
         inputs["constraints"] = CONSTRAINTS
     if is_local(sources[0], root=root):
         inputs |= {f"source{number or ''}": source for number, source in enumerate(sources)}
-    if config.ingest.test_source is not None and is_local(config.ingest.test_source, root=root):
-        tests = expand(config.ingest.test_source)
-        inputs |= {f"test_source{number or ''}": source for number, source in enumerate(tests)}
+    for part, asked in config.ingest.given.items():
+        if is_local(asked, root=root):
+            inputs |= {f"{part}_source{number or ''}": source for number, source in enumerate(expand(asked, root=root))}
     if is_local(model, root=root):
         inputs["model"] = model
     return [
@@ -71,9 +71,11 @@ def run(
         reading_of(ingest),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
-        at=[path for name, path in job.inputs.items() if name.startswith("source")],
-        test_source=ingest.test_source,
-        test_at=[path for name, path in job.inputs.items() if name.startswith("test_source")],
+        at={
+            part: [path for name, path in job.inputs.items() if name.startswith(prefix)]
+            for part, prefix in (("train", "source"), *((part, f"{part}_source") for part in ingest.given))
+        },
+        given=ingest.given,
         min_labels=kind_named(kind).min_labels,
     )
     base = job.outputs["base"]

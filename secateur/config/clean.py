@@ -54,6 +54,12 @@ class CleanSection(Section):
             description="largest share of a label's rows that is dropped as near duplicates; where there are more, that is how its texts look: they stay, alike ones in one part of the split"
         ),
     ] = 0.33
+    split_by: Annotated[
+        Literal["share", "content"],
+        Field(
+            description="share = every part gets its exact share of each label; content = the digest of each text (or of its group) decides, so that rows that are added move no others; shares are met on average, and min_validation_rows and min_test_rows do not count"
+        ),
+    ] = "share"
     validation_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")] = 0.07
     test_fraction: Annotated[ProperFraction, Field(description="share of the cleaned rows")] = 0.1
     min_validation_rows: Annotated[

@@ -1,6 +1,7 @@
 """``ingest``: where the rows come from."""
 
 import codecs
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,9 +18,16 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="a local file, package:NAME/path inside an installed package, or a hub dataset id; {a,b}.txt names two files",
+            description="a local file, package:NAME/path inside an installed package, or a hub dataset id; {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
         ),
     ]
+    validation_source: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="local file(s) with the validation rows; null = a part of the source (clean.validation_fraction)",
+        ),
+    ] = None
     test_source: Annotated[
         str | None,
         Field(
@@ -36,7 +44,7 @@ class IngestSection(Section):
     encoding: Annotated[
         str,
         Field(
-            description="encoding of a CSV, JSONL or text file, by Python's name; auto = UTF-8, and Latin-1 where a "
+            description="encoding of a CSV, JSONL or text file, by Python's name; auto = what a byte order mark says, else UTF-8, and Latin-1 where a "
             "package ships a file that is not UTF-8 (its user cannot mend it)"
         ),
     ] = "auto"
@@ -44,9 +52,15 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="between the cells of a CSV or TSV; auto = the one of , ; tab | under which the header has the columns",
+            description="between the cells of a CSV or TSV; auto = that of a first line sep=, else the one of , ; tab | under which the header has the columns",
         ),
     ] = "auto"
+    header: Annotated[
+        bool,
+        Field(
+            description="the first line of a CSV or TSV names the columns; false = it is a row, columns are 0, 1, ..."
+        ),
+    ] = True
     quotes: Annotated[
         Literal["auto", "text"],
         Field(
@@ -62,6 +76,19 @@ class IngestSection(Section):
         str | None,
         Field(min_length=1, description="column that holds the label; null = there is none (generation)"),
     ] = None
+    split_column: Annotated[
+        str | None,
+        Field(
+            min_length=1, description="column that says of each row whether it is train, validation or test, or null"
+        ),
+    ] = None
+    group_column: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="column of the author, customer or thread: rows of one stand in one part of the split; or null",
+        ),
+    ] = None
     null_labels: Annotated[
         Literal["keep", "drop"], Field(description="labels such as nan, None, NULL, N/A: labels, or rows without one")
     ] = "keep"
@@ -69,6 +96,15 @@ class IngestSection(Section):
         Literal["keep", "merge"],
         Field(description="labels that differ in case, width or what is invisible; merge = the most frequent spelling"),
     ] = "keep"
+    rare_labels: Annotated[
+        Literal["refuse", "drop", "merge"],
+        Field(
+            description="labels of which cleaning leaves too few rows: refuse those that not every part of the split can have; drop those of fewer than rare_label_rows, or merge them into one, other"
+        ),
+    ] = "refuse"
+    rare_label_rows: Annotated[
+        int, Field(ge=3, description="labels of fewer rows after cleaning are rare; no effect while those are refused")
+    ] = 3
     confidence_column: Annotated[
         str | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ] = None
@@ -78,7 +114,34 @@ class IngestSection(Section):
         str | None, Field(description="commit of a hub dataset; null takes the newest and records it")
     ] = None
 
-    @field_validator("text_column", "label_column", "confidence_column", mode="before")
+    @property
+    def given(self) -> dict[str, str]:
+        """Where the rows are that were given to judge: name of the part -> source."""
+        asked = {"validation": self.validation_source, "test": self.test_source}
+        return {part: source for part, source in asked.items() if source is not None}
+
+    @property
+    def _columns(self) -> list[str | None]:
+        return [self.text_column, self.label_column, self.confidence_column, self.split_column, self.group_column]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given_parts(cls, values: Any) -> Any:
+        """Take ``source: {train: a, validation: b, test: c}`` for the three parameters that it stands for."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("source"), Mapping):
+            return values
+        parts = dict(values["source"])
+        unknown = [str(name) for name in parts if name not in ("train", "validation", "test")]
+        if unknown or "train" not in parts:
+            found = unknown[0] if unknown else ", ".join(map(str, parts)) or "nothing"
+            raise ValueError(f"source takes train, and validation and test where they are given; found {found}")
+        named = {"source": parts.pop("train")} | {f"{part}_source": source for part, source in parts.items()}
+        twice = [name for name in named if name != "source" and values.get(name) is not None]
+        if twice:
+            raise ValueError(f"{twice[0]} and source.{twice[0].removesuffix('_source')} are the same; give one of them")
+        return {**values, **named}
+
+    @field_validator("text_column", "label_column", "confidence_column", "split_column", "group_column", mode="before")
     @classmethod
     def _by_number(cls, column: Any) -> Any:
         """A column may be called 0, which YAML takes for a number."""
@@ -105,11 +168,15 @@ class IngestSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        named = [self.text_column, self.label_column, self.confidence_column]
+        named = self._columns
         twice = [column for column in named if column is not None and named.count(column) > 1]
         if twice:
             raise ValueError(
-                f"text_column, label_column and confidence_column must name different columns; {twice[0]!r} is named twice"
+                f"text_column, label_column and the others must name different columns; {twice[0]!r} is named twice"
+            )
+        if self.split_column is not None and self.given:
+            raise ValueError(
+                f"split_column and {next(iter(self.given))}_source both say which rows judge; give one of them"
             )
         if self.format in ("text", "lines"):
             unknown = [column for column in named if column not in (None, "text", "file")]

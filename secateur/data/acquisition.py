@@ -1,29 +1,24 @@
 """Copying a source into the workspace, with a record of where it came from."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from secateur.data.assembly import Copied, Readable, checked, settled
 from secateur.data.compression import require_text
 from secateur.data.encodings import encoding_of
-from secateur.data.label_spelling import settle_labels
-from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
-from secateur.data.layout import Found
 from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.data.reading import Reading
-from secateur.data.source_files import TEST, files_of, require_file
+from secateur.data.source_files import PARTS, files_of, require_file
 from secateur.data.sources import Location
-from secateur.data.tables import TableFormat, format_of, read_rows
-from secateur.errors import DataError
+from secateur.data.tables import format_of, read_rows
 from secateur.files import sha256_file, sha256_files, write_json
 
 _HUB_FILE = "rows.parquet"
-_TEST_FOLDER = "test"
-"""Where the files of the test rows lie when one of them is called like a file of the source."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +30,22 @@ class HubSelection:
     revision: str | None
 
 
-@dataclass(frozen=True)
-class Readable:
-    """A local file that was read from end to end without a problem."""
-
-    file: str
-    file_format: TableFormat
-    encoding: str | None
-    found: Found
-
-
-@dataclass(frozen=True)
-class Copied:
-    """What ``copy_rows`` has copied.
-
-    Attributes:
-        rows: columns ``text``, ``label``, ``confidence``, ``row``, which counts through all files.
-        test: those that were given as test rows; None where there are none.
-        remarks: what a person should know about them.
-    """
-
-    rows: pa.Table
-    test: pa.Table | None
-    remarks: tuple[str, ...]
-
-
 def check_rows(
     source: str,
     reading: Reading,
     *,
-    test_source: str | None = None,
+    given: Mapping[str, str] | None = None,
     root: Path | None = None,
     min_labels: int = 2,
 ) -> Copied | None:
     """Read a local source once and check that a model can be trained on it; no network.
+
+    Args:
+        source: as ``ingest.source``.
+        reading: how it is read.
+        given: name of a part -> source of the rows that were given to judge.
+        root: folder that relative paths start from; the current one by default.
+        min_labels: different labels that there must be.
 
     Returns:
         What was read; None for a hub dataset, which is not here.
@@ -76,10 +53,14 @@ def check_rows(
     Raises:
         DataError: one line that says what is wrong with the source and what would work.
     """
-    places, test_places = files_of(source, test_source, root=root)
-    read = [_read(place, place.path, reading) for place in places if place.path is not None]
-    test = [_read(place, place.path, reading) for place in test_places if place.path is not None]
-    return _together(read, test, reading, min_labels=min_labels) if read else None
+    read = {
+        part: [_read(place, place.path, reading) for place in places if place.path is not None]
+        for part, places in files_of(source, given, root=root).items()
+    }
+    if not read["train"]:
+        return None
+    files = [file.file for file in read["train"]]
+    return checked(settled(read, reading), reading, files=files, min_labels=min_labels)
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:
@@ -88,8 +69,10 @@ def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    read = [_read(place, place.path, reading) for place in files_of(source, root=root)[0] if place.path is not None]
-    return _settled(read, [], reading).rows if read else None
+    read = [
+        _read(place, place.path, reading) for place in files_of(source, root=root)["train"] if place.path is not None
+    ]
+    return settled({"train": read}, reading).rows if read else None
 
 
 def copy_rows(
@@ -98,46 +81,52 @@ def copy_rows(
     *,
     hub: HubSelection,
     out: Path,
-    at: Sequence[Path] = (),
-    test_source: str | None = None,
-    test_at: Sequence[Path] = (),
+    at: Mapping[str, Sequence[Path]] | None = None,
+    given: Mapping[str, str] | None = None,
     min_labels: int = 2,
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
-    ``at`` is where the files of a local source are, when that is known, and ``test_at`` those of the test rows. A hub
-    dataset arrives as one Parquet file. The record holds no time and no absolute path, so that the same source gives
-    the same bytes.
+    ``at`` is where the files of each part are, when that is known, and ``given`` as in ``check_rows``. A hub dataset
+    arrives as one Parquet file. The record holds no time and no absolute path, so that the same source gives the same
+    bytes.
 
     Returns:
         The record: kind, source, file, format, encoding, sha256, bytes; package, version, licence or hub commit. For
         several files ``files`` has the entries of each, sha256 is that of all their bytes and bytes their sum;
-        ``test`` has the entries of the test rows, ``remarks`` what a person should know.
+        ``validation`` and ``test`` have the entries of the rows that were given, ``remarks`` what a person should know.
 
     Raises:
         DataError: as ``check_rows``; or the hub does not give the dataset out.
     """
-    locations, test_locations = files_of(source, test_source, at=at, test_at=test_at)
+    places = files_of(source, given, at=at)
     out.mkdir(parents=True, exist_ok=True)
-    fetched = [_fetch(location, hub=hub, out=out) for location in locations]
-    taken = {path.name for path, _ in fetched} & {place.path.name for place in test_locations if place.path is not None}
-    beside = out / _TEST_FOLDER if taken else out
-    fetched += [_fetch(location, hub=hub, out=beside) for location in test_locations]
-    copied, origins = [path for path, _ in fetched], [origin for _, origin in fetched]
-    read = [
-        _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
-        for location, path in zip((*locations, *test_locations), copied, strict=True)
-    ]
-    remarks = _together(read[: len(locations)], read[len(locations) :], reading, min_labels=min_labels).remarks
-    record = {"kind": locations[0].kind, "source": locations[0].name, **origins[0]}
-    entries = [_entry(part, path, out=out) for part, path in zip(read, copied, strict=True)]
-    entries, test_entries = entries[: len(locations)], entries[len(locations) :]
-    if len(entries) == 1:
-        record |= entries[0]
+    read: dict[str, list[Readable]] = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
+    origins: list[dict[str, Any]] = []
+    for part, locations in places.items():
+        taken = {file.file for files in read.values() for file in files}
+        names = {location.path.name for location in locations if location.path is not None}
+        # A folder of their own, when one of them is called like a file of another part.
+        beside = out / part if taken & names else out
+        fetched = [(location, *_fetch(location, hub=hub, out=beside)) for location in locations]
+        read[part] = [
+            _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
+            for location, path, _ in fetched
+        ]
+        entries[part] = [_entry(file, path, out=out) for file, (_, path, _) in zip(read[part], fetched, strict=True)]
+        origins += [origin for *_, origin in fetched]
+    files = [file.file for file in read["train"]]
+    remarks = checked(settled(read, reading), reading, files=files, min_labels=min_labels).remarks
+    location, learned = places["train"][0], entries.pop("train")
+    record = {"kind": location.kind, "source": location.name, **origins[0]}
+    if len(learned) == 1:
+        record |= learned[0]
     else:
-        whole = {"sha256": sha256_files(copied[: len(entries)]), "bytes": sum(entry["bytes"] for entry in entries)}
-        record |= {"source": source, "files": entries, **whole}
-    record |= ({"test": test_entries} if test_entries else {}) | ({"remarks": list(remarks)} if remarks else {})
+        digest = sha256_files([out / file for file in files])
+        whole = {"sha256": digest, "bytes": sum(entry["bytes"] for entry in learned)}
+        record |= {"source": source, "files": learned, **whole}
+    record |= entries | ({"remarks": list(remarks)} if remarks else {})
     write_json(out / PROVENANCE, record)
     return record
 
@@ -149,11 +138,9 @@ def read_copied(folder: Path, reading: Reading) -> Copied:
         DataError: the folder has no record, or a file cannot be read.
     """
     record = read_provenance(folder)
-
-    def read(entries: Sequence[dict[str, Any]]) -> list[Readable]:
-        return [_read_entry(folder, entry, reading) for entry in entries]
-
-    return _settled(read(record.get("files", [record])), read(record.get("test", [])), reading)
+    entries = {"train": record.get("files", [record])} | {part: record[part] for part in PARTS[1:] if part in record}
+    read = {part: [_read_entry(folder, entry, reading) for entry in files] for part, files in entries.items()}
+    return settled(read, reading)
 
 
 def _read_entry(folder: Path, entry: dict[str, Any], reading: Reading) -> Readable:
@@ -165,42 +152,6 @@ def _read_entry(folder: Path, entry: dict[str, Any], reading: Reading) -> Readab
         layout=reading.layout,
     )
     return Readable(entry["file"], entry["format"], entry["encoding"], found)
-
-
-def _settled(read: Sequence[Readable], test: Sequence[Readable], reading: Reading) -> Copied:
-    """Put all files together, and settle the labels of all rows at once."""
-    rows = pa.concat_tables([part.found.rows for part in (*read, *test)], promote_options="permissive")
-    rows = rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(range(rows.num_rows), pa.int64()))
-    remarks = [remark for part in (*read, *test) for remark in part.found.remarks]
-    if reading.columns.label is not None:
-        settled = settle_labels(rows, reading.labels, column=reading.columns.label)
-        rows, remarks = settled.rows, [*remarks, *settled.remarks]
-    num_train = sum(part.found.rows.num_rows for part in read)
-    return Copied(rows.slice(0, num_train), rows.slice(num_train) if test else None, tuple(remarks))
-
-
-def _together(read: Sequence[Readable], test: Sequence[Readable], reading: Reading, *, min_labels: int) -> Copied:
-    """Check the labels of all files together; they are needed only where there is a column of them."""
-    settled = _settled(read, test, reading)
-    column = reading.columns.label
-    if column is None:
-        return settled
-    labels = settled.rows["label"].to_pylist()
-    require_classes(
-        labels,
-        when=f"in column {column!r} of {', '.join(part.file for part in read)}",
-        remedy="check ingest.label_column, or add rows",
-        min_labels=min_labels,
-        min_rows=MIN_ROWS_PER_LABEL - bool(test),
-    )
-    if settled.test is not None:
-        unknown = sorted(set(settled.test["label"].drop_null().to_pylist()) - set(labels))
-        if unknown:
-            raise DataError(
-                f"{TEST} has labels that no row of ingest.source has: {', '.join(unknown[:10])}; a model cannot "
-                "learn them"
-            )
-    return settled
 
 
 def _entry(part: Readable, path: Path, *, out: Path) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from secateur.data.copies import copies_among
 from secateur.data.data_report import Example, RuleEffect, effect_on
 from secateur.data.near_duplicates import SHINGLE_CHARS, representatives
 from secateur.data.parallel import clean_texts_in_processes
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
 
-Mask = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 
 
@@ -36,24 +36,31 @@ class RowRules:
     near_duplicate_max_share: float = 1.0
     labelled: bool = True
 
+    @property
+    def copied_share(self) -> float | None:
+        """Largest share of a label's rows that may go as near copies; None where there are no labels."""
+        return self.near_duplicate_max_share if self.labelled else None
+
 
 @dataclass(frozen=True)
 class Cleaned:
     """The rows that stay, in the order of the source, and what each rule did.
 
-    ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source. Rows with the same number in ``groups``
-    say nearly the same, and belong into one part of a split.
+    ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source. Rows with the same number in ``alike``
+    say nearly the same, and belong into one part of a split. ``groups`` are the names of the source's own groups
+    (authors, threads), None for a row that has none; it is None where there are none at all.
     """
 
     texts: list[str]
     labels: list[str]
     rows: Indices
-    groups: Indices
+    alike: Indices
+    groups: list[str | None] | None
     effects: tuple[RuleEffect, ...]
 
 
-def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[str] = ()) -> Cleaned:
-    """Apply the rules, in this order: empty, text steps, length, confidence, conflicts, equal, nearly equal.
+def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[Cleaned] = ()) -> Cleaned:
+    """Apply the rules, in this order: empty, text steps, length, confidence, judging rows, conflicts, equal, nearly.
 
     Of equal rows the first with the majority's label stays. Of nearly equal ones the first stays, too, but all of them
     where their labels differ (what the similarity overlooks is what decides), and all of a label of which too large
@@ -63,7 +70,7 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
         rules: which rows stay.
         num_proc: processes that clean texts, when there are enough rows.
-        apart_from: cleaned texts of other rows; equal ones are dropped.
+        apart_from: rows that were given to judge; what repeats them, or is of one of their groups, is dropped.
 
     Raises:
         DataError: no row is left; the message names the rule that dropped most.
@@ -74,9 +81,7 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         least = rules.min_confidence
         confidence = raw["confidence"].to_pylist()
         sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
-    if apart_from:
-        tested = {text.casefold() for text in apart_from}
-        sieve.drop("test_source", lambda i: sieve.texts[i].casefold() in tested)
+    _keep_apart(sieve, rules, apart_from)
     if rules.labelled:
         sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
     first = _first_alike(sieve, rules, threshold=1.0)
@@ -86,13 +91,15 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
     return sieve.result()
 
 
-def clean_test_rows(raw: pa.Table, rules: RowRules, *, num_proc: int) -> Cleaned:
-    """Clean rows that were given to test: all of them that have a text and a label stay.
+def clean_given_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[Cleaned] = ()) -> Cleaned:
+    """Clean rows that were given to judge: all of them stay that have a text and a label, and repeat none of others.
 
     Raises:
         DataError: no row is left; the message names the rule that dropped most.
     """
-    return _usable(raw, rules, num_proc=num_proc).result()
+    sieve = _usable(raw, rules, num_proc=num_proc)
+    _keep_apart(sieve, rules, apart_from)
+    return sieve.result()
 
 
 def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
@@ -116,7 +123,8 @@ class _Sieve:
         self.label_numbers: Indices = encoded.indices.to_numpy().astype(np.int64)
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._source_rows: Indices = raw["row"].to_numpy()
-        self._groups: Indices = np.arange(raw.num_rows, dtype=np.int64)
+        self.groups: list[str | None] | None = raw["group"].to_pylist() if "group" in raw.column_names else None
+        self._alike: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._effects: list[RuleEffect] = []
 
     def change(self, rules: TextRules, *, num_proc: int) -> None:
@@ -150,19 +158,27 @@ class _Sieve:
                 f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"
             )
 
-    def keep_together(self, rule: str, rows: Indices, *, groups: Indices) -> None:
-        """Record rows that are alike and stay, and the group of every row that is left."""
+    def spare(self, rule: str, rows: Indices) -> None:
+        """Record rows that a rule could have dropped, and that stay."""
         self._effects.append(effect_on(rule, "kept", rows, self._example, self.labels))
-        self._groups[self.left] = groups
+
+    def keep_together(self, alike: Indices) -> None:
+        """Set the number that each row that is left shares with those that say nearly the same."""
+        self._alike[self.left] = alike
 
     def result(self) -> Cleaned:
         return Cleaned(
             texts=[self.texts[i] for i in self.left],
-            labels=[self._label(i) for i in self.left],
+            labels=self.labels_left(),
             rows=self._source_rows[self.left],
-            groups=self._groups[self.left],
+            alike=self._alike[self.left],
+            groups=None if self.groups is None else [self.groups[i] for i in self.left],
             effects=tuple(self._effects),
         )
+
+    def labels_left(self) -> list[str]:
+        """Return the label of each row that is left; an empty one where it has none."""
+        return [self._label(i) for i in self.left]
 
     def _example(self, row: int) -> Example:
         return Example(self.texts[row], None, self._label(row))
@@ -187,27 +203,38 @@ def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     return np.array(sorted(out), np.int64)
 
 
-def _first_alike(sieve: _Sieve, rules: RowRules, *, threshold: float) -> Indices:
-    """Return for each row that is left the position of the first one that it repeats, or its own."""
-    texts = [sieve.texts[i] for i in sieve.left]
+def _first_alike(sieve: _Sieve, rules: RowRules, *, threshold: float, before: Sequence[str] = ()) -> Indices:
+    """Return for each text of ``before`` and each row that is left the position of the first one that it repeats."""
+    texts = [*before, *(sieve.texts[i] for i in sieve.left)]
     return representatives(texts, threshold=threshold, num_chars=rules.near_duplicate_chars)
 
 
 def _drop_near_duplicates(sieve: _Sieve, rules: RowRules) -> None:
     """Drop the rows that nearly repeat an earlier one of their label, and spare those that are no mere copies."""
     first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold)
-    label = sieve.label_numbers[sieve.left]
-    differs = np.zeros(len(first), np.bool_)
-    np.logical_or.at(differs, first, label != label[first])
-    disagreeing: Mask = differs[first]
-    copies: Mask = (first != np.arange(len(first))) & ~disagreeing
-    usual = np.zeros(len(first), np.bool_)
-    if rules.labelled:
-        largest = rules.near_duplicate_max_share * np.bincount(label)
-        repeated = np.bincount(first, minlength=len(first))[first] > 1
-        usual = (np.bincount(label[copies], minlength=len(largest)) > largest)[label] & repeated & ~disagreeing
-    groups = sieve.left[first]
-    dropped = sieve.left[copies & ~usual]
-    sieve.keep_together("near_duplicates", sieve.left[disagreeing], groups=groups)
-    sieve.keep_together("near_duplicate_max_share", sieve.left[usual], groups=groups)
-    sieve.drop_rows("near_duplicates", dropped)
+    found = copies_among(first, sieve.label_numbers[sieve.left], max_share=rules.copied_share)
+    alike, left = sieve.left[first], sieve.left
+    sieve.keep_together(alike)
+    sieve.spare("near_duplicates", left[found.disagreeing])
+    sieve.spare("near_duplicate_max_share", left[found.usual])
+    sieve.drop_rows("near_duplicates", left[found.dropped])
+
+
+def _keep_apart(sieve: _Sieve, rules: RowRules, judging: Sequence[Cleaned]) -> None:
+    """Drop the rows that repeat those that judge, word for word or nearly, or are of one of their groups."""
+    if not judging:
+        return
+    texts = [text for part in judging for text in part.texts]
+    known = {text.casefold() for text in texts}
+    sieve.drop("given_texts", lambda i: sieve.texts[i].casefold() in known)
+    if (groups := sieve.groups) is not None:
+        theirs = {group for part in judging for group in part.groups or () if group is not None}
+        sieve.drop("given_groups", lambda i: groups[i] in theirs)
+    if rules.near_duplicate_threshold < 1.0:
+        first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold, before=texts)
+        labels = [*(label for part in judging for label in part.labels), *sieve.labels_left()]
+        number = np.unique(np.array(labels, np.str_), return_inverse=True)[1].astype(np.int64)
+        found = copies_among(first, number, max_share=rules.copied_share, num_before=len(texts))
+        left = sieve.left
+        sieve.spare("given_near_copies", left[(found.disagreeing | found.usual)[len(texts) :]])
+        sieve.drop_rows("given_near_copies", left[found.dropped[len(texts) :]])

@@ -1,9 +1,11 @@
 """What cleaning took, in lines for the person who asked for it: each rule by its parameter's name, and each label."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from secateur.data.cleaning import Cleaned
 from secateur.data.data_report import RuleEffect
@@ -16,14 +18,17 @@ _PARAMETERS = {
     "missing_label": "ingest.label_column",
     "exact_duplicates": "equal texts",
     "near_duplicates": "clean.near_duplicate_threshold",
-    "test_source": "texts of ingest.test_source",
+    "rare_labels": "ingest.rare_labels",
+    "given_texts": "texts of rows that judge",
+    "given_near_copies": "near copies of rows that judge (clean.near_duplicate_threshold)",
+    "given_groups": "groups of rows that judge (ingest.group_column)",
 }
 _MAX_NAMED = 5
 
 
 def parameter_of(rule: str) -> str:
     """Return the parameter by which a user turns a rule, or what it looks at where there is none."""
-    name = rule.removesuffix(" (test_source)")
+    name = rule.partition(" (")[0]
     return _PARAMETERS.get(name, f"clean.{name}") + rule[len(name) :]
 
 
@@ -37,7 +42,7 @@ def remarks_on(
         cleaned: rows after it.
         spread: rows that resemble rows of another part of the split.
         labelled: whether the rows have labels.
-        also: effects on other rows (those that test).
+        also: effects on other rows (those that were given to judge).
     """
     dropped = [e for e in (*cleaned.effects, *also) if e.effect == "dropped" and e.rows]
     remarks: list[str] = []
@@ -54,6 +59,22 @@ def remarks_on(
     if spread:
         remarks.append(f"{spread} rows resemble rows in another part of the split: too many alike for one part")
     return tuple(remarks)
+
+
+def absent(parts: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> list[str]:
+    """Say which labels no row of a part has.
+
+    Args:
+        parts: name of a part -> label index of each of its rows.
+        names: of the labels; none where rows have no labels.
+    """
+    remarks = []
+    for part, indices in parts.items():
+        counts = np.bincount(indices, minlength=len(names)) if names else np.ones(0)
+        if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
+            more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
+            remarks.append(f"no {part} row has the label {', '.join(map(repr, missing[:_MAX_NAMED]))}{more}")
+    return remarks
 
 
 def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
@@ -77,8 +98,8 @@ def _by_label(raw: pa.Table, dropped: Sequence[RuleEffect]) -> list[str]:
     before = Counter(raw["label"].drop_null().to_pylist())
     remarks = []
     for effect in dropped:
-        if effect.rows > MUCH * raw.num_rows:
-            continue  # said of all rows
+        if effect.rows > MUCH * raw.num_rows or effect.rule == "rare_labels":
+            continue  # said of all rows, or by name
         much = [label for label, rows in sorted(before.items()) if effect.labels.get(label, 0) > MUCH * rows]
         remarks += [
             _much(effect, effect.labels[label], before[label], f"the label {label!r}") for label in much[:_MAX_NAMED]
@@ -96,6 +117,11 @@ def _spared(cleaned: Cleaned) -> list[str]:
     if effect := kept.get("near_duplicates"):
         remarks.append(
             f"{effect.rows} rows are near copies with other labels: all stay, alike ones in one part if it has room"
+        )
+    if effect := kept.get("given_near_copies"):
+        remarks.append(
+            f"{effect.rows} rows are like rows that were given to judge, and stay: with other labels, or too many of a "
+            "label (clean.near_duplicate_max_share)"
         )
     if effect := kept.get("near_duplicate_max_share"):
         labels = ", ".join(f"{label!r} ({rows})" for label, rows in sorted(effect.labels.items())[:_MAX_NAMED])

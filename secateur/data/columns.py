@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from secateur.data.compression import bare, explained, open_bytes, require_text
+from secateur.data.compression import explained, require_text
 from secateur.data.encodings import encoding_of
 from secateur.data.header import header_of
 from secateur.data.json_rows import keys_of
 from secateur.data.layout import Layout
+from secateur.data.parquet import parquet_names
 from secateur.data.source_files import require_file
 from secateur.data.sources import Location
 from secateur.data.tables import format_of
@@ -52,7 +49,8 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
     if kind in ("lines", "text"):
         return ["text", "file"]
     if kind == "parquet":
-        return _parquet_columns(path)
+        with explained(path):
+            return parquet_names(path)
     require_text(path)
     decided = encoding_of(path, asked=encoding, kind=location.kind)
     with explained(path):
@@ -126,7 +124,7 @@ def _of_two(
         if few in found[few]:
             raise DataError(
                 f"the first line names the columns, and here it looks like a row: {few!r} is a label of other rows, "
-                "too; put a line with names before it, such as text,label"
+                "too; put a line with names before it, such as text,label, or set ingest.header=false"
             )
         return many, few, [f"its values ({few}: {len(found[few])} different ones, {many}: {len(found[many])})"]
     return None, None, []
@@ -144,11 +142,3 @@ def _only(names: Sequence[str]) -> str | None:
 
 def _key(name: str) -> str:
     return name.strip().casefold().replace("-", "_").replace(" ", "_")
-
-
-def _parquet_columns(path: Path) -> list[str]:
-    try:
-        with explained(path), open_bytes(path) as raw:
-            return list(pq.read_schema(path if bare(path) == path else pa.BufferReader(raw.read())).names)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error

@@ -1,8 +1,9 @@
-"""Files that were packed by gzip, bzip2, xz or Zstandard are read as what is inside them."""
+"""Files that were packed by gzip, bzip2, xz, Zstandard or zip are read as what is inside them."""
 
 import bz2
 import gzip
 import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from typing import IO, cast
 from secateur.errors import DataError
 from secateur.files import LFS_POINTER
 
-ENDINGS = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
+ENDINGS = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd", ".zip"})
 """Endings that stand behind the one that names the format: ``rows.csv.gz``."""
 
 _GZIP, _BZIP2, _XZ, _ZSTANDARD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_ZIP = b"PK\x03\x04"
+_OFFICE = "[Content_Types].xml"
 _FOREIGN = {
-    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    _ZIP: "is a zip archive in another archive; unpack it",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); save the sheet as CSV",
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it",
     b"%PDF": "is a PDF",
@@ -38,6 +41,19 @@ def bare(path: PurePath) -> PurePath:
     return path.with_suffix("") if path.suffix.lower() in ENDINGS else path
 
 
+def name_inside(path: Path) -> PurePath:
+    """Return the name of what is read: that of a zip archive's one file says its format, where its own does not.
+
+    Raises:
+        DataError: the archive holds no file, or several.
+    """
+    inside = bare(path)
+    if path.suffix.lower() != ".zip" or inside.suffix:
+        return inside
+    with explained(path), zipfile.ZipFile(path) as archive:
+        return PurePath(_only_file(archive, path).filename)
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading what is inside it; its first bytes tell how it was packed, whatever it is called."""
     with path.open("rb") as file:
@@ -52,7 +68,20 @@ def open_bytes(path: Path) -> IO[bytes]:
         import pyarrow as pa  # stages are declared, and files looked at, without it
 
         return cast(IO[bytes], pa.input_stream(str(path), compression="zstd"))
+    if start.startswith(_ZIP):
+        archive = zipfile.ZipFile(path)
+        return archive.open(_only_file(archive, path))
     return path.open("rb")
+
+
+def _only_file(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    held = [entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
+    if any(entry.filename == _OFFICE for entry in held):
+        raise DataError(f"{path.name} is an Excel workbook (or another Office file); save the sheet as CSV")
+    if len(held) != 1:
+        names = ", ".join(entry.filename for entry in held[:5]) or "nothing"
+        raise DataError(f"{path.name} is a zip archive of {len(held)} files ({names}); one is read: unpack it")
+    return held[0]
 
 
 @contextmanager
@@ -60,8 +89,12 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what reading bytes raises into one line."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path.name} cannot be unpacked: {error or 'it ends too early'}; pack it anew") from error
+    except RuntimeError as error:
+        if "encrypted" not in str(error):
+            raise
+        raise DataError(f"{path.name} is encrypted; unpack it") from error
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:120]
         raise DataError(f"{path.name} cannot be read: {reason}") from error

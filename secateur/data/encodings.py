@@ -15,19 +15,24 @@ _FALLBACK = "latin-1"
 def encoding_of(path: Path, *, asked: str, kind: Literal["file", "package", "hub"]) -> str:
     """Return the encoding to read ``path`` with, having decoded every byte of it.
 
-    ``auto`` means UTF-8. A file that a package ships cannot be mended by its user, so one that is not UTF-8
-    is read as Latin-1, which maps every byte to one character; the repair rule of ``clean`` does the rest.
+    ``auto`` means what a byte order mark says, else UTF-8. A file that a package ships cannot be mended by its user,
+    so one that is not UTF-8 is read as Latin-1, which maps every byte to one character; the repair rule of ``clean``
+    does the rest.
 
     Raises:
         DataError: a byte does not decode; the message names it and its offset.
     """
-    encoding = "utf-8" if asked == "auto" else asked
+    encoding = _marked(path) or "utf-8" if asked == "auto" else asked
     problem = _first_problem(path, encoding)
     if problem is None:
         return encoding
     if asked == "auto" and kind == "package":
         return _FALLBACK
-    tip = _tip(path) if asked == "auto" else "set ingest.encoding to the right one"
+    tip = (
+        "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"
+        if asked == "auto"
+        else "set ingest.encoding to the right one"
+    )
     raise DataError(f"{path.name} is not {encoding.upper()}: {problem}; {tip}")
 
 
@@ -55,11 +60,10 @@ def _first_problem(path: Path, encoding: str) -> str | None:
             offset += len(chunk)
 
 
-def _tip(path: Path) -> str:
-    with open_bytes(path) as file:
+def _marked(path: Path) -> str | None:
+    """Return the encoding that a byte order mark names; that of UTF-8 is left to the reader."""
+    with explained(path), open_bytes(path) as file:
         start = file.read(4)
     if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
-        return "set ingest.encoding=utf-32"
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "set ingest.encoding=utf-16"
-    return "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"
+        return "utf-32"
+    return "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None

@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from secateur.data.compression import open_bytes
 from secateur.data.encodings import open_text
-from secateur.data.layout import Columns, Layout
+from secateur.data.layout import Columns, Layout, require
 from secateur.errors import DataError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -19,6 +20,7 @@ _NAMED = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """Excel's line before the header, which says what the delimiter is."""
 _TOO_LARGE = 1 << 30
 _HEADER_LINES = 1000
+_SAMPLE_ROWS = 100
 
 
 class Header(NamedTuple):
@@ -38,7 +40,7 @@ def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[
     lines = first_lines(path, encoding)
     with large_cells():
         read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
-    return max((header.names for header in read), key=len)
+    return max((header.names for header in read), key=len) if layout.header else read[0].names
 
 
 def first_lines(path: Path, encoding: str) -> list[str]:
@@ -59,17 +61,27 @@ def large_cells() -> Iterator[None]:
 
 
 def find_header(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str) -> Header:
-    """Return the header under the delimiter by which it has the columns, else under the most probable one.
+    """Return the header under the delimiter by which it has the columns, also with blanks around their names.
 
     Raises:
-        DataError: the header line cannot be read.
+        DataError: the header line cannot be read, or has not each of the columns once.
     """
     read = _headers(lines, tabs=tabs, layout=layout, name=name)
-    return next((found for found in read if set(columns.names) <= set(found.names)), read[0])
+    bare = [header._replace(names=[column.strip() for column in header.names]) for header in read]
+    fits = next((header for header in (*read, *bare) if set(columns.names) <= set(header.names)), None)
+    try:
+        require(columns, (fits or read[0]).names, name=name)
+    except DataError as error:
+        if fits is not None or not layout.header:
+            raise
+        raise DataError(
+            f"{error}; if the first line is a row, set ingest.header=false: columns are 0, 1, ..."
+        ) from error
+    return fits or read[0]
 
 
 def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> list[Header]:
-    """Return the header as it reads under each delimiter, the most probable one first."""
+    """Return the header as it reads under each delimiter, the most probable one first; without one, numbers."""
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     if any("\0" in line for line in lines[first : first + 1]):
         raise DataError(f"{name} holds NUL bytes: it may be UTF-16 without a mark; set ingest.encoding=utf-16-le")
@@ -79,6 +91,8 @@ def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> 
     if said := next(map(_NAMED.fullmatch, lines[first : first + 1]), None):
         first += 1
         guesses = [said.group(1)] if layout.delimiter == "auto" else guesses
+    if not layout.header:
+        return _numbered(lines[first:], guesses, first=first)
     read: list[Header] = []
     problem: csv.Error | None = None
     for delimiter in guesses:
@@ -92,3 +106,14 @@ def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> 
     if not read:
         raise DataError(f"{name} has no readable header line: {problem}")
     return read
+
+
+def _numbered(lines: Sequence[str], guesses: Sequence[str], *, first: int) -> list[Header]:
+    """Return columns by number, under the delimiter first with which most rows have the same number of cells."""
+    found = []
+    for delimiter in guesses:
+        reader = csv.reader(iter(lines), delimiter=delimiter)
+        widths = Counter(len(cells) for cells in islice(reader, _SAMPLE_ROWS) if cells)
+        width, rows = max(widths.items(), key=lambda entry: (entry[0] > 1, entry[1]), default=(0, 0))
+        found.append(((width > 1, rows), Header(delimiter, [str(number) for number in range(width)], first)))
+    return [header for _, header in sorted(found, key=lambda entry: entry[0], reverse=True)]

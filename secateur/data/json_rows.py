@@ -18,7 +18,8 @@ _Numbered = Iterator[tuple[str, dict[str, Any]]]
 def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[Any]]:
     """Read the columns of JSON Lines, of an array of objects, or of ``{"data": [...]}``; labels stay Python's values.
 
-    A column may be absent in some rows, which have null there.
+    A column may be absent in some rows, which have null there. ``a.b`` is the value b of an object a, and ``a.0`` the
+    first of a list, where no column is called so.
 
     Raises:
         DataError: it is not JSON, not rows, a column is missing in all of them, or a text is not text.
@@ -27,11 +28,13 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
     seen: dict[str, None] = {}
     for where, record in json_records(path, encoding=encoding, columns=columns):
         seen.update(dict.fromkeys(record))
-        words = record.get(columns.text)
+        found = {name: _held(record, name) for name in columns.names}
+        seen.update(dict.fromkeys(name for name, value in found.items() if value is not None))
+        words = found[columns.text]
         if words is not None and not isinstance(words, str):
             raise DataError(f"{path.name} {where}: {columns.text!r} holds {type(words).__name__}, not text")
         for name in columns.names:
-            values[name].append(record.get(name))
+            values[name].append(found[name])
         if words is not None and not words.isascii():
             values[columns.text][-1] = without_surrogates(words)
     require(columns, list(seen), name=path.name)
@@ -60,6 +63,20 @@ def json_records(path: Path, *, encoding: str, columns: Columns) -> _Numbered:
             return
         text = head + file.read()
     yield from _values(text, columns=columns, name=path.name)
+
+
+def _held(record: Mapping[str, Any], name: str) -> Any:
+    if name in record or "." not in name:
+        return record.get(name)
+    value: Any = record
+    for step in name.split("."):
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal():
+            value = value[int(step)] if int(step) < len(value) else None
+        else:
+            return None
+    return value
 
 
 def keys_of(path: Path, *, encoding: str) -> list[str]:
@@ -127,8 +144,9 @@ def _is_row(line: str, columns: Columns) -> bool:
         return False
     if not isinstance(value, dict):
         return True
-    words = value.get(columns.text)
-    return not isinstance(words, list | dict) and (words is not None or not (_inside(value) or _is_split(value)))
+    words = _held(value, columns.text)
+    holds_rows = _inside(value) or _is_split(value) or _is_indexed(value)
+    return not isinstance(words, list | dict) and (words is not None or not holds_rows)
 
 
 def _inside(value: Mapping[str, Any]) -> list[list[Any]]:
@@ -141,6 +159,11 @@ def _is_split(value: Mapping[str, Any]) -> bool:
     return isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
 
 
+def _is_indexed(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object holds nothing but objects, of which there are several: rows by their index."""
+    return len(value) > 1 and all(isinstance(row, dict) for row in value.values())
+
+
 def _rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
     """Return the rows of a whole file: an array, columns of values, or an object with one array of objects."""
     if isinstance(value, list):
@@ -150,10 +173,12 @@ def _rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
             return _of_columns(value, columns=columns, name=name)
         if _is_split(value):
             return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
-        if value.get(columns.text) is not None:
+        if _held(value, columns.text) is not None:
             return [value]
         if len(inside := _inside(value)) == 1:
             return inside[0]
+        if _is_indexed(value):
+            return list(value.values())  # by their index, as pandas can write them
     raise DataError(
         f"{name} holds no rows: expected an array of objects, an object with one such array, or an object per line"
     )

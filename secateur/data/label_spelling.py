@@ -28,6 +28,8 @@ class LabelRules:
 
     null_labels: Literal["keep", "drop"] = "keep"
     lookalike_labels: Literal["keep", "merge"] = "keep"
+    rare_labels: Literal["refuse", "drop", "merge"] = "refuse"
+    rare_label_rows: int = 3
 
 
 def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:

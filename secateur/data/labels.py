@@ -20,12 +20,20 @@ MIN_ROWS_PER_LABEL = 3
 _EXACT = 1e15
 
 
-def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str) -> pa.Array:
-    """Return labels as strings; what is empty becomes null.
+_LABEL = "label column"
+
+
+def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str, what: str = _LABEL) -> pa.Array:
+    """Return labels, or other names of what rows have in common, as strings; what is empty becomes null.
 
     Text is stripped and stays as it is spelled: ``007``, ``1E30`` and ``1.0`` are codes or numbers, and nobody can
     tell. Values whose type is a number lose a fraction of zero (``1.0`` is ``1``), and booleans are ``False`` and
     ``True``, as pandas writes them.
+
+    Args:
+        values: one per row.
+        name: of their column, for messages.
+        what: the column is, for messages.
 
     Raises:
         DataError: a value is neither text nor a number.
@@ -42,17 +50,17 @@ def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str) -> p
         # The type is part of the key, because True == 1 == 1.0.
         key = (type(value), value) if value.__hash__ else None
         if key not in spelled:
-            spelled[key] = _name(value, column=name)
+            spelled[key] = _name(value, column=name, what=what)
         names.append(spelled[key])
     return pa.array(names, pa.string())
 
 
-def _name(value: Any, *, column: str) -> str | None:
+def _name(value: Any, *, column: str, what: str) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
         return value.strip() or None
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple | set) and what == _LABEL:
         raise DataError(several_labels(column))
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
@@ -60,7 +68,7 @@ def _name(value: Any, *, column: str) -> str | None:
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else str(value)
     if isinstance(value, bool | int):
         return str(value)
-    raise DataError(f"label column {column!r} holds {type(value).__name__}; a label is text or a number")
+    raise DataError(f"{what} {column!r} holds {type(value).__name__}; it takes text or numbers")
 
 
 def several_labels(column: str) -> str:
@@ -148,7 +156,7 @@ def require_classes(
             f"{len(rare)} of {len(counts)} labels have fewer than {min_rows} rows {when} "
             f"(such as {_clipped(rare[0][1])}); is it the right label column? {remedy}"
         )
-    parts = "train, validation and test" if min_rows == MIN_ROWS_PER_LABEL else "train and validation"
+    parts = "train, validation and test" if min_rows == MIN_ROWS_PER_LABEL else "train and what is split from it"
     listed = ", ".join(f"{_clipped(label)} has {rows} row{'s' if rows > 1 else ''}" for rows, label in rare)
     raise DataError(f"label {listed} {when}; {parts} need one each, so a label needs {min_rows}: {remedy}")
 

@@ -15,11 +15,14 @@ class Columns:
     text: str
     label: str | None
     confidence: str | None
+    part: str | None = None
+    group: str | None = None
 
     @property
     def names(self) -> list[str]:
         """The names that are asked for, text first."""
-        return [name for name in (self.text, self.label, self.confidence) if name is not None]
+        asked = (self.text, self.label, self.confidence, self.part, self.group)
+        return [name for name in asked if name is not None]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Layout:
     """How a table of text is written; see the parameters of the same names under ``ingest``."""
 
     delimiter: str = "auto"
+    header: bool = True
     quotes: Literal["auto", "text"] = "auto"
     bad_rows: Literal["refuse", "drop"] = "refuse"
 

@@ -1,7 +1,7 @@
 """Cleaned rows as ``train``, ``validation`` and ``test``, with their labels, and what was done to them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secateur.config.clean import CleanSection
-from secateur.data.cleaning import Cleaned, RowRules, clean_test_rows
+from secateur.data.cleaning import Cleaned, RowRules, clean_given_rows
 from secateur.data.cleaning_remarks import blame
 from secateur.data.data_report import Example, RuleEffect, effect_on
+from secateur.data.division import divided
 from secateur.data.document_splitting import split_documents
 from secateur.data.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
-from secateur.data.splits import Split, cap_rows, raised_share, split_rows
+from secateur.data.source_files import PARTS
+from secateur.data.splits import cap_rows
 from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.kinds.base import Kind
@@ -47,6 +49,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Rows of a part, and what a cap keeps the shares of: ``strata`` is one number for each of the cleaned rows."""
+
+    part: Part
+    strata: Indices
+
+    def capped(self, max_rows: int | None, *, seed: int) -> Part:
+        """Return the part with so many rows at most."""
+        return replace(self.part, rows=cap_rows(self.part.rows, self.strata, max_rows=max_rows, seed=seed))
+
+
+@dataclass(frozen=True)
 class Parts:
     """The parts by name.
 
@@ -61,82 +75,85 @@ class Parts:
     num_spread: int
 
 
-def cleaned_test_rows(test: pa.Table | None, clean: CleanSection, rules: RowRules) -> Cleaned | None:
-    """Clean the rows that were given to test, where there are any."""
-    return (
-        None
-        if test is None
-        else clean_test_rows(split_documents(test, at=clean.split), rules, num_proc=num_processes())
-    )
+def cleaned_given(given: Mapping[str, pa.Table], clean: CleanSection, rules: RowRules) -> dict[str, Cleaned]:
+    """Clean the rows that were given to judge; those that test stay, and what validates is kept apart from them."""
+    cleaned: dict[str, Cleaned] = {}
+    for part in reversed(PARTS):
+        if part in given:
+            rows = split_documents(given[part], at=clean.split)
+            apart_from = tuple(cleaned.values())
+            cleaned[part] = clean_given_rows(rows, rules, num_proc=num_processes(), apart_from=apart_from)
+    return cleaned
 
 
-def parted(cleaned: Cleaned, targets: Targets, *, given: Part | None, clean: CleanSection, seed: int) -> Parts:
+def parted(cleaned: Cleaned, targets: Targets, *, given: Mapping[str, Given], clean: CleanSection, seed: int) -> Parts:
     """Split cleaned rows, and cap what is learned from.
 
     Args:
         cleaned: the rows.
         targets: what is to be learned of each.
-        given: rows that were given to test; None takes a share of the others.
+        given: rows that were given to judge, by their part; other parts get a share of the rows.
         clean: the shares and caps.
         seed: of the choice.
 
     Raises:
         DataError: a part would stay empty.
     """
-    strata, values = targets.strata, targets.values
-    validation = raised_share(clean.validation_fraction, min_rows=clean.min_validation_rows, num_rows=len(values))
-    held_out = raised_share(clean.test_fraction, min_rows=clean.min_test_rows, num_rows=len(values))
-    whole = split_rows(
-        strata,
-        validation_fraction=validation,
-        test_fraction=0.0 if given else held_out,
-        seed=seed,
-        groups=cleaned.groups,
-    )
-    split = Split(
-        train=cap_rows(whole.train, strata, max_rows=clean.max_train_rows, seed=seed),
-        validation=cap_rows(whole.validation, strata, max_rows=clean.max_validation_rows, seed=seed),
-        test=whole.test,
-        spread=whole.spread,
-    )
-    parts = {
-        "train": Part(cleaned, values, split.train),
-        "validation": Part(cleaned, values, split.validation),
-        "test": given or Part(cleaned, values, split.test),
+    whole = divided(cleaned, targets.strata, given=frozenset(given), clean=clean, seed=seed)
+    own = {
+        part: Given(Part(cleaned, targets.values, rows), targets.strata)
+        for part, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test))
     }
-    return Parts(parts, tuple(_caps(cleaned, whole=whole, split=split)), len(split.spread))
+    every = {**own, **given}
+    limits = {"train": clean.max_train_rows, "validation": clean.max_validation_rows}
+    parts = {name: every[name].capped(limits.get(name), seed=seed) for name in own}
+    capped = [_cap(name, every[name].part, parts[name]) for name in limits]
+    return Parts(parts, tuple(capped), len(whole.spread))
 
 
-def given_part(test: Cleaned, learned: Targets, *, labelled: bool, kind: Kind) -> Part:
-    """Return the rows that were given to test, with targets as they were learned.
+def given_part(cleaned: Cleaned, learned: Targets, *, labelled: bool, kind: Kind, given_by: str) -> Given:
+    """Return rows that were given to judge, with targets as they were learned.
 
     Raises:
         DataError: one of their labels has no row left to learn from.
     """
     index_of = {name: index for index, name in enumerate(learned.names)}
-    unknown = sorted({label for label in test.labels if learned.names and label not in index_of})
+    unknown = sorted({label for label in cleaned.labels if learned.names and label not in index_of})
     if unknown:
         raise DataError(
-            f"ingest.test_source has the label {unknown[0]!r}, of which cleaning leaves no row to learn from; relax "
-            "the rules under clean, or leave its rows out"
+            f"{given_by} has the label {unknown[0]!r}, of which cleaning leaves no row to learn from; relax the rules "
+            "under clean, or leave its rows out"
         )
-    if not labelled:
-        values = np.zeros(len(test.texts), np.int64)
-    elif learned.names:
-        values = np.array([index_of[label] for label in test.labels], np.int64)
-    else:
-        values = kind.targets(test.labels).values
-    return Part(test, values, np.arange(len(test.texts)))
+    strata = np.zeros(len(cleaned.texts), np.int64)
+    values: NDArray[Any] = strata
+    if labelled and learned.names:
+        values = strata = np.array([index_of[label] for label in cleaned.labels], np.int64)
+    elif labelled:
+        targets = kind.targets(cleaned.labels)
+        values, strata = targets.values, targets.strata
+    return Given(Part(cleaned, values, np.arange(len(cleaned.texts))), strata)
 
 
-def dropped_of_test(test: Cleaned | None) -> list[RuleEffect]:
-    """Return what was dropped of the rows that were given to test."""
-    gone = [effect for effect in test.effects if effect.effect == "dropped" and effect.rows] if test else []
-    return [replace(effect, rule=f"{effect.rule} (test_source)") for effect in gone]
+def dropped_of(given: Mapping[str, Cleaned]) -> list[RuleEffect]:
+    """Return what was dropped of the rows that were given to judge."""
+    return [
+        replace(effect, rule=f"{effect.rule} ({part})")
+        for part, cleaned in given.items()
+        for effect in cleaned.effects
+        if effect.effect == "dropped" and effect.rows
+    ]
 
 
-def targets_of(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, min_rows: int) -> Targets:
+def targets_of(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, num_parts: int, rare: str) -> Targets:
     """Return what is learned of each row; no names and zeros where there are no labels.
+
+    Args:
+        cleaned: the rows.
+        raw: what they were before cleaning.
+        labelled: whether they have labels.
+        kind: of task.
+        num_parts: parts of the split that come from these rows; each label needs as many.
+        rare: what happens to labels with too few rows (``ingest.rare_labels``).
 
     Raises:
         DataError: too few rows or labels are left.
@@ -150,15 +167,16 @@ def targets_of(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, m
             )
         nothing = np.zeros(len(cleaned.texts), np.int64)
         return Targets([], nothing, strata=nothing)
-    lost = blame(raw, cleaned, min_rows=min_rows)
+    lost = blame(raw, cleaned, min_rows=num_parts)
     require_classes(
         cleaned.labels,
         when="after cleaning",
         remedy=f"{lost}add rows, remove the label, or relax the rules under clean",
         min_labels=kind.min_labels,
-        min_rows=min_rows,
+        min_rows=num_parts,
     )
-    if kind.min_labels and (gone := sorted(set(raw["label"].drop_null().to_pylist()) - set(cleaned.labels))):
+    gone = sorted(set(raw["label"].drop_null().to_pylist()) - set(cleaned.labels))
+    if gone and kind.min_labels and rare == "refuse":
         raise DataError(
             f"cleaning leaves no row of the label {', '.join(map(repr, gone[:5]))}: {lost}relax the rule, or remove "
             "the label from the source"
@@ -171,11 +189,8 @@ def num_processes() -> int:
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _caps(cleaned: Cleaned, *, whole: Split, split: Split) -> Sequence[RuleEffect]:
+def _cap(name: str, before: Part, after: Part) -> RuleEffect:
     def example(i: int) -> Example:
-        return Example(cleaned.texts[i], None, cleaned.labels[i])
+        return Example(before.cleaned.texts[i], None, before.cleaned.labels[i])
 
-    return [
-        effect_on("max_train_rows", "dropped", np.setdiff1d(whole.train, split.train), example),
-        effect_on("max_validation_rows", "dropped", np.setdiff1d(whole.validation, split.validation), example),
-    ]
+    return effect_on(f"max_{name}_rows", "dropped", np.setdiff1d(before.rows, after.rows), example)

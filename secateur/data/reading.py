@@ -21,9 +21,20 @@ class Reading:
 def reading_of(ingest: IngestSection) -> Reading:
     """Return what the section says about reading."""
     return Reading(
-        columns=Columns(text=ingest.text_column, label=ingest.label_column, confidence=ingest.confidence_column),
+        columns=Columns(
+            text=ingest.text_column,
+            label=ingest.label_column,
+            confidence=ingest.confidence_column,
+            part=ingest.split_column,
+            group=ingest.group_column,
+        ),
         file_format=ingest.format,
         encoding=ingest.encoding,
-        layout=Layout(delimiter=ingest.delimiter, quotes=ingest.quotes, bad_rows=ingest.bad_rows),
-        labels=LabelRules(null_labels=ingest.null_labels, lookalike_labels=ingest.lookalike_labels),
+        layout=Layout(delimiter=ingest.delimiter, header=ingest.header, quotes=ingest.quotes, bad_rows=ingest.bad_rows),
+        labels=LabelRules(
+            null_labels=ingest.null_labels,
+            lookalike_labels=ingest.lookalike_labels,
+            rare_labels=ingest.rare_labels,
+            rare_label_rows=ingest.rare_label_rows,
+        ),
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from secateur.data.compression import ENDINGS
+from secateur.data.compression import ENDINGS, bare
 from secateur.errors import DataError
 
 PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WILDCARDS = frozenset("*?[")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _FILE_ENDINGS = ENDINGS | frozenset(
     {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
@@ -63,13 +64,45 @@ def locate(
     return Location("hub", source, None, {}, asked_by)
 
 
-def expand(source: str) -> list[str]:
-    """Return the sources that braces name: ``a/{b,c}.txt`` is ``a/b.txt`` and ``a/c.txt``; others name themselves."""
-    found = _BRACES.fullmatch(source)
-    if found is None:
-        return [source]
+def expand(source: str, *, root: Path | None = None) -> list[str]:
+    """Return the sources that one names, in the order in which their rows are counted.
+
+    ``a/{b,c}.txt`` is ``a/b.txt`` and ``a/c.txt``; a folder stands for the files of rows in it, if they are of one
+    format, and ``a/*.csv`` for those that fit, by their names. Others name themselves.
+
+    Args:
+        source: a source.
+        root: folder that a relative path starts from; the current one by default.
+    """
+    if source.startswith(PACKAGE_PREFIX) or (found := _BRACES.fullmatch(source)) is None:
+        return _files(source, root=root)
     before, inside, after = found.groups()
     return [f"{before}{name.strip()}{after}" for name in inside.split(",")]
+
+
+def is_braced(source: str) -> bool:
+    """Tell whether a source names several files in braces."""
+    return _BRACES.fullmatch(source) is not None
+
+
+def _files(source: str, *, root: Path | None) -> list[str]:
+    """Return the files of a folder, where they are of one format, or of a pattern; else the source itself."""
+    path, base = Path(source).expanduser(), root or Path()
+    if source.startswith(PACKAGE_PREFIX):
+        return [source]
+    if (base / path).is_dir():
+        held = [path / file.name for file in (base / path).iterdir() if bare(file).suffix.lower() in _FILE_ENDINGS]
+    elif _WILDCARDS & set(source) and not (base / path).exists():
+        start = Path(path.anchor) if path.is_absolute() else base
+        fits = start.glob(path.relative_to(path.anchor).as_posix())
+        held = [file if path.is_absolute() else file.relative_to(base) for file in fits]
+    else:
+        return [source]
+    files = [file for file in held if (base / file).is_file() and not file.name.startswith((".", "_"))]
+    of_model = any(file.name == "config.json" for file in files)
+    if not files or of_model or len({bare(file).suffix.lower() for file in files}) > 1:
+        return [source]
+    return sorted(file.as_posix() for file in files)
 
 
 def is_local(source: str, *, root: Path) -> bool:

@@ -59,7 +59,7 @@ def split_rows(
 
     Args:
         labels: label index of each row, N of them.
-        validation_fraction: share of the rows, in (0, 1).
+        validation_fraction: share of the rows, in [0, 1); 0 where other rows validate.
         test_fraction: share of the rows, in [0, 1); 0 where other rows test.
         seed: of the draw; the same seed, labels and groups give the same split.
         groups: number of each row's group, N of them; rows of one group go into one part, unless there are more of
@@ -70,12 +70,15 @@ def split_rows(
     """
     counts = np.bincount(labels)
     present = np.flatnonzero(counts)
-    needed = 3 if test_fraction else 2
-    if counts[present].min(initial=needed) < needed:
-        parts = "train, validation and test" if test_fraction else "train and validation"
-        raise DataError(f"a label has fewer than {needed} rows; {parts} need one each")
-    num_test = apportion(round(test_fraction * len(labels)), counts) if test_fraction else np.zeros_like(counts)
-    num_validation = apportion(round(validation_fraction * len(labels)), counts)
+    asked = [name for name, share in (("validation", validation_fraction), ("test", test_fraction)) if share]
+    if counts[present].min(initial=3) <= len(asked):
+        raise DataError(
+            f"a label has fewer than {len(asked) + 1} rows; {' and '.join(['train', *asked])} need one each"
+        )
+    num_validation, num_test = (
+        apportion(round(share * len(labels)), counts) if share else np.zeros_like(counts)
+        for share in (validation_fraction, test_fraction)
+    )
     room = np.stack([counts - num_validation - num_test, num_validation, num_test])
     if (short := np.flatnonzero((room[0] <= 0) & (counts > 0))).size:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from secateur.data.cleaning import RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
+from secateur.data.label_spelling import LabelRules
 from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
 from secateur.errors import DataError
 
@@ -55,7 +57,7 @@ class Survey:
         tokens_per_word: of the same texts, words being what stands between spaces; None without a tokenizer.
         script: of the letters.
         is_estimate: only a part of the rows was cleaned, spread evenly over all of them.
-        test: label -> rows that were given to test; None where a part of the rows will be.
+        given: name of a part -> label -> rows that were given to it.
     """
 
     rows: int
@@ -68,7 +70,7 @@ class Survey:
     tokens_per_word: float | None
     script: Script
     is_estimate: bool
-    test: Mapping[str, int] | None = None
+    given: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def least(self) -> str:
@@ -105,7 +107,8 @@ def survey(
     raw: pa.Table,
     rules: RowRules,
     *,
-    test: pa.Table | None = None,
+    given: Mapping[str, pa.Table] | None = None,
+    spelling: LabelRules | None = None,
     min_labels: int = 2,
     count_tokens: CountTokens | None = None,
 ) -> Survey:
@@ -114,7 +117,8 @@ def survey(
     Args:
         raw: as in ``first_look``.
         rules: of the cleaning.
-        test: rows that were given to test, as ``raw``.
+        given: rows that were given to judge, as ``raw``, by the name of their part.
+        spelling: what happens to rare labels.
         min_labels: different ones that there must be, where there are labels.
         count_tokens: of the model that will read the texts, if it is at hand.
 
@@ -129,12 +133,13 @@ def survey(
         np.arange(len(usable)), min(_CLEANED_ROWS, max(2000, _CLEANED_CHARS // (first.chars.median + 1)))
     )
     part = table.take(looked_at)
-    cleaned = clean_rows(part, rules, num_proc=1)
+    cleaned, _, _ = without_rare(clean_rows(part, rules, num_proc=1), {}, spelling or LabelRules())
     is_estimate = len(looked_at) < len(usable)
     if rules.labelled and not is_estimate:
         lost = blame(raw, cleaned, min_rows=MIN_ROWS_PER_LABEL)
         remedy = f"{lost}add rows, or remove the label"
-        require_classes(cleaned.labels, when="after cleaning", remedy=remedy, min_labels=min_labels)
+        least = MIN_ROWS_PER_LABEL - len(given or {})
+        require_classes(cleaned.labels, when="after cleaning", remedy=remedy, min_labels=min_labels, min_rows=least)
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
     of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
     growth = distinct / of_part if is_estimate else 1.0
@@ -153,13 +158,13 @@ def survey(
         tokens_per_word=sum(tokens) / words if tokens else None,
         script=first.script,
         is_estimate=is_estimate,
-        test=None if test is None else _tested(test, labelled=rules.labelled),
+        given={part: _by_label(rows, labelled=rules.labelled) for part, rows in (given or {}).items()},
     )
 
 
-def _tested(test: pa.Table, *, labelled: bool) -> Mapping[str, int]:
-    """Count the test rows of each label; all of them under an empty name where there are none."""
-    usable = test["label"].take(_usable(test, labelled=labelled)).to_pylist()
+def _by_label(rows: pa.Table, *, labelled: bool) -> Mapping[str, int]:
+    """Count the rows of each label; all of them under an empty name where there are none."""
+    usable = rows["label"].take(_usable(rows, labelled=labelled)).to_pylist()
     return dict(Counter(str(label or "") for label in usable))
 
 

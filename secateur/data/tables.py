@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from secateur.data.compression import bare, explained, open_bytes, require_text
+from secateur.data.compression import bare, explained, name_inside, open_bytes, require_text
 from secateur.data.delimited import read_delimited
 from secateur.data.encodings import open_text
 from secateur.data.json_rows import read_json
 from secateur.data.labels import canonical_labels
 from secateur.data.layout import Columns, Found, Layout, require
+from secateur.data.parquet import read_parquet
 from secateur.errors import DataError
 
 TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "lines", "text"]
@@ -36,7 +36,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
     Raises:
         DataError: the ending says nothing, or plain text was not asked for.
     """
-    ending = bare(path).suffix.lower()
+    ending = name_inside(path).suffix.lower()
     by_ending = _BY_ENDING.get(ending)
     if asked in ("lines", "text"):
         return "lines" if asked == "lines" else "text"
@@ -64,7 +64,8 @@ def read_rows(
     """Read a source into the columns ``text``, ``label``, ``confidence``, ``row``.
 
     ``text`` and ``label`` are strings or null, ``confidence`` is float64 in [0, 1] or null (both all null without a
-    column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records.
+    column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records. Where the columns
+    name them, ``part`` and ``group`` come with them, strings or null.
 
     Raises:
         DataError: a column is missing, a line cannot be read, or a value has the wrong type.
@@ -74,7 +75,7 @@ def read_rows(
         if file_format == "jsonl":
             raw: Mapping[str, Any] = read_json(path, encoding=encoding or "utf-8", columns=columns)
         elif file_format == "parquet":
-            raw = _by_column(_read_parquet(path, columns))
+            raw = read_parquet(path, columns)
         elif file_format in ("lines", "text"):
             raw = _read_plain(path, whole=file_format == "text", encoding=encoding or "utf-8", columns=columns)
         else:
@@ -99,6 +100,11 @@ def read_rows(
             "label": canonical_labels(raw[columns.label], name=columns.label) if columns.label else nothing,
             "confidence": confidence,
             "row": pa.array(range(num_rows), pa.int64()),
+            **{
+                name: canonical_labels(raw[column], name=column, what=f"{name} column")
+                for name, column in (("part", columns.part), ("group", columns.group))
+                if column is not None
+            },
         }
     )
     return Found(rows, remarks)
@@ -117,24 +123,6 @@ def _as_chunks(values: Any) -> pa.ChunkedArray:
     if isinstance(values, pa.ChunkedArray):
         return values
     return pa.chunked_array([pa.array([None if value is None else str(value) for value in values], pa.string())])
-
-
-def _read_parquet(path: Path, columns: Columns) -> pa.Table:
-    try:
-        with open_bytes(path) as raw:
-            file = pq.ParquetFile(path if bare(path) == path else pa.BufferReader(raw.read()))
-        with file:
-            require(columns, list(file.schema_arrow.names), name=path.name)
-            table = file.read(columns=columns.names)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
-    text = table[columns.text]
-    if pa.types.is_dictionary(text.type):
-        text = text.cast(text.type.value_type)
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    if not any(is_kind(text.type) for is_kind in kinds):
-        raise DataError(f"{path.name}: column {columns.text!r} holds {text.type}, not text")
-    return table.set_column(table.schema.get_field_index(columns.text), columns.text, text.cast(pa.large_string()))
 
 
 def _read_plain(path: Path, *, whole: bool, encoding: str, columns: Columns) -> dict[str, list[str]]:

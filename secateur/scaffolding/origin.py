@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secateur.data.sources import Location, expand, locate
+from secateur.data.sources import Location, expand, is_braced, locate
 from secateur.errors import DataError
 
 
@@ -31,8 +31,8 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     Raises:
         DataError: it is not there, or a file of its name is in the project already.
     """
-    names = expand(source)
-    base = base_of(names[0], root=root, here=here)
+    base = base_of(expand(source)[0] if is_braced(source) else source, root=root, here=here)
+    names = expand(source, root=base)
     locations = [locate(name, root=base) for name in names]
     if any(location.kind != "file" for location in locations):
         return Origin(source, source, locations[0])
@@ -40,7 +40,9 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     asked = _braced([str(path) for path in files])
     if all(path.is_relative_to(root) for path in files):
         inside = [path.relative_to(root).as_posix() for path in files]
-        return Origin(_braced(inside), asked, locations[0])
+        # A folder or a pattern stays one: files that are added to it are rows, too.
+        stays = names != [source] and not is_braced(source) and not Path(source).is_absolute() and base == root
+        return Origin(source if stays else _braced(inside), asked, locations[0])
     copies = {path.name: path for path in files}
     if len(copies) < len(files):
         raise DataError(f"--source {source}: two of its files have the same name; rename one of them")

@@ -1,5 +1,6 @@
 """How many rows each part of a table will have, by the arithmetic of the stage ``clean``, and what they can tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -51,10 +52,15 @@ def parts_of(seen: Survey) -> Parts:
     total = int(counts.sum())
     of_validation = _share(counts, validation_fraction, min_rows=VALIDATION_ROWS)
     of_test = _share(counts, test_fraction, min_rows=min_test)
-    learned = total - int(of_validation.sum()) - int(of_test.sum())
-    if seen.test is not None:
-        of_test = np.array([seen.test.get(name, 0) for name in seen.labels or ("",)], np.int64)
-        learned = total - int(of_validation.sum())
+    learned = total
+    if given := seen.given.get("validation"):
+        of_validation = _given(given, seen)
+    else:
+        learned -= int(of_validation.sum())
+    if given := seen.given.get("test"):
+        of_test = _given(given, seen)
+    else:
+        learned -= int(of_test.sum())
     return Parts(
         validation=min(int(of_validation.sum()), MOST_VALIDATION_ROWS),
         test=int(of_test.sum()),
@@ -65,6 +71,10 @@ def parts_of(seen: Survey) -> Parts:
         test_fraction=test_fraction,
         min_test_rows=min_test,
     )
+
+
+def _given(rows: Mapping[str, int], seen: Survey) -> NDArray[np.int64]:
+    return np.array([rows.get(name, 0) for name in seen.labels or ("",)], np.int64)
 
 
 def _share(counts: NDArray[np.int64], fraction: float, *, min_rows: int) -> NDArray[np.int64]:

@@ -110,12 +110,15 @@ def _full_precision() -> Iterator[Choice]:
 
 def _split(seen: Survey, parts: Parts) -> Iterator[Choice]:
     about = "about " if seen.is_estimate else ""
-    if parts.validation_fraction != VALIDATION_SHARE:
-        said = f"{MOST_VALIDATION_ROWS} of {about}{seen.kept} rows after cleaning choose well enough"
-        yield Choice("clean.validation_fraction", parts.validation_fraction, said)
-    said = f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {seen.least}{parts.validation} validate"
-    yield Choice("clean.min_validation_rows", VALIDATION_ROWS, said)
-    if seen.test is None:
+    if "validation" not in seen.given:
+        if parts.validation_fraction != VALIDATION_SHARE:
+            said = f"{MOST_VALIDATION_ROWS} of {about}{seen.kept} rows after cleaning choose well enough"
+            yield Choice("clean.validation_fraction", parts.validation_fraction, said)
+        said = (
+            f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {seen.least}{parts.validation} validate"
+        )
+        yield Choice("clean.min_validation_rows", VALIDATION_ROWS, said)
+    if "test" not in seen.given:
         if parts.test_fraction != TEST_SHARE:
             yield Choice("clean.test_fraction", parts.test_fraction, f"{MOST_TEST_ROWS} rows judge well enough")
         fifth = ", a fifth at most" if parts.test < parts.min_test_rows else ""

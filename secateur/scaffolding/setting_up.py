@@ -10,11 +10,13 @@ from typing import Any, get_args
 from secateur.config.part import parse_part
 from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
-from secateur.data.acquisition import Copied, check_rows
+from secateur.data.acquisition import check_rows
+from secateur.data.assembly import Copied
 from secateur.data.columns import Guess, columns_of, guess_columns
 from secateur.data.layout import Columns
 from secateur.data.reading import Reading, reading_of
 from secateur.data.rules import row_rules_of
+from secateur.data.source_files import PARTS
 from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
@@ -56,8 +58,8 @@ class Plan:
     @property
     def sources(self) -> list[str]:
         """Files of rows in the folder, when it is written; a package's and a hub's are not."""
-        named = [name for name in (self.config.ingest.source, self.config.ingest.test_source) if name is not None]
-        return [name for source in named for name in expand(source) if (self.root / name).is_file()]
+        named = [self.config.ingest.source, *self.config.ingest.given.values()]
+        return [name for source in named for name in expand(source, root=self.root) if (self.root / name).is_file()]
 
     def write(self, *, full: bool = False) -> None:
         """Make the project; a full one has flows and stages of its own.
@@ -129,16 +131,18 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     check_folder(wish.root)
     said = reading_for(wish, origin.location)
     reading = _reading(wish, said, text=guess.text, label=guess.label)
-    tests = _test_origin(wish)
+    given = _given_origins(wish)
     found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
-        found = check_rows(origin.asked, reading, test_source=tests.asked if tests else None, min_labels=least)
+        found = check_rows(
+            origin.asked, reading, given={part: place.asked for part, place in given.items()}, min_labels=least
+        )
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
     asked = wish.model or wish.given.get("baseline.model")
     script = first.script if first else None
     model = find_model(asked, root=wish.root, here=wish.here, kind=wish.kind, script=script)
-    chosen = [*_named(wish, origins=(origin, tests), guess=guess, said=said, model=model.name)]
+    chosen = [*_named(wish, origin=origin, given=given, guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
     base, count = look_at_model(model, kind=wish.kind)
     seen = None
@@ -149,7 +153,7 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     else:
         chosen += recipe.unseen(wish.kind, base)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
-    copies = {**origin.copies, **(tests.copies if tests else {})}
+    copies = {name: path for place in (origin, *given.values()) for name, path in place.copies.items()}
     final = _with_given(chosen, wish.given)
     names = {choice.name for choice in final}
     others = [name for name in wish.given if name not in names]
@@ -159,9 +163,10 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks))
 
 
-def _test_origin(wish: Wish) -> Origin | None:
-    source = wish.given.get("ingest.test_source")
-    return None if source is None else origin_of(str(source), root=wish.root, here=wish.here)
+def _given_origins(wish: Wish) -> dict[str, Origin]:
+    """Return where the rows are that were given to judge, by the name of their part."""
+    asked = {part: wish.given.get(f"ingest.{part}_source") for part in PARTS}
+    return {part: origin_of(str(source), root=wish.root, here=wish.here) for part, source in asked.items() if source}
 
 
 def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | None) -> Reading:
@@ -171,10 +176,9 @@ def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | Non
 
 
 def _named(
-    wish: Wish, *, origins: tuple[Origin, Origin | None], guess: Guess, said: Mapping[str, Any], model: str
+    wish: Wish, *, origin: Origin, given: Mapping[str, Origin], guess: Guess, said: Mapping[str, Any], model: str
 ) -> Sequence[Choice]:
     """Return what the user named or what follows from it, rather than from the rows."""
-    origin, tests = origins
     name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
     how = f"guessed from {guess.how}" if guess.how else ""
     text, label = (wish.text_column or said.get("text_column"), wish.label_column or said.get("label_column"))
@@ -182,7 +186,7 @@ def _named(
         *([Choice("run.task", wish.task)] if wish.task != DEFAULT else []),
         *_threads(),
         Choice("ingest.source", origin.name),
-        *([Choice("ingest.test_source", tests.name)] if tests else []),
+        *(Choice(f"ingest.{part}_source", place.name) for part, place in given.items()),
         *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
         Choice("ingest.text_column", guess.text, "" if text else how),
         *([Choice("ingest.label_column", guess.label, "" if label else how)] if guess.label is not None else []),
@@ -212,7 +216,14 @@ def _survey(
     values = params_text.nested(known).get("clean", {})
     config = parse_part(wish.task, {"clean": values})
     rules = row_rules_of(config.clean, reading.columns)
-    return survey(found.rows, rules, test=found.test, min_labels=wish.kind.min_labels, count_tokens=count)
+    return survey(
+        found.rows,
+        rules,
+        given=found.given,
+        spelling=reading.labels,
+        min_labels=wish.kind.min_labels,
+        count_tokens=count,
+    )
 
 
 def _with_given(chosen: Sequence[Choice], given: Mapping[str, Any]) -> tuple[Choice, ...]:
@@ -233,7 +244,7 @@ def _as_floor(promise: Choice) -> Choice:
 
 
 _PROMISE = "prune.budget.max_drop"
-_PATHS = ("ingest.source", "ingest.test_source", "baseline.model")
+_PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseline.model")
 _ASKED = "as asked"
 
 

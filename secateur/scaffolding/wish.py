@@ -1,5 +1,6 @@
 """What the user of ``secateur init`` asked for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from secateur.errors import ConfigError
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.workflow.params import read_value
+
+_MAPPING = re.compile(r"\s*\{\s*\w+\s*:\s")
 
 
 @dataclass(frozen=True)
@@ -55,4 +58,17 @@ def by_name(overrides: Sequence[str]) -> dict[str, str]:
     for override in overrides:
         if "." not in override.partition("=")[0] or "=" not in override:
             raise ConfigError(f"-S {override}: expected section.key=value")
-    return {override.partition("=")[0]: override for override in overrides}
+    found = {override.partition("=")[0]: override for override in overrides}
+    return {name: text for override in found.values() for name, text in _as_parts(override)}
+
+
+def _as_parts(override: str) -> list[tuple[str, str]]:
+    """Return ``ingest.source={train: a, test: b}`` as the parameters that it stands for; others as they are."""
+    name, _, text = override.partition("=")
+    if name != "ingest.source" or _MAPPING.match(text) is None:
+        return [(name, override)]
+    named = {
+        "ingest.source" if part == "train" else f"ingest.{part}_source": source
+        for part, source in read_value(text, override).items()
+    }
+    return [(parameter, f"{parameter}={source}") for parameter, source in named.items()]

@@ -55,7 +55,7 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindN
     check_rows(
         ingest.source,
         reading_of(ingest),
-        test_source=ingest.test_source,
+        given=ingest.given,
         root=root,
         min_labels=kind_named(kind).min_labels,
     )

@@ -42,7 +42,8 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
         return None
     try:
         # Several files of one package share its version.
-        location = locate(expand(source)[0], asked_by=key, root=root)
+        first = expand(source, root=root)[0] if key == "ingest.source" else source
+        location = locate(first, asked_by=key, root=root)
         if location.kind == "package":
             found, before, what = str(location.origin["version"]), record.get("version"), "version"
         elif location.kind == "hub" and revision is None:

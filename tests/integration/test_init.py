@@ -188,7 +188,7 @@ def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
     found = json.loads(
         init(place, "shop", "--source", "tickets.csv", "-S", "ingest.test_source=held-out.csv", "--json")
     )
-    assert found["seen"]["test"] == {"negative": 45, "positive": 45}
+    assert found["seen"]["given"]["test"] == {"negative": 45, "positive": 45}
     chosen = params_of(place / "shop")
     assert chosen["ingest"]["test_source"] == "held-out.csv" and (place / "shop/held-out.csv").is_file()
     assert chosen["promote"]["min_rows"] == 72 and "min_test_rows" not in chosen["clean"]

@@ -56,9 +56,9 @@ def raw_folder(path, labels, *, num_rows, seed=0):
     return path
 
 
-def clean(raw, out, *, seed=0, **changes):
+def clean(raw, out, *, seed=0, reading=None, **changes):
     job = Job("clean", "key", {"raw": raw}, {name: out / f"{name}{ending}" for name, ending in OUTPUTS.items()})
-    task.run(job, ingest=section("rows.jsonl"), clean=settings(**changes), seed=seed)
+    task.run(job, ingest=section("rows.jsonl", **(reading or {})), clean=settings(**changes), seed=seed)
     return job.outputs
 
 
@@ -182,7 +182,7 @@ def test_the_rows_that_are_given_to_test_are_the_test_set_and_nothing_else(tmp_p
     learned = [t for part in ("train", "validation") for t in pq.read_table(outputs[part])["text"].to_pylist()]
     assert len(learned) == 59 and not set(learned) & {text for text, _ in given}
     assert report_of(outputs)["rows"]["test"] == 20
-    assert "texts of ingest.test_source 1" in report_of(outputs)["remarks"][0]
+    assert "texts of rows that judge 1" in report_of(outputs)["remarks"][0]
 
 
 def test_what_cleaning_took_is_told_by_its_parameter(tmp_path):
@@ -212,3 +212,61 @@ def test_a_form_letter_with_three_labels_keeps_its_rows_and_is_told(tmp_path):
     report = report_of(outputs)
     assert report["rows"]["kept"] == 90 and set(report["labels"]) == {"a", "b", "c"}
     assert any("near copies with other labels: all stay" in line for line in report["remarks"])
+
+
+def texts_of(outputs):
+    return {part: pq.read_table(outputs[part])["text"].to_pylist() for part in ("train", "validation", "test")}
+
+
+def with_fields(path, rows):
+    raw = rows_as(path, [])
+    (raw / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return raw
+
+
+def test_a_column_says_which_rows_train_validate_and_test(tmp_path):
+    said = {0: "Test", 1: " val ", 2: "train", 3: "train", 4: "train", 5: None}
+    rows = [{"text": words(i), "tone": "ab"[i // 6 % 2], "fold": said[i % 6]} for i in range(120)]
+    rows.append({"text": words(0) + " x", "tone": "a", "fold": "dev"})  # nearly a test row, which stays
+    outputs = clean(with_fields(tmp_path / "raw", rows), tmp_path, reading={"split_column": "fold"})
+    texts = texts_of(outputs)
+    for part, kept in (("test", (0,)), ("validation", (1,)), ("train", (2, 3, 4))):
+        assert texts[part] == [row["text"] for i, row in enumerate(rows[:120]) if i % 6 in kept]
+    assert pq.read_table(outputs["test"])["row"].to_pylist() == list(range(0, 120, 6))
+    told = " ".join(report_of(outputs)["remarks"])
+    assert "near copies of rows that judge (clean.near_duplicate_threshold) (validation) 1" in told
+
+
+def test_a_part_that_nobody_knows_is_refused(tmp_path):
+    rows = [{"text": words(i), "tone": "ab"[i % 2], "fold": "ABC"[i % 3]} for i in range(30)]
+    with pytest.raises(DataError, match=r"ingest.split_column=fold holds 'A', 'B', 'C'; it takes train, validation"):
+        clean(with_fields(tmp_path / "raw", rows), tmp_path, reading={"split_column": "fold"})
+
+
+def test_an_author_is_in_one_part(tmp_path):
+    rows = [{"text": words(i), "tone": "ab"[i % 2], "author": i % 30} for i in range(300)]
+    outputs = clean(with_fields(tmp_path / "raw", rows), tmp_path, reading={"group_column": "author"})
+    authors = {part: {rows[i]["author"] for i in pq.read_table(outputs[part])["row"].to_pylist()} for part in outputs
+               if part in ("train", "validation", "test")}  # fmt: skip
+    assert sum(len(names) for names in authors.values()) == 30 and all(authors.values())
+
+
+def test_rows_that_are_added_move_no_row_between_train_and_test(tmp_path):
+    rows = [(words(i), "ab"[i % 2]) for i in range(200)]
+    before = texts_of(clean(rows_as(tmp_path / "before", rows), tmp_path / "b", split_by="content"))
+    more = [*rows, *((words(i), "ab"[i % 2]) for i in range(200, 350))]
+    after = texts_of(clean(rows_as(tmp_path / "after", more), tmp_path / "a", split_by="content"))
+    for part, texts in before.items():
+        assert len(texts) > 5 and set(texts) <= set(after[part])
+
+
+@pytest.mark.parametrize(("how", "names"), [("drop", ["a", "b"]), ("merge", ["a", "b", "other"])])
+def test_rare_labels_are_settled_where_they_would_be_refused(tmp_path, how, names):
+    rows = [(words(i), "ab"[i % 2]) for i in range(60)] + [(words(100 + i), f"rare {i // 2}") for i in range(10)]
+    raw = rows_as(tmp_path / "raw", rows)
+    with pytest.raises(DataError, match="rare 0' has 2 rows"):
+        clean(raw, tmp_path / "refused")
+    outputs = clean(raw, tmp_path / how, reading={"rare_labels": how})
+    assert json.loads(outputs["labels"].read_text(encoding="utf-8")) == names
+    assert report_of(outputs)["rows"]["kept"] == (60 if how == "drop" else 70)
+    assert any("labels of fewer than 3 rows" in remark for remark in report_of(outputs)["remarks"])

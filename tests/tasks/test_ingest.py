@@ -1,6 +1,7 @@
 import hashlib
 import json
 import tarfile
+import zipfile
 from datetime import date
 
 import pyarrow as pa
@@ -137,11 +138,11 @@ def test_an_encoding_can_be_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("names", "apart"),
     [
-        (["train.csv", "test.csv"], "test.csv"),
-        (["a-dev.csv", "a.csv"], "a-dev.csv"),
-        (["x.validation.csv", "x.csv"], "x"),
-        (["train/a.csv", "test/b.csv"], "test/b.csv"),
-        (["a.csv", "held-out.csv"], "held-out.csv"),
+        (["train.csv", "test.csv"], "test_source=test.csv"),
+        (["a-dev.csv", "a.csv"], "validation_source=a-dev.csv"),
+        (["x.validation.csv", "x.csv"], "validation_source=x.validation.csv"),
+        (["train/a.csv", "test/b.csv"], "test_source=test/b.csv"),
+        (["a.csv", "held-out.csv"], "test_source=held-out.csv"),
     ],
 )
 def test_rows_that_were_kept_apart_never_train(tmp_path, names, apart):
@@ -149,7 +150,8 @@ def test_rows_that_were_kept_apart_never_train(tmp_path, names, apart):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(ROWS, encoding="utf-8")
     with pytest.raises(
-        DataError, match=f"ingest.source names {apart}.*would train the model; .*ingest.test_source={apart}"
+        DataError,
+        match=f"ingest.source names {apart.partition('=')[2]} .*would train the model; .* as ingest.{apart}",
     ):
         check_source(section("{" + ",".join(names) + "}"), root=tmp_path)
 
@@ -168,7 +170,7 @@ def test_test_rows_are_copied_beside_the_others_and_checked(tmp_path, source, mo
     assert [entry["file"] for entry in record["test"]] == ["held.csv"]
     assert (out / "raw/held.csv").read_bytes() == given.read_bytes()
     given.write_text("text,tone\nnever seen,z\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"ingest.test_source has labels that no row of ingest.source has: z"):
+    with pytest.raises(DataError, match=r"ingest.test_source has labels that no row to learn from has: z"):
         check_source(section(source, test_source=str(given)))
     with pytest.raises(DataError, match=r"ingest.test_source: there is no file 'gone.csv'"):
         check_source(section(source, test_source="gone.csv"))
@@ -182,7 +184,7 @@ def test_files_of_one_name_may_lie_in_a_folder_of_each_part(tmp_path, source, mo
     record = json.loads((out / "raw/provenance.json").read_text(encoding="utf-8"))
     assert (record["file"], [entry["file"] for entry in record["test"]]) == ("reviews.csv", ["test/reviews.csv"])
     copied = read_copied(out / "raw", reading_of(section(source)))
-    assert (copied.rows.num_rows, copied.test["text"].to_pylist()) == (8, ["never seen"])
+    assert (copied.rows.num_rows, copied.given["test"]["text"].to_pylist()) == (8, ["never seen"])
 
 
 @pytest.mark.parametrize(
@@ -205,6 +207,49 @@ def test_files_that_cannot_stand_side_by_side_are_refused_before_anything_runs(t
     asked = dict(changes)
     with pytest.raises(DataError, match=message):
         check_source(section(asked.pop("source"), **asked), root=tmp_path)
+
+
+def test_a_mapping_gives_the_parts(tmp_path):
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        (tmp_path / name).write_text(ROWS, encoding="utf-8")
+    named = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
+    read = IngestSection(source=named, label_column="tone")
+    assert (read.source, read.given) == ("train.csv", {"validation": "dev.csv", "test": "test.csv"})
+    assert read == IngestSection(
+        source="train.csv", validation_source="dev.csv", test_source="test.csv", label_column="tone"
+    )
+    check_source(read, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "message"),
+    [
+        ({"test": "a.csv"}, {}, "source takes train, and validation and test where they are given; found test"),
+        ({"train": "a.csv", "dev": "b.csv"}, {}, "source takes train, .*; found dev"),
+        ({"train": "a.csv", "test": "b.csv"}, {"test_source": "c.csv"}, "test_source and source.test are the same"),
+        ({"train": "a.csv", "test": "b.csv"}, {"split_column": "fold"}, "split_column and test_source both say which"),
+    ],
+)
+def test_parts_are_given_in_one_way(source, more, message):
+    with pytest.raises(ValueError, match=message):
+        IngestSection(source=source, label_column="tone", **more)
+
+
+def test_files_of_all_parts_are_copied(tmp_path, source, model):
+    for name in ("held.csv", "dev.csv"):
+        source.with_name(name).write_text("text,tone\nnever seen,a\n", encoding="utf-8")
+    inputs = {
+        "source": source, "validation_source": source.with_name("dev.csv"), "test_source": source.with_name("held.csv"),
+        "model": model,
+    }  # fmt: skip
+    job = Job("ingest", "key", inputs, {"raw": tmp_path / "out/raw", "base": tmp_path / "out/base"})
+    named = {"train": "here/reviews.csv", "validation": "here/dev.csv", "test": "here/held.csv"}
+    read = IngestSection(source=named, label_column="tone")
+    task.run(job, ingest=read, model="here/tiny", model_revision=None)
+    record = json.loads((tmp_path / "out/raw/provenance.json").read_text(encoding="utf-8"))
+    assert (record["file"], record["validation"][0]["file"], record["test"][0]["file"]) == (
+        "reviews.csv", "dev.csv", "held.csv",
+    )  # fmt: skip
 
 
 def test_what_reading_found_stands_in_the_record(tmp_path, source, model):
@@ -237,8 +282,12 @@ def _tar(path):
 
 ODD = {
     "an archive": ("a.csv", _tar, "a.csv is a tar archive; unpack it"),
-    "spaces in a name": ("a.csv", lambda p: p.write_text(" text,tone\nx,a\n"), "its columns are: ' text', tone"),
-    "a workbook": ("a.xlsx", lambda p: p.write_bytes(b"PK\x03\x04"), "is a zip archive or an Excel workbook"),
+    "spaces in a name": ("a.csv", lambda p: p.write_text(" txt,tone\nx,a\n"), "its columns are: ' txt', tone"),
+    "a workbook": (
+        "a.xlsx",
+        lambda p: zipfile.ZipFile(p, "w").writestr("[Content_Types].xml", ""),
+        "save the sheet as",
+    ),
     "labels of nothing": ("a.csv", lambda p: p.write_text("text,tone\n" + "x,\n" * 9), "no row has a label in column"),
     "null labels": (
         "a.parquet",
@@ -248,7 +297,7 @@ ODD = {
     "dates as labels": (
         "a.parquet",
         lambda p: pq.write_table(pa.table({"text": ["x"], "tone": [date(2026, 1, 1)]}), p),
-        "label column 'tone' holds date; a label is text or a number",
+        "label column 'tone' holds date; it takes text or numbers",
     ),
     "half a Parquet": ("a.parquet", lambda p: p.write_bytes(b"PAR1" + b"x" * 40), "a.parquet is not a Parquet file"),
     "a unit separator": (
@@ -272,3 +321,12 @@ def test_odd_sources_give_one_true_line(tmp_path, kind):
     with pytest.raises(DataError, match=message) as caught:
         check_source(section(name), root=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_rare_labels_pass_where_they_are_settled(tmp_path):
+    (tmp_path / "a.csv").write_text(ROWS + "one alone,c\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"label 'c' has 1 row in column 'tone' of a.csv"):
+        check_source(section("a.csv"), root=tmp_path)
+    check_source(section("a.csv", rare_labels="drop"), root=tmp_path)
+    with pytest.raises(DataError, match=r"no row has a label in column 'tone' of a.csv"):
+        check_source(section("a.csv", rare_labels="drop", rare_label_rows=10), root=tmp_path)

@@ -1,6 +1,7 @@
 """Rules from numbers to parameters: valid for every table, and asking for nothing that its rows cannot give."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from secateur.scaffolding.gate_recipe import always_the_same
 from secateur.scaffolding.params_text import Choice, nested, render
 from secateur.scaffolding.parts import parts_of, told_apart
 from secateur.scaffolding.recipe import Base, choices, unseen
+from secateur.scaffolding.wish import by_name
 from secateur.workflow.params import assigned
 from secateur.workflow.table_size import shortfalls
 
@@ -175,3 +177,20 @@ def test_values_that_yaml_could_misread_stay_what_they_are() -> None:
     from ruamel.yaml import YAML
 
     assert YAML(typ="safe").load(render(found)) == nested(found)
+
+
+def test_parts_of_a_source_are_the_parameters_that_they_stand_for():
+    assert by_name(["ingest.source={train: a.csv, test: b.csv}", "run.seed=1"]) == {
+        "ingest.source": "ingest.source=a.csv",
+        "ingest.test_source": "ingest.test_source=b.csv",
+        "run.seed": "run.seed=1",
+    }
+    assert by_name(["ingest.source={a,b}.csv"]) == {"ingest.source": "ingest.source={a,b}.csv"}
+
+
+def test_rows_that_were_given_take_nothing_from_those_that_train():
+    table = seen(1000, 2)
+    whole = parts_of(table)
+    given = parts_of(replace(table, given={"validation": {"label 0": 30, "label 1": 20}, "test": {"label 0": 9}}))
+    assert (given.validation, given.test, given.rarest) == (50, 9, 0)
+    assert given.train == whole.train + whole.validation + whole.test

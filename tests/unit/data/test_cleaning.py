@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data.cleaning import RowRules, clean_rows
+from secateur.data.cleaning import RowRules, clean_given_rows, clean_rows
 from secateur.data.near_duplicates import jaccard
 from secateur.data.text_rules import TextRules
 from secateur.errors import DataError
@@ -97,9 +97,9 @@ def test_rows_that_stay_are_nearly_equal_only_within_a_group(rows, max_share):
     for i, a in enumerate(texts):
         for j, b in enumerate(texts[:i]):
             if jaccard(a, b) >= 0.8:
-                assert cleaned.groups[i] == cleaned.groups[j]
-    for group in set(cleaned.groups.tolist()):
-        members = np.flatnonzero(cleaned.groups == group)
+                assert cleaned.alike[i] == cleaned.alike[j]
+    for group in set(cleaned.alike.tolist()):
+        members = np.flatnonzero(cleaned.alike == group)
         assert max_share < 1 or len(members) == 1 or len({cleaned.labels[i] for i in members}) == 2
 
 
@@ -111,7 +111,7 @@ def test_a_form_letter_whose_deciding_word_differs_keeps_its_rows():
     rows = [(LETTER.format(1000 + i, word, 10 + i), labels[word]) for i in range(10) for word in labels]
     cleaned = clean_rows(table(rows), rules(), num_proc=1)
     assert len(cleaned.texts) == 30
-    assert len(set(cleaned.groups.tolist())) == 1
+    assert len(set(cleaned.alike.tolist())) == 1
     spared = [e.rows for e in cleaned.effects if (e.rule, e.effect) == ("near_duplicates", "kept")]
     assert spared == [30]
 
@@ -147,3 +147,52 @@ def test_when_nothing_is_left_the_greediest_rule_is_named():
     rows = [("ab", "x"), ("cd", "x"), ("", "y")]
     with pytest.raises(DataError, match=r"no row is left .* dropped all 3, most of them by the rule min_chars \(2\)"):
         kept(rows)
+
+
+BAG = "waiting two hours for my bag at gate nine of the airport"
+
+
+def given_to_judge(rows, **options):
+    return clean_given_rows(table(rows), rules(**options), num_proc=1)
+
+
+def test_near_copies_of_rows_that_judge_go_from_what_is_learned():
+    test = given_to_judge([(BAG, "a"), ("a quiet flight with nothing to tell of", "b")])
+    rows = [(BAG + "!", "a"), ("something else entirely", "b"), ("A QUIET flight with nothing to tell of", "b")]
+    cleaned = clean_rows(table(rows), rules(), num_proc=1, apart_from=(test,))
+    assert cleaned.texts == ["something else entirely"]
+    assert {e.rule: e.rows for e in cleaned.effects if e.effect == "dropped" and e.rows} == {
+        "given_texts": 1,
+        "given_near_copies": 1,
+    }
+    exact = clean_rows(table(rows), rules(threshold=1.0), num_proc=1, apart_from=(test,))
+    assert len(exact.texts) == 2
+
+
+def test_a_form_letter_stays_beside_rows_that_judge_whose_deciding_word_differs():
+    labels = {"fine": "praise", "fire": "damage", "find": "loss"}
+    rows = [(LETTER.format(1000 + i, word, 10 + i), labels[word]) for i in range(10) for word in labels]
+    test = given_to_judge(rows[:6])
+    cleaned = clean_rows(table(rows[6:]), rules(), num_proc=1, apart_from=(test,))
+    assert len(cleaned.texts) == 24
+    assert next(e.rows for e in cleaned.effects if e.rule == "given_near_copies" and e.effect == "kept") == 24
+
+
+def test_a_label_that_always_looks_alike_keeps_its_rows_beside_those_that_judge():
+    pump = "the pump of building {} is in critical state, no further action is needed"
+    test = given_to_judge([(pump.format(100), "critical")])
+    rows = [(pump.format(i), "critical") for i in range(9)] + [("quite different", "normal"), ("and more", "normal")]
+    assert len(clean_rows(table(rows), rules(max_share=0.3), num_proc=1, apart_from=(test,)).texts) == 11
+    assert len(clean_rows(table(rows), rules(max_share=1.0), num_proc=1, apart_from=(test,)).texts) == 2
+
+
+def test_groups_of_rows_that_judge_teach_nothing():
+    def by_author(rows):
+        texts, labels, authors = zip(*rows, strict=True)
+        return table(list(zip(texts, labels, strict=True))).append_column("group", pa.array(authors, pa.string()))
+
+    test = clean_given_rows(by_author([("one text of anna", "a", "anna")]), rules(), num_proc=1)
+    rows = [("quite another one", "b", "anna"), ("something of bert", "a", "bert"), ("by nobody known", "b", None)]
+    cleaned = clean_rows(by_author(rows), rules(), num_proc=1, apart_from=(test,))
+    assert cleaned.groups == ["bert", None]
+    assert next(e.rows for e in cleaned.effects if e.rule == "given_groups") == 1

@@ -1,0 +1,49 @@
+"""Which rows of those that say nearly the same are mere copies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Rows that nearly repeat others, (rows,) each.
+
+    Attributes:
+        dropped: copies of an earlier row.
+        disagreeing: rows of which some that are alike have another label: what the similarity overlooks decides.
+        usual: rows of a label of which too large a share would go: that is how its texts look.
+    """
+
+    dropped: Mask
+    disagreeing: Mask
+    usual: Mask
+
+
+def copies_among(
+    first: NDArray[np.int64], labels: NDArray[np.int64], *, max_share: float | None, num_before: int = 0
+) -> Copies:
+    """Tell mere copies from rows that only look alike.
+
+    Args:
+        first: position of the first row that each row is like, (rows,); its own where there is none before it.
+        labels: number of each row's label, (rows,).
+        max_share: largest share of a label's rows that may go; None where there are no labels.
+        num_before: so many rows at the start belong to others: they stay, and only what is like them is a copy.
+    """
+    rows = np.arange(len(first))
+    differs = np.zeros(len(first), np.bool_)
+    np.logical_or.at(differs, first, labels != labels[first])
+    own = rows >= num_before
+    alike: Mask = (first < num_before) & own if num_before else np.bincount(first, minlength=len(first))[first] > 1
+    disagreeing: Mask = differs[first] & alike
+    copies: Mask = alike & (first != rows) & ~disagreeing
+    usual = np.zeros(len(first), np.bool_)
+    if max_share is not None:
+        largest = max_share * np.bincount(labels[own], minlength=labels.max(initial=0) + 1)
+        too_many = np.bincount(labels[copies], minlength=len(largest)) > largest
+        usual = too_many[labels] & alike & ~disagreeing
+    return Copies(dropped=copies & ~usual, disagreeing=disagreeing, usual=usual)

@@ -1,0 +1,138 @@
+"""Which rows train, validate and test: by exact shares, by the source's own groups, or by what each text says."""
+
+import hashlib
+from collections.abc import Sequence, Set
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.config.clean import CleanSection
+from secateur.data.cleaning import Cleaned
+from secateur.data.source_files import PARTS
+from secateur.data.splits import Split, raised_share, split_rows
+from secateur.errors import DataError
+
+Indices = NDArray[np.int64]
+
+
+def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanSection, seed: int) -> Split:
+    """Divide cleaned rows into three parts; one that was given gets none.
+
+    Args:
+        cleaned: the rows, N of them.
+        strata: what every part should have its share of, (N,).
+        given: parts whose rows were given.
+        clean: how, and the shares.
+        seed: of the choice.
+
+    Raises:
+        DataError: a part, or the training rows of a label, would stay empty.
+    """
+    validation = 0.0 if "validation" in given else clean.validation_fraction
+    test = 0.0 if "test" in given else clean.test_fraction
+    if clean.split_by == "content":
+        shares = np.array([1 - validation - test, validation, test])
+        part = by_content(_keys(cleaned), shares, seed=seed)
+        return _as_split(part, strata, cleaned.alike, shares=shares, said="clean.split_by=content")
+    if validation:
+        validation = raised_share(validation, min_rows=clean.min_validation_rows, num_rows=len(strata))
+    if test:
+        test = raised_share(test, min_rows=clean.min_test_rows, num_rows=len(strata))
+    if cleaned.groups is not None:
+        shares = np.array([1 - validation - test, validation, test])
+        part = by_group(_numbered(cleaned.groups), strata, shares, seed=seed)
+        return _as_split(part, strata, cleaned.alike, shares=shares, said="ingest.group_column")
+    return split_rows(strata, validation_fraction=validation, test_fraction=test, seed=seed, groups=cleaned.alike)
+
+
+def by_content(keys: Sequence[str], shares: NDArray[np.float64], *, seed: int) -> Indices:
+    """Return the part of each row by the digest of its key alone, so that no other row can move it.
+
+    Args:
+        keys: of the rows.
+        shares: of the parts; they add up to 1, and the rows meet them on average.
+        seed: another one, other parts.
+    """
+    ends = np.cumsum(shares[::-1])[:-1]
+    found: dict[str, float] = {}
+    for key in keys:
+        if key not in found:
+            digest = hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()
+            found[key] = int.from_bytes(digest[:8], "big") / 2**64
+    places = np.array([found[key] for key in keys], np.float64)
+    return (len(shares) - 1 - np.searchsorted(ends, places, side="right")).astype(np.int64)
+
+
+def by_group(groups: Indices, strata: Indices, shares: NDArray[np.float64], *, seed: int) -> Indices:
+    """Return the part of each row, the same for all rows of a group.
+
+    Groups are drawn one after the other; each goes where the rows of its labels are missed most, by the squared
+    distance from the shares, and the last ones into parts that would stay empty.
+
+    Args:
+        groups: number of each row's group, N of them, from 0.
+        strata: label index of each row, (N,).
+        shares: of the parts; a part whose share is 0 gets none.
+        seed: of the draw.
+
+    Raises:
+        DataError: there are fewer groups than parts.
+    """
+    wanted = np.flatnonzero(shares)
+    num_groups = int(groups.max(initial=-1)) + 1
+    if num_groups < len(wanted):
+        raise DataError(
+            f"ingest.group_column has {num_groups} different values after cleaning; {len(wanted)} parts need one each"
+        )
+    table = np.zeros((num_groups, int(strata.max(initial=0)) + 1), np.int64)
+    np.add.at(table, (groups, strata), 1)
+    missing = shares[:, None] * table.sum(axis=0)
+    part_of = np.zeros(num_groups, np.int64)
+    empty: set[int] = set(wanted.tolist())
+    order = np.random.default_rng([seed, 3]).permutation(num_groups)
+    for position, group in enumerate(order):
+        rows = table[group]
+        open_parts: list[int] = sorted(empty) if num_groups - position <= len(empty) else wanted.tolist()
+        chosen = min(open_parts, key=lambda part: float((rows * (rows - 2 * missing[part])).sum()))
+        part_of[group] = chosen
+        missing[chosen] -= rows
+        empty.discard(chosen)
+    return part_of[groups]
+
+
+def spread_over_parts(part: Indices, alike: Indices) -> Indices:
+    """Return the rows that say nearly what a row of another part says, ascending."""
+    numbers = np.unique(alike, return_inverse=True)[1]
+    low = np.full(numbers.max(initial=-1) + 1, len(PARTS))
+    high = np.zeros_like(low)
+    np.minimum.at(low, numbers, part)
+    np.maximum.at(high, numbers, part)
+    return np.flatnonzero((low != high)[numbers])
+
+
+def _keys(cleaned: Cleaned) -> list[str]:
+    groups = cleaned.groups or [None] * len(cleaned.texts)
+    return [
+        f"text {text.casefold()}" if group is None else f"group {group}"
+        for text, group in zip(cleaned.texts, groups, strict=True)
+    ]
+
+
+def _numbered(groups: Sequence[str | None]) -> Indices:
+    """Return a number for each group, from 0; a row without a group is one by itself."""
+    numbers: dict[str | int, int] = {}
+    return np.array([numbers.setdefault(i if group is None else group, len(numbers)) for i, group in enumerate(groups)])
+
+
+def _as_split(part: Indices, strata: Indices, alike: Indices, *, shares: NDArray[np.float64], said: str) -> Split:
+    rows = [np.flatnonzero(part == number) for number in range(len(PARTS))]
+    for name, share, found in zip(PARTS, shares, rows, strict=True):
+        if share and len(found) == 0:
+            raise DataError(f"{said} leaves no row for {name}: {len(part)} rows are too few, or its share is too small")
+    if missing := set(strata.tolist()) - set(strata[rows[0]].tolist()):
+        raise DataError(
+            f"{said} leaves no training row of {len(missing)} label(s): there are too few rows of it, or all are of "
+            "groups that judge"
+        )
+    train, validation, test = rows
+    return Split(train, validation, test, spread_over_parts(part, alike))

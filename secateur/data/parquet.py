@@ -1,0 +1,91 @@
+"""The columns that matter of a Parquet file: texts as text, whatever type they were written in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from secateur.data.compression import bare, open_bytes
+from secateur.data.layout import Columns, require
+from secateur.errors import DataError
+
+_Types = pa.types
+
+
+def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
+    """Read the columns by name, that of the texts as large strings; ``a.b`` is the field b of a column a of structs.
+
+    Raises:
+        DataError: it is no Parquet file, a column is missing, or texts are no text.
+    """
+    with _explained(path), _opened(path) as file:
+        schema = file.schema_arrow
+        held = [name for name in columns.names if name in schema.names]
+        nested = {name: name.split(".") for name in columns.names if name not in held and _is_field(schema, name)}
+        require(columns, [*schema.names, *nested], name=path.name)
+        table = file.read(columns=[*held, *dict.fromkeys(steps[0] for steps in nested.values())])
+        found = {name: table[name] for name in held}
+        found |= {name: pc.struct_field(table[steps[0]], steps[1:]) for name, steps in nested.items()}
+    found = {name: _as_text(values, column=name, file=path.name) for name, values in found.items()}
+    kind = found[columns.text].type
+    if not (_Types.is_large_string(kind) or _Types.is_null(kind)):
+        raise DataError(f"{path.name}: column {columns.text!r} holds {kind}, not text")
+    return found | {columns.text: found[columns.text].cast(pa.large_string())}
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    with _explained(path), _opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    if bare(path) == path:
+        with pq.ParquetFile(path) as file:
+            yield file
+        return
+    with open_bytes(path) as raw, pq.ParquetFile(pa.BufferReader(raw.read())) as file:
+        yield file
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
+
+
+def _is_field(schema: pa.Schema, name: str) -> bool:
+    first, *rest = name.split(".")
+    kind = schema.field(first).type if first in schema.names else None
+    for step in rest:
+        if kind is None or not _Types.is_struct(kind) or kind.get_field_index(step) < 0:
+            return False
+        kind = kind.field(step).type
+    return bool(rest)
+
+
+def _as_text(values: pa.ChunkedArray, *, column: str, file: str) -> pa.ChunkedArray:
+    """Return strings of any type, and bytes that are UTF-8, as large strings; others as they are."""
+    kind = values.type
+    if _Types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if _Types.is_string(kind) or _Types.is_string_view(kind):
+        return values.cast(pa.large_string())
+    if _Types.is_fixed_size_binary(kind) or _Types.is_binary_view(kind):
+        values, kind = values.cast(pa.large_binary()), pa.large_binary()
+    if _Types.is_binary(kind) or _Types.is_large_binary(kind):
+        try:
+            return values.cast(pa.large_string())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{file}: column {column!r} holds bytes that are not UTF-8; write it as text") from error
+    return values
