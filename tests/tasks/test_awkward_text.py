@@ -86,7 +86,7 @@ def test_awkward_text_is_learned_from(tmp_path, name):
         ("\n\n  \n", "corpus.txt has no line that is not blank"),
         ("", r"is empty \(0 bytes\)"),
         ("一行\n两行\n", "rows left after cleaning: 2; train, validation and test need one each"),
-        (b"\xff\xfe\xc4\xe3", "corpus.txt is not UTF-8: .* set ingest.encoding"),
+        (b"\xc4\xe3\xba", "corpus.txt is not UTF-8: .* set ingest.encoding"),
     ],
 )
 def test_what_cannot_be_learned_from_is_said_in_one_line(tmp_path, corpus, message):
