@@ -10,7 +10,7 @@ from secateur.workflow.child_server import ServerDidNotStart
 from secateur.workflow.project import Project
 from tests.tiny import dvc, git, secateur
 
-_LINE = "    texts, tested = [*cleaned.texts, *(test.texts if test else ())], dropped_of_test(test)\n"
+_LINE = "    texts = [text for rows in (cleaned, *judging.values()) for text in rows.texts]\n"
 _WRITES = '    (project.root / "reports" / "told.txt").write_text(f"{len(outcomes)} stages")\n'
 
 
