@@ -21,12 +21,11 @@ def against_simple_baseline(labels: IntArray, *, model: IntArray, reference: Int
         ``most_gained``: the one-sided upper bound (95 %) of the model's accuracy less the simple classifier's.
     """
     counts = Discordant.of(labels, reference, model)
-    lost_to_reference = Discordant(counts.rows, lost=counts.won, won=counts.lost)
     return {
         "only_model": counts.won,
         "only_reference": counts.lost,
         "p_value": mcnemar(counts),
-        "most_gained": -lowest_change(lost_to_reference, level=_LEVEL),
+        "most_gained": -lowest_change(Discordant.of(labels, model, reference), level=_LEVEL),
     }
 
 

@@ -91,8 +91,9 @@ def _stat(path: str | Path) -> list[int] | None:
 
 
 def _circumstances(project: Project) -> dict[str, Any]:
-    """Return what decides which files are looked at, and who looks."""
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("DVC_", "XDG_", "HOME"))}
+    """Return what decides which files are looked at, and who looks; of settings the digest, as a token may be one."""
+    named = sorted(item for item in os.environ.items() if item[0].startswith(("DVC_", "XDG_", "HOME")))
+    settings = _digest(json.dumps(named))
     return {"root": str(project.root), "python": [sys.prefix, sys.version], "user": os.geteuid(), "settings": settings}
 
 

@@ -141,6 +141,10 @@ def _dump(values: Any) -> str:
     return stream.getvalue()
 
 
+_OPEN = {("prune", "rounds"), ("prune", "criteria"), ("prune", "regularizers")}
+"""Sections with names of their own: a round may be new, and what brings settings another package's."""
+
+
 def _assign(values: Any, override: str) -> None:
     """Set one ``section.key=value`` in place."""
     name, separator, text = override.partition("=")
@@ -156,8 +160,7 @@ def _assign(values: Any, override: str) -> None:
         if isinstance(target, dict) and target.get(parent) is None and isinstance(known, dict):
             target[parent] = _beginning(".".join(parents[: depth + 1]), known)
         if not isinstance(target, dict) or not isinstance(target.get(parent), dict):
-            # A round may be new, and the section of a criterion another package's.
-            if parents[:2] in (["prune", "rounds"], ["prune", "criteria"]) and depth == 2 and isinstance(target, dict):
+            if tuple(parents[:2]) in _OPEN and depth == 2 and isinstance(target, dict):
                 target[parent] = {}
             else:
                 raise ConfigError(

@@ -23,8 +23,10 @@ from secateur.models.groups import with_masks
 from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.regularizer import OnChosen, Regularizer
+from secateur.workflow.params import assigned
 from tests.foreign_package import install
 from tests.regularizer_steps import RATE, step_of
+from tests.tiny import REPOSITORY
 from tests.unit.pruning.material import tiny_model
 
 SHRINK = '''"""``shrink``: every matrix becomes smaller by a share."""
@@ -183,3 +185,9 @@ def test_the_schema_takes_one_of_another_package_and_tells_what_was_meant() -> N
     assert listed["prune.regularizers.shrink.share"] == "number > 0 < 1"
     with pytest.raises(ConfigError, match=r"'shrnk' is no regularizer; did you mean shrink\? known: .*shrink, none"):
         prune_of(regularizer="shrnk")
+
+
+def test_an_override_reaches_the_settings_of_another_package() -> None:
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    _, config = assigned(text, ["prune.regularizer=shrink", "prune.regularizers.shrink.share=0.25"])
+    assert config.prune.shared().model_dump()["regularizers"] == {"shrink": {"share": 0.25}}

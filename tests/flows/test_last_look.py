@@ -42,6 +42,14 @@ def _ask(project: Project) -> list[Outcome] | None:
     return nothing_to_do(project, stages(read_config(project), project.root))
 
 
+def test_no_token_is_written_down(known: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STUDIO_TOKEN", "isat_of-somebody")
+    assert last_look.recall(known) is None, "who looks has another setting"
+    assert _ask(known) is not None
+    assert last_look.recall(known) is not None
+    assert "isat_of-somebody" not in (known.state / "last_look.json").read_text()
+
+
 def _flip(path: Path) -> None:
     """Change one byte, and leave size and time of modification as they were."""
     times = path.stat()
