@@ -1,6 +1,5 @@
 """Rebuilding a registered version in a worktree at its commit, and what the rebuild is worth."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -35,7 +34,7 @@ from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import PACKAGE
 from secateur.workflow.params import read_config
-from secateur.workflow.project import REBUILD_LOCK, REBUILD_PREFIX, Project, command_line_of, git
+from secateur.workflow.project import REBUILD_LOCK, REBUILD_PREFIX, Project, command_line_of, git, locked
 from secateur.workflow.stage import LATENCY_TABLE
 
 Verdict = Literal["bit-identical", "metric-equivalent", "different"]
@@ -208,13 +207,8 @@ def judge(
 @contextmanager
 def worktree(project: Project, folder: Path, commit: str) -> Iterator[Path]:
     """Check a commit out beside the workspace; what a killed rebuild left behind is removed first."""
-    lock = project.state / REBUILD_LOCK
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ProjectError(f"another rebuild runs in {project.root}; wait for it to end, or stop it") from error
+    taken = f"another rebuild (process {{holder}}) runs in {project.root}; wait for it to end, or stop it"
+    with locked(project, REBUILD_LOCK, taken=taken):
         _remove_leftovers(project)
         git(project.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         try:

@@ -1,7 +1,6 @@
 """``schedule``: the ``retrain`` flow as a Prefect deployment, by the clock and by an event, one run at a time."""
 
 import asyncio
-import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -32,12 +31,12 @@ from prefect.schedules import Cron, Interval, Schedule
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.types.entrypoint import EntrypointType
 
-from secateur.errors import ConfigError, ProjectError, SecateurError
+from secateur.errors import ConfigError, SecateurError
 from secateur.scheduling.retraining import Retraining, now, record
 from secateur.workflow.chain import Watcher
 from secateur.workflow.full_form import function_of
 from secateur.workflow.outcome import Outcome
-from secateur.workflow.project import Project, find_project
+from secateur.workflow.project import Project, find_project, locked
 from secateur.workflow.remarks import remarks
 from secateur.workflow.running import without_record
 
@@ -185,21 +184,10 @@ def one_schedule(project: Project) -> Iterator[None]:
     """Allow one schedule per project.
 
     Raises:
-        ProjectError: another process has one.
+        ProjectError: another process has one, or nothing can be written here.
     """
-    path = project.state / "schedule.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ProjectError(
-                f"{project.root} has a schedule already (process {file.read().strip() or 'unknown'}); stop it first"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    taken = f"{project.root} has a schedule already (process {{holder}}); stop it first"
+    with locked(project, "schedule.lock", taken=taken):
         yield
 
 

@@ -174,13 +174,31 @@ def looking(project: Project) -> Iterator[None]:
 
 @contextmanager
 def exclusive(project: Project) -> Iterator[None]:
-    """Hold the workspace for one run. The kernel releases the lock when the holder dies, also by kill -9.
+    """Hold the workspace for one run.
 
     Raises:
         Occupied: another run holds it.
         ProjectError: nothing can be written here.
     """
-    path = project.state / "run.lock"
+    taken = f"another run (process {{holder}}) holds {project.root}; wait for it to end, or stop it"
+    with locked(project, "run.lock", taken=taken):
+        yield
+
+
+@contextmanager
+def locked(project: Project, name: str, *, taken: str) -> Iterator[None]:
+    """Hold a lock of the project. The kernel releases it when the holder dies, also by kill -9.
+
+    Args:
+        project: of the lock.
+        name: of its file, in the project's state.
+        taken: what to say where another process has it, whose number stands for ``{holder}``.
+
+    Raises:
+        Occupied: another process has it.
+        ProjectError: nothing can be written here.
+    """
+    path = project.state / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
@@ -193,10 +211,7 @@ def exclusive(project: Project) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise Occupied(
-                f"another run (process {holder}) holds {project.root}; wait for it to end, or stop it"
-            ) from error
+            raise Occupied(taken.replace("{holder}", file.read().strip() or "unknown")) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
