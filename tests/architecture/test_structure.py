@@ -1,6 +1,7 @@
 """The rooms and their doors: imports, one word per stage, dvc.yaml, params.yaml, the option surface."""
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from secateur.config.base import Section
@@ -222,3 +226,21 @@ def test_every_package_that_is_asked_for_is_pinned() -> None:
     names = {re.split(r"[<>=!~ ]", name)[0].lower().replace("_", "-") for name in asked}
     assert names - pinned == set()
     assert "://" not in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.13.0"])
+def test_what_is_pinned_can_be_installed_on_every_python_that_is_named(python: str) -> None:
+    """A pin that the oldest one refuses, or a package that only the newest one needs, shows on that machine alone."""
+    environment = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().split()}
+    missing, refused = set(), []
+    for package in importlib.metadata.distributions():
+        if canonicalize_name(package.name) not in pinned:
+            continue
+        if not SpecifierSet(package.metadata["Requires-Python"] or "").contains(python):
+            refused.append(f"{package.name} {package.version}")
+        for line in package.requires or []:
+            asked = Requirement(line)
+            if "extra" not in str(asked.marker) and (asked.marker is None or asked.marker.evaluate(environment)):
+                missing |= {canonicalize_name(asked.name)} - pinned
+    assert (refused, missing) == ([], set())
