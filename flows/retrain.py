@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from secateur.data.sources import expand, locate
 from secateur.errors import DataError
+from secateur.readers.sources import expand, locate
 from secateur.registry.before_retraining import (
     Before,
     held,

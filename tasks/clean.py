@@ -52,9 +52,9 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     from secateur.data.parts import cleaned_given, dropped_of, given_part, num_processes, parted, targets_of
     from secateur.data.provenance import read_provenance
     from secateur.data.rare_labels import without_rare
-    from secateur.data.reading import reading_of
     from secateur.data.rules import row_rules_of, text_rules_of
     from secateur.files import write_json
+    from secateur.readers.reading import reading_of
 
     reading = reading_of(ingest)
     copied = read_copied(job.inputs["raw"], reading)

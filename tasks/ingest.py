@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from secateur.config.families import check_chosen
 from secateur.config.ingest import IngestSection
 from secateur.config.run import KindName
-from secateur.data.sources import PACKAGE_PREFIX, expand, is_local
 from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.readers.sources import PACKAGE_PREFIX, expand, is_local
 from secateur.workflow.job import Job
 from secateur.workflow.stage import CONSTRAINTS, Output, Stage, section, value
 
@@ -63,8 +63,8 @@ def run(
     from secateur.data.acquisition import HubSelection, copy_rows
     from secateur.data.pretrained import copy_model, model_type_of
     from secateur.data.provenance import PROVENANCE
-    from secateur.data.reading import reading_of
     from secateur.files import write_json
+    from secateur.readers.reading import reading_of
 
     copy_rows(
         ingest.source,

@@ -74,8 +74,8 @@ class Rating(Kind):
         """See ``Kind``."""
         import numpy as np
 
-        from secateur.data.labels import Targets
         from secateur.errors import DataError
+        from secateur.readers.labels import Targets
 
         try:
             values = np.array([float(label) for label in labels], np.float32)

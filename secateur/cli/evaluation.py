@@ -43,8 +43,8 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     Example: secateur evaluate models/r3 --data reviews.csv --by shop
     """
     from secateur.cli import display
-    from secateur.data.row_files import open_rows
     from secateur.evaluation.row_scores import Question, score_file
+    from secateur.readers.row_files import open_rows
 
     found = find_finished(model)
     label = options["label_column"] or ("label" if found.kind.needs_labels else None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.errors import ConfigError
 
 if TYPE_CHECKING:
-    from secateur.data.reading import Reading
+    from secateur.readers.reading import Reading
 
 INGEST = "ingest."
 _WRITTEN = ("format", "encoding", "delimiter", "header", "quotes", "bad_rows")
@@ -27,8 +27,8 @@ def reading_by(overrides: Mapping[str, Any], *, text_column: str, label_column: 
     from dataclasses import replace
 
     from secateur.config.part import parse_part
-    from secateur.data.reading import reading_of
     from secateur.kinds.registry import DEFAULT
+    from secateur.readers.reading import reading_of
 
     said = {name.removeprefix(INGEST): value for name, value in overrides.items() if name.startswith(INGEST)}
     if unknown := [name for name in said if name not in _WRITTEN]:

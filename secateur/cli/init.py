@@ -13,8 +13,8 @@ from secateur.errors import ConfigError, DataError, ModelError
 from secateur.kinds.registry import DEFAULT
 
 if TYPE_CHECKING:
-    from secateur.data.columns import Guess
     from secateur.data.survey import Survey
+    from secateur.readers.columns import Guess
     from secateur.scaffolding.origin import Origin
     from secateur.scaffolding.setting_up import Plan
     from secateur.scaffolding.wish import Wish

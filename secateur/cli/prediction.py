@@ -113,9 +113,9 @@ def _cell(value: Any) -> str:
 
 def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
     from secateur.cli import display
-    from secateur.data.row_files import open_rows
-    from secateur.data.row_writers import require_writable
     from secateur.inference.answers import answer_file
+    from secateur.readers.row_files import open_rows
+    from secateur.readers.row_writers import require_writable
 
     require_writable(out)
     found = find_finished(model)

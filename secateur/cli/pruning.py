@@ -11,7 +11,7 @@ from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from secateur.config.prune import BudgetKind, PruneSettings
-    from secateur.data.reading import Reading
+    from secateur.readers.reading import Reading
 
 _BUDGETS = ("macs", "params", "latency", "sparsity")
 

@@ -1,1 +1,1 @@
-"""Rows of text and label: where they come from, which of them stay, how they are split."""
+"""Rows of text and label: which of them stay, how they are split, and what becomes of them."""

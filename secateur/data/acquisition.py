@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from secateur.data.assembly import Copied, Readable, checked, settled
-from secateur.data.compression import require_text
-from secateur.data.encodings import encoding_of
 from secateur.data.provenance import PROVENANCE, read_provenance
-from secateur.data.reading import Reading
-from secateur.data.source_files import PARTS, files_of, require_file
-from secateur.data.sources import Location
-from secateur.data.tables import format_of, read_rows
 from secateur.files import sha256_file, sha256_files, write_json
+from secateur.readers.compression import require_text
+from secateur.readers.encodings import encoding_of
+from secateur.readers.reading import Reading
+from secateur.readers.source_files import PARTS, files_of, require_file
+from secateur.readers.sources import Location
+from secateur.readers.tables import format_of, read_rows
 
 _HUB_FILE = "rows.parquet"
 
@@ -172,7 +172,7 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
         copied = out / location.path.name
         shutil.copyfile(location.path, copied)
         return copied, location.origin
-    from secateur.data.hub import download_rows
+    from secateur.readers.hub import download_rows
 
     copied = out / _HUB_FILE
     commit = download_rows(location.name, config=hub.config, split=hub.split, revision=hub.revision, out=copied)

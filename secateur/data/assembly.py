@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secateur.data.label_spelling import settle_labels
-from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
-from secateur.data.layout import Found
 from secateur.data.rare_labels import rare_among, renamed
-from secateur.data.reading import Reading
-from secateur.data.source_files import PARTS, parameter_of
-from secateur.data.tables import TableFormat
 from secateur.errors import DataError
+from secateur.readers.label_spelling import settle_labels
+from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.readers.layout import Found
+from secateur.readers.reading import Reading
+from secateur.readers.source_files import PARTS, parameter_of
+from secateur.readers.tables import TableFormat
 
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),

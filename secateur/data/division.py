@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from secateur.config.clean import CleanSection
 from secateur.data.cleaning import Cleaned
-from secateur.data.source_files import PARTS
 from secateur.data.splits import Split, raised_share, split_rows
 from secateur.errors import DataError
+from secateur.readers.source_files import PARTS
 
 Indices = NDArray[np.int64]
 

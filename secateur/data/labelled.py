@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secateur.data.compression import require_text
-from secateur.data.encodings import encoding_of
-from secateur.data.reading import Reading
-from secateur.data.sources import locate
-from secateur.data.tables import format_of, read_rows
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import DataError
+from secateur.readers.compression import require_text
+from secateur.readers.encodings import encoding_of
+from secateur.readers.reading import Reading
+from secateur.readers.sources import locate
+from secateur.readers.tables import format_of, read_rows
 
 _ASKED_BY = "--data"
 

@@ -17,12 +17,12 @@ from secateur.data.cleaning_remarks import blame
 from secateur.data.data_report import Example, RuleEffect, effect_on
 from secateur.data.division import divided
 from secateur.data.document_splitting import split_documents
-from secateur.data.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
-from secateur.data.source_files import PARTS
 from secateur.data.splits import cap_rows
 from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.kinds.base import Kind
+from secateur.readers.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
+from secateur.readers.source_files import PARTS
 
 Indices = NDArray[np.int64]
 

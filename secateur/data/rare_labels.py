@@ -9,7 +9,7 @@ import numpy as np
 
 from secateur.data.cleaning import Cleaned
 from secateur.data.data_report import Example, effect_on
-from secateur.data.label_spelling import LabelRules
+from secateur.readers.label_spelling import LabelRules
 
 OTHER = "other"
 _MAX_NAMED = 8

@@ -2,8 +2,8 @@
 
 from secateur.config.clean import CleanSection
 from secateur.data.cleaning import RowRules
-from secateur.data.layout import Columns
 from secateur.data.text_rules import TextRules
+from secateur.readers.layout import Columns
 
 
 def text_rules_of(clean: CleanSection) -> TextRules:

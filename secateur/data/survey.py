@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from secateur.data.cleaning import RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
-from secateur.data.label_spelling import LabelRules
-from secateur.data.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
 from secateur.errors import DataError
+from secateur.readers.label_spelling import LabelRules
+from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 
 _CLEANED_ROWS = 20_000
 _CLEANED_CHARS = 10_000_000

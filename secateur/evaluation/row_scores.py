@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from secateur.data.labels import canonical_labels
-from secateur.data.row_files import RowFile, values_of
 from secateur.errors import DataError
 from secateur.inference.answers import WINDOW, has_words
 from secateur.progress import progress
+from secateur.readers.labels import canonical_labels
+from secateur.readers.row_files import RowFile, values_of
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from secateur.data.row_files import RowFile, texts_of
-from secateur.data.row_writers import require_columns, writing_rows
 from secateur.errors import DataError
 from secateur.files import replacing, sync
 from secateur.progress import progress
+from secateur.readers.row_files import RowFile, texts_of
+from secateur.readers.row_writers import require_columns, writing_rows
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
-    from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.evaluation.metrics import Interval
     from secateur.evaluation.row_scores import Measured
     from secateur.gate.condition import Condition, JudgedRows
     from secateur.inference.answers import Answers
+    from secateur.readers.labels import Targets
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
-    from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.evaluation.metrics import Interval
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from secateur.gate.condition import Condition, JudgedRows
     from secateur.inference.answers import Answers
     from secateur.inference.prediction import Predictor
+    from secateur.readers.labels import Targets
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
@@ -78,7 +78,7 @@ class Classification(Kind):
 
     def targets(self, labels: Sequence[str]) -> "Targets":
         """See ``Kind``; every label has an index."""
-        from secateur.data.labels import indexed
+        from secateur.readers.labels import indexed
 
         return indexed(labels)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
-    from secateur.data.labels import Targets
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.evaluation.metrics import Interval
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from secateur.inference.answers import Answers
     from secateur.inference.decoding import Sampling
     from secateur.inference.writing import Writer
+    from secateur.readers.labels import Targets
     from secateur.report.presentation import Presentation
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
@@ -104,7 +104,7 @@ class Generation(Kind):
 
     def targets(self, labels: Sequence[str]) -> "Targets":
         """See ``Kind``; every label has an index."""
-        from secateur.data.labels import indexed
+        from secateur.readers.labels import indexed
 
         return indexed(labels)
 

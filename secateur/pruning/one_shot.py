@@ -15,7 +15,6 @@ from secateur.budget.cost import cost_of
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.labelled import read_labelled, tokenize_labelled
-from secateur.data.reading import Reading
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
@@ -37,6 +36,7 @@ from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
+from secateur.readers.reading import Reading
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secateur.data.sources import Location, expand, is_braced, locate
 from secateur.errors import DataError
+from secateur.readers.sources import Location, expand, is_braced, locate
 
 
 @dataclass(frozen=True)

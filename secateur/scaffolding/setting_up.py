@@ -12,15 +12,15 @@ from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
 from secateur.data.acquisition import check_rows
 from secateur.data.assembly import Copied
-from secateur.data.columns import Guess, columns_of, guess_columns
-from secateur.data.layout import Columns
-from secateur.data.reading import Reading, reading_of
 from secateur.data.rules import row_rules_of
-from secateur.data.source_files import PARTS
-from secateur.data.sources import Location, expand
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
+from secateur.readers.columns import Guess, columns_of, guess_columns
+from secateur.readers.layout import Columns
+from secateur.readers.reading import Reading, reading_of
+from secateur.readers.source_files import PARTS
+from secateur.readers.sources import Location, expand
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
 from secateur.scaffolding.origin import Origin, origin_of

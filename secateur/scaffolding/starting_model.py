@@ -9,10 +9,10 @@ from pathlib import Path
 from secateur.config.part import parse_part
 from secateur.data.pretrained import check_model
 from secateur.data.scripts import Script
-from secateur.data.sources import PACKAGE_PREFIX, is_local
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
 from secateur.kinds.base import Kind
+from secateur.readers.sources import PACKAGE_PREFIX, is_local
 from secateur.scaffolding.origin import base_of
 from secateur.scaffolding.recipe import Base
 

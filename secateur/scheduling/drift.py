@@ -13,9 +13,9 @@ from secateur.data.acquisition import read_copied, read_source
 from secateur.data.document_splitting import split_documents
 from secateur.data.drift import added_rows, compare, embedding_shift, findings
 from secateur.data.quality import DataCondition, LabelledTexts, Profile, check_quality
-from secateur.data.reading import reading_of
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.files import remove, replacing, write_json
+from secateur.readers.reading import reading_of
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.project import Project
 

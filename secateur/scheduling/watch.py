@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
-from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ProjectError
 from secateur.files import sha256_file, sha256_files, write_json
+from secateur.readers.sources import expand, locate
 from secateur.workflow.params import read_config
 from secateur.workflow.prefect_server import Server, using
 from secateur.workflow.project import Project

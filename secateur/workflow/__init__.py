@@ -1,1 +1,1 @@
-"""The workspace, the stage graph, the identity of a stage, its store and its drivers."""
+"""The workspace, the stage graph, its store and its drivers."""

@@ -22,10 +22,10 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.extensions import root_of
 from secateur.files import write_json, write_text
+from secateur.identity.closure import Sources, closure
+from secateur.identity.kind_code import with_kind
 from secateur.kinds.registry import KINDS
-from secateur.workflow.closure import Sources, closure
 from secateur.workflow.full_form import PACKAGE, folder_of
-from secateur.workflow.kind_code import with_kind
 from secateur.workflow.project import Project, is_read_only
 from secateur.workflow.stages import stages
 

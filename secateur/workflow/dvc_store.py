@@ -33,10 +33,10 @@ from dvc_data.hashfile.tree import ObjectFormatError
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
+from secateur.identity.key import Identity
 from secateur.workflow import dvc_gc, dvc_lock, last_look
 from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of
-from secateur.workflow.key import Identity
 from secateur.workflow.project import Project, is_read_only
 
 logger = logging.getLogger(__name__)

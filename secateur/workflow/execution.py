@@ -11,9 +11,9 @@ from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.files import free_bytes, replacing
+from secateur.identity.key import Identity
 from secateur.workflow.full_form import function_of
 from secateur.workflow.job import Job
-from secateur.workflow.key import Identity
 from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
 from secateur.workflow.stage import Stage

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from secateur.config.schema import RunConfig
+from secateur.identity.key import Identity
 from secateur.workflow import code_snapshots
 from secateur.workflow.code_lock import StageCode, code_of
 from secateur.workflow.dvc_store import DvcStore, Status
 from secateur.workflow.execution import has_effects
-from secateur.workflow.key import Identity
 from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
 from secateur.workflow.stage import Stage

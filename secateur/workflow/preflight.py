@@ -50,7 +50,7 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindN
         DataError: missing, a folder, empty, undecodable, a column missing, one label only, a label with too few rows.
     """
     from secateur.data.acquisition import check_rows
-    from secateur.data.reading import reading_of
+    from secateur.readers.reading import reading_of
 
     check_rows(
         ingest.source,

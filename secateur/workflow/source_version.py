@@ -7,8 +7,8 @@ from pathlib import Path
 
 from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
-from secateur.data.sources import expand, locate
 from secateur.errors import DataError, ModelError
+from secateur.readers.sources import expand, locate
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
 
@@ -58,6 +58,6 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
 
 
 def _newest_commit(repository: str, *, key: str) -> str:
-    from secateur.data.hub import newest_commit
+    from secateur.readers.hub import newest_commit
 
     return newest_commit(repository, kind="dataset" if key == "ingest.source" else "model", asked_by=key)

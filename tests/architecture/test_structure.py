@@ -237,7 +237,7 @@ def test_what_is_pinned_can_be_installed_on_every_python_that_is_named(python: s
     for package in importlib.metadata.distributions():
         if canonicalize_name(package.name) not in pinned:
             continue
-        if not SpecifierSet(package.metadata["Requires-Python"] or "").contains(python):
+        if not SpecifierSet((package.metadata.get_all("Requires-Python") or [""])[0]).contains(python):
             refused.append(f"{package.name} {package.version}")
         for line in package.requires or []:
             asked = Requirement(line)

@@ -17,8 +17,6 @@ from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.cli import cli
 from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import LatencyBudget
-from secateur.data.layout import Columns
-from secateur.data.reading import Reading
 from secateur.errors import (
     BudgetError,
     CheckFailed,
@@ -34,6 +32,8 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.one_shot import Request, _rows
 from secateur.pruning.state_files import read_state
 from secateur.pruning.weights.matrices import prunable
+from secateur.readers.layout import Columns
+from secateur.readers.reading import Reading
 from tests.integration.in_process import output, refused
 from tests.tiny import sentences, write_bert, write_rows
 

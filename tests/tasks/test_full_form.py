@@ -8,11 +8,11 @@ import pytest
 
 from secateur.config.schema import RunConfig, parse_config
 from secateur.errors import ProjectError
+from secateur.identity.key import Identity
 from secateur.scaffolding.copying_out import copy_out
 from secateur.workflow import code_lock, full_form
 from secateur.workflow.execution import execute
 from secateur.workflow.full_form import carrier, folder_of, function_of, module_of, names_in
-from secateur.workflow.key import Identity
 from secateur.workflow.project import Project, dirty_files
 from secateur.workflow.stages import find_stage, stages
 from tests.tiny import git

@@ -10,8 +10,8 @@ import pytest
 
 from secateur.config.ingest import IngestSection
 from secateur.data.acquisition import read_copied
-from secateur.data.reading import reading_of
 from secateur.errors import DataError
+from secateur.readers.reading import reading_of
 from secateur.workflow.job import Job
 from secateur.workflow.preflight import check_source
 from tasks import ingest as task

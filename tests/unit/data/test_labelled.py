@@ -3,9 +3,9 @@ import json
 import pytest
 
 from secateur.data.labelled import Labelled, read_labelled
-from secateur.data.layout import Columns, Layout
-from secateur.data.reading import Reading
 from secateur.errors import DataError
+from secateur.readers.layout import Columns, Layout
+from secateur.readers.reading import Reading
 
 
 def rows(path, pairs):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from secateur.data.cleaning import Cleaned
-from secateur.data.label_spelling import LabelRules
 from secateur.data.rare_labels import without_rare
+from secateur.readers.label_spelling import LabelRules
 
 LABELS = [*"aaaabbbbccd"]
 

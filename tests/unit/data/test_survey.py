@@ -7,11 +7,11 @@ import pytest
 
 from secateur.config.clean import CleanSection
 from secateur.data import survey as module
-from secateur.data.layout import Columns
 from secateur.data.rules import row_rules_of
 from secateur.data.scripts import script_of
 from secateur.data.survey import first_look, survey
 from secateur.errors import DataError
+from secateur.readers.layout import Columns
 
 COLUMNS = Columns(text="text", label="label", confidence=None)
 RULES = row_rules_of(CleanSection(), COLUMNS)

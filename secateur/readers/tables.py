@@ -7,14 +7,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secateur.data.compression import bare, explained, name_inside, open_bytes, require_text
-from secateur.data.delimited import read_delimited
-from secateur.data.encodings import open_text
-from secateur.data.json_rows import read_json
-from secateur.data.labels import canonical_labels
-from secateur.data.layout import Columns, Found, Layout, require
-from secateur.data.parquet import read_parquet
 from secateur.errors import DataError
+from secateur.readers.compression import bare, explained, name_inside, open_bytes, require_text
+from secateur.readers.delimited import read_delimited
+from secateur.readers.encodings import open_text
+from secateur.readers.json_rows import read_json
+from secateur.readers.labels import canonical_labels
+from secateur.readers.layout import Columns, Found, Layout, require
+from secateur.readers.parquet import read_parquet
 
 TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "lines", "text"]
 

@@ -3,8 +3,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from secateur.data.labels import canonical_labels, label_names, require_classes
 from secateur.errors import DataError
+from secateur.readers.labels import canonical_labels, label_names, require_classes
 
 
 @pytest.mark.parametrize(

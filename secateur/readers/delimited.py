@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from secateur.data.delimited_scan import Quoting, Record, Table
-from secateur.data.header import find_header, first_lines, large_cells
-from secateur.data.layout import Columns, Found, Layout, require
 from secateur.errors import DataError
+from secateur.readers.delimited_scan import Quoting, Record, Table
+from secateur.readers.header import find_header, first_lines, large_cells
+from secateur.readers.layout import Columns, Found, Layout, require
 
 _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.data.row_files import JSON_TEXT
 from secateur.errors import DataError
+from secateur.readers.row_files import JSON_TEXT
 
 Write = Callable[[pa.RecordBatch], None]
 

@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 from typing import IO, Literal
 
-from secateur.data.compression import explained, open_bytes
 from secateur.errors import DataError
+from secateur.readers.compression import explained, open_bytes
 
 _CHUNK_BYTES = 1 << 22
 _FALLBACK = "latin-1"

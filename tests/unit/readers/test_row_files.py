@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.data.layout import Columns, Layout
-from secateur.data.reading import Reading
-from secateur.data.row_files import JSON_TEXT, open_rows
-from secateur.data.tables import read_rows
 from secateur.errors import DataError
+from secateur.readers.layout import Columns, Layout
+from secateur.readers.reading import Reading
+from secateur.readers.row_files import JSON_TEXT, open_rows
+from secateur.readers.tables import read_rows
 
 READING = Reading(columns=Columns(text="text", label=None, confidence=None))
 WRITTEN = {

@@ -3,8 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from secateur.data import hub
 from secateur.errors import DataError
+from secateur.readers import hub
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
 

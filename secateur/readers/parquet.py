@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from secateur.data.compression import bare, open_bytes
-from secateur.data.layout import Columns, require
 from secateur.errors import DataError
+from secateur.readers.compression import bare, open_bytes
+from secateur.readers.layout import Columns, require
 
 _Types = pa.types
 

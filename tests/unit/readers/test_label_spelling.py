@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from secateur.data.label_spelling import LabelRules, settle_labels
 from secateur.errors import DataError
+from secateur.readers.label_spelling import LabelRules, settle_labels
 
 
 def settled(labels, **rules):

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from secateur.config.ingest import IngestSection
 from secateur.data.acquisition import check_rows
-from secateur.data.columns import columns_of
-from secateur.data.reading import reading_of
-from secateur.data.sources import locate
 from secateur.errors import DataError
+from secateur.readers.columns import columns_of
+from secateur.readers.reading import reading_of
+from secateur.readers.sources import locate
 
 ROWS = [
     (f'{i} in all, "he said"; and so | on' if i % 3 else f"plain {i}", "good" if i % 2 else "bad") for i in range(12)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.identity.source_text import essential
 from secateur.kinds.base import Kind
-from secateur.workflow.source_text import essential
 
 RESOURCES = (".j2", ".css")
 """Files beside the modules of a package that decide its output."""

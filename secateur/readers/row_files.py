@@ -14,15 +14,15 @@ from typing import Any, final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.data.compression import bare, explained, open_bytes, require_text
-from secateur.data.delimited import Delimited, open_delimited
-from secateur.data.encodings import encoding_of
-from secateur.data.json_rows import json_records, without_surrogates
-from secateur.data.layout import Columns, require
-from secateur.data.reading import Reading
-from secateur.data.sources import locate
-from secateur.data.tables import TableFormat, format_of
 from secateur.errors import DataError
+from secateur.readers.compression import bare, explained, open_bytes, require_text
+from secateur.readers.delimited import Delimited, open_delimited
+from secateur.readers.encodings import encoding_of
+from secateur.readers.json_rows import json_records, without_surrogates
+from secateur.readers.layout import Columns, require
+from secateur.readers.reading import Reading
+from secateur.readers.sources import locate
+from secateur.readers.tables import TableFormat, format_of
 
 DATA = "--data"
 """The option that names such a file."""

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.data.compression import require_text
-from secateur.data.encodings import encoding_of
-from secateur.data.header import header_of
-from secateur.data.layout import Columns, Layout
-from secateur.data.tables import format_of, read_rows
 from secateur.errors import DataError
+from secateur.readers.compression import require_text
+from secateur.readers.encodings import encoding_of
+from secateur.readers.header import header_of
+from secateur.readers.layout import Columns, Layout
+from secateur.readers.tables import format_of, read_rows
 
 COLUMNS = Columns(text="text", label="label", confidence="sure")
 

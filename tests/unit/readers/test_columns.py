@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from secateur.data.columns import columns_of, guess_columns
-from secateur.data.layout import Layout
-from secateur.data.sources import locate
 from secateur.errors import DataError
+from secateur.readers.columns import columns_of, guess_columns
+from secateur.readers.layout import Layout
+from secateur.readers.sources import locate
 
 VALUES = {"a": ["x", "y"] * 30, "b": [f"text {i}" for i in range(60)], "c": [f"other {i}" for i in range(60)]}
 

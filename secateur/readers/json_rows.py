@@ -6,10 +6,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from secateur.data.compression import open_bytes
-from secateur.data.encodings import open_text
-from secateur.data.layout import Columns, require
 from secateur.errors import DataError
+from secateur.readers.compression import open_bytes
+from secateur.readers.encodings import open_text
+from secateur.readers.layout import Columns, require
 
 _SAMPLE_ROWS = 1000
 _Numbered = Iterator[tuple[str, dict[str, Any]]]

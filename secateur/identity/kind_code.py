@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from secateur.workflow.closure import ANSWERS, Sources, absolute, closure, digest_of, file_of
+from secateur.identity.closure import ANSWERS, Sources, absolute, closure, digest_of, file_of
 
 _REGISTRY = "secateur/kinds/registry.py"
 """Who finds a kind has this file in its closure."""

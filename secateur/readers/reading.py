@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from secateur.config.ingest import IngestSection
-from secateur.data.label_spelling import LabelRules
-from secateur.data.layout import Columns, Layout
+from secateur.readers.label_spelling import LabelRules
+from secateur.readers.layout import Columns, Layout
 
 
 @dataclass(frozen=True)

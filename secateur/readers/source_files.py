@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from secateur.data.sources import Location, expand, is_braced, locate
 from secateur.errors import DataError
+from secateur.readers.sources import Location, expand, is_braced, locate
 
 PARTS = ("train", "validation", "test")
 _SOURCE = "ingest.source"

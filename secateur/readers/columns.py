@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from secateur.data.compression import explained, require_text
-from secateur.data.encodings import encoding_of
-from secateur.data.header import header_of
-from secateur.data.json_rows import keys_of
-from secateur.data.layout import Layout
-from secateur.data.parquet import parquet_names
-from secateur.data.source_files import require_file
-from secateur.data.sources import Location
-from secateur.data.tables import format_of
 from secateur.errors import DataError
+from secateur.readers.compression import explained, require_text
+from secateur.readers.encodings import encoding_of
+from secateur.readers.header import header_of
+from secateur.readers.json_rows import keys_of
+from secateur.readers.layout import Layout
+from secateur.readers.parquet import parquet_names
+from secateur.readers.source_files import require_file
+from secateur.readers.sources import Location
+from secateur.readers.tables import format_of
 
 _TEXTS = frozenset({
     "text", "texts", "message", "messages", "body", "review", "reviews", "sentence", "sentences", "content",

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from secateur.data.compression import open_bytes
-from secateur.data.encodings import open_text
-from secateur.data.header import large_cells
+from secateur.readers.compression import open_bytes
+from secateur.readers.encodings import open_text
+from secateur.readers.header import large_cells
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secateur.data.labels import several_labels
-from secateur.data.layout import Found
 from secateur.errors import DataError
+from secateur.readers.labels import several_labels
+from secateur.readers.layout import Found
 
 _NULL_WORDS = frozenset(
     {"nan", "-nan", "none", "null", "nil", "n/a", "na", "<na>", "<null>", "\\n", "#n/a", "#na", "#n/a n/a", "nat"}

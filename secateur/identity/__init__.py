@@ -1,0 +1,1 @@
+"""Which code a stage uses, and the one digest that it runs under."""
