@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.perplexity import DocumentLosses
 from secateur.statistics.margins import USUAL
-from secateur.statistics.paired import Discordant, IntArray, lowest_change, mcnemar
+from secateur.statistics.paired import Discordant, IntArray, bootstrap_growth, lowest_change, mcnemar
 
 _LEVEL = 0.05
 
@@ -53,3 +57,36 @@ def verdict(name: str, reference: Mapping[str, float], *, model: str, macro_f1: 
     if reference["most_gained"] < USUAL:
         return f"Needed no network and is as good as the {model} model: {scores}"
     return f"Too few test rows to show that the {model} model is better than what needs no network: {scores}"
+
+
+def verdict_on_texts(
+    name: str, simple: DocumentLosses, *, model: DocumentLosses, settings: EvaluateSection, seed: int
+) -> str | None:
+    """Say that n-grams predict texts better than a generator, or are not shown to be worse; else None.
+
+    Args:
+        name: of the n-grams.
+        simple: their losses.
+        model: those of the generator, of the same texts in the same order.
+        settings: resamples and level of the interval.
+        seed: of the resampling.
+    """
+    drawn = bootstrap_growth(
+        simple.losses,
+        model.losses,
+        characters=simple.characters,
+        samples=settings.bootstrap_samples,
+        seed=seed,
+    )
+    beyond = (1.0 - settings.confidence_level) / 2.0
+    low, high = np.quantile(drawn, [beyond, 1.0 - beyond])
+    if high < 0.0:
+        return None
+    by_simple, by_model = (np.exp(losses.losses.sum() / simple.characters.sum()) for losses in (simple, model))
+    scores = (
+        f"{name} (perplexity per character {by_simple:.2f} against {by_model:.2f}; that of the model is "
+        f"{low:+.1%} to {high:+.1%} higher)"
+    )
+    if low > 0.0:
+        return f"Needed no network and is better than the dense model: {scores}"
+    return f"Too few test texts to show that the dense model is better than what needs no network: {scores}"

@@ -9,6 +9,7 @@ from typing import Any
 from secateur.budget.cost import cost_of
 from secateur.config.evaluate import EvaluateSection
 from secateur.data.documents import TextRow, documents_of, read_texts
+from secateur.evaluation.against_simple_baseline import verdict_on_texts
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.control import control_of, require_labels
 from secateur.evaluation.deployed import folder_bytes
@@ -129,9 +130,11 @@ def _findings(
     dense, settings, seed = models["baseline"], given.settings, given.run.seed
     tokenizer = load_tokenizer(given.folders["baseline"])
     texts = [row.text for row in rows]
-    simple = None
+    simple, named = None, {}
     if settings.reference:
-        simple = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=seed)
+        simple, losses = score_ngrams(training, texts=texts, tokenizer=tokenizer, settings=settings, seed=seed)
+        said = verdict_on_texts(GENERATOR, losses, model=dense.losses, settings=settings, seed=seed)
+        named = {"reference": GENERATOR, "reference_verdict": said}
     controls = list(Card.read(given.folders["baseline"]).control)
     details = {
         "task": given.run.task,
@@ -146,7 +149,7 @@ def _findings(
             texts, training, tokenizer=tokenizer, num_texts=len(dense.texts.sampled), settings=settings.generation
         ),
         "models": {name: details_of(model, settings=settings.generation) for name, model in models.items()},
-        **({} if simple is None else {"reference": GENERATOR}),
+        **named,
     }
     return Findings(
         metrics={name: metrics_of(model, dense=dense, settings=settings, seed=seed) for name, model in models.items()},

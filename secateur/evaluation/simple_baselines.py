@@ -72,8 +72,8 @@ def score_ngrams(
     tokenizer: PreTrainedTokenizerBase,
     settings: EvaluateSection,
     seed: int,
-) -> dict[str, float]:
-    """Count character 5-grams of the training texts; return the perplexity per character on the test texts.
+) -> tuple[dict[str, float], DocumentLosses]:
+    """Count character 5-grams of the training texts; return the perplexity per character on the test texts, and losses.
 
     Characters that the tokenizer does not know are unknown to the n-grams too: both have the same to predict.
     ``unknown_characters`` is their share of the test texts, with those that no training text has.
@@ -83,12 +83,13 @@ def score_ngrams(
     losses = DocumentLosses(model.losses(texts), tokens=characters, characters=characters)
     found = perplexities(losses, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
     interval = found["char_perplexity"]
-    return {
+    metrics = {
         "char_perplexity": interval.value,
         "char_perplexity_low": interval.low,
         "char_perplexity_high": interval.high,
         "unknown_characters": model.unknown_share(texts),
     }
+    return metrics, losses
 
 
 def unknown_characters(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:

@@ -93,6 +93,9 @@ def test_metrics_have_exactly_the_agreed_names_and_no_times(finished):
     assert set(metrics["reference"]) == {
         "char_perplexity", "char_perplexity_low", "char_perplexity_high", "unknown_characters",
     }  # fmt: skip
+    said = read(finished, "details.json")["reference_verdict"]
+    better = metrics["reference"]["char_perplexity"] < metrics["baseline"]["char_perplexity"]
+    assert better == said.startswith("Needed no network and is better than the dense model: character 5-gram model")
     assert metrics["reference"]["unknown_characters"] == pytest.approx(1 / sum(map(len, _TEXTS["test"])))
 
 
