@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.material import BASELINE
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.statistics import quality_of
+from benchmarks.subject import BASELINE
 from secateur.evaluation.tf_idf import fit
 from secateur.formats.onnx import ONNX_MODEL, export_onnx
 from secateur.inference.prediction import Predictor

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from benchmarks import torch_pruning_bert as adapter
 from benchmarks.aiming import Aimed, Cut, OutOfReach, aim
-from benchmarks.material import Material
 from benchmarks.speed import SpeedModel
+from benchmarks.subject import Subject
 from secateur.budget.goal import density_after
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.errors import BudgetError
@@ -39,7 +39,7 @@ class Task:
     """One run: a method is handed a speed, a seed and a budget of retraining.
 
     Attributes:
-        material: the dense model and its rows.
+        subject: the dense model and its rows.
         speeds: predicts the speed of a model.
         asked: times faster than dense, after the last round.
         seed: of the calibration sample and of the order of the rows.
@@ -48,7 +48,7 @@ class Task:
         tolerance: relative error of the speed that counts as a hit.
     """
 
-    material: Material
+    subject: Subject
     speeds: SpeedModel
     asked: float
     seed: int
@@ -59,13 +59,13 @@ class Task:
     @property
     def settings(self) -> PruneSettings:
         """The ``prune`` section."""
-        return self.material.config.prune
+        return self.subject.config.prune
 
     def rounds(self) -> list[tuple[float, Recovery]]:
         """Return asked speed and recovery of every round; the epochs are shared out as the parameters do it."""
         if self.one_shot:
             return [(self.asked, self.settings.recovery.model_copy(update={"epochs": self.epochs}))]
-        own = [overridden(self.settings.recovery, round_) for round_ in self.material.config.prune.rounds.values()]
+        own = [overridden(self.settings.recovery, round_) for round_ in self.subject.config.prune.rounds.values()]
         total = sum(recovery.epochs for recovery in own)
         shape = self.settings.schedule.shape
         return [
@@ -78,7 +78,7 @@ class Task:
 
     def calibration(self, model: PreTrainedModel) -> list[Batch]:
         """Return the calibration rows that every criterion with data sees."""
-        rows = calibration_sample(self.material.train, num_rows=self.settings.calibration_rows, seed=self.seed)
+        rows = calibration_sample(self.subject.train, num_rows=self.settings.calibration_rows, seed=self.seed)
         size = self.settings.recovery.batch_size
         return list(batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)))
 
@@ -88,28 +88,28 @@ class Task:
 
 def ours(task: Task) -> PreTrainedModel:
     """Prune with the shipped settings: the product's own round, aimed at a speed by bisection of its budget."""
-    material, settings = task.material, task.settings
-    model = material.dense()
+    subject, settings = task.subject, task.settings
+    model = subject.dense()
     dense_model = DenseModel(
-        model=material.dense(),
-        quality=material.card()["metrics"]["validation_macro_f1"],
-        logits=material.logits,
-        table=material.table,
+        model=subject.dense(),
+        quality=subject.card()["metrics"]["validation_macro_f1"],
+        logits=subject.logits,
+        table=subject.table,
     )
-    precision = material.config.run.precision
+    precision = subject.config.run.precision
 
     state = None
     for number, (asked, recovery) in enumerate(task.rounds(), start=1):
         seed = task.seed * 100 + number
         # The sample that prune_ will draw from the same seed.
-        rows = calibration_sample(material.train, num_rows=settings.calibration_rows, seed=seed)
+        rows = calibration_sample(subject.train, num_rows=settings.calibration_rows, seed=seed)
         calibration = Calibration(rows=rows, settings=settings, seed=seed, precision=precision)
         budgets = _Budgets(model, calibration, dense_model)
         aimed = aim(budgets.cut, task.speeds.speed_of, asked=asked, tolerance=task.tolerance, refine=False)
         outcome = prune_(
             model,
-            train=material.train,
-            validation=material.validation,
+            train=subject.train,
+            validation=subject.validation,
             dense_model=dense_model,
             target=budgets.target(aimed.shares[0]),
             settings=settings,
@@ -170,8 +170,8 @@ def compared(cuts: Cuts, fallback: Cuts | None = None) -> Callable[[Task], PreTr
 
 
 def _rounds(task: Task, cuts: Cuts) -> PreTrainedModel:
-    material = task.material
-    model = material.dense()
+    subject = task.subject
+    model = subject.dense()
     rounds = task.rounds()
     if len(rounds) > 1:
         # Before any training: a speed that cannot be reached from dense cannot be reached at all.
@@ -179,7 +179,7 @@ def _rounds(task: Task, cuts: Cuts) -> PreTrainedModel:
     for number, (asked, recovery) in enumerate(rounds, start=1):
         model = _best(task, model, cuts, asked=asked)
         objective = Distillation(
-            teacher_logits=material.logits,
+            teacher_logits=subject.logits,
             weight=recovery.distillation_weight,
             temperature=recovery.temperature,
             label_smoothing=recovery.label_smoothing,
@@ -188,10 +188,10 @@ def _rounds(task: Task, cuts: Cuts) -> PreTrainedModel:
             title=f"{task.asked:g}x r{number}",
             settings=recovery,
             seed=task.seed * 100 + number,
-            precision=material.config.run.precision,
+            precision=subject.config.run.precision,
             evaluate_first=True,
         )
-        train_(model, train=material.train, validation=material.validation, objective=objective, plan=plan)
+        train_(model, train=subject.train, validation=subject.validation, objective=objective, plan=plan)
     return model
 
 
@@ -207,10 +207,10 @@ def _best(task: Task, model: PreTrainedModel, cuts: Cuts, *, asked: float) -> Pr
         raise OutOfReach(asked=asked, fastest=fastest)
     if len(found) == 1:
         return found[0].model
-    precision = task.material.config.run.precision
+    precision = task.subject.config.run.precision
 
     def loss(aimed: Aimed) -> float:
-        return validate(aimed.model, task.material.validation, batch_size=64, precision=precision).loss
+        return validate(aimed.model, task.subject.validation, batch_size=64, precision=precision).loss
 
     return min(found, key=loss).model
 
@@ -260,7 +260,7 @@ def _torch_pruning(importance: Callable[[], tp.importance.Importance], *, taylor
     """Torch-Pruning on heads and neurons, both rankings; and on the residual stream as well where that is too slow."""
 
     def gradients(task: Task, model: PreTrainedModel) -> adapter.Gradients | None:
-        precision = task.material.config.run.precision
+        precision = task.subject.config.run.precision
         return adapter.taylor_gradients(model, task.calibration(model), precision=precision) if taylor else None
 
     def structures(task: Task, model: PreTrainedModel) -> list[Cut]:

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from benchmarks.aiming import OutOfReach
-from benchmarks.material import Material, read_project
 from benchmarks.methods import METHODS, Task
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.speed import speed_model, time_against
 from benchmarks.statistics import Quality, quality_of
+from benchmarks.subject import Subject, read_project
 from secateur.budget.cost import cost_of
 from secateur.determinism import fix_randomness
 from secateur.files import remove
@@ -62,14 +62,14 @@ class Setup:
     threads: int
     repeats: int
 
-    def material(self) -> Material:
+    def subject(self) -> Subject:
         """Read the project."""
         return read_project(Path(self.project), params=Path(self.params), num_rows=self.rows)
 
-    def identity(self, material: Material) -> dict[str, Any]:
+    def identity(self, subject: Subject) -> dict[str, Any]:
         """Return what a result depends on."""
-        prune = material.config.prune.model_dump(mode="json")
-        weights = material.card()["weights_sha256"]
+        prune = subject.config.prune.model_dump(mode="json")
+        weights = subject.card()["weights_sha256"]
         return {"rows": self.rows, "epochs": self.epochs, "one_shot": self.one_shot, "dense": weights, "prune": prune}
 
 
@@ -79,10 +79,10 @@ def run_one(setup: Setup, method: str, asked: float, seed: int) -> dict[str, Any
     sys.stderr = (work / f"{name}.log").open("a", encoding="utf-8", buffering=1)  # two bars on one screen are none
     fix_randomness(seed=seed, num_threads=setup.threads)
     start = time.monotonic()
-    material = setup.material()
-    speeds = speed_model(material.baseline, file=work / "speed.json", repeats=setup.repeats)
+    subject = setup.subject()
+    speeds = speed_model(subject.baseline, file=work / "speed.json", repeats=setup.repeats)
     task = Task(
-        material=material,
+        subject=subject,
         speeds=speeds,
         asked=asked,
         seed=seed,
@@ -90,15 +90,15 @@ def run_one(setup: Setup, method: str, asked: float, seed: int) -> dict[str, Any
         one_shot=setup.one_shot,
         tolerance=setup.tolerance,
     )
-    record: dict[str, Any] = {"method": method, "asked": asked, "seed": seed, "identity": setup.identity(material)}
+    record: dict[str, Any] = {"method": method, "asked": asked, "seed": seed, "identity": setup.identity(subject)}
     try:
         model = METHODS[method](task)
     except OutOfReach as error:
         return record | {"fastest": error.fastest, "seconds": time.monotonic() - start}
     folder = work / name
     remove(folder)
-    save(model, load_tokenizer(material.baseline), folder, card=_card(material, model), check_reload=False)
-    logits = logits_of(model, material.test, batch_size=64, precision="fp32")
+    save(model, load_tokenizer(subject.baseline), folder, card=_card(subject, model), check_reload=False)
+    logits = logits_of(model, subject.test, batch_size=64, precision="fp32")
     return record | {
         "checkpoint": folder.name,
         "predicted": logits.argmax(dim=-1).tolist(),
@@ -110,8 +110,8 @@ def run_one(setup: Setup, method: str, asked: float, seed: int) -> dict[str, Any
     }
 
 
-def _card(material: Material, model: Any) -> dict[str, Any]:
-    dense = material.card()
+def _card(subject: Subject, model: Any) -> dict[str, Any]:
+    dense = subject.card()
     kept = ("task", "labels", "max_length", "text_rules", "dense_widths")
     return {**{key: dense.get(key) for key in kept}, "widths": widths_of(model).as_dict()}
 
@@ -131,15 +131,15 @@ def start_worker(threads: int) -> None:
 
 def collect(setup: Setup, wanted: Sequence[tuple[str, float, int]], *, jobs: int) -> list[dict[str, Any]]:
     """Return one record per wanted run: those of the work folder, and the missing ones, made now."""
-    material = setup.material()
+    subject = setup.subject()
     file = Path(setup.work) / "runs.jsonl"
-    identity = setup.identity(material)
+    identity = setup.identity(subject)
     done = {key: record for key, record in _read(file, identity).items() if key in set(wanted)}
     missing = [key for key in wanted if key not in done]
     click.echo(f"{len(done)} runs are there, {len(missing)} to do, {jobs} at a time")
     if not missing:
         return [done[key] for key in wanted]
-    speed_model(material.baseline, file=Path(setup.work) / "speed.json", repeats=setup.repeats)
+    speed_model(subject.baseline, file=Path(setup.work) / "speed.json", repeats=setup.repeats)
     start = time.monotonic()
     with ProcessPoolExecutor(jobs, get_context("spawn"), start_worker, (setup.threads,)) as pool:
         running = {pool.submit(run_one, setup, *key): key for key in missing}
@@ -171,10 +171,10 @@ def _read(file: Path, identity: dict[str, Any]) -> dict[tuple[str, float, int], 
 
 def summarise(setup: Setup, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Time all checkpoints in one run and put the seeds of a method and speed together."""
-    material, work = setup.material(), Path(setup.work)
+    subject, work = setup.subject(), Path(setup.work)
     made = {record["checkpoint"]: work / record["checkpoint"] for record in records if "checkpoint" in record}
-    timings = time_against(material.baseline, made, repeats=setup.repeats, workdir=work / "onnx")
-    dense = logits_of(material.dense(), material.test, batch_size=64, precision="fp32").argmax(dim=-1).numpy()
+    timings = time_against(subject.baseline, made, repeats=setup.repeats, workdir=work / "onnx")
+    dense = logits_of(subject.dense(), subject.test, batch_size=64, precision="fp32").argmax(dim=-1).numpy()
     entries = []
     for asked, method in dict.fromkeys((record["asked"], record["method"]) for record in records):
         group = [record for record in records if (record["asked"], record["method"]) == (asked, method)]
@@ -184,7 +184,7 @@ def summarise(setup: Setup, records: Sequence[dict[str, Any]]) -> list[dict[str,
             entries.append(entry | {"fastest": max(record["fastest"] for record in group)})
             continue
         predicted = np.array([record["predicted"] for record in hits])
-        quality = quality_of(predicted, dense=dense, labels=material.test.labels)
+        quality = quality_of(predicted, dense=dense, labels=subject.test.labels)
         times = [timings[record["checkpoint"]] for record in hits]
         entry |= {"timings": [asdict(timing) for timing in times], "quality": asdict(quality)}
         entry["speed"] = float(np.median([timing.speed for timing in times]))

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.material import Material, read_project
 from benchmarks.report import environment, points, show, write_results
+from benchmarks.subject import Subject, read_project
 from secateur.config.criteria import CRITERIA
 from secateur.config.prune import Budget, PruneSettings
 from secateur.determinism import fix_randomness
@@ -27,29 +27,29 @@ _NOTES = (
 )
 
 
-def macro_f1_of(model: Any, material: Material) -> float:
+def macro_f1_of(model: Any, subject: Subject) -> float:
     """Score a model on the test rows, fp32."""
-    logits = logits_of(model, material.test, batch_size=64, precision="fp32")
+    logits = logits_of(model, subject.test, batch_size=64, precision="fp32")
     predicted = logits.argmax(dim=-1).numpy()
-    return float(macro_f1(confusion(material.test.labels, predicted, num_labels=logits.shape[-1])))
+    return float(macro_f1(confusion(subject.test.labels, predicted, num_labels=logits.shape[-1])))
 
 
-def cut_once(material: Material, settings: PruneSettings, *, fraction: float, seed: int) -> tuple[float, float]:
+def cut_once(subject: Subject, settings: PruneSettings, *, fraction: float, seed: int) -> tuple[float, float]:
     """Return macro-F1 and seconds of one cut."""
-    model = material.dense()
-    rows = calibration_sample(material.train, num_rows=settings.calibration_rows, seed=seed)
-    precision = material.config.run.precision
+    model = subject.dense()
+    rows = calibration_sample(subject.train, num_rows=settings.calibration_rows, seed=seed)
+    precision = subject.config.run.precision
     start = time.monotonic()
     calibration = Calibration(rows=rows, settings=settings, seed=seed, precision=precision)
-    selector = calibrate(model, calibration, dense=Dense(material.dense().config), kept=None)
+    selector = calibrate(model, calibration, dense=Dense(subject.dense().config), kept=None)
     cut_(model, selector.select_(model, target=fraction))
     seconds = time.monotonic() - start
-    return macro_f1_of(model, material), seconds
+    return macro_f1_of(model, subject), seconds
 
 
-def settings_for(material: Material, *, criterion: str, repair: str, fraction: float) -> PruneSettings:
+def settings_for(subject: Subject, *, criterion: str, repair: str, fraction: float) -> PruneSettings:
     """Return the shipped settings with another criterion, repair and budget; validated, so that misfits are told."""
-    values = PruneSettings.model_dump(material.config.prune, mode="json")
+    values = PruneSettings.model_dump(subject.config.prune, mode="json")
     values |= {"criterion": criterion, "budget": Budget(macs=fraction).model_dump(mode="json")}
     if "repair" in values:
         values["repair"] = repair
@@ -82,15 +82,15 @@ def main(
 ) -> None:
     """Compare criteria and repairs right after the cut."""
     fix_randomness(seed=0, num_threads=threads)
-    material = read_project(project, params=params or project / "params.yaml", num_rows=rows or None)
-    dense = macro_f1_of(material.dense(), material)
+    subject = read_project(project, params=params or project / "params.yaml", num_rows=rows or None)
+    dense = macro_f1_of(subject.dense(), subject)
     budgets = [float(part) for part in fractions.split(",")]
     entries: list[dict[str, Any]] = []
     skipped: list[str] = []
     for criterion in criteria.split(","):
         for repair in repairs.split(","):
             try:
-                entries.append(_entry(material, criterion, repair, budgets=budgets, seeds=seeds, dense=dense))
+                entries.append(_entry(subject, criterion, repair, budgets=budgets, seeds=seeds, dense=dense))
             except _UNFINISHED as error:
                 reason = " ".join(str(error).split())[:140]
                 skipped.append(f"{criterion}, repair {repair}: {type(error).__name__}: {reason}")
@@ -105,12 +105,12 @@ def main(
 
 
 def _entry(
-    material: Material, criterion: str, repair: str, *, budgets: list[float], seeds: int, dense: float
+    subject: Subject, criterion: str, repair: str, *, budgets: list[float], seeds: int, dense: float
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"criterion": criterion, "repair": repair, "lost": {}, "seconds": []}
     for fraction in budgets:
-        settings = settings_for(material, criterion=criterion, repair=repair, fraction=fraction)
-        runs = [cut_once(material, settings, fraction=fraction, seed=seed) for seed in range(seeds)]
+        settings = settings_for(subject, criterion=criterion, repair=repair, fraction=fraction)
+        runs = [cut_once(subject, settings, fraction=fraction, seed=seed) for seed in range(seeds)]
         entry["lost"][f"{fraction:g}"] = [dense - score for score, _ in runs]
         entry["seconds"] += [seconds for _, seconds in runs]
     return entry

@@ -57,8 +57,8 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     from secateur.training.dense import model_for, tokenizer_of
     from secateur.training.history import write_history
     from secateur.training.loop import Plan, train_
-    from secateur.training.material import TRAIN, VALIDATION, write_logits
     from secateur.training.objectives import LabelLoss, logits_of
+    from secateur.training.prepared_rows import TRAIN, VALIDATION, write_logits
 
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     from secateur.pruning.tries import run_round
     from secateur.pruning.vocabulary_check import choose_cut
     from secateur.training.history import write_history
-    from secateur.training.material import read_material
+    from secateur.training.prepared_rows import read_prepared_rows
     from secateur.workflow.rounds import (
         came_to,
         card_of,
@@ -94,16 +94,16 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         return
     model, vocabulary = load(job.inputs["prev"]), vocabulary_of(job)
     state = read_state(job.inputs["prev"], model, card=before)
-    material = read_material(job.inputs["tokens"])
+    prepared = read_prepared_rows(job.inputs["tokens"])
     dense_model = load(job.inputs["dense"])
-    judge = judge_of(dense_model, material, dense=dense, run=run, prune=prune, promise=goal.max_drop)
+    judge = judge_of(dense_model, prepared, dense=dense, run=run, prune=prune, promise=goal.max_drop)
     cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
-    vocabulary = vocabulary.narrowed_(model, material.train, min_count=cut.min_count if cut else 0)
+    vocabulary = vocabulary.narrowed_(model, prepared.train, min_count=cut.min_count if cut else 0)
     result = run_round(
         model,
-        train=vocabulary.translate(material.train, max_length=before.require_max_length()),
-        validation=vocabulary.translate(material.validation, max_length=before.require_max_length()),
-        dense_model=dense_model_of(job, dense_model, material, vocabulary, dense=dense, run=run, prune=prune),
+        train=vocabulary.translate(prepared.train, max_length=before.require_max_length()),
+        validation=vocabulary.translate(prepared.validation, max_length=before.require_max_length()),
+        dense_model=dense_model_of(job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune),
         goal=goal,
         settings=prune,
         round_=round,

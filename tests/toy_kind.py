@@ -95,7 +95,7 @@ class Rating(Kind):
 
     def tokenize(self, tables: Mapping[str, Path], out: Path, *, tokenizer: Any, max_length: int, **_: Any) -> int:
         """See ``Kind``."""
-        from secateur.training.material import tokenize_rows
+        from secateur.training.prepared_rows import tokenize_rows
 
         return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
 

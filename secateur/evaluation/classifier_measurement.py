@@ -13,7 +13,7 @@ from secateur.evaluation.deployed import folder_bytes
 from secateur.evaluation.robust_score import sample_of
 from secateur.evaluation.slices import slices_of
 from secateur.gate.classifiers import judge
-from secateur.gate.condition import Answers, Condition, IntArray, JudgedRows, Material
+from secateur.gate.condition import Answers, Condition, GateRows, IntArray, JudgedRows
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.models.construction import read_config
@@ -26,16 +26,16 @@ def judge_classifiers(folders: Mapping[str, Path], rows: JudgedRows, *, config: 
     Raises:
         ModelError: a model reads fewer tokens than ``promote.latency.length``.
     """
-    material = material_of(rows, config)
-    answers = measure(folders, rows, material=material, config=config)
-    return judge(material, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote)
+    gate_rows = gate_rows_of(rows, config)
+    answers = measure(folders, rows, gate_rows=gate_rows, config=config)
+    return judge(gate_rows, challenger=answers["challenger"], champion=answers.get("champion"), settings=config.promote)
 
 
-def material_of(rows: JudgedRows, config: RunConfig) -> Material:
+def gate_rows_of(rows: JudgedRows, config: RunConfig) -> GateRows:
     """Return what models are judged on."""
     wanted, seed = config.promote.robustness, config.run.seed
     sampled = sample_of(len(rows.texts), num_rows=wanted.rows, seed=seed) if wanted.rows else []
-    return Material(
+    return GateRows(
         labels=rows.labels,
         names=rows.names,
         slices=slices_of(rows.texts),
@@ -45,14 +45,14 @@ def material_of(rows: JudgedRows, config: RunConfig) -> Material:
 
 
 def measure(
-    folders: Mapping[str, Path], rows: JudgedRows, *, material: Material, config: RunConfig
+    folders: Mapping[str, Path], rows: JudgedRows, *, gate_rows: GateRows, config: RunConfig
 ) -> dict[str, Answers]:
     """Let models that were verified predict and be timed.
 
     Args:
         folders: by any name.
         rows: of today.
-        material: made of these rows.
+        gate_rows: made of these rows.
         config: section ``promote``, and the seed.
 
     Raises:
@@ -63,7 +63,7 @@ def measure(
         predictors = {
             name: Predictor.load(folder, num_threads=wanted.latency.num_threads) for name, folder in folders.items()
         }
-        attacked = _attacked_texts(rows, material, settings=wanted.robustness, seed=material.seed)
+        attacked = _attacked_texts(rows, gate_rows, settings=wanted.robustness, seed=gate_rows.seed)
         times = _times(predictors, folders, wanted.latency)
         return {
             name: Answers(
@@ -85,9 +85,9 @@ def predicted_by(predictor: Predictor, texts: Sequence[str], *, names: Sequence[
 
 
 def _attacked_texts(
-    rows: JudgedRows, material: Material, *, settings: PromoteRobustnessSection, seed: int
+    rows: JudgedRows, gate_rows: GateRows, *, settings: PromoteRobustnessSection, seed: int
 ) -> dict[str, list[str]]:
-    chosen = [rows.texts[index] for index in material.attacked_rows.tolist()]
+    chosen = [rows.texts[index] for index in gate_rows.attacked_rows.tolist()]
     if not chosen:
         return {}
     return {

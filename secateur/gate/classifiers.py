@@ -3,7 +3,7 @@
 import numpy as np
 
 from secateur.config.promote import PromoteSection
-from secateur.gate.condition import Answers, Condition, Material, change
+from secateur.gate.condition import Answers, Condition, GateRows, change
 from secateur.gate.costs import latency, size
 from secateur.gate.groups import classes, slices
 from secateur.gate.harmless import Change, harmless
@@ -11,82 +11,82 @@ from secateur.statistics.f1 import macro_f1_of_rows
 from secateur.statistics.margins import margin_of
 from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change
 
-__all__ = ["Answers", "Condition", "Material", "judge"]
+__all__ = ["Answers", "Condition", "GateRows", "judge"]
 
 
 def judge(
-    material: Material, *, challenger: Answers, champion: Answers | None, settings: PromoteSection
+    gate_rows: GateRows, *, challenger: Answers, champion: Answers | None, settings: PromoteSection
 ) -> tuple[Condition, ...]:
     """Return every condition, passed or not; without a champion those that need none."""
-    conditions = [_quality_floor(material, challenger, settings)]
+    conditions = [_quality_floor(gate_rows, challenger, settings)]
     if champion is not None:
-        counts = np.bincount(material.labels, minlength=len(material.names)).tolist()
+        counts = np.bincount(gate_rows.labels, minlength=len(gate_rows.names)).tolist()
         allowed = margin_of(settings.max_drop, counts, level=settings.significance.level)
         # A bootstrap of rows that all got the same answers knows no chance; the bound of accuracy does, however few
         # they are.
         conditions += [
-            _quality_drop(material, challenger, champion, settings, allowed=allowed),
-            _accuracy_drop(material, challenger, champion, settings, allowed=allowed),
+            _quality_drop(gate_rows, challenger, champion, settings, allowed=allowed),
+            _accuracy_drop(gate_rows, challenger, champion, settings, allowed=allowed),
         ]
     conditions += [
         latency(challenger, champion, settings.latency),
         size(challenger, champion, settings.size),
-        classes(material, challenger, champion, settings),
-        slices(material, challenger, champion, settings),
+        classes(gate_rows, challenger, champion, settings),
+        slices(gate_rows, challenger, champion, settings),
     ]
-    if champion is not None and len(material.attacked_rows):
-        conditions.append(_robustness(material, challenger, champion, settings))
+    if champion is not None and len(gate_rows.attacked_rows):
+        conditions.append(_robustness(gate_rows, challenger, champion, settings))
     return tuple(conditions)
 
 
-def _score(material: Material, answers: Answers) -> float:
-    return macro_f1_of_rows(material.labels, answers.predicted, num_labels=len(material.names))
+def _score(gate_rows: GateRows, answers: Answers) -> float:
+    return macro_f1_of_rows(gate_rows.labels, answers.predicted, num_labels=len(gate_rows.names))
 
 
-def _quality_floor(material: Material, challenger: Answers, settings: PromoteSection) -> Condition:
-    score, least = _score(material, challenger), settings.min_macro_f1
+def _quality_floor(gate_rows: GateRows, challenger: Answers, settings: PromoteSection) -> Condition:
+    score, least = _score(gate_rows, challenger), settings.min_macro_f1
     return Condition(
         "quality_floor",
         f"macro-F1 of {least:.4f} or more",
         f"{score:.4f}",
         score >= least,
-        f"macro-F1 {score:.4f} on {len(material.labels)} test rows {_against(score >= least, 'the floor', least)}",
+        f"macro-F1 {score:.4f} on {len(gate_rows.labels)} test rows {_against(score >= least, 'the floor', least)}",
         {"macro_f1": score, "min_macro_f1": least},
     )
 
 
 def _quality_drop(
-    material: Material, challenger: Answers, champion: Answers, settings: PromoteSection, *, allowed: float
+    gate_rows: GateRows, challenger: Answers, champion: Answers, settings: PromoteSection, *, allowed: float
 ) -> Condition:
     wanted = settings.significance
-    after, before = _score(material, challenger), _score(material, champion)
+    after, before = _score(gate_rows, challenger), _score(gate_rows, champion)
     differences = bootstrap_macro_f1(
-        material.labels,
+        gate_rows.labels,
         champion.predicted,
         challenger.predicted,
-        num_labels=len(material.names),
+        num_labels=len(gate_rows.names),
         samples=wanted.samples,
-        seed=material.seed,
+        seed=gate_rows.seed,
     )
     found = Change("macro-F1", before, after, lowest=float(np.quantile(differences, wanted.level)))
-    return harmless("quality_drop", found, settings, allowed=allowed, rows=len(material.labels))
+    return harmless("quality_drop", found, settings, allowed=allowed, rows=len(gate_rows.labels))
 
 
 def _accuracy_drop(
-    material: Material, challenger: Answers, champion: Answers, settings: PromoteSection, *, allowed: float
+    gate_rows: GateRows, challenger: Answers, champion: Answers, settings: PromoteSection, *, allowed: float
 ) -> Condition:
-    counts = Discordant.of(material.labels, champion.predicted, challenger.predicted)
-    after, before = (float((found.predicted == material.labels).mean()) for found in (challenger, champion))
+    counts = Discordant.of(gate_rows.labels, champion.predicted, challenger.predicted)
+    after, before = (float((found.predicted == gate_rows.labels).mean()) for found in (challenger, champion))
     lowest = lowest_change(counts, level=settings.significance.level)
     found = Change("accuracy", before, after, lowest=lowest, because=f"{counts.lost} rows lost, {counts.won} won; ")
     return harmless("accuracy_drop", found, settings, allowed=allowed, rows=counts.rows)
 
 
-def _robustness(material: Material, challenger: Answers, champion: Answers, settings: PromoteSection) -> Condition:
-    labels, allowed = material.labels[material.attacked_rows], settings.robustness.max_drop
+def _robustness(gate_rows: GateRows, challenger: Answers, champion: Answers, settings: PromoteSection) -> Condition:
+    labels, allowed = gate_rows.labels[gate_rows.attacked_rows], settings.robustness.max_drop
     scores = [
         {
-            name: macro_f1_of_rows(labels, found, num_labels=len(material.names))
+            name: macro_f1_of_rows(labels, found, num_labels=len(gate_rows.names))
             for name, found in answers.attacked.items()
         }
         for answers in (champion, challenger)

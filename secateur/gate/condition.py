@@ -43,7 +43,7 @@ class Answers:
         predicted: index of the predicted label of every test row, (rows,); -1 = a label that these rows do not have.
         bytes: of all files of the folder that is deployed.
         latency_ms: of every timed call, (repeats,), call by call beside those of the other model.
-        attacked: attack -> predictions of ``Material.attacked_rows`` under it.
+        attacked: attack -> predictions of ``GateRows.attacked_rows`` under it.
     """
 
     predicted: IntArray
@@ -53,7 +53,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Material:
+class GateRows:
     """The rows that are judged on.
 
     Attributes:

@@ -1,19 +1,19 @@
 """Conditions of the gate on parts of the test rows: every label, every slice."""
 
 from secateur.config.promote import PromoteSection
-from secateur.gate.condition import Answers, Condition, Material, change
+from secateur.gate.condition import Answers, Condition, GateRows, change
 from secateur.statistics.f1 import f1_by_label
 
 
-def classes(material: Material, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
+def classes(gate_rows: GateRows, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
     """Judge recall and F1 of every label with enough rows."""
-    wanted, num_labels = settings.classes, len(material.names)
-    recall, f1 = f1_by_label(material.labels, challenger.predicted, num_labels=num_labels)
+    wanted, num_labels = settings.classes, len(gate_rows.names)
+    recall, f1 = f1_by_label(gate_rows.labels, challenger.predicted, num_labels=num_labels)
     judged = _Groups("recall", wanted.min_recall)
     if champion is not None:
-        old_recall, old_f1 = f1_by_label(material.labels, champion.predicted, num_labels=num_labels)
-    for index, name in enumerate(material.names):
-        if int((material.labels == index).sum()) < wanted.min_rows:
+        old_recall, old_f1 = f1_by_label(gate_rows.labels, champion.predicted, num_labels=num_labels)
+    for index, name in enumerate(gate_rows.names):
+        if int((gate_rows.labels == index).sum()) < wanted.min_rows:
             continue
         judged.floor(name, float(recall[index]))
         if champion is not None:
@@ -29,17 +29,17 @@ def classes(material: Material, challenger: Answers, champion: Answers | None, s
     )
 
 
-def slices(material: Material, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
+def slices(gate_rows: GateRows, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
     """Judge the accuracy on every slice with enough rows."""
     wanted = settings.slices
-    right = challenger.predicted == material.labels
+    right = challenger.predicted == gate_rows.labels
     judged = _Groups("accuracy", wanted.min_accuracy)
-    for name, mask in material.slices.items():
+    for name, mask in gate_rows.slices.items():
         if int(mask.sum()) < wanted.min_rows:
             continue
         judged.floor(name, float(right[mask].mean()))
         if champion is not None:
-            before = float((champion.predicted == material.labels)[mask].mean())
+            before = float((champion.predicted == gate_rows.labels)[mask].mean())
             judged.drop(name, "accuracy", before, float(right[mask].mean()), allowed=wanted.max_drop)
     drops = "" if champion is None else f", at most {wanted.max_drop:g} below the champion's"
     return judged.condition(

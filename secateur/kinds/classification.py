@@ -104,7 +104,7 @@ class Classification(Kind):
         max_length: int,
     ) -> int:
         """See ``Kind``."""
-        from secateur.training.material import tokenize_rows
+        from secateur.training.prepared_rows import tokenize_rows
 
         return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
 

@@ -131,8 +131,8 @@ class Generation(Kind):
         """See ``Kind``; no text is cut, a long one goes on in the next row."""
         from secateur.data.documents import documents_of, read_texts
         from secateur.data.tokens import write_tokens
-        from secateur.training.material import TRAIN, VALIDATION
         from secateur.training.packing import one_by_one, packed
+        from secateur.training.prepared_rows import TRAIN, VALIDATION
 
         known = labels if controls else ()
         held = read_texts(tables["validation"], labels=known)

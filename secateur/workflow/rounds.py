@@ -23,7 +23,7 @@ from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, allowed_drop
-from secateur.training.material import Material
+from secateur.training.prepared_rows import PreparedRows
 from secateur.training.validation import validate
 from secateur.workflow.job import Job
 from secateur.workflow.tried import TRIED
@@ -36,7 +36,7 @@ def vocabulary_of(job: Job) -> Vocabulary:
 
 def judge_of(
     model: PreTrainedModel,
-    material: Material,
+    prepared: PreparedRows,
     *,
     dense: Card,
     run: RunSection,
@@ -51,8 +51,8 @@ def judge_of(
     measure = kind_named(run.task).measure
     return Judge(
         model=model,
-        train=material.train,
-        validation=material.validation,
+        train=prepared.train,
+        validation=prepared.validation,
         max_length=dense.require_max_length(),
         before=dense.metrics[f"validation_{measure.name}"],
         measure=measure,
@@ -64,7 +64,7 @@ def judge_of(
 def dense_model_of(
     job: Job,
     model: PreTrainedModel,
-    material: Material,
+    prepared: PreparedRows,
     vocabulary: Vocabulary,
     *,
     dense: Card,
@@ -77,7 +77,7 @@ def dense_model_of(
     return DenseModel(
         model=model,
         quality=dense.metrics[f"validation_{kind_named(run.task).measure.name}"],
-        logits=material.dense_logits,
+        logits=prepared.dense_logits,
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,
         robust_score=_robust_score(job, model, vocabulary, dense=dense, run=run) if prune.max_robust_drop else None,

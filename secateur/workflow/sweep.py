@@ -28,14 +28,14 @@ def run_sweep(
     from secateur.models.checkpoint import load
     from secateur.pruning.sweep import sweep
     from secateur.report.sweep_plot import draw_sweep
-    from secateur.training.material import read_material
+    from secateur.training.prepared_rows import read_prepared_rows
 
     fix_randomness(seed=config.run.seed, num_threads=config.run.num_threads)
-    material = read_material(project.root / "data/tokens")
+    prepared = read_prepared_rows(project.root / "data/tokens")
     result = sweep(
         load(project.root / "models/baseline"),
-        train=material.train,
-        validation=material.validation,
+        train=prepared.train,
+        validation=prepared.validation,
         methods=methods,
         kind=kind,
         fractions=fractions,

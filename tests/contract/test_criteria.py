@@ -18,7 +18,7 @@ from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.training.batches import batches_of
 from tests.contract.criterion_variants import OF_STRUCTURES, variants
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(24)
 VARIANTS = variants(OF_STRUCTURES)

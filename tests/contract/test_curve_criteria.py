@@ -12,8 +12,8 @@ from secateur.config.criteria import CRITERIA
 from secateur.errors import BudgetError
 from secateur.models.surgery import cut_, widths_of
 from tests.contract.criterion_variants import OF_CURVES
-from tests.unit.pruning.material import tiny_model
-from tests.unit.second_order.material import batches, logits, terms
+from tests.unit.pruning.tiny import tiny_model
+from tests.unit.second_order.tiny import batches, logits, terms
 
 EVERY = pytest.mark.parametrize("name", OF_CURVES)
 

@@ -41,8 +41,8 @@ from secateur.report.presentation import Evaluated
 from secateur.report.results import ReportData, read_results
 from secateur.report.sweep_plot import draw_sweep
 from secateur.training.batches import batches_of
-from secateur.training.material import TRAIN, read_material
 from secateur.training.objectives import outputs_of
+from secateur.training.prepared_rows import TRAIN, read_prepared_rows
 from secateur.training.validation import validate
 from secateur.workflow import code_lock
 from secateur.workflow.project import Project
@@ -221,11 +221,11 @@ def test_scores_hold_the_one_that_decides_and_are_the_same_again(done: tuple[Kin
 
 def test_a_sweep_has_the_scores_of_the_kind_and_its_picture(done: tuple[Kind, Path], tmp_path: Path) -> None:
     kind, root = done
-    material = read_material(root / "tokens")
+    prepared = read_prepared_rows(root / "tokens")
     found = sweep(
         load(root / "models/baseline"),
-        train=material.train,
-        validation=material.validation,
+        train=prepared.train,
+        validation=prepared.validation,
         methods=["magnitude", "random"],
         kind="macs",
         fractions=[0.5, 0.8],

@@ -27,7 +27,7 @@ from secateur.workflow.params import assigned
 from tests.foreign_package import install
 from tests.regularizer_steps import RATE, step_of
 from tests.tiny import REPOSITORY
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 SHRINK = '''"""``shrink``: every matrix becomes smaller by a share."""
 

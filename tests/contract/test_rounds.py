@@ -29,8 +29,8 @@ from secateur.pruning.weights.matrices import WeightMasks, prunable
 from secateur.training.objectives import logits_of
 from tests.contract.round_cases import FIRST, OF_STRUCTURES, SECOND, STRUCTURES, WEIGHTS, settings_of
 from tests.tiny import sentences, write_bert
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 TRAIN, VALIDATION = tiny_rows(40), tiny_rows(16, seed=1)
 

@@ -13,7 +13,7 @@ from secateur.pruning.weights.matrices import prunable
 from secateur.training.batches import batches_of
 from tests.contract.criterion_variants import OF_WEIGHTS, variants
 from tests.tiny_models import tiny_model as tiny_model_of
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
 
 ROWS = tiny_rows(24)

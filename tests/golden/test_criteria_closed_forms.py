@@ -12,7 +12,7 @@ from secateur.pruning.group_norms import group_norms, lamp, score_by
 from secateur.training.batches import batches_of
 from secateur.training.mask_gradients import mask_gradients
 from secateur.training.objectives import forward
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 # fp32 losses of about 1, differences of masks of 1e-2: what is left of 1e-7 after the division.
 _TOLERANCE = 2e-3

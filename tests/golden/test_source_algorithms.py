@@ -17,8 +17,8 @@ from secateur.pruning.suppression import suppress_
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.regularizer_steps import step_of
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 DENSE = Widths(heads=(4, 4), ffn=(24, 24), head_dim=4)
 NEURONS = Limits(structures=("ffn",), min_heads=1, min_neurons=1, ffn_multiple=1)

@@ -15,7 +15,7 @@ from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.ranking import Pattern, Removal, choose
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
 
 _FP64 = {"rtol": 0.0, "atol": 1e-9}

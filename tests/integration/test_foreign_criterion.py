@@ -24,8 +24,8 @@ from secateur.workflow.params import propose
 from secateur.workflow.project import Project
 from tests.foreign_package import install
 from tests.tiny import REPOSITORY, secateur
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 GROUP = "secateur.criteria"
 LP = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs/howto/criterion.md").read_text(), re.DOTALL)[1]

@@ -5,8 +5,8 @@ import pytest
 
 from secateur.data.tokens import read_tokens
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
-from secateur.training.material import read_material
 from secateur.training.objectives import logits_of
+from secateur.training.prepared_rows import read_prepared_rows
 from secateur.training.validation import validate
 from tests.tasks.stage_chain import run_baseline, write_inputs
 
@@ -28,7 +28,7 @@ def test_the_checkpoint_scores_what_its_card_says(finished):
     verify(finished / "models/baseline")
     card = read_card(finished / "models/baseline")
     model = load(finished / "models/baseline")
-    scores = validate(model, read_material(finished / "tokens").validation, batch_size=32, precision="fp32")
+    scores = validate(model, read_prepared_rows(finished / "tokens").validation, batch_size=32, precision="fp32")
     assert card["metrics"] == pytest.approx(scores.as_metrics(), rel=1e-5)
     assert scores.quality > 0.6  # chance is 0.5; the trained vocabulary differs a little between processes
     assert (card["stage"], card["key"], card["state"]) == ("baseline", "key-of-baseline", "dense")
@@ -47,9 +47,9 @@ def test_tokens_are_those_of_the_tokenizer_and_logits_those_of_the_model(finishe
     assert len(rows) == 96
     assert rows.lengths.max() <= 16
     assert rows.ids(0)[0] == tokenizer.cls_token_id
-    material = read_material(finished / "tokens")
+    prepared = read_prepared_rows(finished / "tokens")
     again = logits_of(load(finished / "models/baseline"), rows, batch_size=32, precision="fp32")
-    assert material.dense_logits.equal(again)
+    assert prepared.dense_logits.equal(again)
 
 
 def test_the_curve_is_written(finished):

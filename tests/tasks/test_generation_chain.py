@@ -14,7 +14,7 @@ from secateur.data.tokens import read_tokens
 from secateur.errors import ConfigError, ModelError
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
 from secateur.models.vocabulary import Remapping, remap
-from secateur.training.material import read_material
+from secateur.training.prepared_rows import read_prepared_rows
 from secateur.training.validation import validate
 from tests.tasks.generation_chain import (
     LABELS,
@@ -54,7 +54,7 @@ def test_a_generator_from_nothing_learns_and_its_card_says_how_well(finished):
     card, model = read_card(finished / "models/baseline"), load(finished / "models/baseline")
     assert (card["task"], card["labels"]) == ("generation", LABELS)
     assert card["control"] == {"neg": "<|neg|>", "pos": "<|pos|>"}
-    scores = validate(model, read_material(finished / "tokens").validation, batch_size=8, precision="fp32")
+    scores = validate(model, read_prepared_rows(finished / "tokens").validation, batch_size=8, precision="fp32")
     assert card["metrics"] == pytest.approx(scores.as_metrics(), rel=1e-5)
     assert scores.quality < 6.0  # 30 characters stand in the texts, and most of them follow from those before
     assert model.config.vocab_size == len(load_tokenizer(finished / "models/baseline"))
@@ -72,14 +72,14 @@ def test_the_curve_has_the_columns_of_a_generator(finished):
 
 
 def test_training_blocks_are_full_and_validation_rows_are_texts(finished):
-    material, tokenizer = read_material(finished / "tokens"), load_tokenizer(finished / "models/baseline")
-    assert material.dense_logits is None
-    assert set(material.train.lengths[:-1].tolist()) == {24}
+    prepared, tokenizer = read_prepared_rows(finished / "tokens"), load_tokenizer(finished / "models/baseline")
+    assert prepared.dense_logits is None
+    assert set(prepared.train.lengths[:-1].tolist()) == {24}
     begin, negative, positive = tokenizer.convert_tokens_to_ids(["<s>", "<|neg|>", "<|pos|>"])
-    assert material.train.given == material.validation.given == tuple(sorted((begin, negative, positive)))
-    assert len(material.validation) == 20
-    assert material.validation.ids(1)[:2].tolist() == [begin, positive]
-    assert material.validation.ids(1)[-1] == tokenizer.eos_token_id
+    assert prepared.train.given == prepared.validation.given == tuple(sorted((begin, negative, positive)))
+    assert len(prepared.validation) == 20
+    assert prepared.validation.ids(1)[:2].tolist() == [begin, positive]
+    assert prepared.validation.ids(1)[-1] == tokenizer.eos_token_id
 
 
 def test_the_control_token_decides_how_a_text_begins(tmp_path):
@@ -108,7 +108,7 @@ def test_a_round_narrows_the_generator_and_is_judged_by_its_perplexity(finished)
     assert card["achieved"]["macs"] < 0.8
     assert set(card["metrics"]) == {"validation_loss", "validation_perplexity"}
     assert card["control"] == {"neg": "<|neg|>", "pos": "<|pos|>"}
-    ids = torch.tensor([read_material(finished / "tokens").validation.ids(0)[:2].tolist()])
+    ids = torch.tensor([read_prepared_rows(finished / "tokens").validation.ids(0)[:2].tolist()])
     written = load(finished / "models/r1").generate(ids, max_new_tokens=8, do_sample=False)
     assert 2 < written.shape[1] <= 10
 
@@ -177,7 +177,7 @@ def test_a_config_that_writes_no_text_is_refused(tmp_path):
 
 
 def test_a_cut_vocabulary_is_judged_per_token_of_the_dense_one(finished):
-    model, rows = load(finished / "models/baseline"), read_material(finished / "tokens").validation
+    model, rows = load(finished / "models/baseline"), read_prepared_rows(finished / "tokens").validation
     # As if the last token that occurs had gone and were spelled with two others.
     last = int(rows.values.max())
     pieces = (*((number,) for number in range(last)), (7, 8))

@@ -6,7 +6,7 @@ from secateur.budget.prices import Prices, PriceTable
 from secateur.models.families import family_of
 from secateur.models.structures import Widths
 from secateur.models.surgery import widths_of
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 KINDS = ("macs", "params", "sparsity")
 

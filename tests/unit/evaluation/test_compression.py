@@ -4,7 +4,7 @@ import torch
 from secateur.evaluation.compression import stored_size
 from secateur.models.checkpoint import save
 from secateur.pruning.weights.matrices import prunable
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 
 def test_zeros_make_the_file_smaller_and_are_counted(tmp_path):

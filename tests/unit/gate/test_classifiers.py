@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from secateur.config.promote import PromoteSection
-from secateur.gate.classifiers import Answers, Material, judge
+from secateur.gate.classifiers import Answers, GateRows, judge
 from secateur.statistics.paired import Discordant, lowest_change
 from tests.tiny import full_params
 
@@ -26,10 +26,10 @@ def _settings(**changes: Any) -> PromoteSection:
     return PromoteSection.model_validate(values)
 
 
-def _material() -> Material:
+def _gate_rows() -> GateRows:
     labels = np.arange(ROWS) % 3
     emoji = np.arange(ROWS) < 120
-    return Material(
+    return GateRows(
         labels=labels,
         names=("a", "b", "c"),
         slices={"emoji": emoji, "few": np.arange(ROWS) < 9},
@@ -38,27 +38,27 @@ def _material() -> Material:
     )
 
 
-MATERIAL = _material()
+GATE_ROWS = _gate_rows()
 
 
 def _wrong(*rows: int) -> Answers:
     """Return answers that are wrong on some rows."""
-    predicted = MATERIAL.labels.copy()
+    predicted = GATE_ROWS.labels.copy()
     predicted[list(rows)] = (predicted[list(rows)] + 1) % 3
-    return Answers(predicted, 1000, [1.0, 1.1, 0.9], {"typos": MATERIAL.labels[:60]})
+    return Answers(predicted, 1000, [1.0, 1.1, 0.9], {"typos": GATE_ROWS.labels[:60]})
 
 
 CHAMPION = _wrong(*range(0, 600, 10))
 
 
 def _failed(challenger: Answers, champion: Answers | None = CHAMPION, **changes: Any) -> dict[str, str]:
-    found = judge(MATERIAL, challenger=challenger, champion=champion, settings=_settings(**changes))
+    found = judge(GATE_ROWS, challenger=challenger, champion=champion, settings=_settings(**changes))
     assert all(condition.asked and condition.found and "\n" not in condition.reason for condition in found)
     return {condition.name: condition.reason for condition in found if not condition.passed}
 
 
 def test_an_equal_challenger_passes_every_condition() -> None:
-    found = judge(MATERIAL, challenger=CHAMPION, champion=CHAMPION, settings=_settings())
+    found = judge(GATE_ROWS, challenger=CHAMPION, champion=CHAMPION, settings=_settings())
     assert [condition.name for condition in found] == [
         "quality_floor", "quality_drop", "accuracy_drop", "latency", "size", "classes", "slices", "robustness",
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def test_an_equal_challenger_passes_every_condition() -> None:
 
 
 def test_without_a_champion_what_needs_one_is_left_out() -> None:
-    found = judge(MATERIAL, challenger=CHAMPION, champion=None, settings=_settings())
+    found = judge(GATE_ROWS, challenger=CHAMPION, champion=None, settings=_settings())
     assert [condition.name for condition in found] == ["quality_floor", "latency", "size", "classes", "slices"]
     assert all(condition.passed for condition in found)
 
@@ -82,7 +82,7 @@ LENIENT = {"classes__max_recall_drop": 1.0, "classes__max_f1_drop": 1.0, "slices
 
 def test_what_is_lost_must_be_shown_to_be_less_than_what_is_allowed() -> None:
     worse = _wrong(*range(0, 600, 10), *range(1, 600, 20))  # 30 rows lost, none won
-    found = judge(MATERIAL, challenger=worse, champion=CHAMPION, settings=_settings(max_drop=0.1, **LENIENT))
+    found = judge(GATE_ROWS, challenger=worse, champion=CHAMPION, settings=_settings(max_drop=0.1, **LENIENT))
     drop = {condition.name: condition.values for condition in found}
     lowest = min(drop["quality_drop"]["lowest"], drop["accuracy_drop"]["lowest"])
     assert -0.08 < lowest < drop["accuracy_drop"]["challenger_accuracy"] - 0.9 == pytest.approx(-0.05)
@@ -107,7 +107,7 @@ def test_the_rows_that_are_named_would_have_shown_it() -> None:
 
 
 def test_few_rows_prove_nothing_although_no_answer_changed() -> None:
-    few = replace(MATERIAL, labels=MATERIAL.labels[:30], slices={}, attacked_rows=np.arange(0))
+    few = replace(GATE_ROWS, labels=GATE_ROWS.labels[:30], slices={}, attacked_rows=np.arange(0))
     same = replace(CHAMPION, predicted=CHAMPION.predicted[:30])
     failed = {
         condition.name
@@ -141,9 +141,9 @@ def test_how_often_a_model_that_is_worse_by_the_margin_or_as_good_passes(lost, w
     passed = 0
     for seed in range(times):
         labels, before, after = cells[draw.choice(len(cells), size=500, p=shares)].T
-        material = Material(labels, ("a", "b", "c"), {}, np.arange(0), seed)
+        gate_rows = GateRows(labels, ("a", "b", "c"), {}, np.arange(0), seed)
         champion, challenger = (Answers(found, 1, [1.0]) for found in (before, after))
-        found = judge(material, challenger=challenger, champion=champion, settings=settings)
+        found = judge(gate_rows, challenger=challenger, champion=champion, settings=settings)
         passed += all(c.passed for c in found if c.name in ("quality_drop", "accuracy_drop"))
     assert low <= passed / times <= high
 

@@ -10,8 +10,8 @@ from secateur.models.surgery import widths_of
 from secateur.second_order.blocks import blocks_of
 from secateur.second_order.mask_fisher import mask_fisher
 from secateur.training.objectives import forward
-from tests.unit.pruning.material import tiny_model
-from tests.unit.second_order.material import batches, distance, terms
+from tests.unit.pruning.tiny import tiny_model
+from tests.unit.second_order.tiny import batches, distance, terms
 
 
 def test_the_fisher_block_is_the_second_moment_of_finite_differences_of_single_rows():

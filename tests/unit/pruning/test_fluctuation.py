@@ -2,8 +2,8 @@ import torch
 
 from secateur.criteria.fluctuation import FLUCTUATION
 from secateur.second_order.blocks import blocks_of
-from tests.unit.pruning.material import tiny_model
-from tests.unit.second_order.material import batches
+from tests.unit.pruning.tiny import tiny_model
+from tests.unit.second_order.tiny import batches
 
 
 def score(model, **changes):

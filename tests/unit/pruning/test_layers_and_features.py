@@ -11,7 +11,7 @@ from secateur.pruning.layers_and_features import best_features, best_layers, res
 from secateur.training.objectives import logits_of as logits_on
 from tests.tiny_models import MODEL_TYPES
 from tests.tiny_models import tiny_model as tiny_of_family
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(24)
 

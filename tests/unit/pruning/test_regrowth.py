@@ -14,7 +14,7 @@ from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.tiny_models import MODEL_TYPES, logits_of, some_masks
 from tests.tiny_models import tiny_model as tiny_of_family
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(24)
 

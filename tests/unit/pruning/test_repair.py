@@ -14,9 +14,9 @@ from secateur.second_order.taps import tapped
 from secateur.training.batches import batches_of
 from secateur.training.objectives import forward
 from tests.tiny_models import tiny_generator
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
-from tests.unit.second_order.material import batches, distance, logits
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
+from tests.unit.second_order.tiny import batches, distance, logits
 
 MODES = ("bias", "scales", "least_squares")
 

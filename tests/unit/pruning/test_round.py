@@ -18,8 +18,8 @@ from secateur.quality import MACRO_F1
 from secateur.training.objectives import logits_of
 from secateur.training.schedule import Length
 from secateur.training.validation import Scores
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 TRAIN, VALIDATION = tiny_rows(32), tiny_rows(16, seed=1)
 DENSE = tiny_model()

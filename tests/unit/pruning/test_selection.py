@@ -21,8 +21,8 @@ from secateur.pruning.selection import (
     price_table,
 )
 from secateur.pruning.state import achieved_fractions
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(24)
 METHODS = ("magnitude", "gradient", "fluctuation", "fisher", "obs")

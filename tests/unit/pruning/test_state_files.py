@@ -12,7 +12,7 @@ from secateur.pruning.state_files import SUPPRESSED, read_state, write_state
 from secateur.pruning.weights.mask_files import MASKS
 from secateur.pruning.weights.matrices import WeightMasks, prunable
 from tests.tiny_models import some_masks
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 MODEL = tiny_model()
 WEIGHTS = WeightMasks({name: linear.weight.detach() > 0 for name, linear in prunable(MODEL).items()})

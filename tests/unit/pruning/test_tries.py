@@ -18,8 +18,8 @@ from secateur.pruning.training import DenseModel, Work
 from secateur.quality import MACRO_F1
 from secateur.training.schedule import Length
 from secateur.training.validation import Scores
-from tests.unit.pruning.material import tiny_model, tiny_rows
 from tests.unit.pruning.prune_settings import prune_settings
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 DENSE = 0.8
 TRAIN = tiny_rows(24_000)

@@ -10,7 +10,7 @@ from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.regularizers.l1 import SoftThreshold
 from tests.regularizer_steps import RATE, step_of
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 
 def all_groups(model):

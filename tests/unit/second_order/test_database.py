@@ -13,8 +13,8 @@ from secateur.models.surgery import cut_, masked, widths_of
 from secateur.second_order.blocks import blocks_of
 from secateur.second_order.calibration import moments
 from secateur.second_order.database import build
-from tests.unit.pruning.material import tiny_model
-from tests.unit.second_order.material import LIMITS, batches, distance, logits
+from tests.unit.pruning.tiny import tiny_model
+from tests.unit.second_order.tiny import LIMITS, batches, distance, logits
 
 WEIGHTINGS = pytest.mark.parametrize("weighting", ["tokens", "fisher"])
 HALF = Widths(heads=(2, 2), ffn=(12, 12), head_dim=4)

@@ -12,8 +12,8 @@ from secateur.errors import BudgetError
 from secateur.models.surgery import widths_of
 from secateur.second_order.database import build
 from secateur.second_order.search import search
-from tests.unit.pruning.material import tiny_model
-from tests.unit.second_order.material import LIMITS, batches, logits
+from tests.unit.pruning.tiny import tiny_model
+from tests.unit.second_order.tiny import LIMITS, batches, logits
 
 
 @pytest.fixture(scope="module")

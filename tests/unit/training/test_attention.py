@@ -10,7 +10,7 @@ from secateur.training.attention import PRODUCTS, attention_as_products, product
 from secateur.training.batches import batches_of
 from secateur.training.objectives import loss_of, outputs_of
 from tests.tiny_models import tiny_generator
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 GENERATORS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma3_text")
 

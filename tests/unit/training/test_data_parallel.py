@@ -15,7 +15,7 @@ from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
 from secateur.training.text_distillation import TextDistillation
 from tests.tiny_models import tiny_generator
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 from tests.unit.training.test_loop import settings
 
 ENCODER_ROWS = tiny_rows(32)

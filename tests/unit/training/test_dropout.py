@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from secateur.training.dropout import Dropout, fast_dropout
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 
 def dropout(p, seed=0) -> Dropout:

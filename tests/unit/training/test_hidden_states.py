@@ -8,7 +8,7 @@ from secateur.training.batches import batches_of
 from secateur.training.hidden_states import HiddenStates, distance, layer_mapping
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss, outputs_of
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(32)
 SETTINGS = TrainingSection(

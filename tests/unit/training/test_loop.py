@@ -17,7 +17,7 @@ from secateur.training.objectives import LabelLoss
 from secateur.training.optimizer import clip_, optimizer_for
 from secateur.training.schedule import evaluation_steps, warm_up_and_decay
 from secateur.training.validation import Scores, validate
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 ROWS = tiny_rows(64)
 HELD_OUT = tiny_rows(30, seed=1)

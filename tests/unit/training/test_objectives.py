@@ -12,7 +12,7 @@ from secateur.training.objectives import (
     next_token_loss,
     outputs_of,
 )
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 TEACHER = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
 

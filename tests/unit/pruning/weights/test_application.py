@@ -16,7 +16,7 @@ from secateur.regularizers.l2 import L2
 from secateur.training.batches import batches_of
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
-from tests.unit.pruning.material import tiny_model, tiny_rows
+from tests.unit.pruning.tiny import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
 
 ROWS = tiny_rows(24)

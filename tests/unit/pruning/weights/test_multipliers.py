@@ -5,7 +5,7 @@ import pytest
 from secateur.errors import ConfigError
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
-from tests.unit.pruning.material import tiny_model
+from tests.unit.pruning.tiny import tiny_model
 
 NAMES = list(prunable(tiny_model()))
 

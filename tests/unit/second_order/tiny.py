@@ -13,7 +13,7 @@ from secateur.pruning.criterion import Terms
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.training.batches import Batch, batches_of
 from secateur.training.objectives import forward
-from tests.unit.pruning.material import tiny_rows
+from tests.unit.pruning.tiny import tiny_rows
 
 LIMITS = Limits(("heads", "ffn"), min_heads=0, ffn_multiple=4, min_neurons=0)
 

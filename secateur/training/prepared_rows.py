@@ -17,7 +17,7 @@ _LOGITS = "dense_logits.safetensors"
 
 
 @dataclass(frozen=True)
-class Material:
+class PreparedRows:
     """Rows to train on and to validate on, and what the dense model says about the former, (rows, C).
 
     None where the kind does not keep it: the model says it again when asked.
@@ -40,7 +40,7 @@ def write_logits(folder: Path, logits: Tensor) -> None:
     save_file({"logits": logits.contiguous()}, folder / _LOGITS)
 
 
-def read_material(folder: Path) -> Material:
+def read_prepared_rows(folder: Path) -> PreparedRows:
     """Read what a baseline left.
 
     Raises:
@@ -48,10 +48,10 @@ def read_material(folder: Path) -> Material:
     """
     train, validation = read_tokens(folder / TRAIN), read_tokens(folder / VALIDATION)
     if not kind_named(train.kind).keeps_logits:
-        return Material(train=train, validation=validation, dense_logits=None)
+        return PreparedRows(train=train, validation=validation, dense_logits=None)
     logits = load_file(folder / _LOGITS)["logits"]
     if len(logits) != len(train):
         raise DataError(
             f"{folder} holds {len(train)} training rows but logits of {len(logits)}; run the baseline again"
         )
-    return Material(train=train, validation=validation, dense_logits=logits)
+    return PreparedRows(train=train, validation=validation, dense_logits=logits)

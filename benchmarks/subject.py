@@ -16,14 +16,14 @@ from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import ProjectError
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
-from secateur.training.material import read_material
+from secateur.training.prepared_rows import read_prepared_rows
 from secateur.workflow.project import LATENCY_TABLE
 
 BASELINE = Path("models") / "baseline"
 
 
 @dataclass(frozen=True)
-class Material:
+class Subject:
     """What every method is given, the same for all of them.
 
     Attributes:
@@ -53,7 +53,7 @@ class Material:
         return read_card(self.baseline)
 
 
-def read_project(project: Path, *, params: Path, num_rows: int | None) -> Material:
+def read_project(project: Path, *, params: Path, num_rows: int | None) -> Subject:
     """Read a project that ``secateur run`` has taken at least as far as the dense model.
 
     Args:
@@ -68,12 +68,12 @@ def read_project(project: Path, *, params: Path, num_rows: int | None) -> Materi
         if not (project / part).exists():
             raise ProjectError(f"{project} has no {part}; `secateur run` makes it")
     config = parse_config(YAML(typ="safe").load(params))
-    found = read_material(project / "data" / "tokens")
+    found = read_prepared_rows(project / "data" / "tokens")
     train, logits = found.train, found.dense_logits
     if num_rows is not None and num_rows < len(train):
         chosen = np.sort(np.random.default_rng(0).choice(len(train), size=num_rows, replace=False))
         train, logits = train.take(chosen), logits[chosen]
-    return Material(
+    return Subject(
         baseline=project / BASELINE,
         config=config,
         train=train,
