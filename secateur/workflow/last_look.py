@@ -17,7 +17,7 @@ from typing import Any
 
 from secateur.errors import ProjectError
 from secateur.files import remove, write_text
-from secateur.workflow.project import Project
+from secateur.workflow.project import Project, is_read_only
 
 _COARSE_NS = 2_000_000_000
 """Clocks of file systems can be that coarse: what was touched so shortly before a look may be touched again unseen."""
@@ -42,7 +42,9 @@ def recall(project: Project) -> dict[str, str] | None:
 
 def begin(project: Project) -> int:
     """Forget the last look; return the time at which another one begins, by the clock of the file system, in ns."""
-    with suppress(OSError):  # nothing can be written here, and what is younger than 0 is not remembered
+    if is_read_only(project):
+        return 0  # what is younger than that is not remembered
+    with suppress(OSError):
         _file(project).parent.mkdir(parents=True, exist_ok=True)
         _file(project).write_bytes(b"")
         return _file(project).stat().st_mtime_ns

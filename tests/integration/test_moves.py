@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from secateur.registry.mlflow_store import ModelRegistry
+from secateur.workflow import last_look
 from secateur.workflow.project import Project
 from tests.integration.in_process import actions_here, digests, output
 from tests.tiny import actions
@@ -74,6 +75,7 @@ def test_plan_and_why_write_nothing_where_nothing_can_be_written(moved: Path, mo
     def times() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in moved.rglob("*")}
 
+    last_look.forget(Project(moved))  # so that they have to look
     before = times()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     assert {entry["verdict"] for entry in json.loads(output(moved, "plan", "--json"))} == {"up to date"}
