@@ -1,6 +1,7 @@
 """What every test gets: no network, temporary homes, one Prefect server, one finished tiny project."""
 
 import fcntl
+import gc
 import os
 import shutil
 import socket
@@ -31,6 +32,9 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # OMP_NUM_THREADS=4 shows what depends on the order of sums
+
+# A process of the tests ends up with all libraries there are: to walk through them takes half a second each time.
+gc.set_threshold(100_000, 50, 100)
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -29,9 +29,11 @@ TOLERANCE = 1e-4
 _ENDED_BY_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
+# As the command line does, it looks less often for what nobody needs: a third of its time.
 _START = (
-    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path']; "
-    "from secateur.registry.fresh_process import main; raise SystemExit(main(request))"
+    "import gc, json, sys; gc.set_threshold(50_000, 20, 20); request = json.load(sys.stdin); "
+    "sys.path[:] = request['path']; from secateur.registry.fresh_process import main; code = main(request); "
+    "gc.freeze(); raise SystemExit(code)"
 )
 
 _KEPT = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "TOKENIZERS_PARALLELISM"})
