@@ -36,7 +36,7 @@ def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str, what
         what: the column is, for messages.
 
     Raises:
-        DataError: a value is neither text nor a number.
+        DataError: a value is neither text nor a number, or a number without bounds.
     """
     if isinstance(values, pa.ChunkedArray):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
@@ -64,6 +64,8 @@ def _name(value: Any, *, column: str, what: str) -> str | None:
         raise DataError(several_labels(column))
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
+    if isinstance(value, float) and math.isinf(value):
+        raise DataError(f"{what} {column!r} holds a number that is too large to be told from others; write it as text")
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else str(value)
     if isinstance(value, bool | int):

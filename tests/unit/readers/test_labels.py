@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 
 import pyarrow as pa
@@ -54,3 +55,8 @@ def test_three_rows_of_each_are_enough_and_two_are_not():
     require_classes(["a", "b", None] * 3, when="here", remedy="-")
     with pytest.raises(DataError):
         require_classes(["a", "b", None] * 2, when="here", remedy="-")
+
+
+def test_a_number_that_no_number_can_hold_is_no_label():
+    with pytest.raises(DataError, match=r"^label column 'stars' holds a number that is too large to be told"):
+        canonical_labels([1.0, json.loads("1e400")], name="stars")
