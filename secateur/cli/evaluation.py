@@ -43,7 +43,10 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     Example: secateur evaluate models/r3 --data reviews.csv --by shop
     """
     from secateur.cli import display
+    from secateur.data.learned_rows import learned_beside
+    from secateur.data.text_rules import TextRules
     from secateur.evaluation.row_scores import Question, score_file
+    from secateur.models.folders import card_of
     from secateur.readers.row_files import open_rows
 
     found = find_finished(model)
@@ -52,7 +55,8 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     said = ingest_overrides(options["overrides"], command="evaluate")
     rows = open_rows(data, reading_by(said, text_column=question.text, label_column=label, command="evaluate"), also=by)
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
-        result = score_file(found.kind, ready, rows, question)
+        learned = learned_beside(found.checkpoint, TextRules.of(card_of(found.checkpoint, verified=True).text_rules))
+        result = score_file(found.kind, ready, rows, question, learned=learned)
         max_length = ready.max_length
     if as_json:
         said = {"model": model, "data": data, **result, "remarks": list(rows.remarks)}
@@ -67,6 +71,11 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
 
 def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:
     said = [f"{count} rows are left out: {reason}" for reason, count in result["left_out"].items()]
+    if learned := result["learned"]:
+        said.append(
+            f"{learned} of {result['rows']} texts are among those that the models of this project have learned from or "
+            "were chosen by: a score on them says little about other texts"
+        )
     if cut := result["cut"]:
         share = f"{cut} of {result['rows']} texts ({cut / result['rows']:.1%})"
         said.append(f"{share} were cut at the {max_length} tokens that the model reads")

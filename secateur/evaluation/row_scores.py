@@ -1,7 +1,7 @@
 """What a finished model is worth on somebody's rows: scores with intervals, slices, and labels that are confused."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,28 @@ class _Rows:
         return _Rows(of(self.texts), of(self.labels), slices, {**self.left_out, reason: lost})
 
 
-def score_file(kind: "Kind", model: Any, rows: RowFile, question: Question) -> dict[str, Any]:
+def score_file(
+    kind: "Kind",
+    model: Any,
+    rows: RowFile,
+    question: Question,
+    *,
+    learned: Callable[[Sequence[str]], int] | None = None,
+) -> dict[str, Any]:
     """Score an open model on a file; nothing is trained and nothing written.
 
+    Args:
+        kind: of the model.
+        model: see ``Kind.open_model``.
+        rows: of the file.
+        question: what is asked of them.
+        learned: counts the texts that the model has learned from; None where nobody knows.
+
     Returns:
-        JSON values: ``rows`` that were scored, ``left_out`` (reason -> rows), ``cut`` (texts), ``scores`` (name ->
-        value, low, high of the 95 % interval over resampled rows), ``slices`` (column -> value -> rows and scores, the
-        most frequent value first) and ``confusion`` (labels, and counts by true label and the one that is said).
+        JSON values: ``rows`` that were scored, ``left_out`` (reason -> rows), ``cut`` (texts), ``learned`` (texts, None
+        where nobody knows), ``scores`` (name -> value, low, high of the 95 % interval over resampled rows), ``slices``
+        (column -> value -> rows and scores, the most frequent value first) and ``confusion`` (labels, and counts by
+        true label and the one that is said).
 
     Raises:
         DataError: no row is left, a label is none that the model knows, or a slice column has too many values.
@@ -99,6 +114,7 @@ def score_file(kind: "Kind", model: Any, rows: RowFile, question: Question) -> d
         "rows": len(read.texts),
         "left_out": read.left_out,
         "cut": found.num_cut,
+        "learned": None if learned is None else learned(read.texts),
         "scores": scores(found.values),
         "slices": {
             column: {

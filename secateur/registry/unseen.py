@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from secateur.data.learned_rows import LEARNED
 from secateur.errors import ProjectError
 from secateur.gate.condition import JudgedRows
 from secateur.registry.lock import outputs_of
 from secateur.registry.measurement import TEST_TABLE
 from secateur.workflow.project import Project
-
-_SEEN = ("data/clean/train.parquet", "data/clean/validation.parquet")
 
 
 def unseen_by(project: Project, rows: JudgedRows, *, stages: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
@@ -40,7 +39,7 @@ def unseen_by(project: Project, rows: JudgedRows, *, stages: Mapping[str, Any]) 
     outputs = outputs_of(stages, "clean")
     if outputs.get(TEST_TABLE) == rows.md5:
         return np.ones(len(rows.texts), np.bool_)
-    digests = [outputs.get(path) for path in _SEEN]
+    digests = [outputs.get(path) for path in LEARNED]
     if None in digests:
         raise ProjectError("no dvc.lock with its data was stored with the build")
     seen = _texts_of(project, [str(digest) for digest in digests])

@@ -5,6 +5,7 @@ import datetime
 import json
 import math
 import random
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,25 @@ def test_how_a_file_is_written_can_be_said(home: Path, tmp_path: Path) -> None:
     assert [row["text"] for row in read(tmp_path / "out.jsonl")] == ['"good dåy', "bad"]
     error = str(refused(tmp_path, *asked, "-S", "ingest.source=other.csv"))
     assert error == "-S ingest.source: of ingest, evaluate takes format, encoding, delimiter, header, quotes, bad_rows"
+
+
+def test_rows_that_a_model_has_learned_from_are_told(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = table()
+    shutil.copytree(home / "ours", tmp_path / "models" / "r1")
+    clean = tmp_path / "data" / "clean"
+    clean.mkdir(parents=True)
+    pq.write_table(pa.table({"text": [f"@user {rows[0]['said']}", rows[1]["said"]]}), clean / "train.parquet")
+    pq.write_table(pa.table({"text": [rows[2]["said"], "never asked"]}), clean / "validation.parquet")
+    rows[0]["said"] = f"@somebody {rows[0]['said']}"  # what the rules make of it was learned from
+    data = str(write(tmp_path / "rows.csv", rows))
+    asked = ("evaluate", str(tmp_path / "models" / "r1"), "--data", data, "--text-column", "said")
+    expected = sum(row["said"] in {rows[place]["said"] for place in range(3)} for row in rows)
+    assert expected >= 3
+    assert json.loads(output(tmp_path, *asked, "--json"))["learned"] == expected
+    cli.main(list(asked), standalone_mode=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{expected} of 30 texts are among those that the models of this project have learned from" in said
+    elsewhere = ("evaluate", str(home / "ours"), *asked[2:])
+    assert json.loads(output(tmp_path, *elsewhere, "--json"))["learned"] is None
