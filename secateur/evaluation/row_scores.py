@@ -80,7 +80,7 @@ def score_file(
     rows: RowFile,
     question: Question,
     *,
-    learned: Callable[[Sequence[str]], int] | None = None,
+    learned: Callable[[Sequence[str]], int | None] | None = None,
 ) -> dict[str, Any]:
     """Score an open model on a file; nothing is trained and nothing written.
 

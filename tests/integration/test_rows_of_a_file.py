@@ -371,5 +371,7 @@ def test_rows_that_a_model_has_learned_from_are_told(
     cli.main(list(asked), standalone_mode=False)
     said = " ".join(capsys.readouterr().err.split())
     assert f"{expected} of 30 texts are among those that the models of this project have learned from" in said
+    (clean / "train.parquet").write_bytes(b"damaged")
+    assert json.loads(output(tmp_path, *asked, "--json"))["learned"] is None
     elsewhere = ("evaluate", str(home / "ours"), *asked[2:])
     assert json.loads(output(tmp_path, *elsewhere, "--json"))["learned"] is None
