@@ -42,7 +42,7 @@ demo-generation: $(READY) ## Chinese reviews: a generator, the sentiment model m
 	echo "run time $$(( $$(date +%s) - start )) s; reports: demos/*/reports/report.html"
 
 test: $(READY) check ## every check and every test
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## style, types and import contracts
 	@$(BIN)/ruff check .
