@@ -50,6 +50,8 @@ def perplexity_change(
 ) -> dict[str, float]:
     """Return ``perplexity_change``, the growth of perplexity relative to dense, with ``_low`` and ``_high``.
 
+    With characters for tokens it is that of the perplexity per character, and either may be any other predictor.
+
     Args:
         dense: loss of every text by the dense model, in nats, (texts,).
         pruned: by the other one.

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.perplexity import DocumentLosses
 from secateur.statistics.margins import USUAL
-from secateur.statistics.paired import Discordant, IntArray, bootstrap_growth, lowest_change, mcnemar
+from secateur.statistics.paired import Discordant, IntArray, lowest_change, mcnemar
 
 _LEVEL = 0.05
 
@@ -71,15 +72,10 @@ def verdict_on_texts(
         settings: resamples and level of the interval.
         seed: of the resampling.
     """
-    drawn = bootstrap_growth(
-        simple.losses,
-        model.losses,
-        characters=simple.characters,
-        samples=settings.bootstrap_samples,
-        seed=seed,
+    found = perplexity_change(
+        dense=simple.losses, pruned=model.losses, tokens=simple.characters, settings=settings, seed=seed
     )
-    beyond = (1.0 - settings.confidence_level) / 2.0
-    low, high = np.quantile(drawn, [beyond, 1.0 - beyond])
+    low, high = found["perplexity_change_low"], found["perplexity_change_high"]
     if high < 0.0:
         return None
     by_simple, by_model = (np.exp(losses.losses.sum() / simple.characters.sum()) for losses in (simple, model))
