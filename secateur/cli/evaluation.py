@@ -16,7 +16,7 @@ _NAME_CHARS = 10
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.option("--data", required=True, metavar="FILE", help="Rows: CSV, TSV, JSONL or Parquet.")
+@click.option("--data", required=True, metavar="FILE", help="Rows: CSV, TSV, JSONL, Parquet or Excel.")
 @TEXT_COLUMN
 @click.option("--label-column", help="Column of the labels; label unless given. A generator reads texts without one.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Score the rows of each of its values as well; repeatable.")

@@ -120,7 +120,7 @@ def _ask_source(*, asks: bool) -> str:
             "init needs --source FILE (and, where they are not plain, --text-column and --label-column); "
             "`secateur init --help` shows all options"
         )
-    return str(click.prompt("The rows (a CSV, TSV, JSON or Parquet file)"))
+    return str(click.prompt("The rows (a CSV, TSV, JSON, Parquet or Excel file)"))
 
 
 def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":

@@ -22,7 +22,7 @@ _TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.argument("texts", nargs=-1, metavar="[TEXT...]")
-@click.option("--data", metavar="FILE", help="Rows to answer: CSV, TSV, JSONL or Parquet.")
+@click.option("--data", metavar="FILE", help="Rows to answer: CSV, TSV, JSONL, Parquet or Excel.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Where they go: .csv, .tsv, .jsonl or .parquet."
 )

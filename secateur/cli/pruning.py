@@ -38,7 +38,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 
 @click.command(cls=_ListsCriteria)
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
-@click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL or Parquet.")
+@click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL, Parquet or Excel.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 @click.option("--text-column", default="text", show_default=True)
 @click.option("--label-column", default="label", show_default=True)

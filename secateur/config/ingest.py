@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Section
 
-SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "text", "lines"]
+SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "text", "lines"]
 
 
 class IngestSection(Section):
@@ -58,7 +58,7 @@ class IngestSection(Section):
     header: Annotated[
         bool,
         Field(
-            description="the first line of a CSV or TSV names the columns; false = it is a row, columns are 0, 1, ..."
+            description="the first line of a CSV or TSV, or a row of a workbook, names the columns; false = it is a row, columns are 0, 1, ..."
         ),
     ] = True
     quotes: Annotated[
@@ -71,6 +71,13 @@ class IngestSection(Section):
         Literal["refuse", "drop"],
         Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),
     ] = "refuse"
+    sheet: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="sheet of a workbook, by its name or its number from 1; null = the first that has the columns",
+        ),
+    ] = None
     text_column: Annotated[str, Field(min_length=1, description="column that holds the text")] = "text"
     label_column: Annotated[
         str | None,
@@ -141,11 +148,13 @@ class IngestSection(Section):
             raise ValueError(f"{twice[0]} and source.{twice[0].removesuffix('_source')} are the same; give one of them")
         return {**values, **named}
 
-    @field_validator("text_column", "label_column", "confidence_column", "split_column", "group_column", mode="before")
+    @field_validator(
+        "text_column", "label_column", "confidence_column", "split_column", "group_column", "sheet", mode="before"
+    )
     @classmethod
-    def _by_number(cls, column: Any) -> Any:
-        """A column may be called 0, which YAML takes for a number."""
-        return str(column) if isinstance(column, int) and not isinstance(column, bool) else column
+    def _by_number(cls, name: Any) -> Any:
+        """A column or a sheet may be called 0, which YAML takes for a number."""
+        return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
     @field_validator("delimiter")
     @classmethod

@@ -11,12 +11,10 @@ import pyarrow as pa
 from secateur.data.assembly import Copied, Readable, checked, settled
 from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.files import sha256_file, sha256_files, write_json
-from secateur.readers.compression import require_text
-from secateur.readers.encodings import encoding_of
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, files_of, require_file
 from secateur.readers.sources import Location
-from secateur.readers.tables import format_of, read_rows
+from secateur.readers.tables import encoding_for, format_of, read_rows
 
 _HUB_FILE = "rows.parquet"
 
@@ -182,9 +180,6 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
 def _read(location: Location, path: Path, reading: Reading) -> Readable:
     require_file(location, path)
     table_format = format_of(path, reading.file_format)
-    decided = None
-    if table_format != "parquet":
-        require_text(path)
-        decided = encoding_of(path, asked=reading.encoding, kind=location.kind)
+    decided = encoding_for(path, table_format, asked=reading.encoding, kind=location.kind)
     found = read_rows(path, file_format=table_format, encoding=decided, columns=reading.columns, layout=reading.layout)
     return Readable(path.name, table_format, decided, found)

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import DataError
-from secateur.readers.compression import require_text
-from secateur.readers.encodings import encoding_of
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
-from secateur.readers.tables import format_of, read_rows
+from secateur.readers.tables import encoding_for, format_of, read_rows
 
 _ASKED_BY = "--data"
 
@@ -46,7 +44,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     (``LABEL_0``, ``LABEL_1``, ...) takes the numbers.
 
     Args:
-        data: a CSV, TSV, JSONL or Parquet file, or ``package:NAME/path``.
+        data: a CSV, TSV, JSONL, Parquet or Excel file, or ``package:NAME/path``.
         reading: its columns, and how the file is written.
         labels: the model's labels, in index order.
 
@@ -55,17 +53,15 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     """
     location = locate(data, asked_by=_ASKED_BY)
     if location.path is None or not location.path.is_file():
-        raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL and Parquet")
+        raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL, Parquet and Excel")
     path = location.path
     if path.stat().st_size == 0:
         raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
     file_format = format_of(path, reading.file_format)
-    if file_format != "parquet":
-        require_text(path)
     found = read_rows(
         path,
         file_format=file_format,
-        encoding=None if file_format == "parquet" else encoding_of(path, asked=reading.encoding, kind=location.kind),
+        encoding=encoding_for(path, file_format, asked=reading.encoding, kind=location.kind),
         columns=reading.columns,
         layout=reading.layout,
     )

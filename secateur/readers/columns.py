@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secateur.errors import DataError
-from secateur.readers.compression import explained, require_text
-from secateur.readers.encodings import encoding_of
+from secateur.readers.compression import explained
 from secateur.readers.header import header_of
 from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
 from secateur.readers.parquet import parquet_names
 from secateur.readers.source_files import require_file
 from secateur.readers.sources import Location
-from secateur.readers.tables import format_of
+from secateur.readers.tables import encoding_for, format_of
+from secateur.readers.workbook import workbook_names
 
 _TEXTS = frozenset({
     "text", "texts", "message", "messages", "body", "review", "reviews", "sentence", "sentences", "content",
@@ -48,13 +48,11 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
     kind = format_of(path, file_format)
     if kind in ("lines", "text"):
         return ["text", "file"]
-    if kind == "parquet":
-        with explained(path):
-            return parquet_names(path)
-    require_text(path)
-    decided = encoding_of(path, asked=encoding, kind=location.kind)
+    decided = encoding_for(path, kind, asked=encoding, kind=location.kind)
     with explained(path):
-        if kind == "jsonl":
+        if decided is None:
+            names = parquet_names(path) if kind == "parquet" else workbook_names(path, layout)
+        elif kind == "jsonl":
             names = keys_of(path, encoding=decided)
         else:
             names = header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout)

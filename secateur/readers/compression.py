@@ -21,7 +21,7 @@ _ZIP = b"PK\x03\x04"
 _OFFICE = "[Content_Types].xml"
 _FOREIGN = {
     _ZIP: "is a zip archive in another archive; unpack it",
-    b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); set ingest.format=excel",
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it",
     b"%PDF": "is a PDF",
     b"SQLite format 3": "is an SQLite database; export the rows as CSV",
@@ -77,7 +77,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 def _only_file(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     held = [entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
     if any(entry.filename == _OFFICE for entry in held):
-        raise DataError(f"{path.name} is an Excel workbook (or another Office file); save the sheet as CSV")
+        raise DataError(f"{path.name} is an Excel workbook (or another Office file); set ingest.format=excel")
     if len(held) != 1:
         names = ", ".join(entry.filename for entry in held[:5]) or "nothing"
         raise DataError(f"{path.name} is a zip archive of {len(held)} files ({names}); one is read: unpack it")

@@ -27,12 +27,13 @@ class Columns:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table of text is written; see the parameters of the same names under ``ingest``."""
+    """How a table of text, or a workbook, is written; see the parameters of the same names under ``ingest``."""
 
     delimiter: str = "auto"
     header: bool = True
     quotes: Literal["auto", "text"] = "auto"
     bad_rows: Literal["refuse", "drop"] = "refuse"
+    sheet: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,13 @@ def reading_of(ingest: IngestSection) -> Reading:
         ),
         file_format=ingest.format,
         encoding=ingest.encoding,
-        layout=Layout(delimiter=ingest.delimiter, header=ingest.header, quotes=ingest.quotes, bad_rows=ingest.bad_rows),
+        layout=Layout(
+            delimiter=ingest.delimiter,
+            header=ingest.header,
+            quotes=ingest.quotes,
+            bad_rows=ingest.bad_rows,
+            sheet=ingest.sheet,
+        ),
         labels=LabelRules(
             null_labels=ingest.null_labels,
             lookalike_labels=ingest.lookalike_labels,

@@ -15,30 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare, explained, open_bytes, require_text
+from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.delimited import Delimited, open_delimited
-from secateur.readers.encodings import encoding_of
-from secateur.readers.json_rows import json_records, without_surrogates
+from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
+from secateur.readers.json_rows import json_records
 from secateur.readers.layout import Columns, require
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
-from secateur.readers.tables import TableFormat, format_of
+from secateur.readers.tables import TableFormat, encoding_for, format_of
+from secateur.readers.workbook import WorkbookTable, read_workbook
 
 DATA = "--data"
 """The option that names such a file."""
-
-JSON_TEXT = b"json"
-"""Marks a column of strings that hold JSON, because its values are of several types, or of none that is simple."""
-
-_INT64 = 1 << 63
-_TYPES = {
-    frozenset({bool}): pa.bool_(),
-    frozenset({int}): pa.int64(),
-    frozenset({float}): pa.float64(),
-    frozenset({int, float}): pa.float64(),
-    frozenset({str}): pa.string(),
-    frozenset[type](): pa.string(),
-}
 
 
 class RowFile(ABC):
@@ -77,7 +65,7 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     """Open a file and look at all of it that has to be read to know whether it can be.
 
     Args:
-        data: a CSV, TSV, JSON or Parquet file, perhaps compressed, or ``package:NAME/path``.
+        data: a CSV, TSV, JSON, Parquet or Excel file, perhaps compressed, or ``package:NAME/path``.
         reading: its columns of texts and labels, and how it is written.
         also: other columns that it must have.
 
@@ -87,16 +75,14 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     location, text = locate(data, asked_by=DATA), reading.columns.text
     path = location.path
     if path is None or not path.is_file():
-        raise DataError(f"{DATA}: there is no file {data!r}; it takes CSV, TSV, JSONL and Parquet")
+        raise DataError(f"{DATA}: there is no file {data!r}; it takes CSV, TSV, JSONL, Parquet and Excel")
     if path.stat().st_size == 0:
         raise DataError(f"{DATA}: {path.name} is empty (0 bytes)")
     kind = format_of(path, reading.file_format)
     if kind in ("lines", "text"):
-        raise DataError(f"{DATA}: ingest.format={kind} has no columns; rows come from csv, jsonl or parquet")
-    if kind != "parquet":
-        require_text(path)
+        raise DataError(f"{DATA}: ingest.format={kind} has no columns; rows come from csv, jsonl, parquet or excel")
     with explained(path):
-        encoding = "" if kind == "parquet" else encoding_of(path, asked=reading.encoding, kind=location.kind)
+        encoding = encoding_for(path, kind, asked=reading.encoding, kind=location.kind)
         found = _opened(path, kind, encoding=encoding, reading=reading)
     if found.num_rows == 0:
         raise DataError(f"{path.name} has no rows; there is nothing to answer")
@@ -126,8 +112,10 @@ def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:
     return values
 
 
-def _opened(path: Path, kind: TableFormat, *, encoding: str, reading: Reading) -> RowFile:
-    if kind == "parquet":
+def _opened(path: Path, kind: TableFormat, *, encoding: str | None, reading: Reading) -> RowFile:
+    if kind == "excel":
+        return _WorkbookRows(path.name, read_workbook(path, columns=reading.columns, layout=reading.layout))
+    if encoding is None:
         return _ParquetRows(path)
     if kind == "jsonl":
         return _JsonRows.looked_at(path, encoding=encoding, columns=reading.columns)
@@ -196,6 +184,20 @@ class _ParquetRows(RowFile):
 
 
 @final
+class _WorkbookRows(RowFile):
+    """A sheet of a workbook, which is read as a whole: a column has the simplest type that holds it."""
+
+    def __init__(self, name: str, table: WorkbookTable) -> None:
+        self.name, self.num_rows, self.remarks = name, len(table.rows), table.remarks
+        self._table = pa.table({column: simple_column(table.column(column)) for column in table.header})
+        self.schema = self._table.schema
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """See ``RowFile``."""
+        yield from self._table.to_batches(max_chunksize=size)
+
+
+@final
 @dataclass(frozen=True)
 class _JsonRows(RowFile):
     """JSON Lines, and arrays of objects: a column that is absent in a row is null there."""
@@ -217,33 +219,13 @@ class _JsonRows(RowFile):
             for name, value in record.items():
                 kinds.setdefault(name, set())
                 if value is not None:
-                    kinds[name].add(_kind(value))
-        fields = [_field(name, frozenset(found)) for name, found in kinds.items()]
+                    kinds[name].add(kind_of(value))
+        fields = [field_of(name, frozenset(found)) for name, found in kinds.items()]
         return cls(path, encoding, columns, path.name, pa.schema(fields), num_rows)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """See ``RowFile``."""
         records = json_records(self.path, encoding=self.encoding, columns=self.columns)
         while chunk := [record for _, record in islice(records, size)]:
-            columns = [_column(field, [record.get(field.name) for record in chunk]) for field in self.schema]
+            columns = [column_of(field, [record.get(field.name) for record in chunk]) for field in self.schema]
             yield pa.record_batch(columns, schema=self.schema)
-
-
-def _kind(value: Any) -> type:
-    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
-        return object
-    return type(value)
-
-
-def _field(name: str, kinds: frozenset[type]) -> pa.Field:
-    if kinds in _TYPES:
-        return pa.field(name, _TYPES[kinds])
-    return pa.field(name, pa.string(), metadata={JSON_TEXT: b"1"})
-
-
-def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
-    if JSON_TEXT in (field.metadata or {}):
-        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    if field.type == pa.string():
-        values = [value if value is None or value.isascii() else without_surrogates(value) for value in values]
-    return pa.array(values, field.type)

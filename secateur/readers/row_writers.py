@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.errors import DataError
-from secateur.readers.row_files import JSON_TEXT
+from secateur.readers.json_columns import JSON_TEXT
 
 Write = Callable[[pa.RecordBatch], None]
 

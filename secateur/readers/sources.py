@@ -17,6 +17,7 @@ _WILDCARDS = frozenset("*?[")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _FILE_ENDINGS = ENDINGS | frozenset(
     {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
+    | {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 )
 
 

@@ -1,8 +1,8 @@
-"""Reading the columns that matter from CSV, JSON or Parquet into one Arrow table."""
+"""Reading the columns that matter from CSV, JSON, Parquet or a workbook into one Arrow table."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 from secateur.errors import DataError
 from secateur.readers.compression import bare, explained, name_inside, open_bytes, require_text
 from secateur.readers.delimited import read_delimited
-from secateur.readers.encodings import open_text
+from secateur.readers.encodings import encoding_of, open_text
 from secateur.readers.json_rows import read_json
 from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.parquet import read_parquet
+from secateur.readers.workbook import read_workbook
 
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "lines", "text"]
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "lines", "text"]
 
 _BY_ENDING: dict[str, TableFormat] = {
     ".csv": "csv",
@@ -27,7 +28,9 @@ _BY_ENDING: dict[str, TableFormat] = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
 }
+_BINARY = ("parquet", "excel")
 
 
 def format_of(path: Path, asked: str) -> TableFormat:
@@ -47,15 +50,27 @@ def format_of(path: Path, asked: str) -> TableFormat:
         )
     if asked == "csv":
         return "tsv" if by_ending == "tsv" else "csv"
-    if asked == "jsonl":
-        return "jsonl"
-    if asked == "parquet":
-        return "parquet"
+    if asked in ("jsonl", "parquet", "excel"):
+        return cast(TableFormat, asked)
     if by_ending is None:
         require_text(path)  # which names what can be recognised
         known = ", ".join(sorted(_BY_ENDING))
         raise DataError(f"{path.name}: the ending {ending!r} says no format; set ingest.format, or use one of {known}")
     return by_ending
+
+
+def encoding_for(
+    path: Path, file_format: TableFormat, *, asked: str, kind: Literal["file", "package", "hub"]
+) -> str | None:
+    """Return the encoding of a file of text, see ``encoding_of``; None of one that holds bytes.
+
+    Raises:
+        DataError: it is something else than its name promises, or does not decode.
+    """
+    if file_format in _BINARY:
+        return None
+    require_text(path)
+    return encoding_of(path, asked=asked, kind=kind)
 
 
 def read_rows(
@@ -76,6 +91,9 @@ def read_rows(
             raw: Mapping[str, Any] = read_json(path, encoding=encoding or "utf-8", columns=columns)
         elif file_format == "parquet":
             raw = read_parquet(path, columns)
+        elif file_format == "excel":
+            sheet = read_workbook(path, columns=columns, layout=layout or Layout())
+            raw, remarks = {name: sheet.column(name) for name in columns.names}, sheet.remarks
         elif file_format in ("lines", "text"):
             raw = _read_plain(path, whole=file_format == "text", encoding=encoding or "utf-8", columns=columns)
         else:

@@ -157,7 +157,7 @@ def test_an_archive_of_one_file_is_that_file(tmp_path):
     with pytest.raises(DataError, match=r"two.zip is a zip archive of 2 files \(a.csv, b.csv\); one is read"):
         read(tmp_path, "two.zip")
     (tmp_path / "sheet.csv").write_bytes(zipped(content, names=("[Content_Types].xml", "xl/workbook.xml")))
-    with pytest.raises(DataError, match=r"sheet.csv is an Excel workbook .*; save the sheet as CSV"):
+    with pytest.raises(DataError, match=r"sheet.csv is an Excel workbook .*; set ingest.format=excel"):
         read(tmp_path, "sheet.csv")
 
 

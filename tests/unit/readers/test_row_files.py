@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import DataError
+from secateur.readers.json_columns import JSON_TEXT
 from secateur.readers.layout import Columns, Layout
 from secateur.readers.reading import Reading
-from secateur.readers.row_files import JSON_TEXT, open_rows
+from secateur.readers.row_files import open_rows
 from secateur.readers.tables import read_rows
 
 READING = Reading(columns=Columns(text="text", label=None, confidence=None))
