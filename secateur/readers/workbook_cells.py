@@ -60,8 +60,8 @@ def read_sheets(path: Path) -> list[Sheet]:
     """
     if importlib.util.find_spec(_LIBRARY) is None:
         raise DataError(
-            f"{path.name} is a workbook, and reading one takes a package more: pip install 'secateur[excel]'; or save "
-            "the sheet as CSV"
+            f"{path.name} is a workbook, which takes the package python-calamine (the extra excel of secateur): pip "
+            "install python-calamine, or save the sheet as CSV"
         )
     if bare(path) == path:
         content = path.read_bytes()

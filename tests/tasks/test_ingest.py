@@ -286,7 +286,7 @@ ODD = {
     "a workbook": (
         "a.xlsx",
         lambda p: zipfile.ZipFile(p, "w").writestr("[Content_Types].xml", ""),
-        "save the sheet as",
+        "a.xlsx cannot be read: .* or its sheet as CSV",
     ),
     "labels of nothing": ("a.csv", lambda p: p.write_text("text,tone\n" + "x,\n" * 9), "no row has a label in column"),
     "null labels": (

@@ -93,7 +93,7 @@ def test_formats(tmp_path, name, asked, found):
     [
         ("a.txt", b"text", "plain text, which has no labels"),
         ("a.dat", b"text", "the ending '.dat' says no format"),
-        ("a.xlsx", b"PK\x03\x04rest", "a.xlsx cannot be unpacked: File is not a zip file"),
+        ("a.dat", b"PK\x03\x04rest", "a.dat cannot be unpacked: File is not a zip file"),
         ("a", b"PAR1....PAR1", "is a Parquet file; set ingest.format=parquet"),
     ],
 )

@@ -195,7 +195,7 @@ def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
     written(tmp_path / "a.xlsx", Rows=[HEADER, ["good", "a"]])
     monkeypatch.setattr(workbook_cells, "_LIBRARY", "calamine_that_is_not_there")
     with pytest.raises(
-        DataError, match=r"a\.xlsx is a workbook, .*: pip install 'secateur\[excel\]'; or save the sheet as CSV"
+        DataError, match=r"a\.xlsx is a workbook, .*extra excel.*: pip install python-calamine, or save"
     ):
         read(tmp_path, "a.xlsx")
 
