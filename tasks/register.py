@@ -31,11 +31,11 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
 
 
 def measure(job: Job, *, register: RegisterSection) -> None:
-    """Register what is not registered yet, and point ``challenger`` at the last accepted round.
+    """Register what is not registered yet, and point ``challenger`` at the round that is deployed.
 
     Rolled-back rounds carry the weights of the round before them and are left out; what they tried and why it was not
     accepted is a tag of the others. The choice of the challenger rests on validation alone: a round is accepted by its
-    validation score.
+    validation score, and the last one that pays for what it may lose is chosen.
 
     Raises:
         ConfigError: ``register.runtime`` is not the form that was evaluated.
@@ -43,6 +43,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     from secateur.files import write_json
     from secateur.kinds.registry import DEFAULT
     from secateur.models.card import Card
+    from secateur.models.chosen_round import chosen_round
     from secateur.registry.mlflow_store import ModelRegistry, Version
     from secateur.registry.publication import (
         deployed_folder,
@@ -66,21 +67,22 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     rolled_back = rolled_back_tags(job, rows)
     shared = VersionTags(shared_tags(project, job) | rolled_back)
     registry = ModelRegistry(project)
+    checkpoints = checkpoints_of(job)
+    accepted = {name: card for name, folder in checkpoints.items() if (card := Card.read(folder)).accepted}
     with exports_of(job) as exports:
         versions = [
             Version(
                 name=name,
-                checkpoint=checkpoint,
+                checkpoint=checkpoints[name],
                 runtime=register.runtime,
-                deployed=deployed_folder(checkpoint, card, runtime=register.runtime, exports=exports),
+                deployed=deployed_folder(checkpoints[name], card, runtime=register.runtime, exports=exports),
                 tags=shared.with_(tags_of(card)),
                 metrics=numbers_of(rows[name]),
                 parameters=card.parameters,
                 history=history_of(root / "reports" / "training" / f"{name}.csv"),
                 kind=card.task or DEFAULT,
             )
-            for name, checkpoint in checkpoints_of(job).items()
-            if (card := Card.read(checkpoint)).accepted
+            for name, card in accepted.items()
         ]
         published = registry.publish(
             versions,
@@ -93,9 +95,9 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 job.inputs["data"],
             ],
         )
-    last = published[versions[-1].name]
-    registry.tag(register.model_name, last, rolled_back)  # it may have been registered before they were tried
-    registry.set_alias(register.model_name, CHALLENGER, last)
+    chosen = published[chosen_round(accepted)]
+    registry.tag(register.model_name, chosen, rolled_back)  # it may have been registered before they were tried
+    registry.set_alias(register.model_name, CHALLENGER, chosen)
     write_json(
         job.effects["registered"],
         {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},

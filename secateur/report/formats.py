@@ -110,3 +110,9 @@ def runtime(name: str) -> str:
 def sentence(title: str) -> str:
     """Write a title as it begins a sentence; abbreviations stay what they are."""
     return title[0].upper() + title[1:]
+
+
+def of_dense(kind: str) -> str:
+    """Return what a kind of budget is a fraction of: ``the dense time``."""
+    dense = {"latency": "the dense time", "macs": "the dense multiply-accumulates", "params": "the dense parameters"}
+    return dense.get(kind, "dense")

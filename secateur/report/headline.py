@@ -1,8 +1,9 @@
 """Which round the page is about, and the one sentence that says so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from secateur.models.chosen_round import chosen_round, cost_left
 from secateur.report import formats
 from secateur.report.presentation import Score
 from secateur.report.refusal import refusal
@@ -39,7 +40,7 @@ def reference_runtime(results: Sequence[ModelResult], details: Json) -> str | No
 
 
 def headline(results: Sequence[ModelResult], details: Json) -> Headline:
-    """Speak of the last accepted round, the one that also becomes the registry's challenger, as it is deployed.
+    """Speak of the chosen round, the one that also becomes the registry's challenger, as it is deployed.
 
     Acceptance rests on validation scores. Choosing by the scores on this page would be choosing on the test set.
 
@@ -49,15 +50,26 @@ def headline(results: Sequence[ModelResult], details: Json) -> Headline:
     """
     dense = results[0]
     runtime = reference_runtime(results, details)
-    accepted = [result for result in results[1:] if result.accepted]
-    if not accepted:
+    accepted = {result.name: result for result in results if result.accepted}
+    best = accepted[chosen_round({name: result.card for name, result in accepted.items()})]
+    if best.is_dense:
         return Headline(best=None, sentence=refusal(results), rule="", figures=_dense_figures(dense, runtime))
-    best, level = accepted[-1], details.get("confidence_level")
+    level = details.get("confidence_level")
     form = f" {in_form(details['deployed'])}" if details.get("deployed") else ""
     sentence = f"{best.title}{form} {_speed(best, dense, runtime)} and {_quality(best, dense, level)}."
-    chosen = f"{best.title} is the last accepted round. Validation scores decide on that, so the test set had no say."
-    rule = " ".join((*_paired(best, level, details.get("test_rows", 0)), chosen))
+    rule = " ".join((*_paired(best, level, details.get("test_rows", 0)), *_choice(best, list(accepted.values()))))
     return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime))
+
+
+def _choice(best: ModelResult, accepted: Sequence[ModelResult]) -> Iterator[str]:
+    """Say why this round, and what every later one has left that may lose more."""
+    last = accepted[-1]
+    yield f"{best.title} is the last accepted round{'' if best is last else ' that is worth what it may lose'}."
+    whole = formats.of_dense(best.card.price or "")
+    for passed in accepted[accepted.index(best) + 1 :]:
+        known, cost = (formats.percent(cost_left(one.card) or 0.0, 1) for one in (best, passed))
+        yield f"{passed.title} may lose more and has {cost} of {whole} left, {best.title} {known}."
+    yield "Validation scores decide on that, so the test set had no say."
 
 
 def in_form(runtime: str) -> str:

@@ -138,7 +138,7 @@ def _of_results(data: ReportData, results: Sequence[ModelResult], chosen: Headli
             "size": plots.quality_against_parameters(results),
             "score": plots.training_score(kind, data.histories),
             "loss": plots.training_loss(kind, data.histories),
-            "attacks": plots.attacks(attacked),
+            "attacks": plots.attacks(attacked, best=chosen.best),
             "lengths": plots.lengths(data.data.get("length_chars", {})),
         },
     }

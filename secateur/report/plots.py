@@ -114,17 +114,17 @@ def _draw_trace(drawn: Canvas, trace: Trace) -> None:
     )
 
 
-def attacks(results: Sequence[ModelResult]) -> Markup | None:
-    """The deciding score under each attack: dense and the last accepted round, one column per attack."""
-    scored = [(result, result.robustness) for result in results if result.robustness and result.robustness.attacks]
-    if not scored:
+def attacks(results: Sequence[ModelResult], *, best: ModelResult | None) -> Markup | None:
+    """The deciding score under each attack: dense and the chosen round, one column per attack."""
+    compared = [result for result in results if result.is_dense or result is best]
+    shown = [(result, result.robustness) for result in compared if result.robustness and result.robustness.attacks]
+    if not shown:
         return None
-    shown = scored if len(scored) < 2 else [scored[0], scored[-1]]
     names, title = list(shown[0][1].attacks), results[0].kind.measure.title
     with canvas(
         "attacks",
         description=(
-            f"{formats.sentence(title)} on attacked test rows, one column per attack, dense and the last accepted round"
+            f"{formats.sentence(title)} on attacked test rows, one column per attack, dense and the chosen round"
         ),
         x_label="what was done to the texts",
         y_label=f"{title} on attacked rows",

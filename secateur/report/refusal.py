@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from secateur.report import formats
 from secateur.report.results import Json, ModelResult
 
-_OF_DENSE = {"latency": "the dense time", "macs": "the dense multiply-accumulates", "params": "the dense parameters"}
-
 
 def refusal(results: Sequence[ModelResult]) -> str:
     """Return one sentence for a run without an accepted round; ``results`` begins with the dense model."""
@@ -46,7 +44,7 @@ def _gentler(kind: str, asked: float, result: ModelResult, settings: Json) -> st
     shown = formats.percent(asked, 1)
     if kind == "sparsity":
         return f"remove less than {shown} ({name})"
-    return f"leave more than {shown} of {_OF_DENSE.get(kind, 'dense')} ({name})"
+    return f"leave more than {shown} of {formats.of_dense(kind)} ({name})"
 
 
 def _now(name: str, settings: Json) -> str:

@@ -93,7 +93,7 @@ def _asked(result: ModelResult) -> str:
         unit = result.kind.presentation().scale.unit_of_loss(result.kind.measure.title)
         asked = f"Asked to lose at most {100 * budget.asked:g} {unit} on validation"
         return f"{asked}." if budget.achieved is None else f"{asked}, lost {100 * budget.achieved:.1f}."
-    asked = f"Asked for {formats.percent(budget.asked, 1)} of {_noun(budget.kind)}"
+    asked = f"Asked for {formats.percent(budget.asked, 1)} of {formats.of_dense(budget.kind)}"
     return f"{asked}." if budget.achieved is None else f"{asked}, got {formats.percent(budget.achieved, 1)}."
 
 
@@ -111,11 +111,6 @@ def _tries(result: ModelResult) -> tuple[Try, ...]:
         )
         for entry in tries
     )
-
-
-def _noun(kind: str) -> str:
-    dense = {"latency": "dense time", "macs": "dense multiply-accumulates", "params": "dense parameters"}
-    return dense.get(kind, kind)
 
 
 def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:

@@ -90,6 +90,17 @@ def test_publishes_every_accepted_model_and_points_the_challenger_at_the_last(
     assert written["versions"] == {"baseline": "1", "r1": "2", "r2": "3"}
 
 
+def test_the_challenger_is_not_a_round_that_may_lose_more_and_is_no_faster(tmp_path: Path, registry: _Registry) -> None:
+    job = _job(tmp_path)
+    for name, promise, left in (("r1", 0.01, 0.66), ("r2", 0.02, 0.68)):
+        card = json.loads((tmp_path / "models" / name / "card.json").read_text())
+        found = {"asked": {"max_drop": promise}, "price": "latency", "achieved": {"latency": left}}
+        write_json(tmp_path / "models" / name / "card.json", card | found)
+    register.measure(job, register=SECTION)
+    assert [version.name for version in registry.published] == ["baseline", "r1", "r2"], "both can be had"
+    assert registry.alias == ("tiny", "challenger", "2")
+
+
 def test_leaves_out_a_round_that_was_rolled_back(tmp_path: Path, registry: _Registry) -> None:
     register.measure(_job(tmp_path, rejected="r2"), register=SECTION)
     assert [version.name for version in registry.published] == ["baseline", "r1"]

@@ -75,6 +75,30 @@ def test_the_last_accepted_round_is_chosen_whatever_the_test_set_says():
     assert rolled.best.name == "r1"
 
 
+def _promised(**latencies):
+    data = measured_run()
+    for (name, left), promise in zip(latencies.items(), (0.005, 0.01, 0.02), strict=True):
+        achieved = {"latency": left, "macs": 0.4, "max_drop": promise / 2}
+        change_card(data, name, asked={"max_drop": promise}, price="latency", achieved=achieved)
+    return _said(read_results(data))
+
+
+def test_a_round_that_may_lose_more_and_is_no_faster_is_not_chosen():
+    chosen = _promised(r1=0.69, r2=0.665, r3=0.68)
+    assert chosen.best is not None
+    assert chosen.best.name == "r2"
+    said = chosen.rule.replace("\u00a0", " ")
+    assert "r2 is the last accepted round that is worth what it may lose." in said
+    assert "r3 may lose more and has 68.0 % of the dense time left, r2 66.5 %." in said
+
+
+def test_a_round_that_may_lose_more_and_is_faster_is_chosen():
+    chosen = _promised(r1=0.69, r2=0.72, r3=0.66)
+    assert chosen.best is not None
+    assert chosen.best.name == "r3", "r1 is left for it, and r2 stands between them"
+    assert "r3 is the last accepted round. Validation" in chosen.rule
+
+
 def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_change():
     data = report_data(**rolled_back("r1", "r2", "r3"))
     settings = {"prune.max_drop": 0.03, "prune.recovery.epochs": 2, "prune.vocabulary_min_count": 5}

@@ -274,7 +274,7 @@ def test_lineage_names_source_digests_keys_and_registered_versions(page):
 
 def test_deployed_form_attacks_and_budgets_are_shown():
     page = Page(render(measured_run()))
-    assert "Asked for 50.0 % of dense time, got 48.8 %." in page.text.replace("\u00a0", " ")
+    assert "Asked for 50.0 % of the dense time, got 48.8 %." in page.text.replace("\u00a0", " ")
     assert "0.781 23.4" in page.text
     assert "ONNX int8, macro-F1, MB" in page.text
     assert "0.664 −10.1" in page.text
@@ -304,7 +304,7 @@ def complete() -> Page:
 
 
 def test_each_round_says_what_was_asked_recovered_and_lost(complete):
-    assert "Asked for 50.0 % of dense time, got 48.8 %. Validation macro-F1" in complete.text.replace("\u00a0", " ")
+    assert "Asked for 50.0 % of the dense time, got 48.8 %. Validation macro-F1" in complete.text.replace("\u00a0", " ")
     assert "right after the cut" in complete.text
     assert "Lost against dense 91 71 won" in complete.text
 
