@@ -67,6 +67,12 @@ class IngestSection(Section):
             description='auto = a " encloses a cell, and in a table with tabs it is text where that cannot be; text = it is a character like any other'
         ),
     ] = "auto"
+    escapes: Annotated[
+        Literal["auto", "backslash"],
+        Field(
+            description='what a backslash in a CSV or TSV does: backslash = it makes a ", a backslash, a delimiter or the end of a line behind it a part of the cell; auto = that, where only so every row can be read, and else nothing'
+        ),
+    ] = "auto"
     bad_rows: Annotated[
         Literal["refuse", "drop"],
         Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),

@@ -4,7 +4,7 @@ Python's own csv module reads them, strictly; this module only decides what a qu
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -94,6 +94,7 @@ class _Survey:
         num_lines: lines, header included.
         faults: lines that cannot be read.
         broken: records with a cell that holds line breaks and delimiters, and the first of them.
+        escaped: records with a backslash before a quote in a cell, as it was read.
         several: whether a record takes several lines.
         labels: of the records that take one line, or several (True).
     """
@@ -103,6 +104,7 @@ class _Survey:
     faults: list[Record] = field(default_factory=list)
     broken: int = 0
     first_broken: Record | None = None
+    escaped: int = 0
     several: bool = False
     labels: dict[bool, set[str]] = field(default_factory=lambda: {False: set(), True: set()})
 
@@ -120,6 +122,7 @@ def _survey(table: Table, quoting: Quoting) -> _Survey:
             found.faults.append(record)
             continue
         found.num_rows += 1
+        found.escaped += any('\\"' in cell for cell in record.cells)
         takes_several = record.end - record.begin > 1
         if table.label is not None:
             found.labels[takes_several].add(record.cells[table.label].strip())
@@ -134,30 +137,53 @@ def _survey(table: Table, quoting: Quoting) -> _Survey:
 
 def _decided(table: Table, layout: Layout) -> tuple[Quoting, _Survey, list[str]]:
     """Return what quotes most probably are, what the table holds if so, and remarks."""
-    if layout.quotes == "text":
-        return (plain := Quoting(plain=True)), _survey(table, plain), []
-    quoting, name = Quoting(), table.path.name
-    found = _survey(table, quoting)
-    if found.several:
-        quoting = Quoting(is_row=table.like_rows(found.known))
-        found = _survey(table, quoting)
-    if table.delimiter == "\t" and any(record.fault and record.fault.of_quotes for record in found.faults):
-        plain = Quoting(plain=True)
-        if not (read := _survey(table, plain)).faults:
+    quoting = Quoting(plain=layout.quotes == "text", escapes=layout.escapes == "backslash")
+    quoting, found = _told_apart(table, quoting)
+    remarks: list[str] = []
+    for other, what in _others(table, quoting, found):
+        different, read = _told_apart(table, other)
+        if not read.faults and read.num_rows >= found.num_rows:
             where = f"in line {found.faults[0].begin + 1} {found.faults[0].fault}"
-            return plain, read, [f'{name}: the sign " was read as text, because {where} (ingest.quotes)']
+            quoting, found, remarks = different, read, [f"{table.path.name}: {what}, because {where}"]
+            break
+    if found.escaped and not quoting.escapes:
+        rows = "1 row holds" if found.escaped == 1 else f"{found.escaped} rows hold"
+        remarks.append(rf'{table.path.name}: {rows} \" as it stands; ingest.escapes=backslash reads it as a "')
+    return quoting, found, [*remarks, *_broken(table, found)]
+
+
+def _told_apart(table: Table, quoting: Quoting) -> tuple[Quoting, _Survey]:
+    """Survey a table; where cells hold line breaks, a cell that holds whole rows is a fault."""
+    found = _survey(table, quoting)
+    if quoting.plain or not found.several:
+        return quoting, found
+    quoting = replace(quoting, is_row=table.like_rows(found.known))
+    return quoting, _survey(table, quoting)
+
+
+def _others(table: Table, quoting: Quoting, found: _Survey) -> Iterator[tuple[Quoting, str]]:
+    """Yield what else a quote could mean, where some lines cannot be read, and in which words that is told."""
+    if not found.faults or quoting.plain:
+        return
+    if not quoting.escapes:
+        yield (
+            Quoting(escapes=True),
+            "a backslash was read as making a part of the cell of the sign behind it (ingest.escapes)",
+        )
+    if table.delimiter == "\t" and any(record.fault and record.fault.of_quotes for record in found.faults):
+        yield replace(quoting, plain=True, is_row=None), 'the sign " was read as text (ingest.quotes)'
+
+
+def _broken(table: Table, found: _Survey) -> list[str]:
+    """Tell of cells that hold line breaks and delimiters, which a stray quote can make."""
     if found.first_broken is None:
-        return quoting, found, []
+        return []
     where = f"lines {found.first_broken.begin + 1} to {found.first_broken.end}"
     between = _NAMES.get(table.delimiter, repr(table.delimiter))
-    return (
-        quoting,
-        found,
-        [
-            f"{name}: {found.broken} {'row has a cell' if found.broken == 1 else 'rows have cells'} with line breaks "
-            f"and {between} in it (first: {where})"
-        ],
-    )
+    return [
+        f"{table.path.name}: {found.broken} {'row has a cell' if found.broken == 1 else 'rows have cells'} with line "
+        f"breaks and {between} in it (first: {where})"
+    ]
 
 
 def _breaks(cell: str, delimiter: str) -> bool:

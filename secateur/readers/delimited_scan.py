@@ -4,6 +4,7 @@ Where a line cannot be read, the next one is tried. What a quote that cannot be 
 """
 
 import csv
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,10 +70,13 @@ class Quoting:
 
     Attributes:
         plain: it is a character like any other.
+        escapes: a backslash makes a quote, a backslash, a delimiter or the end of a line behind it a character of the
+            cell; before anything else it is one itself, as in a path.
         is_row: tells whether a line could be a row by itself; a cell that holds mostly such lines is a fault.
     """
 
     plain: bool = False
+    escapes: bool = False
     is_row: Callable[[str], bool] | None = None
 
 
@@ -105,7 +109,8 @@ class Table:
         begin = self.first
         while True:
             reader = csv.reader(
-                feed,
+                map(self._protected, feed) if quoting.escapes else feed,
+                escapechar="\\" if quoting.escapes else None,
                 delimiter=self.delimiter,
                 strict=True,
                 quoting=csv.QUOTE_NONE if quoting.plain else csv.QUOTE_MINIMAL,
@@ -130,6 +135,11 @@ class Table:
             yield Record(begin, begin + 1, (), fault)
             begin += 1
             feed.skip_one()
+
+    def _protected(self, line: str) -> str:
+        """Double the backslashes that escape nothing, which the csv module would take away."""
+        special = f'"\\\r\n{self.delimiter}'
+        return re.sub(rf"\\([{re.escape(special)}])?", lambda found: found[0] if found[1] else r"\\", line)
 
     def _fault(
         self, lines: Sequence[str], end: int, cells: Sequence[str], is_row: Callable[[str], bool] | None

@@ -32,6 +32,7 @@ class Layout:
     delimiter: str = "auto"
     header: bool = True
     quotes: Literal["auto", "text"] = "auto"
+    escapes: Literal["auto", "backslash"] = "auto"
     bad_rows: Literal["refuse", "drop"] = "refuse"
     sheet: str | None = None
 

@@ -34,6 +34,7 @@ def reading_of(ingest: IngestSection) -> Reading:
             delimiter=ingest.delimiter,
             header=ingest.header,
             quotes=ingest.quotes,
+            escapes=ingest.escapes,
             bad_rows=ingest.bad_rows,
             sheet=ingest.sheet,
         ),

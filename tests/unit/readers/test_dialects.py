@@ -85,6 +85,55 @@ def test_a_table_of_any_dialect_reads_back(
     assert read(folder, file.name, **params)[1] == rows
 
 
+BACKSLASHES = {"escapechar": "\\", "doublequote": False}
+
+
+@settings(max_examples=150)
+@given(
+    rows=TABLES,
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE]),
+    quotes=st.sampled_from(["auto", "text"]),
+)
+def test_backslashes_that_are_named_read_back(tmp_path_factory, rows, delimiter, quoting, quotes):
+    folder = tmp_path_factory.mktemp("escapes")
+    quoting = csv.QUOTE_NONE if quotes == "text" else quoting
+    content = table_of(rows, delimiter=delimiter, quoting=quoting, lineterminator="\n", **BACKSLASHES)
+    (folder / "rows.csv").write_text(content, newline="")
+    assert read(folder, "rows.csv", escapes="backslash", quotes=quotes)[1] == rows
+
+
+@settings(max_examples=150)
+@given(rows=TABLES, delimiter=st.sampled_from(",;\t|"), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_backslashes_are_found_or_nothing_is_read_wrong_without_a_word(tmp_path_factory, rows, delimiter, quoting):
+    folder = tmp_path_factory.mktemp("escapes")
+    rows = [(text.replace("\\", "/"), label) for text, label in rows]
+    content = table_of(rows, delimiter=delimiter, quoting=quoting, lineterminator="\n", **BACKSLASHES)
+    (folder / "rows.csv").write_text(content, newline="")
+    try:
+        found, right = read(folder, "rows.csv")
+    except DataError:
+        return
+    assert right == rows or found.remarks
+
+
+def test_escaped_quotes_are_told_and_paths_stay(tmp_path):
+    rows = [('he said \\"no, thanks\\"', "a"), ("C:\\new\\table", "b"), ('\\"', "a"), ('ends with \\"', "b")]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows))
+    found, read_back = read(tmp_path, "rows.csv")
+    assert read_back == [(text.replace('\\"', '"'), label) for text, label in rows]
+    assert found.remarks == (
+        "rows.csv: a backslash was read as making a part of the cell of the sign behind it (ingest.escapes), because "
+        "in line 2 a quote closes a cell that goes on behind it",
+    )
+
+
+def test_a_backslash_at_the_end_of_a_cell_is_one(tmp_path):
+    (tmp_path / "rows.csv").write_text('text,label\n"C:\\",a\n"D:\\",b\n')
+    found, rows = read(tmp_path, "rows.csv")
+    assert rows == [("C:\\", "a"), ("D:\\", "b")] and found.remarks == ()
+
+
 @given(
     rows=TABLES, kind=st.sampled_from(["lines", "array", "data", "index", "split", "nested"]), ascii_only=st.booleans()
 )
