@@ -45,15 +45,9 @@ def read_overrides(given: Sequence[str], *, example: str = "ingest.encoding=cp12
     Raises:
         ConfigError: one is no such pair, or its value is not YAML.
     """
-    from secateur.workflow.params import read_value
+    from secateur.workflow.params import read_override
 
-    found: dict[str, Any] = {}
-    for override in given:
-        name, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"-S {override}: expected key=value, e.g. -S {example}")
-        found[name] = read_value(value, override)
-    return found
+    return dict(read_override(override, form=f"key=value, e.g. -S {example}") for override in given)
 
 
 def ingest_overrides(given: Sequence[str], *, command: str) -> dict[str, Any]:

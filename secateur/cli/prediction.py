@@ -113,7 +113,7 @@ def _cell(value: Any) -> str:
 
 def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
     from secateur.cli import display
-    from secateur.inference.answers import answer_file
+    from secateur.inference.answers import answer_file, require_free
     from secateur.readers.row_files import open_rows
     from secateur.readers.row_writers import require_writable
 
@@ -122,6 +122,7 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
     said = read_overrides(options["asked"])
     parameters = _parameters(found.kind, {name: value for name, value in said.items() if not name.startswith(INGEST)})
     rows = open_rows(data, reading_by(said, text_column=options["text_column"], label_column=None, command="predict"))
+    require_free(rows, list(found.kind.columns), prefix=options["prefix"])  # the others are known by the open model
     started = time.monotonic()
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
         told = answer_file(

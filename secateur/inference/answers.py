@@ -124,6 +124,17 @@ def answer_file(
     return told
 
 
+def require_free(rows: RowFile, names: Sequence[str], *, prefix: str) -> None:
+    """Refuse columns that the file has already.
+
+    Raises:
+        DataError: naming the first, and what would work.
+    """
+    taken = [prefix + name for name in names if prefix + name in rows.schema.names]
+    if taken:
+        raise DataError(f"{rows.name} has a column {taken[0]!r} already; --prefix {prefix}new_ names the answers so")
+
+
 def has_words(text: str | None) -> bool:
     """Tell whether there is anything in a text."""
     return text is not None and bool(text.strip())
@@ -137,9 +148,7 @@ def _schema(
         model, kind.greetings, numbers=list(range(len(kind.greetings))), parameters=parameters
     ).columns
     added = [pa.field(prefix + name, pa.array(values).type) for name, values in sample.items()]
-    taken = [column.name for column in added if column.name in rows.schema.names]
-    if taken:
-        raise DataError(f"{rows.name} has a column {taken[0]!r} already; --prefix {prefix}new_ names the answers so")
+    require_free(rows, list(sample), prefix=prefix)
     schema = rows.schema
     for column in added:
         schema = schema.append(column)

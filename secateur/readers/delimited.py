@@ -16,6 +16,7 @@ from secateur.readers.layout import Columns, Found, Layout, require
 
 _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5
+_MAX_MARKS = 100_000
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
 
@@ -61,8 +62,9 @@ def open_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     with large_cells():
         delimiter, header, first = find_header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
     require(columns, header, name=path.name)
-    label = header.index(columns.label) if columns.label else None
-    table = Table(path, encoding, first, delimiter, len(header), label)
+    text = header.index(columns.text)
+    telling = [header.index(columns.label)] if columns.label else [n for n in range(len(header)) if n != text]
+    table = Table(path, encoding, first, delimiter, len(header), tuple(telling), exact=columns.label is not None)
     quoting, found, remarks = _decided(table, layout)
     remarks += _dropped(found, layout, name=path.name)
     return Delimited(header, found.num_rows, tuple(remarks), table, quoting)
@@ -96,7 +98,7 @@ class _Survey:
         broken: records with a cell that holds line breaks and delimiters, and the first of them.
         escaped: records with a backslash before a quote in a cell, as it was read.
         several: whether a record takes several lines.
-        labels: of the records that take one line, or several (True).
+        marks: of the records that take one line, or several (True); of very many only the first.
     """
 
     num_rows: int = 0
@@ -106,12 +108,12 @@ class _Survey:
     first_broken: Record | None = None
     escaped: int = 0
     several: bool = False
-    labels: dict[bool, set[str]] = field(default_factory=lambda: {False: set(), True: set()})
+    marks: dict[bool, set[tuple[str, ...]]] = field(default_factory=lambda: {False: set(), True: set()})
 
     @property
-    def known(self) -> set[str]:
-        """Labels; where every text has several lines, those of these are all there is to know a label by."""
-        return self.labels[False] or self.labels[True]
+    def known(self) -> set[tuple[str, ...]]:
+        """Marks; where every text has several lines, those of these are all there is to know a row by."""
+        return self.marks[False] or self.marks[True]
 
 
 def _survey(table: Table, quoting: Quoting) -> _Survey:
@@ -124,8 +126,8 @@ def _survey(table: Table, quoting: Quoting) -> _Survey:
         found.num_rows += 1
         found.escaped += any('\\"' in cell for cell in record.cells)
         takes_several = record.end - record.begin > 1
-        if table.label is not None:
-            found.labels[takes_several].add(record.cells[table.label].strip())
+        if len(found.marks[takes_several]) < _MAX_MARKS:
+            found.marks[takes_several].add(table.mark(record.cells))
         if not takes_several:
             continue
         found.several = True

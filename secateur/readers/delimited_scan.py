@@ -16,6 +16,8 @@ from secateur.readers.compression import open_bytes
 from secateur.readers.encodings import open_text
 from secateur.readers.header import large_cells
 
+_DIGITS = re.compile(r"\d+")
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -90,7 +92,8 @@ class Table:
         first: lines before the first record.
         delimiter: between its cells.
         width: cells of a record.
-        label: place of the label's cell, where there is one.
+        telling: places of the cells by which a row is known: that of the label, else all but that of the text.
+        exact: whether these must be equal; else their digits may differ, as numbers of rows do.
     """
 
     path: Path
@@ -98,7 +101,13 @@ class Table:
     first: int
     delimiter: str
     width: int
-    label: int | None
+    telling: tuple[int, ...]
+    exact: bool
+
+    def mark(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """Return what tells by its cells whether a line could be a row."""
+        found = (cells[place].strip(' "') for place in self.telling)
+        return tuple(found) if self.exact else tuple(_DIGITS.sub("0", cell) for cell in found)
 
     def scan(self, quoting: Quoting) -> Iterator[Record]:
         """Yield the records, and the lines that cannot be read, after which the next line is tried."""
@@ -151,14 +160,14 @@ class Table:
             return Fault(said) if len(cells) > self.width else Fault(said, tip="write all of its cells, or nothing")
         return None
 
-    def like_rows(self, known: Collection[str]) -> Callable[[str], bool]:
-        """Return a test for lines that would be rows by themselves: as many cells, and a label that others have."""
+    def like_rows(self, known: Collection[tuple[str, ...]]) -> Callable[[str], bool]:
+        """Return a test for lines that would be rows by themselves: as many cells, and a mark that others have."""
 
         def is_row(line: str) -> bool:
             cells = line.rstrip("\r\n").split(self.delimiter)
             if len(cells) != self.width or self.width == 1:
                 return False
-            return not known or self.label is None or cells[self.label].strip(' "') in known
+            return not known or self.mark(cells) in known
 
         return is_row
 

@@ -9,7 +9,7 @@ from typing import Any
 from secateur.errors import ConfigError
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import DEFAULT, kind_named
-from secateur.workflow.params import read_value
+from secateur.workflow.params import read_override
 
 _MAPPING = re.compile(r"\s*\{\s*\w+\s*:\s")
 
@@ -46,7 +46,7 @@ class Wish:
     @property
     def given(self) -> dict[str, Any]:
         """Dotted name -> value of what was given by ``-S``."""
-        return {name: read_value(text.partition("=")[2], text) for name, text in self.overrides.items()}
+        return {name: read_override(text)[1] for name, text in self.overrides.items()}
 
 
 def by_name(overrides: Sequence[str]) -> dict[str, str]:
@@ -69,6 +69,6 @@ def _as_parts(override: str) -> list[tuple[str, str]]:
         return [(name, override)]
     named = {
         "ingest.source" if part == "train" else f"ingest.{part}_source": source
-        for part, source in read_value(text, override).items()
+        for part, source in read_override(override)[1].items()
     }
     return [(parameter, f"{parameter}={source}") for parameter, source in named.items()]

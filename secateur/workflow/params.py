@@ -147,11 +147,10 @@ _OPEN = {("prune", "rounds"), ("prune", "criteria"), ("prune", "regularizers")}
 
 def _assign(values: Any, override: str) -> None:
     """Set one ``section.key=value`` in place."""
-    name, separator, text = override.partition("=")
-    if not separator or "." not in name:
-        meant = did_you_mean(name) if separator else ""
+    name, value = read_override(override)
+    if "." not in name:
+        meant = did_you_mean(name)
         raise ConfigError(f"-S {override}: expected section.key=value{'; ' + meant.rstrip() if meant else ''}")
-    value = read_value(text, override)
     *parents, last = name.split(".")
     target = values
     known: Any = default_values()
@@ -180,6 +179,22 @@ def _beginning(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     if name in _DICT_WITH_ONE_KEY:
         return {key: value for key, value in known.items() if value is not None}
     return {}
+
+
+def read_override(override: str, *, form: str = "section.key=value") -> tuple[str, Any]:
+    """Return the name and the value of one ``-S``.
+
+    Args:
+        override: as it was given.
+        form: that it should have, for the message.
+
+    Raises:
+        ConfigError: there is no ``=`` in it, or its value is not YAML.
+    """
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"-S {override}: expected {form}")
+    return name, read_value(text, override)
 
 
 def read_value(text: str, override: str) -> Any:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from secateur.cli import cli
+from secateur.cli import cli, prediction
 from secateur.data.documents import TextRow, documents_of
 from secateur.evaluation.perplexity import document_losses
 from secateur.inference import answers
@@ -191,6 +191,18 @@ def test_what_cannot_be_answered_is_one_line_and_nothing_is_written(home: Path, 
     (tmp_path / "rows.csv").write_text(content)
     error = str(refused(tmp_path, "predict", home / "ours", "--data", "rows.csv", "--out", "out.csv", *asked))
     assert message in error
+
+
+def test_a_taken_name_is_told_before_the_model_is_opened(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opens(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr(prediction, "opened", opens)
+    (tmp_path / "rows.csv").write_text("text,old_label\ngood,1\n")
+    asked = ("predict", home / "ours", "--data", "rows.csv", "--out", "out.csv", "--prefix", "old_")
+    assert "rows.csv has a column 'old_label' already; --prefix old_new_" in str(refused(tmp_path, *asked))
 
 
 def test_an_output_is_new_and_its_format_can_hold_the_columns(home: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that are read piece by piece: as one reads them whole, and in memory that does not grow with them."""
 
+import csv
 import gzip
 import json
 from itertools import chain
@@ -52,6 +53,28 @@ def test_rows_are_those_that_ingest_reads(tmp_path: Path, name: str, packed: boo
         )
     assert rows.num_rows == whole.rows.num_rows
     assert rows.remarks == whole.remarks
+
+
+LETTERS = [f"Dear sir {n}, hello\nit is broken, again\nregards, {n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("first", ["1", "north", "a title, with a comma"])
+def test_lines_of_a_text_with_as_many_cells_are_no_rows(tmp_path: Path, first: str) -> None:
+    """Without a label all that a line of a letter has in common with a row is the number of its commas."""
+    path = tmp_path / "letters.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["other", "text"], *([first, text] for text in LETTERS), ["1", "a line"]])
+    rows = open_rows(str(path), READING)
+    (batch,) = rows.batches(10)
+    assert batch.column("text").to_pylist() == [*LETTERS, "a line"]
+
+
+def test_a_stray_quote_swallows_no_rows_where_there_is_no_label(tmp_path: Path) -> None:
+    lines = [f"{n},text {n}" for n in range(40)]
+    lines[5], lines[20] = '5,"opens', '20,closes"'
+    (tmp_path / "rows.csv").write_text("\n".join(["id,text", *lines]) + "\n")
+    with pytest.raises(DataError, match="line 7 cannot be read: a quote opens a cell that .*whole rows"):
+        open_rows(str(tmp_path / "rows.csv"), READING)
 
 
 def test_columns_of_json_have_the_simplest_type_that_holds_them(tmp_path: Path) -> None:
