@@ -73,7 +73,7 @@ def test_a_stray_quote_swallows_no_rows_where_there_is_no_label(tmp_path: Path) 
     lines = [f"{n},text {n}" for n in range(40)]
     lines[5], lines[20] = '5,"opens', '20,closes"'
     (tmp_path / "rows.csv").write_text("\n".join(["id,text", *lines]) + "\n")
-    with pytest.raises(DataError, match="line 7 cannot be read: a quote opens a cell that .*whole rows"):
+    with pytest.raises(DataError, match=r"line 7 cannot be read: a quote opens a cell that .*whole rows"):
         open_rows(str(tmp_path / "rows.csv"), READING)
 
 
