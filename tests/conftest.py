@@ -1,6 +1,5 @@
 """What every test gets: no network, temporary homes, one Prefect server, one finished tiny project."""
 
-import fcntl
 import gc
 import os
 import shutil
@@ -16,6 +15,9 @@ from typing import Any
 import hypothesis
 import pytest
 
+from secateur.workflow.child_server import free_port
+from tests.shared import held, join, once
+
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
@@ -27,6 +29,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     DVC_NO_ANALYTICS="1",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_SERVER_EPHEMERAL_ENABLED="false",  # Prefect starts no server unasked, which would outlive the worker
     # Prefect's handler at the root writes to the standard error of the test that first called it, closed by then.
     PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
     TOKENIZERS_PARALLELISM="false",
@@ -56,6 +59,8 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep Prefect, Hugging Face and MLflow out of the user's home."""
     home = tmp_path_factory.mktemp("homes")
+    base = tmp_path_factory.getbasetemp()
+    join((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared")
     before = dict(os.environ)
     os.environ.update(PREFECT_HOME=str(home / "prefect"), HF_HOME=str(home / "hf"))
     for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
@@ -66,27 +71,34 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> Iterator[str]:
+def prefect_server(_homes: None) -> Iterator[str]:
     """Run one server for all flow runs: one for each would cost 10 s each time."""
+    from prefect.context import refresh_global_settings_context
+
     from secateur.workflow.prefect_server import send_what_is_left
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("prefect") / "server.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}/api"
-    _wait_for(f"{url}/health", server)
-    os.environ["PREFECT_API_URL"] = url
+    os.environ["PREFECT_API_URL"] = url = once("prefect", _start_prefect)
+    refresh_global_settings_context()  # read when it was imported, before there was a server
     yield url
     send_what_is_left()
     os.environ.pop("PREFECT_API_URL")
-    server.terminate()
-    server.wait(timeout=20)
+    refresh_global_settings_context()
+
+
+def _start_prefect(folder: Path) -> str:
+    """Start the server of the package, which ends with its input: no key, and everything that Prefect has."""
+    port = free_port()
+    with open(held(), "rb") as pipe, (folder / "server.log").open("w") as log:  # noqa: PTH123  # a descriptor
+        server = subprocess.Popen(
+            [sys.executable, "-P", "-m", "secateur.workflow.prefect_app", str(port)],
+            stdin=pipe,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}/api"
+    _wait_for(f"{url}/health", server)
+    return url
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -103,21 +115,19 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def finished_project(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     """A tiny project after its first run. Treat it as read-only; ``project`` is a copy to play with."""
+    root = tmp_path_factory.getbasetemp() / "finished" / "project"
+    shutil.copytree(once("finished", _finish_project), root, symlinks=True)
+    return root
+
+
+def _finish_project(folder: Path) -> str:
     from tests.tiny import git, make_project, secateur
 
-    base = tmp_path_factory.getbasetemp()
-    # Making it costs a minute: the first worker does, and every worker takes a copy.
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    made, root = shared / "made" / "project", base / "finished" / "project"
-    with (shared / "made.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            make_project(made)
-            secateur(made, "run", cold=True)
-            git(made, "add", "-A")
-            git(made, "commit", "-qm", "first run")
-        shutil.copytree(made, root, symlinks=True)
-    return root
+    root = make_project(folder / "project")
+    secateur(root, "run", cold=True)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "first run")
+    return str(root)
 
 
 @pytest.fixture

@@ -79,10 +79,17 @@ def ask(
 
 @functools.cache
 def _started() -> Path:
-    """Start the process that forks, once for each process of the tests; return the folder of its socket."""
-    from secateur.cli import _ENVIRONMENT
+    """Return the folder of the socket of the process that forks, which the first worker starts."""
+    from tests.shared import once
 
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    return Path(once("warm", _start))
+
+
+def _start(_: Path) -> str:
+    from secateur.cli import _ENVIRONMENT
+    from tests.shared import held
+
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))  # it goes with the process; the path of a socket must be short
     command = folder / "secateur"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "$@"\n', encoding="utf-8")
     command.chmod(0o755)
@@ -91,16 +98,18 @@ def _started() -> Path:
         f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" --python "{folder / "socket"}" "$@"\n', encoding="utf-8"
     )
     python.chmod(0o755)
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder / "socket")],
-        env={**_ENVIRONMENT, **os.environ},
-        stdin=subprocess.PIPE,  # it ends when this closes
-        stdout=subprocess.DEVNULL,
-    )
+    with open(held(), "rb") as pipe:  # noqa: PTH123  # a descriptor
+        server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder / "socket")],
+            env={**_ENVIRONMENT, **os.environ},
+            stdin=pipe,  # it ends when this does
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     while not (folder / "socket").exists():
         assert server.poll() is None, "the process that forks has ended"
         time.sleep(0.02)
-    return folder
+    return str(folder)
 
 
 def _as_python(address: str, arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ import pkgutil
 import random
 import runpy
 import selectors
+import shutil
 import socket
 import sys
 import threading
@@ -57,10 +58,11 @@ def main(address: str) -> dict[str, Any]:
     Path(f"{address}.new").rename(address)  # who waits for it can connect at once
     with selectors.DefaultSelector() as waiting:
         waiting.register(listener, selectors.EVENT_READ)
-        waiting.register(sys.stdin, selectors.EVENT_READ)  # closes with the process of the tests
+        waiting.register(sys.stdin, selectors.EVENT_READ)  # closes with the last process of the tests
         while True:
             for key, _ in waiting.select():
                 if key.fileobj is sys.stdin:
+                    shutil.rmtree(Path(address).parent, ignore_errors=True)
                     os._exit(0)
                 if key.fileobj is not listener:
                     _tell(waiting, key)
