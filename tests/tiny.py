@@ -232,7 +232,7 @@ def environment() -> dict[str, str]:
 
 
 def secateur(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a project: in a warm fork; with ``cold``, or another environment, in a process anew."""
+    """Run the command line in a project: in a warm fork; with ``cold`` in a process anew."""
     return _run(root, "secateur.cli", *arguments, **options)
 
 
@@ -244,13 +244,14 @@ def dvc(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProc
 def _run(
     root: Path, module: str, *arguments: str, check: bool = True, cold: bool = False, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    if warm.POSSIBLE and not cold and env is None:
-        completed = warm.run(module, arguments, cwd=root, env=environment())
+    variables = environment() | (env or {})
+    if warm.POSSIBLE and not cold:
+        completed = warm.run(module, arguments, cwd=root, env=variables)
     else:
         completed = subprocess.run(
             [sys.executable, "-P", "-m", module, *arguments],
             cwd=root,
-            env=environment() | (env or {}),
+            env=variables,
             capture_output=True,
             text=True,
             check=False,

@@ -125,6 +125,7 @@ def become(asked: dict[str, Any]) -> None:
     if asked["module"] == "-c":
         exec(asked["arguments"][0], {"__name__": "__main__"})
         return
+    sys.modules["secateur.extensions"].forget()  # what is installed here, perhaps not there
     sys.modules["prefect.context"].refresh_global_settings_context()  # read from the environment when it was imported
     runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
 

@@ -15,7 +15,7 @@ COMPARED = ["data", "models", "reports/metrics.json", "reports/details.json", "r
 
 def test_second_run_executes_nothing_and_starts_no_server(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "prefect"
-    completed = secateur(project, "run", "--json", env={"PREFECT_HOME": str(home), "PREFECT_API_URL": ""})
+    completed = secateur(project, "run", "--json", cold=True, env={"PREFECT_HOME": str(home), "PREFECT_API_URL": ""})
     assert {entry["stage"]: entry["action"] for entry in json.loads(completed.stdout)["stages"]} == NOTHING
     assert not home.exists()
 

@@ -43,15 +43,15 @@ def test_a_line_of_a_helper_of_the_installed_package(project: Path, tmp_path: Pa
     assert "secateur.pruning.round " not in (package / "tasks" / "prune.py").read_text()
     text = helper.read_text()
     helper.write_text("# Said better.\n" + text.replace('"""', '"""Said better. ', 1))
-    planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
+    planned = json.loads(secateur(project, "plan", "--json", cold=True, env=installed).stdout)
     assert {entry["verdict"] for entry in planned} == {"up to date"}
     helper.write_text(text + "\nUNUSED = 1\n")
-    refused = dvc(project, "repro", "--single-item", "--force", "prune@r1", env=installed, check=False)
+    refused = dvc(project, "repro", "--single-item", "--force", "prune@r1", cold=True, env=installed, check=False)
     assert "does not know the code of prune" in refused.stderr
-    said = secateur(project, "why", "prune@r2", env=installed).stdout
+    said = secateur(project, "why", "prune@r2", cold=True, env=installed).stdout
     assert "code secateur/pruning/round.py changed" in said
     assert "UNUSED = 1" in said
-    planned = json.loads(secateur(project, "plan", "--json", env=installed).stdout)
+    planned = json.loads(secateur(project, "plan", "--json", cold=True, env=installed).stdout)
     stale = {entry["stage"] for entry in planned if any("code" in cause for cause in entry["causes"])}
     assert stale == {"prune@r1", "prune@r2"}
 

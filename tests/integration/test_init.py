@@ -27,7 +27,11 @@ SMALL = ("-S", "prune.budget.price=macs", "-S", "prune.ffn_multiple=8", "-S", "b
 """A model so small is too fast to be timed."""
 EAGER = ("-S", "baseline.learning_rate=3e-3", "-S", "baseline.train_embeddings=true", "-S", "run.precision=fp32")
 """Its weights are random: what fine-tunes a pretrained one teaches it nothing."""
-QUICK = ("-S", "prune.recovery.min_steps=10", "-S", "evaluate.latency.repeats=3", "-S", "prune.schedule.tries=1")
+QUICK = (
+    "-S", "prune.recovery.min_steps=10", "-S", "evaluate.latency.repeats=3", "-S", "prune.schedule.tries=1",
+    "-S", "evaluate.deployed=torch", "-S", "register.runtime=torch", "-S", "evaluate.latency.runtimes=[torch]",
+)  # fmt: skip
+"""The tutorial's project is deployed in int8, as init has it (``test_the_tutorial_works``)."""
 
 
 @pytest.fixture(scope="module")

@@ -88,8 +88,8 @@ def built(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_project(tmp_path_factory.mktemp("first") / "project", changes=SMALL)
     dvc(root, "remote", "add", "--default", "team", f"s3://{BUCKET}/dvc")
     git(root, "commit", "-qam", "the remote of the team")
-    secateur(root, "run", "--commit", env=servers.variables)
-    dvc(root, "push", "--run-cache", env=servers.variables)
+    secateur(root, "run", "--commit", cold=True, env=servers.variables)
+    dvc(root, "push", "--run-cache", cold=True, env=servers.variables)
     return root
 
 
@@ -155,12 +155,16 @@ def test_a_build_goes_to_the_shared_services_and_nowhere_else(servers: Servers, 
 def test_promoted_here_it_is_checked_and_answers_and_is_rebuilt_there(
     servers: Servers, built: Path, clone: Path
 ) -> None:
-    secateur(built, "models", "promote", "models:/tiny@challenger", env=servers.variables)
-    secateur(clone, "models", "verify", "models:/tiny@champion", env=servers.variables)
-    said = secateur(clone, "predict", "models:/tiny@champion", "a good day", "--json", env=servers.variables).stdout
+    secateur(built, "models", "promote", "models:/tiny@challenger", cold=True, env=servers.variables)
+    secateur(clone, "models", "verify", "models:/tiny@champion", cold=True, env=servers.variables)
+    said = secateur(
+        clone, "predict", "models:/tiny@champion", "a good day", "--json", cold=True, env=servers.variables
+    ).stdout
     assert '"label"' in said
     done = json.loads(
-        secateur(clone, "models", "reproduce", "models:/tiny@champion", "--json", env=servers.variables).stdout
+        secateur(
+            clone, "models", "reproduce", "models:/tiny@champion", "--json", cold=True, env=servers.variables
+        ).stdout
     )
     assert (done["verdict"], done["comparison"]) == ("bit-identical", None)
     assert next(iter(done["stages"])) == "clean"
@@ -191,7 +195,7 @@ def test_everything_ends_and_is_there_again_after_the_next_start(servers: Server
     servers.start()
     assert _objects(servers) == stored
     shutil.rmtree(clone / ".secateur")  # its copies of the champion
-    secateur(clone, "predict", "models:/tiny@champion", "a good day", env=servers.variables)
+    secateur(clone, "predict", "models:/tiny@champion", "a good day", cold=True, env=servers.variables)
 
 
 @pytest.mark.team

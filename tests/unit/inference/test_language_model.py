@@ -5,28 +5,17 @@ import torch
 
 from secateur.data.documents import Document
 from secateur.evaluation.perplexity import document_losses
-from secateur.formats.onnx import export_onnx
 from secateur.inference.decoding import Sampling, decode
 from secateur.inference.language_model import OnnxLanguageModel, TorchLanguageModel
-from secateur.models.checkpoint import save
-from secateur.models.surgery import cut_
-from tests.contract.test_families_generation import absent_blocks, uneven
-from tests.tiny_models import tiny_generator
+from tests.exported_generators import CUTS, exported_generator
 
 IDS = torch.tensor([[2, 9, 7, 5, 11, 3], [2, 4, 4, 8, 6, 10]])
 
 
-CUTS = {"llama": absent_blocks, "gpt2": uneven, "gemma3_text": uneven}
-
-
 @pytest.fixture(scope="module", params=CUTS)
-def forms(request, tmp_path_factory):
+def forms(request):
     """The same cut model in both runtimes."""
-    folder = tmp_path_factory.mktemp("forms")
-    model = tiny_generator(request.param)
-    cut_(model, CUTS[request.param](model))
-    save(model, None, folder / "model", card={}, check_reload=False)
-    exported = export_onnx(folder / "model", folder / "onnx")
+    model, exported = exported_generator(request.param)
     return model, {"torch": TorchLanguageModel(model), "onnx": OnnxLanguageModel(exported)}
 
 
