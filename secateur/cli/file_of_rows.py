@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from secateur.readers.reading import Reading
 
 INGEST = "ingest."
-_WRITTEN = ("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet")
+_WRITTEN = ("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet", "query")
 
 
 def reading_by(overrides: Mapping[str, Any], *, text_column: str, label_column: str | None, command: str) -> "Reading":

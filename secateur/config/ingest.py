@@ -8,7 +8,10 @@ from pydantic import Field, field_validator, model_validator
 
 from secateur.config.base import Section
 
-SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "text", "lines"]
+SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "text", "lines"]
+
+SQLITE = "sqlite:///"
+"""Stands before the path of a database in an address, as SQLAlchemy writes it; an absolute path has a slash more."""
 
 
 class IngestSection(Section):
@@ -82,6 +85,13 @@ class IngestSection(Section):
         Field(
             min_length=1,
             description="sheet of a workbook, by its name or its number from 1; null = the first that has the columns",
+        ),
+    ] = None
+    query: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="SELECT that an SQLite database (a file, or sqlite:///file.db) is asked; its answer is what is copied. With ORDER BY the order of the rows does not depend on the file",
         ),
     ] = None
     text_column: Annotated[str, Field(min_length=1, description="column that holds the text")] = "text"
@@ -161,6 +171,11 @@ class IngestSection(Section):
     def _by_number(cls, name: Any) -> Any:
         """A column or a sheet may be called 0, which YAML takes for a number."""
         return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+
+    @field_validator("source", "validation_source", "test_source")
+    @classmethod
+    def _path_of_database(cls, source: str | None) -> str | None:
+        return source if source is None else source.removeprefix(SQLITE)
 
     @field_validator("delimiter")
     @classmethod

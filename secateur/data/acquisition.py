@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow as pa
 from secateur.data.assembly import Copied, Readable, checked, settled
 from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.files import sha256_file, sha256_files, write_json
+from secateur.readers.database import write_answer
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, files_of, require_file
 from secateur.readers.sources import Location
@@ -107,9 +109,9 @@ def copy_rows(
         names = {location.path.name for location in locations if location.path is not None}
         # A folder of their own, when one of them is called like a file of another part.
         beside = out / part if taken & names else out
-        fetched = [(location, *_fetch(location, hub=hub, out=beside)) for location in locations]
+        fetched = [(location, *_fetch(location, reading, hub=hub, out=beside)) for location in locations]
         read[part] = [
-            _read(location, path, reading if location.path else replace(reading, file_format="parquet"))
+            _read(location, path, reading if _is_copy(location, path) else _as_written(reading, path))
             for location, path, _ in fetched
         ]
         entries[part] = [_entry(file, path, out=out) for file, (_, path, _) in zip(read[part], fetched, strict=True)]
@@ -162,11 +164,42 @@ def _entry(part: Readable, path: Path, *, out: Path) -> dict[str, Any]:
     }
 
 
-def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, dict[str, Any]]:
+def digest_of(files: Sequence[Path], reading: Reading) -> str:
+    """Return the sha256 that the record of ``copy_rows`` would have of local files.
+
+    Raises:
+        DataError: a database does not answer.
+    """
+    with TemporaryDirectory() as folder:
+        if reading.layout.query is not None:
+            files = [_answer(file, reading, out=Path(folder)) for file in files]
+        return sha256_file(files[0]) if len(files) == 1 else sha256_files(list(files))
+
+
+def _answer(path: Path, reading: Reading, *, out: Path) -> Path:
+    """Write what a database answers; its other rows are nobody's business."""
+    answer = out / f"{path.name}.jsonl"
+    write_answer(path, reading.layout.query, columns=reading.columns, out=answer)
+    return answer
+
+
+def _is_copy(location: Location, path: Path) -> bool:
+    """Tell whether a file is what the user has, and not what was written of a hub's dataset or a database's answer."""
+    return location.path is not None and path.name == location.path.name
+
+
+def _as_written(reading: Reading, path: Path) -> Reading:
+    layout = replace(reading.layout, query=None)
+    return replace(reading, file_format=format_of(path, "auto"), encoding="auto", layout=layout)
+
+
+def _fetch(location: Location, reading: Reading, *, hub: HubSelection, out: Path) -> tuple[Path, dict[str, Any]]:
     """Bring the bytes into ``out``; return the file and what is known about its origin."""
     if location.path is not None:
         require_file(location, location.path)
         out.mkdir(parents=True, exist_ok=True)
+        if format_of(location.path, reading.file_format) == "sqlite":
+            return _answer(location.path, reading, out=out), location.origin
         copied = out / location.path.name
         shutil.copyfile(location.path, copied)
         return copied, location.origin
@@ -180,6 +213,6 @@ def _fetch(location: Location, *, hub: HubSelection, out: Path) -> tuple[Path, d
 def _read(location: Location, path: Path, reading: Reading) -> Readable:
     require_file(location, path)
     table_format = format_of(path, reading.file_format)
-    decided = encoding_for(path, table_format, asked=reading.encoding, kind=location.kind)
+    decided = encoding_for(path, table_format, asked=reading.encoding, kind=location.kind, query=reading.layout.query)
     found = read_rows(path, file_format=table_format, encoding=decided, columns=reading.columns, layout=reading.layout)
     return Readable(path.name, table_format, decided, found)

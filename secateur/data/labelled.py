@@ -61,7 +61,9 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     found = read_rows(
         path,
         file_format=file_format,
-        encoding=encoding_for(path, file_format, asked=reading.encoding, kind=location.kind),
+        encoding=encoding_for(
+            path, file_format, asked=reading.encoding, kind=location.kind, query=reading.layout.query
+        ),
         columns=reading.columns,
         layout=reading.layout,
     )

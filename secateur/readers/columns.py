@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from secateur.errors import DataError
 from secateur.readers.compression import explained
+from secateur.readers.database import ask
 from secateur.readers.header import header_of
 from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
@@ -48,9 +49,11 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
     kind = format_of(path, file_format)
     if kind in ("lines", "text"):
         return ["text", "file"]
-    decided = encoding_for(path, kind, asked=encoding, kind=location.kind)
+    decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
     with explained(path):
-        if decided is None:
+        if kind == "sqlite":
+            names = ask(path, layout.query)[0]
+        elif decided is None:
             names = parquet_names(path) if kind == "parquet" else workbook_names(path, layout)
         elif kind == "jsonl":
             names = keys_of(path, encoding=decided)

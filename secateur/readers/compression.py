@@ -24,7 +24,7 @@ _FOREIGN = {
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); set ingest.format=excel",
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it",
     b"%PDF": "is a PDF",
-    b"SQLite format 3": "is an SQLite database; export the rows as CSV",
+    b"SQLite format 3": "is an SQLite database; set ingest.format=sqlite, and ingest.query",
     b"\x89HDF": "is an HDF5 file; export the rows as CSV or Parquet",
     b"\x93NUMPY": "is a NumPy array; export the rows as CSV or Parquet",
     b"ARROW1": "is an Arrow or Feather file; write it as Parquet",

@@ -27,7 +27,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table of text, or a workbook, is written; see the parameters of the same names under ``ingest``."""
+    """How a table is written, and what a database is asked; see the parameters of the same names under ``ingest``."""
 
     delimiter: str = "auto"
     header: bool = True
@@ -35,6 +35,7 @@ class Layout:
     escapes: Literal["auto", "backslash"] = "auto"
     bad_rows: Literal["refuse", "drop"] = "refuse"
     sheet: str | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True)

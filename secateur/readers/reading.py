@@ -37,6 +37,7 @@ def reading_of(ingest: IngestSection) -> Reading:
             escapes=ingest.escapes,
             bad_rows=ingest.bad_rows,
             sheet=ingest.sheet,
+            query=ingest.query,
         ),
         labels=LabelRules(
             null_labels=ingest.null_labels,

@@ -79,10 +79,10 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     if path.stat().st_size == 0:
         raise DataError(f"{DATA}: {path.name} is empty (0 bytes)")
     kind = format_of(path, reading.file_format)
-    if kind in ("lines", "text"):
-        raise DataError(f"{DATA}: ingest.format={kind} has no columns; rows come from csv, jsonl, parquet or excel")
+    if kind in ("lines", "text", "sqlite"):
+        raise DataError(f"{DATA}: rows come from csv, jsonl, parquet or excel, and not from ingest.format={kind}")
     with explained(path):
-        encoding = encoding_for(path, kind, asked=reading.encoding, kind=location.kind)
+        encoding = encoding_for(path, kind, asked=reading.encoding, kind=location.kind, query=reading.layout.query)
         found = _opened(path, kind, encoding=encoding, reading=reading)
     if found.num_rows == 0:
         raise DataError(f"{path.name} has no rows; there is nothing to answer")

@@ -18,6 +18,7 @@ _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _FILE_ENDINGS = ENDINGS | frozenset(
     {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
     | {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
+    | {".db", ".db3", ".sqlite", ".sqlite3"}
 )
 
 
@@ -60,6 +61,10 @@ def locate(
     found = at or (path if root is None else root / path)
     if found.exists():
         return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {}, asked_by)
+    if "://" in source:
+        raise DataError(
+            f"{asked_by}={source} is an address, and nothing is fetched from one; download the file and name its path"
+        )
     if at is not None or _looks_like_a_path(source):
         raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
     return Location("hub", source, None, {}, asked_by)

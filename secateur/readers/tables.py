@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from secateur.errors import DataError
 from secateur.readers.compression import bare, explained, name_inside, open_bytes, require_text
+from secateur.readers.database import read_query
 from secateur.readers.delimited import read_delimited
 from secateur.readers.encodings import encoding_of, open_text
 from secateur.readers.json_rows import read_json
@@ -17,7 +18,7 @@ from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.parquet import read_parquet
 from secateur.readers.workbook import read_workbook
 
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "lines", "text"]
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "lines", "text"]
 
 _BY_ENDING: dict[str, TableFormat] = {
     ".csv": "csv",
@@ -29,8 +30,15 @@ _BY_ENDING: dict[str, TableFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
+    **dict.fromkeys((".db", ".db3", ".sqlite", ".sqlite3"), "sqlite"),
 }
-_BINARY = ("parquet", "excel")
+_BINARY = ("parquet", "excel", "sqlite")
+
+
+_NOTHING = {
+    **dict.fromkeys(("lines", "text"), "no line that is not blank"),
+    "sqlite": "no row that answers ingest.query",
+}
 
 
 def format_of(path: Path, asked: str) -> TableFormat:
@@ -50,7 +58,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
         )
     if asked == "csv":
         return "tsv" if by_ending == "tsv" else "csv"
-    if asked in ("jsonl", "parquet", "excel"):
+    if asked in ("jsonl", "parquet", "excel", "sqlite"):
         return cast(TableFormat, asked)
     if by_ending is None:
         require_text(path)  # which names what can be recognised
@@ -60,13 +68,20 @@ def format_of(path: Path, asked: str) -> TableFormat:
 
 
 def encoding_for(
-    path: Path, file_format: TableFormat, *, asked: str, kind: Literal["file", "package", "hub"]
+    path: Path,
+    file_format: TableFormat,
+    *,
+    asked: str,
+    kind: Literal["file", "package", "hub"],
+    query: str | None = None,
 ) -> str | None:
     """Return the encoding of a file of text, see ``encoding_of``; None of one that holds bytes.
 
     Raises:
-        DataError: it is something else than its name promises, or does not decode.
+        DataError: there is a query and it is no database; it is not what its name promises, or does not decode.
     """
+    if query is not None and file_format != "sqlite":
+        raise DataError(f"ingest.query asks a database, and {path.name} is none (ingest.format={file_format})")
     if file_format in _BINARY:
         return None
     require_text(path)
@@ -91,6 +106,8 @@ def read_rows(
             raw: Mapping[str, Any] = read_json(path, encoding=encoding or "utf-8", columns=columns)
         elif file_format == "parquet":
             raw = read_parquet(path, columns)
+        elif file_format == "sqlite":
+            raw = read_query(path, layout.query if layout else None, columns)
         elif file_format == "excel":
             sheet = read_workbook(path, columns=columns, layout=layout or Layout())
             raw, remarks = {name: sheet.column(name) for name in columns.names}, sheet.remarks
@@ -107,7 +124,7 @@ def read_rows(
             raw, remarks = _by_column(found.rows), found.remarks
     num_rows = len(raw[columns.text])
     if num_rows == 0:
-        what = "no line that is not blank" if file_format in ("lines", "text") else "a header and no rows"
+        what = _NOTHING.get(file_format, "a header and no rows")
         raise DataError(f"{path.name} has {what}; nothing to train on")
     nothing, confidence = pa.nulls(num_rows, pa.string()), pa.nulls(num_rows, pa.float64())
     if columns.confidence:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secateur.config.ingest import SQLITE
 from secateur.errors import DataError
 from secateur.readers.sources import Location, expand, is_braced, locate
 
@@ -31,6 +32,7 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     Raises:
         DataError: it is not there, or a file of its name is in the project already.
     """
+    source = source.removeprefix(SQLITE)
     base = base_of(expand(source)[0] if is_braced(source) else source, root=root, here=here)
     names = expand(source, root=base)
     locations = [locate(name, root=base) for name in names]

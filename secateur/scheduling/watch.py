@@ -10,7 +10,7 @@ from uuid import uuid4
 from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ProjectError
-from secateur.files import sha256_file, sha256_files, write_json
+from secateur.files import write_json
 from secateur.readers.sources import expand, locate
 from secateur.workflow.params import read_config
 from secateur.workflow.prefect_server import Server, using
@@ -99,7 +99,10 @@ def _change(project: Project, config: RunConfig) -> str | None:
     files = _local_files(project, config)
     if not files:
         return next(iter(moved_sources(project, config)), None)
-    digest = sha256_file(files[0]) if len(files) == 1 else sha256_files(files)
+    from secateur.data.acquisition import digest_of
+    from secateur.readers.reading import reading_of
+
+    digest = digest_of(files, reading_of(config.ingest))
     before = read_json(project.root / "data" / "raw" / PROVENANCE).get("sha256")
     return None if digest == before else f"{config.ingest.source} is sha256 {digest[:12]}"
 

