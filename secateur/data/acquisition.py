@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from secateur.data.assembly import Copied, Readable, checked, settled
 from secateur.data.provenance import PROVENANCE, read_provenance
+from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 from secateur.readers.database import write_answer
 from secateur.readers.reading import Reading
@@ -203,6 +204,8 @@ def _fetch(location: Location, reading: Reading, *, hub: HubSelection, out: Path
         copied = out / location.path.name
         shutil.copyfile(location.path, copied)
         return copied, location.origin
+    if reading.layout.query is not None:
+        raise DataError(f"ingest.query asks a database, and {location.name} is a hub dataset; leave it out")
     from secateur.readers.hub import download_rows
 
     copied = out / _HUB_FILE

@@ -116,6 +116,8 @@ def test_a_database_and_a_query_go_together(tmp_path):
     with pytest.raises(DataError, match=r"ingest\.query asks a database, and rows\.csv is none \(ingest\.format=csv\)"):
         read(tmp_path, source="rows.csv")
     (tmp_path / "rows.db").write_text("text,label\na,b\n")
+    with pytest.raises(DataError, match=r"ingest\.query asks a database, and some/rows is a hub dataset"):
+        copy_rows("some/rows", reading_of(section()), hub=HUB, out=tmp_path / "raw")
     with pytest.raises(DataError, match=r"rows\.db cannot be read as an SQLite database: file is not a database"):
         read(tmp_path, source="rows.db")
 
