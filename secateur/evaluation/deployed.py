@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.config.base import Runtime
 from secateur.data.tokens import TokenRows
-from secateur.inference.runners import Runner, exported_folder, open_folder
+from secateur.inference.runners import Runner, exported_folder, open_folder, rows_per_call
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def evaluate_deployed(
 ) -> Deployed:
     """Export a checkpoint and run it on all rows.
 
-    Int8 quantises activations while running, with one scale for the whole batch, so the answers depend a little on
-    which rows share a call. Batches hold rows of equal length: no padding widens the range, and the result repeats.
+    As it is served: rows that share a call are of equal length, and those of int8 share none (``rows_per_call``).
 
     Args:
         checkpoint: a checkpoint folder.
@@ -55,7 +54,8 @@ def evaluate_deployed(
     """
     folder = exported_folder(checkpoint, runtime=runtime, workdir=workdir)
     runner = open_folder(folder, runtime=runtime, num_threads=num_threads)
-    return Deployed(bytes=folder_bytes(folder), logits=answers(runner, rows, batch_size=batch_size))
+    logits = answers(runner, rows, batch_size=rows_per_call(runtime, batch_size=batch_size))
+    return Deployed(bytes=folder_bytes(folder), logits=logits)
 
 
 def answers(runner: Runner, rows: TokenRows, *, batch_size: int) -> Tensor:

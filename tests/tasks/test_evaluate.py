@@ -3,12 +3,17 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from secateur.config.evaluate import RobustnessSection
+from secateur.data.tokens import TokenRows
+from secateur.evaluation import deployed
 from secateur.evaluation.deployed import folder_bytes
+from secateur.evaluation.metrics import confusion, macro_f1
 from secateur.files import remove, write_json
+from secateur.inference.prediction import Predictor
 from secateur.models.checkpoint import load, load_tokenizer, read_card, save, verify
 from tasks import evaluate
 from tests.tasks.stage_chain import EVALUATE, PRUNE, RUN, evaluate_job, run_baseline, run_round, write_inputs
@@ -182,6 +187,33 @@ def test_int8_is_scored_and_weighed_as_it_is_deployed(finished, deployed_as_int8
     assert entry["deployed_bytes"] == folder_bytes(folder)
     assert entry["deployed_macro_f1"] == pytest.approx(entry["macro_f1"], abs=0.15)
     assert read_card(folder)["runtime"] == "onnx-int8"
+
+
+def test_int8_is_scored_row_by_row_as_it_is_served(finished, deployed_as_int8):
+    metrics, exports = deployed_as_int8
+    weights = read_card(finished / "models/r1")["weights_sha256"][:16]
+    [folder] = exports.glob(f"{weights}-*-onnx-int8")
+    rows = pq.read_table(finished / "test.parquet")
+    served = Predictor.load(folder, num_threads=1).predict(rows["text"].to_pylist())
+    names = read_card(finished / "models/r1")["labels"]
+    counts = confusion(rows["label"].to_numpy(), np.array([names.index(one.label) for one in served]), num_labels=2)
+    assert metrics["rounds"]["r1"]["deployed_macro_f1"] == float(macro_f1(counts))
+
+
+@pytest.mark.parametrize(("runtime", "most"), [("onnx-int8", 1), ("onnx", 16)])
+def test_rows_of_int8_share_no_call(monkeypatch, tmp_path, runtime, most):
+    calls = []
+
+    def runner(ids, _):
+        calls.append(len(ids))
+        return np.zeros((len(ids), 2), dtype=np.float32)
+
+    monkeypatch.setattr(deployed, "exported_folder", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(deployed, "open_folder", lambda *_, **__: runner)
+    nothing = np.zeros(20, dtype=np.int64)
+    rows = TokenRows(np.ones(60, dtype=np.int32), 3 * np.arange(21), labels=nothing, rows=nothing)
+    deployed.evaluate_deployed(tmp_path, rows, runtime=runtime, batch_size=16, num_threads=1, workdir=tmp_path)
+    assert (max(calls), sum(calls)) == (most, 20)
 
 
 def test_exports_of_other_weights_are_removed(deployed_as_int8):
