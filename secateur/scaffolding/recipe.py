@@ -32,6 +32,8 @@ from secateur.training.schedule import Length
 _MOST_TOKENS, _FEWEST_CAPPED_ROWS = 6_000_000, 20_000
 _MOST_READ, _SPAN = 512, 8
 _WIDE = 768
+_TELLING_ROWS = 10_000
+"""Of 2 690 and 3 098 rows the gentlest cut of the vocabulary spells 3 and 4 % of the tokens of new texts in pieces."""
 _LOSS = "of macro-F1 on validation, at most"
 
 
@@ -160,6 +162,9 @@ def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator
         drop = told_apart(parts.validation)
         said = f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _LOSS
         yield Choice("prune.budget.max_drop", drop, said)
+        if parts.train < _TELLING_ROWS:
+            said = f"{seen.least}{parts.train} training rows lack too many words of new texts to say which may go"
+            yield Choice("prune.vocabulary_min_count", 0, said)
     typical = typical_length(seen, length)
     if kind.full_precision:
         yield from _full_precision()

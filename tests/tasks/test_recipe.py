@@ -194,3 +194,8 @@ def test_rows_that_were_given_take_nothing_from_those_that_train():
     given = parts_of(replace(table, given={"validation": {"label 0": 30, "label 1": 20}, "test": {"label 0": 9}}))
     assert (given.validation, given.test, given.rarest) == (50, 9, 0)
     assert given.train == whole.train + whole.validation + whole.test
+
+
+@pytest.mark.parametrize(("rows", "asked"), [(600, 0), (3610, 0), (60_000, "auto")])
+def test_few_rows_do_not_say_which_words_may_go(rows: int, asked: int | str) -> None:
+    assert config_of(seen(rows, 2)).prune.vocabulary_min_count == asked
