@@ -12,8 +12,12 @@ from typing import Any
 
 from secateur.errors import ProjectError
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full device and of a used-up quota."""
+NO_SPACE = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not become that large (ulimit -f)",
+}
+"""Error numbers of what has no place any more, and what is said of each."""
 
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins that stands for another one, which Git LFS has not fetched."""
@@ -104,7 +108,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise ProjectError(f"no space left on the device while writing {path}; nothing was replaced") from error
+            raise ProjectError(f"{NO_SPACE[error.errno]} while writing {path}; nothing was replaced") from error
         raise
     finally:
         _put_back(replaced, path)

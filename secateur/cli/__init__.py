@@ -2,6 +2,7 @@
 
 import errno
 import gc as collector
+import io
 import logging
 import os
 import sys
@@ -113,7 +114,18 @@ def _interrupted(arguments: list[str]) -> str:
     return f"secateur: interrupted{then}"
 
 
+def _with_streams() -> None:
+    """Give a job without streams empty ones, and let no letter that a terminal lacks end what is done already."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  it stays
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _main() -> None:
+    _with_streams()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # A library that says something through the root logger would install a handler there, which prints what all say.
@@ -133,11 +145,12 @@ def _main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (*NO_SPACE, errno.EROFS):
-            raise
-        said = "no space left on the device; finished stages are kept, `secateur run` goes on"
-        if error.errno == errno.EROFS:
+        if error.errno in NO_SPACE:
+            said = f"{NO_SPACE[error.errno]}; finished stages are kept, `secateur run` goes on"
+        elif error.errno == errno.EROFS:
             said = f"{error.filename}: nothing can be written there, the file system is read-only"
+        else:
+            raise
         click.echo(f"secateur: {said}", err=True)
         sys.exit(SecateurError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -238,3 +238,24 @@ def test_it_is_called_secateur_however_it_is_started(tmp_path: Path) -> None:
     assert "Usage: secateur doctor" in printed
     if sys.platform == "linux":
         assert printed.startswith("secateur\n")
+
+
+def test_a_job_without_an_input_is_told_so(finished_project: Path) -> None:
+    """As ``<&-`` and some schedulers start one: there is no stream at all."""
+    command = [sys.executable, "-P", "-m", "secateur.cli", "predict", "models/r1"]
+    shown = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command],
+        cwd=finished_project, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "no text: give it as an argument or on standard input" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_letters_that_a_terminal_lacks_are_replaced(finished_project: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "secateur.cli", "predict", "models/r1", "schön 好"],
+        cwd=finished_project, env={**environment(), "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert b"sch?n" in shown.stdout
