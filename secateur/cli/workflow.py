@@ -64,6 +64,7 @@ def prepare(project: "Project", change: "Change") -> "list[Outcome] | None":
     from secateur.workflow import latency_table
     from secateur.workflow.dvc_store import DvcStore  # all that computes is slow to import
     from secateur.workflow.preflight import check
+    from secateur.workflow.project import dirty_files
     from secateur.workflow.rendering import update_pipeline
 
     DvcStore(project)  # a folder that is none is refused
@@ -73,6 +74,11 @@ def prepare(project: "Project", change: "Change") -> "list[Outcome] | None":
     if told:
         click.echo(told, err=True)
     update_pipeline(project, change.config)
+    if dirty := dirty_files(project.root):
+        said = (
+            f"not committed: {', '.join(dirty)}; what is registered now cannot be rebuilt (`secateur models reproduce`)"
+        )
+        click.echo(f"{said}, commit first where it has to be", err=True)
     return None
 
 

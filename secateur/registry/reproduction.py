@@ -111,8 +111,8 @@ def read_recipe(project: Project, registry: "ModelRegistry", reference: str, *, 
     named, tags = entry.reference, entry.tags
     if not tags.is_reproducible:
         dirty = tags.get(DIRTY_FILES)
-        why = f"{dirty} was changed and not committed" if dirty else "it does not say from which commit"
-        raise ProjectError(f"{named} cannot be rebuilt: when it was made, {why}; retrain from a clean tree")
+        why = f"{dirty} had not been committed" if dirty else "it does not say from which commit"
+        raise ProjectError(f"{named} cannot be rebuilt: when it was made, {why}; commit, and run again")
     _require_commit(project, named, tags.commit or "none")
     download_run_files(registry, str(entry.run), into)
     for name in (LOCK, PARAMS):

@@ -139,7 +139,7 @@ def _tag(root: Path, name: str, value: str) -> None:
     [
         (
             {"reproducible": "false", "dirty_files": "params.yaml"},
-            "models:/tiny/1 cannot be rebuilt: when it was made, params.yaml was changed and not committed",
+            "models:/tiny/1 cannot be rebuilt: when it was made, params.yaml had not been committed",
             2,
         ),
         ({"commit": "0" * 40}, "was made from commit 000000000000, which this repository does not have", 2),
