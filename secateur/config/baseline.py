@@ -69,7 +69,9 @@ class BaselineSection(TrainingSection):
     evaluations_per_epoch: Annotated[PositiveInt, Field(description="validation passes per epoch")] = 1
     patience: Annotated[
         PositiveInt,
-        Field(description="stop after so many validation passes without a better score; the best weights are kept"),
+        Field(
+            description="stop after so many validation passes without a better score, not before min_steps; the best weights are kept"
+        ),
     ] = 3
 
     @model_validator(mode="after")

@@ -68,7 +68,8 @@ def _choice(best: ModelResult, accepted: Sequence[ModelResult]) -> Iterator[str]
     whole = formats.of_dense(best.card.price or "")
     for passed in accepted[accepted.index(best) + 1 :]:
         known, cost = (formats.percent(cost_left(one.card) or 0.0, 1) for one in (best, passed))
-        yield f"{passed.title} may lose more and has {cost} of {whole} left, {best.title} {known}."
+        told = f"{passed.title} may lose more, and by the prices of the budget keeps {cost} of {whole}"
+        yield f"{told}, {best.title} {known}."
     yield "Validation scores decide on that, so the test set had no say."
 
 

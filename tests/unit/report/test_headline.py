@@ -89,7 +89,7 @@ def test_a_round_that_may_lose_more_and_is_no_faster_is_not_chosen():
     assert chosen.best.name == "r2"
     said = chosen.rule.replace("\u00a0", " ")
     assert "r2 is the last accepted round that is worth what it may lose." in said
-    assert "r3 may lose more and has 68.0 % of the dense time left, r2 66.5 %." in said
+    assert "r3 may lose more, and by the prices of the budget keeps 68.0 % of the dense time, r2 66.5 %." in said
 
 
 def test_a_round_that_may_lose_more_and_is_faster_is_chosen():
