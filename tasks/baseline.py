@@ -48,7 +48,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         ConfigError: the tokenizer has no room, or texts are longer than the model can read.
     """
     from secateur.data.tokenizer_training import control_token
-    from secateur.data.tokens import read_tokens
+    from secateur.data.tokens import in_card, read_tokens
     from secateur.determinism import fingerprint, fix_randomness
     from secateur.kinds.registry import kind_named
     from secateur.models.card import Card
@@ -115,5 +115,5 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         stopped=False,
         reason=None,
         tried=None,
-    ).changed(**kind.in_card(controls))
+    ).changed(**kind.in_card(controls), **in_card(job.inputs["train"]))
     save(model.cpu(), tokenizer, job.outputs["model"], card=card)

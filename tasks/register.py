@@ -81,6 +81,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 parameters=card.parameters,
                 history=history_of(root / "reports" / "training" / f"{name}.csv"),
                 kind=card.task or DEFAULT,
+                num_texts=card.num_texts or 1,
             )
             for name, card in accepted.items()
         ]

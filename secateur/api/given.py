@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.data.encoding import encode
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.heads import head_of, require_finished
+from secateur.models.token_types import tells_texts_apart
 from secateur.models.vocabulary import require_known_ids
+from secateur.readers.pairs import as_text
 from secateur.training.batches import IGNORED, ReadyBatches, batches_of
 from secateur.training.own_batches import Loss, own_batches
 
@@ -100,13 +103,15 @@ def _of_rows(
     if not found:
         raise DataError("there is no row; one or more, each with a text, would work")
     limit = min(max_length, family_of(model).max_tokens(model.config))
-    encoded = tokenizer([text for text, _ in found], truncation=True, max_length=limit)["input_ids"]
-    if empty := [number for number, ids in enumerate(encoded, start=1) if not ids]:
+    encoded = encode(tokenizer, [text for text, _ in found], max_length=limit)
+    if empty := [number for number, ids in enumerate(encoded.ids, start=1) if not ids]:
         raise DataError(f"row {empty[0]} has no token")
-    if full := sum(len(ids) == limit for ids in encoded):
-        _log.warning("%d of %d texts have %d tokens or more and were cut there (max_length)", full, len(encoded), limit)
+    if full := sum(len(ids) == limit for ids in encoded.ids):
+        _log.warning("%d of %d texts have %d tokens or more and were cut there (max_length)", full, len(found), limit)
+    second = encoded.second if tells_texts_apart(model.config) else None
     labels = [0 if generates else _index(label, number, model) for number, (_, label) in enumerate(found, start=1)]
-    return _padded(from_lists(encoded, labels=labels), pad=_pad(tokenizer, model), generates=generates)
+    tokens = from_lists(encoded.ids, labels=labels, second=second)
+    return _padded(tokens, pad=_pad(tokenizer, model), generates=generates)
 
 
 def _padded(rows: TokenRows, *, pad: int, generates: bool) -> Iterator[dict[str, torch.Tensor]]:
@@ -121,17 +126,18 @@ def _pad(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
 
 
 def _row(row: Any, number: int, *, labelled: bool) -> tuple[str, Any]:
-    """Return text and label of a row."""
+    """Return text and label of a row; two texts are a pair."""
     if isinstance(row, Mapping):
         text, label = row.get("text"), row.get("label")
     elif isinstance(row, tuple | list) and len(row) == 2:
         text, label = row
     else:
         text, label = row, None
-    if not isinstance(text, str) or (labelled and label is None):
+    is_pair = labelled and isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(t, str) for t in text)
+    if not (isinstance(text, str) or is_pair) or (labelled and label is None):
         wanted = "(text, label) or {'text': ..., 'label': ...}" if labelled else "a text, or {'text': ...}"
         raise DataError(f"row {number} is {str(row)[:60]!r}; {wanted} would work")
-    return text, label
+    return as_text(text or ""), label
 
 
 def _index(label: Any, number: int, model: PreTrainedModel) -> int:

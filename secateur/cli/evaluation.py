@@ -47,13 +47,16 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     from secateur.data.text_rules import TextRules
     from secateur.evaluation.row_scores import Question, score_file
     from secateur.models.folders import card_of
+    from secateur.readers.layout import require_texts
     from secateur.readers.row_files import open_rows
 
     found = find_finished(model)
     label = options["label_column"] or ("label" if found.kind.needs_labels else None)
-    question = Question(text=options["text_column"], label=label, by=by, drop_unknown=options["unknown"] == "drop")
+    texts = options["text_columns"]
+    require_texts(found.num_texts, texts, model=model)
+    question = Question(texts=texts, label=label, by=by, drop_unknown=options["unknown"] == "drop")
     said = ingest_overrides(options["overrides"], command="evaluate")
-    rows = open_rows(data, reading_by(said, text_column=question.text, label_column=label, command="evaluate"), also=by)
+    rows = open_rows(data, reading_by(said, text_columns=texts, label_column=label, command="evaluate"), also=by)
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
         learned = learned_beside(found.checkpoint, TextRules.of(card_of(found.checkpoint, verified=True).text_rules))
         result = score_file(found.kind, ready, rows, question, learned=learned)

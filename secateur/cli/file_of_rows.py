@@ -12,12 +12,14 @@ INGEST = "ingest."
 _WRITTEN = ("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet", "query")
 
 
-def reading_by(overrides: Mapping[str, Any], *, text_column: str, label_column: str | None, command: str) -> "Reading":
+def reading_by(
+    overrides: Mapping[str, Any], *, text_columns: Sequence[str], label_column: str | None, command: str
+) -> "Reading":
     """Return how a file is read.
 
     Args:
         overrides: names of params.yaml -> values; those outside of ``ingest`` are somebody else's.
-        text_column: of the file.
+        text_columns: of the file: one, or the two of pairs.
         label_column: the same; None where there is none.
         command: that takes them.
 
@@ -34,7 +36,7 @@ def reading_by(overrides: Mapping[str, Any], *, text_column: str, label_column: 
     if unknown := [name for name in said if name not in _WRITTEN]:
         raise ConfigError(f"-S {INGEST}{unknown[0]}: of ingest, {command} takes {', '.join(_WRITTEN)}")
     # The schema wants some label; one that is none of the columns stands for none.
-    columns = {"text_column": text_column, "label_column": label_column or f"{text_column}?"}
+    columns = {"text_column": [*text_columns], "label_column": label_column or f"{text_columns[0]}?"}
     reading = reading_of(parse_part(DEFAULT, {"ingest": {**said, **columns}}).ingest)
     return replace(reading, columns=replace(reading.columns, label=label_column))
 

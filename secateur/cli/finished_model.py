@@ -22,7 +22,14 @@ RUNTIME = click.option(
     help="What runs the model; it is exported for the time of the command where that is needed.",
 )
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
-TEXT_COLUMN = click.option("--text-column", default="text", show_default=True)
+TEXT_COLUMN = click.option(
+    "--text-column",
+    "text_columns",
+    multiple=True,
+    default=("text",),
+    show_default="text",
+    help="Column of the texts; of pairs given twice.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,13 @@ class Finished:
         checkpoint: what is exported; for an ONNX folder, that folder.
         folder: in the form that is deployed.
         kind: of the task that it is for.
+        num_texts: of a row that it reads, 1 or 2; None where nobody knows.
     """
 
     checkpoint: Path
     folder: Path
     kind: "Kind"
+    num_texts: int | None
 
 
 def find_finished(model: str) -> Finished:
@@ -57,7 +66,8 @@ def find_finished(model: str) -> Finished:
     else:
         resolved = resolve(None, model)
         checkpoint, folder = resolved.checkpoint, resolved.folder
-    return Finished(checkpoint, folder, kind_of_folder(folder, card_of(folder, verified=True)))
+    card = card_of(folder, verified=True)
+    return Finished(checkpoint, folder, kind_of_folder(folder, card), card.num_texts)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from secateur.scaffolding.wish import Wish
 
 _LABELS_SHOWN = 6
-_OF_THE_ROWS = ("text_column", "label_column", "model")
+_OF_THE_ROWS = ("text_columns", "label_column", "model")
 _LARGE_BYTES = 10_000_000
 """A larger file of rows belongs into DVC, not into git."""
 
@@ -28,7 +28,12 @@ _LARGE_BYTES = 10_000_000
 @click.command()
 @click.argument("folder", required=False, default=".", type=click.Path(path_type=Path), metavar="[DIR]")
 @click.option("--source", metavar="FILE", help="The rows: a file, package:NAME/path, or a hub dataset id.")
-@click.option("--text-column", help="Column of the texts; guessed where it is plain.")
+@click.option(
+    "--text-column",
+    "text_columns",
+    multiple=True,
+    help="Column of the texts; guessed where it is plain. Given twice: pairs, such as premise and hypothesis.",
+)
 @click.option("--label-column", help="Column of the labels; guessed where it is plain.")
 @click.option("--model", help="What to start from: a folder, package:NAME/path, or a hub id.")
 @click.option(
@@ -134,11 +139,11 @@ def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":
             raise
     names = setting_up.column_names(wish, origin)
     choice = click.Choice(names)
-    text = wish.text_column or click.prompt("Column of the texts", type=choice)
+    texts = wish.text_columns or (click.prompt("Column of the texts", type=choice),)
     label = wish.label_column
     if label is None and wish.kind.needs_labels:
         label = click.prompt("Column of the labels", type=choice)
-    return setting_up.columns(replace(wish, text_column=text, label_column=label), origin)
+    return setting_up.columns(replace(wish, text_columns=texts, label_column=label), origin)
 
 
 def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
@@ -148,7 +153,8 @@ def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
         paragraph(f"{plan.config.ingest.source}: {_seen(plan.seen)}")
     how = f" (guessed from {guess.how}; --text-column and --label-column say it)" if guess.how else ""
     label = f", labels from {guess.label!r}" if guess.label else ""
-    paragraph(f"Texts from {guess.text!r}{label}{how}; the model is {plan.config.baseline.model}.")
+    texts = f"{'Texts' if len(guess.texts) == 1 else 'Pairs of texts'} from {' and '.join(map(repr, guess.texts))}"
+    paragraph(f"{texts}{label}{how}; the model is {plan.config.baseline.model}.")
     for name, path in plan.copies.items():
         paragraph(f"{path} was copied to {plan.root / name}.")
     for remark in plan.remarks:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
 from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, Finished, find_finished, opened
 from secateur.errors import CheckpointError, ConfigError
+from secateur.readers.pairs import as_text, as_written, has_words, shown
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
@@ -43,7 +44,8 @@ def predict(
 ) -> None:
     """Classify texts, or all rows of a file.
 
-    Texts are arguments, or lines of standard input. With --data every row of FILE is written to --out with all its
+    Texts are arguments, or lines of standard input; to a model of pairs two arguments, or two halves of a line with a
+    tab between them. With --data every row of FILE is written to --out with all its
     columns, in its order, and what the model says beside them: the label and the score of every label, or what a
     generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody
     saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
@@ -66,10 +68,9 @@ def _predict_texts(
     model: str, texts: tuple[str, ...], *, as_json: bool, runtime: Any, threads: int | None, **_: Any
 ) -> None:
     from secateur.cli import display
-    from secateur.inference.answers import has_words
 
     found = _labels_texts(model)
-    given = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    given = _pairs_given(texts) if found.num_texts == 2 else _texts_given(texts)
     if not given:
         raise click.UsageError("no text: give it as an argument or on standard input")
     asked = [text for text in given if has_words(text)]
@@ -78,7 +79,8 @@ def _predict_texts(
     said = iter(zip(*answers.values(), strict=True))
     nothing = (None,) * len(answers)
     rows = [
-        {"text": text, **dict(zip(answers, next(said) if has_words(text) else nothing, strict=True))} for text in given
+        {"text": as_written(text), **dict(zip(answers, next(said) if has_words(text) else nothing, strict=True))}
+        for text in given
     ]
     for place, text in enumerate(given, start=1):
         if not has_words(text):
@@ -88,9 +90,23 @@ def _predict_texts(
         return
     numeric = {name for name in answers if any(isinstance(row[name], float) for row in rows)}
     made = display.table("", *(f">{name}" if name in numeric else name for name in answers), "text")
-    for row in rows:
-        made.add_row(*(_cell(row[name]) for name in answers), display.plain(row["text"]))
+    for text, row in zip(given, rows, strict=True):
+        made.add_row(*(_cell(row[name]) for name in answers), display.plain(shown(text)))
     display.show(made)
+
+
+def _texts_given(texts: Sequence[str]) -> list[str]:
+    return [as_text(text) for text in texts or (line.rstrip("\n") for line in sys.stdin if line.strip())]
+
+
+def _pairs_given(texts: Sequence[str]) -> list[str]:
+    """Return pairs: two arguments each, or the two halves of a line, between which stands a tab."""
+    if len(texts) % 2:
+        raise click.UsageError(f"the model reads pairs of texts: give two arguments for each, found {len(texts)}")
+    lines = [] if texts else [line.rstrip("\n").split("\t") for line in sys.stdin if line.strip()]
+    if wrong := [number for number, halves in enumerate(lines, start=1) if len(halves) != 2]:
+        raise click.UsageError(f"the model reads pairs of texts: line {wrong[0]} needs one tab, between the two")
+    return [as_text(pair) for pair in (lines or zip(texts[::2], texts[1::2], strict=True))]
 
 
 def _labels_texts(model: str) -> Finished:
@@ -114,6 +130,7 @@ def _cell(value: Any) -> str:
 def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
     from secateur.cli import display
     from secateur.inference.answers import answer_file, require_free
+    from secateur.readers.layout import require_texts
     from secateur.readers.row_files import open_rows
     from secateur.readers.row_writers import require_writable
 
@@ -121,7 +138,9 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
     found = find_finished(model)
     said = read_overrides(options["asked"])
     parameters = _parameters(found.kind, {name: value for name, value in said.items() if not name.startswith(INGEST)})
-    rows = open_rows(data, reading_by(said, text_column=options["text_column"], label_column=None, command="predict"))
+    texts = options["text_columns"]
+    require_texts(found.num_texts, texts, model=model)
+    rows = open_rows(data, reading_by(said, text_columns=texts, label_column=None, command="predict"))
     require_free(rows, list(found.kind.columns), prefix=options["prefix"])  # the others are known by the open model
     started = time.monotonic()
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
@@ -130,7 +149,7 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
             ready,
             rows,
             out,
-            text=options["text_column"],
+            texts=texts,
             prefix=options["prefix"],
             parameters=parameters,
         )

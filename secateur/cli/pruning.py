@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
+from secateur.cli.finished_model import TEXT_COLUMN
 from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
 @click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL, Parquet or Excel.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
-@click.option("--text-column", default="text", show_default=True)
+@TEXT_COLUMN
 @click.option("--label-column", default="label", show_default=True)
 @click.option(
     "--criterion",
@@ -124,7 +125,7 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reading(options: dict[str, Any]) -> "Reading":
-    columns = {name: options[name] for name in ("text_column", "label_column")}
+    columns = {name: options[name] for name in ("text_columns", "label_column")}
     return reading_by(_overrides(options), **columns, command="prune")
 
 

@@ -49,6 +49,6 @@ def _type(field: Mapping[str, Any]) -> str:
     if isinstance(field.get("additionalProperties"), Mapping):
         return f"mapping of names to {_type(field['additionalProperties'])}"
     if field.get("type") == "array":
-        return f"list of {_type(field['items'])}"
+        return f"list of {_type(field.get('items') or field['prefixItems'][0])}"
     bounds = [f"{sign} {field[name]:g}" for name, sign in _BOUNDS.items() if name in field]
     return " ".join([str(field.get("type", "")), *bounds])

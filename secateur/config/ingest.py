@@ -4,10 +4,24 @@ import codecs
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from secateur.config.base import Section
 
+
+def _by_number(column: Any) -> Any:
+    """A column or a sheet may be called 0, which YAML takes for a number."""
+    return str(column) if isinstance(column, int) and not isinstance(column, bool) else column
+
+
+def _one_or_two(given: Any) -> Any:
+    names = [_by_number(name) for name in (given if isinstance(given, list | tuple) else [given])]
+    if not 1 <= len(names) <= 2 or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("is the name of a column, or a list of two")
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+ColumnName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
 SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "text", "lines"]
 
 SQLITE = "sqlite:///"
@@ -81,9 +95,8 @@ class IngestSection(Section):
         Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),
     ] = "refuse"
     sheet: Annotated[
-        str | None,
+        ColumnName | None,
         Field(
-            min_length=1,
             description="sheet of a workbook, by its name or its number from 1; null = the first that has the columns",
         ),
     ] = None
@@ -94,21 +107,22 @@ class IngestSection(Section):
             description="SELECT that an SQLite database (a file, or sqlite:///file.db) is asked; its answer is what is copied. With ORDER BY the order of the rows does not depend on the file",
         ),
     ] = None
-    text_column: Annotated[str, Field(min_length=1, description="column that holds the text")] = "text"
+    text_column: Annotated[
+        str | tuple[str, str],
+        BeforeValidator(_one_or_two),
+        Field(description="column that holds the text, or the two of a pair: [premise, hypothesis]"),
+    ] = "text"
     label_column: Annotated[
-        str | None,
-        Field(min_length=1, description="column that holds the label; null = there is none (generation)"),
+        ColumnName | None,
+        Field(description="column that holds the label; null = there is none (generation)"),
     ] = None
     split_column: Annotated[
-        str | None,
-        Field(
-            min_length=1, description="column that says of each row whether it is train, validation or test, or null"
-        ),
+        ColumnName | None,
+        Field(description="column that says of each row whether it is train, validation or test, or null"),
     ] = None
     group_column: Annotated[
-        str | None,
+        ColumnName | None,
         Field(
-            min_length=1,
             description="column of the author, customer or thread: rows of one stand in one part of the split; or null",
         ),
     ] = None
@@ -129,7 +143,7 @@ class IngestSection(Section):
         int, Field(ge=3, description="labels of fewer rows after cleaning are rare; no effect while those are refused")
     ] = 3
     confidence_column: Annotated[
-        str | None, Field(description="column with the annotators' confidence in [0, 1], or null")
+        ColumnName | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ] = None
     hub_config: Annotated[str | None, Field(description="configuration of a hub dataset, or null")] = None
     hub_split: Annotated[str, Field(description="split of a hub dataset")] = "train"
@@ -144,8 +158,13 @@ class IngestSection(Section):
         return {part: source for part, source in asked.items() if source is not None}
 
     @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The column of the texts, or the two of pairs."""
+        return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+
+    @property
     def _columns(self) -> list[str | None]:
-        return [self.text_column, self.label_column, self.confidence_column, self.split_column, self.group_column]
+        return [*self.text_columns, self.label_column, self.confidence_column, self.split_column, self.group_column]
 
     @model_validator(mode="before")
     @classmethod
@@ -163,14 +182,6 @@ class IngestSection(Section):
         if twice:
             raise ValueError(f"{twice[0]} and source.{twice[0].removesuffix('_source')} are the same; give one of them")
         return {**values, **named}
-
-    @field_validator(
-        "text_column", "label_column", "confidence_column", "split_column", "group_column", "sheet", mode="before"
-    )
-    @classmethod
-    def _by_number(cls, name: Any) -> Any:
-        """A column or a sheet may be called 0, which YAML takes for a number."""
-        return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
     @field_validator("source", "validation_source", "test_source")
     @classmethod

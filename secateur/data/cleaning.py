@@ -16,6 +16,7 @@ from secateur.data.near_duplicates import SHINGLE_CHARS, representatives
 from secateur.data.parallel import clean_texts_in_processes
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
+from secateur.readers.pairs import has_words, texts_in
 
 Indices = NDArray[np.int64]
 
@@ -76,7 +77,7 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         DataError: no row is left; the message names the rule that dropped most.
     """
     sieve = _usable(raw, rules, num_proc=num_proc)
-    sieve.drop("min_chars", lambda i: len(sieve.texts[i]) < rules.min_chars)
+    sieve.drop("min_chars", lambda i: min(map(len, texts_in(sieve.texts[i]))) < rules.min_chars)
     if rules.min_confidence is not None:
         least = rules.min_confidence
         confidence = raw["confidence"].to_pylist()
@@ -106,7 +107,7 @@ def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
     """Return the rows that have a text and a label, after the text steps."""
     sieve = _Sieve(raw)
     labels, texts = sieve.labels, sieve.texts
-    sieve.drop("empty_text", lambda i: not (texts[i] and not texts[i].isspace()))
+    sieve.drop("empty_text", lambda i: not has_words(texts[i]))
     if rules.labelled:
         sieve.drop("missing_label", lambda i: labels[i] is None)
     sieve.change(rules.text, num_proc=num_proc)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.readers.pairs import shown
+
 MAX_EXAMPLES = 20
 _NUM_BINS = 20
 _LONG_TAIL = 0.99
@@ -20,6 +22,11 @@ class Example:
     before: str
     after: str | None
     label: str
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return plain values, for people."""
+        after = None if self.after is None else shown(self.after)
+        return {"before": shown(self.before), "after": after, "label": self.label}
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def to_json_value(
                 "effect": effect.effect,
                 "rows": effect.rows,
                 **({"labels": dict(effect.labels)} if effect.labels else {}),
-                "examples": [{"before": e.before, "after": e.after, "label": e.label} for e in effect.examples],
+                "examples": [example.as_json() for example in effect.examples],
             }
             for effect in effects
         ],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
 from secateur.errors import DataError
+from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
 from secateur.readers.tables import encoding_for, format_of, read_rows
@@ -73,7 +74,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     pairs = [
         (words, name)
         for words, name in zip(table["text"].to_pylist(), names, strict=True)
-        if name is not None and words is not None and words.strip()
+        if name is not None and has_words(words)
     ]
     unseen = sorted({name for _, name in pairs if name not in index_of})
     if unseen:

@@ -16,6 +16,7 @@ from secateur.data.scripts import Script, script_of
 from secateur.errors import DataError
 from secateur.readers.label_spelling import LabelRules
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.readers.pairs import has_words, texts_in
 
 _CLEANED_ROWS = 20_000
 _CLEANED_CHARS = 10_000_000
@@ -100,7 +101,7 @@ def first_look(raw: pa.Table, *, labelled: bool) -> First:
     if len(usable) == 0:
         raise DataError(f"none of the {raw.num_rows} rows has a text{' and a label' if labelled else ''}")
     texts = raw["text"].take(_spread(usable, _CLEANED_ROWS)).to_pylist()
-    return First(script_of(texts), Lengths.of([len(text.strip()) for text in texts]))
+    return First(script_of(texts), Lengths.of([len(one.strip()) for text in texts for one in texts_in(text)]))
 
 
 def survey(
@@ -171,7 +172,7 @@ def _by_label(rows: pa.Table, *, labelled: bool) -> Mapping[str, int]:
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:
     """Return the rows with a text, and a label where there are labels."""
     texts, labels = raw["text"].to_pylist(), raw["label"].to_pylist()
-    has_text = np.array([bool(text and not text.isspace()) for text in texts], np.bool_)
+    has_text = np.array([has_words(text) for text in texts], np.bool_)
     has_label = np.array([label is not None for label in labels], np.bool_)
     return np.flatnonzero(has_text & (has_label | (not labelled)))
 

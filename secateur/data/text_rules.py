@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import ftfy
 
+from secateur.readers.pairs import each
+
 Step = tuple[str, Callable[[str], str]]
 
 # Width, ligatures and quotes belong to the normalization parameter (or to the writer): only damage is repaired.
@@ -84,7 +86,7 @@ def cut(text: str, *, max_chars: int) -> str:
 
 
 def clean_texts(texts: Sequence[str], rules: TextRules) -> tuple[list[str], list[int]]:
-    """Apply all steps to all texts.
+    """Apply all steps to all texts, to those of a pair each by itself.
 
     Returns:
         The cleaned texts, and for each a bit set: bit i is on when step i changed it.
@@ -95,7 +97,7 @@ def clean_texts(texts: Sequence[str], rules: TextRules) -> tuple[list[str], list
     for text in texts:
         bits = 0
         for index, (_, step) in enumerate(steps):
-            new = step(text)
+            new = each(text, step)
             if new != text:
                 bits |= 1 << index
                 text = new  # noqa: PLW2901  each step reads what the last one left
@@ -107,7 +109,7 @@ def clean_texts(texts: Sequence[str], rules: TextRules) -> tuple[list[str], list
 def before_and_after(text: str, rules: TextRules, name: str) -> tuple[str, str]:
     """Return a source text as the step ``name`` met it and as it left it."""
     for step_name, step in steps_of(rules):
-        new = step(text)
+        new = each(text, step)
         if step_name == name:
             return text, new
         text = new

@@ -11,11 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data.encoding import encode
 from secateur.errors import DataError
+from secateur.readers.pairs import texts_in
 
 _ROWS_PER_BATCH = 2000
 
 _GIVEN, _KIND = b"given", b"kind"
+_SECOND = "second"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class TokenRows:
         given: ids that a generator is told and never predicts (begin of text, control tokens); None for rows that
             have a target each.
         kind: of the task that they are rows of.
+        second: where the second text of every pair begins, (rows,) int64, for models that are told so by token types;
+            None for all others.
         spelling: predicted tokens per predicted token of the first tokenizer; above 1 where a vocabulary was cut and
             rare tokens are spelled. What a generator loses per token is told per token of the first tokenizer.
     """
@@ -40,6 +45,7 @@ class TokenRows:
     rows: npt.NDArray[np.int64]
     given: tuple[int, ...] | None = None
     kind: str = "classification"
+    second: npt.NDArray[np.int64] | None = None
     spelling: float = 1.0
 
     def __len__(self) -> int:
@@ -61,12 +67,21 @@ class TokenRows:
         """Return the token ids of one row, (length,)."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def types(self, index: npt.NDArray[np.int64], *, width: int) -> npt.NDArray[np.int64] | None:
+        """Return 1 on the tokens of second texts and 0 elsewhere, (B, width); None where no model is told."""
+        if self.second is None:
+            return None
+        places = np.arange(width)[None, :]
+        inside = (places >= self.second[index][:, None]) & (places < self.lengths[index][:, None])
+        return inside.astype(np.int64)
+
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "TokenRows":
         """Return the rows at ``indices``, in that order."""
         chosen = [self.ids(int(index)) for index in indices]
         index = np.asarray(indices, dtype=np.int64)
         taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given, kind=self.kind)
-        return replace(taken, spelling=self.spelling)
+        second = None if self.second is None else self.second[index]
+        return replace(taken, second=second, spelling=self.spelling)
 
 
 def from_lists(
@@ -76,6 +91,7 @@ def from_lists(
     rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
     given: tuple[int, ...] | None = None,
     kind: str | None = None,
+    second: Sequence[int] | None = None,
 ) -> TokenRows:
     """Build token rows from one list of ids per row.
 
@@ -85,6 +101,7 @@ def from_lists(
         rows: numbers; 0, 1, 2, ... unless given.
         given: as in ``TokenRows``.
         kind: None is told by ``given``, as before there were more kinds than two.
+        second: as in ``TokenRows``.
     """
     lengths = [len(ids) for ids in input_ids]
     flat = [np.asarray(ids, dtype=np.int32) for ids in input_ids]
@@ -95,6 +112,7 @@ def from_lists(
         rows=np.asarray(np.arange(len(lengths)) if rows is None else rows, dtype=np.int64),
         given=given,
         kind=kind or told_by(given),
+        second=None if second is None else np.asarray(second, dtype=np.int64),
     )
 
 
@@ -103,13 +121,15 @@ def told_by(given: tuple[int, ...] | None) -> str:
     return "classification" if given is None else "generation"
 
 
-def _schema(target: pa.DataType, *, given: tuple[int, ...] | None, kind: str) -> pa.Schema:
+def _schema(target: pa.DataType, *, given: tuple[int, ...] | None, kind: str, typed: bool) -> pa.Schema:
     """Return the columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
     columns = [
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("label", target, nullable=False),
         pa.field("row", pa.int64(), nullable=False),
     ]
+    if typed:
+        columns.append(pa.field(_SECOND, pa.int64(), nullable=False))
     said = {} if given is None else {_GIVEN: json.dumps(given)}
     if kind != told_by(given):
         said[_KIND] = kind
@@ -134,30 +154,40 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
     num_cut = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink:
-        schema = _schema(source.schema_arrow.field("label").type, given=None, kind=kind)
-        writer = pa.ipc.new_stream(sink, schema)
+        target, writer = source.schema_arrow.field("label").type, None
         for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
             texts = batch.column("text").to_pylist()
-            encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
-            num_cut += sum(cut_rows(encoded, max_length=max_length))
-            columns = [pa.array(encoded["input_ids"], pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
+            encoded = encode(tokenizer, texts, max_length=max_length)
+            num_cut += sum(encoded.cut)
+            if writer is None:
+                schema = _schema(target, given=None, kind=kind, typed=encoded.second is not None)
+                writer = pa.ipc.new_stream(sink, schema)
+            columns = [pa.array(encoded.ids, pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
+            if encoded.second is not None:
+                columns.append(pa.array(encoded.second, pa.int64()))
             writer.write_batch(pa.record_batch(columns, schema=schema))
+        if writer is None:
+            writer = pa.ipc.new_stream(sink, _schema(target, given=None, kind=kind, typed=False))
         writer.close()
     return num_cut
 
 
-def cut_rows(encoded: Any, *, max_length: int) -> list[bool]:
-    """Tell which rows lost tokens; a tokenizer that does not say is taken to have cut all that are full."""
-    encodings = getattr(encoded, "encodings", None)
-    if encodings:
-        return [bool(encoding.overflowing) for encoding in encodings]
-    return [len(ids) >= max_length for ids in encoded["input_ids"]]
+def in_card(table: Path) -> dict[str, int]:
+    """Return what the card of a model says of the rows in a table that ``clean`` wrote: nothing, or that texts are two.
+
+    Args:
+        table: parquet with the column ``text``.
+    """
+    with pq.ParquetFile(table) as source:
+        first = next(source.iter_batches(batch_size=1, columns=["text"]), None)
+    found = 1 if first is None else len(texts_in(str(first.column(0)[0])))
+    return {} if found == 1 else {"texts": found}
 
 
 def write_tokens(rows: TokenRows, out: Path) -> None:
     """Write rows as ``tokenize`` does, with what is given in the metadata of the schema; equal rows, equal bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind)
+    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind, typed=rows.second is not None)
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for start in range(0, len(rows), _ROWS_PER_BATCH):
             end = min(start + _ROWS_PER_BATCH, len(rows))
@@ -165,6 +195,8 @@ def write_tokens(rows: TokenRows, out: Path) -> None:
             offsets = pa.array(rows.offsets[start : end + 1] - first, pa.int32())
             ids = pa.ListArray.from_arrays(offsets, pa.array(rows.values[first:last], pa.int32()))
             columns = [ids, as_arrow(rows.labels[start:end]), pa.array(rows.rows[start:end])]
+            if rows.second is not None:
+                columns.append(pa.array(rows.second[start:end]))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -188,6 +220,7 @@ def read_tokens(path: Path) -> TokenRows:
         rows=table.column("row").to_numpy().copy(),
         given=given,
         kind=said[_KIND].decode() if _KIND in said else told_by(given),
+        second=table.column(_SECOND).to_numpy().copy() if _SECOND in table.column_names else None,
     )
 
 

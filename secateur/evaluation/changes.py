@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from secateur.evaluation.slices import Mask
+from secateur.readers.pairs import shown
 
 MAX_CHANGES = 12
 
@@ -43,7 +44,7 @@ def changes_of(
 
     def example(row: int) -> dict[str, Any]:
         return {
-            "text": texts[row],
+            "text": shown(texts[row]),
             "label": names[labels[row]],
             "dense": names[dense_predicted[row]],
             "dense_score": round(float(dense_certainty[row]), 6),

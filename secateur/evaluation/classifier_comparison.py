@@ -13,6 +13,7 @@ from secateur.evaluation.findings import Answered
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
 from secateur.gate.condition import IntArray, JudgedRows
 from secateur.inference.prediction import Predictor
+from secateur.readers.pairs import shown
 from secateur.statistics.f1 import f1_by_label
 from secateur.statistics.paired import Discordant, mcnemar
 
@@ -48,7 +49,7 @@ def _examples(rows: JudgedRows, before: IntArray, after: IntArray, *, num_exampl
     ordered = changed[np.argsort(right, kind="stable")]
     return [
         {
-            "text": rows.texts[row],
+            "text": shown(rows.texts[row]),
             "label": rows.names[rows.labels[row]],
             "a": _name(rows, before[row]),
             "b": _name(rows, after[row]),

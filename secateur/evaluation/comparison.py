@@ -23,6 +23,7 @@ from secateur.evaluation.metrics import bootstrap, confusion, per_label
 from secateur.evaluation.robustness import Robustness
 from secateur.evaluation.slices import Mask, slice_scores
 from secateur.files import replacing
+from secateur.readers.pairs import shown
 
 MAX_ERRORS = 20
 
@@ -155,7 +156,7 @@ def mistakes(
     surest = wrong[np.argsort(-certainty.numpy()[wrong], kind="stable")][:MAX_ERRORS]
     return [
         {
-            "text": texts[row],
+            "text": shown(texts[row]),
             "label": names[labels[row]],
             "predicted": names[int(predicted[row])],
             "score": round(float(certainty[row]), 6),

@@ -63,7 +63,7 @@ def answers(runner: Runner, rows: TokenRows, *, batch_size: int) -> Tensor:
     collected: Tensor | None = None
     for index in _equally_long(rows.lengths, batch_size=batch_size):
         ids = np.stack([rows.ids(int(row)) for row in index]).astype(np.int64)
-        logits = torch.from_numpy(runner(ids, np.ones_like(ids)))
+        logits = torch.from_numpy(runner(ids, np.ones_like(ids), rows.types(index, width=ids.shape[1])))
         if collected is None:
             collected = torch.zeros(len(rows), logits.shape[-1])
         collected[torch.from_numpy(index)] = logits

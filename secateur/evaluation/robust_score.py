@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.run import Precision
+from secateur.data.encoding import encode
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.evaluation.attacks.characters import TEXT_ATTACKS, attack_text
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
@@ -81,7 +82,7 @@ def attacked(
     precision: Precision,
 ) -> Attacked:
     """Tokenise the clean texts and run the model on them once."""
-    rows = from_lists(encode(tokenizer, texts, max_length=max_length)["input_ids"], labels=labels)
+    rows = token_rows(tokenizer, texts, labels, max_length=max_length)
     return Attacked(
         model=model,
         tokenizer=tokenizer,
@@ -93,9 +94,10 @@ def attacked(
     )
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int) -> Any:
-    """Tokenise texts as the token files are; without padding."""
-    return tokenizer(list(texts), truncation=True, max_length=max_length, return_attention_mask=False)
+def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Any, *, max_length: int) -> TokenRows:
+    """Tokenise texts as the token files are."""
+    encoded = encode(tokenizer, texts, max_length=max_length)
+    return from_lists(encoded.ids, labels=labels, second=encoded.second)
 
 
 def robust_score(
@@ -135,8 +137,8 @@ def robust_score(
     scores = []
     for attack in TEXT_ATTACKS:
         changed = [attack_text(text, attack=attack, num_words=WORDS_PER_TEXT, seed=seed) for text in sampled]
-        ids = encode(tokenizer, changed, max_length=max_length)["input_ids"]
-        scores.append(victim.score(from_lists(ids, labels=victim.rows.labels)).macro_f1)
+        rows = token_rows(tokenizer, changed, victim.rows.labels, max_length=max_length)
+        scores.append(victim.score(rows).macro_f1)
     return float(np.mean(scores))
 
 

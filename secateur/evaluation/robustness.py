@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.evaluate import Attack, RobustnessSection
 from secateur.config.run import Precision
-from secateur.data.tokens import TokenRows, from_lists
+from secateur.data.encoding import encoded_parts
+from secateur.data.tokens import TokenRows
 from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.attacks.word_swap import swap_words, swappable_tokens, whole_words
-from secateur.evaluation.robust_score import Attacked, AttackScore, attacked, encode, sample_of
+from secateur.evaluation.robust_score import Attacked, AttackScore, attacked, sample_of, token_rows
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,13 @@ def _attacked_rows(
 ) -> TokenRows:
     if attack != "gradient":
         changed = [attack_text(text, attack=attack, num_words=settings.words_per_text, seed=seed) for text in texts]
-        ids = encode(victim.tokenizer, changed, max_length=victim.max_length)["input_ids"]
-        return from_lists(ids, labels=victim.rows.labels)
+        return token_rows(victim.tokenizer, changed, victim.rows.labels, max_length=victim.max_length)
     whole = whole_words(victim.tokenizer, vocab_size=victim.model.config.vocab_size)
-    encoded: Any = encode(victim.tokenizer, texts, max_length=victim.max_length)
+    parts = encoded_parts(victim.tokenizer, texts, max_length=victim.max_length)
     return swap_words(
         victim.model,
         victim.rows,
-        swappable=swappable_tokens(encoded, whole=whole),
+        swappable=np.concatenate([swappable_tokens(encoded, whole=whole) for encoded in parts]),
         whole=whole,
         num_words=settings.words_per_text,
         num_candidates=settings.num_candidates,

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import DataError
-from secateur.inference.answers import WINDOW, has_words
+from secateur.inference.answers import WINDOW
 from secateur.progress import progress
 from secateur.readers.labels import canonical_labels
-from secateur.readers.row_files import RowFile, values_of
+from secateur.readers.pairs import has_words
+from secateur.readers.row_files import RowFile, texts_of, values_of
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
@@ -42,13 +43,13 @@ class Question:
     """What is asked of a file.
 
     Attributes:
-        text: its column of texts.
+        texts: its column of texts, or the two of pairs.
         label: that of the labels; None where there are none.
         by: columns whose values are slices.
         drop_unknown: rows whose label the model does not know are left out, and not refused.
     """
 
-    text: str
+    texts: Sequence[str]
     label: str | None
     by: Sequence[str] = ()
     drop_unknown: bool = False
@@ -128,16 +129,18 @@ def score_file(
 
 
 def _read(rows: RowFile, question: Question) -> _Rows:
-    columns = dict.fromkeys([question.text, *question.by, *([question.label] if question.label else [])])
+    columns = dict.fromkeys([*question.by, *([question.label] if question.label else [])])
     held: dict[str, list[Any]] = {name: [] for name in columns}
+    texts: list[Any] = []
     for batch in rows.batches(1 << 13):
+        texts += texts_of(batch, question.texts)
         for name, values in held.items():
             values.extend(values_of(batch, name))
     labels: list[str | None] = [None] * rows.num_rows
     if question.label is not None:
         labels = canonical_labels(held[question.label], name=question.label).to_pylist()
     slices = {name: [NOTHING if value in (None, "") else str(value) for value in held[name]] for name in question.by}
-    return _Rows(held[question.text], labels, slices, {})
+    return _Rows(texts, labels, slices, {})
 
 
 def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Question) -> _Rows:

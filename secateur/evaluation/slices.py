@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
+from secateur.readers.pairs import each
 
 Mask = npt.NDArray[np.bool_]
 
@@ -114,7 +115,7 @@ def _bounds(lengths: npt.NDArray[np.int64]) -> tuple[int, int]:
 
 def _traits(text: str) -> set[str]:
     """Return the slices, lengths aside, that a text belongs to."""
-    own = _LINK.sub(" ", text)  # a link's letters, digits and marks are nobody's words
+    own = each(text, lambda one: _LINK.sub(" ", one))  # a link's letters, digits and marks are nobody's words
     tests = {
         "link": own != text,
         "handle": _HANDLE.search(own) is not None,

@@ -5,7 +5,7 @@ negations, those of characters endings and misspellings, and scripts without spa
 they are, as in the macro-F1 by which the settings are chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from secateur.evaluation.metrics import confusion, macro_f1
+from secateur.readers.pairs import texts_in
+
+Features = tuple[tuple[TfidfVectorizer, ...], ...]
+"""What counts words and characters: of the only texts, or of the first ones of pairs and of the second ones."""
 
 _WORDS = (1, 2)
 _CHARACTERS = (1, 4)
@@ -42,19 +46,21 @@ class Settings:
         validation_macro_f1: by which it was chosen.
         rows: that were learned from.
         given_rows: that there were.
+        num_texts: of a row; those of a pair are counted each by itself.
     """
 
     strength: float
     validation_macro_f1: float
     rows: int
     given_rows: int
+    num_texts: int = 1
 
     def describe(self) -> str:
         """Return the name of the model, with what was chosen."""
         of = "" if self.rows == self.given_rows else f", {self.rows} of {self.given_rows} training rows"
         return (
             f"logistic regression (C={self.strength:g}) on TF-IDF of {_WORDS[0]} to {_WORDS[1]} words "
-            f"and {_CHARACTERS[0]} to {_CHARACTERS[1]} characters{of}"
+            f"and {_CHARACTERS[0]} to {_CHARACTERS[1]} characters{' of either text' if self.num_texts > 1 else ''}{of}"
         )
 
 
@@ -67,7 +73,7 @@ class TfIdf:
     """
 
     settings: Settings
-    _features: tuple[TfidfVectorizer, ...]
+    _features: Features
     _classifier: LogisticRegression
 
     def predict(self, texts: Sequence[str]) -> Labels:
@@ -98,7 +104,7 @@ def fit(
     texts, known = np.asarray(training, dtype=object), np.asarray(labels, np.int64)
     expected = np.asarray(validation_labels, np.int64)
     few = _thinned(texts, known, max_characters=CHOOSING_CHARACTERS)
-    features = _features()
+    features = tuple(_features() for _ in texts_in(training[0]))
     learned, judged = _fitted(features, texts[few].tolist()), _transformed(features, validation)
     scores = {
         strength: _score(_classifier(strength).fit(learned, known[few]), judged, expected, num_labels=num_labels)
@@ -107,7 +113,8 @@ def fit(
     strength = max(scores, key=lambda strength: scores[strength])  # the first of equal ones
     rows = _thinned(texts, known, max_characters=MAX_CHARACTERS)
     classifier = _classifier(strength).fit(_fitted(features, texts[rows].tolist()), known[rows])
-    return TfIdf(Settings(strength, scores[strength], len(rows), len(texts)), features, classifier)
+    settings = Settings(strength, scores[strength], len(rows), len(texts), num_texts=len(features))
+    return TfIdf(settings, features, classifier)
 
 
 def _score(classifier: LogisticRegression, features: csr_matrix, expected: Labels, *, num_labels: int) -> float:
@@ -126,12 +133,18 @@ def _features() -> tuple[TfidfVectorizer, ...]:
     return words, TfidfVectorizer(analyzer="char", ngram_range=_CHARACTERS, **shared)
 
 
-def _fitted(features: Sequence[TfidfVectorizer], texts: Sequence[str]) -> csr_matrix:
-    return hstack([feature.fit_transform(texts) for feature in features]).tocsr()
+def _fitted(features: Features, texts: Sequence[str]) -> csr_matrix:
+    return hstack([one.fit_transform(column) for one, column in _each(features, texts)]).tocsr()
 
 
-def _transformed(features: Sequence[TfidfVectorizer], texts: Sequence[str]) -> csr_matrix:
-    return hstack([feature.transform(texts) for feature in features]).tocsr()
+def _transformed(features: Features, texts: Sequence[str]) -> csr_matrix:
+    return hstack([one.transform(column) for one, column in _each(features, texts)]).tocsr()
+
+
+def _each(features: Features, texts: Sequence[str]) -> Iterator[tuple[TfidfVectorizer, Sequence[str]]]:
+    """Yield everything that is counted, with the texts that it counts: of pairs the first ones, or the second ones."""
+    columns = zip(*map(texts_in, texts), strict=True)
+    return ((one, column) for of_column, column in zip(features, columns, strict=True) for one in of_column)
 
 
 def _thinned(texts: npt.NDArray[np.object_], labels: Labels, *, max_characters: int) -> Labels:

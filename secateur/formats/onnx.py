@@ -24,6 +24,7 @@ from secateur.models.card import CARD, Card, write_card
 from secateur.models.checkpoint import described, load
 from secateur.models.folders import WEIGHTS, companions
 from secateur.models.heads import head_of
+from secateur.models.token_types import TYPES, tells_texts_apart
 
 __all__ = ["ONNX_MODEL", "export_onnx", "quantize_", "quantize_onnx", "trace"]
 
@@ -33,10 +34,10 @@ ONNX_MODEL = "model.onnx"
 def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
     """Export a checkpoint into a new folder and return the path of its ``model.onnx``.
 
-    The inputs of a classifier are ``input_ids`` and ``attention_mask``, int64 ``(batch, length)``; the output is
-    ``logits``, float32 ``(batch, labels)``. A generator has a cache besides, see ``trace_step``. The fp32 graph is run
-    on random rows and compared with the checkpoint. int8 means dynamic quantisation of weights (embeddings too),
-    activations are quantised while running.
+    The inputs of a classifier are ``input_ids`` and ``attention_mask``, int64 ``(batch, length)``, and of one that
+    tells the texts of a pair apart ``token_type_ids``; the output is ``logits``, float32 ``(batch, labels)``. A
+    generator has a cache besides, see ``trace_step``. The fp32 graph is run on random rows and compared with the
+    checkpoint. int8 means dynamic quantisation of weights (embeddings too), activations are quantised while running.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
@@ -56,8 +57,9 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
             trace_step(model, folder / ONNX_MODEL)
             _compare_steps(model, folder / ONNX_MODEL)
         else:
-            trace(model, folder / ONNX_MODEL)
-            _compare(model, folder / ONNX_MODEL)
+            typed = card.num_texts == 2 and tells_texts_apart(model.config)
+            trace(model, folder / ONNX_MODEL, typed=typed)
+            _compare(model, folder / ONNX_MODEL, typed=typed)
         _copy_companions(checkpoint, folder)
         write_card(folder, card.changed(runtime="onnx"))
     return out / ONNX_MODEL
@@ -92,16 +94,19 @@ def quantize_(graph: onnx.ModelProto, file: Path) -> None:
     onnx.save(quantized, file)
 
 
-def _compare(model: PreTrainedModel, file: Path) -> None:
+def _compare(model: PreTrainedModel, file: Path, *, typed: bool) -> None:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     for batch, length in ((1, 1), (3, 11)):
         ids = torch.randint(model.config.vocab_size, (batch, length), generator=generator)
         mask = torch.ones_like(ids)
         mask[batch // 2 :, length - length // 3 :] = 0
+        inputs = dict(zip(INPUTS, (ids, mask), strict=True))
+        if typed:
+            inputs[TYPES] = (torch.arange(length) >= length // 2).long().expand(batch, length).contiguous()
         with torch.inference_mode():
-            expected = model(input_ids=ids, attention_mask=mask).logits.numpy()
-        found = session.run(None, {INPUTS[0]: ids.numpy(), INPUTS[1]: mask.numpy()})[0]
+            expected = model(**inputs).logits.numpy()
+        found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0]
         require_close(found, expected, what="the ONNX graph")
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from secateur.models.surgery import widths_of
+from secateur.models.token_types import TYPES
 
 INPUTS = ("input_ids", "attention_mask")
 KEPT = "logits_to_keep"
@@ -21,14 +22,17 @@ PAST, PRESENT = "past.", "present."
 
 
 class _Logits(nn.Module):
-    """A model as a function of two tensors."""
+    """A model as a function of two tensors, or of three where it reads pairs."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, types: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        typed = {} if types is None else {TYPES: types}
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **typed).logits
         return logits
 
 
@@ -71,19 +75,20 @@ def _without_empty_products(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def trace(model: PreTrainedModel, file: Path) -> None:
-    """Write the graph of a model with dynamic batch and length, unchecked."""
+def trace(model: PreTrainedModel, file: Path, *, typed: bool = False) -> None:
+    """Write the graph of a model with dynamic batch and length, unchecked; ``typed`` takes token types as well."""
     ids = torch.ones(2, 8, dtype=torch.int64)
+    names = [*INPUTS, TYPES] if typed else [*INPUTS]
     # DYNAMIC lets the tracer find the bounds itself; named dimensions fail once and are traced again.
     shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with _silence(), torch.inference_mode():
         program = torch.onnx.export(
             _Logits(_without_empty_products(model)).eval(),
-            (ids, torch.ones_like(ids)),
+            (ids, *(torch.ones_like(ids) for _ in names[1:])),
             dynamo=True,
-            input_names=list(INPUTS),
+            input_names=names,
             output_names=[LOGITS],
-            dynamic_shapes=(shape, shape),
+            dynamic_shapes=tuple(shape for _ in names),
             verbose=False,
         )
     _save(program, file)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from secateur.errors import DataError
 from secateur.files import replacing, sync
 from secateur.progress import progress
+from secateur.readers.pairs import has_words
 from secateur.readers.row_files import RowFile, texts_of
 from secateur.readers.row_writers import require_columns, writing_rows
 
@@ -85,7 +86,14 @@ class Told:
 
 
 def answer_file(
-    kind: "Kind", model: Any, rows: RowFile, out: Path, *, text: str, prefix: str, parameters: Mapping[str, Any]
+    kind: "Kind",
+    model: Any,
+    rows: RowFile,
+    out: Path,
+    *,
+    texts: Sequence[str],
+    prefix: str,
+    parameters: Mapping[str, Any],
 ) -> Told:
     """Let an open model answer every row, and write them in their order; nothing is written before the end.
 
@@ -94,7 +102,7 @@ def answer_file(
         model: from ``Kind.open_model``.
         rows: of the file.
         out: a new file, which ``require_writable`` has let pass.
-        text: column of the texts.
+        texts: column of the texts, or the two of pairs.
         prefix: of the columns that are added.
         parameters: some of the kind's.
 
@@ -109,15 +117,15 @@ def answer_file(
     with progress("predict", total=rows.num_rows) as advance, replacing(out) as temporary:
         with writing_rows(temporary, schema, ending=out.suffix.lower()) as write:
             for batch in rows.batches(WINDOW):
-                texts = texts_of(batch, text)
-                asked = [place for place, one in enumerate(texts) if has_words(one)]
+                found = texts_of(batch, texts)
+                asked = [place for place, one in enumerate(found) if has_words(one)]
                 answers = None
                 if asked:
                     numbers = [told.rows + place for place in asked]
-                    given = [str(texts[place]) for place in asked]
+                    given = [str(found[place]) for place in asked]
                     answers = kind.answer_rows(model, given, numbers=numbers, parameters=parameters)
-                told.count(texts, asked, answers)
-                new = [_column(one, answers, asked, len(texts), prefix=prefix) for one in added]
+                told.count(found, asked, answers)
+                new = [_column(one, answers, asked, len(found), prefix=prefix) for one in added]
                 write(pa.record_batch([*batch.columns, *new], schema=schema))
                 advance(steps=batch.num_rows)
         sync(temporary)
@@ -133,11 +141,6 @@ def require_free(rows: RowFile, names: Sequence[str], *, prefix: str) -> None:
     taken = [prefix + name for name in names if prefix + name in rows.schema.names]
     if taken:
         raise DataError(f"{rows.name} has a column {taken[0]!r} already; --prefix {prefix}new_ names the answers so")
-
-
-def has_words(text: str | None) -> bool:
-    """Tell whether there is anything in a text."""
-    return text is not None and bool(text.strip())
 
 
 def _schema(

@@ -11,6 +11,7 @@ from secateur.inference.encoding import Encoder
 from secateur.models.card import Card
 from secateur.models.checkpoint import load
 from secateur.models.heads import head_of
+from secateur.models.token_types import TYPES
 
 
 @torch.no_grad()
@@ -30,7 +31,10 @@ def mean_pooled(checkpoint: Path, texts: Sequence[str], *, batch_size: int = 64)
     pooled: dict[int, npt.NDArray[np.float64]] = {}
     for call in encoder.calls(texts, batch_size=batch_size):
         ids, mask = torch.from_numpy(call.ids), torch.from_numpy(call.mask)
-        states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **asked).hidden_states[-1]
+        typed = {} if call.types is None else {TYPES: torch.from_numpy(call.types)}
+        states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **typed, **asked).hidden_states[
+            -1
+        ]
         weights = mask.unsqueeze(-1).float()
         means = (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
         pooled.update(zip(call.places, means.double().numpy(), strict=True))

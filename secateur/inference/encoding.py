@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from secateur.data.encoding import Encoded, encode
 from secateur.data.text_rules import TextRules, clean_texts
-from secateur.data.tokens import cut_rows
+from secateur.errors import ModelError
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
 from secateur.models.vocabulary import require_known_ids
+from secateur.readers.pairs import as_text, num_texts, texts_in
 
 _PADDED = 1.25
 """How many times as long as the shortest row of a call its longest may be."""
@@ -29,12 +31,14 @@ class Call:
         places: of each among those that were given, (B,).
         ids: token ids, padded on the right, (B, T).
         mask: 1 = token, 0 = padding, (B, T).
+        types: 1 = token of the second text of a pair, (B, T); None where the model is not told.
         cut: whether a text is longer than the model reads, (B,).
     """
 
     places: list[int]
     ids: npt.NDArray[np.int64]
     mask: npt.NDArray[np.int64]
+    types: npt.NDArray[np.int64] | None
     cut: list[bool]
 
 
@@ -49,6 +53,7 @@ class Encoder:
         max_length: tokens that it reads, at most.
         pad_token_id: what pads rows.
         vocab_size: tokens that it tells apart.
+        num_texts: of a row that it reads; None where nobody knows.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -56,6 +61,7 @@ class Encoder:
     max_length: int
     pad_token_id: int
     vocab_size: int
+    num_texts: int | None = None
 
     @classmethod
     def of(cls, folder: Path, card: Card) -> Self:
@@ -72,6 +78,7 @@ class Encoder:
             max_length=min(limit for limit in limits if limit is not None),
             pad_token_id=_padding(tokenizer, config),
             vocab_size=int(config.vocab_size),
+            num_texts=card.num_texts,
         )
 
     def cleaned(self, texts: Sequence[str]) -> list[str]:
@@ -79,29 +86,37 @@ class Encoder:
         return clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
 
     def calls(self, texts: Sequence[str], *, batch_size: int) -> Iterator[Call]:
-        """Yield all texts, the shortest first.
+        """Yield all texts, the shortest first. To a model of pairs a text alone is one whose second text is empty.
 
         Raises:
-            ModelError: the tokenizer knows more tokens than the model.
+            ModelError: the tokenizer knows more tokens than the model, or the model reads one text and finds two.
+            DataError: some are pairs and others are not.
         """
         if not texts:
             return
-        encoded = self.tokenizer(self.cleaned(texts), truncation=True, max_length=self.max_length)
-        # A text without any token is read as one that only pads: no mask of nothing makes sense to a model.
-        ids = [row or [self.pad_token_id] for row in encoded["input_ids"]]
-        cut = cut_rows(encoded, max_length=self.max_length)
-        for places in similar_lengths([len(row) for row in ids], batch_size=batch_size):
-            yield self._call([ids[place] for place in places], places, cut)
+        if self.num_texts == 1 and num_texts(texts) != 1:
+            raise ModelError("the model reads one text, and was given two")
+        if self.num_texts == 2:
+            texts = [text if len(texts_in(text)) > 1 else as_text([text, ""]) for text in texts]
+        encoded = encode(self.tokenizer, self.cleaned(texts), max_length=self.max_length)
+        for places in similar_lengths([max(1, len(row)) for row in encoded.ids], batch_size=batch_size):
+            yield self._call(encoded, places)
 
-    def _call(self, rows: Sequence[Sequence[int]], places: list[int], cut: Sequence[bool]) -> Call:
+    def _call(self, encoded: Encoded, places: list[int]) -> Call:
+        # A text without any token is read as one that only pads: no mask of nothing makes sense to a model.
+        rows = [encoded.ids[place] or [self.pad_token_id] for place in places]
         length = max(map(len, rows))
         ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
+        types = None
+        if encoded.second is not None:
+            begins = np.array([encoded.second[place] for place in places])
+            types = mask * (np.arange(length)[None, :] >= begins[:, None])
         require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
-        return Call(places, ids, mask, [cut[place] for place in places])
+        return Call(places, ids, mask, types=types, cut=[encoded.cut[place] for place in places])
 
 
 def similar_lengths(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:

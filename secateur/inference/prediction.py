@@ -98,7 +98,7 @@ class Predictor:
         calls = self.encoder.calls(texts, batch_size=rows_per_call(self.runtime, batch_size=batch_size))
         with progress("texts", total=len(texts), after_s=PATIENCE_S) as advance:
             for call in calls:
-                said = self._predictions(self.runner(call.ids, call.mask), call.cut)
+                said = self._predictions(self.runner(call.ids, call.mask, call.types), call.cut)
                 found.update(zip(call.places, said, strict=True))
                 advance(steps=len(said))
         return [found[place] for place in range(len(texts))]

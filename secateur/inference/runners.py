@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 import secateur.formats.onnx
 import secateur.formats.tracing
 from secateur.config.base import Runtime
-from secateur.errors import CheckpointError
+from secateur.errors import CheckpointError, ModelError
 from secateur.files import sha256_files
 from secateur.formats.onnx import ONNX_MODEL, export_onnx, quantize_onnx
 from secateur.inference.language_model import LanguageModel, Reader, open_language_model, open_session
@@ -24,6 +24,7 @@ from secateur.models.checkpoint import load
 from secateur.models.construction import read_config
 from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
 from secateur.models.heads import head_of
+from secateur.models.token_types import TYPES
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -32,8 +33,14 @@ Logits = npt.NDArray[np.float32]
 class Runner(Protocol):
     """A loaded model."""
 
-    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
-        """Return ``(batch, labels)`` logits for ``(batch, length)`` ids and a mask of 1 = token, 0 = padding."""
+    def __call__(self, input_ids: Ids, attention_mask: Ids, token_types: Ids | None = None, /) -> Logits:
+        """Return ``(batch, labels)`` logits.
+
+        Args:
+            input_ids: (batch, length).
+            attention_mask: 1 = token, 0 = padding, (batch, length).
+            token_types: 1 = token of the second text of a pair, (batch, length); None = there is none.
+        """
         ...
 
 
@@ -44,10 +51,12 @@ class TorchRunner:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.float().eval()
 
-    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+    def __call__(self, input_ids: Ids, attention_mask: Ids, token_types: Ids | None = None, /) -> Logits:
         """See ``Runner``."""
+        typed = {} if token_types is None else {TYPES: torch.from_numpy(token_types)}
+        ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
         with torch.inference_mode():
-            output = self._model(input_ids=torch.from_numpy(input_ids), attention_mask=torch.from_numpy(attention_mask))
+            output = self._model(input_ids=ids, attention_mask=mask, **typed)
         logits: Logits = output.logits.float().numpy()
         return logits
 
@@ -64,7 +73,7 @@ class StepRunner:
         self._model = model
         self._readers: dict[tuple[int, ...], Reader] = {}
 
-    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+    def __call__(self, input_ids: Ids, attention_mask: Ids, token_types: Ids | None = None, /) -> Logits:
         """Return the logits of the next token, (batch, vocabulary)."""
         ids = torch.from_numpy(input_ids)
         if input_ids.shape not in self._readers:
@@ -85,10 +94,20 @@ class OnnxRunner:
 
     def __init__(self, file: Path, *, num_threads: int) -> None:
         self._session = open_session(file, num_threads=num_threads)
+        self._is_typed = any(given.name == TYPES for given in self._session.get_inputs())
 
-    def __call__(self, input_ids: Ids, attention_mask: Ids) -> Logits:
-        """See ``Runner``."""
-        logits: Logits = self._session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+    def __call__(self, input_ids: Ids, attention_mask: Ids, token_types: Ids | None = None, /) -> Logits:
+        """See ``Runner``.
+
+        Raises:
+            ModelError: there are types, and the graph was exported for one text.
+        """
+        fed = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._is_typed:
+            fed[TYPES] = np.zeros_like(input_ids) if token_types is None else token_types
+        elif token_types is not None:
+            raise ModelError("this ONNX graph reads one text, and was given two; the model in PyTorch reads both")
+        logits: Logits = self._session.run(None, fed)[0]
         return logits
 
 

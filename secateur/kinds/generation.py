@@ -70,6 +70,8 @@ class Generation(Kind):
 
     def problems(self, config: "RunConfig") -> Iterator[str]:
         """See ``Kind``."""
+        if len(columns := config.ingest.text_columns) > 1:
+            yield f"ingest.text_column must name one column, found {', '.join(columns)}: a generator writes one text"
         if config.baseline.control and config.ingest.label_column is None:
             yield "baseline.control needs ingest.label_column, found null"
         if config.evaluate.judge is not None and not config.baseline.control:

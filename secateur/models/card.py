@@ -57,6 +57,7 @@ class Card(Result):
         max_length: tokens that the model reads, at most.
         cut_texts: training texts that were longer.
         text_rules: how the training texts were cleaned.
+        texts: of a row; 2 of a model that reads pairs, and None of all others.
         dense_widths: of the model before any round.
         kept: which units of the dense model are left; None = all.
         features: which of its hidden features are left; None = all.
@@ -86,6 +87,7 @@ class Card(Result):
     max_length: int | None = None
     cut_texts: int | None = None
     text_rules: Json | None = None
+    texts: int | None = None
     dense_widths: Json | None = None
     kept: Json | None = None
     features: Sequence[int] | None = None
@@ -141,6 +143,11 @@ class Card(Result):
         The card of such a round describes the weights beside it, which are another model's.
         """
         return self if self.accepted else self.tried or Result()
+
+    @property
+    def num_texts(self) -> int | None:
+        """Texts of a row that the model reads, 1 or 2; None where nobody knows: it is not one of a project."""
+        return self.texts or (1 if self.text_rules is not None else None)
 
     def require_max_length(self) -> int:
         """Return ``max_length``, which every stage gives.

@@ -27,6 +27,7 @@ from secateur.models.families import family_of
 from secateur.models.folders import CONFIG, TOKENIZER_FILES, WEIGHTS, card_of, require_model_folder, stored_dtype
 from secateur.models.heads import head_of, pad_with_, require_finished
 from secateur.models.reload_check import check_reload as run_reload_check
+from secateur.models.token_types import TYPES, for_model_
 from secateur.models.weights_digest import digest_weights
 
 _GENERATION = "generation_config.json"
@@ -163,10 +164,13 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         hint = "" if alone is None else f"; {alone} alone does not say how text is split, save_pretrained writes all"
         raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json{hint}")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {reason}") from error
+    if TYPES in tokenizer.model_input_names and (folder / CONFIG).is_file():
+        for_model_(tokenizer, read_config(folder))
+    return tokenizer
 
 
 def _padding_of(folder: Path) -> int | None:

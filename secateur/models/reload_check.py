@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 import secateur
 from secateur.errors import CheckpointError, SecateurError
+from secateur.models.token_types import TYPES, tells_texts_apart
 
 _ROWS, _LENGTH = 2, 8
 _TIMEOUT_S = 600
@@ -53,7 +54,7 @@ def fixed_logits(model: PreTrainedModel) -> list[list[float]]:
     model.eval()
     try:
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **_types_of(ids, model)).logits
     finally:
         model.train(was_training)
     if logits.dim() > 2:  # of a language model, every token's: those behind a few and behind all of them will do
@@ -61,6 +62,13 @@ def fixed_logits(model: PreTrainedModel) -> list[list[float]]:
     # float32 -> float64 -> JSON -> float64 keeps every bit.
     rows: list[list[float]] = logits.double().tolist()
     return rows
+
+
+def _types_of(ids: torch.Tensor, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Return the types of two texts for a model that has them: none of its weights may be overlooked."""
+    if not tells_texts_apart(model.config):
+        return {}
+    return {TYPES: (torch.arange(ids.shape[1]) >= ids.shape[1] // 2).long().expand_as(ids)}
 
 
 def _logits_of_fresh_process(folder: Path) -> list[list[float]]:

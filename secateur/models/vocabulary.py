@@ -155,17 +155,30 @@ def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -
     Args:
         rows: old ids.
         table: see ``remapping``.
-        max_length: rows that grew beyond it lose what stands before their last token, as truncation does.
+        max_length: rows that grew beyond it lose what stands before their last token, of a pair the longer text
+            first, as truncation does.
     """
-    new_rows = []
+    new_rows: list[list[int]] = []
+    second: list[int] | None = None if rows.second is None else []
     for index in range(len(rows)):
-        ids = table.row(rows.ids(index))
-        if max_length is not None and len(ids) > max_length:
-            ids = [*ids[: max_length - 1], ids[-1]]
-        new_rows.append(ids)
+        old = rows.ids(index)
+        parts = [old] if rows.second is None else np.split(old, [rows.second[index]])
+        found = [table.row(part) for part in parts]
+        if max_length is not None:
+            _shorten_(found, max_length)
+        new_rows.append([number for part in found for number in part])
+        if second is not None:
+            second.append(len(found[0]))
     given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
-    new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given, kind=rows.kind)
+    new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given, kind=rows.kind, second=second)
     return new if given is None else replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
+
+
+def _shorten_(parts: list[list[int]], max_length: int) -> None:
+    """Take the tokens before the last one out of the longer part, one by one."""
+    while sum(map(len, parts)) > max_length:
+        longest = max(parts, key=len)
+        del longest[-2]
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> list[str]:

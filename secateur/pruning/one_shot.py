@@ -36,6 +36,7 @@ from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
+from secateur.readers.layout import require_texts
 from secateur.readers.reading import Reading
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
@@ -103,6 +104,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     dtype = model.dtype
     model = model.float()
     check_model(model, request.settings, name=str(request.checkpoint))
+    require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
     rows = _rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
@@ -257,5 +259,6 @@ def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Sc
         "labels": before.labels or names,
         "max_length": before.max_length or request.max_length,
         "text_rules": before.text_rules,
+        **({"texts": count} if (count := len(request.reading.columns.texts)) > 1 else {}),
         "metrics": {f"held_out_{name}": value for name, value in scores.as_dict().items()},
     }

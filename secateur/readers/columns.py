@@ -31,7 +31,7 @@ _MUCH_FEWER = 5
 class Guess:
     """The columns, and how they were found; None where the user named both."""
 
-    text: str
+    texts: tuple[str, ...]
     label: str | None
     how: str | None
 
@@ -67,7 +67,7 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
 def guess_columns(
     names: Sequence[str],
     *,
-    text: str | None,
+    texts: Sequence[str],
     label: str | None,
     labelled: bool,
     values: Callable[[str], Sequence[str | None]],
@@ -76,8 +76,8 @@ def guess_columns(
 
     Args:
         names: of the file's columns.
-        text: the user's choice, or None.
-        label: the same.
+        texts: the user's choice, two columns of pairs; none where nothing was said.
+        label: the same, or None.
         labelled: whether labels are wanted at all.
         values: the values of a column as text; asked for only where the names say nothing.
 
@@ -86,13 +86,14 @@ def guess_columns(
     """
     names = list(dict.fromkeys(names))  # whoever reads them refuses two of a name
     how = []
+    text = texts[0] if texts else None
     if text is None:
         text = _only([name for name in names if _key(name) in _TEXTS and name != label])
         how += ["its name"] if text else []
     if label is None and labelled:
-        label = _only([name for name in names if _key(name) in _LABELS and name != text])
+        label = _only([name for name in names if _key(name) in _LABELS and name not in (text, *texts)])
         how += ["its name"] if label else []
-    if len(names) == 2 and labelled:
+    if len(names) == 2 and labelled and len(texts) < 2:
         text, label, more = _of_two(names, text=text, label=label, values=values)
         how += more
     elif len(names) == 1 and not labelled and text is None:
@@ -101,10 +102,15 @@ def guess_columns(
         missing = [f"--{what}-column" for what, name in (("text", text), ("label", label)) if name is None]
         wanted = missing if labelled else ["--text-column"]
         listed = ", ".join(names)[:300] or "none"
+        pairs = "; pairs of texts are two --text-column" if labelled and text is None and len(names) > 2 else ""
         raise DataError(
-            f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}{_tip(names)}"
+            f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}{_tip(names)}{pairs}"
         )
-    return Guess(text, label if labelled or label is not None else None, " and ".join(dict.fromkeys(how)) or None)
+    return Guess(
+        tuple(texts) or (text,),
+        label if labelled or label is not None else None,
+        " and ".join(dict.fromkeys(how)) or None,
+    )
 
 
 def _of_two(

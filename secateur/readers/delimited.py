@@ -82,7 +82,7 @@ def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     for cells in opened.rows():
         for column, place in zip(values, places, strict=True):
             values[column].append(cells[place])
-    types = {columns.text: pa.large_string()}
+    types = dict.fromkeys(columns.texts, pa.large_string())
     table = pa.table({n: pa.array(v, types.get(n, pa.string())) for n, v in values.items()})
     return Found(table, opened.remarks)
 

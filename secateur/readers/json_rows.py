@@ -30,13 +30,14 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
         seen.update(dict.fromkeys(record))
         found = {name: _held(record, name) for name in columns.names}
         seen.update(dict.fromkeys(name for name, value in found.items() if value is not None))
-        words = found[columns.text]
-        if words is not None and not isinstance(words, str):
-            raise DataError(f"{path.name} {where}: {columns.text!r} holds {type(words).__name__}, not text")
+        for name in columns.texts:
+            words = found[name]
+            if words is not None and not isinstance(words, str):
+                raise DataError(f"{path.name} {where}: {name!r} holds {type(words).__name__}, not text")
+            if words is not None and not words.isascii():
+                found[name] = without_surrogates(words)
         for name in columns.names:
             values[name].append(found[name])
-        if words is not None and not words.isascii():
-            values[columns.text][-1] = without_surrogates(words)
     require(columns, list(seen), name=path.name)
     return values
 

@@ -1,5 +1,6 @@
 """How a file of rows is written, and what is read of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,18 +11,24 @@ from secateur.errors import DataError
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns in the source."""
+    """Names of the columns in the source; ``second`` holds the second text of a pair (``pairs``)."""
 
     text: str
     label: str | None
     confidence: str | None
     part: str | None = None
     group: str | None = None
+    second: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those of the texts: one, or the two of a pair."""
+        return (self.text,) if self.second is None else (self.text, self.second)
 
     @property
     def names(self) -> list[str]:
         """The names that are asked for, text first."""
-        asked = (self.text, self.label, self.confidence, self.part, self.group)
+        asked = (self.text, self.second, self.label, self.confidence, self.part, self.group)
         return [name for name in asked if name is not None]
 
 
@@ -49,6 +56,22 @@ class Found:
 
     rows: pa.Table
     remarks: tuple[str, ...] = field(default=())
+
+
+def require_texts(asked: int | None, columns: Sequence[str], *, model: str) -> None:
+    """Refuse a model that reads pairs and one column, and the reverse.
+
+    Args:
+        asked: texts of a row that the model reads; None where nobody knows.
+        columns: of the texts.
+        model: as it was named.
+
+    Raises:
+        DataError: naming what would work.
+    """
+    if asked not in (None, len(columns)):
+        wanted = "pairs of texts: name --text-column twice" if asked == 2 else "one text: name one --text-column"
+        raise DataError(f"{model} reads {wanted}, found {', '.join(columns)}")
 
 
 def require(columns: Columns, found: list[str], *, name: str) -> None:

@@ -30,10 +30,12 @@ def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
         found = {name: table[name] for name in held}
         found |= {name: pc.struct_field(table[steps[0]], steps[1:]) for name, steps in nested.items()}
     found = {name: _as_text(values, column=name, file=path.name) for name, values in found.items()}
-    kind = found[columns.text].type
-    if not (_Types.is_large_string(kind) or _Types.is_null(kind)):
-        raise DataError(f"{path.name}: column {columns.text!r} holds {kind}, not text")
-    return found | {columns.text: found[columns.text].cast(pa.large_string())}
+    for column in columns.texts:
+        kind = found[column].type
+        if not (_Types.is_large_string(kind) or _Types.is_null(kind)):
+            raise DataError(f"{path.name}: column {column!r} holds {kind}, not text")
+        found[column] = found[column].cast(pa.large_string())
+    return found
 
 
 def parquet_names(path: Path) -> list[str]:

@@ -22,7 +22,8 @@ def reading_of(ingest: IngestSection) -> Reading:
     """Return what the section says about reading."""
     return Reading(
         columns=Columns(
-            text=ingest.text_column,
+            text=ingest.text_columns[0],
+            second=ingest.text_columns[1] if len(ingest.text_columns) > 1 else None,
             label=ingest.label_column,
             confidence=ingest.confidence_column,
             part=ingest.split_column,

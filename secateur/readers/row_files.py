@@ -20,6 +20,7 @@ from secateur.readers.delimited import Delimited, open_delimited
 from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
 from secateur.readers.json_rows import json_records
 from secateur.readers.layout import Columns, require
+from secateur.readers.pairs import as_text
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
 from secateur.readers.tables import TableFormat, encoding_for, format_of
@@ -72,7 +73,7 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     Raises:
         DataError: there is no such file or column, it has no rows, two columns of one name, or cannot be read.
     """
-    location, text = locate(data, asked_by=DATA), reading.columns.text
+    location = locate(data, asked_by=DATA)
     path = location.path
     if path is None or not path.is_file():
         raise DataError(f"{DATA}: there is no file {data!r}; it takes CSV, TSV, JSONL, Parquet and Excel")
@@ -93,15 +94,16 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
         raise DataError(
             f"{path.name} has {found.schema.names.count(twice)} columns named {twice!r}; rename all but one"
         )
-    if not _is_text(found.schema.field(text)):
-        raise DataError(f"{path.name}: column {text!r} holds {_said(found.schema.field(text))}, not text")
+    for text in reading.columns.texts:
+        if not _is_text(found.schema.field(text)):
+            raise DataError(f"{path.name}: column {text!r} holds {_said(found.schema.field(text))}, not text")
     return found
 
 
-def texts_of(batch: pa.RecordBatch, column: str) -> list[str | None]:
-    """Return a column of texts; None where there is none."""
-    found: list[str | None] = batch.column(column).to_pylist()
-    return found
+def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[str | None]:
+    """Return the texts of a column, or pairs of those of two; None where there is none."""
+    rows = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
+    return [None if None in texts else as_text(texts) for texts in rows]
 
 
 def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:

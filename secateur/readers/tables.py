@@ -1,6 +1,6 @@
 """Reading the columns that matter from CSV, JSON, Parquet or a workbook into one Arrow table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +15,7 @@ from secateur.readers.encodings import encoding_of, open_text
 from secateur.readers.json_rows import read_json
 from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
+from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
 from secateur.readers.workbook import read_workbook
 
@@ -97,6 +98,8 @@ def read_rows(
     column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records. Where the columns
     name them, ``part`` and ``group`` come with them, strings or null.
 
+    A pair is one text, see ``pairs``.
+
     Raises:
         DataError: a column is missing, a line cannot be read, or a value has the wrong type.
     """
@@ -131,7 +134,7 @@ def read_rows(
         confidence = _confidence(_as_chunks(raw[columns.confidence]), name=columns.confidence)
     rows = pa.table(
         {
-            "text": _as_array(raw[columns.text], pa.large_string()),
+            "text": _texts([raw[column] for column in columns.texts]),
             "label": canonical_labels(raw[columns.label], name=columns.label) if columns.label else nothing,
             "confidence": confidence,
             "row": pa.array(range(num_rows), pa.int64()),
@@ -149,8 +152,15 @@ def _by_column(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return {name: table[name] for name in table.column_names}
 
 
-def _as_array(values: Any, kind: pa.DataType) -> Any:
-    return values if isinstance(values, pa.ChunkedArray) else pa.array(values, kind)
+def _texts(columns: Sequence[Any]) -> Any:
+    """Return one column of texts; a pair of which one is absent or blank is no text."""
+    if len(columns) == 1:
+        (values,) = columns
+        single = values if isinstance(values, pa.ChunkedArray) else pa.array(values, pa.large_string())
+        return pc.replace_substring(single, SEPARATOR, "\ufffd")
+    plain = (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in columns)
+    pairs = (as_text([text or "" for text in texts]) for texts in zip(*plain, strict=True))
+    return pa.array([pair if has_words(pair) else None for pair in pairs], pa.large_string())
 
 
 def _as_chunks(values: Any) -> pa.ChunkedArray:

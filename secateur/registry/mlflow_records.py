@@ -14,6 +14,7 @@ from secateur.registry.mlflow_store import MlflowException, ModelRegistry, parse
 from mlflow import MlflowClient
 
 from secateur.errors import ModelError, ProjectError
+from secateur.readers.pairs import texts_in
 from secateur.registry.mlflow_versions import aliases_of, find_model, find_version
 from secateur.registry.tags import CHAMPION, Aliases, VersionTags
 
@@ -132,10 +133,13 @@ def predict_by_mlflow(
         bytecode: empty folder where Python looks for bytecode from here on, and not beside the script.
     """
     import mlflow.pyfunc  # before that: to compile its modules anew costs 5 s of CPU
+    import pandas as pd
 
     sys.pycache_prefix = str(bytecode)
     with quiet():
         model = mlflow.pyfunc.load_model(str(folder))
         asked = dict(params) if model.metadata.get_params_schema() is not None else None
-        rows: list[dict[str, Any]] = model.predict(texts, params=asked).to_dict("records")
+        takes = len(model.metadata.get_input_schema().inputs)
+        given = texts if takes == 1 else pd.DataFrame([[*texts_in(text), ""][:takes] for text in texts])
+        rows: list[dict[str, Any]] = model.predict(given, params=asked).to_dict("records")
     return rows

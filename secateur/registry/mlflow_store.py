@@ -44,8 +44,6 @@ from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, with
 _MAX_PARAMETER_CHARS = 500
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SCRIPT = Path(__file__).with_name("registered_model.py")
-# Without a name: a list of strings has none, and the column of a data frame may have any.
-_INPUTS = Schema([ColSpec("string")])
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Version:
         parameters: dotted name -> value.
         history: rows of its training curve.
         kind: of task that it is for.
+        num_texts: of a row that it reads.
     """
 
     name: str
@@ -73,6 +72,7 @@ class Version:
     parameters: Mapping[str, Any]
     history: Sequence[Mapping[str, float]] = field(default_factory=tuple)
     kind: str = DEFAULT
+    num_texts: int = 1
 
 
 def tracking_uri(project: Project) -> str:
@@ -251,7 +251,7 @@ class ModelRegistry:
                     name="model",
                     python_model=str(_SCRIPT),
                     artifacts=_artifacts(version),
-                    signature=_signature(version.kind),
+                    signature=_signature(version.kind, num_texts=version.num_texts),
                     pip_requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
@@ -261,12 +261,13 @@ class ModelRegistry:
         return str(registered.version)
 
 
-def _signature(name: str) -> ModelSignature:
+def _signature(name: str, *, num_texts: int) -> ModelSignature:
     """Return what a model of a kind takes and answers."""
     kind = kind_named(name)
     asked = [ParamSpec(parameter, type_, default) for parameter, (type_, default) in kind.parameters.items()]
     return ModelSignature(
-        inputs=_INPUTS,
+        # Without names: a list of strings has none, and the columns of a data frame may have any.
+        inputs=Schema([ColSpec("string") for _ in range(num_texts)]),
         outputs=Schema([ColSpec(type_, column) for column, type_ in kind.columns.items()]),
         params=ParamSchema(asked) if asked else None,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 
 
 class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is not typed
-    """Works on strings: a list, a data frame with a ``text`` column, or a single string."""
+    """Works on strings: a list, a data frame with a ``text`` column, or a single string; of pairs on two columns."""
 
     def load_context(self, context: Any) -> None:
         """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
@@ -24,6 +24,7 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         self._kind = kind_named(card.get("task") or DEFAULT)
         self._model = self._kind.open_model(folder)
+        self._pairs = card.get("texts") == 2
 
     # Without annotations: MLflow would take them for a schema and warn about it.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
@@ -32,7 +33,7 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         A generator takes the parameters ``control`` (empty = none), ``max_tokens``, ``temperature``, ``top_p`` and
         ``seed``.
         """
-        return pd.DataFrame(self._kind.answer_texts(self._model, _texts(model_input), params or {}))
+        return pd.DataFrame(self._kind.answer_texts(self._model, _texts(model_input, pairs=self._pairs), params or {}))
 
 
 def _remove_own_bytecode() -> None:
@@ -53,7 +54,12 @@ def _require_listed(folder: Path) -> None:
             raise ValueError(f"{entry} belongs to no registered file; nothing was loaded")
 
 
-def _texts(model_input: Any) -> Sequence[str]:
+def _texts(model_input: Any, *, pairs: bool) -> Sequence[str]:
+    from secateur.readers.pairs import as_text
+
+    if pairs:
+        rows = model_input.itertuples(index=False) if isinstance(model_input, pd.DataFrame) else model_input
+        return [as_text([str(text) for text in row]) for row in rows]
     if isinstance(model_input, str):
         return [model_input]
     if isinstance(model_input, pd.DataFrame):

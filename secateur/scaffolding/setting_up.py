@@ -89,7 +89,7 @@ def column_names(wish: Wish, origin: Origin) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    reading = _reading(wish, reading_for(wish, origin.location), text="text", label=None)
+    reading = _reading(wish, reading_for(wish, origin.location), texts=("text",), label=None)
     return columns_of(
         origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
     )
@@ -103,13 +103,12 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     """
     labelled = wish.kind.needs_labels
     said = reading_for(wish, origin.location)
-    text = wish.text_column or said.get("text_column")
-    label = wish.label_column or said.get("label_column")
+    texts, label = _named_columns(wish, said)
     if origin.location.path is None:
-        if text is None or (labelled and label is None):
+        if not texts or (labelled and label is None):
             raise DataError(f"{origin.name} is on a hub, and is not looked at; name --text-column and --label-column")
-        return Guess(text, label, None)
-    reading = _reading(wish, said, text="text", label=None)
+        return Guess(texts, label, None)
+    reading = _reading(wish, said, texts=("text",), label=None)
 
     def values(name: str) -> Sequence[str | None]:
         alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
@@ -119,7 +118,14 @@ def columns(wish: Wish, origin: Origin) -> Guess:
             return []  # numbers in JSON or Parquet: no texts
         return [] if found is None else list(found.rows["text"].to_pylist())
 
-    return guess_columns(column_names(wish, origin), text=text, label=label, labelled=labelled, values=values)
+    return guess_columns(column_names(wish, origin), texts=texts, label=label, labelled=labelled, values=values)
+
+
+def _named_columns(wish: Wish, said: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    """Return the columns of the texts and of the labels that the user named, by an option or by ``-S``."""
+    given = said.get("text_column")
+    texts = () if given is None else tuple(given) if isinstance(given, list) else (given,)
+    return wish.text_columns or texts, wish.label_column or said.get("label_column")
 
 
 def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
@@ -130,7 +136,7 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     """
     check_folder(wish.root)
     said = reading_for(wish, origin.location)
-    reading = _reading(wish, said, text=guess.text, label=guess.label)
+    reading = _reading(wish, said, texts=guess.texts, label=guess.label)
     given = _given_origins(wish)
     found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
@@ -169,8 +175,8 @@ def _given_origins(wish: Wish) -> dict[str, Origin]:
     return {part: origin_of(str(source), root=wish.root, here=wish.here) for part, source in asked.items() if source}
 
 
-def _reading(wish: Wish, said: Mapping[str, Any], *, text: str, label: str | None) -> Reading:
-    config = parse_part(wish.task, {"ingest": {**said, "text_column": text, "label_column": label}})
+def _reading(wish: Wish, said: Mapping[str, Any], *, texts: Sequence[str], label: str | None) -> Reading:
+    config = parse_part(wish.task, {"ingest": {**said, "text_column": [*texts], "label_column": label}})
     reading = reading_of(config.ingest)
     return replace(reading, columns=replace(reading.columns, label=label))
 
@@ -181,14 +187,15 @@ def _named(
     """Return what the user named or what follows from it, rather than from the rows."""
     name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
     how = f"guessed from {guess.how}" if guess.how else ""
-    text, label = (wish.text_column or said.get("text_column"), wish.label_column or said.get("label_column"))
+    texts, label = _named_columns(wish, said)
+    named = guess.texts[0] if len(guess.texts) == 1 else [*guess.texts]
     found = [
         *([Choice("run.task", wish.task)] if wish.task != DEFAULT else []),
         *_threads(),
         Choice("ingest.source", origin.name),
         *(Choice(f"ingest.{part}_source", place.name) for part, place in given.items()),
         *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
-        Choice("ingest.text_column", guess.text, "" if text else how),
+        Choice("ingest.text_column", named, "" if texts else how),
         *([Choice("ingest.label_column", guess.label, "" if label else how)] if guess.label is not None else []),
         Choice("baseline.model", model),
         *([Choice("baseline.control", True, "a text is told its label")] if _controls(wish, guess) else []),

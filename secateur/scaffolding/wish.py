@@ -20,6 +20,7 @@ class Wish:
 
     Attributes:
         root: folder of the project.
+        text_columns: of the texts, or the two of pairs.
         source: as ``ingest.source``, seen from the folder ``here``.
         here: where the command was called.
         overrides: dotted name -> ``section.key=value`` as given by ``-S``, which no rule changes.
@@ -28,7 +29,7 @@ class Wish:
     root: Path
     source: str
     here: Path
-    text_column: str | None = None
+    text_columns: tuple[str, ...] = ()
     label_column: str | None = None
     model: str | None = None
     task: str = DEFAULT

@@ -66,7 +66,7 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
         return texts, generation_routes(texts, settings)
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
     labels = Batcher[str, Prediction](lambda: models.current, work, **limits)
-    return labels, classification_routes(labels, settings)
+    return labels, classification_routes(labels, settings, num_texts=models.current.num_texts or 1)
 
 
 def _beside(

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from secateur.config.serve import ServeSection
 from secateur.inference.prediction import Prediction
+from secateur.readers.pairs import as_text
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
@@ -13,6 +14,7 @@ from secateur.serving.schema import Answer, ModelName, PredictResponse, request_
 from secateur.serving.served import Served
 
 _EXAMPLE = '{"texts": ["what a lovely day"]}'
+_EXAMPLE_OF_PAIRS = '{"texts": [["what a lovely day", "the sun is out"]]}'
 
 
 def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: Figures) -> list[Prediction]:
@@ -23,17 +25,21 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
     return predictions
 
 
-def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSection) -> APIRouter:
-    """Return the routes of a kind that is asked about texts."""
+def classification_routes(
+    batcher: Batcher[str, Prediction], settings: ServeSection, *, num_texts: int = 1
+) -> APIRouter:
+    """Return the routes of a kind that is asked about texts, or pairs of them."""
     router = APIRouter()
-    content = request_type(settings)
+    content = request_type(settings, num_texts=num_texts)
+    example = _EXAMPLE_OF_PAIRS if num_texts == 2 else _EXAMPLE
 
     async def predict(request: Request) -> Response:
         """Classify one text or a list, cleaned as the training set was."""
         asked = await read_json(
-            request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=_EXAMPLE
+            request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=example
         )
-        response = _response(await batcher.answer(asked.texts), probabilities=asked.probabilities)
+        texts = [as_text(text) for text in asked.texts]
+        response = _response(await batcher.answer(texts), probabilities=asked.probabilities)
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
     router.add_api_route(
@@ -41,7 +47,7 @@ def classification_routes(batcher: Batcher[str, Prediction], settings: ServeSect
         predict,
         methods=["POST"],
         response_model=PredictResponse,
-        openapi_extra={"requestBody": request_body(content.model_json_schema(), example=_EXAMPLE)},
+        openapi_extra={"requestBody": request_body(content.model_json_schema(), example=example)},
     )
     return router
 

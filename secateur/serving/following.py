@@ -99,10 +99,15 @@ class Models:
             self._reject(Rejection(version, reason))
             return
         before = self.current
+        # The routes are those of the first model; another process has others.
         if successor.kind is not before.kind:
-            # The routes are those of the first model; another process has others.
             self._reject(
                 Rejection(version, f"it is for {successor.kind.name}, this server answers for {before.kind.name}")
+            )
+            return
+        if _read_by(successor) != _read_by(before):
+            self._reject(
+                Rejection(version, f"it reads {_read_by(successor)}, this server answers for {_read_by(before)}")
             )
             return
         self.current = successor
@@ -138,3 +143,7 @@ class Models:
     def _show(self, served: Served, *, present: bool) -> None:
         source = served.source
         self._figures.model.labels(source.name, source.version or "", source.runtime).set(int(present))
+
+
+def _read_by(served: Served) -> str:
+    return "pairs of texts" if served.num_texts == 2 else "single texts"

@@ -11,13 +11,13 @@ class PredictRequest(BaseModel):
     """Texts to classify.
 
     Attributes:
-        texts: one text or a list.
+        texts: one text or a list; to a model of pairs one pair or a list of pairs.
         probabilities: answer with the probability of every label.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    texts: list[str]
+    texts: list[str] | list[list[str]]
     probabilities: Annotated[bool, Field(description="answer with the probability of every label")] = False
 
 
@@ -132,9 +132,11 @@ def generate_type(limits: ServeSection) -> type[GenerateRequest]:
     return made
 
 
-def request_type(limits: ServeSection) -> type[PredictRequest]:
-    """Return the request with the limits of this server."""
+def request_type(limits: ServeSection, *, num_texts: int = 1) -> type[PredictRequest]:
+    """Return the request with the limits of this server; a model of pairs is given lists of two texts."""
     text = Annotated[str, Field(max_length=limits.max_chars)]
+    if num_texts == 2:
+        return _pairs_type(text, limits)
     texts = Annotated[
         list[text],
         BeforeValidator(_as_list),
@@ -143,6 +145,21 @@ def request_type(limits: ServeSection) -> type[PredictRequest]:
     ]
     made: type[PredictRequest] = create_model("PredictRequest", __base__=PredictRequest, texts=(texts, ...))
     return made
+
+
+def _pairs_type(text: Any, limits: ServeSection) -> type[PredictRequest]:
+    pair = Annotated[list[text], Field(min_length=2, max_length=2)]
+    texts = Annotated[
+        list[pair],
+        BeforeValidator(_as_pairs),
+        Field(min_length=1, max_length=limits.max_texts, description="one pair of texts or a list of pairs"),
+    ]
+    made: type[PredictRequest] = create_model("PredictRequest", __base__=PredictRequest, texts=(texts, ...))
+    return made
+
+
+def _as_pairs(value: Any) -> Any:
+    return [value] if isinstance(value, list) and value and all(isinstance(text, str) for text in value) else value
 
 
 def _as_list(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named
+from secateur.models.folders import card_of
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import Resolved, artifact_digests, kind_of, resolve
 from secateur.workflow.project import Project
@@ -21,6 +22,7 @@ class Served:
         model: loaded, see ``Kind.open_model``.
         files: file -> sha256 of what was loaded.
         loaded: when, in UTC.
+        num_texts: of a row that it reads, 1 or 2; None where nobody knows.
     """
 
     source: Resolved
@@ -28,6 +30,7 @@ class Served:
     model: Any
     files: dict[str, str]
     loaded: str
+    num_texts: int | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -53,6 +56,8 @@ def load(project: Project | None, reference: str, *, num_threads: int, registry:
         model = kind.open_model(source.folder, num_threads=num_threads, verify=False)
         kind.warm_up(model, label=source.label)
         files = artifact_digests(source.checkpoint, source.deployed)
+        num_texts = card_of(source.folder, verified=True).num_texts
     finally:
         source.close()
-    return Served(source, kind, model, files=files, loaded=datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Served(source, kind, model, files=files, loaded=now, num_texts=num_texts)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from secateur.data.tokens import TokenRows, told_by
+from secateur.models.token_types import TYPES
 from secateur.progress import PATIENCE_S, progress
 
 IGNORED = -100
@@ -37,6 +38,7 @@ class Batch:
             token that follows every position, (B, T) int64, and ``IGNORED`` where none follows, or one that is given.
         index: position of each row in its ``TokenRows``, (B,) int64.
         kind: of the task that they are rows of.
+        types: 1 on tokens of the second text of a pair, (B, T) int64; None where the model is not told.
     """
 
     input_ids: Tensor
@@ -44,10 +46,12 @@ class Batch:
     labels: Tensor
     index: Tensor
     kind: str
+    types: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """Return what a model is called with."""
-        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        typed = {} if self.types is None else {TYPES: self.types}
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, **typed}
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
@@ -64,7 +68,8 @@ class Batch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         tensors = (self.input_ids, self.attention_mask, self.labels, self.index)
         ids, mask, labels, index = (change(tensor) for tensor in tensors)
-        return Batch(ids, mask, labels=labels, index=index, kind=self.kind)
+        types = None if self.types is None else change(self.types)
+        return Batch(ids, mask, labels=labels, index=index, kind=self.kind, types=types)
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,14 @@ def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int)
         input_ids[position, : lengths[position]] = rows.ids(int(row))
     mask = np.arange(input_ids.shape[1])[None, :] < lengths[:, None]
     labels = rows.labels[index] if rows.given is None else _followers(input_ids, lengths, rows.given)
+    types = rows.types(np.asarray(index, dtype=np.int64), width=width)
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         attention_mask=torch.from_numpy(mask.astype(np.int64)),
         labels=torch.from_numpy(labels),
         index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
         kind=rows.kind,
+        types=None if types is None else torch.from_numpy(types),
     )
 
 

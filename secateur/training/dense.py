@@ -12,6 +12,7 @@ from secateur.data.provenance import read_provenance
 from secateur.data.tokenizer_training import controlled_, train_tokenizer
 from secateur.kinds.base import Kind
 from secateur.models.checkpoint import load_base, load_tokenizer
+from secateur.readers.pairs import texts_in
 from secateur.training.scratch import scratch_folder, with_room_for_
 
 
@@ -25,7 +26,7 @@ def tokenizer_of(
     """
     if baseline.tokenizer.kind == "model":
         return controlled_(load_tokenizer(base), labels)
-    texts = (row.text for row in read_texts(train, labels=()))
+    texts = (text for row in read_texts(train, labels=()) for text in texts_in(row.text))
     return train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
 
 

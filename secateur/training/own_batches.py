@@ -17,7 +17,7 @@ Loss = Callable[[Any, Mapping[str, Any]], Tensor]
 _LABELS = "labels"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnBatch(Batch):
     """A batch that brings its loss.
 

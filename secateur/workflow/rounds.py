@@ -172,7 +172,7 @@ def card_of(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, go
         seed=run.seed,
         fingerprint=fingerprint(constraints=job.constraints),
         labels=before.labels,
-        **before.given("control"),
+        **before.given("control", "texts"),
         max_length=before.max_length,
         text_rules=before.text_rules,
         dense_widths=before.dense_widths,

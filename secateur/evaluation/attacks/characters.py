@@ -1,8 +1,8 @@
 """Attacks on texts that know nothing of the model: a text and a seed in, a text out.
 
 What happens to a text depends on the text, the attack and the seed alone, neither on its neighbours nor on their
-order. Words are what white space separates; in scripts that write none between words every character is a word.
-The placeholders that cleaning puts for handles and links are left alone.
+order. Words are what white space separates, or the place between the texts of a pair; in scripts that write none
+between words every character is a word. The placeholders that cleaning puts for handles and links are left alone.
 """
 
 import re
@@ -14,10 +14,11 @@ from random import Random
 from typing import NamedTuple
 
 from secateur.config.base import TextAttack
+from secateur.readers.pairs import SEPARATOR
 
 # Han with its extensions, kana, Thai, Lao, Burmese, Khmer: no white space between words.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}{SEPARATOR}]+")
 _PLACEHOLDER = re.compile(r"(?:@user|http)\b")
 _LETTER = re.compile(r"[A-Za-z]")
 _MIN_LETTERS = 3

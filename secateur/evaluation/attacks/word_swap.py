@@ -1,5 +1,6 @@
 """Words swapped against a model by its own gradient (HotFlip, Ebrahimi et al. 2018, sections 3 and 6)."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def swap_words(
         best = rise.topk(min(num_words, rise.shape[1]), dim=-1).indices
         taken = (rise.gather(1, best) > 0).numpy()
         values[place.gather(1, best).numpy()[taken]] = token.gather(1, best).numpy()[taken]
-    return TokenRows(values=values, offsets=rows.offsets, labels=rows.labels, rows=rows.rows)
+    return replace(rows, values=values)
 
 
 def _places(batch: Batch, *, rows: TokenRows) -> Tensor:

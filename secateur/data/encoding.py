@@ -1,0 +1,88 @@
+"""Texts as token ids: one text or the two of a pair to a row, cut at a length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.errors import DataError, ModelError
+from secateur.readers.pairs import num_texts, texts_in
+
+_PAIRS_AT_ONCE = 64
+"""A tokenizer keeps all combinations of what it has cut off two texts: of two long ones hundreds of rows."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows of token ids, special ones included.
+
+    Attributes:
+        ids: of every row.
+        cut: which rows lost tokens; a tokenizer that does not say is taken to have cut all that are full.
+        second: where the second text of every pair begins; None where the tokenizer gives no token types that say so.
+    """
+
+    ids: list[list[int]]
+    cut: list[bool]
+    second: list[int] | None = None
+
+
+def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
+    """Tokenise texts, without padding. Of a pair that is too long the longer text is cut first, token by token.
+
+    Args:
+        tokenizer: of transformers.
+        texts: all of them pairs (``pairs``), or none.
+        max_length: tokens of a row, special ones included.
+
+    Raises:
+        DataError: some are pairs and others are not.
+        ModelError: the tokenizer puts nothing between two texts.
+    """
+    ids: list[list[int]] = []
+    cut: list[bool] = []
+    second: list[int] = []
+    for part in encoded_parts(tokenizer, texts, max_length=max_length):
+        ids += part["input_ids"]
+        cut += _cut_rows(part, max_length=max_length)
+        if num_texts(texts) == 2:
+            second += [types.index(1) for types in part.get("token_type_ids", ()) if 1 in types]
+    return Encoded(ids, cut, second or None)
+
+
+def encoded_parts(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Iterator[Any]:
+    """Yield what the tokenizer returns for all texts, pairs few at a time.
+
+    Raises:
+        DataError, ModelError: as ``encode``.
+    """
+    asked: dict[str, Any] = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
+    count = num_texts(texts)
+    if count == 1:
+        yield tokenizer(list(texts), **asked)
+        return
+    require_pairs(tokenizer)
+    if not count:
+        raise DataError("some rows have two texts and others one; all must have as many")
+    for start in range(0, len(texts), _PAIRS_AT_ONCE):
+        pairs = [texts_in(text) for text in texts[start : start + _PAIRS_AT_ONCE]]
+        yield tokenizer([first for first, _ in pairs], [second for _, second in pairs], **asked)
+
+
+def require_pairs(tokenizer: Any) -> None:
+    """Refuse a tokenizer that would run two texts into one.
+
+    Raises:
+        ModelError: naming what would work.
+    """
+    if tokenizer.num_special_tokens_to_add(pair=True) <= tokenizer.num_special_tokens_to_add(pair=False):
+        raise ModelError(
+            f"the tokenizer ({type(tokenizer).__name__}) puts nothing between two texts: a model could not tell them "
+            "apart; that of a BERT, DistilBERT or RoBERTa does"
+        )
+
+
+def _cut_rows(encoded: Any, *, max_length: int) -> list[bool]:
+    encodings = getattr(encoded, "encodings", None)
+    if encodings:
+        return [bool(encoding.overflowing) for encoding in encodings]
+    return [len(ids) >= max_length for ids in encoded["input_ids"]]
