@@ -22,8 +22,10 @@ class CleanSection(Section):
     ] = "NFKC"
     mask_handles: Annotated[bool, Field(description="replace @name by @user")] = True
     mask_links: Annotated[bool, Field(description="replace http://... by http")] = True
-    min_chars: Annotated[PositiveInt, Field(description="shorter texts are dropped, characters")] = 5
-    max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters")] = 2000
+    min_chars: Annotated[
+        PositiveInt, Field(description="shorter texts are dropped, characters; of a pair either text")
+    ] = 5
+    max_chars: Annotated[PositiveInt, Field(description="longer texts are cut, characters; of a pair each text")] = 2000
     min_confidence: Annotated[
         float,
         Field(

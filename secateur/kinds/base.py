@@ -37,6 +37,7 @@ Route = Literal["predict", "generate"]
 class Kind(ABC):
     """One kind of task, without a state; ``KIND`` of its file is its only object.
 
+    Texts are strings; where rows have two, each is a pair in one string (``secateur.readers.pairs``).
     A file is read whenever its kind is named, so what is heavy (torch, transformers) is imported inside the methods.
     For the identity of a stage the methods count one by one: those that the stage's code names, with what they import.
 

@@ -1,6 +1,7 @@
 """A promotion is taken over without a failed request; a version that is not in order is not."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -102,3 +103,14 @@ def test_a_version_by_number_is_not_left(stand: Stand, tmp_path: Path) -> None:
         stand.registry.set_alias("tiny", "champion", "2")
         assert server.client.get("/health").json()["following"] is None
         assert _version(server) == "1"
+
+
+def test_a_version_for_single_texts_does_not_follow_one_for_pairs(stand: Stand) -> None:
+    """Its requests have another form: whoever asks for pairs would be refused by it."""
+    with running(stand.project, ALIAS, served=lambda first: replace(first, num_texts=2)) as server:
+        assert server.predict([["a good day", "my bad house"]]).status_code == 200
+        stand.registry.set_alias("tiny", "champion", "2")
+        server.look()
+        health = server.client.get("/health").json()
+        assert health["status"] == "degraded" and health["model"]["version"] == "1"
+        assert health["rejected"]["reason"] == "it reads single texts, this server answers for pairs of texts"

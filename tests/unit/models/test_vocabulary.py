@@ -18,10 +18,12 @@ from transformers import (
     RobertaTokenizer,
 )
 
+from secateur.data.encoding import encode
 from secateur.data.tokens import from_lists
 from secateur.errors import ModelError
 from secateur.models.checkpoint import load, load_tokenizer, save
 from secateur.models.vocabulary import covering, cut_vocabulary_, remap, remapping
+from secateur.readers.pairs import as_text
 from tests.tiny_models import MODEL_TYPES, tiny_config
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -208,6 +210,29 @@ def test_rows_of_word_pieces_become_what_the_text_would(text, dropped):
     rows = from_lists([tokenizer(text).input_ids], labels=[0])
     table = remapping(tokenizer, cut, vocab_size=len(tokenizer))
     assert remap(rows, table).ids(0).tolist() == cut(text).input_ids
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=TEXTS, second=TEXTS, dropped=st.sets(st.sampled_from(PIECES)))
+def test_each_text_of_a_pair_is_spelled_by_itself(first, second, dropped):
+    """And the longer one gives way where a row grows too long."""
+    model, tokenizer = fresh("bert")
+    kept = np.array(sorted(number for token, number in tokenizer.get_vocab().items() if token not in dropped))
+    cut = cut_vocabulary_(model, tokenizer, kept)
+    encoded = encode(tokenizer, [as_text([first, second])], max_length=256)
+    rows = from_lists(encoded.ids, labels=[0], second=encoded.second)
+    table = remapping(tokenizer, cut, vocab_size=len(tokenizer))
+    expected = encode(cut, [as_text([first, second])], max_length=256)
+    found = remap(rows, table)
+    assert ([found.ids(0).tolist()], found.second.tolist()) == (expected.ids, expected.second)
+    limit = max(5, len(encoded.ids[0]) - 2)
+    short = remap(rows, table, max_length=limit)
+    ids, begins = short.ids(0).tolist(), int(short.second[0])
+    assert len(ids) == min(limit, len(expected.ids[0]))
+    assert [place for place, number in enumerate(ids) if number == cut.sep_token_id] == [begins - 1, len(ids) - 1]
+    left = np.array([begins, len(ids) - begins])
+    lost = [expected.second[0], len(expected.ids[0]) - expected.second[0]] - left
+    assert lost[left.argmin()] == 0 or abs(left[0] - left[1]) <= 1
 
 
 def test_a_longer_piece_matches_across_the_border():
