@@ -27,7 +27,7 @@ TEXT_COLUMN = click.option(
     "text_columns",
     multiple=True,
     default=("text",),
-    show_default="text",
+    show_default=True,
     help="Column of the texts; of pairs given twice.",
 )
 

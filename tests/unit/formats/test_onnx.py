@@ -130,7 +130,7 @@ def test_a_graph_that_differs_is_not_written(checkpoint: Path, workdir: Path, tm
     wrong = onnx.load(folder / "model.onnx")
     bias = next(tensor for tensor in wrong.graph.initializer if tensor.name.endswith("classifier.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
-    monkeypatch.setattr(exporter, "trace", lambda model, file: onnx.save(wrong, file))
+    monkeypatch.setattr(exporter, "trace", lambda model, file, typed: onnx.save(wrong, file))
     with pytest.raises(ModelError, match="differs from the checkpoint by 1 in the logits"):
         export_onnx(checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

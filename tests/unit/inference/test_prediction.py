@@ -3,12 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import BertTokenizer
 
-from secateur.errors import CheckpointError
+from secateur.errors import CheckpointError, DataError, ModelError
+from secateur.formats.onnx import export_onnx
 from secateur.inference.encoding import similar_lengths
 from secateur.inference.prediction import Predictor
 from secateur.models.checkpoint import save
-from tests.tiny_models import LABELS, tiny_model, tiny_tokenizer
+from secateur.readers.pairs import as_text
+from tests.tiny_models import LABELS, WORDS, tiny_model, tiny_tokenizer
 
 TEXTS = ["good day", "the train is very very bad", "a", "unheard words", "good " * 30]
 
@@ -69,7 +73,7 @@ def test_int8_calls_every_row_alone_so_that_its_scale_is_its_own(checkpoint: Pat
     predictor = Predictor.load(checkpoint)
     shapes, masks = [], []
 
-    def runner(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def runner(ids: np.ndarray, mask: np.ndarray, _types: None) -> np.ndarray:
         shapes.append(ids.shape)
         masks.append(mask)
         return predictor.runner(ids, mask)
@@ -80,3 +84,36 @@ def test_int8_calls_every_row_alone_so_that_its_scale_is_its_own(checkpoint: Pat
     assert int8.predict(TEXTS[::-1]) == alone[::-1]
     assert {rows for rows, _ in shapes} == {1}
     assert all(mask.all() for mask in masks)
+
+
+@pytest.mark.parametrize(("model_type", "typed"), [("bert", True), ("roberta", True), ("distilbert", False)])
+def test_pairs_are_answered_as_transformers_would_in_every_form(model_type: str, typed: bool, tmp_path: Path):
+    model, tokenizer = tiny_model(model_type), BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
+    save(model, tokenizer, tmp_path / "model", card={"max_length": 9, "texts": 2}, check_reload=True)
+    firsts, seconds = ["good day", "the train is very very bad", "a", "day"], ["bad", "a good day", "very " * 9, ""]
+    inputs = tokenizer(firsts, seconds, truncation=True, max_length=9, padding=True, return_tensors="pt")
+    assert inputs["token_type_ids"].sum() > len(firsts)
+    if not typed:
+        del inputs["token_type_ids"]
+    with torch.inference_mode():
+        expected = torch.softmax(model.eval()(**inputs).logits, dim=-1).numpy()
+    pairs = [as_text(pair) for pair in zip(firsts, seconds, strict=True)]
+    export_onnx(tmp_path / "model", tmp_path / "onnx")
+    for folder in (tmp_path / "model", tmp_path / "onnx"):
+        found = Predictor.load(folder).predict(pairs, batch_size=2)
+        assert np.allclose([[*one.scores.values()] for one in found], expected, atol=1e-5)
+        assert [one.cut for one in found] == [False, True, True, False]
+        assert Predictor.load(folder).predict(["day"])[0].label == found[-1].label, "its second text is empty"
+
+
+def test_a_graph_for_one_text_is_given_no_pairs(tmp_path: Path):
+    """Nobody said that the model reads pairs: it does in PyTorch, and its graph has no input for their types."""
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
+    save(tiny_model(), tokenizer, tmp_path / "model", card={"max_length": 9}, check_reload=False)
+    export_onnx(tmp_path / "model", tmp_path / "onnx")
+    pair = as_text(["good day", "bad"])
+    assert Predictor.load(tmp_path / "model").predict([pair, pair])[0].label in LABELS
+    with pytest.raises(ModelError, match="this ONNX graph reads one text, and was given two"):
+        Predictor.load(tmp_path / "onnx").predict([pair])
+    with pytest.raises(DataError, match="some rows have two texts and others one"):
+        Predictor.load(tmp_path / "model").predict([pair, "alone"])

@@ -12,12 +12,14 @@ from secateur.readers.columns import columns_of, guess_columns
 from secateur.readers.layout import Layout
 from secateur.readers.sources import locate
 
+PAIRS = "; pairs of texts are two --text-column"
 VALUES = {"a": ["x", "y"] * 30, "b": [f"text {i}" for i in range(60)], "c": [f"other {i}" for i in range(60)]}
 
 
 def guess(names, *, text=None, label=None, labelled=True):
-    found = guess_columns(names, text=text, label=label, labelled=labelled, values=lambda name: VALUES[name])
-    return found.text, found.label, found.how
+    texts = () if text is None else (text,) if isinstance(text, str) else text
+    found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=lambda name: VALUES[name])
+    return found.texts[0] if len(found.texts) == 1 else found.texts, found.label, found.how
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,7 @@ def guess(names, *, text=None, label=None, labelled=True):
         (["a", "b"], {}, ("b", "a", "its values (a: 2 different ones, b: 60)")),
         (["b", "a"], {"text": "b"}, ("b", "a", "being the other one")),
         (["x", "y", "z"], {"text": "x", "label": "z"}, ("x", "z", None)),
+        (["x", "y", "label"], {"text": ("x", "y")}, (("x", "y"), "label", "its name")),
         (["id", "text"], {"labelled": False}, ("text", None, "its name")),
         (["line"], {"labelled": False}, ("line", None, "being the only one")),
     ],
@@ -39,17 +42,18 @@ def test_what_is_plain_is_chosen(names, named, found):
 
 
 @pytest.mark.parametrize(
-    ("names", "named", "asked"),
+    ("names", "named", "asked", "tip"),
     [
-        (["text", "review", "label"], {}, "--text-column"),
-        (["text", "label", "sentiment"], {}, "--label-column"),
-        (["b", "c"], {}, "--text-column and --label-column"),
-        (["x", "y", "z"], {}, "--text-column and --label-column"),
-        (["x", "y", "z"], {"labelled": False}, "--text-column"),
+        (["text", "review", "label"], {}, "--text-column", PAIRS),
+        (["text", "label", "sentiment"], {}, "--label-column", ""),
+        (["b", "c"], {}, "--text-column and --label-column", ""),
+        (["x", "y", "z"], {}, "--text-column and --label-column", PAIRS),
+        (["x", "y", "z"], {"labelled": False}, "--text-column", ""),
+        (["x", "y"], {"text": ("x", "y")}, "--label-column", ""),
     ],
 )
-def test_what_is_not_plain_is_asked_for_with_the_columns(names, named, asked):
-    with pytest.raises(DataError, match=f"^name {asked}: .*: {', '.join(names)}$"):
+def test_what_is_not_plain_is_asked_for_with_the_columns(names, named, asked, tip):
+    with pytest.raises(DataError, match=f"^name {asked}: .*: {', '.join(names)}{tip}$"):
         guess(names, **named)
 
 
@@ -91,7 +95,7 @@ def test_a_line_in_one_piece_is_told_with_what_would_take_it_apart() -> None:
 def test_a_row_in_the_place_of_the_names_is_refused() -> None:
     values = {"x": ["x", "y"] * 30, "text 0": [f"text {i}" for i in range(1, 61)]}
     with pytest.raises(DataError, match="looks like a row: 'x' is a label of other rows, too; put a line with names"):
-        guess_columns(["text 0", "x"], text=None, label=None, labelled=True, values=values.__getitem__)
+        guess_columns(["text 0", "x"], texts=(), label=None, labelled=True, values=values.__getitem__)
 
 
 @pytest.mark.parametrize(
