@@ -21,7 +21,7 @@ def _one_or_two(given: Any) -> Any:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-ColumnName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
+PlainName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
 SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "text", "lines"]
 
 SQLITE = "sqlite:///"
@@ -95,7 +95,7 @@ class IngestSection(Section):
         Field(description="rows of a CSV that cannot be read (a stray quote, a cell too many)"),
     ] = "refuse"
     sheet: Annotated[
-        ColumnName | None,
+        PlainName | None,
         Field(
             description="sheet of a workbook, by its name or its number from 1; null = the first that has the columns",
         ),
@@ -113,15 +113,15 @@ class IngestSection(Section):
         Field(description="column that holds the text, or the two of a pair: [premise, hypothesis]"),
     ] = "text"
     label_column: Annotated[
-        ColumnName | None,
+        PlainName | None,
         Field(description="column that holds the label; null = there is none (generation)"),
     ] = None
     split_column: Annotated[
-        ColumnName | None,
+        PlainName | None,
         Field(description="column that says of each row whether it is train, validation or test, or null"),
     ] = None
     group_column: Annotated[
-        ColumnName | None,
+        PlainName | None,
         Field(
             description="column of the author, customer or thread: rows of one stand in one part of the split; or null",
         ),
@@ -143,7 +143,7 @@ class IngestSection(Section):
         int, Field(ge=3, description="labels of fewer rows after cleaning are rare; no effect while those are refused")
     ] = 3
     confidence_column: Annotated[
-        ColumnName | None, Field(description="column with the annotators' confidence in [0, 1], or null")
+        PlainName | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ] = None
     hub_config: Annotated[str | None, Field(description="configuration of a hub dataset, or null")] = None
     hub_split: Annotated[str, Field(description="split of a hub dataset")] = "train"

@@ -41,11 +41,12 @@ def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
     ids: list[list[int]] = []
     cut: list[bool] = []
     second: list[int] = []
+    are_pairs = num_texts(texts) == 2
     for part in encoded_parts(tokenizer, texts, max_length=max_length):
         ids += part["input_ids"]
         cut += _cut_rows(part, max_length=max_length)
-        if num_texts(texts) == 2:
-            second += [types.index(1) for types in part.get("token_type_ids", ()) if 1 in types]
+        if are_pairs:
+            second += [types.index(1) if 1 in types else len(types) for types in part.get("token_type_ids", ())]
     return Encoded(ids, cut, second or None)
 
 

@@ -50,7 +50,9 @@ def read_workbook(path: Path, *, columns: Columns, layout: Layout) -> WorkbookTa
     table = WorkbookTable(header, rows, tuple(_remarks(sheet, sheets, place=place, name=path.name)))
     if rows:
         _check_values(table, columns, where=where)
-    return _with_texts(table, columns.text, where=where)
+    for column in columns.texts:
+        table = _with_texts(table, column, where=where)
+    return table
 
 
 def workbook_names(path: Path, layout: Layout) -> list[str]:
@@ -119,7 +121,7 @@ def _check_values(table: WorkbookTable, columns: Columns, *, where: str) -> None
     Raises:
         DataError: naming the column.
     """
-    for name in filter(None, (columns.text, columns.label)):
+    for name in filter(None, (*columns.texts, columns.label)):
         if all(row[table.header.index(name)] is None for row in table.rows):
             raise DataError(
                 f"{where}: column {name!r} is empty; where formulas stand in it, a spreadsheet program has to compute "

@@ -2,6 +2,7 @@
 
 import json
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ from secateur.readers.layout import Columns
 from secateur.readers.pairs import SEPARATOR, as_text, as_written, has_words, num_texts, shown, texts_in
 from secateur.readers.reading import Reading
 from secateur.readers.row_files import open_rows, texts_of
-from secateur.readers.tables import read_rows
+from secateur.readers.tables import format_of, read_rows
 
 ROWS = [
     ("a man sleeps", "he is awake", "no"),
@@ -30,6 +31,11 @@ def written(folder, kind):
     file = folder / f"rows.{kind}"
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(table), file)
+    elif kind == "xlsx":
+        book = openpyxl.Workbook()
+        for row in [("premise", "hypothesis", "gold"), *ROWS]:
+            book.active.append(row)
+        book.save(file)
     elif kind == "jsonl":
         file.write_text("\n".join(map(json.dumps, table)))
     else:
@@ -38,10 +44,10 @@ def written(folder, kind):
     return file
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "xlsx"])
 def test_two_columns_are_one_text_and_a_half_is_none(tmp_path, kind):
     file = written(tmp_path, kind)
-    found = read_rows(file, file_format=kind, encoding="utf-8", columns=PAIRS).rows
+    found = read_rows(file, file_format=format_of(file, "auto"), encoding="utf-8", columns=PAIRS).rows
     texts = found["text"].to_pylist()
     assert [text and texts_in(text) for text in texts] == [
         ["a man sleeps", "he is awake"],
