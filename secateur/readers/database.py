@@ -54,7 +54,7 @@ def read_query(path: Path, query: str | None, columns: Columns) -> dict[str, lis
     found = {name: [row[names.index(name)] for row in rows] for name in columns.names}
     for name, values in found.items():
         strange = next((value for value in values if isinstance(value, bytes)), None)
-        if name == columns.text and strange is None:
+        if name in columns.texts and strange is None:
             strange = next((value for value in values if not isinstance(value, str | None)), None)
         if strange is not None:
             raise DataError(

@@ -1,6 +1,8 @@
 """Rows of two texts: read from every format as one string, and taken apart where each of them counts."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import openpyxl
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from secateur.config.part import parse_part
 from secateur.data.text_rules import TextRules, before_and_after, clean_texts
 from secateur.errors import ConfigError, DataError
+from secateur.readers.database import read_query
 from secateur.readers.layout import Columns
 from secateur.readers.pairs import SEPARATOR, as_text, as_written, has_words, num_texts, shown, texts_in
 from secateur.readers.reading import Reading
@@ -66,6 +69,12 @@ def test_a_column_of_numbers_is_no_second_text(tmp_path):
         read_rows(tmp_path / "a.parquet", file_format="parquet", encoding=None, columns=PAIRS)
     with pytest.raises(DataError, match="column 'hypothesis' holds int64, not text"):
         open_rows(str(tmp_path / "a.parquet"), Reading(PAIRS))
+    with closing(sqlite3.connect(tmp_path / "a.db")) as base:
+        base.execute("CREATE TABLE rows (premise, hypothesis, gold)")
+        base.execute("INSERT INTO rows VALUES ('a', 1, 'x')")
+        base.commit()
+    with pytest.raises(DataError, match="column 'hypothesis' holds int, not text"):
+        read_query(tmp_path / "a.db", "SELECT * FROM rows", PAIRS)
     (tmp_path / "a.jsonl").write_text('{"premise": "a", "hypothesis": ["b"], "gold": "x"}\n')
     with pytest.raises(DataError, match="line 1: 'hypothesis' holds list, not text"):
         read_rows(tmp_path / "a.jsonl", file_format="jsonl", encoding="utf-8", columns=PAIRS)
