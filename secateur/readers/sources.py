@@ -15,10 +15,11 @@ PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WILDCARDS = frozenset("*?[")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
+_DATABASES = {".db", ".db3", ".sqlite", ".sqlite3"}
 _FILE_ENDINGS = ENDINGS | frozenset(
     {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
     | {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
-    | {".db", ".db3", ".sqlite", ".sqlite3"}
+    | _DATABASES
 )
 
 
@@ -127,10 +128,11 @@ def _looks_like_a_path(source: str) -> bool:
 
 
 def _nearby(path: Path) -> str:
-    """Name what the folder does hold, so that a typing error shows."""
+    """Name what the folder does hold, so that a typing error shows; databases where one was asked for."""
     if not path.parent.is_dir():
         return f"; the folder {path.parent.name or '/'!r} does not exist either"
-    names = sorted(p.name for p in path.parent.iterdir() if p.is_file() and p.suffix.lower() in _FILE_ENDINGS)
+    endings = _FILE_ENDINGS if path.suffix.lower() in _DATABASES else _FILE_ENDINGS - _DATABASES
+    names = sorted(p.name for p in path.parent.iterdir() if p.is_file() and p.suffix.lower() in endings)
     return f"; its folder holds {_shortened(names)}" if names else ""
 
 
