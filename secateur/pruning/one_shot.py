@@ -15,6 +15,7 @@ from secateur.budget.cost import cost_of
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.data.labelled import read_labelled, tokenize_labelled
+from secateur.data.learned_rows import learned_beside
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
@@ -199,6 +200,12 @@ def _rows(
             f"{len(groups) - distinct} of {len(groups)} rows repeat another text; copies are held out together"
             + (f", but for {len(split.spread)} rows, too many alike for one part" if len(split.spread) else "")
         )
+    count = learned_beside(request.checkpoint, rules)
+    if learned := count([data.texts[place] for place in split.test]) if count else None:
+        known = (
+            f"{learned} of {len(split.test)} held-out rows are among those that the model of this project learned from"
+        )
+        say(f"{known}: what the two scores differ by counts, neither of them does")
     if cut:
         share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
         say(f"{share} were cut at --max-length {_limit(request, model)} tokens")

@@ -371,6 +371,29 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
     assert any("repeat another text; copies are held out together" in line for line in said)
 
 
+def test_held_out_rows_that_the_model_learned_from_are_told(home: Path, tmp_path: Path) -> None:
+    rows = sentences(40)
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    (tmp_path / "data/clean").mkdir(parents=True)
+    for name, part in (("train", rows[:30]), ("validation", rows[30:])):
+        pq.write_table(pa.table({"text": [text for text, _ in part]}), tmp_path / f"data/clean/{name}.parquet")
+    shutil.copytree(home / "ours", tmp_path / "models/baseline")
+    request = Request(
+        checkpoint=tmp_path / "models/baseline",
+        data=str(tmp_path / "rows.csv"),
+        reading=Reading(Columns("text", "label", None)),
+        settings=one_shot_settings({}),
+        max_length=16,
+        seed=0,
+        num_threads=1,
+        precision="fp32",
+    )
+    said: list[str] = []
+    _rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    assert any("8 of 8 held-out rows are among those that the model of this project learned" in line for line in said)
+
+
 def test_a_missing_table_and_a_missing_checkpoint(home: Path, tmp_path: Path) -> None:
     assert "there is no file 'nowhere.csv'" in str(error_of(home, tmp_path / "out", data="nowhere.csv"))
     error = error_of(home, tmp_path / "out", checkpoint="nowhere")
