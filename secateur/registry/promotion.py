@@ -84,24 +84,24 @@ def carry_through(
         require_equal(answers_of(resolved, config, judgement.sample), judgement.answers, what="the version")
         sign_if_asked(records, verdict.version, tags=resolved.tags)
 
+    smoke = Condition("smoke", asked, "does", True, f"{len(judgement.sample)} texts have the same answers")
+    conditions = (*verdict.conditions, smoke)
+    reason = verdict.reason if verdict.forced else reason_of(conditions, force_reason=None)
     try:
         event = move_champion(
             records,
             verdict.version,
             from_=verdict.champion_before,
             what="promoted",
-            why=why or verdict.reason,
+            why=why or reason,
             forced=verdict.forced,
             prove=prove,
         )
     except CheckFailed as error:
         back = verdict.champion_before
-        reason = f"{error}; " + (f"version {back} is the champion still" if back else "there is no champion still")
-        smoke = Condition("smoke", asked, "does not", False, reason)
-        return Verdict(False, False, verdict.version, back, (*verdict.conditions, smoke), f"smoke: {reason}"), None
-    smoke = Condition("smoke", asked, "does", True, f"{len(judgement.sample)} texts have the same answers")
-    conditions = (*verdict.conditions, smoke)
-    reason = verdict.reason if verdict.forced else reason_of(conditions, force_reason=None)
+        found = f"{error}; " + (f"version {back} is the champion still" if back else "there is no champion still")
+        fails = Condition("smoke", asked, "does not", False, found)
+        return Verdict(False, False, verdict.version, back, (*verdict.conditions, fails), f"smoke: {found}"), None
     return Verdict(True, verdict.forced, verdict.version, verdict.champion_before, conditions, reason), event
 
 
