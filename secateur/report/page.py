@@ -134,7 +134,7 @@ def _of_results(data: ReportData, results: Sequence[ModelResult], chosen: Headli
         "states": operations.states(data, results, best=chosen.best),
         "timing_facts": provenance.timing_facts(data),
         "plots": {
-            "speed": plots.quality_against_speed(results),
+            "speed": plots.quality_against_speed(results, deployed=details.get("deployed")),
             "size": plots.quality_against_parameters(results),
             "score": plots.training_score(kind, data.histories),
             "loss": plots.training_loss(kind, data.histories),

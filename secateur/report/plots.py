@@ -10,31 +10,47 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from secateur.kinds.base import Kind
 from secateur.report import formats
 from secateur.report.direct_labels import Box, Label, place_headings, place_labels, segment
-from secateur.report.results import HistoryRow, Json, ModelResult, runtimes
+from secateur.report.results import HistoryRow, Interval, Json, ModelResult, runtimes
 from secateur.report.svg import GRID, INK, MARKERS, MUTED, SERIES, SURFACE, Canvas, canvas
 
 
 @dataclass(frozen=True)
+class Point:
+    """One model in a plot: its name, its place on the x axis, and its score."""
+
+    title: str
+    x: float
+    quality: Interval
+
+
+@dataclass(frozen=True)
 class Trace:
-    """One line of a plot: its name (perhaps empty), its look, and each model's place on the x axis."""
+    """One line of a plot: its name (perhaps empty), its look, and the models on it."""
 
     name: str
     colour: str
     marker: str
-    models: Sequence[tuple[float, ModelResult]]
+    points: Sequence[Point]
 
 
-def quality_against_speed(results: Sequence[ModelResult]) -> Markup | None:
-    """The deciding score against measured milliseconds: one line per runtime, from dense to the last accepted round."""
+def quality_against_speed(results: Sequence[ModelResult], *, deployed: str | None) -> Markup | None:
+    """The deciding score against measured milliseconds: one line per runtime, from dense to the last accepted round.
+
+    The form that is deployed has a score of its own, the others have that of PyTorch.
+    """
     shown = [result for result in results if result.accepted]
     traces: list[Trace] = []
     for index, runtime in enumerate(runtimes(shown)):
-        models = [(result.timings[runtime].median_ms, result) for result in shown if runtime in result.timings]
+        points = [
+            Point(result.title, result.timings[runtime].median_ms, result.quality_in(runtime, deployed=deployed))
+            for result in shown
+            if runtime in result.timings
+        ]
         style = index % len(SERIES)
-        traces.append(Trace(formats.runtime(runtime), SERIES[style], MARKERS[style], models))
+        traces.append(Trace(formats.runtime(runtime), SERIES[style], MARKERS[style], points))
     if len(shown) < 2 or not traces:
         return None
-    places = [x for trace in traces for x, _ in trace.models]
+    places = [point.x for trace in traces for point in trace.points]
     title, call = shown[0].kind.measure.title, shown[0].kind.presentation().words.call
     with canvas(
         "speed",
@@ -58,7 +74,7 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
         return None
     largest = max(result.nonembedding_params for result in shown)
     unit = formats.unit_for([largest])
-    models = [(float(result.nonembedding_params), result) for result in shown]
+    points = [Point(result.title, float(result.nonembedding_params), result.quality) for result in shown]
     spelled = {"k": ", thousands", "M": ", millions", "G": ", billions"}.get(unit.symbol, "")
     title, body = shown[0].kind.measure.title, shown[0].kind.presentation().words.body
     with canvas(
@@ -69,41 +85,38 @@ def quality_against_parameters(results: Sequence[ModelResult]) -> Markup | None:
     ) as drawn:
         drawn.axes.set_xlim(0, 1.08 * largest)
         drawn.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.divisor:g}"))
-        _draw_tradeoff(drawn, [Trace("", SERIES[0], MARKERS[0], models)])
+        _draw_tradeoff(drawn, [Trace("", SERIES[0], MARKERS[0], points)])
     return drawn.svg
 
 
 def _draw_tradeoff(drawn: Canvas, traces: Sequence[Trace]) -> None:
     """Draw lines, points, intervals and labels; the limits of the x axis must be final."""
     axes = drawn.axes
-    every = [result for trace in traces for _, result in trace.models]
-    low = min(result.quality.low for result in every)
-    high = max(result.quality.high for result in every)
+    every = [point.quality for trace in traces for point in trace.points]
+    low, high = min(quality.low for quality in every), max(quality.high for quality in every)
     margin = max(0.12 * (high - low), 0.002)
     axes.set_ylim(low - margin, high + (2.0 if traces[0].name else 1.0) * margin)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.axhline(every[0].quality.value, color=MUTED, linewidth=0.9, dashes=(3, 3), zorder=1)
+    axes.axhline(every[0].value, color=MUTED, linewidth=0.9, dashes=(3, 3), zorder=1)
     labels: list[Label] = []
     obstacles: list[Box] = []
     for trace in traces:
         _draw_trace(drawn, trace)
-        points = [(x, result.quality.value) for x, result in trace.models]
-        for start, end in pairwise(points):
+        for start, end in pairwise((point.x, point.quality.value) for point in trace.points):
             obstacles += segment(axes, start, end)
-        for x, result in trace.models:
-            interval = result.quality
-            obstacles += segment(axes, (x, interval.low), (x, interval.high))
+        for point in trace.points:
+            obstacles += segment(axes, (point.x, point.quality.low), (point.x, point.quality.high))
             colour = trace.colour if trace.name else INK
-            labels.append(Label(result.title, x, interval.value, colour))
+            labels.append(Label(point.title, point.x, point.quality.value, colour))
     place_labels(axes, labels, obstacles)
     place_headings(axes, [
-        Label(trace.name, max(x for x, _ in trace.models), high, trace.colour) for trace in traces if trace.name
+        Label(trace.name, max(point.x for point in trace.points), high, trace.colour) for trace in traces if trace.name
     ])  # fmt: skip
 
 
 def _draw_trace(drawn: Canvas, trace: Trace) -> None:
-    places = [x for x, _ in trace.models]
-    intervals = [result.quality for _, result in trace.models]
+    places = [point.x for point in trace.points]
+    intervals = [point.quality for point in trace.points]
     values = [interval.value for interval in intervals]
     errors = [[item.value - item.low for item in intervals], [item.high - item.value for item in intervals]]
     drawn.axes.errorbar(

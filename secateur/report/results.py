@@ -148,6 +148,10 @@ class ModelResult:
         """The score that decides, on the test set."""
         return _interval(self.entry, self.kind.measure.name)
 
+    def quality_in(self, runtime: str, *, deployed: str | None) -> Interval:
+        """The deciding score in the form of a runtime: of the deployed form its own, of the others that of PyTorch."""
+        return self.deployed.quality if self.deployed is not None and runtime == deployed else self.quality
+
     def score(self, name: str) -> Interval | None:
         """Return a score on the test set; its ends are itself where nobody resampled."""
         return _interval(self.entry, name) if name in self.entry else None

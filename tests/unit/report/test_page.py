@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from secateur.report import plots
 from secateur.report.page import render
+from secateur.report.results import read_results
 from tests.unit.report.run_fixture import (
     LABELS,
     WIDTHS,
@@ -361,3 +363,13 @@ def test_numbers_in_plots_are_not_rounded_like_coordinates():
     steps = {round(float(after) - float(before), 6) for before, after in pairwise(ticks)}
     assert len(ticks) > 3
     assert len(steps) == 1, ticks
+
+
+def test_the_form_that_is_deployed_is_drawn_at_its_own_score():
+    dense, *_, last = read_results(measured_run())
+    assert last.deployed is not None and last.deployed.quality != last.quality
+    assert last.quality_in("onnx-int8", deployed="onnx-int8") == last.deployed.quality
+    assert last.quality_in("torch", deployed="onnx-int8") == last.quality
+    assert last.quality_in("onnx-int8", deployed="torch") == last.quality
+    own, shared = (str(plots.quality_against_speed((dense, last), deployed=form)) for form in ("onnx-int8", None))
+    assert own != shared
