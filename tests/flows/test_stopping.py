@@ -155,5 +155,5 @@ def test_the_command_line_says_how_to_go_on(project: Path) -> None:
         said = run.stderr.read().splitlines()
         assert run.wait(timeout=20) == 143
     assert said[-1] == "secateur: interrupted; finished stages are kept, `secateur run` goes on from there"
-    expected = ("▸", "not committed: params.yaml; what this run registers cannot be rebuilt")
+    expected = ("▸", "not committed: params.yaml; what is registered now cannot be rebuilt")
     assert [line for line in said if not line.startswith(expected)] == said[-1:]
