@@ -32,6 +32,7 @@ ASKED = ("a bad and gloomy day", "this song is great")
 OTHER = (ASKED[1], ASKED[0])
 CHOSEN = (
     *("prune.budget.price=macs", "prune.ffn_multiple=8", "prune.schedule.tries=1", "prune.recovery.min_steps=10"),
+    "prune.vocabulary_min_count=1",
     *("baseline.min_steps=120", "baseline.learning_rate=3e-3", "baseline.train_embeddings=true"),
     *("run.precision=fp32", "run.num_threads=1", "evaluate.latency.repeats=3", "promote.min_macro_f1=0.3"),
     *("promote.min_rows=5", "promote.classes.min_recall=0", "promote.slices.min_accuracy=0"),
