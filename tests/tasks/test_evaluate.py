@@ -204,7 +204,7 @@ def test_int8_is_scored_row_by_row_as_it_is_served(finished, deployed_as_int8):
 def test_rows_of_int8_share_no_call(monkeypatch, tmp_path, runtime, most):
     calls = []
 
-    def runner(ids, _):
+    def runner(ids, *_):
         calls.append(len(ids))
         return np.zeros((len(ids), 2), dtype=np.float32)
 
