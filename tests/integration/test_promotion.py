@@ -151,7 +151,7 @@ WORSE: dict[str, tuple[Callable[[Stand], str], dict[str, Any], set[str], str]] =
         "neutral: recall fell from 1.0000 to 0.0000, 0.05 is allowed",
     ),
     "too slow": (
-        lambda stand: stand.register("slow", slow(stand)),
+        lambda stand: stand.register("slow", slow(stand, ffn=65_536)),
         {"promote__latency__max_ratio": 1.4, "promote__latency__repeats": 30},
         {"latency"},
         "of the champion's time is more than 1.4",
