@@ -84,7 +84,8 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
     if out.exists():
         raise CheckpointError(f"--out {out} exists already; name a new folder")
     folder = resolve(str(checkpoint))
-    from secateur.pruning.one_shot import Request, prune_checkpoint
+    from secateur.pruning.one_shot import prune_checkpoint
+    from secateur.pruning.one_shot_rows import Request
 
     request = Request(
         checkpoint=folder,

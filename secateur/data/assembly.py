@@ -13,7 +13,7 @@ from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.readers.layout import Found
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, parameter_of
-from secateur.readers.tables import TableFormat
+from secateur.readers.sources import TableFormat
 
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -4,8 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from secateur.errors import DataError, ModelError
 from secateur.readers.pairs import num_texts, texts_in
+
+Integers = npt.NDArray[np.int64]
 
 _PAIRS_AT_ONCE = 64
 """A tokenizer keeps all combinations of what it has cut off two texts: of two long ones hundreds of rows."""
@@ -50,13 +55,26 @@ def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
     return Encoded(ids, cut, second or None)
 
 
-def encoded_parts(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Iterator[Any]:
-    """Yield what the tokenizer returns for all texts, pairs few at a time.
+def token_types(second: Integers, lengths: Integers, *, width: int) -> Integers:
+    """Return 1 on the tokens of second texts and 0 elsewhere, (B, width).
+
+    Args:
+        second: where the second text of every row begins, (B,).
+        lengths: tokens of every row, (B,); what is behind them is padding.
+        width: tokens of the longest row.
+    """
+    places = np.arange(width)[None, :]
+    return ((places >= second[:, None]) & (places < lengths[:, None])).astype(np.int64)
+
+
+def encoded_parts(tokenizer: Any, texts: Sequence[str], *, max_length: int | None) -> Iterator[Any]:
+    """Yield what the tokenizer returns for all texts, pairs few at a time; None cuts nothing.
 
     Raises:
         DataError, ModelError: as ``encode``.
     """
-    asked: dict[str, Any] = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
+    asked: dict[str, Any] = {"return_attention_mask": False}
+    asked |= {"verbose": False} if max_length is None else {"truncation": True, "max_length": max_length}
     count = num_texts(texts)
     if count == 1:
         yield tokenizer(list(texts), **asked)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.data.encoding import encode
+from secateur.data.encoding import encode, token_types
 from secateur.errors import DataError
 from secateur.readers.pairs import texts_in
 
@@ -69,11 +69,7 @@ class TokenRows:
 
     def types(self, index: npt.NDArray[np.int64], *, width: int) -> npt.NDArray[np.int64] | None:
         """Return 1 on the tokens of second texts and 0 elsewhere, (B, width); None where no model is told."""
-        if self.second is None:
-            return None
-        places = np.arange(width)[None, :]
-        inside = (places >= self.second[index][:, None]) & (places < self.lengths[index][:, None])
-        return inside.astype(np.int64)
+        return None if self.second is None else token_types(self.second[index], self.lengths[index], width=width)
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "TokenRows":
         """Return the rows at ``indices``, in that order."""

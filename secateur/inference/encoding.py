@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from secateur.data.encoding import Encoded, encode
+from secateur.data.encoding import Encoded, encode, token_types
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import ModelError
 from secateur.models.card import Card
@@ -114,7 +114,7 @@ class Encoder:
         types = None
         if encoded.second is not None:
             begins = np.array([encoded.second[place] for place in places])
-            types = mask * (np.arange(length)[None, :] >= begins[:, None])
+            types = token_types(begins, mask.sum(axis=1), width=length)
         require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
         return Call(places, ids, mask, types=types, cut=[encoded.cut[place] for place in places])
 

@@ -3,24 +3,18 @@
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.budget.cost import cost_of
-from secateur.config.prune import PruneSettings
-from secateur.config.run import Precision
-from secateur.data.labelled import read_labelled, tokenize_labelled
-from secateur.data.learned_rows import learned_beside
-from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fix_randomness
-from secateur.errors import CheckFailed, DataError, ModelError
+from secateur.errors import CheckFailed, ModelError
 from secateur.files import replacing
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
@@ -29,8 +23,8 @@ from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.models.linears import convert_
 from secateur.models.surgery import widths_of
-from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.once import Once, check_model, table_for
+from secateur.pruning.one_shot_rows import Request, Rows, limit_of, read_rows
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import DenseModel
@@ -38,49 +32,10 @@ from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
 from secateur.readers.layout import require_texts
-from secateur.readers.reading import Reading
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
-_HELD_OUT, _VALIDATION = 0.2, 0.1
 _EVALUATION_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for.
-
-    Attributes:
-        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier.
-        data: table of rows, see ``read_labelled``.
-        reading: its columns, and how it is written.
-        settings: criterion, budget, recovery (0 epochs = no training).
-        max_length: longer texts are cut, tokens.
-        seed: of every random draw.
-        num_threads: CPU threads.
-        precision: arithmetic of the matrix products.
-    """
-
-    checkpoint: Path
-    data: str
-    reading: Reading
-    settings: PruneSettings
-    max_length: int
-    seed: int
-    num_threads: int
-    precision: Precision
-
-
-@dataclass(frozen=True)
-class _Rows:
-    calibration: TokenRows
-    validation: TokenRows
-    held_out: TokenRows
-
-    def translated(self, vocabulary: Vocabulary, *, max_length: int) -> "_Rows":
-        """Return the rows as a model with this vocabulary reads them."""
-        parts = (self.calibration, self.validation, self.held_out)
-        return _Rows(*(vocabulary.translate(rows, max_length=max_length) for rows in parts))
 
 
 def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None]) -> dict[str, Any]:
@@ -106,7 +61,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     model = model.float()
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
-    rows = _rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
+    rows = read_rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
@@ -115,7 +70,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=dense_model.quality)
     if cut:
         say(f"vocabulary: {cut.summary()}")
-    rows = rows.translated(vocabulary, max_length=_limit(request, model))
+    rows = rows.translated(vocabulary, max_length=limit_of(request, model))
     once = Once(
         settings=request.settings,
         calibration=rows.calibration,
@@ -154,11 +109,6 @@ def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]
     return model, load_tokenizer(folder), card.changed(task=kind.name)
 
 
-def _limit(request: Request, model: PreTrainedModel) -> int:
-    """Return the tokens that a row may have."""
-    return min(request.max_length, family_of(model).max_tokens(model.config))
-
-
 def _state(request: Request, model: PreTrainedModel) -> State:
     """Return what is known of the model; single weights that were zero before stay zero."""
     state = State.dense(widths_of(model))
@@ -167,54 +117,7 @@ def _state(request: Request, model: PreTrainedModel) -> State:
     return replace(state, weights=masks_beside(request.checkpoint, model))
 
 
-def _rows(
-    request: Request,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    rules: TextRules | None,
-    say: Callable[[str], None],
-) -> _Rows:
-    """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    data = read_labelled(request.data, request.reading, labels=names)
-    if len(data.texts) < 20:
-        raise DataError(
-            f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
-        )
-    groups = data.groups()
-    split = split_rows(
-        np.asarray(data.labels),
-        validation_fraction=_VALIDATION,
-        test_fraction=_HELD_OUT,
-        seed=request.seed,
-        groups=groups,
-    )
-    distinct = len(np.unique(groups))
-    rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=_limit(request, model), rules=rules)
-    require_known_ids(int(rows.values.max(initial=0)), vocab_size=model.config.vocab_size)
-    for remark in data.remarks:
-        say(remark)
-    if distinct < len(groups):
-        say(
-            f"{len(groups) - distinct} of {len(groups)} rows repeat another text; copies are held out together"
-            + (f", but for {len(split.spread)} rows, too many alike for one part" if len(split.spread) else "")
-        )
-    count = learned_beside(request.checkpoint, rules)
-    if learned := count([data.texts[place] for place in split.test]) if count else None:
-        known = (
-            f"{learned} of {len(split.test)} held-out rows are among those that the model of this project learned from"
-        )
-        say(f"{known}: what the two scores differ by counts, neither of them does")
-    if cut:
-        share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
-        say(f"{share} were cut at --max-length {_limit(request, model)} tokens")
-    return _Rows(
-        calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
-    )
-
-
-def _dense_model(model: PreTrainedModel, rows: _Rows, request: Request) -> DenseModel:
+def _dense_model(model: PreTrainedModel, rows: Rows, request: Request) -> DenseModel:
     settings = request.settings
     trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
     return DenseModel(
@@ -234,7 +137,7 @@ def _score(model: PreTrainedModel, rows: TokenRows, request: Request) -> Scores:
 
 
 def _narrowed_(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: _Rows, request: Request, *, before: float
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Rows, request: Request, *, before: float
 ) -> tuple[Vocabulary, VocabularyCut | None]:
     """Take rare tokens out of the model, in place, as far as the validation rows bear it."""
     vocabulary, settings = shared_vocabulary(tokenizer, tokenizer), request.settings
@@ -242,7 +145,7 @@ def _narrowed_(
         model=model,
         train=rows.calibration,
         validation=rows.validation,
-        max_length=_limit(request, model),
+        max_length=limit_of(request, model),
         before=before,
         measure=kind_named(rows.validation.kind).measure,
         max_drop=allowed_drop(settings.vocabulary_max_drop, promise=settings.budget.max_drop),

@@ -22,8 +22,8 @@ from secateur.readers.json_rows import json_records
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
 from secateur.readers.reading import Reading
-from secateur.readers.sources import locate
-from secateur.readers.tables import TableFormat, encoding_for, format_of
+from secateur.readers.sources import TableFormat, locate
+from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import WorkbookTable, read_workbook
 
 DATA = "--data"

@@ -3,7 +3,7 @@
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -15,12 +15,24 @@ PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WILDCARDS = frozenset("*?[")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
-_DATABASES = {".db", ".db3", ".sqlite", ".sqlite3"}
-_FILE_ENDINGS = ENDINGS | frozenset(
-    {".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".txt", ".text"}
-    | {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
-    | _DATABASES
-)
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "lines", "text"]
+
+BY_ENDING: Mapping[str, TableFormat] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
+    **dict.fromkeys((".db", ".db3", ".sqlite", ".sqlite3"), "sqlite"),
+}
+"""What a file is by the end of its name, where nobody says it."""
+
+_DATABASES = {ending for ending, what in BY_ENDING.items() if what == "sqlite"}
+_FILE_ENDINGS = ENDINGS | {*BY_ENDING, ".txt", ".text"}
 
 
 @dataclass(frozen=True)

@@ -17,25 +17,10 @@ from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
+from secateur.readers.sources import BY_ENDING, TableFormat
 from secateur.readers.workbook import read_workbook
 
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "lines", "text"]
-
-_BY_ENDING: dict[str, TableFormat] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
-    **dict.fromkeys((".db", ".db3", ".sqlite", ".sqlite3"), "sqlite"),
-}
 _BINARY = ("parquet", "excel", "sqlite")
-
-
 _NOTHING = {
     **dict.fromkeys(("lines", "text"), "no line that is not blank"),
     "sqlite": "no row that answers ingest.query",
@@ -49,7 +34,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
         DataError: the ending says nothing, or plain text was not asked for.
     """
     ending = name_inside(path).suffix.lower()
-    by_ending = _BY_ENDING.get(ending)
+    by_ending = BY_ENDING.get(ending)
     if asked in ("lines", "text"):
         return "lines" if asked == "lines" else "text"
     if asked == "auto" and ending in {".txt", ".text"}:
@@ -63,7 +48,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
         return cast(TableFormat, asked)
     if by_ending is None:
         require_text(path)  # which names what can be recognised
-        known = ", ".join(sorted(_BY_ENDING))
+        known = ", ".join(sorted(BY_ENDING))
         raise DataError(f"{path.name}: the ending {ending!r} says no format; set ingest.format, or use one of {known}")
     return by_ending
 

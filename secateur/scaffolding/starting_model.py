@@ -7,13 +7,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from secateur.config.part import parse_part
-from secateur.data.encoding import require_pairs
+from secateur.data.encoding import encoded_parts
 from secateur.data.pretrained import check_model
 from secateur.data.scripts import Script
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
 from secateur.kinds.base import Kind
-from secateur.readers.pairs import num_texts, texts_in
 from secateur.readers.sources import PACKAGE_PREFIX, is_local
 from secateur.scaffolding.origin import base_of
 from secateur.scaffolding.recipe import Base
@@ -100,11 +99,7 @@ def look_at_model(model: StartingModel, *, kind: Kind) -> tuple[Base, CountToken
     tokenizer = load_tokenizer(config.parent)
 
     def count(texts: Sequence[str]) -> Sequence[int]:
-        if num_texts(texts) == 1:
-            return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
-        require_pairs(tokenizer)
-        pairs = [texts_in(text) for text in texts]
-        firsts, seconds = ([pair[place] for pair in pairs] for place in (0, 1))
-        return [len(ids) for ids in tokenizer(firsts, seconds, verbose=False)["input_ids"]]
+        parts = encoded_parts(tokenizer, texts, max_length=None)
+        return [len(ids) for part in parts for ids in part["input_ids"]]
 
     return Base(family.max_tokens(shapes), family.hidden_size(shapes)), count

@@ -29,7 +29,7 @@ from secateur.errors import (
 from secateur.models.card import Card, read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
-from secateur.pruning.one_shot import Request, _rows
+from secateur.pruning.one_shot_rows import Request, read_rows
 from secateur.pruning.state_files import read_state
 from secateur.pruning.weights.matrices import prunable
 from secateur.readers.layout import Columns
@@ -347,13 +347,10 @@ def test_how_a_table_is_written_can_be_said(home: Path, tmp_path: Path) -> None:
     assert "of ingest, prune takes format, encoding, delimiter, header, quotes, " in str(error)
 
 
-def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> None:
-    copies = [(f"{text.upper() if i % 3 else text}", label) for text, label in sentences(40) for i in range(4)]
-    with (tmp_path / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *copies])
-    request = Request(
-        checkpoint=home / "ours",
-        data=str(tmp_path / "rows.csv"),
+def _request(checkpoint: Path, rows: Path) -> Request:
+    return Request(
+        checkpoint=checkpoint,
+        data=str(rows),
         reading=Reading(Columns("text", "label", None)),
         settings=one_shot_settings({}),
         max_length=16,
@@ -361,8 +358,15 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
         num_threads=1,
         precision="fp32",
     )
+
+
+def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> None:
+    copies = [(f"{text.upper() if i % 3 else text}", label) for text, label in sentences(40) for i in range(4)]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *copies])
+    request = _request(home / "ours", tmp_path / "rows.csv")
     said: list[str] = []
-    rows = _rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    rows = read_rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
     parts = [
         {tuple(part.ids(i)) for i in range(len(part))} for part in (rows.calibration, rows.validation, rows.held_out)
     ]
@@ -379,18 +383,9 @@ def test_held_out_rows_that_the_model_learned_from_are_told(home: Path, tmp_path
     for name, part in (("train", rows[:30]), ("validation", rows[30:])):
         pq.write_table(pa.table({"text": [text for text, _ in part]}), tmp_path / f"data/clean/{name}.parquet")
     shutil.copytree(home / "ours", tmp_path / "models/baseline")
-    request = Request(
-        checkpoint=tmp_path / "models/baseline",
-        data=str(tmp_path / "rows.csv"),
-        reading=Reading(Columns("text", "label", None)),
-        settings=one_shot_settings({}),
-        max_length=16,
-        seed=0,
-        num_threads=1,
-        precision="fp32",
-    )
+    request = _request(tmp_path / "models/baseline", tmp_path / "rows.csv")
     said: list[str] = []
-    _rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    read_rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
     assert any("8 of 8 held-out rows are among those that the model of this project learned" in line for line in said)
 
 

@@ -1,0 +1,114 @@
+"""The rows by which somebody's classifier is pruned and judged: read, tokenised, and divided in three."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from secateur.config.prune import PruneSettings
+from secateur.config.run import Precision
+from secateur.data.labelled import read_labelled, tokenize_labelled
+from secateur.data.learned_rows import learned_beside
+from secateur.data.splits import split_rows
+from secateur.data.text_rules import TextRules
+from secateur.data.tokens import TokenRows
+from secateur.errors import DataError
+from secateur.models.families import family_of
+from secateur.models.vocabulary import require_known_ids
+from secateur.pruning.vocabulary import Vocabulary
+from secateur.readers.reading import Reading
+
+_HELD_OUT, _VALIDATION = 0.2, 0.1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier.
+        data: table of rows, see ``read_labelled``.
+        reading: its columns, and how it is written.
+        settings: criterion, budget, recovery (0 epochs = no training).
+        max_length: longer texts are cut, tokens.
+        seed: of every random draw.
+        num_threads: CPU threads.
+        precision: arithmetic of the matrix products.
+    """
+
+    checkpoint: Path
+    data: str
+    reading: Reading
+    settings: PruneSettings
+    max_length: int
+    seed: int
+    num_threads: int
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What calibrates and trains, what decides, and what is only used for the scores that are shown."""
+
+    calibration: TokenRows
+    validation: TokenRows
+    held_out: TokenRows
+
+    def translated(self, vocabulary: Vocabulary, *, max_length: int) -> "Rows":
+        """Return the rows as a model with this vocabulary reads them."""
+        parts = (self.calibration, self.validation, self.held_out)
+        return Rows(*(vocabulary.translate(rows, max_length=max_length) for rows in parts))
+
+
+def limit_of(request: Request, model: PreTrainedModel) -> int:
+    """Return the tokens that a row may have."""
+    return min(request.max_length, family_of(model).max_tokens(model.config))
+
+
+def read_rows(
+    request: Request,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    rules: TextRules | None,
+    say: Callable[[str], None],
+) -> Rows:
+    """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    data = read_labelled(request.data, request.reading, labels=names)
+    if len(data.texts) < 20:
+        raise DataError(
+            f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
+        )
+    groups = data.groups()
+    split = split_rows(
+        np.asarray(data.labels),
+        validation_fraction=_VALIDATION,
+        test_fraction=_HELD_OUT,
+        seed=request.seed,
+        groups=groups,
+    )
+    distinct = len(np.unique(groups))
+    rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=limit_of(request, model), rules=rules)
+    require_known_ids(int(rows.values.max(initial=0)), vocab_size=model.config.vocab_size)
+    for remark in data.remarks:
+        say(remark)
+    if distinct < len(groups):
+        say(
+            f"{len(groups) - distinct} of {len(groups)} rows repeat another text; copies are held out together"
+            + (f", but for {len(split.spread)} rows, too many alike for one part" if len(split.spread) else "")
+        )
+    count = learned_beside(request.checkpoint, rules)
+    if learned := count([data.texts[place] for place in split.test]) if count else None:
+        say(
+            f"{learned} of {len(split.test)} held-out rows are among those that the model of this project learned "
+            "from: what the two scores differ by counts, neither of them does"
+        )
+    if cut:
+        share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
+        say(f"{share} were cut at --max-length {limit_of(request, model)} tokens")
+    return Rows(
+        calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
+    )
