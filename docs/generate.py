@@ -161,7 +161,7 @@ def results() -> str:
         f"{settings['length']} tokens, "
         f"{settings['num_threads']} thread; {run['test_rows']} test rows; {machine['cpu']}, {machine['cores']} cores, "
         f"torch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}; "
-        f"dense PyTorch fp32 takes {dense_ms:.2f} ms.\nTime: {total:.0f} minutes in all: {stages}.\n"
+        f"dense PyTorch fp32 takes {dense_ms:.2f} ms.\nThe stages took {total:.0f} minutes: {stages}.\n"
     )
 
 
