@@ -82,9 +82,10 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
         f"{entry.stage}: {cause}" for entry in explain.plan(project, store, config, graph) for cause in entry.causes
     ]
     ingest = find_stage(config, project.root, "ingest")
-    from_hub = locate(expand(config.ingest.source, root=project.root)[0], root=project.root).kind == "hub"
-    if from_hub and (before.moved or store.status("ingest").changed):
-        run_stage(project, config, ingest, commit=True)  # a hub's rows can only be looked at when they are here
+    first = locate(expand(config.ingest.source, root=project.root)[0], root=project.root, addresses=True)
+    from_afar = first.kind in ("hub", "address")
+    if from_afar and (before.moved or store.status("ingest").changed):
+        run_stage(project, config, ingest, commit=True)  # such rows can only be looked at when they are here
     conditions = judge_rows(project, before)
     failed = [condition for condition in conditions if not condition.passed]
     kept = tuple(condition.as_json() for condition in conditions)
@@ -95,7 +96,7 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
         check(project, config)
     except DataError as error:
         return Retraining("held", f"the rows are not fit to train on: {error}", changes=tuple(changes))
-    if before.moved and not from_hub:
+    if before.moved and not from_afar:
         run_stage(project, config, ingest, commit=True)  # DVC sees no change: the pin or the id is the same
     latency_table.ensure(project, config)
     built = build()

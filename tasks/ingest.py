@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def declare(config: "RunConfig", root: Path) -> list[Stage]:
-    """What is copied from a package is pinned by the constraints, where there are any; a hub id has its revision."""
+    """What a package holds is pinned by the constraints, where there are any; a hub id or an address by its copy."""
     sources, model = expand(config.ingest.source, root=root), config.baseline.model.removeprefix("scratch:")
     inputs = {}
     from_package = any(origin.startswith(PACKAGE_PREFIX) for origin in (*sources, model))
@@ -60,10 +60,11 @@ def run(
         DataError: the rows cannot be had.
         ModelError: the model cannot be had, or its family is another package's that nobody chose.
     """
-    from secateur.data.acquisition import HubSelection, copy_rows
+    from secateur.data.acquisition import Copies, HubSelection, copy_rows
     from secateur.data.pretrained import copy_model, model_type_of
     from secateur.data.provenance import PROVENANCE
     from secateur.files import write_json
+    from secateur.readers.fetching import FETCHED
     from secateur.readers.reading import reading_of
 
     copy_rows(
@@ -77,6 +78,7 @@ def run(
         },
         given=ingest.given,
         min_labels=kind_named(kind).min_labels,
+        copies=Copies(job.state / FETCHED if job.state else None, ingest.sha256),
     )
     base = job.outputs["base"]
     record = copy_model(model, revision=model_revision, out=base, at=job.inputs.get("model"))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from secateur.config.addresses import is_address, problem_of, redacted
 from secateur.config.base import Section
 
 
@@ -35,21 +36,21 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="a local file, package:NAME/path inside an installed package, or a hub dataset id; {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
+            description="a local file, package:NAME/path inside an installed package, a hub dataset id, or an address (https://..., s3://..., hf://..., what else fsspec opens; ${NAME} in it is taken from the environment); {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
         ),
     ]
     validation_source: Annotated[
         str | None,
         Field(
             min_length=1,
-            description="local file(s) with the validation rows; null = a part of the source (clean.validation_fraction)",
+            description="file(s) or address with the validation rows; null = a part of the source (clean.validation_fraction)",
         ),
     ] = None
     test_source: Annotated[
         str | None,
         Field(
             min_length=1,
-            description="local file(s) with the test rows, all of them and nothing else; null = a part of the source (clean.test_fraction)",
+            description="file(s) or address with the test rows, all of them and nothing else; null = a part of the source (clean.test_fraction)",
         ),
     ] = None
     format: Annotated[
@@ -145,6 +146,13 @@ class IngestSection(Section):
     confidence_column: Annotated[
         PlainName | None, Field(description="column with the annotators' confidence in [0, 1], or null")
     ] = None
+    sha256: Annotated[
+        str | None,
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="digest that the file at an address must have, as data/raw/provenance.json records it; null takes what is there, and records it",
+        ),
+    ] = None
     hub_config: Annotated[str | None, Field(description="configuration of a hub dataset, or null")] = None
     hub_split: Annotated[str, Field(description="split of a hub dataset")] = "train"
     hub_revision: Annotated[
@@ -185,8 +193,17 @@ class IngestSection(Section):
 
     @field_validator("source", "validation_source", "test_source")
     @classmethod
-    def _path_of_database(cls, source: str | None) -> str | None:
-        return source if source is None else source.removeprefix(SQLITE)
+    def _place(cls, source: str | None) -> str | None:
+        """Take the path out of the address of a database; any other address is judged as it is written."""
+        if source is None:
+            return None
+        place = source.removeprefix(SQLITE)
+        problem = problem_of(place) if is_address(place) else None
+        if problem is None and redacted(place) != place:
+            problem = "holds a secret in clear; write ${NAME} in its place, and set NAME in the environment"
+        if problem is not None:
+            raise ValueError(problem)
+        return place
 
     @field_validator("delimiter")
     @classmethod
@@ -219,6 +236,8 @@ class IngestSection(Section):
             raise ValueError(
                 f"split_column and {next(iter(self.given))}_source both say which rows judge; give one of them"
             )
+        if self.sha256 is not None and not is_address(self.source):
+            raise ValueError("sha256 is that of the file at an address (https://..., s3://...), and source is none")
         if self.format in ("text", "lines"):
             unknown = [column for column in named if column not in (None, "text", "file")]
             if unknown:

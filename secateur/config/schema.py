@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from secateur.config.addresses import redacted
 from secateur.config.base import Section
 from secateur.config.baseline import BaselineSection
 from secateur.config.clean import CleanSection
@@ -89,7 +90,7 @@ def describe(error: ValidationError, *, of: type[Section] | None = None) -> str:
     is_named = isinstance(found, str) and repr(found) in message
     is_shown = isinstance(found, str | int | float | bool) and not is_named
     shown = f" (found {found!r})" if is_shown else ""
-    return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
+    return redacted(f"{key}: {message[:1].lower()}{message[1:]}{shown}")
 
 
 def _is_alternative(entry: Any, first: Any) -> bool:

@@ -14,6 +14,7 @@ from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 from secateur.readers.database import write_answer
+from secateur.readers.fetching import brought
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, files_of, require_file
 from secateur.readers.sources import Location
@@ -31,6 +32,19 @@ class HubSelection:
     revision: str | None
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Files that came from addresses.
+
+    Attributes:
+        folder: where they are kept; None keeps none.
+        sha256: the digest that the file of the source must have.
+    """
+
+    folder: Path | None = None
+    sha256: str | None = None
+
+
 def check_rows(
     source: str,
     reading: Reading,
@@ -39,7 +53,7 @@ def check_rows(
     root: Path | None = None,
     min_labels: int = 2,
 ) -> Copied | None:
-    """Read a local source once and check that a model can be trained on it; no network.
+    """Read a local source once and check that a model can be trained on it; no network, so no address.
 
     Args:
         source: as ``ingest.source``.
@@ -49,7 +63,7 @@ def check_rows(
         min_labels: different labels that there must be.
 
     Returns:
-        What was read; None for a hub dataset, which is not here.
+        What was read; None for a hub dataset and an address, which are not here.
 
     Raises:
         DataError: one line that says what is wrong with the source and what would work.
@@ -65,7 +79,7 @@ def check_rows(
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:
-    """Read a local or package source where it lies, all its files together; None for a hub dataset.
+    """Read a local or package source where it lies, all its files together; None for what comes from elsewhere.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
@@ -85,12 +99,13 @@ def copy_rows(
     at: Mapping[str, Sequence[Path]] | None = None,
     given: Mapping[str, str] | None = None,
     min_labels: int = 2,
+    copies: Copies | None = None,
 ) -> dict[str, Any]:
     """Copy a source unchanged into the folder ``out`` and write ``provenance.json`` beside it.
 
-    ``at`` is where the files of each part are, when that is known, and ``given`` as in ``check_rows``. A hub dataset
-    arrives as one Parquet file. The record holds no time and no absolute path, so that the same source gives the same
-    bytes.
+    ``at`` is where the files of each part are, when that is known, ``given`` as in ``check_rows``, and ``copies`` where
+    files of addresses are kept. A hub dataset arrives as one Parquet file. The record holds no time and no absolute
+    path, so that the same source gives the same bytes.
 
     Returns:
         The record: kind, source, file, format, encoding, sha256, bytes; package, version, licence or hub commit. For
@@ -98,9 +113,23 @@ def copy_rows(
         ``validation`` and ``test`` have the entries of the rows that were given, ``remarks`` what a person should know.
 
     Raises:
-        DataError: as ``check_rows``; or the hub does not give the dataset out.
+        DataError: as ``check_rows``; or the hub or an address does not give it out.
     """
-    places = files_of(source, given, at=at)
+    with TemporaryDirectory() as passing:
+        copies = copies or Copies()
+        places = brought(files_of(source, given, at=at), into=copies.folder or Path(passing), wanted=copies.sha256)
+        return _copy_rows(source, places, reading, hub=hub, out=out, min_labels=min_labels)
+
+
+def _copy_rows(
+    source: str,
+    places: Mapping[str, Sequence[Location]],
+    reading: Reading,
+    *,
+    hub: HubSelection,
+    out: Path,
+    min_labels: int,
+) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     read: dict[str, list[Readable]] = {}
     entries: dict[str, list[dict[str, Any]]] = {}

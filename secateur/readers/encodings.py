@@ -3,16 +3,17 @@
 import codecs
 import io
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from secateur.errors import DataError
 from secateur.readers.compression import explained, open_bytes
+from secateur.readers.sources import SourceKind
 
 _CHUNK_BYTES = 1 << 22
 _FALLBACK = "latin-1"
 
 
-def encoding_of(path: Path, *, asked: str, kind: Literal["file", "package", "hub"]) -> str:
+def encoding_of(path: Path, *, asked: str, kind: SourceKind) -> str:
     """Return the encoding to read ``path`` with, having decoded every byte of it.
 
     ``auto`` means what a byte order mark says, else UTF-8. A file that a package ships cannot be mended by its user,

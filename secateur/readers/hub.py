@@ -1,6 +1,7 @@
 """Downloads from the Hugging Face hub, pinned to a commit, leaving nothing in anybody's cache.
 
-The only module of this room that may use the network; nothing imports it before a hub id was asked for.
+With ``fetching`` the only module of this room that may use the network; nothing imports it before a hub id was asked
+for.
 """
 
 import tempfile

@@ -39,14 +39,18 @@ def files_of(
     """
     asked = {"train": source} | {part: (given or {})[part] for part in PARTS if part in (given or {})}
     places = {part: _files(part, name, root=root, at=(at or {}).get(part, ())) for part, name in asked.items()}
-    seen: dict[Path, str] = {}
+    seen: dict[Path | str, str] = {}
     for part, found in places.items():
-        counts = Counter(place.path.name for place in found if place.path is not None)
+        counts = Counter(place.file_name for place in found if place.kind != "hub")
         if twice := [name for name, count in counts.items() if count > 1]:
             raise DataError(
                 f"{parameter_of(part)} names two files {twice[0]}; names must differ, as labels may come from them"
             )
-        here = {place.path.resolve(): place.name for place in found if place.path is not None}
+        here = {
+            place.path.resolve() if place.path is not None else place.name: place.name
+            for place in found
+            if place.kind != "hub"
+        }
         if both := [path for path in here if path in seen]:
             raise DataError(
                 f"{parameter_of(part)} names {here[both[0]]}, which {parameter_of(seen[both[0]])} names too: its rows "
@@ -83,9 +87,14 @@ def _files(part: str, source: str, *, root: Path | None, at: Sequence[Path]) -> 
     if part == "train":
         _check_one_part(names)
     places: Sequence[Path | None] = at or [None] * len(names)
-    found = [locate(name, asked_by=asked_by, root=root, at=place) for name, place in zip(names, places, strict=True)]
-    if part != "train" and any(location.path is None for location in found):
-        raise DataError(f"{asked_by}: there is no file {source!r}; {part} rows are local files")
+    found = [
+        locate(name, asked_by=asked_by, root=root, at=place, addresses=True)
+        for name, place in zip(names, places, strict=True)
+    ]
+    if part != "train" and any(location.kind == "hub" for location in found):
+        raise DataError(f"{asked_by}: there is no file {source!r}; {part} rows are local files, or have an address")
+    if "address" in (kinds := {location.kind for location in found}) and len(kinds) > 1:
+        raise DataError(f"{asked_by} names files here and addresses; name some of one sort, or fetch the others")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where data and models come from: a local path, a file inside an installed package, or the hub."""
+"""Where data and models come from: a local path, a file inside an installed package, an address, or the hub."""
 
 import importlib.metadata
 import importlib.util
@@ -8,14 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from secateur.config.addresses import file_name, is_address, problem_of, redacted, scheme_of
 from secateur.errors import DataError
 from secateur.readers.compression import ENDINGS, bare
 
 PACKAGE_PREFIX = "package:"
+DATABASE_PREFIX = "database:"
+"""Stands before the name of the environment's variable that holds the address of a database server."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WRAPPERS = frozenset({
+    "async_wrapper", "asyncwrapper", "blockcache", "cached", "data", "dir", "filecache", "generic", "libarchive",
+    "reference", "simplecache", "tar", "zip",
+})  # fmt: skip
+"""File systems of fsspec that show another one."""
 _WILDCARDS = frozenset("*?[")
-_BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "lines", "text"]
+_OUTSIDE = r"((?:\$\{\w+\}|[^{}])*)"
+_BRACES = re.compile(rf"{_OUTSIDE}\{{([^{{}}]*,[^{{}}]*)\}}{_OUTSIDE}")
+SourceKind = Literal["file", "package", "address", "database", "hub"]
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "lines", "text"]
 
 BY_ENDING: Mapping[str, TableFormat] = {
     ".csv": "csv",
@@ -28,10 +39,14 @@ BY_ENDING: Mapping[str, TableFormat] = {
     ".pq": "parquet",
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
     **dict.fromkeys((".db", ".db3", ".sqlite", ".sqlite3"), "sqlite"),
+    **dict.fromkeys((".duckdb", ".ddb"), "duckdb"),
 }
 """What a file is by the end of its name, where nobody says it."""
 
-_DATABASES = {ending for ending, what in BY_ENDING.items() if what == "sqlite"}
+DATABASES = frozenset({"sqlite", "duckdb"})
+"""Formats of files that answer to ``ingest.query``."""
+
+_DATABASES = {ending for ending, what in BY_ENDING.items() if what in DATABASES}
 _FILE_ENDINGS = ENDINGS | {*BY_ENDING, ".txt", ".text"}
 
 
@@ -40,30 +55,45 @@ class Location:
     """A source that was found.
 
     Attributes:
-        kind: ``file`` (a path on this machine), ``package`` or ``hub``.
+        kind: ``file`` (a path on this machine), ``package``, ``address``, ``database`` (a server's) or ``hub``.
         name: what the user asked for; an absolute path is reduced to its last part.
-        path: the file or folder; None for the hub, whose bytes are not here yet.
+        path: the file or folder; None where the bytes are not here yet.
         origin: package name, version and licence, for the provenance record.
         asked_by: the parameter that named it.
     """
 
-    kind: Literal["file", "package", "hub"]
+    kind: SourceKind
     name: str
     path: Path | None
     origin: dict[str, Any]
     asked_by: str = "ingest.source"
 
+    @property
+    def file_name(self) -> str | None:
+        """The name of its file, here or not; None for a hub id, which has none."""
+        if self.path is not None:
+            return self.path.name
+        if self.kind == "database":
+            return f"{self.name.removeprefix(DATABASE_PREFIX)}.jsonl"
+        return file_name(self.name) if self.kind == "address" else None
+
 
 def locate(
-    source: str, *, asked_by: str = "ingest.source", root: Path | None = None, at: Path | None = None
+    source: str,
+    *,
+    asked_by: str = "ingest.source",
+    root: Path | None = None,
+    at: Path | None = None,
+    addresses: bool = False,
 ) -> Location:
     """Find a source without importing a package and without the network.
 
     Args:
-        source: a path, ``package:NAME/path`` or a hub id.
+        source: a path, ``package:NAME/path``, a hub id or, where these are taken, an address or ``database:NAME``.
         asked_by: the parameter that holds ``source``, for the messages.
         root: folder that a relative path starts from; the current one by default.
         at: where ``source`` is, when the caller knows that it is a local path.
+        addresses: whether the caller fetches what an address names (``fetching``), and asks servers (``postgres``).
 
     Raises:
         DataError: nothing is there; the message names what was looked for.
@@ -74,13 +104,48 @@ def locate(
     found = at or (path if root is None else root / path)
     if found.exists():
         return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {}, asked_by)
-    if "://" in source:
-        raise DataError(
-            f"{asked_by}={source} is an address, and nothing is fetched from one; download the file and name its path"
-        )
+    if elsewhere := _elsewhere(source, asked_by=asked_by, taken=addresses):
+        return elsewhere
     if at is not None or _looks_like_a_path(source):
         raise DataError(f"{asked_by}: there is no file {source!r}{_nearby(found)}")
     return Location("hub", source, None, {}, asked_by)
+
+
+def _elsewhere(source: str, *, asked_by: str, taken: bool) -> Location | None:
+    """Return a server's database or an address, where it is one; refuse it where such are not taken."""
+    if source.startswith(DATABASE_PREFIX):
+        if not taken:
+            raise DataError(f"{asked_by}: {redacted(source)} names a database, and files are read here")
+        if not source.removeprefix(DATABASE_PREFIX).isidentifier():
+            raise DataError(f"{asked_by}: {redacted(source)} is not of the form database:NAME, NAME of the environment")
+        return Location("database", source, None, {}, asked_by)
+    if not is_address(source):
+        return None
+    if not taken:
+        raise DataError(
+            f"{asked_by}={redacted(source)} is an address, and nothing is fetched from one here; download the file and "
+            "name its path"
+        )
+    if (problem := problem_of(source)) is not None:
+        raise DataError(f"{asked_by}={redacted(source)} {problem}")
+    _require_known(source, asked_by=asked_by)
+    return Location("address", source, None, {}, asked_by)
+
+
+def _require_known(address: str, *, asked_by: str) -> None:
+    """Refuse an address that fsspec has no name for, or that it would look up elsewhere than at its place.
+
+    Raises:
+        DataError: naming some that work.
+    """
+    from fsspec.registry import known_implementations, registry
+
+    scheme = scheme_of(address)
+    if scheme in _WRAPPERS or (scheme not in known_implementations and scheme not in registry):
+        raise DataError(
+            f"{asked_by}={address}: nothing opens {scheme}:// addresses of files; https, s3, gs, hf, ftp and sftp are "
+            "some that work"
+        )
 
 
 def expand(source: str, *, root: Path | None = None) -> list[str]:
@@ -107,7 +172,7 @@ def is_braced(source: str) -> bool:
 def _files(source: str, *, root: Path | None) -> list[str]:
     """Return the files of a folder, where they are of one format, or of a pattern; else the source itself."""
     path, base = Path(source).expanduser(), root or Path()
-    if source.startswith(PACKAGE_PREFIX):
+    if not _may_be_path(source):
         return [source]
     if (base / path).is_dir():
         held = [path / file.name for file in (base / path).iterdir() if bare(file).suffix.lower() in _FILE_ENDINGS]
@@ -125,10 +190,14 @@ def _files(source: str, *, root: Path | None) -> list[str]:
 
 
 def is_local(source: str, *, root: Path) -> bool:
-    """Tell whether ``source`` names a path of this machine, there or not, rather than a package's or a hub's."""
-    if source.startswith(PACKAGE_PREFIX):
+    """Tell whether ``source`` names a path of this machine, there or not, rather than something of another place."""
+    if not _may_be_path(source):
         return False
     return (root / Path(source).expanduser()).exists() or _looks_like_a_path(source)
+
+
+def _may_be_path(source: str) -> bool:
+    return not source.startswith((PACKAGE_PREFIX, DATABASE_PREFIX)) and not is_address(source)
 
 
 def _looks_like_a_path(source: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
-from secateur.readers.sources import BY_ENDING, TableFormat
+from secateur.readers.sources import BY_ENDING, SourceKind, TableFormat
 from secateur.readers.workbook import read_workbook
 
 _BINARY = ("parquet", "excel", "sqlite")
@@ -58,7 +58,7 @@ def encoding_for(
     file_format: TableFormat,
     *,
     asked: str,
-    kind: Literal["file", "package", "hub"],
+    kind: SourceKind,
     query: str | None = None,
 ) -> str | None:
     """Return the encoding of a file of text, see ``encoding_of``; None of one that holds bytes.

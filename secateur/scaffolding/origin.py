@@ -1,8 +1,9 @@
 """Where the rows of a new project are, and what the project will call that place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from secateur.config.ingest import SQLITE
 from secateur.errors import DataError
@@ -18,24 +19,28 @@ class Origin:
         asked: the source as anybody can name it now, before it is copied.
         location: of its first file; of a hub dataset without a path.
         copies: name in the folder -> file that is copied there.
+        fetched: holds what came from addresses, until the project keeps it; None where nothing did.
     """
 
     name: str
     asked: str
     location: Location
     copies: Mapping[str, Path] = field(default_factory=dict)
+    fetched: "TemporaryDirectory[str] | None" = None
 
 
 def origin_of(source: str, *, root: Path, here: Path) -> Origin:
-    """Find the source: in the folder of the command, else in that of the project.
+    """Find the source: in the folder of the command, else in that of the project, or fetch it from its address.
 
     Raises:
-        DataError: it is not there, or a file of its name is in the project already.
+        DataError: it is not there, cannot be fetched, or a file of its name is in the project already.
     """
     source = source.removeprefix(SQLITE)
     base = base_of(expand(source)[0] if is_braced(source) else source, root=root, here=here)
     names = expand(source, root=base)
-    locations = [locate(name, root=base) for name in names]
+    locations = [locate(name, root=base, addresses=True) for name in names]
+    if {location.kind for location in locations} == {"address"}:
+        return _fetched(source, locations)
     if any(location.kind != "file" for location in locations):
         return Origin(source, source, locations[0])
     files = tuple(_absolute(location.path) for location in locations if location.path)
@@ -52,6 +57,15 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
         if (root / name).exists() and not (root / name).samefile(path) and not _same(root / name, path):
             raise DataError(f"{root / name} is there already and is not {path}; rename one of them")
     return Origin(_braced([path.name for path in files]), asked, locations[0], copies)
+
+
+def _fetched(source: str, locations: Sequence[Location]) -> Origin:
+    from secateur.readers.fetching import brought
+
+    folder = TemporaryDirectory()
+    here = brought({"train": locations}, into=Path(folder.name))["train"]
+    first = replace(here[0], asked_by="ingest.source")
+    return Origin(source, _braced([str(location.path) for location in here]), first, fetched=folder)
 
 
 def _absolute(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
 from secateur.readers.columns import Guess, columns_of, guess_columns
+from secateur.readers.fetching import FETCHED
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.source_files import PARTS
@@ -28,6 +30,7 @@ from secateur.scaffolding.params_text import Choice
 from secateur.scaffolding.starting_model import MULTILINGUAL, find_model, look_at_model
 from secateur.scaffolding.wish import Wish
 from secateur.workflow.params import assigned
+from secateur.workflow.project import Project
 
 _PIECES_PER_WORD = 2.0
 """English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
@@ -45,6 +48,7 @@ class Plan:
         seen: the rows; None for a hub dataset, which is not here.
         copies: name in the folder -> file that is copied there.
         remarks: what a person should know, one line each.
+        fetched: where the rows come from that have an address.
     """
 
     root: Path
@@ -54,6 +58,7 @@ class Plan:
     seen: Survey | None
     copies: Mapping[str, Path]
     remarks: tuple[str, ...]
+    fetched: tuple[Origin, ...] = ()
 
     @property
     def sources(self) -> list[str]:
@@ -68,6 +73,9 @@ class Plan:
             ProjectError: nothing can be written there, or git is missing.
         """
         write_project(self.root, config=self.config, params=self.text, copies=self.copies, full=full)
+        for origin in self.fetched:
+            if origin.fetched is not None:  # the first run finds what was looked at
+                shutil.copytree(origin.fetched.name, Project(self.root).state / FETCHED, dirs_exist_ok=True)
 
 
 def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
@@ -166,7 +174,7 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
     check_outputs(wish.root, config)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
-    return Plan(wish.root, config, text, final, seen, copies, tuple(remarks))
+    return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
 
 
 def _given_origins(wish: Wish) -> dict[str, Origin]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from secateur.config.addresses import redacted
 from secateur.errors import ConfigError
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import DEFAULT, kind_named
@@ -58,7 +59,7 @@ def by_name(overrides: Sequence[str]) -> dict[str, str]:
     """
     for override in overrides:
         if "." not in override.partition("=")[0] or "=" not in override:
-            raise ConfigError(f"-S {override}: expected section.key=value")
+            raise ConfigError(f"-S {redacted(override)}: expected section.key=value")
     found = {override.partition("=")[0]: override for override in overrides}
     return {name: text for override in found.values() for name, text in _as_parts(override)}
 

@@ -114,6 +114,7 @@ def _stamp(project: Project, config: RunConfig) -> tuple[tuple[int, int], ...] |
 
 
 def _local_files(project: Project, config: RunConfig) -> list[Path]:
-    """Return the files of a local source; none for a package or a hub id."""
-    locations = [locate(part, root=project.root) for part in expand(config.ingest.source, root=project.root)]
+    """Return the files of a local source; none for what is elsewhere."""
+    parts = expand(config.ingest.source, root=project.root)
+    locations = [locate(part, root=project.root, addresses=True) for part in parts]
     return [location.path for location in locations if location.kind == "file" and location.path is not None]

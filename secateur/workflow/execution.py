@@ -110,6 +110,7 @@ def _job(project: Project, stage: Stage, config: RunConfig, identity: Identity, 
         digests=digests,
         parameters=parameters_of(stage, config),
         constraints=project.constraints_file,
+        state=project.state,
     )
 
 

@@ -19,6 +19,7 @@ class Job:
         digests: name -> digest of every input.
         parameters: dotted name -> value of every parameter that decides the result, defaults too.
         constraints: the file that pins the environment, part of the fingerprint.
+        state: folder for what may be deleted at any time.
     """
 
     stage: str
@@ -29,3 +30,4 @@ class Job:
     digests: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     constraints: Path | None = None
+    state: Path | None = None

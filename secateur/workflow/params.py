@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from secateur.config.addresses import redacted
 from secateur.config.effective import default_rounds, default_values
 from secateur.config.prune import Budget
 from secateur.config.schema import RunConfig, parse_config
@@ -150,7 +151,9 @@ def _assign(values: Any, override: str) -> None:
     name, value = read_override(override)
     if "." not in name:
         meant = did_you_mean(name)
-        raise ConfigError(f"-S {override}: expected section.key=value{'; ' + meant.rstrip() if meant else ''}")
+        raise ConfigError(
+            f"-S {redacted(override)}: expected section.key=value{'; ' + meant.rstrip() if meant else ''}"
+        )
     *parents, last = name.split(".")
     target = values
     known: Any = default_values()
@@ -193,7 +196,7 @@ def read_override(override: str, *, form: str = "section.key=value") -> tuple[st
     """
     name, equals, text = override.partition("=")
     if not equals:
-        raise ConfigError(f"-S {override}: expected {form}")
+        raise ConfigError(f"-S {redacted(override)}: expected {form}")
     return name, read_value(text, override)
 
 
@@ -208,4 +211,4 @@ def read_value(text: str, override: str) -> Any:
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise ConfigError(f"-S {override}: the value is not valid YAML") from error
+        raise ConfigError(f"-S {redacted(override)}: the value is not valid YAML") from error

@@ -1,13 +1,16 @@
-"""Has a source changed where DVC cannot see it? A package is replaced, a hub repository gets a new commit.
+"""Has a source changed where DVC cannot see it: a package is replaced, a hub gets a commit, an address another file?
 
 A local file is a dependency of ``ingest``, so DVC sees it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from secateur.config.addresses import is_address
 from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ModelError
+from secateur.readers.source_files import files_of
 from secateur.readers.sources import expand, locate
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
@@ -16,17 +19,19 @@ from secateur.workflow.results import read_json
 def moved_sources(project: Project, config: RunConfig) -> tuple[str, ...]:
     """Name the sources whose version is no longer the one that ``ingest`` copied; empty before the first copy.
 
-    A hub id without a revision is asked for its newest commit; one with a revision cannot move.
+    A hub id without a revision is asked for its newest commit; one with a revision cannot move. An address is asked how
+    it describes its file (ETag, time, size); where that is another one, or says nothing, the file is fetched into the
+    project's state and its digest compared. One with ``ingest.sha256`` cannot move.
 
     Raises:
-        DataError: the source is gone, or the hub cannot be reached.
+        DataError: the source is gone, or the hub or the address cannot be reached.
         ModelError: the same of the model.
     """
     asked = (
         ("ingest.source", config.ingest.source, config.ingest.hub_revision, "data/raw"),
         ("baseline.model", config.baseline.model, config.baseline.hub_revision, "models/base"),
     )
-    lines = []
+    lines = list(_other_files(project, config))
     for key, source, revision, copied in asked:
         if source.startswith("scratch:"):
             continue
@@ -43,7 +48,7 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
     try:
         # Several files of one package share its version.
         first = expand(source, root=root)[0] if key == "ingest.source" else source
-        location = locate(first, asked_by=key, root=root)
+        location = locate(first, asked_by=key, root=root, addresses=key == "ingest.source")
         if location.kind == "package":
             found, before, what = str(location.origin["version"]), record.get("version"), "version"
         elif location.kind == "hub" and revision is None:
@@ -55,6 +60,32 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
             raise ModelError(str(error)) from error
         raise
     return None if found == before else f"{key}={source} is at {what} {found}, the last run read {before}"
+
+
+def _other_files(project: Project, config: RunConfig) -> Iterator[str]:
+    """Name the addresses, of every part, whose file is not the one that ``ingest`` copied."""
+    record, ingest = read_json(project.root / "data" / "raw" / PROVENANCE), config.ingest
+    if not record or not any(map(_names_addresses, (ingest.source, *ingest.given.values()))):
+        return
+    from secateur.data.acquisition import digest_of
+    from secateur.readers.fetching import FETCHED, fetch
+    from secateur.readers.reading import reading_of
+
+    reading = reading_of(ingest)
+    for part, places in files_of(ingest.source, ingest.given, root=project.root).items():
+        entries = record.get("files", [record]) if part == "train" else record.get(part, [])
+        for place, entry in zip(places, entries, strict=False):  # other parameters name other files: ingest is stale
+            if place.kind != "address" or (part == "train" and ingest.sha256 is not None):
+                continue
+            found = fetch(place, into=project.state / FETCHED, alone=part == "train" and len(places) == 1)
+            digest = found.sha256 if reading.layout.query is None else digest_of([found.path], reading)
+            if digest != entry.get("sha256"):
+                before = str(entry.get("sha256"))[:12]
+                yield f"{place.asked_by}={place.name} has sha256 {digest[:12]}, the last run read {before}"
+
+
+def _names_addresses(source: str) -> bool:
+    return is_address(source) or is_address(expand(source)[0])
 
 
 def _newest_commit(repository: str, *, key: str) -> str:

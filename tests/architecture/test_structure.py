@@ -75,8 +75,8 @@ def test_the_code_of_a_stage_holds_the_sections_that_its_body_takes_and_no_other
         if file.startswith("secateur/config/")
     }
     assert defined <= found
-    # Words of `run` and of what all sections share are types of arguments everywhere.
-    shared = {"secateur.config", "secateur.config.base", "secateur.config.run"}
+    # Words of `run` and of what all sections share are types of arguments everywhere; addresses are text.
+    shared = {"secateur.config", "secateur.config.base", "secateur.config.run", "secateur.config.addresses"}
     # How a section asks which criteria there are; of these the stage holds the one that is chosen.
     registry = {
         f"secateur.config.{module}" for module in ("brought", "criteria", "families", "registered", "regularizers")

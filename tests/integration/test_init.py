@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import fsspec
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
@@ -56,6 +57,24 @@ def init(root: Path, *arguments: str | Path, model: str = "tiny-bert") -> str:
 
 def params_of(root: Path) -> Any:
     return YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+
+
+def test_rows_at_an_address_are_fetched_once_for_init_and_its_first_run(place: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/init/tickets.csv", (place / "tickets.csv").read_bytes())
+    said = init(place, "shop", "--source", "memory://init/tickets.csv", *SMALL)
+    root = place / "shop"
+    assert "memory://init/tickets.csv: 160 rows" in said and params_of(root)["ingest"]["source"].startswith("memory:")
+    (copy,) = (root / ".secateur" / "fetched").glob("*/tickets.csv")
+    copied = copy.stat()
+    assert "ingest" in output(root, "plan")
+    output(root, "stage", "ingest")
+    assert (root / "data/raw/tickets.csv").read_bytes() == (place / "tickets.csv").read_bytes()
+    assert copy.stat() == copied
+    memory.rm("/init/tickets.csv")
+    for source in ("memory://init/tickets.csv", "https://me:hunter2aB@host/tickets.csv"):
+        error = refused(place, "init", "other", "--source", source, "--model", "tiny-bert")
+        assert "ingest.source" in str(error) and "hunter2aB" not in str(error)
 
 
 def test_a_table_becomes_a_project_that_runs_and_has_nothing_to_do_afterwards(place: Path, prefect_server: str) -> None:

