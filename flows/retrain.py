@@ -83,7 +83,7 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
     ]
     ingest = find_stage(config, project.root, "ingest")
     first = locate(expand(config.ingest.source, root=project.root)[0], root=project.root, addresses=True)
-    from_afar = first.kind in ("hub", "address")
+    from_afar = first.path is None
     if from_afar and (before.moved or store.status("ingest").changed):
         run_stage(project, config, ingest, commit=True)  # such rows can only be looked at when they are here
     conditions = judge_rows(project, before)

@@ -78,7 +78,7 @@ def init(
     source = source or named.get("ingest.source", "").partition("=")[2] or _ask_source(asks=asks)
     wish = Wish(root=root, source=source, here=here, overrides=named, **options)
     _ = wish.kind  # refused before anything is read
-    origin = origin_of(source, root=root, here=here)
+    origin = origin_of(source, root=root, here=here, query=wish.given.get("ingest.query"))
     guess = _columns(wish, origin, asks=asks)
     plan = _propose(wish, guess, origin, asks=asks)
     plan.write(full=full)

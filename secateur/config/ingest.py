@@ -23,7 +23,7 @@ def _one_or_two(given: Any) -> Any:
 
 
 PlainName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
-SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "text", "lines"]
+SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "text", "lines"]
 
 SQLITE = "sqlite:///"
 """Stands before the path of a database in an address, as SQLAlchemy writes it; an absolute path has a slash more."""
@@ -36,7 +36,7 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="a local file, package:NAME/path inside an installed package, a hub dataset id, or an address (https://..., s3://..., hf://..., what else fsspec opens; ${NAME} in it is taken from the environment); {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
+            description="a local file, package:NAME/path inside an installed package, a hub dataset id, or an address (https://..., s3://..., hf://..., what else fsspec opens; ${NAME} in it is taken from the environment), or database:NAME, a PostgreSQL server whose address is the environment's NAME; {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
         ),
     ]
     validation_source: Annotated[
@@ -105,7 +105,7 @@ class IngestSection(Section):
         str | None,
         Field(
             min_length=1,
-            description="SELECT that an SQLite database (a file, or sqlite:///file.db) is asked; its answer is what is copied. With ORDER BY the order of the rows does not depend on the file",
+            description="SELECT that a database is asked (an SQLite or DuckDB file, sqlite:///file.db, or database:NAME); its answer is what is copied. With ORDER BY the order of the rows does not depend on the file",
         ),
     ] = None
     text_column: Annotated[

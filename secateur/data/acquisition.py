@@ -15,9 +15,10 @@ from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 from secateur.readers.database import write_answer
 from secateur.readers.fetching import brought
+from secateur.readers.postgres import write_server_answer
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, files_of, require_file
-from secateur.readers.sources import Location
+from secateur.readers.sources import DATABASES, Location
 from secateur.readers.tables import encoding_for, format_of, read_rows
 
 _HUB_FILE = "rows.parquet"
@@ -206,6 +207,18 @@ def digest_of(files: Sequence[Path], reading: Reading) -> str:
         return sha256_file(files[0]) if len(files) == 1 else sha256_files(list(files))
 
 
+def digest_of_answer(location: Location, reading: Reading) -> str:
+    """Return the sha256 that the record of ``copy_rows`` would have of what a server answers.
+
+    Raises:
+        DataError: it does not answer.
+    """
+    with TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.jsonl"
+        write_server_answer(location, reading.layout.query, columns=reading.columns, out=answer)
+        return sha256_file(answer)
+
+
 def _answer(path: Path, reading: Reading, *, out: Path) -> Path:
     """Write what a database answers; its other rows are nobody's business."""
     answer = out / f"{path.name}.jsonl"
@@ -228,11 +241,16 @@ def _fetch(location: Location, reading: Reading, *, hub: HubSelection, out: Path
     if location.path is not None:
         require_file(location, location.path)
         out.mkdir(parents=True, exist_ok=True)
-        if format_of(location.path, reading.file_format) == "sqlite":
+        if format_of(location.path, reading.file_format) in DATABASES:
             return _answer(location.path, reading, out=out), location.origin
         copied = out / location.path.name
         shutil.copyfile(location.path, copied)
         return copied, location.origin
+    if location.kind == "database":
+        out.mkdir(parents=True, exist_ok=True)
+        answer = out / str(location.file_name)
+        write_server_answer(location, reading.layout.query, columns=reading.columns, out=answer)
+        return answer, {}
     if reading.layout.query is not None:
         raise DataError(f"ingest.query asks a database, and {location.name} is a hub dataset; leave it out")
     from secateur.readers.hub import download_rows

@@ -11,7 +11,7 @@ from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
 from secateur.readers.parquet import parquet_names
 from secateur.readers.source_files import require_file
-from secateur.readers.sources import Location
+from secateur.readers.sources import DATABASES, Location
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import workbook_names
 
@@ -51,7 +51,7 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         return ["text", "file"]
     decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
     with explained(path):
-        if kind == "sqlite":
+        if kind in DATABASES:
             names = ask(path, layout.query)[0]
         elif decided is None:
             names = parquet_names(path) if kind == "parquet" else workbook_names(path, layout)

@@ -1,4 +1,4 @@
-"""Rows that an SQLite database answers to one SELECT; the file is opened for reading only, by Python's own module."""
+"""Rows that a database in a file answers to one SELECT; SQLite's are opened read-only, by Python's own module."""
 
 import json
 import sqlite3
@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from secateur.errors import DataError
 from secateur.readers.compression import bare
+from secateur.readers.duckdb_file import ask_duckdb, is_duckdb
 from secateur.readers.layout import Columns, require
+from secateur.readers.query import MAX_NAMED, TIP, require_plain_values
 
 Row = tuple[Any, ...]
 
 _ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _BY_CHANCE = frozenset({"random", "randomblob"})
-_TIP = "it takes one SELECT, which changes nothing and calls no random()"
-_MAX_NAMED = 8
 
 
 def ask(path: Path, query: str | None) -> tuple[list[str], list[Row]]:
@@ -26,6 +26,8 @@ def ask(path: Path, query: str | None) -> tuple[list[str], list[Row]]:
     Raises:
         DataError: there is no query, it is no SELECT, the file is no database, or it does not answer.
     """
+    if is_duckdb(path):
+        return ask_duckdb(path, query)
     with _opened(path) as connection:
         if query is None:
             raise DataError(
@@ -36,7 +38,7 @@ def ask(path: Path, query: str | None) -> tuple[list[str], list[Row]]:
         try:
             cursor = connection.execute(query)
             if cursor.description is None:
-                raise DataError(f"ingest.query asks {path.name} for nothing: {_TIP}")
+                raise DataError(f"ingest.query asks {path.name} for nothing: {TIP}")
             names = [str(column[0]) for column in cursor.description]
             return names, cursor.fetchall()
         except (sqlite3.Error, sqlite3.Warning) as error:
@@ -52,15 +54,8 @@ def read_query(path: Path, query: str | None, columns: Columns) -> dict[str, lis
     names, rows = ask(path, query)
     require(columns, names, name=f"the answer of {path.name}")
     found = {name: [row[names.index(name)] for row in rows] for name in columns.names}
-    for name, values in found.items():
-        strange = next((value for value in values if isinstance(value, bytes)), None)
-        if name in columns.texts and strange is None:
-            strange = next((value for value in values if not isinstance(value, str | None)), None)
-        if strange is not None:
-            raise DataError(
-                f"{path.name}: column {name!r} holds {type(strange).__name__}, not text; CAST({name} AS TEXT) makes "
-                "text of it"
-            )
+    for values in zip(*found.values(), strict=True):
+        require_plain_values(dict(zip(found, values, strict=True)), columns, name=path.name)
     return found
 
 
@@ -103,7 +98,7 @@ def _authorized(action: int, _: str | None, name: str | None, *__: str | None) -
 def _said(error: Exception, path: Path, connection: sqlite3.Connection) -> str:
     said = " ".join(str(error).split())[:200]
     if "not authorized" in said or "one statement" in said:
-        return f"ingest.query is refused ({said}): {_TIP}"
+        return f"ingest.query is refused ({said}): {TIP}"
     connection.set_authorizer(None)
     return f"ingest.query: {path.name} answers: {said}; its tables are: {_tables(connection)}"
 
@@ -112,5 +107,5 @@ def _tables(connection: sqlite3.Connection) -> str:
     found: Sequence[Row] = connection.execute(
         "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%' ORDER BY name"
     ).fetchall()
-    named = ", ".join(str(name) for (name,) in found[:_MAX_NAMED]) or "none"
-    return named + (f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else "")
+    named = ", ".join(str(name) for (name,) in found[:MAX_NAMED]) or "none"
+    return named + (f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else "")

@@ -22,7 +22,7 @@ from secateur.readers.json_rows import json_records
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
 from secateur.readers.reading import Reading
-from secateur.readers.sources import TableFormat, locate
+from secateur.readers.sources import DATABASES, TableFormat, locate
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import WorkbookTable, read_workbook
 
@@ -80,7 +80,7 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     if path.stat().st_size == 0:
         raise DataError(f"{DATA}: {path.name} is empty (0 bytes)")
     kind = format_of(path, reading.file_format)
-    if kind in ("lines", "text", "sqlite"):
+    if kind in ("lines", "text") or kind in DATABASES:
         raise DataError(f"{DATA}: rows come from csv, jsonl, parquet or excel, and not from ingest.format={kind}")
     with explained(path):
         encoding = encoding_for(path, kind, asked=reading.encoding, kind=location.kind, query=reading.layout.query)
@@ -101,16 +101,29 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
 
 
 def texts_of(batch: pa.RecordBatch, columns: Sequence[str]) -> list[str | None]:
-    """Return the texts of a column, or pairs of those of two; None where there is none."""
-    rows = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
+    """Return the texts of a column, or pairs of those of two; None where there is none.
+
+    Raises:
+        DataError: a column holds bytes that are no text.
+    """
+    rows = zip(*(values_of(batch, column) for column in columns), strict=True)
     return [None if None in texts else as_text(texts) for texts in rows]
 
 
 def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:
-    """Return a column as Python's values."""
+    """Return a column as Python's values; bytes as the text that they are.
+
+    Raises:
+        DataError: they are none.
+    """
     values: list[Any] = batch.column(column).to_pylist()
     if JSON_TEXT in (batch.schema.field(column).metadata or {}):
         return [None if value is None else json.loads(value) for value in values]
+    if _is_binary(batch.schema.field(column).type):
+        try:
+            return [None if value is None else value.decode() for value in values]
+        except UnicodeDecodeError as error:
+            raise DataError(f"column {column!r} holds bytes that are not UTF-8; write it as text") from error
     return values
 
 
@@ -127,8 +140,13 @@ def _opened(path: Path, kind: TableFormat, *, encoding: str | None, reading: Rea
 
 def _is_text(field: pa.Field) -> bool:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    is_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    is_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null, _is_binary)
     return any(test(kind) for test in is_text) and JSON_TEXT not in (field.metadata or {})
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    is_binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in is_binary)
 
 
 def _said(field: pa.Field) -> str:

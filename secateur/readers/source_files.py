@@ -91,7 +91,7 @@ def _files(part: str, source: str, *, root: Path | None, at: Sequence[Path]) -> 
         locate(name, asked_by=asked_by, root=root, at=place, addresses=True)
         for name, place in zip(names, places, strict=True)
     ]
-    if part != "train" and any(location.kind == "hub" for location in found):
+    if part != "train" and any(location.kind in ("hub", "database") for location in found):
         raise DataError(f"{asked_by}: there is no file {source!r}; {part} rows are local files, or have an address")
     if "address" in (kinds := {location.kind for location in found}) and len(kinds) > 1:
         raise DataError(f"{asked_by} names files here and addresses; name some of one sort, or fetch the others")

@@ -17,13 +17,13 @@ from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
-from secateur.readers.sources import BY_ENDING, SourceKind, TableFormat
+from secateur.readers.sources import BY_ENDING, DATABASES, SourceKind, TableFormat
 from secateur.readers.workbook import read_workbook
 
-_BINARY = ("parquet", "excel", "sqlite")
+_BINARY = ("parquet", "excel", "sqlite", "duckdb")
 _NOTHING = {
     **dict.fromkeys(("lines", "text"), "no line that is not blank"),
-    "sqlite": "no row that answers ingest.query",
+    **dict.fromkeys(DATABASES, "no row that answers ingest.query"),
 }
 
 
@@ -44,7 +44,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
         )
     if asked == "csv":
         return "tsv" if by_ending == "tsv" else "csv"
-    if asked in ("jsonl", "parquet", "excel", "sqlite"):
+    if asked in ("jsonl", "parquet", "excel", "sqlite", "duckdb"):
         return cast(TableFormat, asked)
     if by_ending is None:
         require_text(path)  # which names what can be recognised
@@ -66,7 +66,7 @@ def encoding_for(
     Raises:
         DataError: there is a query and it is no database; it is not what its name promises, or does not decode.
     """
-    if query is not None and file_format != "sqlite":
+    if query is not None and file_format not in DATABASES:
         raise DataError(f"ingest.query asks a database, and {path.name} is none (ingest.format={file_format})")
     if file_format in _BINARY:
         return None
@@ -94,7 +94,7 @@ def read_rows(
             raw: Mapping[str, Any] = read_json(path, encoding=encoding or "utf-8", columns=columns)
         elif file_format == "parquet":
             raw = read_parquet(path, columns)
-        elif file_format == "sqlite":
+        elif file_format in DATABASES:
             raw = read_query(path, layout.query if layout else None, columns)
         elif file_format == "excel":
             sheet = read_workbook(path, columns=columns, layout=layout or Layout())

@@ -20,6 +20,7 @@ class Origin:
         location: of its first file; of a hub dataset without a path.
         copies: name in the folder -> file that is copied there.
         fetched: holds what came from addresses, until the project keeps it; None where nothing did.
+        holder: the folder of what a server answered.
     """
 
     name: str
@@ -27,10 +28,17 @@ class Origin:
     location: Location
     copies: Mapping[str, Path] = field(default_factory=dict)
     fetched: "TemporaryDirectory[str] | None" = None
+    holder: "TemporaryDirectory[str] | None" = None
 
 
-def origin_of(source: str, *, root: Path, here: Path) -> Origin:
-    """Find the source: in the folder of the command, else in that of the project, or fetch it from its address.
+def origin_of(source: str, *, root: Path, here: Path, query: str | None = None) -> Origin:
+    """Find the source: in the folder of the command, else in that of the project, or fetch it from elsewhere.
+
+    Args:
+        source: as ``ingest.source``.
+        root: folder of the project.
+        here: folder of the command.
+        query: what a database server is asked.
 
     Raises:
         DataError: it is not there, cannot be fetched, or a file of its name is in the project already.
@@ -41,6 +49,8 @@ def origin_of(source: str, *, root: Path, here: Path) -> Origin:
     locations = [locate(name, root=base, addresses=True) for name in names]
     if {location.kind for location in locations} == {"address"}:
         return _fetched(source, locations)
+    if locations[0].kind == "database" and len(locations) == 1:
+        return _answered(locations[0], query)
     if any(location.kind != "file" for location in locations):
         return Origin(source, source, locations[0])
     files = tuple(_absolute(location.path) for location in locations if location.path)
@@ -66,6 +76,16 @@ def _fetched(source: str, locations: Sequence[Location]) -> Origin:
     here = brought({"train": locations}, into=Path(folder.name))["train"]
     first = replace(here[0], asked_by="ingest.source")
     return Origin(source, _braced([str(location.path) for location in here]), first, fetched=folder)
+
+
+def _answered(location: Location, query: str | None) -> Origin:
+    """Ask a server once; its answer is looked at, and what the project copies is what it answers then."""
+    from secateur.readers.postgres import write_server_answer
+
+    folder = TemporaryDirectory()
+    answer = Path(folder.name) / str(location.file_name)
+    write_server_answer(location, query, columns=None, out=answer)
+    return Origin(location.name, str(answer), replace(location, path=answer), holder=folder)
 
 
 def _absolute(path: Path) -> Path:

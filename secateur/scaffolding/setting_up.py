@@ -86,6 +86,9 @@ def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
         if name.startswith("ingest.") and name != "ingest.source"
     }
     path = location.path
+    if location.kind == "database":  # what it answered is a file that is here
+        for name in ("query", "format"):
+            said.pop(name, None)
     if path is not None and path.suffix.lower() in (".txt", ".text"):
         said.setdefault("format", "lines")
     return said

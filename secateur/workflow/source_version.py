@@ -11,7 +11,7 @@ from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ModelError
 from secateur.readers.source_files import files_of
-from secateur.readers.sources import expand, locate
+from secateur.readers.sources import DATABASE_PREFIX, expand, locate
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
 
@@ -21,7 +21,7 @@ def moved_sources(project: Project, config: RunConfig) -> tuple[str, ...]:
 
     A hub id without a revision is asked for its newest commit; one with a revision cannot move. An address is asked how
     it describes its file (ETag, time, size); where that is another one, or says nothing, the file is fetched into the
-    project's state and its digest compared. One with ``ingest.sha256`` cannot move.
+    project's state and its digest compared. One with ``ingest.sha256`` cannot move. A database is asked again.
 
     Raises:
         DataError: the source is gone, or the hub or the address cannot be reached.
@@ -63,11 +63,11 @@ def _moved(root: Path, *, key: str, source: str, revision: str | None, copied: P
 
 
 def _other_files(project: Project, config: RunConfig) -> Iterator[str]:
-    """Name the addresses, of every part, whose file is not the one that ``ingest`` copied."""
+    """Name the addresses, of every part, and databases that no longer give what ``ingest`` copied."""
     record, ingest = read_json(project.root / "data" / "raw" / PROVENANCE), config.ingest
-    if not record or not any(map(_names_addresses, (ingest.source, *ingest.given.values()))):
+    if not record or not any(map(_is_afar, (ingest.source, *ingest.given.values()))):
         return
-    from secateur.data.acquisition import digest_of
+    from secateur.data.acquisition import digest_of, digest_of_answer
     from secateur.readers.fetching import FETCHED, fetch
     from secateur.readers.reading import reading_of
 
@@ -75,17 +75,21 @@ def _other_files(project: Project, config: RunConfig) -> Iterator[str]:
     for part, places in files_of(ingest.source, ingest.given, root=project.root).items():
         entries = record.get("files", [record]) if part == "train" else record.get(part, [])
         for place, entry in zip(places, entries, strict=False):  # other parameters name other files: ingest is stale
-            if place.kind != "address" or (part == "train" and ingest.sha256 is not None):
+            if place.kind == "database":
+                digest = digest_of_answer(place, reading)
+            elif place.kind != "address" or (part == "train" and ingest.sha256 is not None):
                 continue
-            found = fetch(place, into=project.state / FETCHED, alone=part == "train" and len(places) == 1)
-            digest = found.sha256 if reading.layout.query is None else digest_of([found.path], reading)
+            else:
+                found = fetch(place, into=project.state / FETCHED, alone=part == "train" and len(places) == 1)
+                digest = found.sha256 if reading.layout.query is None else digest_of([found.path], reading)
             if digest != entry.get("sha256"):
                 before = str(entry.get("sha256"))[:12]
                 yield f"{place.asked_by}={place.name} has sha256 {digest[:12]}, the last run read {before}"
 
 
-def _names_addresses(source: str) -> bool:
-    return is_address(source) or is_address(expand(source)[0])
+def _is_afar(source: str) -> bool:
+    first = expand(source)[0]
+    return is_address(first) or first.startswith(DATABASE_PREFIX)
 
 
 def _newest_commit(repository: str, *, key: str) -> str:
