@@ -9,6 +9,15 @@ class SecateurError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """Return the message with what a line cannot show written out: libraries quote bytes of damaged files."""
+        said = super().__str__()
+        return said if said.isprintable() else "".join(sign if sign.isprintable() else _written(sign) for sign in said)
+
+
+def _written(sign: str) -> str:
+    return " " if sign == "\n" or sign.isspace() else repr(sign)[1:-1]
+
 
 class ConfigError(SecateurError):
     """A parameter is unknown, out of range, or contradicts another one."""

@@ -1,0 +1,288 @@
+"""Readers against files as they should be and as they should not: ``python -m tests.fuzz_readers --inputs N --seed S``.
+
+Each input is a table with known rows, in some form (``fuzz_tables``). Written as it is, its rows must come back, all of
+them and no others. Half of the inputs are damaged before they are read: bytes, lines or cells changed, doubled, moved,
+cut. Of those comes a table, or one line of an error that is meant for the user. No other error, no file written or
+changed, no more than ``--patience`` seconds, and never the end of the process.
+
+Inputs are numbered: what an input is follows from ``--seed`` and its number, so ``--only 4711`` reads one again. They
+are read in forked children, so that a library that ends its process is one finding and not the end of the program.
+Prints a line of JSON per finding, at the end the counts, and fails when there was a finding.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from secateur.config.part import parse_part
+from secateur.data.acquisition import check_rows
+from secateur.errors import SecateurError
+from secateur.readers.layout import Columns
+from secateur.readers.reading import Reading, reading_of
+from secateur.readers.row_files import open_rows, values_of
+from tests.fuzz_tables import Row, Written, some_table, spelled, write
+
+_CHUNK = 250
+_MEMORY_BYTES = 6 << 30
+_TOKENS = (
+    b'"', b"'", b"\\", b"\0", b"\n", b"\r", b"\r\n", b",", b";", b"\t", b"{", b"}", b"[", b"]", b"null", b"NaN",
+    b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x80", b"\xc2", b"\\ud83d", b"PAR1", b"\x1f\x8b", b"BZh9",
+    b"PK\x03\x04", b"SQLite format 3\0", b"<html", b"sep=,\n", b'"text"', b"label", b"1e999",
+    b"9" * 400, b"[" * 2000, b'{"a":' * 2000,
+)  # fmt: skip
+
+
+class Stuck(BaseException):
+    """It took too long."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An input that did not end as it should."""
+
+    number: int
+    file: str
+    damaged: bool
+    what: str
+
+
+def case(seed: int, number: int) -> tuple[Written, bool]:
+    """Return an input by its number, and whether it was damaged."""
+    draw = random.Random(f"{seed} {number}")
+    written = some_table(draw)
+    if draw.random() < 0.5:
+        return written, False
+    content = written.content
+    for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
+        content = _damaged(draw, content)
+    ingest = dict(written.ingest)
+    if draw.random() < 0.1:
+        ingest |= draw.choice(({"bad_rows": "drop"}, {"quotes": "text"}, {"escapes": "backslash"}, {"header": True}))
+    return replace(written, content=content, ingest=ingest), True
+
+
+def _damaged(draw: random.Random, content: bytes) -> bytes:
+    """Change some bytes, anywhere, or in a line."""
+    at = draw.randrange(len(content) + 1)
+    to = min(len(content), at + draw.choice((1, 1, 2, 8, 64, 4096)))
+    before, held, behind = content[:at], content[at:to], content[to:]
+    lines = content.split(b"\n")
+    line = draw.randrange(len(lines))
+    ways = (
+        lambda: before,
+        lambda: before + behind,
+        lambda: before + held * draw.choice((2, 3, 50)) + behind,
+        lambda: before + bytes(draw.randrange(256) for _ in held) + behind,
+        lambda: before + bytes(byte ^ (1 << draw.randrange(8)) for byte in held[:1]) + held[1:] + behind,
+        lambda: before + draw.choice(_TOKENS) + held + behind,
+        lambda: before + draw.choice(_TOKENS) + behind,
+        lambda: behind + held + before,
+        lambda: b"\n".join([*lines[:line], *lines[line + 1 :]]),
+        lambda: b"\n".join([*lines[:line], lines[line], *lines[line:]]),
+        lambda: b"\n".join(draw.sample(lines, len(lines))),
+        lambda: b"\n".join([*lines[:line], lines[line][: draw.randrange(len(lines[line]) + 1)], *lines[line + 1 :]]),
+    )
+    return draw.choice(ways)()
+
+
+def problem_of(written: Written, damaged: bool, *, folder: Path, patience_s: float) -> tuple[str, str | None]:
+    """Read an input by both readers; return how it ended, and what is wrong with that."""
+    path = write(written, folder)
+    reading = _reading(written)
+    try:
+        with _patience(patience_s):
+            ended, found = _read(path, reading)
+            also, whole = _read_row_by_row(path, reading) if written.name != "rows.db" else (ended, None)
+    except Stuck:
+        return "stuck", f"no end within {patience_s:g} s"
+    except MemoryError:
+        return "memory", "more memory than there is"
+    except Exception:  # noqa: BLE001  the point of it all
+        return "traceback", traceback.format_exc(limit=-3)
+    if wrong := _left(path, written, folder):
+        return ended, wrong
+    if damaged:
+        return ended, None
+    without_labels = not any(spelled(label) for _, label in written.rows)
+    for how, rows in ((ended, found), (also, whole)):
+        if rows is None and how != "rows":
+            right = (*written.may_be_refused, *(("no row has a label",) if without_labels else ()))
+            if not any(words in how for words in right):
+                return "refused", f"refused as it should not be: {how}"
+        elif rows is not None and (wrong := _difference(rows, written.rows)):
+            return "different", wrong
+    return ended, None
+
+
+def _reading(written: Written) -> Reading:
+    section = {"source": "-", "text_column": "text", "label_column": "label", **written.ingest}
+    return reading_of(parse_part("classification", {"ingest": section}).ingest)
+
+
+def _read(path: Path, reading: Reading) -> tuple[str, list[Row] | None]:
+    """Read as ``ingest`` does."""
+    try:
+        found = check_rows(str(path), reading, min_labels=0)
+    except SecateurError as error:
+        return _one_line(error), None
+    assert found is not None
+    return "rows", list(zip(found.rows["text"].to_pylist(), found.rows["label"].to_pylist(), strict=True))
+
+
+def _read_row_by_row(path: Path, reading: Reading) -> tuple[str, list[Row] | None]:
+    """Read as ``predict`` does."""
+    asked = replace(reading, columns=Columns("text", reading.columns.label, None))
+    try:
+        rows = open_rows(str(path), asked)
+        pieces = [(values_of(batch, "text"), values_of(batch, "label")) for batch in rows.batches(7)]
+    except SecateurError as error:
+        return _one_line(error), None
+    found = [row for texts, labels in pieces for row in zip(texts, labels, strict=True)]
+    assert len(found) == rows.num_rows, f"{len(found)} rows, {rows.num_rows} were counted"
+    return "rows", found
+
+
+def _one_line(error: SecateurError) -> str:
+    said = str(error)
+    assert len(said.splitlines()) == 1 and said.isprintable(), f"not one printable line: {said!r}"
+    return said
+
+
+def _left(path: Path, written: Written, folder: Path) -> str | None:
+    """Say what was written or changed."""
+    others = sorted(entry.name for entry in folder.iterdir() if entry != path)
+    if others:
+        return f"left {', '.join(others)}"
+    return None if path.read_bytes() == written.content else "the file was changed"
+
+
+def _difference(found: list[Row], expected: Any) -> str | None:
+    wanted = [(text, spelled(label)) for text, label in expected]
+    read = [(text, spelled(label)) for text, label in found]
+    if read == wanted:
+        return None
+    place = next(
+        (n for n, (one, other) in enumerate(zip(read, wanted, strict=False)) if one != other),
+        min(len(read), len(wanted)),
+    )
+    return (
+        f"row {place} of {len(read)}, {len(wanted)} expected: {read[place : place + 1]} for {wanted[place : place + 1]}"
+    )
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise Stuck
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run(numbers: "list[int]", *, seed: int, patience_s: float = 10.0) -> tuple[Counter[str], list[Finding]]:
+    """Read inputs in this process, and return how many ended how, and those that ended wrongly."""
+    counts, findings = Counter[str](), []
+    with tempfile.TemporaryDirectory() as home:
+        for number in numbers:
+            written, damaged = case(seed, number)
+            folder = Path(home) / str(number)
+            folder.mkdir()
+            ended, wrong = problem_of(written, damaged, folder=folder, patience_s=patience_s)
+            kind = "damaged" if damaged else "as written"
+            counts[f"{kind}: {'rows' if ended == 'rows' else 'a wrong end' if wrong else 'one line'}"] += 1
+            if wrong:
+                findings.append(Finding(number, written.name, damaged, wrong))
+            for entry in folder.iterdir():
+                entry.unlink()
+            folder.rmdir()
+    return counts, findings
+
+
+def _in_a_child(numbers: "list[int]", *, seed: int, patience_s: float) -> tuple[Counter[str], list[Finding]]:
+    """Read inputs in a fork; where it dies, the input that it died of is a finding and the others are read again."""
+    counts, findings = Counter[str](), []
+    while numbers:
+        with tempfile.NamedTemporaryFile() as told:
+            child = os.fork()
+            if child == 0:
+                _as_child(told.name, numbers, seed=seed, patience_s=patience_s)
+            _, status = os.waitpid(child, 0)
+            lines = [json.loads(line) for line in Path(told.name).read_text().splitlines()]
+        for line in lines:
+            counts.update(line["counts"])
+            findings += [Finding(**entry) for entry in line["findings"]]
+        if status == 0:
+            break
+        died = numbers[len(lines)]
+        written, damaged = case(seed, died)
+        what = (
+            f"the process ended by signal {status & 127}" if status & 127 else f"the process ended with {status >> 8}"
+        )
+        findings.append(Finding(died, written.name, damaged, what))
+        counts["a dead process"] += 1
+        numbers = numbers[len(lines) + 1 :]
+    return counts, findings
+
+
+def _as_child(told: str, numbers: "list[int]", *, seed: int, patience_s: float) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    signal.alarm(0)
+    with Path(told).open("w") as file:
+        for number in numbers:
+            counts, findings = run([number], seed=seed, patience_s=patience_s)
+            file.write(json.dumps({"counts": counts, "findings": [vars(finding) for finding in findings]}) + "\n")
+            file.flush()
+    os._exit(0)
+
+
+def _tell(said: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds for one input")
+    parser.add_argument("--only", type=int, help="read one, and keep its file in the current folder")
+    asked = parser.parse_args()
+    if asked.only is not None:
+        written, _ = case(asked.seed, asked.only)
+        write(written, Path())
+        _tell({"ingest": dict(written.ingest), "file": written.name})
+    numbers = [asked.only] if asked.only is not None else list(range(asked.first, asked.first + asked.inputs))
+    started, counts, num_findings = time.monotonic(), Counter[str](), 0
+    for begin in range(0, len(numbers), _CHUNK):
+        some, findings = _in_a_child(numbers[begin : begin + _CHUNK], seed=asked.seed, patience_s=asked.patience)
+        counts += some
+        num_findings += len(findings)
+        for finding in findings:
+            _tell(vars(finding))
+    seconds = round(time.monotonic() - started, 1)
+    _tell({"inputs": len(numbers), "seconds": seconds, "findings": num_findings, **dict(sorted(counts.items()))})
+    sys.exit(1 if num_findings else 0)
+
+
+if __name__ == "__main__":
+    main()
