@@ -66,11 +66,11 @@ def test_rows_at_an_address_are_fetched_once_for_init_and_its_first_run(place: P
     root = place / "shop"
     assert "memory://init/tickets.csv: 160 rows" in said and params_of(root)["ingest"]["source"].startswith("memory:")
     (copy,) = (root / ".secateur" / "fetched").glob("*/tickets.csv")
-    copied = copy.stat()
+    copied = copy.stat().st_mtime_ns
     assert "ingest" in output(root, "plan")
     output(root, "stage", "ingest")
     assert (root / "data/raw/tickets.csv").read_bytes() == (place / "tickets.csv").read_bytes()
-    assert copy.stat() == copied
+    assert copy.stat().st_mtime_ns == copied
     memory.rm("/init/tickets.csv")
     for source in ("memory://init/tickets.csv", "https://me:hunter2aB@host/tickets.csv"):
         error = refused(place, "init", "other", "--source", source, "--model", "tiny-bert")
