@@ -1,5 +1,7 @@
 """Tiny random classifiers and language models of every family, and a tokenizer for them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -11,7 +13,9 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
+    CamembertConfig,
     DistilBertConfig,
+    ElectraConfig,
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
@@ -22,6 +26,7 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
     RobertaConfig,
+    XLMRobertaConfig,
 )
 
 from secateur.config.families import OTHERS
@@ -35,11 +40,27 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "ver
 FAMILY_TYPES = sorted([*FAMILIES, *OTHERS])
 MODEL_TYPES = [name for name in FAMILY_TYPES if not family_named(name).generates]
 DECODER_TYPES = [name for name in FAMILY_TYPES if family_named(name).generates]
+ENCODER_TABLES = sorted(
+    {
+        repr(replace(family_named(name), model_type="")): name
+        for name in reversed([*FAMILIES, *OTHERS])
+        if name in MODEL_TYPES
+    }.values()
+)
+"""One encoder for every table: to tests that take seconds, families that differ in their name alone are one."""
+_ENCODERS = {
+    "bert": BertConfig, "camembert": CamembertConfig, "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig,
+}  # fmt: skip
 QUERIES_PER_HEAD = {"gemma3_text": 2, "llama": 2, "mistral": 2, "qwen3": 2}
 
 
-def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = True) -> PreTrainedConfig:
-    """4 heads of 8 features (with grouped queries: of 2 queries each), 24 neurons, 3 labels."""
+def tiny_config(
+    model_type: str = "bert", *, num_layers: int = 3, tied: bool = True, embedding_size: int = 20
+) -> PreTrainedConfig:
+    """4 heads of 8 features (with grouped queries: of 2 queries each), 24 neurons, 3 labels.
+
+    Embeddings are as wide as the layers, but for ELECTRA's.
+    """
     shared = {
         "vocab_size": 60,
         "max_position_embeddings": 40,
@@ -54,9 +75,10 @@ def tiny_config(model_type: str = "bert", *, num_layers: int = 3, tied: bool = T
     if model_type == "gpt2":
         return GPT2Config(n_inner=24, **sizes, **shared)
     sizes["intermediate_size"] = 24
-    encoders = {"bert": BertConfig, "roberta": RobertaConfig}
-    if model_type in encoders:
-        return encoders[model_type](**sizes, **shared)
+    if model_type == "electra":
+        return ElectraConfig(embedding_size=embedding_size, **sizes, **shared)
+    if model_type in _ENCODERS:
+        return _ENCODERS[model_type](**sizes, **shared)
     if model_type not in FAMILIES:
         return AutoConfig.for_model(model_type, **sizes, **shared)  # another package's
     queries = QUERIES_PER_HEAD.get(model_type, 1)

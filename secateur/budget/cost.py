@@ -49,8 +49,8 @@ class StructureCosts:
             hidden size.
         neuron: one feed-forward neuron, likewise.
         fixed: what stays in these layers when every block is gone: biases of the output projections, norms, and
-            the parameters of the head.
-            Its MACs are 0, because the MACs of the layers exclude the head.
+            the parameters of the head; and the linear behind embeddings that are narrower than the layers.
+            Its MACs are those of that linear, because the MACs of the layers exclude the head.
         head_weights: matrix entries of one attention head, biases left out.
         neuron_weights: of one neuron.
     """
@@ -86,10 +86,12 @@ def structure_costs(model: PreTrainedModel | PreTrainedConfig, *, length: int) -
     head_weights, head_biases, scores = _attention(parts, hidden=hidden, dim=dim)
     neuron_weights = (parts.num_ups + 1) * hidden
     layer_params = hidden * (parts.output_bias + parts.down_bias) + parts.norm_params
+    entrance = hidden * (family.entrance_size(config) or 0)
+    around = family.head_anatomy(config).params + entrance + hidden * (entrance > 0)
     return StructureCosts(
         head=Amount(macs=length * head_weights + length * length * scores, params=head_weights + head_biases),
         neuron=Amount(macs=length * neuron_weights, params=neuron_weights + parts.num_ups * parts.up_bias),
-        fixed=Amount(macs=0, params=dense.num_layers * layer_params + family.head_anatomy(config).params),
+        fixed=Amount(macs=length * entrance, params=dense.num_layers * layer_params + around),
         head_weights=head_weights,
         neuron_weights=neuron_weights,
     )

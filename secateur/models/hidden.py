@@ -70,12 +70,18 @@ def _check_masks(keep: torch.Tensor, inner: torch.Tensor, *, hidden_size: int) -
 
 
 def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
-    """Narrow embeddings and norms: every embedding of these families is as wide as the residual stream."""
-    for module in model.base_model.modules():
-        if isinstance(module, nn.Embedding):
-            module.weight = nn.Parameter(_kept(module.weight, keep))
-            module.embedding_dim = int(keep.sum())
-    for norm in family_of(model).stream_norms(model):
+    """Narrow norms, and what the residual stream begins with: embeddings, or the entrance behind narrower ones."""
+    family = family_of(model)
+    entrance = family.entrance(model)
+    if entrance is not None:
+        name = next(name for name, module in model.named_modules() if module is entrance)
+        model.set_submodule(name, keep_rows(entrance, keep))
+    for module in () if entrance is not None else family.embedding_modules(model):
+        for table in module.modules():
+            if isinstance(table, nn.Embedding):
+                table.weight = nn.Parameter(_kept(table.weight, keep))
+                table.embedding_dim = int(keep.sum())
+    for norm in family.stream_norms(model):
         for name, vector in list(norm.named_parameters()):
             setattr(norm, name, nn.Parameter(_kept(vector, keep)))
         if isinstance(norm, nn.LayerNorm):

@@ -27,7 +27,7 @@ from secateur.pruning.round import prune_
 from secateur.pruning.training import DenseModel
 from secateur.training.batches import batches_of
 from tests.integration.in_process import output
-from tests.tiny_models import LABELS, MODEL_TYPES, logits_of, tiny_generator, tiny_model, tiny_tokenizer
+from tests.tiny_models import ENCODER_TABLES, LABELS, logits_of, tiny_generator, tiny_model, tiny_tokenizer
 
 SMALL = {"ffn_multiple": 4, "search_trials": 0, "repair": "none"}
 OF_CLASSES = torch.tensor([1.0, 2.0, 5.0])
@@ -77,7 +77,7 @@ def as_masks(result: secateur.Pruned) -> Masks:
     )
 
 
-CLASSIFIERS = [pytest.param(name, False, weighted, id=name) for name in MODEL_TYPES]
+CLASSIFIERS = [pytest.param(name, False, weighted, id=name) for name in ENCODER_TABLES]
 GENERATORS = [
     pytest.param(name, True, of_likely_tokens, id=f"{name}, generator") for name in ("gpt2", "llama", "qwen3")
 ]

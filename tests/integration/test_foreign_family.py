@@ -30,12 +30,12 @@ SOURCE = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs/howto/family.md")
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
-    offer(folder, "xlm-family", "xlm_family", **{"xlm-roberta": "xlm_family:XLM_ROBERTA"})
+    offer(folder, "data2vec-family", "data2vec_family", **{"data2vec-text": "data2vec_family:DATA2VEC_TEXT"})
     monkeypatch.syspath_prepend(str(folder))
     forget()
     yield folder
     forget()
-    sys.modules.pop("xlm_family", None)
+    sys.modules.pop("data2vec_family", None)
 
 
 def offer(site: Path, name: str, module: str, **entries: str) -> None:
@@ -47,61 +47,65 @@ def config_of(**baseline):
 
 
 def test_nobody_knows_it_without_the_package() -> None:
-    with pytest.raises(ModelError, match=r"^model_type 'xlm-roberta' is not supported; supported: bert, "):
-        family_named("xlm-roberta")
+    with pytest.raises(ModelError, match=r"^model_type 'data2vec-text' is not supported; supported: bert, "):
+        family_named("data2vec-text")
     with pytest.raises(
-        ConfigError, match=r"^baseline\.family: 'xlm-roberta' is no family of another package; known: none"
+        ConfigError, match=r"^baseline\.family: 'data2vec-text' is no family of another package; known: none"
     ):
-        config_of(family="xlm-roberta")
+        config_of(family="data2vec-text")
 
 
 @pytest.mark.usefixtures("site")
 def test_it_is_found_when_it_is_asked_for() -> None:
-    assert config_of(family="xlm-roberta").baseline.family == "xlm-roberta"
-    assert "xlm_family" not in sys.modules
-    assert family_named("xlm-roberta").model_type == "xlm-roberta"
-    assert "| `xlm-roberta` | label texts | xlm-family 1.0 |" in reference_of_families()
-    with pytest.raises(ModelError, match=r"^model_type 'xlm' is not supported; supported: bert, .*, xlm-roberta$"):
-        family_named("xlm")
-    with pytest.raises(ConfigError, match=r"^baseline\.family: 'xlm-robert' is no .*; did you mean xlm-roberta\?"):
-        config_of(family="xlm-robert")
+    assert config_of(family="data2vec-text").baseline.family == "data2vec-text"
+    assert "data2vec_family" not in sys.modules
+    assert family_named("data2vec-text").model_type == "data2vec-text"
+    assert "| `data2vec-text` | label texts | data2vec-family 1.0 |" in reference_of_families()
+    with pytest.raises(
+        ModelError,
+        match=r"^model_type 'data2vec' is not supported; supported: bert, .*, data2vec-text, .*, xlm-roberta$",
+    ):
+        family_named("data2vec")
+    with pytest.raises(ConfigError, match=r"^baseline\.family: 'data2vec-tex' is no .*; did you mean data2vec-text\?"):
+        config_of(family="data2vec-tex")
 
 
 def test_a_name_of_ours_and_a_family_of_another_name_are_refused(site: Path) -> None:
-    offer(site, "greedy", "greedy", bert="greedy:XLM_ROBERTA", other="greedy:XLM_ROBERTA")
+    offer(site, "greedy", "greedy", bert="greedy:DATA2VEC_TEXT", other="greedy:DATA2VEC_TEXT")
     forget()
     with pytest.raises(ModelError, match=r"^model_type bert is ours, and greedy 1\.0 brings another family for it"):
         family_named("bert")
-    with pytest.raises(ConfigError, match=r"greedy:XLM_ROBERTA calls itself xlm-roberta; both must be one$"):
+    with pytest.raises(ConfigError, match=r"greedy:DATA2VEC_TEXT calls itself data2vec-text; both must be one$"):
         family_named("other")
     assert family_named("roberta").model_type == "roberta"
 
 
 @pytest.mark.usefixtures("site")
 def test_a_project_names_it_or_is_told_to(tmp_path: Path) -> None:
-    check_chosen("xlm-roberta", family="xlm-roberta", model="m")
+    check_chosen("data2vec-text", family="data2vec-text", model="m")
     check_chosen("bert", family=None, model="m")
     with pytest.raises(
-        ModelError, match=r"^baseline\.family=xlm-roberta is not that of baseline\.model=m, which is bert$"
+        ModelError, match=r"^baseline\.family=data2vec-text is not that of baseline\.model=m, which is bert$"
     ):
-        check_chosen("bert", family="xlm-roberta", model="m")
+        check_chosen("bert", family="data2vec-text", model="m")
     root = make_project(tmp_path / "project")
     base = next(root.rglob("config.json"))
-    base.write_text(json.dumps(json.loads(base.read_text()) | {"model_type": "xlm-roberta"}))
+    base.write_text(json.dumps(json.loads(base.read_text()) | {"model_type": "data2vec-text"}))
     error = refused(root, "run")
     assert isinstance(error, ModelError)
-    assert "is of model_type xlm-roberta, whose family xlm-family 1.0 brings; baseline.family=xlm-roberta" in str(error)
+    brings = "whose family data2vec-family 1.0 brings; baseline.family=data2vec-text"
+    assert f"is of model_type data2vec-text, {brings}" in str(error)
 
 
 def test_its_code_is_part_of_the_identity_of_what_uses_families(site: Path, tmp_path: Path) -> None:
-    project, file = Project(make_project(tmp_path / "project")), site / "xlm_family.py"
+    project, file = Project(make_project(tmp_path / "project")), site / "data2vec_family.py"
     plain = code_lock.code_of(project, read_config(project))
-    assert [name for name, code in plain.items() if "xlm_family.py" in code.files] == []
+    assert [name for name, code in plain.items() if "data2vec_family.py" in code.files] == []
     params = json.loads(project.params_file.read_text())
-    params["baseline"]["family"] = "xlm-roberta"
+    params["baseline"]["family"] = "data2vec-text"
     project.params_file.write_text(json.dumps(params))
     before = code_lock.code_of(project, read_config(project))
-    assert [name for name, code in before.items() if "xlm_family.py" in code.files] == [
+    assert [name for name, code in before.items() if "data2vec_family.py" in code.files] == [
         "baseline", "prune", "evaluate", "register",
     ]  # fmt: skip
     for code in before.values():
@@ -119,7 +123,7 @@ def test_its_code_is_part_of_the_identity_of_what_uses_families(site: Path, tmp_
         "baseline", "prune", "evaluate", "register",
     ]  # fmt: skip
     [change] = code_snapshots.changes(project, before["baseline"].digest, after["baseline"])
-    assert (change.name, change.what, change.lines) == ("xlm_family.py", "changed", ("+9: UNUSED = 1",))
+    assert (change.name, change.what, change.lines) == ("data2vec_family.py", "changed", ("+9: UNUSED = 1",))
 
 
 def test_it_passes_the_contract_suite(site: Path) -> None:
@@ -133,7 +137,7 @@ def test_it_passes_the_contract_suite(site: Path) -> None:
             "-p",
             "no:xdist",
             "-k",
-            "xlm-roberta",
+            "data2vec-text",
         ],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(site)},

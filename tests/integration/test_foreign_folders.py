@@ -10,6 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
@@ -21,8 +23,6 @@ from transformers import (
     LlamaForTokenClassification,
     Trainer,
     TrainingArguments,
-    XLMRobertaConfig,
-    XLMRobertaForSequenceClassification,
 )
 
 import secateur
@@ -291,8 +291,8 @@ LOADING = {
         "has 1 label, so it gives a number",
     ),
     "an unknown family": (
-        _instead(lambda: XLMRobertaForSequenceClassification(XLMRobertaConfig(**SMALL))),
-        "model_type 'xlm-roberta' is not supported; supported: bert, ",
+        _instead(lambda: AlbertForSequenceClassification(AlbertConfig(**SMALL))),
+        "model_type 'albert' is not supported; supported: bert, ",
     ),
     "a head for tokens": (
         _instead(lambda: BertForTokenClassification(BertConfig(**SMALL))),

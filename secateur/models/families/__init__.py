@@ -8,7 +8,9 @@ from secateur.config.families import OTHERS
 from secateur.errors import ModelError
 from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
+from secateur.models.families.camembert import CAMEMBERT
 from secateur.models.families.distilbert import DISTILBERT
+from secateur.models.families.electra import ELECTRA
 from secateur.models.families.gemma3 import GEMMA3
 from secateur.models.families.gpt2 import GPT2
 from secateur.models.families.llama import LLAMA
@@ -16,8 +18,9 @@ from secateur.models.families.mistral import MISTRAL
 from secateur.models.families.qwen2 import QWEN2
 from secateur.models.families.qwen3 import QWEN3
 from secateur.models.families.roberta import ROBERTA
+from secateur.models.families.xlm_roberta import XLM_ROBERTA
 
-_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT)
+_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA)
 _DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}

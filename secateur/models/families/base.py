@@ -84,7 +84,18 @@ class Family(Protocol):
         ...
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
-        """Return the module whose output the residual stream begins with; it holds the token embeddings."""
+        """Return the module whose output the residual stream begins with; it holds the token embeddings.
+
+        Where they are narrower than the stream, ``entrance`` stands between.
+        """
+        ...
+
+    def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
+        """Return the linear that makes embeddings as wide as the residual stream; None where they are."""
+        ...
+
+    def entrance_size(self, config: PreTrainedConfig) -> int | None:
+        """Return how wide embeddings are that an entrance follows; None where there is none."""
         ...
 
     def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:

@@ -218,6 +218,14 @@ class Decoder:
             (tokens,) if self.positions_path is None else (tokens, model.base_model.get_submodule(self.positions_path))
         )
 
+    def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
+        """See ``Family.entrance``."""
+        return None
+
+    def entrance_size(self, config: PreTrainedConfig) -> int | None:
+        """See ``Family.entrance_size``."""
+        return None
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
         language_head = self._language_head(model)

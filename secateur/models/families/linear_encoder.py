@@ -58,6 +58,9 @@ class LinearEncoder:
     layer_index_attribute: str = "layer_idx"
     # RoBERTa numbers positions from pad_token_id + 1
     positions_follow_padding: bool = False
+    # of a linear between embeddings and layers, where the former are narrower: their size, and its path (base model)
+    embedding_size_key: str | None = None
+    entrance_path: str | None = None
 
     generates = False
     is_pre_norm = False
@@ -148,6 +151,19 @@ class LinearEncoder:
         """See ``Family.embeddings``."""
         return cast("nn.Module", model.base_model.get_submodule(self.embeddings_path))
 
+    def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
+        """See ``Family.entrance``."""
+        if self.entrance_path is None:
+            return None
+        return cast("nn.Linear | None", getattr(model.base_model, self.entrance_path, None))
+
+    def entrance_size(self, config: PreTrainedConfig) -> int | None:
+        """See ``Family.entrance_size``."""
+        if self.embedding_size_key is None:
+            return None
+        size = self._global(config, self.embedding_size_key)
+        return None if size == self.hidden_size(config) else size
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
         return tuple(model.get_submodule(path) for path in self.head_paths)
@@ -157,8 +173,13 @@ class LinearEncoder:
         return (self.embeddings(model),)
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
-        """See ``Family.stream_norms``: all norms there are."""
-        return tuple(module for module in model.base_model.modules() if isinstance(module, nn.LayerNorm))
+        """See ``Family.stream_norms``: all norms there are, but for one before the entrance."""
+        narrow = () if self.entrance(model) is None else tuple(self.embeddings(model).modules())
+        return tuple(
+            module
+            for module in model.base_model.modules()
+            if isinstance(module, nn.LayerNorm) and all(module is not other for other in narrow)
+        )
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``: norms stand inside the stream."""
@@ -188,8 +209,15 @@ class LinearEncoder:
 
     def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
         """See ``Family.write_hidden_size_``."""
-        head_dim = self.dense_widths(config).head_dim
+        head_dim, entrance = self.dense_widths(config).head_dim, self.entrance_size(config)
+        if hidden_size == entrance:
+            raise ModelError(
+                f"a hidden size of {hidden_size} is that of the embeddings, and then {self.model_type} has no linear "
+                f"between the two; {hidden_size - 1} or {hidden_size + 1} would work"
+            )
         setattr(config, self.hidden_size_key, hidden_size)
+        if self.embedding_size_key is not None and entrance is None:
+            setattr(config, self.embedding_size_key, hidden_size)
         self._write_head_dim_(config, head_dim)
 
     def max_tokens(self, config: PreTrainedConfig) -> int:

@@ -2,7 +2,6 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 
 from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
@@ -65,10 +64,9 @@ def test_features_that_are_zero_behind_every_norm_go(model_type):
     model = tiny_of_family(model_type)
     dead = [1, 8, 17, 30]
     with torch.no_grad():
-        for module in model.base_model.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.weight[dead] = 0.0
-                module.bias[dead] = 0.0
+        for norm in family_of(model).stream_norms(model):
+            norm.weight[dead] = 0.0
+            norm.bias[dead] = 0.0
     before = tensors(model)
     stream, head = best_features(model, ROWS, hidden_size=28, precision="fp32")
     assert (~stream).nonzero().flatten().tolist() == dead

@@ -1,0 +1,7 @@
+"""CamemBERT (``model_type: camembert``): RoBERTa's layers and head."""
+
+from dataclasses import replace
+
+from secateur.models.families.roberta import ROBERTA
+
+CAMEMBERT = replace(ROBERTA, model_type="camembert")
