@@ -53,6 +53,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     from secateur.data.provenance import read_provenance
     from secateur.data.rare_labels import without_rare
     from secateur.data.rules import row_rules_of, text_rules_of
+    from secateur.data.time_split import remarks_on_time
     from secateur.files import write_json
     from secateur.readers.reading import reading_of
 
@@ -88,9 +89,18 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
         effects=[*cleaned.effects, *dropped_of(judging), *parts.capped],
         lengths=[len(text) for text in texts],
         remarks=(
-            *remarks_on(raw, cleaned, spread=parts.num_spread, labelled=labelled, also=dropped_of(judging)),
+            *remarks_on_time(ingest.time_column, parts.starts, rows=parts.divided, left_out=parts.num_left_out),
+            *remarks_on(
+                raw,
+                cleaned,
+                spread=parts.num_spread,
+                labelled=labelled,
+                also=dropped_of(judging),
+                by_time=bool(parts.starts),
+            ),
             *rare,
             *absent(targets_by_part, targets.names),
         ),
+        starts=parts.starts,
     )
     write_json(job.outputs["report"], report)

@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -127,6 +128,19 @@ class IngestSection(Section):
             description="column of the author, customer or thread: rows of one stand in one part of the split; or null",
         ),
     ] = None
+    time_column: Annotated[
+        PlainName | None,
+        Field(
+            description="column of dates, times or numbers that say when each row was written: the latest rows test, those before them validate, and no two rows of one time are divided; or null",
+        ),
+    ] = None
+    time_format: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="how the texts of time_column are written, by Python's letters: %d/%m/%Y; null = ISO 8601 (2024-03-31, 2024-03-31T18:00:00Z) or numbers",
+        ),
+    ] = None
     null_labels: Annotated[
         Literal["keep", "drop"], Field(description="labels such as nan, None, NULL, N/A: labels, or rows without one")
     ] = "keep"
@@ -172,7 +186,8 @@ class IngestSection(Section):
 
     @property
     def _columns(self) -> list[str | None]:
-        return [*self.text_columns, self.label_column, self.confidence_column, self.split_column, self.group_column]
+        others = (self.label_column, self.confidence_column, self.split_column, self.group_column, self.time_column)
+        return [*self.text_columns, *others]
 
     @model_validator(mode="before")
     @classmethod
@@ -224,6 +239,20 @@ class IngestSection(Section):
             raise ValueError("is not the name of a text encoding; try utf-8, cp1252 or gb18030") from error
         return codecs.lookup(encoding).name
 
+    @field_validator("time_format")
+    @classmethod
+    def _readable(cls, time_format: str | None) -> str | None:
+        if time_format is None:
+            return None
+        try:
+            datetime.strptime("", time_format)  # noqa: DTZ007  nothing is read
+        except ValueError as error:
+            if "does not match" not in str(error):
+                raise ValueError(f"is not written in the letters of strptime: {error}") from error
+        if "%" not in time_format:
+            raise ValueError("is written in the letters of strptime, such as %d/%m/%Y")
+        return time_format
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         named = self._columns
@@ -238,6 +267,12 @@ class IngestSection(Section):
             )
         if self.sha256 is not None and not is_address(self.source):
             raise ValueError("sha256 is that of the file at an address (https://..., s3://...), and source is none")
+        if self.time_column is not None and len(self.given) == len(("validation", "test")):
+            raise ValueError(
+                "time_column has nothing to divide where validation_source and test_source are given; leave one out"
+            )
+        if self.time_format is not None and self.time_column is None:
+            raise ValueError("time_format says how time_column is written, and no column is named")
         if self.format in ("text", "lines"):
             unknown = [column for column in named if column not in (None, "text", "file")]
             if unknown:

@@ -42,6 +42,12 @@ class RunConfig(Section):
     serve: Annotated[ServeSection, Field(description="a model behind HTTP")] = ServeSection()
 
     @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if self.ingest.time_column is not None and self.clean.split_by == "content":
+            raise ValueError("clean.split_by=content and ingest.time_column both say which rows judge; give one of them")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_kind(self) -> Self:
         kind, asked = kind_named(self.run.task), self.prune.recovery.best_by
         problems = list(kind.problems(self))

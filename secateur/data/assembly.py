@@ -14,6 +14,7 @@ from secateur.readers.layout import Found
 from secateur.readers.reading import Reading
 from secateur.readers.source_files import PARTS, parameter_of
 from secateur.readers.sources import TableFormat
+from secateur.readers.times import require_one_kind
 
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -38,8 +39,8 @@ class Copied:
     """The rows of a source.
 
     Attributes:
-        rows: columns ``text``, ``label``, ``confidence``, ``row``, which counts through all files; ``group`` where
-            a column of groups was named.
+        rows: columns ``text``, ``label``, ``confidence``, ``row``, which counts through all files; ``group`` and
+            ``time`` where a column of theirs was named.
         given: those that were given to judge, by the name of their part.
         remarks: what a person should know about them.
     """
@@ -57,9 +58,11 @@ def settled(read: Mapping[str, Sequence[Readable]], reading: Reading) -> Copied:
         reading: how they were read.
 
     Raises:
-        DataError: labels that are lists, or a part that nobody knows.
+        DataError: labels that are lists, a part that nobody knows, or times that have no order.
     """
     files = [file for part in PARTS for file in read.get(part, ())]
+    if reading.columns.time is not None:
+        require_one_kind([(file.file, file.found.rows) for file in files], name=reading.columns.time)
     rows = pa.concat_tables([file.found.rows for file in files], promote_options="permissive")
     rows = rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(range(rows.num_rows), pa.int64()))
     remarks = [remark for file in files for remark in file.found.remarks]

@@ -49,7 +49,8 @@ class Cleaned:
 
     ``texts[i]`` and ``labels[i]`` belong to record ``rows[i]`` of the source. Rows with the same number in ``alike``
     say nearly the same, and belong into one part of a split. ``groups`` are the names of the source's own groups
-    (authors, threads), None for a row that has none; it is None where there are none at all.
+    (authors, threads), None for a row that has none; it is None where there are none at all. ``times`` say when each
+    was written, None where nobody asks.
     """
 
     texts: list[str]
@@ -58,10 +59,11 @@ class Cleaned:
     alike: Indices
     groups: list[str | None] | None
     effects: tuple[RuleEffect, ...]
+    times: pa.ChunkedArray | None = None
 
 
 def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[Cleaned] = ()) -> Cleaned:
-    """Apply the rules, in this order: empty, text steps, length, confidence, judging rows, conflicts, equal, nearly.
+    """Apply the rules, in this order: empty, text, time, length, confidence, judging rows, conflicts, equal, nearly.
 
     Of equal rows the first with the majority's label stays. Of nearly equal ones the first stays, too, but all of them
     where their labels differ (what the similarity overlooks is what decides), and all of a label of which too large
@@ -77,6 +79,7 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         DataError: no row is left; the message names the rule that dropped most.
     """
     sieve = _usable(raw, rules, num_proc=num_proc)
+    sieve.drop_undated()
     sieve.drop("min_chars", lambda i: min(map(len, texts_in(sieve.texts[i]))) < rules.min_chars)
     if rules.min_confidence is not None:
         least = rules.min_confidence
@@ -125,6 +128,7 @@ class _Sieve:
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._source_rows: Indices = raw["row"].to_numpy()
         self.groups: list[str | None] | None = raw["group"].to_pylist() if "group" in raw.column_names else None
+        self._times: pa.ChunkedArray | None = raw["time"] if "time" in raw.column_names else None
         self._alike: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._effects: list[RuleEffect] = []
 
@@ -159,6 +163,12 @@ class _Sieve:
                 f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"
             )
 
+    def drop_undated(self) -> None:
+        """Drop the rows of which nothing says when they were written, where somebody asks."""
+        if self._times is not None:
+            undated = np.flatnonzero(pc.is_null(self._times).to_numpy())
+            self.drop_rows("missing_time", np.intersect1d(self.left, undated, assume_unique=True))
+
     def spare(self, rule: str, rows: Indices) -> None:
         """Record rows that a rule could have dropped, and that stay."""
         self._effects.append(effect_on(rule, "kept", rows, self._example, self.labels))
@@ -175,6 +185,7 @@ class _Sieve:
             alike=self._alike[self.left],
             groups=None if self.groups is None else [self.groups[i] for i in self.left],
             effects=tuple(self._effects),
+            times=None if self._times is None else self._times.take(pa.array(self.left)),
         )
 
     def labels_left(self) -> list[str]:

@@ -16,6 +16,7 @@ MUCH = 1 / 3
 _PARAMETERS = {
     "empty_text": "ingest.text_column",
     "missing_label": "ingest.label_column",
+    "missing_time": "ingest.time_column",
     "exact_duplicates": "equal texts",
     "near_duplicates": "clean.near_duplicate_threshold",
     "rare_labels": "ingest.rare_labels",
@@ -33,7 +34,13 @@ def parameter_of(rule: str) -> str:
 
 
 def remarks_on(
-    raw: pa.Table, cleaned: Cleaned, *, spread: int, labelled: bool, also: Sequence[RuleEffect] = ()
+    raw: pa.Table,
+    cleaned: Cleaned,
+    *,
+    spread: int,
+    labelled: bool,
+    also: Sequence[RuleEffect] = (),
+    by_time: bool = False,
 ) -> tuple[str, ...]:
     """Return what was dropped, what was spared, and which labels lost much.
 
@@ -43,6 +50,7 @@ def remarks_on(
         spread: rows that resemble rows of another part of the split.
         labelled: whether the rows have labels.
         also: effects on other rows (those that were given to judge).
+        by_time: whether the parts were divided by time.
     """
     dropped = [e for e in (*cleaned.effects, *also) if e.effect == "dropped" and e.rows]
     remarks: list[str] = []
@@ -57,7 +65,8 @@ def remarks_on(
         remarks += _by_label(raw, dropped)
     remarks += _spared(cleaned)
     if spread:
-        remarks.append(f"{spread} rows resemble rows in another part of the split: too many alike for one part")
+        why = "written at another time" if by_time else "too many alike for one part"
+        remarks.append(f"{spread} rows resemble rows in another part of the split: {why}")
     return tuple(remarks)
 
 

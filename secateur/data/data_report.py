@@ -66,6 +66,7 @@ def to_json_value(
     effects: Sequence[RuleEffect],
     lengths: Sequence[int] | NDArray[np.int64],
     remarks: Sequence[str] = (),
+    starts: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the report.
 
@@ -78,6 +79,7 @@ def to_json_value(
         effects: what the rules did, in order.
         lengths: characters of each kept row.
         remarks: what a person should know, one line each.
+        starts: the first time of each part that judges, where rows were divided by time.
     """
     counts = {part: np.bincount(indices, minlength=len(labels)) for part, indices in parts.items()}
     return {
@@ -96,6 +98,7 @@ def to_json_value(
         ],
         "length_chars": histogram(np.asarray(lengths, np.int64)),
         "remarks": list(remarks),
+        **({"starts": dict(starts)} if starts else {}),
     }
 
 

@@ -1,7 +1,8 @@
-"""Which rows train, validate and test: by exact shares, by the source's own groups, or by what each text says."""
+"""Which rows train, validate and test: by exact shares, by time, by the source's groups, or by what each text says."""
 
 import hashlib
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from secateur.config.clean import CleanSection
 from secateur.data.cleaning import Cleaned
 from secateur.data.splits import Split, raised_share, split_rows
+from secateur.data.time_split import NOWHERE, by_time
 from secateur.errors import DataError
 from secateur.readers.source_files import PARTS
 
 Indices = NDArray[np.int64]
+_TIME = "ingest.time_column"
 
 
 def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanSection, seed: int) -> Split:
@@ -38,8 +41,12 @@ def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanS
         validation = raised_share(validation, min_rows=clean.min_validation_rows, num_rows=len(strata))
     if test:
         test = raised_share(test, min_rows=clean.min_test_rows, num_rows=len(strata))
+    shares = np.array([1 - validation - test, validation, test])
+    if cleaned.times is not None and validation + test > 0:
+        found = by_time(cleaned.times, shares, groups=cleaned.groups)
+        split = _as_split(found.part, strata, cleaned.alike, shares=shares, said=_TIME)
+        return replace(split, starts=found.starts)
     if cleaned.groups is not None:
-        shares = np.array([1 - validation - test, validation, test])
         part = by_group(_numbered(cleaned.groups), strata, shares, seed=seed)
         return _as_split(part, strata, cleaned.alike, shares=shares, said="ingest.group_column")
     return split_rows(strata, validation_fraction=validation, test_fraction=test, seed=seed, groups=cleaned.alike)
@@ -101,13 +108,14 @@ def by_group(groups: Indices, strata: Indices, shares: NDArray[np.float64], *, s
 
 
 def spread_over_parts(part: Indices, alike: Indices) -> Indices:
-    """Return the rows that say nearly what a row of another part says, ascending."""
+    """Return the rows that say nearly what a row of another part says, ascending; those in no part do not count."""
     numbers = np.unique(alike, return_inverse=True)[1]
     low = np.full(numbers.max(initial=-1) + 1, len(PARTS))
-    high = np.zeros_like(low)
-    np.minimum.at(low, numbers, part)
-    np.maximum.at(high, numbers, part)
-    return np.flatnonzero((low != high)[numbers])
+    high = np.full_like(low, NOWHERE)
+    stands = part != NOWHERE
+    np.minimum.at(low, numbers[stands], part[stands])
+    np.maximum.at(high, numbers[stands], part[stands])
+    return np.flatnonzero((low < high)[numbers] & stands)
 
 
 def _keys(cleaned: Cleaned) -> list[str]:
@@ -132,7 +140,8 @@ def _as_split(part: Indices, strata: Indices, alike: Indices, *, shares: NDArray
     if missing := set(strata.tolist()) - set(strata[rows[0]].tolist()):
         raise DataError(
             f"{said} leaves no training row of {len(missing)} label(s): there are too few rows of it, or all are of "
-            "groups that judge"
+            f"{'the times' if said == _TIME else 'groups'} that judge"
         )
     train, validation, test = rows
-    return Split(train, validation, test, spread_over_parts(part, alike))
+    left_out = np.flatnonzero(part == NOWHERE)
+    return Split(train, validation, test, spread=spread_over_parts(part, alike), left_out=left_out)

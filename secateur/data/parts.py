@@ -68,11 +68,17 @@ class Parts:
         of: train, validation and test.
         capped: what ``max_train_rows`` and ``max_validation_rows`` dropped.
         num_spread: rows of groups that fitted into no part.
+        starts: the first time of each part that judges, where rows were divided by time.
+        divided: rows of each part before the caps.
+        num_left_out: rows that stand in no part, because their group stands in a later one.
     """
 
     of: Mapping[str, Part]
     capped: tuple[RuleEffect, ...]
     num_spread: int
+    starts: Mapping[str, str]
+    divided: Mapping[str, int]
+    num_left_out: int
 
 
 def cleaned_given(given: Mapping[str, pa.Table], clean: CleanSection, rules: RowRules) -> dict[str, Cleaned]:
@@ -108,7 +114,14 @@ def parted(cleaned: Cleaned, targets: Targets, *, given: Mapping[str, Given], cl
     limits = {"train": clean.max_train_rows, "validation": clean.max_validation_rows}
     parts = {name: every[name].capped(limits.get(name), seed=seed) for name in own}
     capped = [_cap(name, every[name].part, parts[name]) for name in limits]
-    return Parts(parts, tuple(capped), len(whole.spread))
+    return Parts(
+        parts,
+        tuple(capped),
+        num_spread=len(whole.spread),
+        starts=whole.starts,
+        divided={name: len(given.part.rows) for name, given in every.items()},
+        num_left_out=len(whole.left_out),
+    )
 
 
 def given_part(cleaned: Cleaned, learned: Targets, *, labelled: bool, kind: Kind, given_by: str) -> Given:

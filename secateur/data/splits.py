@@ -1,5 +1,6 @@
 """Stratified train, validation and test rows, by exact counts instead of by chance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +15,18 @@ Rows = NDArray[np.int64]
 class Split:
     """Row indices of each part, ascending; no row is in two parts.
 
-    ``spread`` are the rows of groups that fitted into no part, and stand in several.
+    Attributes:
+        spread: rows of groups that fitted into no part, and stand in several.
+        left_out: rows that stand in no part.
+        starts: the first time of each part that judges, where rows were divided by time.
     """
 
     train: Rows
     validation: Rows
     test: Rows
     spread: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+    left_out: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 def apportion(total: int, counts: Rows) -> Rows:

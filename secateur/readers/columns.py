@@ -24,6 +24,10 @@ _LABELS = frozenset({
     "label", "labels", "category", "class", "sentiment", "stars", "star", "rating", "intent", "topic", "target",
     "emotion", "polarity", "queue", "department", "team", "tag", "label_text", "sentiment_label", "class_label",
 })  # fmt: skip
+_TIMES = frozenset({
+    "date", "time", "datetime", "day", "month", "created", "posted", "published", "updated", "submitted", "received",
+})  # fmt: skip
+_COUNTED_TIMES = frozenset({"timestamp", "unix_timestamp", "created_utc", "epoch"})
 _MUCH_FEWER = 5
 
 
@@ -111,6 +115,17 @@ def guess_columns(
         label if labelled or label is not None else None,
         " and ".join(dict.fromkeys(how)) or None,
     )
+
+
+def called_times(names: Sequence[str]) -> list[str]:
+    """Return the names that columns of dates or times have."""
+    ends = ("_at", "_on", "_date", "_time", "_timestamp")
+    return [name for name in names if (key := _key(name)) in _TIMES | _COUNTED_TIMES or key.endswith(ends)]
+
+
+def may_count_time(name: str) -> bool:
+    """Tell whether numbers in a column of this name are times, and not lengths of time."""
+    return _key(name) in _COUNTED_TIMES
 
 
 def _of_two(

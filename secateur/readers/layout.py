@@ -19,6 +19,7 @@ class Columns:
     part: str | None = None
     group: str | None = None
     second: str | None = None
+    time: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The names that are asked for, text first."""
-        asked = (self.text, self.second, self.label, self.confidence, self.part, self.group)
+        asked = (self.text, self.second, self.label, self.confidence, self.part, self.group, self.time)
         return [name for name in asked if name is not None]
 
 
@@ -43,6 +44,7 @@ class Layout:
     bad_rows: Literal["refuse", "drop"] = "refuse"
     sheet: str | None = None
     query: str | None = None
+    time_format: str | None = None
 
 
 @dataclass(frozen=True)

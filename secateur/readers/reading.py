@@ -28,6 +28,7 @@ def reading_of(ingest: IngestSection) -> Reading:
             confidence=ingest.confidence_column,
             part=ingest.split_column,
             group=ingest.group_column,
+            time=ingest.time_column,
         ),
         file_format=ingest.format,
         encoding=ingest.encoding,
@@ -39,6 +40,7 @@ def reading_of(ingest: IngestSection) -> Reading:
             bad_rows=ingest.bad_rows,
             sheet=ingest.sheet,
             query=ingest.query,
+            time_format=ingest.time_format,
         ),
         labels=LabelRules(
             null_labels=ingest.null_labels,

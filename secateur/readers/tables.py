@@ -18,6 +18,7 @@ from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
 from secateur.readers.sources import BY_ENDING, DATABASES, SourceKind, TableFormat
+from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
 
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
@@ -81,7 +82,7 @@ def read_rows(
 
     ``text`` and ``label`` are strings or null, ``confidence`` is float64 in [0, 1] or null (both all null without a
     column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records. Where the columns
-    name them, ``part`` and ``group`` come with them, strings or null.
+    name them, ``part`` and ``group`` come with them, strings or null, and ``time`` as ``times.times_of`` has it.
 
     A pair is one text, see ``pairs``.
 
@@ -130,6 +131,10 @@ def read_rows(
             },
         }
     )
+    if columns.time is not None:
+        asked = layout.time_format if layout else None
+        times = times_of(raw[columns.time], name=columns.time, file=path.name, time_format=asked)
+        rows = rows.append_column("time", times)
     return Found(rows, remarks)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import pyarrow as pa
+
 from secateur.config.part import parse_part
 from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
@@ -17,7 +19,7 @@ from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
-from secateur.readers.columns import Guess, columns_of, guess_columns
+from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
 from secateur.readers.fetching import FETCHED
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
@@ -161,6 +163,8 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     model = find_model(asked, root=wish.root, here=wish.here, kind=wish.kind, script=script)
     chosen = [*_named(wish, origin=origin, given=given, guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
+    if found is not None and not given:
+        remarks += _on_time(wish, origin, reading)
     base, count = look_at_model(model, kind=wish.kind)
     seen = None
     if found is not None and first is not None:
@@ -264,6 +268,27 @@ def _as_floor(promise: Choice) -> Choice:
 _PROMISE = "prune.budget.max_drop"
 _PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseline.model")
 _ASKED = "as asked"
+
+
+def _on_time(wish: Wish, origin: Origin, reading: Reading) -> list[str]:
+    """Say which column could divide the rows by time, where nothing else was said of their parts."""
+    if reading.columns.time is not None or reading.columns.part is not None:
+        return []
+    for name in called_times(column_names(wish, origin)):
+        alone = Columns(text=reading.columns.text, label=None, confidence=None, time=name)
+        try:
+            rows = check_rows(origin.asked, replace(reading, columns=alone))
+        except DataError:
+            continue
+        times = rows.rows["time"] if rows else None
+        if times is None or times.null_count or len(times.unique()) < len(PARTS):
+            continue
+        if pa.types.is_timestamp(times.type) or may_count_time(name):
+            return [
+                f"{name!r} says when each row was written: with -S ingest.time_column={name} the latest rows test, and "
+                "earlier ones are learned from"
+            ]
+    return []
 
 
 def _remarks(seen: Survey, model: str) -> list[str]:

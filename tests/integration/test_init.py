@@ -206,6 +206,15 @@ def test_what_a_killed_one_left_is_taken_over(place: Path) -> None:
     assert digests(place / "shop") == complete
 
 
+def test_a_column_of_dates_is_suggested_and_not_switched_on(place: Path) -> None:
+    lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()
+    dated = [f"{line},2024-{1 + i % 12:02}-01,{i}" for i, line in enumerate(lines[1:])]
+    (place / "dated.csv").write_text("\n".join([f"{lines[0]},created_at,wait_time", *dated]), encoding="utf-8")
+    said = init(place, "shop", "--source", "dated.csv", "--text-column", "text", "--label-column", "label")
+    assert "-S ingest.time_column=created_at the latest rows test" in " ".join(said.split())
+    assert "time_column" not in params_of(place / "shop")["ingest"]
+
+
 def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
     write_rows(place / "held-out.csv", 90, seed=1)
     found = json.loads(

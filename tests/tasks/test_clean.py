@@ -251,6 +251,29 @@ def test_an_author_is_in_one_part(tmp_path):
     assert sum(len(names) for names in authors.values()) == 30 and all(authors.values())
 
 
+def test_the_latest_rows_test_and_what_was_the_boundary_is_told(tmp_path):
+    days = [f"2024-01-{1 + i * 7 % 30:02}" for i in range(300)]
+    rows = [{"text": words(i), "tone": "ab"[i % 2], "author": i, "day": days[i]} for i in range(300)]
+    rows += [{"text": words(i), "tone": "a", "author": i, "day": None} for i in range(300, 304)]
+    rows[0]["author"] = rows[13]["author"]  # of the 1st and of the 2nd: both train
+    late = next(i for i, day in enumerate(days) if day == "2024-01-30")
+    rows[1]["author"] = rows[late]["author"]  # of the 8th, and of the 30th
+    raw = with_fields(tmp_path / "raw", rows)
+    outputs = clean(raw, tmp_path, reading={"time_column": "day", "group_column": "author"})
+    found = {part: pq.read_table(outputs[part])["row"].to_pylist() for part in ("train", "validation", "test")}
+    assert {part: len(rows) for part, rows in found.items()} == {"train": 209, "validation": 30, "test": 60}
+    assert {days[i] for i in found["test"]} == {f"2024-01-{day}" for day in range(25, 31)}
+    assert 1 not in found["train"]
+    report = report_of(outputs)
+    assert report["starts"] == {"validation": "2024-01-22", "test": "2024-01-25"}
+    assert report["remarks"][:2] == [
+        "by ingest.time_column=day 209 rows before 2024-01-22 train, 30 from 2024-01-22 on validate, 60 from 2024-01-25 "
+        "on test",
+        "1 row is of a group that stands in a later part, too: left out, so that nothing is learned of those that judge",
+    ]
+    assert "dropped: ingest.time_column 4" in " ".join(report["remarks"])
+
+
 def test_rows_that_are_added_move_no_row_between_train_and_test(tmp_path):
     rows = [(words(i), "ab"[i % 2]) for i in range(200)]
     before = texts_of(clean(rows_as(tmp_path / "before", rows), tmp_path / "b", split_by="content"))

@@ -124,6 +124,14 @@ def test_the_price_of_a_promise_is_time_unless_something_else_is_named() -> None
     assert (Budget(sparsity=0.75).kind, Budget(sparsity=0.75).fraction) == ("sparsity", 0.25)
 
 
+def test_one_parameter_says_which_rows_judge() -> None:
+    values = _with("ingest.time_column", "day")
+    assert parse_config(values).ingest.time_column == "day"
+    values["clean"]["split_by"] = "content"
+    with pytest.raises(ConfigError, match="clean.split_by=content and ingest.time_column both say which rows judge"):
+        parse_config(values)
+
+
 def test_a_missing_parameter_is_named() -> None:
     values = YAML(typ="safe").load(SHIPPED.read_text())
     del values["ingest"]["source"]
