@@ -54,6 +54,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     from secateur.models.card import Card
     from secateur.models.checkpoint import save
     from secateur.models.surgery import widths_of
+    from secateur.training.class_weights import class_weights
     from secateur.training.dense import model_for, tokenizer_of
     from secateur.training.history import write_history
     from secateur.training.loop import Plan, train_
@@ -85,7 +86,8 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         evaluations_per_epoch=baseline.evaluations_per_epoch,
         patience=baseline.patience,
     )
-    objective = LabelLoss(baseline.label_smoothing)
+    weights = class_weights(train.labels, baseline.class_weights, num_labels=len(labels))
+    objective = LabelLoss(baseline.label_smoothing, class_weights=weights)
     trained = train_(model, train=train, validation=validation, objective=objective, plan=plan)
     if kind.keeps_logits:
         logits = logits_of(model, train, batch_size=2 * baseline.batch_size, precision=run.precision)

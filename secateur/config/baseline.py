@@ -11,6 +11,7 @@ from secateur.config.training import TrainingSection
 
 SCRATCH_PREFIX = "scratch:"
 TokenizerKind = Literal["model", "bytes", "characters"]
+ClassWeights = Literal["none", "balanced"]
 
 MaxLength = Annotated[
     int,
@@ -66,6 +67,12 @@ class BaselineSection(TrainingSection):
         ),
     ] = False
     max_length: MaxLength = 64
+    class_weights: Annotated[
+        ClassWeights,
+        Field(
+            description="what a row counts in the loss on the labels, here and in the recovery of every round: none = all the same; balanced = the rows of each label as much as those of any other"
+        ),
+    ] = "none"
     evaluations_per_epoch: Annotated[PositiveInt, Field(description="validation passes per epoch")] = 1
     patience: Annotated[
         PositiveInt,

@@ -51,6 +51,8 @@ class RunConfig(Section):
     def _fits_the_kind(self) -> Self:
         kind, asked = kind_named(self.run.task), self.prune.recovery.best_by
         problems = list(kind.problems(self))
+        if self.baseline.class_weights != "none" and not kind.weighs_classes:
+            problems.append(f"baseline.class_weights must be none, found {self.baseline.class_weights}")
         if asked not in (kind.measure.name, "loss"):
             problems.append(f"prune.recovery.best_by must be {kind.measure.name} or loss, found {asked}")
         for problem in problems:

@@ -52,6 +52,7 @@ class Kind(ABC):
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
         is_attacked: scored under attack as well.
         full_precision: int8 is refused.
+        weighs_classes: rows may count by their label (``baseline.class_weights``), see ``weighted_loss``.
         problem_type: of the config, in the words of transformers; None where it says nothing.
         hub_example: of a model to start from, where no encoder will do; None where any does.
         route: of the server: ``predict`` takes texts, ``generate`` prompts.
@@ -70,6 +71,7 @@ class Kind(ABC):
     keeps_logits: ClassVar[bool]
     is_attacked: ClassVar[bool]
     full_precision: ClassVar[bool]
+    weighs_classes: ClassVar[bool] = False
     problem_type: ClassVar[str | None]
     hub_example: ClassVar[str | None]
     route: ClassVar[Route]
@@ -157,6 +159,12 @@ class Kind(ABC):
             label_smoothing: share of the mass that is spread over all labels, where there are any.
             reduction: over rows or tokens.
         """
+
+    def weighted_loss(
+        self, logits: "Tensor", labels: "Tensor", weights: "Tensor", *, label_smoothing: float = 0.0
+    ) -> "Tensor":
+        """Return the mean over the rows of their losses times ``weights``, (B,), of a kind that weighs classes."""
+        raise NotImplementedError(f"{self.name} weighs no classes")
 
     @abstractmethod
     def apart(self, logits: "Tensor", expected: "Tensor") -> "Tensor":

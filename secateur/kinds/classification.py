@@ -51,6 +51,7 @@ class Classification(Kind):
     keeps_logits: ClassVar[bool] = True
     is_attacked: ClassVar[bool] = True
     full_precision: ClassVar[bool] = False
+    weighs_classes: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = None
     hub_example: ClassVar[str | None] = None
     route: ClassVar[Route] = "predict"
@@ -124,6 +125,14 @@ class Classification(Kind):
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction=reduction)
+
+    def weighted_loss(
+        self, logits: "Tensor", labels: "Tensor", weights: "Tensor", *, label_smoothing: float = 0.0
+    ) -> "Tensor":
+        """See ``Kind``; divided by the rows and not, as torch has it, by their weights: batches add up to the data."""
+        from torch.nn.functional import cross_entropy
+
+        return (cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none") * weights).mean()
 
     def apart(self, logits: "Tensor", expected: "Tensor") -> "Tensor":
         """See ``Kind``; KL(expected || logits) in nats per row."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from secateur.budget.latency_table import LatencyTable
 from secateur.config.base import Section
+from secateur.config.baseline import ClassWeights
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
 from secateur.kinds.base import Kind
@@ -22,6 +23,7 @@ from secateur.pruning.state import State, share_to_remove
 from secateur.pruning.weights.application import choose_weights
 from secateur.pruning.weights.zero_keeper import ZeroKeeper
 from secateur.training.batches import ReadyBatches, Rows
+from secateur.training.class_weights import class_weights
 from secateur.training.hidden_states import layer_mapping
 from secateur.training.lesson import Lesson
 from secateur.training.loop import Constraint, Plan, Trained, train_
@@ -43,6 +45,7 @@ class DenseModel:
         table: measured prices, for a budget of latency.
         token_ids: its id for every id of the pruned model, (V',) int64; None for the same vocabulary.
         robust_score: score of a model under attack; None when nobody asks.
+        class_weights: how its loss weighed the labels; that of a recovery does the same.
     """
 
     model: PreTrainedModel
@@ -51,6 +54,7 @@ class DenseModel:
     table: LatencyTable | None = None
     token_ids: Tensor | None = None
     robust_score: Callable[[PreTrainedModel], float] | None = None
+    class_weights: ClassWeights = "none"
 
     @property
     def dense(self) -> Dense:
@@ -171,6 +175,10 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
 def _lesson(work: Work) -> Lesson:
     """Return what is learned from the labels and from what the dense model says."""
     recovery, dense_model = work.recovery, work.dense_model
+    weights = None
+    if not isinstance(work.train, ReadyBatches):
+        labels = num_labels(dense_model.model, work.train)
+        weights = class_weights(work.train.labels, dense_model.class_weights, num_labels=labels)
     return Lesson(
         teacher=dense_model.model,
         logits=dense_model.logits,
@@ -179,6 +187,7 @@ def _lesson(work: Work) -> Lesson:
         label_smoothing=recovery.label_smoothing,
         precision=work.precision,
         token_ids=dense_model.token_ids,
+        class_weights=weights,
     )
 
 

@@ -25,6 +25,7 @@ class Lesson:
         layers: teacher layer for every student layer, as in ``HiddenStates``; empty where it is off.
         features: hidden features of the teacher that the student kept, (E',) int64; None for all.
         token_ids: the teacher's id for every id of the student, (V',) int64; None for the same vocabulary.
+        class_weights: of the loss on the labels, see ``LabelLoss``.
     """
 
     teacher: PreTrainedModel
@@ -37,6 +38,7 @@ class Lesson:
     layers: tuple[int, ...] = ()
     features: Tensor | None = None
     token_ids: Tensor | None = None
+    class_weights: Tensor | None = None
 
 
 def from_logits(lesson: Lesson) -> Objective:
@@ -47,6 +49,7 @@ def from_logits(lesson: Lesson) -> Objective:
         weight=lesson.weight,
         temperature=lesson.temperature,
         label_smoothing=lesson.label_smoothing,
+        class_weights=lesson.class_weights,
     )
     if lesson.hidden_weight == 0.0:
         return taught

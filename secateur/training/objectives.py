@@ -56,15 +56,21 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class LabelLoss:
-    """The loss on the labels; ``label_smoothing`` of the mass is spread over all of them."""
+    """The loss on the labels.
+
+    Attributes:
+        label_smoothing: share of the mass that is spread over all labels.
+        class_weights: factor of the rows of every label, (labels,); None where all count the same.
+    """
 
     label_smoothing: float
+    class_weights: Tensor | None = None
 
     needs_hidden_states = False
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows, of a generator over the tokens."""
-        return loss_of(outputs, batch, label_smoothing=self.label_smoothing)
+        return loss_of(outputs, batch, label_smoothing=self.label_smoothing, class_weights=self.class_weights)
 
 
 def summed_loss(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
@@ -74,7 +80,12 @@ def summed_loss(model: PreTrainedModel, batch: Batch, *, precision: Precision) -
 
 
 def loss_of(
-    outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0, reduction: Literal["mean", "sum"] = "mean"
+    outputs: Outputs,
+    batch: Batch,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
 ) -> Tensor:
     """Return the loss of a batch: the one that it brings, or that of its kind of task.
 
@@ -82,12 +93,16 @@ def loss_of(
         outputs: what the model says about it.
         batch: a loss that it brings is a mean over its rows, and smooths no labels.
         label_smoothing: see ``Kind.loss``.
+        class_weights: factor of the rows of every label, (labels,); of a mean alone, and not of a loss that is brought.
         reduction: see there.
     """
     if isinstance(batch, OwnBatch):
         mean = batch.own_loss(outputs.whole)
         return mean * len(batch.index) if reduction == "sum" else mean
     kind = kind_named(batch.kind)
+    if class_weights is not None and reduction == "mean":
+        weights = class_weights.to(batch.labels.device)[batch.labels]
+        return kind.weighted_loss(outputs.logits, batch.labels, weights, label_smoothing=label_smoothing)
     return kind.loss(outputs.logits, batch.labels, label_smoothing=label_smoothing, reduction=reduction)
 
 
@@ -123,19 +138,22 @@ class Distillation:
         weight: share of the distillation, in [0, 1].
         temperature: T, above 0.
         label_smoothing: of the loss.
+        class_weights: of the loss, see ``LabelLoss``. The distance has none: what the dense model says of a row is what
+            it has learned with them.
     """
 
     teacher_logits: Tensor
     weight: float
     temperature: float
     label_smoothing: float
+    class_weights: Tensor | None = None
 
     needs_hidden_states = False
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the mean over the rows."""
         logits = outputs.logits
-        hard = loss_of(outputs, batch, label_smoothing=self.label_smoothing)
+        hard = loss_of(outputs, batch, label_smoothing=self.label_smoothing, class_weights=self.class_weights)
         if self.weight == 0.0:
             return hard
         teacher = self.teacher_logits.to(logits.device)[batch.index]

@@ -45,6 +45,7 @@ def test_both_tasks_have_parameters_that_fit():
         ({"prune.recovery.best_by": "perplexity"}, "best_by must be macro_f1 or loss, found perplexity"),
         ({"evaluate.judge": "models/r1"}, "evaluate.judge must be null, found models/r1"),
         ({**GENERATION, "prune.recovery.best_by": "macro_f1"}, "best_by must be perplexity or loss, found macro_f1"),
+        ({**GENERATION, "baseline.class_weights": "balanced"}, "baseline.class_weights must be none, found balanced"),
         ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
         ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
         ({**GENERATION, "evaluate.deployed": "onnx-int8"}, "evaluate.deployed must be torch or onnx, found onnx-int8"),
