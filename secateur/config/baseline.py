@@ -12,6 +12,7 @@ from secateur.config.training import TrainingSection
 SCRATCH_PREFIX = "scratch:"
 TokenizerKind = Literal["model", "bytes", "characters"]
 ClassWeights = Literal["none", "balanced"]
+LongTexts = Literal["head", "head_tail"]
 
 MaxLength = Annotated[
     int,
@@ -67,6 +68,12 @@ class BaselineSection(TrainingSection):
         ),
     ] = False
     max_length: MaxLength = 64
+    long_texts: Annotated[
+        LongTexts,
+        Field(
+            description="what is read of a text that is longer than max_length, also when the model is used: head = its first tokens; head_tail = a quarter from its beginning and the rest from its end"
+        ),
+    ] = "head"
     class_weights: Annotated[
         ClassWeights,
         Field(

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.evaluate import Attack, RobustnessSection
 from secateur.config.run import Precision
-from secateur.data.encoding import encoded_parts
+from secateur.data.encoding import encoded_parts, head_and_tail, long_texts_of
 from secateur.data.tokens import TokenRows
 from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.attacks.word_swap import swap_words, swappable_tokens, whole_words
 from secateur.evaluation.robust_score import Attacked, AttackScore, attacked, sample_of, token_rows
+from secateur.readers.pairs import num_texts
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,13 @@ def _attacked_rows(
         changed = [attack_text(text, attack=attack, num_words=settings.words_per_text, seed=seed) for text in texts]
         return token_rows(victim.tokenizer, changed, victim.rows.labels, max_length=victim.max_length)
     whole = whole_words(victim.tokenizer, vocab_size=victim.model.config.vocab_size)
-    parts = encoded_parts(victim.tokenizer, texts, max_length=victim.max_length)
+    cut = partial(head_and_tail, max_length=victim.max_length)
+    loses_middle = num_texts(texts) == 1 and long_texts_of(victim.tokenizer) == "head_tail"
+    parts = encoded_parts(victim.tokenizer, texts, max_length=None if loses_middle else victim.max_length)
     return swap_words(
         victim.model,
         victim.rows,
-        swappable=np.concatenate([swappable_tokens(encoded, whole=whole) for encoded in parts]),
+        swappable=np.concatenate([swappable_tokens(encoded, whole=whole, cut=cut) for encoded in parts]),
         whole=whole,
         num_words=settings.words_per_text,
         num_candidates=settings.num_candidates,

@@ -55,6 +55,7 @@ class Card(Result):
         labels: in the order of the logits.
         control: label -> control token of a generator that can be asked for one.
         max_length: tokens that the model reads, at most.
+        long_texts: what it reads of longer texts, where that is not their beginning; its tokenizer says the same.
         cut_texts: training texts that were longer.
         text_rules: how the training texts were cleaned.
         texts: of a row; 2 of a model that reads pairs, and None of all others.
@@ -85,6 +86,7 @@ class Card(Result):
     labels: Sequence[str] | None = None
     control: Mapping[str, str] = {}
     max_length: int | None = None
+    long_texts: str | None = None
     cut_texts: int | None = None
     text_rules: Json | None = None
     texts: int | None = None

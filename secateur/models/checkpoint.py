@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.data.encoding import long_texts_of
 from secateur.errors import CheckpointError
 from secateur.files import write_json, write_text
 from secateur.kinds.base import Kind
@@ -74,7 +75,9 @@ def save(
         _save_tokenizer(tokenizer, folder)
     if beside is not None:
         beside(folder)
-    write_card(folder, Card.of(card).changed(weights_sha256=digest_weights(state)))
+    read = "head" if tokenizer is None else long_texts_of(tokenizer)
+    said: dict[str, Any] = {} if read == "head" else {"long_texts": read}
+    write_card(folder, Card.of(card).changed(weights_sha256=digest_weights(state), **said))
     if check_reload:
         run_reload_check(model, folder)
 

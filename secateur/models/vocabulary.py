@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from secateur.config.baseline import LongTexts
+from secateur.data.encoding import head_and_tail, head_length
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
 from secateur.models.families import family_of
@@ -149,7 +151,9 @@ def remapping(tokenizer: PreTrainedTokenizerBase, cut: PreTrainedTokenizerBase, 
     )
 
 
-def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -> TokenRows:
+def remap(
+    rows: TokenRows, table: Remapping, *, max_length: int | None = None, long_texts: LongTexts = "head"
+) -> TokenRows:
     """Return the rows in the new vocabulary; labels and row numbers stay.
 
     Args:
@@ -157,14 +161,19 @@ def remap(rows: TokenRows, table: Remapping, *, max_length: int | None = None) -
         table: see ``remapping``.
         max_length: rows that grew beyond it lose what stands before their last token, of a pair the longer text
             first, as truncation does.
+        long_texts: ``head_tail`` takes it out of their middle, where those that have ``max_length`` were cut before.
     """
     new_rows: list[list[int]] = []
     second: list[int] | None = None if rows.second is None else []
     for index in range(len(rows)):
         old = rows.ids(index)
-        parts = [old] if rows.second is None else np.split(old, [rows.second[index]])
+        # A word does not go on behind the gap.
+        gap = [head_length(len(old))] if long_texts == "head_tail" and len(old) == max_length else []
+        parts = np.split(old, gap if rows.second is None else [rows.second[index]])
         found = [table.row(part) for part in parts]
-        if max_length is not None:
+        if max_length is not None and long_texts == "head_tail":
+            found = [head_and_tail([number for part in found for number in part], max_length)]
+        elif max_length is not None:
             _shorten_(found, max_length)
         new_rows.append([number for part in found for number in part])
         if second is not None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from secateur.data.encoding import long_texts_of
 from secateur.data.tokens import TokenRows
 from secateur.models.vocabulary import Remapping, covering, cut_vocabulary_, remap, remapping, tokens_of
 
@@ -35,7 +36,9 @@ class Vocabulary:
 
     def translate(self, rows: TokenRows, *, max_length: int) -> TokenRows:
         """Return rows of dense ids as the pruned model reads them."""
-        return rows if self.table is None else remap(rows, self.table, max_length=max_length)
+        if self.table is None:
+            return rows
+        return remap(rows, self.table, max_length=max_length, long_texts=long_texts_of(self.dense))
 
     def narrowed_(self, model: PreTrainedModel, rows: TokenRows, *, min_count: int) -> "Vocabulary":
         """Take rare tokens out of a model that still has all of them, in place; return the vocabulary it has then.

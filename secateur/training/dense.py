@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.baseline import BaselineSection
 from secateur.data.documents import read_texts
+from secateur.data.encoding import read_long_texts_
 from secateur.data.provenance import read_provenance
 from secateur.data.tokenizer_training import controlled_, train_tokenizer
 from secateur.kinds.base import Kind
@@ -21,13 +22,18 @@ def tokenizer_of(
 ) -> PreTrainedTokenizerBase:
     """Train a tokenizer on the texts of ``train``, or take the base's; either knows the control tokens of ``labels``.
 
+    What it reads of long texts goes with it from here on.
+
     Raises:
         ConfigError: the tokenizer has no room.
     """
     if baseline.tokenizer.kind == "model":
-        return controlled_(load_tokenizer(base), labels)
-    texts = (text for row in read_texts(train, labels=()) for text in texts_in(row.text))
-    return train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
+        tokenizer = controlled_(load_tokenizer(base), labels)
+    else:
+        texts = (text for row in read_texts(train, labels=()) for text in texts_in(row.text))
+        tokenizer = train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
+    read_long_texts_(tokenizer, baseline.long_texts)
+    return tokenizer
 
 
 def model_for(

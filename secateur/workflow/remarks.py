@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from secateur.data.encoding import head_length
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.pruning.vocabulary_check import VocabularyCut
@@ -45,10 +46,20 @@ def _of_cut(card: Card, *, root: Path) -> tuple[str, ...]:
     """Say how many training texts the dense model did not see to their end."""
     if not (cut := card.cut_texts):
         return ()
-    rows = read_json(root / "reports" / "data.json").get("rows", {}).get("train", cut)
+    report, limit = read_json(root / "reports" / "data.json"), card.require_max_length()
+    rows = report.get("rows", {}).get("train", cut)
+    said = f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at baseline.max_length={limit} tokens"
+    if card.long_texts is None:
+        return (f"{said}: what stands behind is not read",)
+    head = head_length(limit)
+    cut_before = [rule["rows"] for rule in report.get("rules", ()) if rule["rule"] == "max_chars" and rule["rows"]]
+    ends = (
+        f"{cut_before[0]} texts had lost their end before that, at clean.max_chars: what baseline.long_texts="
+        f"{card.long_texts} takes for their last tokens stands in their middle; a larger one keeps it",
+    )
     return (
-        f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at "
-        f"baseline.max_length={card.max_length} tokens: what stands behind is not read",
+        f"{said}: what stands between their first {head} and last {limit - head} is not read",
+        *(ends if cut_before else ()),
     )
 
 

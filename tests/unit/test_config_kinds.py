@@ -46,6 +46,8 @@ def test_both_tasks_have_parameters_that_fit():
         ({"evaluate.judge": "models/r1"}, "evaluate.judge must be null, found models/r1"),
         ({**GENERATION, "prune.recovery.best_by": "macro_f1"}, "best_by must be perplexity or loss, found macro_f1"),
         ({**GENERATION, "baseline.class_weights": "balanced"}, "baseline.class_weights must be none, found balanced"),
+        ({**GENERATION, "baseline.long_texts": "head_tail"}, "baseline.long_texts must be head, found head_tail: what is"),
+        ({"baseline.long_texts": "head_tail", "ingest.text_column": ["a", "b"]}, "found head_tail: of a pair the longer"),
         ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
         ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
         ({**GENERATION, "evaluate.deployed": "onnx-int8"}, "evaluate.deployed must be torch or onnx, found onnx-int8"),

@@ -1,5 +1,6 @@
 """Words swapped against a model by its own gradient (HotFlip, Ebrahimi et al. 2018, sections 3 and 6)."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,12 +47,15 @@ def whole_words(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int) -> Tenso
     return whole
 
 
-def swappable_tokens(encoded: Any, *, whole: Tensor) -> npt.NDArray[np.bool_]:
+def swappable_tokens(
+    encoded: Any, *, whole: Tensor, cut: Callable[[Sequence[bool]], list[bool]] = list
+) -> npt.NDArray[np.bool_]:
     """Tell which tokens of tokenised texts are whole words, all rows after each other, (tokens,) bool.
 
     Args:
         encoded: what a fast tokenizer returned for the texts.
         whole: of ``whole_words``.
+        cut: what is read of a row.
 
     Raises:
         ModelError: the tokenizer does not say where words begin.
@@ -61,9 +65,11 @@ def swappable_tokens(encoded: Any, *, whole: Tensor) -> npt.NDArray[np.bool_]:
     flags: list[bool] = []
     for row, ids in enumerate(encoded["input_ids"]):
         words = encoded.word_ids(row)
+        of_row: list[bool] = []
         for index, word in enumerate(words):
             alone = word is not None and word not in (words[index - 1 : index] + words[index + 1 : index + 2])
-            flags.append(alone and ids[index] < len(whole) and bool(whole[ids[index]]))
+            of_row.append(alone and ids[index] < len(whole) and bool(whole[ids[index]]))
+        flags += cut(of_row)
     return np.asarray(flags, dtype=np.bool_)
 
 
