@@ -15,6 +15,49 @@ _SAMPLE_ROWS = 1000
 _Numbered = Iterator[tuple[str, dict[str, Any]]]
 
 
+class Repeated(dict[str, Any]):
+    """An object that names something twice with different values: JSON allows it, and nobody knows which is meant.
+
+    Attributes:
+        twice: such names.
+    """
+
+    def __init__(self, values: dict[str, Any], twice: frozenset[str]) -> None:
+        """Take the last value of every name, as Python does, and the names that have another one."""
+        super().__init__(values)
+        self.twice = twice
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    # A value may be of a kind that equals others (True and 1), which is how it was written, too.
+    twice = frozenset(name for name, value in pairs if json.dumps(value) != json.dumps(found[name]))
+    return Repeated(found, twice) if twice else found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def require_once(record: Mapping[str, Any], name: str, *, where: str) -> None:
+    """Refuse a row that has two values under one name.
+
+    Args:
+        record: the row.
+        name: of a column, perhaps inside an object.
+        where: the row stands, for the message.
+
+    Raises:
+        DataError: naming the row.
+    """
+    value: Any = record
+    for step in [name] if name in record else name.split("."):
+        if isinstance(value, Repeated) and step in value.twice:
+            raise DataError(f"{where} has two different values under {step!r}; leave one of them")
+        value = value.get(step) if isinstance(value, dict) else None
+
+
 def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[Any]]:
     """Read the columns of JSON Lines, of an array of objects, or of ``{"data": [...]}``; labels stay Python's values.
 
@@ -22,7 +65,7 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
     first of a list, where no column is called so.
 
     Raises:
-        DataError: it is not JSON, not rows, a column is missing in all of them, or a text is not text.
+        DataError: it is not JSON, not rows, a column is missing in all of them, stands twice in one, or a text is none.
     """
     values: dict[str, list[Any]] = {name: [] for name in columns.names}
     seen: dict[str, None] = {}
@@ -37,6 +80,7 @@ def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[
             if words is not None and not words.isascii():
                 found[name] = without_surrogates(words)
         for name in columns.names:
+            require_once(record, name, where=f"{path.name} {where}")
             values[name].append(found[name])
     require(columns, list(seen), name=path.name)
     return values
@@ -98,7 +142,7 @@ def keys_of(path: Path, *, encoding: str) -> list[str]:
 def _first_rows(text: str, *, name: str) -> Iterator[Any]:
     """Yield what could be rows, without knowing a column."""
     try:
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         yield from (record for _, record in _lines(text.split("\n"), name=name))
         return
@@ -116,7 +160,7 @@ def _values(text: str, *, columns: Columns, name: str) -> _Numbered:
     """Yield the rows of a whole file that is one value, or several of them in lines."""
     start = text.lstrip()[:1]
     try:
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         # Not one value: then lines, whose first bad one is named.
         if start == "[" or not _is_json(text.lstrip().split("\n", 1)[0]):
@@ -131,7 +175,7 @@ def _values(text: str, *, columns: Columns, name: str) -> _Numbered:
 
 def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
+        _DECODER.decode(line)
     except (ValueError, RecursionError):
         return False
     return True
@@ -140,7 +184,7 @@ def _is_json(line: str) -> bool:
 def _is_row(line: str, columns: Columns) -> bool:
     """Tell whether a line is an object of its own, and not one that holds all rows."""
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
     except (ValueError, RecursionError):
         return False
     if not isinstance(value, dict):
@@ -169,6 +213,9 @@ def _rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
     """Return the rows of a whole file: an array, columns of values, or an object with one array of objects."""
     if isinstance(value, list):
         return value
+    for held in (value, *(value.get(column) for column in columns.names)) if isinstance(value, dict) else ():
+        if isinstance(held, Repeated):  # columns, or rows by their index
+            require_once(held, min(held.twice), where=name)
     if isinstance(value, dict):
         if isinstance(value.get(columns.text), list | dict):
             return _of_columns(value, columns=columns, name=name)
@@ -209,7 +256,7 @@ def _lines(lines: Iterable[str], *, name: str, first: int = 1) -> _Numbered:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name} line {number} is not JSON: {error}") from error
         if not isinstance(record, dict):

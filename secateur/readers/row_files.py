@@ -18,7 +18,7 @@ from secateur.errors import DataError
 from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.delimited import Delimited, open_delimited
 from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
-from secateur.readers.json_rows import json_records
+from secateur.readers.json_rows import Repeated, json_records, require_once
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
 from secateur.readers.reading import Reading
@@ -234,8 +234,10 @@ class _JsonRows(RowFile):
         """Read all rows once for the names and types of their columns."""
         kinds: dict[str, set[type]] = {}
         num_rows = 0
-        for _, record in json_records(path, encoding=encoding, columns=columns):
+        for where, record in json_records(path, encoding=encoding, columns=columns):
             num_rows += 1
+            for name in sorted(record.twice) if isinstance(record, Repeated) else ():
+                require_once(record, name, where=f"{path.name} {where}")
             for name, value in record.items():
                 kinds.setdefault(name, set())
                 if value is not None:

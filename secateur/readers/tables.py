@@ -1,6 +1,6 @@
 """Reading the columns that matter from CSV, JSON, Parquet or a workbook into one Arrow table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from secateur.readers.sources import BY_ENDING, DATABASES, SourceKind, TableForm
 from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
 
+_NUL = "\0"
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
 _NOTHING = {
     **dict.fromkeys(("lines", "text"), "no line that is not blank"),
@@ -131,6 +132,7 @@ def read_rows(
             },
         }
     )
+    remarks += tuple(_told_of_nul(rows["text"], name=path.name, decoded=encoding is not None))
     if columns.time is not None:
         asked = layout.time_format if layout else None
         times = times_of(raw[columns.time], name=columns.time, file=path.name, time_format=asked)
@@ -151,6 +153,30 @@ def _texts(columns: Sequence[Any]) -> Any:
     plain = (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in columns)
     pairs = (as_text([text or "" for text in texts]) for texts in zip(*plain, strict=True))
     return pa.array([pair if has_words(pair) else None for pair in pairs], pa.large_string())
+
+
+def _told_of_nul(texts: pa.ChunkedArray, *, name: str, decoded: bool) -> Iterator[str]:
+    """Say how many texts hold NUL, which cleaning takes out.
+
+    Args:
+        texts: of the rows.
+        name: of their file, for messages.
+        decoded: whether they come from a file of text, which has an encoding.
+
+    Raises:
+        DataError: it stands in every second place, as in a file of another encoding.
+    """
+    holding = pc.fill_null(pc.match_substring(texts, _NUL), False)
+    if not (count := pc.sum(holding).as_py()):
+        return
+    first = pc.index(holding, True).as_py()
+    if decoded and 3 * str(texts[first]).count(_NUL) > len(str(texts[first])):
+        raise DataError(
+            f"{name} row {first + 1} has NUL between its letters, as text of two bytes for each has; "
+            "ingest.encoding=utf-16-le (or utf-16-be) would work, or write the file anew"
+        )
+    which = "1 text holds" if count == 1 else f"{count} texts hold"
+    yield f"{name}: {which} the character NUL, which cleaning takes out (first: row {first + 1})"
 
 
 def _as_chunks(values: Any) -> pa.ChunkedArray:

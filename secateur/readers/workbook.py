@@ -7,6 +7,7 @@ from pathlib import Path
 from secateur.errors import DataError
 from secateur.readers.layout import Columns, Layout, require
 from secateur.readers.workbook_cells import Cell, Moment, Sheet, read_sheets
+from secateur.readers.workbook_errors import address
 
 _HEADER_ROWS = 50
 """How far down a header is looked for: above it stand titles and dates."""
@@ -47,7 +48,8 @@ def read_workbook(path: Path, *, columns: Columns, layout: Layout) -> WorkbookTa
     where = f"{path.name}, sheet {sheet.name!r}"
     header, rows = _table(sheet, place)
     require(columns, header, name=where if found or not sheets[1:] else f"{where} (or {_listed(sheets[1:])})")
-    table = WorkbookTable(header, rows, tuple(_remarks(sheet, sheets, place=place, name=path.name)))
+    remarks = (*_remarks(sheet, sheets, place=place, name=path.name), *_of_errors(sheet, columns, place, where=where))
+    table = WorkbookTable(header, rows, remarks)
     if rows:
         _check_values(table, columns, where=where)
     for column in columns.texts:
@@ -113,6 +115,21 @@ def _remarks(sheet: Sheet, sheets: Sequence[Sheet], *, place: int, name: str) ->
         yield f"{name}: the columns have their names in row {sheet.first + place}; what stands above is left out"
     if others := [other for other in sheets if other is not sheet]:
         yield f"{name}: the sheet {sheet.name!r} was read and no other ({_listed(others)}); ingest.sheet names one"
+
+
+def _of_errors(sheet: Sheet, columns: Columns, place: int, *, where: str) -> Iterator[str]:
+    """Say how many cells of the columns that are asked for hold an error in place of a value."""
+    names = {sheet.left + column: _named(value) for column, value in enumerate(sheet.rows[place] if place >= 0 else ())}
+    if place < 0:
+        names = {sheet.left + column: str(column) for column in range(len(sheet.rows[0]))}
+    below = sheet.first + place
+    found = [(row, column) for row, column in sheet.errors if row >= below and names.get(column) in columns.names]
+    if found:
+        which = "1 cell holds" if len(found) == 1 else f"{len(found)} cells hold"
+        yield (
+            f"{where}: {which} an error (#N/A, #REF! and the like) in the columns that are read, and count as empty "
+            f"(first: {address(*found[0])})"
+        )
 
 
 def _check_values(table: WorkbookTable, columns: Columns, *, where: str) -> None:

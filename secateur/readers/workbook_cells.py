@@ -17,6 +17,7 @@ from typing import Any
 
 from secateur.errors import DataError
 from secateur.readers.compression import bare, open_bytes
+from secateur.readers.workbook_errors import error_cells
 
 _LIBRARY = "python_calamine"
 _ZIP, _OLD = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -44,12 +45,16 @@ class Sheet:
         first: number of the first row, from 1, as a spreadsheet program counts.
         rows: cells of the used area, all rows of one width, none where it is empty. A merged cell
             stands in each row that it spans.
+        left: number of the first column, from 0.
+        errors: row and column, from 0 in the whole sheet, of cells with an error, which are empty in ``rows``.
     """
 
     name: str
     hidden: bool
     first: int
     rows: Sequence[Sequence[Cell]]
+    left: int = 0
+    errors: Sequence[tuple[int, int]] = ()
 
 
 def read_sheets(path: Path) -> list[Sheet]:
@@ -80,8 +85,10 @@ def read_sheets(path: Path) -> list[Sheet]:
     if "error" in said:
         raise DataError(f"{path.name} cannot be read: {said['error']}")
     return [
-        Sheet(name, hidden, first, [[_cell(value) for value in row] for row in rows])
-        for name, hidden, first, rows in said["sheets"]
+        Sheet(
+            name, hidden, first, [[_cell(value) for value in row] for row in rows], left, [(r, c) for r, c in errors]
+        )
+        for name, hidden, first, rows, left, errors in said["sheets"]
     ]
 
 
@@ -103,17 +110,18 @@ def _answer(content: bytes) -> dict[str, Any]:
         if content.startswith(_OLD) and "EncryptedPackage".encode("utf-16-le") in content:
             return {"error": "it is protected by a password; save it without one"}
         return {"error": f"{' '.join(str(error).split())[:120]}; {_DAMAGED}"}
-    return {"sheets": [_as_json(sheet, hidden) for sheet, hidden in sheets]}
+    errors = error_cells(content)
+    return {"sheets": [_as_json(sheet, hidden, errors.get(sheet.name, ())) for sheet, hidden in sheets]}
 
 
-def _as_json(sheet: Any, hidden: bool) -> list[Any]:
+def _as_json(sheet: Any, hidden: bool, errors: Sequence[tuple[int, int]]) -> list[Any]:
     top, left = sheet.start or (0, 0)
     rows = [[_plain(value) for value in row] for row in sheet.to_python()]
     for (first, column), (last, _) in sheet.merged_cell_ranges or ():
         spanned, place = rows[max(0, first - top) : max(0, last - top + 1)], column - left
         for row in spanned if 0 <= place < len(spanned[:1] and spanned[0]) else ():
             row[place] = spanned[0][place]
-    return [sheet.name, hidden, top + 1, rows]
+    return [sheet.name, hidden, top + 1, rows, left, errors]
 
 
 def _plain(value: Any) -> Any:

@@ -55,6 +55,12 @@ def test_rows_are_those_that_ingest_reads(tmp_path: Path, name: str, packed: boo
     assert rows.remarks == whole.remarks
 
 
+def test_rows_with_two_values_under_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "id": 1, "id": 2}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl line 2 has two different values under 'id'; leave one of them"):
+        open_rows(str(tmp_path / "a.jsonl"), READING)
+
+
 LETTERS = [f"Dear sir {n}, hello\nit is broken, again\nregards, {n}" for n in range(5)]
 
 

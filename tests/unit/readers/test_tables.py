@@ -53,6 +53,53 @@ def test_half_a_surrogate_does_not_stop_the_reader(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "x", "label": 1}\n{"text": "y", "label": 1, "label": 2}', "a.jsonl line 2 has two different values under 'label'"),
+        ('[{"text": "x", "label": 1}, {"text": "y", "text": "z", "label": 1}]', "a.jsonl row 2 has two .* under 'text'; leave"),
+        ('{"text": {"0": "x", "0": "y"}, "label": {"0": 1}}', "a.jsonl has two different values under '0'"),
+        ('{"1": {"text": "x", "label": 1}, "1": {"text": "y", "label": 1}}', "a.jsonl has two different values under '1'"),
+    ],
+)  # fmt: skip
+def test_two_values_under_one_name_are_refused(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        rows_of(write(tmp_path / "a.jsonl", content), columns=Columns("text", "label", None))
+
+
+def test_what_is_said_twice_alike_or_elsewhere_is_read(tmp_path):
+    lines = ['{"text": "x", "label": 1, "label": 1, "id": 1, "id": 2}', '{"text": "y", "label": {"a": 1, "b": 2, "b": 3}}']
+    table = rows_of(write(tmp_path / "a.jsonl", "\n".join(lines)), columns=Columns("text", "id", None))
+    assert table["label"].to_pylist() == ["2", None]  # of what nobody reads the last one
+    only = write(tmp_path / "b.jsonl", lines[1])
+    assert rows_of(only, columns=Columns("text", "label.a", None))["label"].to_pylist() == ["1"]
+    with pytest.raises(DataError, match="b.jsonl line 1 has two different values under 'b'"):
+        rows_of(only, columns=Columns("text", "label.b", None))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_the_character_nul_is_told(tmp_path, name):
+    path, texts = tmp_path / name, ["fine", "cut\0 here", "and\0 there"]
+    if name == "a.parquet":
+        pq.write_table(pa.table({"text": texts, "label": [1, 2, 1]}), path)
+    elif name == "a.csv":
+        write(path, "text,label\n" + "".join(f"{text},{n}\n" for n, text in enumerate(texts)))
+    else:
+        write(path, "\n".join(json.dumps({"text": text, "label": 1}) for text in texts))
+    found = read_rows(
+        path, file_format=format_of(path, "auto"), encoding=None if name == "a.parquet" else "utf-8", columns=TWO
+    )
+    assert found.rows["text"].to_pylist() == texts
+    assert found.remarks == (f"{name}: 2 texts hold the character NUL, which cleaning takes out (first: row 2)",)
+
+
+def test_letters_of_two_bytes_are_not_taken_for_letters_and_nul(tmp_path):
+    wide = "".join(f"{letter}\0" for letter in "of two bytes")
+    path = write(tmp_path / "a.csv", f"text,label\nfine,a\n{wide},b\n")
+    with pytest.raises(DataError, match=r"a.csv row 2 has NUL between its letters, .*ingest.encoding=utf-16-le"):
+        rows_of(path, columns=TWO)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.csv", "body,label,sure\nx,1,1\n", r"a.csv has no column 'text'; its columns are: body, label, sure"),

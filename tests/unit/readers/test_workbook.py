@@ -22,6 +22,7 @@ from secateur.readers.layout import Columns, Layout
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.row_files import open_rows
 from secateur.readers.sources import locate
+from secateur.readers.workbook_errors import address
 from tests.unit.readers.test_dialects import PACKED
 
 # Rows (text, label, stars): ("good é好", "007", 5), ("bad", "1E30", 1.5), ("so so", 2, none), written by xlwt 1.3.0.
@@ -161,6 +162,20 @@ def test_without_a_header_columns_are_numbers(tmp_path):
     written(tmp_path / "a.xlsx", Rows=[["good", "a"], ["bad", "b"]])
     params = {"header": False, "text_column": 0, "label_column": 1}
     assert read(tmp_path, "a.xlsx", **params)[0] == [("good", "a"), ("bad", "b")]
+
+
+@pytest.mark.parametrize("params", [{}, {"header": False, "text_column": 1, "label_column": 2}])
+def test_errors_among_the_values_are_told(tmp_path, params):
+    rows = [[], [None, "id", *HEADER, "other"], [None, 1, "good", "a", "#REF!"], [None, 2, "#N/A", "b", 1], [],
+            [None, 3, "fine", "#DIV/0!", 2], [None, 4, "#N/A of them", "a", 3]]  # fmt: skip
+    written(tmp_path / "a.xlsx", Rows=rows)
+    found, remarks = read(tmp_path, "a.xlsx", **params)
+    assert found[-4:] == [("good", "a"), (None, "b"), ("fine", None), ("#N/A of them", "a")]
+    assert remarks[-2] == (
+        "a.xlsx, sheet 'Rows': 2 cells hold an error (#N/A, #REF! and the like) in the columns that are read, and count "
+        "as empty (first: C4)"
+    )
+    assert address(6, 27) == "AB7"
 
 
 @pytest.mark.parametrize(
