@@ -58,7 +58,7 @@ def test_half_a_surrogate_does_not_stop_the_reader(tmp_path):
         ('{"text": "x", "label": 1}\n{"text": "y", "label": 1, "label": 2}', "a.jsonl line 2 has two different values under 'label'"),
         ('[{"text": "x", "label": 1}, {"text": "y", "text": "z", "label": 1}]', "a.jsonl row 2 has two .* under 'text'; leave"),
         ('{"text": {"0": "x", "0": "y"}, "label": {"0": 1}}', "a.jsonl has two different values under '0'"),
-        ('{"1": {"text": "x", "label": 1}, "1": {"text": "y", "label": 1}}', "a.jsonl has two different values under '1'"),
+        ('{"0": {"text": "w", "label": 1}, "1": {"text": "x", "label": 1}, "1": {"text": "y", "label": 1}}', "a.jsonl has two different values under '1'"),
     ],
 )  # fmt: skip
 def test_two_values_under_one_name_are_refused(tmp_path, content, message):
