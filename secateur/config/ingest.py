@@ -245,7 +245,7 @@ class IngestSection(Section):
         if time_format is None:
             return None
         try:
-            datetime.strptime("", time_format)  # noqa: DTZ007  nothing is read
+            datetime.strptime("", time_format)
         except ValueError as error:
             if "does not match" not in str(error):
                 raise ValueError(f"is not written in the letters of strptime: {error}") from error

@@ -44,7 +44,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _one_split(self) -> Self:
         if self.ingest.time_column is not None and self.clean.split_by == "content":
-            raise ValueError("clean.split_by=content and ingest.time_column both say which rows judge; give one of them")
+            raise ValueError("clean.split_by=content and ingest.time_column both say which rows judge; give one")
         return self
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class RunConfig(Section):
         if asked not in (kind.measure.name, "loss"):
             problems.append(f"prune.recovery.best_by must be {kind.measure.name} or loss, found {asked}")
         if self.baseline.long_texts != "head" and kind.route != "predict":
-            problems.append("baseline.long_texts must be head, found head_tail: what is written is learned from whole texts")
+            problems.append("baseline.long_texts must be head, found head_tail: writing is learned from whole texts")
         if self.baseline.long_texts != "head" and len(self.ingest.text_columns) > 1:
             problems.append("baseline.long_texts must be head, found head_tail: of a pair the longer text is cut")
         for problem in problems:

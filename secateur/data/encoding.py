@@ -16,8 +16,8 @@ Integers = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 
 _LONG_TEXTS = "long_texts"
-"""Entry of tokenizer_config.json, which goes wherever the tokenizer goes. transformers keeps it and does not know it: its
-own ``truncation_side`` cuts one end."""
+"""Entry of tokenizer_config.json, which goes wherever the tokenizer goes. transformers keeps it and does not know it:
+its own ``truncation_side`` cuts one end."""
 
 _PAIRS_AT_ONCE = 64
 """A tokenizer keeps all combinations of what it has cut off two texts: of two long ones hundreds of rows."""
@@ -76,7 +76,8 @@ def long_texts_of(tokenizer: Any) -> LongTexts:
     """
     said: LongTexts = getattr(tokenizer, "init_kwargs", {}).get(_LONG_TEXTS, "head")
     if said not in get_args(LongTexts):
-        raise ModelError(f"the tokenizer says {_LONG_TEXTS}={said!r}; {' and '.join(get_args(LongTexts))} are known here")
+        known = " and ".join(get_args(LongTexts))
+        raise ModelError(f"the tokenizer says {_LONG_TEXTS}={said!r}; {known} are known here")
     return said
 
 

@@ -110,7 +110,8 @@ def remarks_on_time(
         return [f"ingest.time_column={column} divides nothing: the rows that judge were given"]
     does = {"validation": "validate", "test": "test"}
     said = ", ".join(f"{rows[part]} from {start} on {does[part]}" for part, start in starts.items())
-    remarks = [f"by ingest.time_column={column} {rows['train']} rows before {next(iter(starts.values()))} train, {said}"]
+    first = next(iter(starts.values()))
+    remarks = [f"by ingest.time_column={column} {rows['train']} rows before {first} train, {said}"]
     if left_out:
         which = "1 row is of a group that stands" if left_out == 1 else f"{left_out} rows are of groups that stand"
         remarks.append(f"{which} in a later part, too: left out, so that nothing is learned of those that judge")

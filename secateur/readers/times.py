@@ -135,7 +135,7 @@ def _of_text(text: str, time_format: str | None) -> Moment | None:
     if not text:
         return None
     if time_format is not None:
-        return datetime.strptime(text, time_format)  # noqa: DTZ007  an offset is read where the format has one
+        return datetime.strptime(text, time_format)
     if _NUMBER.fullmatch(text):
         return _moment(float(text) if set(text) & set(".eE") else int(text))
     return datetime.fromisoformat(f"{text}-01" if _MONTH.fullmatch(text) else text)
@@ -153,7 +153,7 @@ def _moment(value: Any) -> Moment:
         return datetime.combine(value, time())
     if isinstance(value, Decimal):
         value = int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and math.isinf(value)):
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
         raise ValueError("neither a time nor a number")
     return value if not isinstance(value, int) or -_INT64 <= value < _INT64 else float(value)
 
@@ -172,8 +172,8 @@ def _ordered(moments: Sequence[Moment | None], where: _Where) -> pa.Array:
     if len(first) > 1:
         (one, at_one), (other, at_other) = sorted(first.items(), key=lambda entry: entry[1])[:2]
         raise DataError(
-            f"{where.said(at_other)} and row {at_one + 1} {str(where.values[at_one])!r}: {other} and {one} have no order; "
-            "write all of them in one way"
+            f"{where.said(at_other)} and row {at_one + 1} {str(where.values[at_one])!r}: {other} and {one} have no "
+            "order; write all of them in one way"
         )
     kind = next(iter(first), None)
     if kind is None:
@@ -202,7 +202,7 @@ def require_one_kind(files: Sequence[tuple[str, pa.Table]], *, name: str) -> Non
     if len(kinds) > 1:
         (one, first), (other, second) = list(kinds.items())[:2]
         raise DataError(
-            f"ingest.time_column={name} holds {one} in {first} and {other} in {second}, which have no order; write all of "
-            "them in one way"
+            f"ingest.time_column={name} holds {one} in {first} and {other} in {second}, which have no order; write all "
+            "of them in one way"
         )
 

@@ -18,7 +18,7 @@ _LETTERS = 26
 
 
 def error_cells(content: bytes) -> dict[str, list[tuple[int, int]]]:
-    """Return name of a sheet -> row and column, from 0, of its cells with an error; nothing of a file of another format.
+    """Return name of a sheet -> row and column, from 0, of its cells with an error; nothing of other formats.
 
     Args:
         content: of the file.

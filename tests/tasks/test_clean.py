@@ -267,9 +267,10 @@ def test_the_latest_rows_test_and_what_was_the_boundary_is_told(tmp_path):
     report = report_of(outputs)
     assert report["starts"] == {"validation": "2024-01-22", "test": "2024-01-25"}
     assert report["remarks"][:2] == [
-        "by ingest.time_column=day 209 rows before 2024-01-22 train, 30 from 2024-01-22 on validate, 60 from 2024-01-25 "
-        "on test",
-        "1 row is of a group that stands in a later part, too: left out, so that nothing is learned of those that judge",
+        "by ingest.time_column=day 209 rows before 2024-01-22 train, 30 from 2024-01-22 on validate, 60 from "
+        "2024-01-25 on test",
+        "1 row is of a group that stands in a later part, too: left out, so that nothing is learned of those that "
+        "judge",
     ]
     assert "dropped: ingest.time_column 4" in " ".join(report["remarks"])
 

@@ -240,9 +240,9 @@ def test_parts_are_given_in_one_way(source, more, message):
     [
         ({"time_column": "tone"}, "must name different columns; 'tone' is named twice"),
         ({"time_format": "%Y"}, "time_format says how time_column is written, and no column is named"),
-        ({"time_column": "day", "time_format": "%Q"}, "is not written in the letters of strptime: 'Q' is a bad directive"),
+        ({"time_column": "day", "time_format": "%Q"}, "is not written in the letters of strptime: 'Q' is a bad"),
         ({"time_column": "day", "time_format": "iso"}, "is written in the letters of strptime, such as %d/%m/%Y"),
-        ({"time_column": "day", "test_source": "b", "validation_source": "c"}, "time_column has nothing to divide where"),
+        ({"time_column": "day", "test_source": "b", "validation_source": "c"}, "time_column has nothing to divide"),
     ],
 )  # fmt: skip
 def test_a_column_of_times_is_named_where_it_divides(more, message):

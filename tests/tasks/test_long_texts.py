@@ -71,6 +71,6 @@ def test_what_is_not_read_is_told(finished):
     assert told[:2] == (
         "96 of 96 training texts (100.0%) were cut at baseline.max_length=16 tokens: what stands between their first 5 "
         "and last 11 is not read",
-        "3 texts had lost their end before that, at clean.max_chars: what baseline.long_texts=head_tail takes for their "
-        "last tokens stands in their middle; a larger one keeps it",
+        "3 texts had lost their end before that, at clean.max_chars: what baseline.long_texts=head_tail takes for "
+        "their last tokens stands in their middle; a larger one keeps it",
     )

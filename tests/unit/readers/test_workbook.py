@@ -172,8 +172,8 @@ def test_errors_among_the_values_are_told(tmp_path, params):
     found, remarks = read(tmp_path, "a.xlsx", **params)
     assert found[-4:] == [("good", "a"), (None, "b"), ("fine", None), ("#N/A of them", "a")]
     assert remarks[-2] == (
-        "a.xlsx, sheet 'Rows': 2 cells hold an error (#N/A, #REF! and the like) in the columns that are read, and count "
-        "as empty (first: C4)"
+        "a.xlsx, sheet 'Rows': 2 cells hold an error (#N/A, #REF! and the like) in the columns that are read, and "
+        "count as empty (first: C4)"
     )
     assert address(6, 27) == "AB7"
 
