@@ -75,5 +75,5 @@ def _settled(cleaned: Cleaned, rare: frozenset[str], rules: LabelRules) -> Clean
         alike=cleaned.alike[left],
         groups=None if cleaned.groups is None else [cleaned.groups[i] for i in left],
         effects=effects,
-        times=None if cleaned.times is None else cleaned.times.take(pa.array(left)),
+        times=None if cleaned.times is None else cleaned.times.take(left),
     )

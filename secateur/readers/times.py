@@ -175,13 +175,13 @@ def _ordered(moments: Sequence[Moment | None], where: _Where) -> pa.Array:
             f"{where.said(at_other)} and row {at_one + 1} {str(where.values[at_one])!r}: {other} and {one} have no "
             "order; write all of them in one way"
         )
-    kind = next(iter(first), None)
-    if kind is None:
+    only = next(iter(first), None)
+    if only is None:
         return pa.nulls(len(moments))
-    if kind == _NUMBERS:
+    if only == _NUMBERS:
         whole = all(moment is None or isinstance(moment, int) for moment in moments)
         return pa.array(moments if whole else [m if m is None else float(m) for m in moments])  # type: ignore[arg-type]
-    return pa.array(moments, pa.timestamp("us", tz="UTC" if kind == _ANCHORED else None))
+    return pa.array(moments, pa.timestamp("us", tz="UTC" if only == _ANCHORED else None))
 
 
 def require_one_kind(files: Sequence[tuple[str, pa.Table]], *, name: str) -> None:
@@ -205,4 +205,3 @@ def require_one_kind(files: Sequence[tuple[str, pa.Table]], *, name: str) -> Non
             f"ingest.time_column={name} holds {one} in {first} and {other} in {second}, which have no order; write all "
             "of them in one way"
         )
-

@@ -85,9 +85,7 @@ def read_sheets(path: Path) -> list[Sheet]:
     if "error" in said:
         raise DataError(f"{path.name} cannot be read: {said['error']}")
     return [
-        Sheet(
-            name, hidden, first, [[_cell(value) for value in row] for row in rows], left, [(r, c) for r, c in errors]
-        )
+        Sheet(name, hidden, first, [[_cell(value) for value in row] for row in rows], left, [(r, c) for r, c in errors])
         for name, hidden, first, rows, left, errors in said["sheets"]
     ]
 

@@ -14,10 +14,10 @@ from secateur.inference.prediction import Predictor
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 from secateur.workflow.remarks import remarks
-from tests.tasks.stage_chain import BASELINE, PRUNE, run_baseline, run_evaluate, run_round, write_inputs
+from tests.tasks.stage_chain import BASELINE, PRUNE, TEXT_RULES, run_baseline, run_evaluate, run_round, write_inputs
 from tests.tiny import sentences
 
-BOTH_ENDS = BASELINE.model_copy(update={"long_texts": "head_tail"})
+BOTH_ENDS = BASELINE.model_copy(update={"long_texts": "head_tail", "epochs": 20})
 
 
 def write_long_inputs(root):
@@ -29,6 +29,7 @@ def write_long_inputs(root):
         labels = [int(label == "positive") for _, label in rows]
         columns = {"text": texts, "label": labels, "row": list(range(count))}
         pq.write_table(pa.table(columns), root / f"{table}.parquet")
+    write_json(root / "text_rules.json", {**TEXT_RULES, "max_chars": 1000})
     counted = {"rows": {"train": 96}, "rules": [{"rule": "max_chars", "effect": "changed", "rows": 3}]}
     write_json(root / "reports/data.json", counted)
 

@@ -10,7 +10,7 @@ from secateur.data.encoding import encode, encoded_parts, head_and_tail, head_le
 from secateur.data.tokens import read_tokens, tokenize
 from secateur.errors import ModelError
 from secateur.evaluation.attacks.word_swap import swappable_tokens, whole_words
-from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.vocabulary import covering, cut_vocabulary_, remap, remapping
 from secateur.readers.pairs import as_text
 from tests.tiny import sentences, write_bert
@@ -64,7 +64,8 @@ def _counted(call, calls):
 
 
 def test_it_goes_with_the_tokenizer_and_plain_transformers_reads_on(tokenizer, folder, tmp_path):
-    save(load(folder), tokenizer, tmp_path / "saved", card={"task": "classification"}, check_reload=False)
+    model = load_base(folder, labels=["a", "b"])
+    save(model, tokenizer, tmp_path / "saved", card={"task": "classification"}, check_reload=False)
     again = load_tokenizer(tmp_path / "saved")
     assert long_texts_of(again) == "head_tail" and long_texts_of(load_tokenizer(folder)) == "head"
     assert encode(again, TEXTS, max_length=LENGTH) == encode(tokenizer, TEXTS, max_length=LENGTH)
@@ -73,7 +74,7 @@ def test_it_goes_with_the_tokenizer_and_plain_transformers_reads_on(tokenizer, f
     assert plain(TEXTS[1])["input_ids"] == tokenizer(TEXTS[1])["input_ids"]
     plain.save_pretrained(tmp_path / "by somebody else")
     assert long_texts_of(load_tokenizer(tmp_path / "by somebody else")) == "head_tail"
-    save(load(folder), load_tokenizer(folder), tmp_path / "head", card={}, check_reload=False)
+    save(model, load_tokenizer(folder), tmp_path / "head", card={}, check_reload=False)
     assert "long_texts" not in (tmp_path / "head/card.json").read_text(encoding="utf-8")
 
 
@@ -90,7 +91,7 @@ def test_rows_of_a_smaller_vocabulary_are_what_its_tokenizer_reads(tokenizer, fo
     assert tokenize(tmp_path / "rows.parquet", tokenizer=tokenizer, max_length=16, out=tmp_path / "a.arrow") == 12
     rows = read_tokens(tmp_path / "a.arrow")
     assert set(rows.lengths.tolist()) == {16}
-    model = load(folder)
+    model = load_base(folder, labels=["a", "b"])
     counts = np.bincount(rows.values, minlength=len(tokenizer))
     cut = cut_vocabulary_(model, tokenizer, covering(counts, tokenizer, min_count=4))
     assert long_texts_of(cut) == "head_tail"

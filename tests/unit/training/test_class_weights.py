@@ -74,18 +74,18 @@ def test_a_recovery_weighs_as_the_dense_model_has():
 
 
 def test_a_rare_label_is_found_more_often():
-    """One row in 20 is of it, and what tells it stands in half of them; the same stands in a few others."""
+    """One row in 20 is of it, and what tells it stands in most of them; it also stands in a tenth of the others."""
     draw = np.random.default_rng(0)
     labels = (np.arange(240) % 20 == 0).astype(np.int64)
-    telling = np.where(labels == 1, draw.random(240) < 0.7, draw.random(240) < 0.06)
+    telling = np.where(labels == 1, draw.random(240) < 0.7, draw.random(240) < 0.1)
     rows = from_lists([[2, *draw.integers(10, 40, 4), 5 + int(tells), 3] for tells in telling], labels=labels)
     found = []
     for asked in ("none", "balanced"):
         fix_randomness(seed=0, num_threads=1)
         model = tiny_model(num_labels=2)
         loss = LabelLoss(0.0, class_weights=class_weights(labels, asked, num_labels=2))
-        plan = Plan(title="test", settings=settings(epochs=4), seed=0, precision="fp32", best_by="last")
+        plan = Plan(title="test", settings=settings(epochs=8, batch_size=32), seed=0, precision="fp32", best_by="last")
         train_(model, train=rows, validation=rows, objective=loss, plan=plan)
         said = logits_of(model, rows, batch_size=60, precision="fp32").argmax(dim=-1).numpy()
         found.append(confusion(labels, said, num_labels=2)[1, 1])
-    assert found[0] < found[1]
+    assert found[0] < 6 < found[1]
