@@ -14,7 +14,8 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from benchmarks.report import environment, show, write_results
-from secateur.config.baseline import BaselineSection, ClassWeights
+from secateur.config.base import ClassWeights
+from secateur.config.baseline import BaselineSection
 from secateur.config.clean import CleanSection
 from secateur.config.prune import PruneSettings, Round
 from secateur.data.acquisition import read_source

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.config.baseline import ClassWeights
 from secateur.config.criteria import CRITERIA
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.regularizers import REGULARIZERS
 from secateur.config.run import RunSection
 from secateur.workflow.job import Job
-from secateur.workflow.stage import LATENCY_TABLE, Output, Parameter, Stage, section, value
+from secateur.workflow.stage import LATENCY_TABLE, Output, Parameter, Stage, section
 
 if TYPE_CHECKING:
     from secateur.config.schema import RunConfig
@@ -29,12 +28,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
             name="prune",
             item=item,
             inputs={"tokens": "data/tokens", "dense": "models/baseline", "prev": f"models/{entry.prev}", **shared},
-            parameters=(
-                section("run"),
-                _SETTINGS,
-                _round(item),
-                value("class_weights", "baseline.class_weights"),
-            ),
+            parameters=(section("run"), _SETTINGS, _round(item)),
             outputs={
                 "model": Output(f"models/{item}"),
                 "history": Output(f"reports/training/{item}.csv", "plot"),
@@ -57,14 +51,7 @@ def _round(item: str) -> Parameter:
     return Parameter("round", (f"prune.rounds.{item}",), lambda config: config.prune.rounds[item])
 
 
-def run(
-    job: Job,
-    *,
-    run: RunSection,
-    prune: PruneSettings,
-    round: Round,  # noqa: A002  the graph's name
-    class_weights: ClassWeights = "none",
-) -> None:
+def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> None:  # noqa: A002  the graph's name
     """Run the round that ``job.stage`` names (``prune@r2``).
 
     Inputs are ``tokens``, ``dense`` and ``prev`` (checkpoints; the same folder for the first round), ``latency_table``
@@ -116,9 +103,7 @@ def run(
         model,
         train=vocabulary.translate(prepared.train, max_length=before.require_max_length()),
         validation=vocabulary.translate(prepared.validation, max_length=before.require_max_length()),
-        dense_model=dense_model_of(
-            job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune, class_weights=class_weights
-        ),
+        dense_model=dense_model_of(job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune),
         goal=goal,
         settings=prune,
         round_=round,

@@ -19,6 +19,12 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Runtime = Literal["torch", "onnx", "onnx-int8"]
 """The form of a model: PyTorch, ONNX, ONNX in 8 bits."""
 
+ClassWeights = Literal["none", "balanced"]
+"""What a row counts in the loss on the labels: all the same, or those of each label as much as those of any other."""
+
+LongTexts = Literal["head", "head_tail"]
+"""What is read of a text that is longer than a model reads: its beginning, or both ends."""
+
 TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
 """What is done to a text by an attack that knows no model."""
 

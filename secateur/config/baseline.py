@@ -4,15 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.config.base import PositiveInt, Section
+from secateur.config.base import ClassWeights, LongTexts, PositiveInt, Section
 from secateur.config.families import OTHERS
 from secateur.config.registered import Registered
 from secateur.config.training import TrainingSection
 
 SCRATCH_PREFIX = "scratch:"
 TokenizerKind = Literal["model", "bytes", "characters"]
-ClassWeights = Literal["none", "balanced"]
-LongTexts = Literal["head", "head_tail"]
 
 MaxLength = Annotated[
     int,

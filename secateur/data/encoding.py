@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
-from secateur.config.baseline import LongTexts
+from secateur.config.base import LongTexts
 from secateur.errors import DataError, ModelError
 from secateur.readers.pairs import num_texts, texts_in
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from secateur.config.baseline import LongTexts
+from secateur.config.base import LongTexts
 from secateur.data.encoding import head_and_tail, head_length
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError

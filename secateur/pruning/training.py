@@ -11,8 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.budget.latency_table import LatencyTable
-from secateur.config.base import Section
-from secateur.config.baseline import ClassWeights
+from secateur.config.base import ClassWeights, Section
 from secateur.config.prune import Action, PruneSettings, Recovery
 from secateur.config.run import Precision
 from secateur.kinds.base import Kind

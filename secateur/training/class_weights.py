@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from secateur.config.baseline import ClassWeights
+from secateur.config.base import ClassWeights
 
 
 def class_weights(labels: npt.NDArray[np.int64], asked: ClassWeights, *, num_labels: int) -> Tensor | None:

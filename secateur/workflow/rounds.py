@@ -9,7 +9,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.budget.goal import Goal
 from secateur.budget.latency_table import LatencyTable, shape_of
-from secateur.config.baseline import ClassWeights
 from secateur.config.prune import PruneSettings
 from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows
@@ -71,7 +70,6 @@ def dense_model_of(
     dense: Card,
     run: RunSection,
     prune: PruneSettings,
-    class_weights: ClassWeights = "none",
 ) -> DenseModel:
     """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
     table = job.inputs.get("latency_table")
@@ -83,7 +81,7 @@ def dense_model_of(
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,
         robust_score=_robust_score(job, model, vocabulary, dense=dense, run=run) if prune.max_robust_drop else None,
-        class_weights=class_weights,
+        class_weights=dense.parameters.get("baseline.class_weights", "none"),
     )
 
 

@@ -11,9 +11,13 @@ from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, read_card, verify
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import SUPPRESSED, read_state
+from secateur.pruning.vocabulary import Vocabulary
 from secateur.pruning.weights.mask_files import MASKS
 from secateur.pruning.weights.matrices import prunable
-from tests.tasks.stage_chain import PRUNE, run_baseline, run_round, write_inputs
+from secateur.training.prepared_rows import read_prepared_rows
+from secateur.workflow.job import Job
+from secateur.workflow.rounds import dense_model_of
+from tests.tasks.stage_chain import PRUNE, RUN, run_baseline, run_round, write_inputs
 
 _NO_TRAINING = PRUNE.model_copy(update={"recovery": PRUNE.recovery.model_copy(update={"epochs": 0.0})})
 _IMPOSSIBLE = _NO_TRAINING.model_copy(update={"max_drop": 0.0, "criterion": "magnitude"})
@@ -33,6 +37,15 @@ def finished(tmp_path_factory):
 def root(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+@pytest.mark.parametrize(("parameters", "found"), [({}, "none"), ({"baseline.class_weights": "balanced"}, "balanced")])
+def test_a_recovery_weighs_labels_as_the_dense_model_did(finished, parameters, found):
+    dense, model = finished / "models/baseline", load(finished / "models/baseline")
+    tokenizer, rows = load_tokenizer(dense), read_prepared_rows(finished / "tokens")
+    card = Card.read(dense).changed(parameters=parameters)
+    job, words = Job("prune@r1", "key", {}, {}), Vocabulary(tokenizer, tokenizer, table=None)
+    assert dense_model_of(job, model, rows, words, dense=card, run=RUN, prune=PRUNE).class_weights == found
 
 
 def card_of(root, name):
