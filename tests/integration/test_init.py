@@ -210,8 +210,10 @@ def test_a_column_of_dates_is_suggested_and_not_switched_on(place: Path) -> None
     lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()
     dated = [f"{line},2024-{1 + i % 12:02}-01,{i}" for i, line in enumerate(lines[1:])]
     (place / "dated.csv").write_text("\n".join([f"{lines[0]},created_at,wait_time", *dated]), encoding="utf-8")
-    said = init(place, "shop", "--source", "dated.csv", "--text-column", "text", "--label-column", "label")
-    assert "-S ingest.time_column=created_at the latest rows test" in " ".join(said.split())
+    said = json.loads(
+        init(place, "shop", "--source", "dated.csv", "--text-column", "text", "--label-column", "label", "--json")
+    )
+    assert "-S ingest.time_column=created_at the latest rows test" in " ".join(said["remarks"])
     assert "time_column" not in params_of(place / "shop")["ingest"]
 
 
