@@ -6,7 +6,7 @@ from functools import cache
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import models as kinds
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, XLMRobertaTokenizer
 
 TEXTS = (
     "Good great lovely hotel in Berlin, don't!",
@@ -78,9 +78,26 @@ def end_of_word() -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", model_max_length=32)
 
 
+@cache
+def unigram() -> PreTrainedTokenizerBase:
+    """The kind of XLM-RoBERTa and CamemBERT: sentencepiece, the likeliest pieces of a word."""
+    made = Tokenizer(kinds.Unigram())
+    made.normalizer = normalizers.NFKC()
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    made.train_from_iterator(
+        CORPUS, trainers.UnigramTrainer(vocab_size=160, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
+    vocabulary = dict(json.loads(made.to_str())["model"]["vocab"])
+    # A corpus of five texts leaves few pieces but characters; published vocabularies are full of words.
+    vocabulary |= {f"▁{word}": -7.0 for text in TEXTS for word in text.split()} | {"<mask>": 0.0}
+    return XLMRobertaTokenizer(vocab=[*vocabulary.items()], model_max_length=32)
+
+
 TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerBase]] = {
     "word pieces": word_piece,
     "byte-level": byte_level,
     "byte fallback": byte_fallback,
     "end of word": end_of_word,
+    "unigram": unigram,
 }

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from secateur.errors import ModelError
 
-_KINDS = ("WordPiece", "BPE")
+_KINDS = ("WordPiece", "BPE", "Unigram")
 
 
 def describe(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -26,8 +26,31 @@ def describe(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(backend.to_str())
     kind = values["model"].get("type")
     if kind not in _KINDS:
-        raise ModelError(f"the vocabulary of a tokenizer of type {kind} cannot be cut; {' and '.join(_KINDS)} can")
+        raise ModelError(f"the vocabulary of a tokenizer of type {kind} cannot be cut; that of {', '.join(_KINDS)} can")
     return values
+
+
+def ids_of(values: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the id of every token of the model of a tokenizer; those that were added behind it are left out."""
+    model = values["model"]
+    if model["type"] == "Unigram":
+        return {token: number for number, (token, _) in enumerate(model["vocab"])}
+    ids: Mapping[str, int] = model["vocab"]
+    return ids
+
+
+def needed_by_scores(values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the tokens that the scores of a Unigram tokenizer rest on; none of other kinds.
+
+    Those are the unknown token, and the one of the lowest score: an unknown character costs ten more than that, and
+    with another price a text might be cut into other pieces, known ones among them.
+    """
+    model = values["model"]
+    if model["type"] != "Unigram":
+        return frozenset()
+    vocabulary = model["vocab"]
+    unknown = () if model["unk_id"] is None else (vocabulary[model["unk_id"]][0],)
+    return frozenset((*unknown, min(vocabulary, key=lambda entry: entry[1])[0]))
 
 
 def merges_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -38,13 +61,13 @@ def merges_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def fallback_bytes(values: Mapping[str, Any]) -> frozenset[str]:
-    """Return the tokens that a BPE tokenizer writes characters outside its vocabulary with; none without that fallback.
+    """Return the tokens that characters outside the vocabulary are written with; none without that fallback.
 
     A character is one to four of them, so that all are needed for text to come out as it went in.
     """
     if not values["model"].get("byte_fallback"):
         return frozenset()
-    return frozenset(f"<0x{byte:02X}>" for byte in range(256)).intersection(values["model"]["vocab"])
+    return frozenset(f"<0x{byte:02X}>" for byte in range(256)).intersection(ids_of(values))
 
 
 @dataclass(frozen=True)
@@ -85,9 +108,12 @@ def with_fewer_tokens(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[str, 
     """
     values = describe(tokenizer)
     model = values["model"]
-    model["vocab"] = {
-        token: new_ids[token] for token in sorted(new_ids, key=new_ids.__getitem__) if token in model["vocab"]
-    }
+    if model["type"] == "Unigram":
+        _keep_scores_(model, new_ids)
+    else:
+        model["vocab"] = {
+            token: new_ids[token] for token in sorted(new_ids, key=new_ids.__getitem__) if token in model["vocab"]
+        }
     if "merges" in model:
         vocabulary, marks = model["vocab"], marks_of(values)
         model["merges"] = [
@@ -102,6 +128,13 @@ def with_fewer_tokens(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[str, 
     if values.get("padding"):
         values["padding"]["pad_id"] = new_ids[values["padding"]["pad_token"]]
     return _around(tokenizer, json.dumps(values), new_ids)
+
+
+def _keep_scores_(model: dict[str, Any], new_ids: Mapping[str, int]) -> None:
+    """Keep the tokens of a Unigram model with their scores; an id is a place in its list."""
+    unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    model["vocab"] = [entry for entry in model["vocab"] if entry[0] in new_ids]
+    model["unk_id"] = None if unknown is None else new_ids[unknown]
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, text: str, new_ids: Mapping[str, int]) -> PreTrainedTokenizerFast:
@@ -140,74 +173,3 @@ def _id_of(token: str, new_ids: Mapping[str, int]) -> int:
     if token not in new_ids:
         raise ModelError(f"the tokenizer puts {token!r} into every row, so it must be kept")
     return new_ids[token]
-
-
-class WordSpelling:
-    """Whole words of WordPiece ids, spelled in another vocabulary: longest match first."""
-
-    def __init__(self, model: Mapping[str, Any], tokens: Sequence[str]) -> None:
-        """Take the ``model`` section of the new tokenizer's JSON, and the token of every old id."""
-        self._vocabulary: Mapping[str, int] = model["vocab"]
-        self._prefix: str = model["continuing_subword_prefix"]
-        self._unknown: int | None = self._vocabulary.get(model["unk_token"])
-        self._tokens = tokens
-        self._continues = [token.startswith(self._prefix) for token in tokens]
-        self._known: dict[tuple[int, ...], tuple[int, ...]] = {}
-
-    def split(self, ids: Sequence[int]) -> list[list[int]]:
-        """Group the old ids of a row by word."""
-        words: list[list[int]] = []
-        for number in ids:
-            if words and self._continues[number]:
-                words[-1].append(number)
-            else:
-                words.append([number])
-        return words
-
-    def spell(self, word: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the new ids of a word of old ones; the unknown token where a part of it cannot be spelled."""
-        if word not in self._known:
-            first, *rest = (self._tokens[number] for number in word)
-            self._known[word] = self.of(first + "".join(part.removeprefix(self._prefix) for part in rest))
-        return self._known[word]
-
-    def of(self, text: str) -> tuple[int, ...]:
-        """Return the new ids of a surface form; one that starts with the prefix stands inside a word."""
-        inside = text.startswith(self._prefix)
-        rest, ids = text.removeprefix(self._prefix), list[int]()
-        while rest:
-            lead = self._prefix if inside else ""
-            length = next((size for size in range(len(rest), 0, -1) if lead + rest[:size] in self._vocabulary), 0)
-            if length == 0:
-                return () if self._unknown is None else (self._unknown,)
-            ids.append(self._vocabulary[lead + rest[:length]])
-            rest, inside = rest[length:], True
-        return tuple(ids)
-
-
-def surface_pieces(values: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return what a tokenizer makes of the surface form of tokens that it does not know.
-
-    WordPiece: longest match first, in the middle of a word for a token that continues one; BPE: its merges. The
-    unknown token, if there is one, where nothing matches.
-
-    Args:
-        values: JSON of the tokenizer.
-        tokens: tokens of another one.
-    """
-    model = values["model"]
-    if model["type"] == "WordPiece":
-        words = WordSpelling(model, ())
-        return {token: words.of(token) for token in tokens}
-    unknown = model["vocab"].get(model.get("unk_token") or "")
-    suffix = marks_of(values).suffix
-    ending = Tokenizer.from_str(json.dumps(values)).model
-    # Without the mark, what does not end a word is not given it.
-    inside = Tokenizer.from_str(json.dumps({**values, "model": {**model, "end_of_word_suffix": None}})).model
-    found = {
-        token: tuple(
-            piece.id for piece in (ending if token.endswith(suffix) else inside).tokenize(token.removesuffix(suffix))
-        )
-        for token in tokens
-    }
-    return {token: ids or (() if unknown is None else (unknown,)) for token, ids in found.items()}

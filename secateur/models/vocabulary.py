@@ -2,7 +2,8 @@
 
 Text whose tokens all stay is tokenised as before, to the same logits. WordPiece matches the longest entry first, so
 with fewer entries the match that stays is still the longest; BPE applies the merge of the lowest rank, so with all
-merges behind a token kept, in their order, that token is built as before. A word that the tokenizer did not know
+merges behind a token kept, in their order, that token is built as before; Unigram takes the pieces whose scores add up
+to most, and what was best of all is best of fewer. A word that the tokenizer did not know
 (the unknown token) may find pieces now.
 """
 
@@ -18,14 +19,14 @@ from secateur.data.encoding import head_and_tail, head_length
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
 from secateur.models.families import family_of
+from secateur.models.spelling import BestSpelling, WordSpelling, surface_pieces
 from secateur.models.tokenizer_json import (
     Marks,
-    WordSpelling,
     describe,
     fallback_bytes,
     marks_of,
     merges_of,
-    surface_pieces,
+    needed_by_scores,
     with_fewer_tokens,
 )
 
@@ -37,7 +38,7 @@ def covering(
 
     Special and added tokens stay; so do all pieces of one character (bytes of a byte-level alphabet), which every
     other word can be spelled with, the bytes that a byte fallback writes other characters with, and tokens that occur
-    often enough; for BPE also what these are merged from.
+    often enough; for BPE also what these are merged from, for Unigram what its scores rest on.
 
     Args:
         counts: occurrences of every id in the training rows, ``(V,)``.
@@ -50,12 +51,12 @@ def covering(
         The ids that stay, ascending.
 
     Raises:
-        ModelError: the tokenizer is no fast WordPiece or BPE one.
+        ModelError: the tokenizer is no fast WordPiece, BPE or Unigram one.
     """
     values = describe(tokenizer)
     tokens = tokens_of(tokenizer, len(counts))
     always = {token["content"] for token in values["added_tokens"]} | set(tokenizer.all_special_tokens)
-    always |= fallback_bytes(values)
+    always |= fallback_bytes(values) | needed_by_scores(values)
     known, marks = set(tokens), marks_of(values)
     is_bytes = values["model"]["type"] == "BPE"
     characters = _characters(counts, tokens, marks=marks)
@@ -109,12 +110,12 @@ class Remapping:
     Attributes:
         pieces: for every old id, the new ids that take its place when it stands alone.
         gone: which old ids were dropped, ``(V,)`` booleans.
-        words: WordPiece only: spells a whole word, from old ids to new ones.
+        words: WordPiece and Unigram: spells a whole word, from old ids to new ones; None of BPE.
     """
 
     pieces: tuple[tuple[int, ...], ...]
     gone: npt.NDArray[np.bool_]
-    words: WordSpelling | None
+    words: WordSpelling | BestSpelling | None
 
     def row(self, old: npt.NDArray[np.int32]) -> list[int]:
         """Return the new ids of a row."""
@@ -133,8 +134,8 @@ def remapping(tokenizer: PreTrainedTokenizerBase, cut: PreTrainedTokenizerBase, 
 
     A token that stayed is itself. WordPiece: a word with a token that went is spelled anew as a whole, as the new
     tokenizer would; only words that were cut off at the end of a row or unknown differ from tokenising the text
-    again. BPE: such a token is merged as far as the merges that are left go, on its own, because rows do not say
-    where words end.
+    again. Unigram: likewise, but around an unknown character, which a row does not hold. BPE: such a token is merged as
+    far as the merges that are left go, on its own, because rows do not say where words end.
 
     Args:
         tokenizer: before the cut.
@@ -143,11 +144,17 @@ def remapping(tokenizer: PreTrainedTokenizerBase, cut: PreTrainedTokenizerBase, 
     """
     tokens, values, new_ids = tokens_of(tokenizer, vocab_size), describe(cut), cut.get_vocab()
     pieces = surface_pieces(values, [token for token in tokens if token not in new_ids])
-    is_words = values["model"]["type"] == "WordPiece"
+    kind = values["model"]["type"]
+    words: WordSpelling | BestSpelling | None = None
+    if kind == "WordPiece":
+        words = WordSpelling(values["model"], tokens)
+    elif kind == "Unigram":
+        apart = {token["content"] for token in values["added_tokens"]} | set(tokenizer.all_special_tokens)
+        words = BestSpelling(values, tokens, apart=apart)
     return Remapping(
         pieces=tuple((new_ids[token],) if token in new_ids else pieces[token] for token in tokens),
         gone=np.array([token not in new_ids for token in tokens]),
-        words=WordSpelling(values["model"], tokens) if is_words else None,
+        words=words,
     )
 
 

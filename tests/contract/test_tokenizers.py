@@ -44,6 +44,13 @@ def test_a_cut_vocabulary_writes_what_the_whole_one_did(kind, used):
         assert decoded(cut, text) == decoded(tokenizer, text), text
 
 
+def test_a_text_of_kept_tokens_is_cut_into_the_same_ones(kind):
+    tokenizer = TOKENIZERS[kind]()
+    cut = cut_to(tokenizer, list(TEXTS[1:3]) * 3)
+    for text in TEXTS[1:3]:
+        assert cut.tokenize(text) == tokenizer.tokenize(text), text
+
+
 def test_rows_are_translated_without_an_unknown_token(kind):
     tokenizer = TOKENIZERS[kind]()
     cut = cut_to(tokenizer, list(TEXTS[:1]) * 3)
@@ -53,3 +60,15 @@ def test_rows_are_translated_without_an_unknown_token(kind):
         ids = found.ids(number).tolist()
         assert ids.count(cut.unk_token_id) == unknown(tokenizer, text), text
         assert cut.decode(ids, skip_special_tokens=True) == decoded(tokenizer, text), text
+
+
+def test_words_are_spelled_as_their_text_would_be(kind):
+    """BPE: token by token, because rows do not say where words end."""
+    if kind not in ("word pieces", "unigram"):
+        pytest.skip("rows do not say where words end")
+    tokenizer = TOKENIZERS[kind]()
+    known = [text for text in OTHERS if unknown(tokenizer, text) == 0]
+    cut = cut_to(tokenizer, list(TEXTS[:1]) * 3)
+    rows = from_lists([tokenizer(text).input_ids for text in known], labels=[0] * len(known))
+    found = remap(rows, remapping(tokenizer, cut, vocab_size=len(tokenizer)))
+    assert [found.ids(number).tolist() for number in range(len(known))] == [cut(text).input_ids for text in known]

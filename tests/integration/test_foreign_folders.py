@@ -29,6 +29,8 @@ import secateur
 from secateur.models.checkpoint import load_base, load_tokenizer
 from tests.integration.in_process import output, refused
 from tests.tiny import write_bert, write_rows
+from tests.tiny_models import tiny_config
+from tests.tiny_tokenizers import unigram
 
 NAMES = ["negative", "positive"]
 QUICK = ("-S", "calibration_rows=16", "-S", "search_trials=0", "-S", "ffn_multiple=8", "--threads", "1")
@@ -176,6 +178,27 @@ def test_a_classifier_without_a_padding_token(home: Path, tmp_path: Path) -> Non
     tokenizer.backend_tokenizer.post_processor = None  # no token of its own: an empty text has none at all
     tokenizer.save_pretrained(tmp_path / "gpt2")
     assert len(json.loads(output(tmp_path, "predict", "gpt2", "", "--json"))) == len(with_texts) - 2
+
+
+def test_a_multilingual_model_is_cut_to_the_words_of_its_rows(home: Path, tmp_path: Path) -> None:
+    """A tokenizer of sentencepiece's kind, of four scripts; the rows have one."""
+    tokenizer = unigram()
+    config = tiny_config("xlm-roberta", num_layers=2)
+    config.vocab_size, config.id2label, config.label2id = len(tokenizer), dict(enumerate(NAMES)), None
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "xlm")
+    tokenizer.save_pretrained(tmp_path / "xlm")
+    asked = ("--data", home / "rows.csv", "--out", "cut", "--criterion", "magnitude", "-S", "vocabulary_min_count=1")
+    output(tmp_path, "prune", "xlm", *asked, *QUICK)
+    seen = json.loads(output(tmp_path, "inspect", "cut", "--json"))
+    cut = load_tokenizer(tmp_path / "cut")
+    assert len(cut) == secateur.load(tmp_path / "cut").config.vocab_size < len(tokenizer) - 10
+    assert (cut.pad_token_id, cut.tokenize("the day good")) == (1, tokenizer.tokenize("the day good"))
+    assert seen["labels"] == NAMES
+    output(tmp_path, "export", "cut", "--to", "onnx", "--out", "onnx")
+    texts = ("the day good", "房间很好 🙂")
+    said, exported = (json.loads(output(tmp_path, "predict", name, *texts, "--json")) for name in ("cut", "onnx"))
+    assert [row["score"] for row in exported] == pytest.approx([row["score"] for row in said], abs=1e-4)
 
 
 def test_what_is_not_finite_is_no_answer(folder: Path, tmp_path: Path) -> None:

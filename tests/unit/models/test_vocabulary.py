@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import Unigram
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForSequenceClassification,
     BertTokenizer,
@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
+    XLMRobertaTokenizer,
 )
 
 from secateur.data.encoding import encode
@@ -299,6 +300,19 @@ def test_ids_that_are_no_choice(kept):
 
 
 def test_another_kind_of_tokenizer_is_named():
-    unigram = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(Unigram([("a", -1.0)], unk_id=0)))
-    with pytest.raises(ModelError, match="of type Unigram cannot be cut; WordPiece and BPE can"):
-        covering(np.ones(1, dtype=np.int64), unigram, min_count=1)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
+    with pytest.raises(ModelError, match="of type WordLevel cannot be cut; that of WordPiece, BPE, Unigram can"):
+        covering(np.ones(1, dtype=np.int64), words, min_count=1)
+
+
+def test_an_unknown_character_costs_as_much_as_before():
+    """``q`` has no piece, so ``qa`` stays or ``q`` is unknown; the price of that is ten more than the lowest score."""
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("a", -3.0), ("qa", -19.0)]
+    tokenizer = XLMRobertaTokenizer(vocab=[*pieces, ("lowest", -20.0), ("b", -4.0), ("ab", -5.0), ("<mask>", 0.0)])
+    kept = covering(counts_of(tokenizer, ["a b"]), tokenizer, min_count=1)
+    assert kept_tokens(tokenizer, kept) == {token for token, _ in pieces} | {"lowest", "b", "<mask>"}
+    model, _ = fresh("roberta")
+    model.config.vocab_size = len(tokenizer)
+    cut = cut_vocabulary_(model, tokenizer, kept)
+    assert cut.tokenize("qa ab") == ["▁", "qa", "▁", "a", "b"]
+    assert tokenizer.tokenize("qa ab") == ["▁", "qa", "▁", "ab"]
