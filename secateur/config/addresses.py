@@ -1,7 +1,8 @@
 """Addresses of sources (``https://...``, ``s3://...``): what one may say, and how it is shown.
 
-params.yaml, dvc.lock, cards and messages hold an address as it was written, so it holds no secret: ``${NAME}`` stands
-for what the environment knows, and is put in only where the address is opened.
+params.yaml, dvc.lock, cards and messages hold an address as it was written, so it holds no secret: ``${SOURCE_NAME}``
+stands for what the environment knows, and is put in only where the address is opened. An address may be somebody
+else's: it is given no variable that is not called as one for sources.
 """
 
 import re
@@ -18,8 +19,13 @@ _SAYS_SECRET = re.compile(
 )
 _LOOKS_SECRET = re.compile(r"[A-Za-z0-9_+=%]{20,}")
 _THIS_MACHINE = frozenset({"file", "local", "asynclocal"})
+_OPEN_TO_ADDRESSES = "SOURCE_"
 _WEB = frozenset({"http", "https"})
 _MAX_NAME_BYTES = 200
+
+
+IN_ITS_PLACE = "write ${SOURCE_NAME} in its place, and set SOURCE_NAME in the environment"
+"""What works instead of a secret, for messages."""
 
 
 def is_address(source: str) -> bool:
@@ -65,7 +71,12 @@ def _problems(address: str) -> Iterator[str]:
     if scheme_of(address) in _THIS_MACHINE:
         yield "is a path of this machine: name it without file://"
     if secret := _secret_in(address):
-        yield f"holds {secret} in clear; write ${{NAME}} in its place, and set NAME in the environment"
+        yield f"holds {secret} in clear; {IN_ITS_PLACE}"
+    if others := [name for name in variables_of(address) if not name.startswith(_OPEN_TO_ADDRESSES)]:
+        yield (
+            f"takes ${{{others[0]}}} from the environment; variables for addresses begin with {_OPEN_TO_ADDRESSES}, so "
+            "that somebody else's params.yaml sends nobody another one"
+        )
     place, name = address.partition("?")[0], file_name(address)
     if "*" in place or "[" in place:
         yield "is a pattern, and an address names one file ({a,b}.csv names two)"

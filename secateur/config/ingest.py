@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from secateur.config.addresses import is_address, problem_of, redacted
+from secateur.config.addresses import IN_ITS_PLACE, is_address, problem_of, redacted
 from secateur.config.base import Section
 
 
@@ -37,7 +37,7 @@ class IngestSection(Section):
         str,
         Field(
             min_length=1,
-            description="a local file, package:NAME/path inside an installed package, a hub dataset id, or an address (https://..., s3://..., hf://..., what else fsspec opens; ${NAME} in it is taken from the environment), or database:NAME, a PostgreSQL server whose address is the environment's NAME; {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
+            description="a local file, package:NAME/path inside an installed package, a hub dataset id, or an address (https://..., s3://..., hf://..., what else fsspec opens; ${SOURCE_NAME} in it is taken from the environment), or database:NAME, a PostgreSQL server whose address is the environment's NAME; {a,b}.txt names two files, a folder or *.csv those in it. A mapping train: ..., validation: ..., test: ... gives the parts",
         ),
     ]
     validation_source: Annotated[
@@ -215,7 +215,7 @@ class IngestSection(Section):
         place = source.removeprefix(SQLITE)
         problem = problem_of(place) if is_address(place) else None
         if problem is None and redacted(place) != place:
-            problem = "holds a secret in clear; write ${NAME} in its place, and set NAME in the environment"
+            problem = f"holds a secret in clear; {IN_ITS_PLACE}"
         if problem is not None:
             raise ValueError(problem)
         return place

@@ -99,11 +99,12 @@ def _with_secrets(location: Location) -> str:
 
 
 def _web_options() -> dict[str, Any]:
-    """Return how HTTP is spoken: with limits, with the proxies of the environment, and without unpacking on the way."""
+    """Return how HTTP is spoken: with limits, by the proxies of the environment, and nothing packed for the way."""
     import aiohttp
 
     patience = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_connect=CONNECT_S, sock_read=READ_S)
-    return {"client_kwargs": {"timeout": patience, "trust_env": True, "auto_decompress": False}}
+    as_it_is = {"headers": {"Accept-Encoding": "identity"}, "auto_decompress": False}
+    return {"client_kwargs": {"timeout": patience, "trust_env": True, **as_it_is}}
 
 
 @contextmanager
@@ -137,8 +138,8 @@ def _reason(error: BaseException, scheme: str) -> str:
     if status in (401, 403) or names & _REFUSALS:
         how = f" (HTTP {status})" if status else ""
         return (
-            f"is not given out{how}; what it asks for comes from the environment: ${{NAME}} in the address, or what "
-            f"its client reads ({_asks_for(scheme)})"
+            f"is not given out{how}; what it asks for comes from the environment: ${{SOURCE_NAME}} in the address, or "
+            f"what its client reads ({_asks_for(scheme)})"
         )
     if status not in (None, 404):
         return f"is not given out: the server answers HTTP {status}"

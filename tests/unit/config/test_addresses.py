@@ -24,7 +24,7 @@ TOLD = [
 @pytest.mark.parametrize("address", TOLD)
 def test_a_secret_is_refused_and_not_repeated(address: str) -> None:
     problem = problem_of(address)
-    assert problem is not None and SECRET not in problem and "${NAME}" in problem
+    assert problem is not None and SECRET not in problem and "${SOURCE_NAME}" in problem
     assert SECRET not in redacted(f"found {address!r}") and "host" in redacted(address)
     for source in (address, f"{{{address},b.csv}}"):
         with pytest.raises(ConfigError, match="in clear") as caught:
@@ -35,7 +35,7 @@ def test_a_secret_is_refused_and_not_repeated(address: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "https://${USER}:${PASSWORD}@host/rows.csv?sig=${SIGNATURE}",
+        "https://${SOURCE_USER}:${SOURCE_PASSWORD}@host/rows.csv?sig=${SOURCE_SIGNATURE}",
         "https://host:8080/rows.csv?version=2",
         "https://host/@user/rows.csv",
         "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567/rows.csv",

@@ -75,6 +75,8 @@ class _Answer(BaseHTTPRequestHandler):
                 self._head(404 if path != "/broken.csv" else 500, {})
                 return
             marks = {"ETag": self.server.etag} if self.server.etag else {}
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                content, marks = gzip.compress(content), {**marks, "Content-Encoding": "gzip"}
             self._head(200, {"Content-Length": str(len(content)), **marks})
             if body:
                 self.wfile.write(content)
@@ -126,7 +128,7 @@ def test_without_marks_every_look_fetches(server: Files, tmp_path: Path) -> None
     [
         ("/gone.csv", "is not there"),
         ("/broken.csv", "the server answers HTTP 500"),
-        ("/private.csv", "is not given out (HTTP 403); what it asks for comes from the environment: ${NAME}"),
+        ("/private.csv", "is not given out (HTTP 403); what it asks for comes from the environment: ${SOURCE_NAME}"),
         ("/cut.csv", "broke off on the way; nothing was kept"),
         ("/to/file", "redirects to something that is no HTTP address; refused"),
         ("/silent.csv", "does not answer"),
@@ -163,14 +165,14 @@ def test_no_network_is_one_line_and_names_the_digest_that_goes_on(server: Files,
 def test_a_secret_comes_from_the_environment_and_goes_nowhere(
     server: Files, tmp_path: Path, monkeypatch: Any, caplog: Any
 ) -> None:
-    address = server.address("/private.csv?token=${ROWS_TOKEN}")
-    with pytest.raises(DataError, match="the environment has no ROWS_TOKEN"):
+    address = server.address("/private.csv?token=${SOURCE_TOKEN}")
+    with pytest.raises(DataError, match="the environment has no SOURCE_TOKEN"):
         fetch(at(address), into=tmp_path)
-    monkeypatch.setenv("ROWS_TOKEN", "wrong" + SECRET)
+    monkeypatch.setenv("SOURCE_TOKEN", "wrong" + SECRET)
     with pytest.raises(DataError, match="HTTP 403") as caught:
         fetch(at(address), into=tmp_path)
     assert SECRET not in str(caught.value) and caught.value.__suppress_context__
-    monkeypatch.setenv("ROWS_TOKEN", SECRET)
+    monkeypatch.setenv("SOURCE_TOKEN", SECRET)
     with caplog.at_level(logging.WARNING):
         record = copy_rows(address, reading(), hub=HUB, out=tmp_path / "raw", copies=Copies(tmp_path / "state"))
     assert (record["kind"], record["source"], record["file"]) == ("address", address, "private.csv")

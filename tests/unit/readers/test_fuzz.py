@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from secateur.errors import DataError
 from secateur.readers import delimited, tables
 from tests.fuzz_readers import case, run
 
@@ -18,6 +19,10 @@ def test_files_as_written_give_their_rows_and_damaged_ones_rows_or_one_line() ->
 
 def test_an_input_is_known_by_its_number() -> None:
     assert case(3, 17) == case(3, 17) != case(4, 17)
+
+
+def test_a_message_is_one_line_that_moves_no_terminal() -> None:
+    assert str(DataError("rows.pq:\x1b[31m\nnot \u202eParquet é 中")) == r"rows.pq:\x1b[31m not \u202eParquet é 中"
 
 
 def test_a_row_too_few_another_error_and_a_file_that_stays_are_found(

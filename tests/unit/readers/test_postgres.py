@@ -17,7 +17,9 @@ from secateur.errors import DataError, ProjectError
 from secateur.readers.postgres import write_server_answer
 from secateur.readers.reading import reading_of
 from secateur.readers.sources import Location, locate
+from secateur.scaffolding import setting_up
 from secateur.scaffolding.origin import origin_of
+from secateur.scaffolding.wish import Wish
 from secateur.workflow.project import Project
 from secateur.workflow.source_version import moved_sources
 
@@ -138,6 +140,16 @@ def test_what_has_no_type_of_json_is_text_and_init_looks_at_all_columns(source: 
     assert (origin.name, origin.location.kind, origin.copies) == (source, "database", {})
     first = json.loads(Path(origin.asked).read_text(encoding="utf-8").splitlines()[0])
     assert first | {"raw": None} == {"id": 1, "body": "row 1 of\nmany", "stars": 1, "seen": "2026-11-30", "raw": None}
+
+
+def test_init_guesses_the_columns_of_an_answer(source: str, tmp_path: Path) -> None:
+    query = "SELECT body, stars FROM reviews ORDER BY id"
+    wish = Wish(
+        root=tmp_path / "shop", source=source, here=tmp_path, overrides={"ingest.query": f"ingest.query={query}"}
+    )
+    origin = origin_of(source, root=wish.root, here=tmp_path, query=wish.given["ingest.query"])
+    guess = setting_up.columns(wish, origin)
+    assert (guess.texts, guess.label) == (("body",), "stars")
 
 
 @pytest.mark.parametrize(

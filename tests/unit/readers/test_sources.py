@@ -83,7 +83,11 @@ def test_an_address_is_no_file_of_this_machine_and_keeps_its_name(tmp_path):
         ("file:///etc/passwd", "is a path of this machine: name it without file://"),
         ("s3://bucket/*.csv", "is a pattern, and an address names one file"),
         ("https://h", "names no file"),
-        ("https://h/${NAME}.csv", "has a variable in the name of its file"),
+        ("https://h/${SOURCE_NAME}.csv", "has a variable in the name of its file"),
+        (
+            "https://h/rows.csv?a=${AWS_SECRET_ACCESS_KEY}",
+            "takes ${AWS_SECRET_ACCESS_KEY} from the environment; variables",
+        ),
         ("https://h/a%2F..%2Fb.csv", "names no file"),
     ],
 )
