@@ -52,7 +52,7 @@ class Budget(Section):
     max_drop: Annotated[
         PositiveFraction | None,
         Field(
-            description="a promise: the fastest model that loses no more of dense's validation macro-F1 (generation: whose perplexity grows by no more than this share)"
+            description="a promise: the fastest model that probably loses no more of dense's validation macro-F1 (generation: whose perplexity grows by no more than this share)"
         ),
     ] = None
     price: Annotated[

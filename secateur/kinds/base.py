@@ -50,6 +50,8 @@ class Kind(ABC):
         predicts_labels: labels are what a model tells, with a logit each.
         min_labels: different labels that rows must have, where they have any; 0 where labels are no classes.
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
+        judges_by_dense: a promise is held against more than the labels of the validation rows: what the dense model
+            says of them counts too.
         is_attacked: scored under attack as well.
         full_precision: int8 is refused.
         weighs_classes: rows may count by their label (``baseline.class_weights``), see ``weighted_loss``.
@@ -69,6 +71,7 @@ class Kind(ABC):
     predicts_labels: ClassVar[bool]
     min_labels: ClassVar[int]
     keeps_logits: ClassVar[bool]
+    judges_by_dense: ClassVar[bool] = False
     is_attacked: ClassVar[bool]
     full_precision: ClassVar[bool]
     weighs_classes: ClassVar[bool] = False
@@ -176,9 +179,19 @@ class Kind(ABC):
 
     @abstractmethod
     def validate(
-        self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"
+        self,
+        model: "PreTrainedModel",
+        rows: "TokenRows",
+        *,
+        batch_size: int,
+        precision: "Precision",
+        dense_logits: "Tensor | None" = None,
     ) -> "Scores":
-        """Score a model on rows; it stays in evaluation mode."""
+        """Score a model on rows; it stays in evaluation mode.
+
+        A kind that ``judges_by_dense`` is told ``dense_logits``, of the dense model on the same rows, where a promise
+        is to be judged.
+        """
 
     @abstractmethod
     def noise(self, num_rows: int) -> float:

@@ -49,6 +49,7 @@ class Classification(Kind):
     predicts_labels: ClassVar[bool] = True
     min_labels: ClassVar[int] = 2
     keeps_logits: ClassVar[bool] = True
+    judges_by_dense: ClassVar[bool] = True
     is_attacked: ClassVar[bool] = True
     full_precision: ClassVar[bool] = False
     weighs_classes: ClassVar[bool] = True
@@ -149,12 +150,20 @@ class Classification(Kind):
         return from_logits(lesson)
 
     def validate(
-        self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"
+        self,
+        model: "PreTrainedModel",
+        rows: "TokenRows",
+        *,
+        batch_size: int,
+        precision: "Precision",
+        dense_logits: "Tensor | None" = None,
     ) -> "Scores":
         """See ``Kind``; the loss in nats per row, accuracy and macro-F1 in [0, 1]."""
         import torch
 
         from secateur.evaluation.metrics import accuracy, confusion, macro_f1
+        from secateur.statistics.f1 import macro_f1_of_rows
+        from secateur.statistics.likely_drop import likely_drop
         from secateur.training.objectives import logits_of
         from secateur.training.validation import Scores
 
@@ -162,7 +171,12 @@ class Classification(Kind):
         counts = confusion(rows.labels, logits.argmax(dim=-1).numpy(), num_labels=logits.shape[-1])
         loss = self.loss(logits, torch.from_numpy(rows.labels))
         found = {"accuracy": float(accuracy(counts)), "macro_f1": float(macro_f1(counts))}
-        return Scores(self.measure, loss=float(loss), values=found)
+        if dense_logits is None:
+            return Scores(self.measure, loss=float(loss), values=found)
+        dense = dense_logits.double().numpy()
+        before = macro_f1_of_rows(rows.labels, dense.argmax(axis=1), num_labels=dense.shape[1])
+        lost = likely_drop(rows.labels, dense=dense, pruned=logits.double().numpy())
+        return Scores(self.measure, loss=float(loss), values=found, likely=before - lost)
 
     def noise(self, num_rows: int) -> float:
         """See ``Kind``."""

@@ -176,7 +176,13 @@ class Generation(Kind):
         return TextDistillation(lesson)
 
     def validate(
-        self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"
+        self,
+        model: "PreTrainedModel",
+        rows: "TokenRows",
+        *,
+        batch_size: int,
+        precision: "Precision",
+        dense_logits: "Tensor | None" = None,
     ) -> "Scores":
         """See ``Kind``; the loss in nats per token of the dense model's tokenizer, and its exponential."""
         import torch

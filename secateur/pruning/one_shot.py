@@ -120,11 +120,13 @@ def _state(request: Request, model: PreTrainedModel) -> State:
 def _dense_model(model: PreTrainedModel, rows: Rows, request: Request) -> DenseModel:
     settings = request.settings
     trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
+    judges = settings.budget.max_drop is not None and kind_named(rows.validation.kind).judges_by_dense
     return DenseModel(
         model=copy.deepcopy(model),
         table=table_for(model.config, request.settings),
         quality=_score(model, rows.validation, request).quality,
         logits=_logits(model, rows.calibration, request) if trains else Tensor(),
+        validation_logits=_logits(model, rows.validation, request) if judges else None,
     )
 
 

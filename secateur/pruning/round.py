@@ -149,14 +149,15 @@ def finish_(model: PreTrainedModel, begun: Begun, work: Work) -> Outcome:
     dense_model, settings, scores = work.dense_model, work.settings, trained.best
     robust = dense_model.robust_score(model) if dense_model.robust_score else None
     reason = below_floor(
-        scores.quality,
+        scores.judged,
         dense=dense_model.quality,
         max_drop=settings.max_drop if work.promise is None else work.promise,
         measure=scores.measure,
         asked="prune.max_drop" if work.promise is None else "the promise of",
+        found="validation" if scores.likely is None else "likely validation",
     )
     reason = reason or _not_robust(robust, work)
-    drop = scores.measure.drop(scores.quality, dense=dense_model.quality)
+    drop = scores.measure.drop(scores.judged, dense=dense_model.quality)
     return Outcome(
         model=model,
         state=after,
@@ -228,16 +229,31 @@ def overridden(recovery: Recovery, round_: Round) -> Recovery:
 
 
 def below_floor(
-    quality: float, *, dense: float, max_drop: float, measure: Measure = MACRO_F1, asked: str = "prune.max_drop"
+    quality: float,
+    *,
+    dense: float,
+    max_drop: float,
+    measure: Measure = MACRO_F1,
+    asked: str = "prune.max_drop",
+    found: str = "validation",
 ) -> str | None:
-    """Return why a score violates the quality floor, or None when it does not; ``asked`` names what set the floor."""
+    """Return why a score violates the quality floor, or None when it does not.
+
+    Args:
+        quality: the score.
+        dense: that of the dense model.
+        max_drop: what may be lost.
+        measure: what the score is.
+        asked: names what set the floor.
+        found: where the score comes from.
+    """
     floor = measure.floor(dense, max_drop=max_drop)
     if measure.holds(quality, floor=floor):
         return None
-    found = f"validation {measure.title} {quality:.4f}"
+    said = f"{found} {measure.title} {quality:.4f}"
     if measure.higher_is_better:
-        return f"{found} is below the floor of {floor:.4f} (dense {dense:.4f} less {asked} {max_drop:g})"
-    return f"{found} is above the limit of {floor:.4f} (dense {dense:.4f} and {asked} {max_drop:g} of it)"
+        return f"{said} is below the floor of {floor:.4f} (dense {dense:.4f} less {asked} {max_drop:g})"
+    return f"{said} is above the limit of {floor:.4f} (dense {dense:.4f} and {asked} {max_drop:g} of it)"
 
 
 def _not_robust(robust: float | None, work: Work) -> str | None:

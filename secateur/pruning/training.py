@@ -42,6 +42,7 @@ class DenseModel:
         quality: the score that decides, on the validation rows.
         logits: of the training rows, by position, (rows, C); None where the kind does not keep them.
         table: measured prices, for a budget of latency.
+        validation_logits: of the validation rows, (rows, C), where a promise is judged by them too; None = it is not.
         token_ids: its id for every id of the pruned model, (V',) int64; None for the same vocabulary.
         robust_score: score of a model under attack; None when nobody asks.
         class_weights: how its loss weighed the labels; that of a recovery does the same.
@@ -50,6 +51,7 @@ class DenseModel:
     model: PreTrainedModel
     quality: float
     logits: Tensor | None = None
+    validation_logits: Tensor | None = None
     table: LatencyTable | None = None
     token_ids: Tensor | None = None
     robust_score: Callable[[PreTrainedModel], float] | None = None
@@ -158,6 +160,7 @@ def recover_(model: PreTrainedModel, state: State, work: Work) -> Trained:
         work.title,
         recovery,
         evaluate_first=True,
+        dense_logits=work.dense_model.validation_logits,
         best_by="loss" if recovery.best_by == "loss" else "quality",
         **promised,
     )

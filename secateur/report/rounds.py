@@ -92,7 +92,9 @@ def _asked(result: ModelResult) -> str:
     if budget.kind == "max_drop":
         unit = result.kind.presentation().scale.unit_of_loss(result.kind.measure.title)
         asked = f"Asked to lose at most {100 * budget.asked:g} {unit} on validation"
-        return f"{asked}." if budget.achieved is None else f"{asked}, lost {100 * budget.achieved:.1f}."
+        likely = f"validation_likely_{result.kind.measure.name}" in result.card.came_to.metrics
+        lost = "probably lost" if likely else "lost"
+        return f"{asked}." if budget.achieved is None else f"{asked}, {lost} {100 * budget.achieved:.1f}."
     asked = f"Asked for {formats.percent(budget.asked, 1)} of {formats.of_dense(budget.kind)}"
     return f"{asked}." if budget.achieved is None else f"{asked}, got {formats.percent(budget.achieved, 1)}."
 

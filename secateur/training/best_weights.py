@@ -41,7 +41,7 @@ class Best:
 
     def _better(self, scores: Scores, than: Scores) -> bool:
         if self.floor is not None:
-            now, before = (entry.measure.holds(entry.quality, floor=self.floor) for entry in (scores, than))
+            now, before = (entry.measure.holds(entry.judged, floor=self.floor) for entry in (scores, than))
             if now != before:
                 return now
         if self.by == "last":

@@ -47,6 +47,7 @@ class Plan:
         evaluate_first: score the model before the first step as well.
         best_by: the validation score that decides which weights are kept, and when patience counts.
         floor: worst score that was promised: weights that hold it are kept before others; None = no promise.
+        dense_logits: of the dense model on the validation rows, for whoever judges by them; None = nobody does.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Plan:
     evaluate_first: bool = False
     best_by: BestBy = "quality"
     floor: float | None = None
+    dense_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,11 @@ class _Run:
     def _look(self, *, step: int, train_loss: float | None) -> Scores:
         plan = self._plan
         scores = validate(
-            self._model, self._validation, batch_size=2 * plan.settings.batch_size, precision=plan.precision
+            self._model,
+            self._validation,
+            batch_size=2 * plan.settings.batch_size,
+            precision=plan.precision,
+            dense_logits=plan.dense_logits,
         )
         self._best.update(scores, self._model, step=step)
         row = Pass(

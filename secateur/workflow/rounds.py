@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.budget.goal import Goal
@@ -23,6 +24,7 @@ from secateur.pruning.state_files import read_state, write_state
 from secateur.pruning.training import DenseModel
 from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, allowed_drop
+from secateur.training.objectives import logits_of
 from secateur.training.prepared_rows import PreparedRows
 from secateur.training.validation import validate
 from secateur.workflow.job import Job
@@ -70,19 +72,26 @@ def dense_model_of(
     dense: Card,
     run: RunSection,
     prune: PruneSettings,
+    promise: float | None = None,
 ) -> DenseModel:
     """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
+    judges = promise is not None and kind_named(run.task).judges_by_dense
     table = job.inputs.get("latency_table")
     shape = shape_of(model.config, hidden_size=prune.hidden_size)
     return DenseModel(
         model=model,
         quality=dense.metrics[f"validation_{kind_named(run.task).measure.name}"],
         logits=prepared.dense_logits,
+        validation_logits=_logits_of(model, prepared.validation, run=run, prune=prune) if judges else None,
         table=None if table is None else LatencyTable.read_for(table, settings=prune.latency, shape=shape),
         token_ids=vocabulary.dense_ids,
         robust_score=_robust_score(job, model, vocabulary, dense=dense, run=run) if prune.max_robust_drop else None,
         class_weights=dense.parameters.get("baseline.class_weights", "none"),
     )
+
+
+def _logits_of(model: PreTrainedModel, rows: TokenRows, *, run: RunSection, prune: PruneSettings) -> Tensor:
+    return logits_of(model, rows, batch_size=2 * prune.recovery.batch_size, precision=run.precision)
 
 
 def _robust_score(

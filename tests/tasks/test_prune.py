@@ -267,7 +267,8 @@ def test_a_promise_is_kept_and_told(root):
     card = card_of(root, "r2")
     assert card["accepted"] is True
     assert (card["asked"], card["price"]) == ({"max_drop": 0.2}, "latency")
-    assert card["achieved"]["max_drop"] == pytest.approx(dense - card["metrics"]["validation_macro_f1"])
+    assert card["achieved"]["max_drop"] == pytest.approx(dense - card["metrics"]["validation_likely_macro_f1"])
+    assert card["metrics"]["validation_macro_f1"] <= 1.0
     assert card["achieved"]["max_drop"] <= 0.2
     assert card["achieved"]["latency"] == table.predict(widths_of(load(root / "models/r2"))) / 12.5
     assert card["tries"][-1]["accepted"] is True
@@ -286,7 +287,7 @@ def test_a_broken_promise_tells_every_try_and_keeps_the_model(root):
     run_round(root, "r1", "baseline", settings=changed(budget={"max_drop": 0.01, "price": "macs"}))
     card = card_of(root, "r1")
     assert (card["accepted"], card["stopped"]) == (False, True)
-    assert "r1 was rolled back: validation macro-F1" in card["reason"]
+    assert "r1 was rolled back: likely validation macro-F1" in card["reason"]
     assert "less the promise of 0.005)" in card["reason"]
     assert [entry["accepted"] for entry in card["tries"]] == [False] * len(card["tries"])
     targets = [entry["target"] for entry in card["tries"]]

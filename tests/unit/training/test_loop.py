@@ -237,6 +237,19 @@ def test_best_by_loss_keeps_the_lowest_loss():
     assert kept == {"loss": (2, 1), "quality": (1, 2)}
 
 
+def test_a_promise_is_held_against_what_is_likely():
+    """The first score is the better one by labels and by loss, and what it probably came to breaks the promise."""
+    flattered, honest = (
+        Scores(MACRO_F1, loss=loss, values={"macro_f1": f1}, likely=likely)
+        for loss, f1, likely in ((0.4, 0.9, 0.78), (0.5, 0.8, 0.81))
+    )
+    best = Best(by="loss", floor=0.8)
+    for step, score in enumerate((flattered, honest)):
+        best.update(score, nn.Linear(1, 1), step=step)
+    assert best.step == 1
+    assert honest.as_metrics()["validation_likely_macro_f1"] == 0.81
+
+
 def test_best_by_reaches_the_run():
     _, trained, _ = train(epochs=8, learning_rate=2e-2, best_by="loss")
     assert trained.best.loss == min(row.scores.loss for row in trained.history)
