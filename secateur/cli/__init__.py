@@ -25,7 +25,7 @@ from secateur.cli.provenance import compare, lineage, sign, verify
 from secateur.cli.pruning import prune, sweep
 from secateur.cli.registry import models
 from secateur.cli.reproduction import reproduce
-from secateur.cli.serving import serve
+from secateur.cli.serving import serve, token
 from secateur.cli.space import gc
 from secateur.cli.ui import ui
 from secateur.cli.workflow import plan, run, stage, why
@@ -68,7 +68,7 @@ def cli() -> None:
 
 _COMMANDS = (
     init, run, plan, why, stage, sweep, prune, inspect, bench, evaluate, predict, generate, export, models, report,
-    params, doctor, gc, retrain, schedule, watch, serve, ui,
+    params, doctor, gc, retrain, schedule, watch, serve, token, ui,
 )  # fmt: skip
 
 for _command in _COMMANDS:

@@ -13,6 +13,13 @@ class ServeSection(Section):
     host: Annotated[str, Field(min_length=1, description="address to listen on; 127.0.0.1 = this machine only")] = (
         "127.0.0.1"
     )
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Field(
+            description="names under which clients ask, besides localhost, serve.host and any address; "
+            "others get 421, as those of a web page that points its name here do; * = any"
+        ),
+    ] = ()
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 = a free one")] = 8000
     workers: Annotated[PositiveInt, Field(description="processes that share the port, each with its own model")] = 1
     num_threads: Annotated[PositiveInt, Field(description="threads of the runtime in each process")] = 1
@@ -28,5 +35,36 @@ class ServeSection(Section):
     max_body_bytes: Annotated[int, Field(ge=1024, description="size of a request's body, at most; more gets 413")] = (
         1_000_000
     )
+    max_connections: Annotated[
+        PositiveInt,
+        Field(
+            description="connections of a process at once; one more ends the one that has been silent for longest, "
+            "or gets 503 where all are at work"
+        ),
+    ] = 1000
+    header_timeout_s: Annotated[
+        float, Field(gt=0.0, description="for the headers of a request to arrive; then the connection ends")
+    ] = 10.0
     timeout_s: Annotated[float, Field(gt=0.0, description="to read a body (408), and to answer it (504)")] = 10.0
+    rate_per_s: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            description="requests per second of one client (with tokens: of one token) to one process; more get 429; "
+            "0 = any number",
+        ),
+    ] = 0.0
+    tokens: Annotated[
+        str | None,
+        Field(description="file of the digests of bearer tokens (`secateur token`); who has none of them gets 401"),
+    ] = None
+    audit_log: Annotated[
+        str | None, Field(description="file that gets a line per request: who, when, route, status; no text")
+    ] = None
+    certificate: Annotated[
+        str | None, Field(description="file of a TLS certificate and its chain, PEM, read again when it changes")
+    ] = None
+    private_key: Annotated[
+        str | None, Field(description="file of its key, PEM; none = it is in the file of the certificate")
+    ] = None
     drain_s: Annotated[PositiveInt, Field(description="how long open requests may take after SIGTERM")] = 30

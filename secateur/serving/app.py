@@ -8,46 +8,54 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secateur import __version__
 from secateur.config.serve import ServeSection
 from secateur.inference.prediction import Prediction
+from secateur.registry.tags import REPRODUCIBLE, SIGNATURE, SIGNED, STATE
 from secateur.serving.batching import Batcher
-from secateur.serving.bodies import Refused
 from secateur.serving.classification import classification_routes, classify
 from secateur.serving.documentation import documentation
 from secateur.serving.figures import Figures
-from secateur.serving.following import Models
+from secateur.serving.following import Models, Rejection
 from secateur.serving.generation import Texts, generation_routes, write_texts
-from secateur.serving.schema import Health, ModelDescription, ModelName, Problem, Rejected
+from secateur.serving.guard import PROBES, Guard, Guarded, route_of
+from secateur.serving.refusals import Refused, without_folders
+from secateur.serving.schema import Health, ModelDescription, ModelName, Probe, Problem, Rejected
+from secateur.serving.tokens import Tokens
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+_REFUSALS = (400, 401, 408, 413, 415, 421, 422, 429, 500, 503, 504)
+_ANYBODY = Guarded()
+_LINEAGE = (*SIGNED, STATE, REPRODUCIBLE, SIGNATURE)
+"""Tags that clients see: origin and digests, no folder and no person."""
 
 
-def create_app(models: Models, settings: ServeSection, figures: Figures) -> FastAPI:
+def create_app(models: Models, settings: ServeSection, figures: Figures, *, guarded: Guarded = _ANYBODY) -> FastAPI:
     """Make the application around a loaded model.
 
     Args:
         models: the model, and its successors.
         settings: limits.
         figures: what ``/metrics`` shows.
+        guarded: what is asked of every request.
     """
     batcher, routes = _routes_of(models, settings, figures)
     app = FastAPI(
         title="secateur",
         version=__version__,
         description="A pruned model behind HTTP. Every refusal is one line in `detail`.",
-        lifespan=_beside(models, batcher, poll_s=settings.poll_s),
+        lifespan=_beside(models, batcher, guarded, poll_s=settings.poll_s),
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
-        responses={code: {"model": Problem} for code in (400, 408, 413, 415, 422, 500, 503, 504)},
+        responses={code: {"model": Problem} for code in _REFUSALS},
     )
     app.include_router(routes)
-    _add_looks(app, models, batcher, figures)
+    _add_looks(app, models, batcher, figures, open_to_all=guarded.tokens is None)
     _add_refusals(app)
+    app.add_middleware(Guard, guarded=guarded)
     app.add_middleware(_Counted, figures=figures)
     return app
 
@@ -70,11 +78,13 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
 
 
 def _beside(
-    models: Models, batcher: Batcher[Any, Any], *, poll_s: float
+    models: Models, batcher: Batcher[Any, Any], guarded: Guarded, *, poll_s: float
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         running = [asyncio.create_task(batcher.run()), asyncio.create_task(models.follow(poll_s=poll_s))]
+        if guarded.tokens is not None:
+            running.append(asyncio.create_task(_reread(guarded.tokens, every_s=poll_s)))
         try:
             yield
         finally:
@@ -88,18 +98,26 @@ def _beside(
     return lifespan
 
 
-def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures: Figures) -> None:
+async def _reread(tokens: Tokens, *, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        await asyncio.to_thread(tokens.reload)
+
+
+def _add_looks(
+    app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures: Figures, *, open_to_all: bool
+) -> None:
     def health() -> Health:
-        source, rejected = models.current.source, models.rejected
+        served, rejected = models.current, models.rejected
         degraded = rejected is not None or models.registry_problem is not None
         return Health(
             status="down" if not batcher.running else "degraded" if degraded else "ok",
             live=batcher.running,
             ready=batcher.running,
-            model=ModelName(name=source.name, version=source.version),
+            model=ModelName(name=served.name, version=served.source.version),
             following=models.alias,
-            rejected=None if rejected is None else Rejected(version=rejected.version, reason=rejected.reason),
-            registry=models.registry_problem,
+            rejected=None if rejected is None else _shown(rejected),
+            registry=None if models.registry_problem is None else without_folders(models.registry_problem),
         )
 
     async def show_health(response: Response) -> Health:
@@ -108,11 +126,16 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
         response.status_code = 200 if found.ready else 503
         return found
 
+    async def show_probe(response: Response) -> Probe:
+        """Say in a word what ``/health`` says: whoever has no token learns no more."""
+        found = await show_health(response)
+        return Probe(status=found.status)
+
     async def show_model() -> ModelDescription:
         """Describe the model that answers: version, digests, lineage."""
         served = models.current
         return ModelDescription(
-            name=served.source.name,
+            name=served.name,
             version=served.source.version,
             task=served.kind.name,
             runtime=served.source.runtime,
@@ -120,7 +143,7 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
             max_tokens=served.max_tokens,
             loaded=served.loaded,
             files=served.files,
-            tags=served.source.tags.ours,
+            tags={tag: text for tag, text in served.source.tags.items() if tag in _LINEAGE},
         )
 
     async def show_metrics() -> Response:
@@ -131,33 +154,34 @@ def _add_looks(app: FastAPI, models: Models, batcher: Batcher[Any, Any], figures
         return documentation(app.openapi())
 
     app.add_api_route("/docs", show_documentation, include_in_schema=False, response_class=Response)
-    for path in ("/health", "/health/live", "/health/ready"):
-        app.add_api_route(path, show_health, include_in_schema=path == "/health", response_model=Health)
+    app.add_api_route("/health", show_health, response_model=Health)
+    for path in PROBES:
+        show = show_health if open_to_all else show_probe
+        app.add_api_route(path, show, include_in_schema=False, response_model=Health if open_to_all else Probe)
     app.add_api_route("/model", show_model, response_model=ModelDescription)
     app.add_api_route("/metrics", show_metrics, response_class=Response)
 
 
-def _add_refusals(app: FastAPI) -> None:
-    def problem(status: int, detail: str, *, field: str | None = None) -> JSONResponse:
-        return JSONResponse(Problem(detail=detail, field=field).model_dump(exclude_none=True), status_code=status)
+def _shown(rejected: Rejection) -> Rejected:
+    return Rejected(version=rejected.version, reason=without_folders(rejected.reason))
 
+
+def _add_refusals(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
-        answer = problem(error.status, error.detail, field=error.field)
-        if error.retry_after_s is not None:
-            answer.headers["Retry-After"] = str(error.retry_after_s)
-        return answer
+        return error.response()
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        path = request.url.path if len(request.url.path) <= 80 else f"{request.url.path[:80]}…"
         if error.status_code == 404:
-            return problem(404, f"there is no {request.url.path}; /docs lists what there is")
-        answer = problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-        answer.headers.update(error.headers or {})
-        return answer
+            return Refused(404, f"there is no {path}; /docs lists what there is").response()
+        detail = f"{request.method[:20]} {path}: {error.detail}"
+        return Refused(error.status_code, detail, headers=dict(error.headers or {})).response()
 
     async def unexpected(_: Request, error: Exception) -> Response:
-        return problem(500, f"the model failed on this request ({type(error).__name__}); the server's log says more")
+        detail = f"the model failed on this request ({type(error).__name__}); the server's log says more"
+        return Refused(500, detail).response()
 
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, of_http)
@@ -187,7 +211,6 @@ class _Counted:
         try:
             await self._app(scope, receive, counting)
         finally:
-            # Of unknown paths there are as many as somebody cares to try.
-            route = scope["route"].path if "route" in scope else "other"
+            route = route_of(scope)
             self._figures.requests.labels(route, str(status)).inc()
             self._figures.request_seconds.labels(route).observe(time.perf_counter() - start)

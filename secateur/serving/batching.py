@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar, final
 
-from secateur.serving.bodies import Refused
 from secateur.serving.figures import Figures
+from secateur.serving.refusals import Refused
 from secateur.serving.served import Served
 
 Text = TypeVar("Text")

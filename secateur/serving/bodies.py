@@ -7,27 +7,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from secateur.serving.refusals import Refused
+
 _Content = TypeVar("_Content", bound=BaseModel)
 _READ_TO_THE_END_BYTES = 16_000_000
-
-
-class Refused(Exception):
-    """A request that is answered with a status and one line."""
-
-    def __init__(self, status: int, detail: str, *, field: str | None = None, retry_after_s: int | None = None) -> None:
-        """Say it.
-
-        Args:
-            status: of HTTP.
-            detail: the line.
-            field: which part of the request is at fault.
-            retry_after_s: when to come again.
-        """
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.field = field
-        self.retry_after_s = retry_after_s
 
 
 def request_body(schema: dict[str, Any], *, example: str) -> dict[str, Any]:

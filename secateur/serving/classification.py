@@ -53,9 +53,9 @@ def classification_routes(
 
 
 def _response(answered: Answered[Prediction], *, probabilities: bool) -> PredictResponse:
-    source = answered.served.source
+    served = answered.served
     return PredictResponse(
-        model=ModelName(name=source.name, version=source.version),
+        model=ModelName(name=served.name, version=served.source.version),
         predictions=[
             Answer(label=p.label, score=p.score, probabilities=dict(p.scores))
             if probabilities

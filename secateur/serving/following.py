@@ -142,7 +142,7 @@ class Models:
 
     def _show(self, served: Served, *, present: bool) -> None:
         source = served.source
-        self._figures.model.labels(source.name, source.version or "", source.runtime).set(int(present))
+        self._figures.model.labels(served.name, source.version or "", source.runtime).set(int(present))
 
 
 def _read_by(served: Served) -> str:

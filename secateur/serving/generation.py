@@ -15,8 +15,9 @@ from secateur.errors import ModelError
 from secateur.inference.decoding import Sampling
 from secateur.inference.writing import Asked, Writer, Written
 from secateur.serving.batching import Answered, Batcher
-from secateur.serving.bodies import Refused, read_json, request_body
+from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
+from secateur.serving.refusals import Refused
 from secateur.serving.schema import GeneratedText, GenerateRequest, GenerateResponse, ModelName, generate_type
 from secateur.serving.served import Served
 
@@ -179,5 +180,5 @@ def _response(answered: Answered[Outcome]) -> GenerateResponse:
                 prompt=outcome.prompt, text=outcome.text, tokens=len(outcome.tokens), finished=outcome.finished
             )
         )
-    source = answered.served.source
-    return GenerateResponse(model=ModelName(name=source.name, version=source.version), texts=texts)
+    served = answered.served
+    return GenerateResponse(model=ModelName(name=served.name, version=served.source.version), texts=texts)

@@ -94,6 +94,12 @@ class Rejected(BaseModel):
     reason: str
 
 
+class Probe(BaseModel):
+    """What a probe without a token is told."""
+
+    status: str
+
+
 class Health(BaseModel):
     """``ok``, ``degraded`` (answers, but cannot follow the alias) or ``down``."""
 

@@ -33,6 +33,11 @@ class Served:
     num_texts: int | None = None
 
     @property
+    def name(self) -> str:
+        """What clients are told: of a folder its own name, not where it lies."""
+        return self.source.checkpoint.resolve().name if self.source.version is None else self.source.name
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What a classifier says, or what a generator can be asked for."""
         return tuple(self.model.labels)

@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secateur.config.serve import ServeSection
 from secateur.errors import ConfigError, SecateurError
+from secateur.serving.tls import Certificates
 from secateur.workflow.project import Project
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+
+    from secateur.serving.guard import Guarded
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def serve(
     """
     import uvicorn
 
+    certificates = certificates_of(project, settings)
     listener = _claim(settings)
     try:
         _prepare_process(settings)
@@ -73,10 +77,10 @@ def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
         if settings.workers == 1:
-            uvicorn.Server(_configuration(settings, first)).run(sockets=[listener])
+            uvicorn.Server(configuration_of(settings, first, certificates)).run(sockets=[listener])
         else:
             del first
-            _serve_by_several(project, reference, settings, listener)
+            _serve_by_several(project, reference, settings, listener, certificates)
     finally:
         listener.close()
 
@@ -97,7 +101,13 @@ def app_of_worker() -> "FastAPI":
         sys.exit(SecateurError.exit_code)
 
 
-def _serve_by_several(project: Project | None, reference: str, settings: ServeSection, listener: socket.socket) -> None:
+def _serve_by_several(
+    project: Project | None,
+    reference: str,
+    settings: ServeSection,
+    listener: socket.socket,
+    certificates: Certificates | None,
+) -> None:
     from uvicorn.supervisors import Multiprocess
 
     from secateur.serving.figures import MULTIPROCESS_VARIABLE
@@ -110,17 +120,29 @@ def _serve_by_several(project: Project | None, reference: str, settings: ServeSe
     with tempfile.TemporaryDirectory() as figures:
         os.environ[_VARIABLE] = json.dumps(asked)
         os.environ[MULTIPROCESS_VARIABLE] = figures
-        configuration = _configuration(settings, "secateur.serving.server:app_of_worker")
+        configuration = configuration_of(settings, "secateur.serving.server:app_of_worker", certificates)
         Multiprocess(configuration, sockets=[listener]).run()
 
 
-def _configuration(settings: ServeSection, app: "FastAPI | str") -> "uvicorn.Config":
+def configuration_of(
+    settings: ServeSection, app: "FastAPI | str", certificates: Certificates | None
+) -> "uvicorn.Config":
+    """Return how uvicorn serves an application, or what makes one in every process."""
     import uvicorn
 
+    from secateur.serving.connections import Connections, make_room
+
+    room = make_room(settings.max_connections)
+    protocol: Any = Connections(room.connections, settings.header_timeout_s)
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
         workers=settings.workers,
+        http=protocol,
+        ws="none",
+        backlog=room.backlog,
+        ssl_context_factory=certificates,
+        loop="auto" if certificates is None else "secateur.serving.tls:HandshakeLoop",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -136,12 +158,53 @@ def _app(project: Project | None, reference: str, settings: ServeSection) -> "Fa
     from secateur.serving.following import Models
     from secateur.serving.served import load
 
+    guarded = guarded_by(settings, root=Path() if project is None else project.root)
     figures = Figures.make()
     first = load(project, reference, num_threads=settings.num_threads)
     models = Models(first, project=project, reference=reference, num_threads=settings.num_threads, figures=figures)
-    app = create_app(models, settings, figures)
+    app = create_app(models, settings, figures, guarded=guarded)
     app.state.models = models
     return app
+
+
+def guarded_by(settings: ServeSection, *, root: Path) -> "Guarded":
+    """Return what the settings ask of requests.
+
+    Args:
+        settings: whose files are opened.
+        root: what their names are relative to.
+
+    Raises:
+        ConfigError: the tokens cannot be read, or the audit log cannot be written.
+    """
+    from secateur.serving.audit import Audit
+    from secateur.serving.guard import Guarded
+    from secateur.serving.hosts import Hosts
+    from secateur.serving.tokens import Tokens
+
+    return Guarded(
+        hosts=Hosts((settings.host, *settings.allowed_hosts)),
+        tokens=None if settings.tokens is None else Tokens(root / settings.tokens),
+        per_s=settings.rate_per_s,
+        audit=None if settings.audit_log is None else Audit(root / settings.audit_log),
+    )
+
+
+def certificates_of(project: Project | None, settings: ServeSection) -> Certificates | None:
+    """Return the certificate to show, read once; None for plain HTTP.
+
+    Raises:
+        ConfigError: it cannot be read, or does not belong to its key.
+    """
+    if settings.certificate is None:
+        if settings.private_key is not None:
+            raise ConfigError("serve.private_key without serve.certificate: TLS needs both, or neither for plain HTTP")
+        return None
+    root = Path() if project is None else project.root
+    key = None if settings.private_key is None else root / settings.private_key
+    certificates = Certificates(root / settings.certificate, key)
+    certificates.check()
+    return certificates
 
 
 def _prepare_process(settings: ServeSection) -> None:
@@ -185,7 +248,7 @@ def _refusal(settings: ServeSection, error: OSError) -> ConfigError:
 
 def _url(listener: socket.socket, settings: ServeSection) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{listener.getsockname()[1]}"
+    return f"{'http' if settings.certificate is None else 'https'}://{host}:{listener.getsockname()[1]}"
 
 
 def _leave(_number: int, _frame: object) -> None:

@@ -55,7 +55,7 @@ def test_sigterm_finishes_what_is_open_and_ends_with_0(stand: Stand) -> None:
         address = urlsplit(url)
         assert httpx.post(f"{url}/predict", json={"texts": "a good day"}, timeout=30).json()["model"]["version"] == "1"
         body = b'{"texts": ["a good day"]}'
-        headers = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
             connection.sendall(f"POST /predict HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body[:5])
             time.sleep(0.3)
@@ -66,6 +66,7 @@ def test_sigterm_finishes_what_is_open_and_ends_with_0(stand: Stand) -> None:
             while part := connection.recv(10_000):
                 answer += part
         assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"connection: close" in answer.lower(), "a client that keeps its connection is told to leave"
         assert b'"label"' in answer
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0

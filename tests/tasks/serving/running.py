@@ -16,7 +16,9 @@ from secateur.config.serve import ServeSection
 from secateur.serving.app import create_app
 from secateur.serving.figures import Figures
 from secateur.serving.following import Models
+from secateur.serving.guard import Guarded
 from secateur.serving.served import Served, load
+from secateur.serving.server import certificates_of, configuration_of, guarded_by
 from secateur.workflow.project import Project
 
 
@@ -28,6 +30,7 @@ class Running:
     models: Models
     loop: asyncio.AbstractEventLoop
     client: httpx.Client
+    guarded: Guarded
 
     def predict(self, texts: Any, **others: Any) -> httpx.Response:
         """Ask."""
@@ -63,7 +66,10 @@ def running(
     models = Models(
         served(first) if served else first, project=project, reference=reference, num_threads=1, figures=figures
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(models, section, figures), log_config=None, access_log=False))
+    guarded = guarded_by(section, root=project.root)
+    certificates = certificates_of(project, section)
+    app = create_app(models, section, figures, guarded=guarded)
+    server = uvicorn.Server(configuration_of(section, app, certificates))
     listener = socket.create_server(("127.0.0.1", 0))
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -71,15 +77,16 @@ def running(
         loops.append(asyncio.get_running_loop())
         await server.serve(sockets=[listener])
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    factory = server.config.get_loop_factory()
+    thread = threading.Thread(target=lambda: asyncio.Runner(loop_factory=factory).run(main()))
     thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = f"http{'' if certificates is None else 's'}://127.0.0.1:{listener.getsockname()[1]}"
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=30, verify=certificates is None) as client:
         try:
-            yield Running(url, models, loops[0], client)
+            yield Running(url, models, loops[0], client, guarded)
         finally:
             server.should_exit = True
             client.close()

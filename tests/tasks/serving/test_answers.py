@@ -112,7 +112,8 @@ def test_a_body_that_does_not_arrive(stand: Stand) -> None:
         address = urlsplit(server.url)
         with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
             connection.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
             )
             assert connection.recv(1000).startswith(b"HTTP/1.1 408")
         assert server.predict("a").status_code == 200
@@ -230,5 +231,7 @@ def test_a_browser_without_a_network_can_try_a_request(server: Running, tmp_path
 
 def test_a_folder_is_served_as_it_is(stand: Stand) -> None:
     with running(stand.project, str(stand.registry.checkpoint("models:/tiny/2"))) as server:
-        assert server.predict("a").json()["model"]["version"] is None
+        folder = stand.registry.checkpoint("models:/tiny/2")
+        assert server.predict("a").json()["model"] == {"name": folder.name, "version": None}
+        assert str(folder.parent) not in server.client.get("/model").text + server.client.get("/metrics").text
         assert server.client.get("/health").json()["following"] is None

@@ -1,0 +1,90 @@
+"""TLS by files, which are read again when they change."""
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import ConfigError
+
+_HANDSHAKE_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Certificates:
+    """A certificate with its key; each handshake looks whether they are still the ones that were read.
+
+    Attributes:
+        certificate: file of the certificate and of those between it and its authority, PEM.
+        key: file of its private key, PEM; None = in the same file.
+    """
+
+    certificate: Path
+    key: Path | None
+    _state: tuple[int, ...] | None = field(default=None, init=False)
+    _context: ssl.SSLContext | None = field(default=None, init=False)
+
+    def check(self) -> None:
+        """Read them once.
+
+        Raises:
+            ConfigError: a file cannot be read, or they do not belong together.
+        """
+        try:
+            self._load()
+        except (OSError, ssl.SSLError) as error:
+            named = f"{self.certificate}" + ("" if self.key is None else f" with {self.key}")
+            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError(f"no TLS with {named} (serve.certificate, serve.private_key): {reason}") from error
+
+    def __call__(self, *_: Any) -> ssl.SSLContext:
+        """Make the context of a process; uvicorn calls this."""
+        first = self._load()
+        first.sni_callback = self._look
+        return first
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a process that is started read the files itself: a context cannot be sent to it."""
+        return {**self.__dict__, "_state": None, "_context": None}
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        state = self._now()
+        context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        self._state, self._context = state, context
+        return context
+
+    def _look(self, handshake: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+        if (state := self._now()) is not None and state != self._state:
+            try:
+                self._load()
+            # A key that comes a moment after its certificate: the next handshake tries again.
+            except (OSError, ssl.SSLError) as error:
+                _log.error("the certificate stays as it was: %s", error)
+            else:
+                _log.info("certificate read again from %s", self.certificate)
+        if self._context is not None:
+            handshake.context = self._context
+
+    def _now(self) -> tuple[int, ...] | None:
+        try:
+            found = [path.stat() for path in (self.certificate, self.key) if path is not None]
+        except OSError:
+            return None
+        return tuple(number for file in found for number in (file.st_ino, file.st_mtime_ns, file.st_size))
+
+
+class HandshakeLoop(asyncio.SelectorEventLoop):
+    """The event loop of a server with TLS: a handshake that says nothing ends after 10 s instead of 60."""
+
+    async def create_server(self, *arguments: Any, **named: Any) -> Any:
+        """See asyncio."""
+        return await super().create_server(*arguments, **{"ssl_handshake_timeout": _HANDSHAKE_S, **named})
+
+
+def _no_password() -> str:
+    raise ssl.SSLError("the key has a password, and a server that starts by itself has nobody to ask")
