@@ -14,6 +14,7 @@ from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.folders import stored_dtype, variant_of, weight_files
 from secateur.models.heads import head_of, pad_with_, require_finished
+from secateur.models.limits import check_finite
 
 _NUMBER = re.compile(r"\d+")
 
@@ -121,6 +122,7 @@ def _from_pretrained(
     if missing:
         what = "pretrained tensors" if fresh_head else "tensors of a finished model"
         raise ModelError(f"{files[0]} lacks {len(missing)} {what}, the first is {missing[0]}")
+    check_finite(folder, dict(model.named_parameters()))
     return _prepared(model)
 
 

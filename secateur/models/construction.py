@@ -23,12 +23,13 @@ from secateur.errors import CheckpointError, ModelError
 from secateur.models.families import family_named, family_of
 from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
 from secateur.models.heads import head_of
+from secateur.models.limits import check_asked, check_finite
 from secateur.models.linears import linear_from
 from secateur.models.structures import Ffn, Widths
 
 UNUSABLE = (
     LookupError, ArithmeticError, ValueError, TypeError, AttributeError, AssertionError, ImportError, OSError,
-    StrictDataclassError,
+    RecursionError, StrictDataclassError,
 )  # fmt: skip
 """What reading a config, or building a model from it, raises when its values make no sense together."""
 
@@ -38,15 +39,16 @@ def read_config(folder: Path) -> PreTrainedConfig:
 
     Raises:
         ModelError: the architecture is not supported.
-        CheckpointError: there is no config, or it cannot be read.
+        CheckpointError: there is no config, it cannot be read, or it asks for what no model has.
     """
     file = require_model_folder(folder) / CONFIG
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         model_type = values["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file} is not the config of a model: no model_type can be read") from error
     check_weights_are_plain(file, values)
+    check_asked(file, values)
     try:
         family_named(model_type)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -104,7 +106,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     follow a file that is replaced in place.
 
     Raises:
-        CheckpointError: a file is missing or cannot be read.
+        CheckpointError: a file is missing or cannot be read, or a weight is no number.
     """
     tensors: dict[str, torch.Tensor] = {}
     for file in weight_files(folder):
@@ -112,6 +114,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
             tensors |= safetensors.torch.load_file(file)
         except SafetensorError as error:
             raise CheckpointError(f"{file} is damaged: {one_line(error)}") from error
+    check_finite(folder, tensors)
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 

@@ -22,12 +22,13 @@ from secateur.config.catalogue import parameters
 from secateur.config.part import parse_part
 from secateur.config.prune import PruneSettings
 from secateur.data.tokens import read_tokens, write_tokens
-from secateur.errors import CheckFailed, ConfigError
+from secateur.errors import CheckFailed, CheckpointError, ConfigError
 from secateur.extensions import forget
 from secateur.files import write_json
 from secateur.gate.condition import JudgedRows
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import KINDS, kind_named
+from secateur.models import construction
 from secateur.models.card import Card
 from secateur.models.checkpoint import kind_of_folder, load, save
 from secateur.pruning.sweep import sweep
@@ -416,7 +417,9 @@ def test_rows_of_a_file_are_scored_and_answered(done: tuple[Kind, Path], tmp_pat
     assert kind.unknown_labels(model, ["no such thing", labels[0]]) == ["no such thing"]
 
 
-def test_what_computes_no_numbers_is_not_served(done: tuple[Kind, Path], tmp_path: Path) -> None:
+def test_what_computes_no_numbers_is_not_served(
+    done: tuple[Kind, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kind, root = done
     model = load(root / "models/baseline")
     with torch.no_grad():
@@ -425,6 +428,9 @@ def test_what_computes_no_numbers_is_not_served(done: tuple[Kind, Path], tmp_pat
 
     card = Card.read(root / "models/baseline")
     save(model, load_tokenizer(root / "models/baseline"), tmp_path / "broken", card=card, check_reload=False)
+    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+        kind.open_model(tmp_path / "broken")
+    monkeypatch.setattr(construction, "check_finite", lambda *_: None)  # as a deployed form, whose weights nobody sees
     with pytest.raises(CheckFailed, match="the model"):
         kind.warm_up(kind.open_model(tmp_path / "broken"), label="the model")
 

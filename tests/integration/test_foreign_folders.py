@@ -203,7 +203,7 @@ def test_a_multilingual_model_is_cut_to_the_words_of_its_rows(home: Path, tmp_pa
 
 def test_what_is_not_finite_is_no_answer(folder: Path, tmp_path: Path) -> None:
     _tensors(_words("classifier.bias", torch.tensor(float("nan"))))(folder)
-    assert "the model answers with NaN or infinity" in str(refused(tmp_path, "predict", "model", "the day good"))
+    assert "classifier.bias holds NaN or infinity" in str(refused(tmp_path, "predict", "model", "the day good"))
 
 
 def _config(**changes: Any) -> Callable[[Path], None]:

@@ -99,7 +99,7 @@ def test_a_generator_that_computes_no_numbers_is_held(quick: GeneratorStand) -> 
     found = _promote(quick, quick.register("r9", quick.changed(spoil)))
     assert not found["verdict"].promoted
     assert not found["reload"].passed
-    assert "answers with NaN or infinity" in found["reload"].reason
+    assert "holds NaN or infinity" in found["reload"].reason
 
 
 def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch: pytest.MonkeyPatch) -> None:
