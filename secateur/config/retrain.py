@@ -10,18 +10,26 @@ from secateur.config.base import Fraction, PositiveFraction, PositiveInt, Sectio
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
+_LONGEST = timedelta(days=36_500)
+"""Dates end in the year 9999, and a schedule adds durations to them."""
 
 
 def parse_duration(text: str) -> timedelta:
     """Read ``90s``, ``10m``, ``6h``, ``30d`` or ``4w``.
 
     Raises:
-        ValueError: it is not of this form.
+        ValueError: it is not of this form, or longer than a hundred years.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is no duration; write a whole number and a unit: 90s, 10m, 6h, 30d or 4w")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        duration = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except (OverflowError, ValueError):  # more than timedelta holds, or more digits than Python reads
+        duration = timedelta.max
+    if duration > _LONGEST:
+        raise ValueError(f"{text[:40]} is longer than a hundred years; write {_LONGEST.days}d or less")
+    return duration
 
 
 class QualitySection(Section):

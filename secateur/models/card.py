@@ -229,7 +229,7 @@ def verify(path: str | Path) -> None:
 def _values(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} names no files; write the checkpoint again")

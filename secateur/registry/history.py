@@ -97,7 +97,7 @@ def _event_of(text: str) -> Event | None:
     try:
         entry = json.loads(text)
         event = Event(**{name: entry["from" if name == "from_" else name] for name in Event.__dataclass_fields__})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     texts = (event.to, event.who, event.when, event.why)
     is_whole = isinstance(event.number, int) and isinstance(event.forced, bool) and event.what in get_args(What)

@@ -5,11 +5,17 @@ from typing import Any
 
 
 def stages_of(text: str | None) -> Mapping[str, Any]:
-    """Return the stages of a dvc.lock by address; none for no text."""
-    from ruamel.yaml import YAML
+    """Return the stages of a dvc.lock by address; none for no text, or one that is no dvc.lock."""
+    from ruamel.yaml.error import YAMLError
 
-    values = YAML(typ="safe").load(text) if text else None
-    return values.get("stages", {}) if isinstance(values, dict) else {}
+    from secateur.yaml_text import read_yaml
+
+    try:
+        values = read_yaml(text) if text else None
+    except YAMLError:
+        return {}  # whoever may write to the registry has written it, and no build
+    stages = values.get("stages") if isinstance(values, dict) else None
+    return stages if isinstance(stages, dict) else {}
 
 
 def outputs_of(stages: Mapping[str, Any], address: str) -> dict[str, str]:

@@ -47,11 +47,12 @@ def folders_of(text: bytes, *, where: Path, named: str) -> dict[str, str]:
         ModelError: it describes no model of secateur's.
         CheckFailed: it names a folder outside its own, or something else that MLflow would run.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    from secateur.yaml_text import read_yaml
+
     try:
-        flavor = YAML(typ="safe").load(text.decode("utf-8"))["flavors"]["python_function"]
+        flavor = read_yaml(text.decode("utf-8"))["flavors"]["python_function"]
         folders = {str(name): str(artifact["path"]) for name, artifact in flavor["artifacts"].items()}
     except (KeyError, TypeError, AttributeError, ValueError, YAMLError) as error:
         raise ModelError(f"{named} was not registered by secateur: {where} names no checkpoint") from error

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAMLError
 
 from secateur.errors import ProjectError
 from secateur.registry.mlflow_records import Records
@@ -14,6 +14,7 @@ from secateur.registry.tags import sha256_of
 from secateur.workflow.project import Project
 from secateur.workflow.tracking_server import URI_VARIABLE
 from secateur.workflow.unreferenced import Needed
+from secateur.yaml_text import read_yaml
 
 _LOCK = "dvc.lock"
 
@@ -42,7 +43,7 @@ def _sources(registry: ModelRegistry, version: RegisteredVersion) -> Iterator[st
     try:
         if text is None:
             raise KeyError(_LOCK)
-        yield from (str(out["md5"]) for out in YAML(typ="safe").load(text)["stages"]["ingest"]["outs"])
+        yield from (str(out["md5"]) for out in read_yaml(text)["stages"]["ingest"]["outs"])
     except (YAMLError, KeyError, TypeError) as error:
         raise ProjectError(
             f"the {_LOCK} of {version.reference} cannot be read, so nothing says which rows it was made from; nothing "

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from secateur.config.schema import RunConfig
@@ -22,6 +21,7 @@ from secateur.registry.mlflow_runs import download_run_files
 from secateur.registry.model_source import kind_of
 from secateur.registry.tags import DATA_REPORT, DIRTY_FILES, FILES, FINGERPRINT, STAGE, sha256_of
 from secateur.workflow.project import Project, git
+from secateur.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_store import ModelRegistry
@@ -130,11 +130,11 @@ def read_recipe(project: Project, registry: "ModelRegistry", reference: str, *, 
             files=json.loads(tags[FILES]),
             fingerprint=json.loads(tags[FINGERPRINT]),
             metrics=entry.metrics,
-            lock=YAML(typ="safe").load((into / LOCK).read_text(encoding="utf-8"))["stages"],
+            lock=read_yaml((into / LOCK).read_text(encoding="utf-8"))["stages"],
             kept=into,
         )
         _require_plain_names(named, recipe)
-    except (KeyError, TypeError, AttributeError, ValueError, YAMLError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, YAMLError) as error:
         raise CheckFailed(f"{named}: its tags and the {LOCK} of its run do not say how it was made") from error
     return recipe
 

@@ -150,7 +150,7 @@ def problem_of(name: str, version: str, tags: VersionTags, key: Key) -> str | No
         kept = json.loads(tags[SIGNATURE])
         signature = base64.b64decode(kept["value"], validate=True)
         signed_by = (kept["algorithm"], kept["key"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"has a signature that cannot be read (tag {SIGNATURE})"
     if signed_by != (key.algorithm, key.id):
         signer = f"{signed_by[0]} {signed_by[1]}"

@@ -153,7 +153,7 @@ class VersionTags(Mapping[str, str]):
             return otherwise
         try:
             return json.loads(self[tag])
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

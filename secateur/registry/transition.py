@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
 _PATIENCE = timedelta(minutes=30)
-"""After this long a move by a process on another machine, which cannot be asked whether it lives, counts as dead."""
+"""This far from now a move by a process on another machine, which cannot be asked whether it lives, counts as dead."""
 
 
 _log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def _read(records: "Records") -> Move | None:
         move = Move(**json.loads(text))
         if _is_ours(move):
             return move
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     _log.warning("the tag %s of %s is not a move of ours and counts for nothing", TRANSITION, records.name)
     return None
@@ -198,7 +198,8 @@ def _is_ours(move: Move) -> bool:
 
 def _lives(move: Move) -> bool:
     if move.host != socket.gethostname():
-        return datetime.now(UTC) - datetime.fromisoformat(move.when) < _PATIENCE
+        # Clocks differ by minutes; a journal of 2099 would keep everybody waiting until then.
+        return abs(datetime.now(UTC) - datetime.fromisoformat(move.when)) < _PATIENCE
     pid = int(move.process.partition("@")[0])
     return move.process == _process(pid) and pid != os.getpid()
 

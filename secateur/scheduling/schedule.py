@@ -103,22 +103,44 @@ def parse_schedule(*, cron: str | None, every: timedelta | None, timezone: str) 
     """Read when to run.
 
     Raises:
-        ConfigError: the cron expression or the time zone is malformed.
+        ConfigError: the cron expression or the time zone is malformed, or names a day that never comes; a time zone
+            without one.
     """
     if every is not None:
-        return Interval(every, timezone=timezone)
-    from prefect.client.schemas.schedules import CronSchedule
+        if timezone != "UTC":
+            raise ConfigError(
+                f"--timezone {timezone} belongs to --cron; --every counts hours, which are the same everywhere"
+            )
+        return Interval(every)
+    malformed = (
+        f"--cron {cron!r} is not a cron expression; five fields: minute hour day month weekday, such as '0 3 * * *'"
+    )
+    if len(str(cron).split()) != 5:
+        raise ConfigError(malformed)
+    _require_zone(timezone)
+    from prefect.server.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
     try:
-        CronSchedule(cron=str(cron), timezone=timezone)
+        due = CronSchedule(cron=str(cron), timezone=timezone)
     except ValidationError as error:
-        if any("timezone" in map(str, entry["loc"]) for entry in error.errors()):
-            raise ConfigError(f"--timezone {timezone} is not known; try UTC or Europe/Berlin") from error
-        raise ConfigError(
-            f"--cron {cron!r} is not a cron expression; five fields: minute hour day month weekday, such as '0 3 * * *'"
-        ) from error
+        raise ConfigError(malformed) from error
+    try:
+        asyncio.run(due.get_dates(n=1))
+    except ValueError as error:  # of the library that Prefect counts with
+        raise ConfigError(f"--cron {cron!r} names a day that never comes") from error
     return Cron(str(cron), timezone=timezone)
+
+
+def _require_zone(name: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        if name == "localtime":  # of this machine, and no name
+            raise ValueError
+        ZoneInfo(name)
+    except (ValueError, LookupError, OSError) as error:
+        raise ConfigError(f"--timezone {name or repr(name)} is not known; try UTC or Europe/Berlin") from error
 
 
 def serve(project: Project, schedule: Schedule) -> None:

@@ -19,6 +19,7 @@ from secateur.config.suggestion import did_you_mean
 from secateur.errors import ConfigError
 from secateur.files import write_text
 from secateur.workflow.project import Project
+from secateur.yaml_text import TOO_DEEP, read_yaml, require_shallow
 
 _DICT_WITH_ONE_KEY = ("prune.budget",)
 """Mappings of which exactly one key is set: assigning one replaces the other, and what belonged to it."""
@@ -126,11 +127,14 @@ def _read(path: Path) -> str:
 
 def _load(text: str, path: Path) -> Any:
     try:
+        require_shallow(text)
         values = _yaml().load(text)
-    except YAMLError as error:
+    except (YAMLError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where is not None else ""
-        raise ConfigError(f"{path.name} is not valid YAML{line}") from error
+        deep = isinstance(error, RecursionError) or getattr(error, "problem", None) == TOO_DEEP
+        what = TOO_DEEP if deep else "not valid YAML"
+        raise ConfigError(f"{path.name} is {what}{line}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path.name} must hold sections (run, ingest, clean, ...), found {type(values).__name__}")
     return values
@@ -209,6 +213,6 @@ def read_value(text: str, override: str) -> Any:
     if text.strip() == "":
         return ""
     try:
-        return YAML(typ="safe").load(text)
+        return read_yaml(text)
     except YAMLError as error:
         raise ConfigError(f"-S {redacted(override)}: the value is not valid YAML") from error

@@ -1,5 +1,6 @@
 """The schedule: what is refused before anything starts, and events that arrive. Its life is in schedule_by_hand."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import click
 import pytest
 import yaml
 from click.testing import CliRunner
+from prefect.server.schemas.schedules import CronSchedule
 
 from secateur.cli import cli
 from secateur.errors import ConfigError, ProjectError
@@ -27,7 +29,7 @@ from tests.integration.in_process import refused
 from tests.tiny import REPOSITORY, write_rows
 
 
-@pytest.mark.parametrize("cron", ["every day", "* * * *", "61 * * * *", "* * * * * * * *", ""])
+@pytest.mark.parametrize("cron", ["every day", "* * * *", "61 * * * *", "0 0 3 * * *", "* * * * * * * *", ""])
 def test_a_malformed_cron_is_refused_before_anything_starts(project: Path, cron: str) -> None:
     error = refused(project, "schedule", "--cron", cron)
     assert f"--cron {cron!r} is not a cron expression; five fields" in str(error)
@@ -37,6 +39,25 @@ def test_a_malformed_cron_is_refused_before_anything_starts(project: Path, cron:
 def test_an_unknown_time_zone_is_refused() -> None:
     with pytest.raises(ConfigError, match="--timezone Mars/Olympus is not known; try UTC or Europe/Berlin"):
         parse_schedule(cron="0 3 * * *", every=None, timezone="Mars/Olympus")
+    for name in ("", "localtime", "../UTC", "/etc/localtime"):
+        with pytest.raises(ConfigError, match="is not known; try UTC or Europe/Berlin"):
+            parse_schedule(cron="0 3 * * *", every=None, timezone=name)
+    with pytest.raises(ConfigError, match="--timezone Europe/Berlin belongs to --cron"):
+        parse_schedule(cron=None, every=timedelta(hours=1), timezone="Europe/Berlin")
+
+
+def test_a_day_that_never_comes_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--cron '0 0 31 2 \*' names a day that never comes"):
+        parse_schedule(cron="0 0 31 2 *", every=None, timezone="UTC")
+    assert parse_schedule(cron="0 0 29 2 *", every=None, timezone="UTC").cron == "0 0 29 2 *"
+
+
+def test_an_hour_that_comes_twice_or_not_at_all_is_one_run() -> None:
+    """In Berlin 2:30 comes twice on 25 October 2026 and not at all on 29 March; Prefect counts, we rely on it."""
+    when = CronSchedule(cron="30 2 * * *", timezone="Europe/Berlin")
+    for month, day in ((10, 24), (3, 28)):
+        due = asyncio.run(when.get_dates(n=3, start=datetime(2026, month, day, tzinfo=UTC)))
+        assert len({date.date() for date in due}) == len({date.timestamp() for date in due}) == 3
 
 
 def test_the_clock_is_read() -> None:
@@ -51,6 +72,7 @@ def test_the_clock_is_read() -> None:
         ([], "name one of --cron and --every"),
         (["--cron", "0 3 * * *", "--every", "1h"], "name one of --cron and --every"),
         (["--every", "10"], "'10' is no duration; write a whole number and a unit"),
+        (["--every", "99999999999d"], "99999999999d is longer than a hundred years; write 36500d or less"),
     ],
 )
 def test_the_clock_must_be_named_once(arguments: list[str], message: str) -> None:

@@ -105,6 +105,12 @@ def test_a_missing_or_broken_file_is_one_line(workspace: Project, tmp_path: Path
     broken.write_text("run: [\n")
     with pytest.raises(ConfigError, match=r"broken.yaml is not valid YAML at line \d"):
         propose(workspace, file=broken, overrides=[])
+    for num_brackets in (20_000, 200_000):
+        broken.write_text("run:\n  seed: " + "[" * num_brackets + "]" * num_brackets)
+        with pytest.raises(ConfigError, match=r"^broken.yaml is nested deeper than 100 levels at line 2$"):
+            propose(workspace, file=broken, overrides=[])
+    with pytest.raises(ConfigError, match="the value is not valid YAML"):
+        propose(workspace, file=None, overrides=["run.seed=" + "[" * 200_000])
 
 
 def test_flatten_gives_dotted_names() -> None:

@@ -209,8 +209,9 @@ def test_a_move_that_is_under_way_is_not_touched(elsewhere: bool) -> None:
         with pytest.raises(ProjectError, match="is moving the champion of tiny to version 1"):
             _move(records, "2")
         # A machine that cannot be asked is waited for, not for ever.
-        records.tag("secateur.transition", json.dumps(kept | {"host": "another", "when": "2020-01-01T00:00:00+00:00"}))
-        assert recover(records).what == "restored"  # type: ignore[union-attr]
+        for when in ("2020-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"):
+            records.tag("secateur.transition", json.dumps(kept | {"host": "another", "when": when}))
+            assert recover(records).what == "restored"  # type: ignore[union-attr]
 
     with pytest.raises(ProjectError, match="somebody else moves the champion"):
         _move(records, "1", prove=prove)
@@ -223,6 +224,7 @@ FOREIGN = [
     "[]",
     "3",
     "null",
+    "[" * 2500,
     '{"from": "1"}',
     '{"number": "7", "what": "promoted", "from": null, "to": "1", "who": "", "when": "", "why": "", "forced": false}',
     '{"number": 7, "what": "deployed", "from": null, "to": "1", "who": "", "when": "", "why": "", "forced": false}',

@@ -100,6 +100,12 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["36501d", "99999999999d", "1" + "0" * 5000 + "w"])
+def test_a_duration_of_more_than_a_century_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is longer than a hundred years; write 36500d or less"):
+        parse_duration(text)
+
+
 def test_an_age_of_null_is_no_limit() -> None:
     section = {"max_age": None, "quality": _LIMITS, "drift_rows": 0, "metric_tolerance": 0.01, "push": False}
     assert RetrainSection.model_validate(section).age_limit is None
