@@ -76,7 +76,7 @@ class Tokens:
             return
         self._state = state
         try:
-            self._tokens = read_tokens(self._path)
+            self._tokens = _lines_of(self._path)  # none any more: the last one was revoked
         except ConfigError as error:
             _log.error("the tokens stay as they were: %s", error)
         else:
@@ -89,6 +89,13 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     Raises:
         ConfigError: it cannot be read, others may write to it, it holds no token, or a line is none.
     """
+    tokens = _lines_of(path)
+    if not tokens:
+        raise ConfigError(f"{path} holds no token: nobody could ask; `secateur token` makes one")
+    return tokens
+
+
+def _lines_of(path: Path) -> tuple[Token, ...]:
     try:
         with path.open("rb") as stream:
             if os.fstat(stream.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -105,8 +112,6 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         raise ConfigError(f"{path} is not UTF-8, it is no file of tokens") from error
     given = ((number, line.partition("#")[0].split()) for number, line in enumerate(lines, start=1))
     tokens = tuple(_token(words, where=f"{path}, line {number}") for number, words in given if words)
-    if not tokens:
-        raise ConfigError(f"{path} holds no token: nobody could ask; `secateur token` makes one")
     if len(names := {token.name for token in tokens}) < len(tokens):
         twice = next(name for name in names if sum(token.name == name for token in tokens) > 1)
         raise ConfigError(f"{path} names {twice} twice; every token has a name of its own")
@@ -131,7 +136,7 @@ def add_token(path: Path, token: Token) -> None:
     Raises:
         ConfigError: the file is not one of tokens, or has one of this name.
     """
-    if path.exists() and any(other.name == token.name for other in read_tokens(path)):
+    if path.exists() and any(other.name == token.name for other in _lines_of(path)):
         raise ConfigError(f"{path} has a token named {token.name}: remove its line first, or choose another name")
     try:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as stream:

@@ -35,6 +35,13 @@ def test_every_document_that_is_named_exists() -> None:
             assert (ROOT / target).exists(), f"{name} names {target}"
 
 
+def test_every_test_that_trust_rests_on_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/trust.md").read_text(encoding="utf-8")))
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert named <= set(re.findall(r"def (test_\w+)\(", tests))
+
+
 def _shell_lines() -> list[str]:
     blocks = [block for name in READMES for block in re.findall(r"```sh\n(.*?)```", _text(name), re.DOTALL)]
     commands = re.split(r"\n|&&|\|", "\n".join(blocks).replace("\\\n", " "))

@@ -75,6 +75,7 @@ def test_sigterm_ends_the_servers_that_were_started_and_only_those(finished_proj
         addresses = json.loads(process.stdout.readline())
         assert "secateur report" in _get(addresses["report"])[1]
         assert _get(addresses["mlflow"])[0] == 200
+        assert _get(addresses["mlflow"], Host="evil.example")[0] == 403, "MLflow checks names as well"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1, "MLflow; Prefect was running"
         process.send_signal(signal.SIGTERM)

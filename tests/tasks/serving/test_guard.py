@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from secateur.cli import cli
 from secateur.errors import ConfigError
 from secateur.serving.connections import Room, make_room
 from secateur.serving.tls import Certificates
-from secateur.serving.tokens import add_token, new_token
+from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
 from tests.tasks.serving.running import Running, running
 
@@ -184,6 +186,9 @@ def test_tokens_open_the_server_to_their_owners(stand: Stand, tmp_path: Path) ->
         file.write_text("reporting nonsense\n")
         server.guarded.tokens.reload()
         assert server.client.get("/model", headers=slow).status_code == 429, "a broken file changes nothing"
+        file.write_text("# nobody any more\n")
+        server.guarded.tokens.reload()
+        assert server.client.get("/model", headers=slow).status_code == 401
     seen = [json.loads(line)["who"] for line in log.read_text().splitlines()]
     assert {"reporting", "batch", None} == set(seen)
     assert good not in log.read_text()
@@ -202,8 +207,6 @@ def test_a_client_that_comes_too_often_waits_and_others_do_not(stand: Stand) -> 
 
 
 def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) -> None:
-    from secateur.serving.tokens import read_tokens
-
     file = tmp_path / "tokens"
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_tokens(file)
@@ -222,6 +225,19 @@ def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) ->
     file.chmod(0o666)
     with pytest.raises(ConfigError, match="others may write to"):
         read_tokens(file)
+
+
+def test_the_command_makes_a_token_and_shows_it_once(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("# those who may ask")
+    made = CliRunner().invoke(cli, ["token", "reporting", "--file", str(file), "--rate", "20"])
+    assert made.exit_code == 0
+    owner = Tokens(file).owner(f"bearer {made.stdout.strip()}")
+    assert owner is not None and (owner.name, owner.per_s) == ("reporting", 20.0)
+    with pytest.raises(ConfigError, match="has a token named reporting: remove its line first"):
+        cli.main(["token", "reporting", "--file", str(file)], standalone_mode=False)
+    with pytest.raises(ConfigError, match="a token's name has 1 to 64 letters"):
+        cli.main(["token", "two words", "--file", str(file)], standalone_mode=False)
 
 
 @contextmanager
