@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from secateur.workflow.child_server import free_port
+from tests import warm
 from tests.shared import held, join, once
 
 # How long an example takes says how busy the machine is.
@@ -36,10 +37,16 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # OMP_NUM_THREADS=4 shows what depends on the order of sums
 
-# A process of the tests ends up with all libraries there are: to walk through them takes half a second each time.
+# A process of the tests ends up with all libraries there are: to walk through them takes a second each time.
 gc.set_threshold(100_000, 50, 100)
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector walk through nothing that was imported before the first test: timing asks for it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +117,12 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.25)
     raise AssertionError("the Prefect server did not start")
+
+
+@pytest.fixture
+def forked_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let forks be the fresh processes that this process starts to see whether a model loads."""
+    monkeypatch.setattr(sys, "executable", warm.python())
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 from tests import warm
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_BINARIES = str(Path(sys.executable).parent)
 _KEPT = ("constraints.txt", ".dvcignore", ".gitignore")
 _POSITIVE = ["good", "great", "lovely", "happy", "sunny", "bright", "fine", "sweet", "calm", "superb"]
 _NEGATIVE = ["bad", "awful", "gloomy", "angry", "rainy", "dark", "poor", "bitter", "loud", "dreadful"]
@@ -220,10 +221,9 @@ def git(root: Path, *arguments: str) -> str:
 
 def environment() -> dict[str, str]:
     """Return the environment of a command in a project: the console scripts on PATH, somebody who commits."""
-    binaries = str(Path(sys.executable).parent)
     return {
         **os.environ,
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{_BINARIES}{os.pathsep}{os.environ['PATH']}",
         "GIT_AUTHOR_NAME": "tests",
         "GIT_AUTHOR_EMAIL": "tests@localhost",
         "GIT_COMMITTER_NAME": "tests",
@@ -241,6 +241,11 @@ def dvc(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProc
     return _run(root, "dvc", *arguments, **options)
 
 
+def python(root: Path, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run code in a folder."""
+    return _run(root, "-c", code, **options)
+
+
 def _run(
     root: Path, module: str, *arguments: str, check: bool = True, cold: bool = False, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -249,7 +254,7 @@ def _run(
         completed = warm.run(module, arguments, cwd=root, env=variables)
     else:
         completed = subprocess.run(
-            [sys.executable, "-P", "-m", module, *arguments],
+            [sys.executable, "-P", *(["-m"] if module != "-c" else []), module, *arguments],
             cwd=root,
             env=variables,
             capture_output=True,

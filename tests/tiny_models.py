@@ -99,10 +99,10 @@ def tiny_model(model_type: str = "bert", *, attention: str = "sdpa", seed: int =
 
 
 def tiny_generator(
-    model_type: str = "llama", *, attention: str = "sdpa", seed: int = 0, tied: bool = True
+    model_type: str = "llama", *, attention: str = "sdpa", seed: int = 0, tied: bool = True, num_layers: int = 3
 ) -> PreTrainedModel:
     """A causal language model, drawn alike."""
-    config = tiny_config(model_type, tied=tied)
+    config = tiny_config(model_type, num_layers=num_layers, tied=tied)
     torch.manual_seed(seed)
     return _spread(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
 

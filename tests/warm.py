@@ -27,14 +27,22 @@ _ADDRESS = "TESTS_WARM_ADDRESS"
 
 
 def run(
-    module: str, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+    module: str, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], errors: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Do what ``subprocess.run([sys.executable, "-P", "-m", module, *arguments])`` does, with the output as text."""
+    """Do what ``subprocess.run([sys.executable, "-P", "-m", module, *arguments])`` does, with the output as text.
+
+    Args:
+        module: see ``ask``.
+        arguments: see ``ask``.
+        cwd: see ``ask``.
+        env: see ``ask``.
+        errors: a file descriptor for what goes to standard error, which is then not returned.
+    """
     folder = _started()
     path = f"{folder}{os.pathsep}{env['PATH']}"
     own = {"PATH": path, _ADDRESS: str(folder / "socket"), _PYTHON: str(folder / "python")}
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        streams = [stream.fileno() for stream in (nothing, out, err)]
+        streams = [nothing.fileno(), out.fileno(), err.fileno() if errors is None else errors]
         code = ask(module, arguments, cwd=str(cwd), env={**env, **own}, streams=streams)
         for stream in (out, err):
             stream.seek(0)
@@ -83,6 +91,11 @@ def _started() -> Path:
     from tests.shared import once
 
     return Path(once("warm", _start))
+
+
+def python() -> str:
+    """Return what stands for ``sys.executable`` where a test's own process starts those that prove a model."""
+    return str(_started() / "python") if POSSIBLE else sys.executable
 
 
 def _start(_: Path) -> str:

@@ -119,7 +119,7 @@ def become(asked: dict[str, Any]) -> None:
     path = [asked["first"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     sys.path[:0] = [folder for folder in path if folder]
     sys.argv[1:] = asked["arguments"]
-    sys.executable = os.environ.pop("TESTS_WARM_PYTHON", sys.executable)
+    sys.executable = os.environ.get("TESTS_WARM_PYTHON", sys.executable)  # and of the stages that DVC starts from here
     random.seed()
     sys.modules["numpy"].random.seed()
     if asked["module"] == "-c":

@@ -117,7 +117,7 @@ def _time_by_runtime(
     """
     times: dict[tuple[Path, Runtime], list[float]] = {key: [] for key in runners}
     starts, runtimes = range(0, repeats, _ROUNDS), dict.fromkeys(runtime for _, runtime in runners)
-    with progress("latency", total=len(starts) * len(runtimes), live=False) as advance:
+    with progress("latency", total=len(starts) * len(runtimes), live=False) as advance, no_garbage_collection():
         for start in starts:
             for runtime in runtimes:
                 same = {key: runner for key, runner in runners.items() if key[1] == runtime}
@@ -175,15 +175,16 @@ def undisturbed_clock(num_threads: int) -> Clock:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector off for a while."""
-    was_enabled = gc.isenabled()
+    """Keep the garbage collector off for a while, after a last look, which takes half a second; nested, neither."""
+    if not gc.isenabled():
+        yield
+        return
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.enable()
 
 
 @contextmanager

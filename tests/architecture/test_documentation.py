@@ -22,9 +22,13 @@ _BLOCK = re.compile(r"(<!-- run -->\n)?```sh\n(.*?)```", re.DOTALL)
 _TINY = (
     "--model=tiny-bert", "-S", "prune.budget.macs=0.6", "-S", "prune.ffn_multiple=8", "-S", "baseline.min_steps=80",
     "-S", "baseline.learning_rate=3e-3", "-S", "baseline.train_embeddings=true", "-S", "prune.recovery.min_steps=20",
-    "-S", "evaluate.latency.repeats=3", "-S", "run.precision=fp32",
+    "-S", "evaluate.latency.repeats=3", "-S", "run.precision=fp32", "-S", "evaluate.deployed=torch",
+    "-S", "register.runtime=torch", "-S", "evaluate.latency.runtimes=[torch]",
 )  # fmt: skip
-"""A model of random weights in place of a pretrained one: eager to learn, and too fast to be timed."""
+"""A model of random weights in place of a pretrained one: eager to learn, and too fast to be timed.
+
+``test_pairs`` has a project that is deployed in int8, as init has it.
+"""
 _OTHERS = {"cd", "curl", "docker", "dvc", "export", "git", "make", "mlflow", "prefect", "python"}
 
 
@@ -72,6 +76,7 @@ def test_the_site_builds_and_links_nothing_that_is_missing(tmp_path: Path) -> No
     assert (tmp_path / "site" / "images" / "report-wide.png").is_file()
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_the_tutorial_works(tmp_path: Path, prefect_server: str) -> None:
     """All marked commands in their order, on a tiny model: own rows, champion, answers, nothing to retrain."""
     write_bert(tmp_path / "tiny-bert")

@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,15 +15,15 @@ from secateur.cli import cli
 from secateur.models.families import FAMILIES
 from secateur.workflow.params import propose
 from secateur.workflow.project import Project
+from tests.tiny import python
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
 
 
 def test_generated_parts_are_current() -> None:
-    completed = subprocess.run(
-        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    script = "import runpy, sys; sys.argv[1:] = ['--check']; runpy.run_path('docs/generate.py', run_name='__main__')"
+    completed = python(ROOT, script, check=False)
     assert completed.returncode == 0, f"run `python docs/generate.py`: {completed.stdout}{completed.stderr}"
 
 

@@ -1,5 +1,6 @@
 """``secateur.__all__`` is the whole of what is promised to Python: it is there, cheap to import, and documented."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -13,6 +14,7 @@ from secateur import errors
 from secateur.workflow import code_lock
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
+from tests.tiny import python
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {"bench", "export", "latency_table", "load", "prune", "save"}
@@ -64,8 +66,8 @@ def test_star_import_gives_all_of_them() -> None:
 
 def test_functions_stay_what_they_are_when_rooms_are_imported() -> None:
     """A room of the same name would take a function's place in the package."""
-    script = "import secateur, secateur.api.checkpoints; assert all(callable(getattr(secateur, n)) for n in {})"
-    subprocess.run([sys.executable, "-c", script.format(sorted(FUNCTIONS))], check=True)
+    importlib.import_module("secateur.api.checkpoints")
+    assert all(callable(getattr(secateur, name)) for name in FUNCTIONS)
     rooms = {path.parent.name for path in (ROOT / "secateur").glob("*/__init__.py")}
     rooms |= {path.stem for path in (ROOT / "secateur").glob("*.py")}
     assert not rooms & set(secateur.__all__)
@@ -76,10 +78,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = json.loads(_NOTEBOOK.read_text(encoding="utf-8"))
     assert (notebook["nbformat"], {cell["cell_type"] for cell in notebook["cells"]}) == (4, {"code", "markdown"})
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    (tmp_path / "cells.py").write_text("\n\n".join(cells), encoding="utf-8")
-    done = subprocess.run([sys.executable, "cells.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
+    said = python(tmp_path, "\n\n".join(cells)).stdout.splitlines()
     assert said[0].startswith("fisher: ")
     assert any(line.startswith("quarter: ") and "ms" in line for line in said)
-    assert {path.name for path in tmp_path.iterdir()} == {"cells.py", "pruned", "exported"}
+    assert {path.name for path in tmp_path.iterdir()} == {"pruned", "exported"}

@@ -32,7 +32,7 @@ QUICK = (
     "-S", "prune.recovery.min_steps=10", "-S", "evaluate.latency.repeats=3", "-S", "prune.schedule.tries=1",
     "-S", "evaluate.deployed=torch", "-S", "register.runtime=torch", "-S", "evaluate.latency.runtimes=[torch]",
 )  # fmt: skip
-"""The tutorial's project is deployed in int8, as init has it (``test_the_tutorial_works``)."""
+"""The project of ``test_pairs`` is deployed in int8, as init has it."""
 
 
 @pytest.fixture(scope="module")

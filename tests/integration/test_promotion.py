@@ -182,6 +182,7 @@ def test_a_challenger_made_worse_is_held_for_its_own_reason(what: str, quick: St
     assert events(quick.records) == []
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_a_model_that_does_not_load_is_held(stand: Stand) -> None:
     stand.records.point("champion", "1")
     stand.register("broken", after_save=broken_config)
@@ -192,6 +193,7 @@ def test_a_model_that_does_not_load_is_held(stand: Stand) -> None:
     assert stand.records.alias("champion") == "1"
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_a_version_that_does_not_answer_by_mlflow_never_becomes_champion(
     stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,13 @@ import pty
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from secateur.progress import progress
+from tests import warm
 
 _BAR = """
 import time
@@ -80,19 +82,31 @@ def in_terminal(code: str) -> str:
     """Run Python with its stderr in a terminal of 80 columns, and return what was drawn."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=follower, env=environment)
-    os.close(follower)
+    with ThreadPoolExecutor() as pool:
+        drawn = pool.submit(_read, leader)
+        try:
+            if warm.POSSIBLE:
+                ended = warm.run("-c", [code], cwd=Path.cwd(), env=environment, errors=follower)
+            else:
+                ended = subprocess.run([sys.executable, "-c", code], stderr=follower, env=environment, check=False)
+        finally:
+            os.close(follower)
+    assert ended.returncode == 0
+    return drawn.result()
+
+
+def _read(terminal: int) -> str:
+    """Return what is drawn until the other end is closed."""
     drawn = b""
     while True:
         try:
-            piece = os.read(leader, 4096)
-        except OSError:  # the other end is closed
+            piece = os.read(terminal, 4096)
+        except OSError:
             break
         if not piece:
             break
         drawn += piece
-    os.close(leader)
-    assert process.wait() == 0
+    os.close(terminal)
     return drawn.decode("utf-8")
 
 

@@ -49,19 +49,22 @@ class GeneratorStand:
     """A project folder, and what registers generators in it."""
 
     def __init__(self, root: Path) -> None:
-        """Write parameters and test texts, and train a tiny generator with control tokens."""
+        """Take what lies there; where there is nothing, write parameters and texts, and train a tiny generator."""
         self.root = root
-        root.mkdir(parents=True)
+        if not root.exists():
+            self._make(root, root / "work")
+        made = root / "work/models/baseline"
+        self.good = load(made)
+        self.tokenizer = load_tokenizer(made)
+        self._card = json.loads((made / "card.json").read_text(encoding="utf-8"))
+
+    def _make(self, root: Path, work: Path) -> None:
+        work.mkdir(parents=True)
         git(root, "init", "-q", "-b", "main")
         (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
         self.configure()
-        work = root / "work"
-        work.mkdir()
         write_inputs(work)
         run_baseline(work, settings=baseline_section(), run=RUN)
-        self.good = load(work / "models/baseline")
-        self.tokenizer = load_tokenizer(work / "models/baseline")
-        self._card = json.loads((work / "models/baseline/card.json").read_text(encoding="utf-8"))
         clean = root / "data" / "clean"
         clean.mkdir(parents=True)
         write_texts(clean / "test.parquet", reviews(60, seed=7))
