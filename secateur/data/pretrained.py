@@ -27,6 +27,7 @@ _TOKENIZER = (
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "spm.model",
 )
 
 

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ from secateur.models.base_model import load_base, load_finished
 from secateur.models.card import CARD, Card, read_card, verify, write_card
 from secateur.models.construction import build, read_config, read_tensors, tied_names
 from secateur.models.families import family_of
-from secateur.models.folders import CONFIG, TOKENIZER_FILES, WEIGHTS, card_of, require_model_folder, stored_dtype
+from secateur.models.folders import (
+    CONFIG,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    card_of,
+    require_model_folder,
+    sentencepiece_alone,
+    stored_dtype,
+)
 from secateur.models.heads import head_of, pad_with_, require_finished
 from secateur.models.reload_check import check_reload as run_reload_check
 from secateur.models.token_types import TYPES, for_model_
@@ -166,6 +175,12 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         alone = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
         hint = "" if alone is None else f"; {alone} alone does not say how text is split, save_pretrained writes all"
         raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json{hint}")
+    pieces = sentencepiece_alone(folder)
+    if pieces is not None and find_spec("sentencepiece") is None:
+        raise CheckpointError(
+            f"the tokenizer of {folder} is {pieces} without a tokenizer.json, which the package sentencepiece reads; "
+            "after pip install sentencepiece it works"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:

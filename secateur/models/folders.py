@@ -27,9 +27,23 @@ _BUFFER = "position_ids"
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "chat_template.jinja",
+    "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "spm.model",
+    "chat_template.jinja",
 )  # fmt: skip
 """Names under which transformers saves a tokenizer."""
+
+
+_PIECES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_FIRST_BYTE = b"\n"
+"""Of a sentencepiece model; other tokenizers are called ``tokenizer.model`` as well."""
+
+
+def sentencepiece_alone(folder: Path) -> str | None:
+    """Return the name of the sentencepiece model of a folder that has no ``tokenizer.json``, which needs no package."""
+    if (folder / "tokenizer.json").is_file():
+        return None
+    found = (name for name in _PIECES if (folder / name).is_file())
+    return next((name for name in found if (folder / name).read_bytes()[:1] == _FIRST_BYTE), None)
 
 
 def require_model_folder(path: str | Path) -> Path:

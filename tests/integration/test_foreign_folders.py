@@ -201,6 +201,16 @@ def test_a_multilingual_model_is_cut_to_the_words_of_its_rows(home: Path, tmp_pa
     assert [row["score"] for row in exported] == pytest.approx([row["score"] for row in said], abs=1e-4)
 
 
+def test_a_sentencepiece_model_alone_names_the_package_that_reads_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "spm.model").write_bytes(b"\n\x0e\n\x05<unk>")
+    monkeypatch.setattr("secateur.models.checkpoint.find_spec", lambda name: None)
+    said = str(refused(tmp_path, "predict", "model", "the day good"))
+    assert "is spm.model without a tokenizer.json, which the package sentencepiece reads; after pip install" in said
+
+
 def test_what_is_not_finite_is_no_answer(folder: Path, tmp_path: Path) -> None:
     _tensors(_words("classifier.bias", torch.tensor(float("nan"))))(folder)
     assert "classifier.bias holds NaN or infinity" in str(refused(tmp_path, "predict", "model", "the day good"))
