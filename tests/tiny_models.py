@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     CamembertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
     Gemma3TextConfig,
@@ -51,6 +52,10 @@ ENCODER_TABLES = sorted(
 _ENCODERS = {
     "bert": BertConfig, "camembert": CamembertConfig, "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig,
 }  # fmt: skip
+_POSITIONS = {
+    "relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "position_buckets": 6,
+    "norm_rel_ebd": "layer_norm", "position_biased_input": False,
+}  # fmt: skip
 QUERIES_PER_HEAD = {"gemma3_text": 2, "llama": 2, "mistral": 2, "qwen3": 2}
 
 
@@ -77,6 +82,8 @@ def tiny_config(
     sizes["intermediate_size"] = 24
     if model_type == "electra":
         return ElectraConfig(embedding_size=embedding_size, **sizes, **shared)
+    if model_type == "deberta-v2":
+        return DebertaV2Config(**_POSITIONS, **sizes, **shared)
     if model_type in _ENCODERS:
         return _ENCODERS[model_type](**sizes, **shared)
     if model_type not in FAMILIES:
@@ -95,6 +102,8 @@ def tiny_model(model_type: str = "bert", *, attention: str = "sdpa", seed: int =
     config = tiny_config(model_type)
     config.architectures = ["ForSequenceClassification"]
     torch.manual_seed(seed)
+    if model_type == "deberta-v2":
+        attention = "eager"  # there is no other
     return _spread(AutoModelForSequenceClassification.from_config(config, attn_implementation=attention))
 
 

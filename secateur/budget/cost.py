@@ -84,12 +84,16 @@ def structure_costs(model: PreTrainedModel | PreTrainedConfig, *, length: int) -
     hidden, dense, parts = family.hidden_size(config), family.dense_widths(config), family.anatomy(config)
     dim = dense.head_dim
     head_weights, head_biases, scores = _attention(parts, hidden=hidden, dim=dim)
+    # Queries and keys of positions, the same for all rows of a batch, and the products of tokens with them.
+    of_positions = 2 * parts.positions * dim * (hidden + length)
     neuron_weights = (parts.num_ups + 1) * hidden
     layer_params = hidden * (parts.output_bias + parts.down_bias) + parts.norm_params
     entrance = hidden * (family.entrance_size(config) or 0)
     around = family.head_anatomy(config).params + entrance + hidden * (entrance > 0)
     return StructureCosts(
-        head=Amount(macs=length * head_weights + length * length * scores, params=head_weights + head_biases),
+        head=Amount(
+            macs=length * head_weights + length * length * scores + of_positions, params=head_weights + head_biases
+        ),
         neuron=Amount(macs=length * neuron_weights, params=neuron_weights + parts.num_ups * parts.up_bias),
         fixed=Amount(macs=length * entrance, params=dense.num_layers * layer_params + around),
         head_weights=head_weights,

@@ -123,7 +123,8 @@ class DenseGraph:
 
     def _input_of(self, layer: _Layer) -> str:
         """Return the value that a layer's first projection reads, before it is quantised."""
-        (node,) = self._readers(layer.attention_rows[0].weight + self._suffix)
+        # The value: queries and keys may read a table of positions as well.
+        (node,) = self._readers(layer.attention_rows[-1].weight + self._suffix)
         value = str(node.input[0])
         makers = {output: maker for maker in self._graph.graph.node for output in maker.output}
         if node.op_type == "MatMulInteger":

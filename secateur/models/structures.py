@@ -232,6 +232,7 @@ class Anatomy:
         up_bias: the up projections have biases.
         down_bias: the down projection has one.
         norm_params: parameters of the norms of a layer.
+        positions: rows of a table of relative positions that each query and each key is projected for as well.
     """
 
     queries_per_head: int
@@ -241,6 +242,7 @@ class Anatomy:
     up_bias: bool
     down_bias: bool
     norm_params: int
+    positions: int = 0
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ def _around(tokenizer: PreTrainedTokenizerBase, text: str, new_ids: Mapping[str,
     cut = copy.deepcopy(tokenizer)
     cut._tokenizer = backend
     cut.init_kwargs.pop("added_tokens_decoder", None)
+    if "unk_id" in cut.init_kwargs:
+        cut.init_kwargs["unk_id"] = new_ids[str(tokenizer.unk_token)]
     return cut
 
 

@@ -230,6 +230,7 @@ def test_macs_agree_with_the_flop_counter(model_type, choose):
     cut_(model, choose(model))
     length = 13
     ids = torch.arange(5, 5 + length)[None]
+    model.requires_grad_(False)  # the counter's hooks know of no parameter that a module is given
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
     assert 2 * cost_of(model, length=length).macs == counter.get_total_flops()
@@ -304,7 +305,7 @@ def test_a_row_of_max_tokens_can_be_read_and_a_longer_one_not(model_type):
     limit = family_of(model).max_tokens(model.config)
     with torch.inference_mode():
         model(input_ids=torch.full((1, limit), 7))
-        if model_type in DECODER_TYPES and model_type != "gpt2":
-            return  # rotary positions have no table that ends
+        if model_type == "deberta-v2" or (model_type in DECODER_TYPES and model_type != "gpt2"):
+            return  # relative and rotary positions have no table that ends
         with pytest.raises((IndexError, RuntimeError)):
             model(input_ids=torch.full((1, limit + 1), 7))

@@ -9,6 +9,7 @@ from secateur.errors import ModelError
 from secateur.models.families.base import Family
 from secateur.models.families.bert import BERT
 from secateur.models.families.camembert import CAMEMBERT
+from secateur.models.families.deberta_v2 import DEBERTA_V2
 from secateur.models.families.distilbert import DISTILBERT
 from secateur.models.families.electra import ELECTRA
 from secateur.models.families.gemma3 import GEMMA3
@@ -20,7 +21,7 @@ from secateur.models.families.qwen3 import QWEN3
 from secateur.models.families.roberta import ROBERTA
 from secateur.models.families.xlm_roberta import XLM_ROBERTA
 
-_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA)
+_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2)
 _DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}

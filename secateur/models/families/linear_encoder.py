@@ -19,6 +19,15 @@ _HEAD_DIM = "head_dim"
 _PADDING = "pad_token_id"
 
 
+def no_positions(_: PreTrainedConfig) -> int:
+    """Return 0: what is known of positions is added to the embeddings."""
+    return 0
+
+
+def accept(_: PreTrainedConfig) -> None:
+    """Accept every variant of an architecture."""
+
+
 @final
 @dataclass(frozen=True)
 class LinearEncoder:
@@ -61,16 +70,29 @@ class LinearEncoder:
     # of a linear between embeddings and layers, where the former are narrower: their size, and its path (base model)
     embedding_size_key: str | None = None
     entrance_path: str | None = None
+    # tables that queries and keys are projected for beside tokens, with their norm (base model), and how many rows
+    position_paths: tuple[str, ...] = ()
+    num_positions: Callable[[PreTrainedConfig], int] = no_positions
+    # keys of the config that are as large as the hidden size
+    widths_of_head: tuple[str, ...] = ()
+    # in place of the attention's own forward pass, where that cannot be used with other widths
+    forward_with_heads: Callable[..., tuple[Tensor, Tensor | None]] | None = None
+    check_variant: Callable[[PreTrainedConfig], None] = accept
 
     generates = False
     is_pre_norm = False
     adds_directly = True
 
     def check(self, config: PreTrainedConfig) -> None:
-        """See ``Family.check``: every variant works."""
+        """See ``Family.check``."""
+        self.check_variant(config)
 
     def prepare_(self, model: PreTrainedModel) -> None:
         """See ``Family.prepare_``: these models have linears."""
+        if self.forward_with_heads is None:
+            return
+        for layer, block in zip(self.layers(model), self._blocks(model), strict=True):
+            self._set_forward_(block.get_submodule(self.attention_path), num_heads=layer.attention.num_heads)
 
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """See ``Family.layers``."""
@@ -94,12 +116,7 @@ class LinearEncoder:
         setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         if self.all_heads_attribute is not None:
             setattr(owner, self.all_heads_attribute, attention.num_heads * attention.head_dim)
-        # On the instance, not as another module: names of the state stay, and heads may come back.
-        if attention.num_heads == 0:
-            # A partial, unlike a method of that name, is pickled with what it calls.
-            owner.__dict__["forward"] = partial(self.forward_without_heads, owner)
-        else:
-            owner.__dict__.pop("forward", None)
+        self._set_forward_(owner, num_heads=attention.num_heads)
 
     def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
         """See ``Family.replace_ffn_``."""
@@ -170,7 +187,9 @@ class LinearEncoder:
 
     def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.embedding_modules``."""
-        return (self.embeddings(model),)
+        base, own = model.base_model, self.embeddings(model)
+        tables = (part for path in self.position_paths if (part := _found(base, path)) is not None)
+        return (own, *tables)
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``: all norms there are, but for one before the entrance."""
@@ -201,6 +220,7 @@ class LinearEncoder:
             up_bias=True,
             down_bias=True,
             norm_params=4 * self.hidden_size(config),
+            positions=self.num_positions(config),
         )
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
@@ -218,6 +238,8 @@ class LinearEncoder:
         setattr(config, self.hidden_size_key, hidden_size)
         if self.embedding_size_key is not None and entrance is None:
             setattr(config, self.embedding_size_key, hidden_size)
+        for key in self.widths_of_head:
+            setattr(config, key, hidden_size)
         self._write_head_dim_(config, head_dim)
 
     def max_tokens(self, config: PreTrainedConfig) -> int:
@@ -286,6 +308,15 @@ class LinearEncoder:
         self._write_head_dim_(config, self.dense_widths(source).head_dim)
         self.write_widths_(config, self.widths(source))
 
+    def _set_forward_(self, attention: nn.Module, *, num_heads: int) -> None:
+        # On the instance, not as another module: names of the state stay, and heads may come back.
+        forward = self.forward_with_heads if num_heads else self.forward_without_heads
+        if forward is None:
+            attention.__dict__.pop("forward", None)
+        else:
+            # A partial, unlike a method of that name, is pickled with what it calls.
+            attention.__dict__["forward"] = partial(forward, attention)
+
     def _write_head_dim_(self, config: PreTrainedConfig, head_dim: int) -> None:
         vars(config).pop(_HEAD_DIM, None)
         if head_dim * self._global(config, self.num_heads_key) != self.hidden_size(config):
@@ -311,3 +342,9 @@ class LinearEncoder:
     def _global(config: PreTrainedConfig, key: str) -> int:
         # Read past the attribute: a config with per-layer values raises when its global one is asked for.
         return int(vars(config)[key])
+
+
+def _found(model: nn.Module, path: str) -> nn.Module | None:
+    """Return a part of a model that not every variant has."""
+    owner, _, name = path.rpartition(".")
+    return cast("nn.Module | None", getattr(model.get_submodule(owner), name, None))

@@ -151,8 +151,11 @@ def test_every_family_exports_whatever_is_gone(model_type, tmp_path: Path, batch
     assert OnnxRunner(file, num_threads=1)(*batch).shape == (5, 3)
     graph = onnx.load(file).graph
     assert all(0 not in tensor.dims for tensor in graph.initializer)
-    # What is left of three layers: q, k, v, output of one attention, two of one FFN, and two of the head.
+    # What is left of three layers: q, k, v, output of one attention, two of one FFN, and two of the head; q and k again
+    # where they read relative positions.
     products = [node.op_type for node in graph.node if node.op_type == "MatMulInteger"]
-    assert len(products) == 8 + (family_of(model).entrance(model) is not None)
+    family = family_of(model)
+    more = (family.entrance(model) is not None) + 2 * (family.anatomy(model.config).positions > 0)
+    assert len(products) == 8 + more
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
