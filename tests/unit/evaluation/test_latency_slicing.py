@@ -15,7 +15,7 @@ from secateur.budget.latency_measurement import cut_copy
 from secateur.formats.onnx import quantize_
 from secateur.inference.runners import OnnxRunner, TorchRunner
 from secateur.models.structures import Widths
-from tests.tiny_models import ENCODER_TABLES, tiny_model
+from tests.tiny_models import GRAPHS, tiny_model
 
 WIDTHS = [
     Widths(heads=(4, 4, 4), ffn=(24, 24, 24), head_dim=8),
@@ -36,7 +36,7 @@ def graph_of() -> Callable[..., tuple[PreTrainedModel, DenseGraph]]:
     return make
 
 
-@pytest.mark.parametrize("model_type", ENCODER_TABLES)
+@pytest.mark.parametrize("model_type", GRAPHS)
 def test_a_slice_gives_the_logits_of_the_cut_model(graph_of, model_type: str, tmp_path: Path):
     model, graph = graph_of(model_type, int8=False)
     ids = np.random.default_rng(0).integers(4, 60, size=(2, 9))

@@ -16,7 +16,7 @@ from secateur.models.checkpoint import save
 from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_
-from tests.tiny_models import ENCODER_TABLES, some_masks, tiny_model, tiny_tokenizer
+from tests.tiny_models import GRAPHS, some_masks, tiny_model, tiny_tokenizer
 
 # A tracer takes seconds per model, so one export serves many tests.
 
@@ -137,7 +137,7 @@ def test_a_graph_that_differs_is_not_written(checkpoint: Path, workdir: Path, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("model_type", ENCODER_TABLES)
+@pytest.mark.parametrize("model_type", GRAPHS)
 def test_every_family_exports_whatever_is_gone(model_type, tmp_path: Path, batch, capfd, caplog):
     """No heads, no neurons, neither of them in one layer each; fewer features; the fp32 logits are compared inside."""
     model = tiny_model(model_type)
