@@ -76,12 +76,15 @@ def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
     if entrance is not None:
         name = next(name for name, module in model.named_modules() if module is entrance)
         model.set_submodule(name, keep_rows(entrance, keep))
+    norms = {id(norm): norm for norm in family.stream_norms(model)}
     for module in () if entrance is not None else family.embedding_modules(model):
-        for table in module.modules():
-            if isinstance(table, nn.Embedding):
-                table.weight = nn.Parameter(_kept(table.weight, keep))
-                table.embedding_dim = int(keep.sum())
-    for norm in family.stream_norms(model):
+        for part in module.modules():
+            if isinstance(part, nn.Embedding):
+                part.weight = nn.Parameter(_kept(part.weight, keep))
+                part.embedding_dim = int(keep.sum())
+            elif isinstance(part, nn.LayerNorm):
+                norms[id(part)] = part
+    for norm in norms.values():
         for name, vector in list(norm.named_parameters()):
             setattr(norm, name, nn.Parameter(_kept(vector, keep)))
         if isinstance(norm, nn.LayerNorm):

@@ -103,7 +103,7 @@ class Family(Protocol):
         ...
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
-        """Return the norms that are as wide as the residual stream.
+        """Return the norms that the residual stream passes.
 
         Of pre-norm models first those that blocks read through, attention and feed-forward block of each layer.
         """

@@ -43,7 +43,7 @@ def attend(
         scores = scores + _of_positions(attention, query, key, relative_pos, rel_embeddings) / scale
     scores = scores.masked_fill(~attention_mask.bool(), torch.finfo(query.dtype).min)
     weights = attention.dropout(scores.softmax(dim=-1))
-    context: Tensor = (weights @ value).transpose(1, 2).reshape(*queries.shape[:-1], -1)
+    context: Tensor = (weights @ value).transpose(1, 2).contiguous().view(*queries.shape[:-1], -1)
     return context, weights if output_attentions else None
 
 
@@ -66,8 +66,10 @@ def _of_positions(attention: Any, query: Tensor, key: Tensor, relative_pos: Tens
     """Return what queries say of the positions of keys, and keys of those of queries: (B, H, T, T), not scaled."""
     span = attention.pos_ebd_size
     table = attention.pos_dropout(rel_embeddings)[: 2 * span][None]
-    of_queries = _heads(attention, _uncalled(attention.query_proj)(table))
-    of_keys = _heads(attention, _uncalled(attention.key_proj)(table))
+    # As many as there are rows, so that the products below need no reshaping, which would name the number of heads.
+    everywhere = (query.shape[0], -1, -1, -1)
+    of_queries = _heads(attention, _uncalled(attention.query_proj)(table)).expand(everywhere)
+    of_keys = _heads(attention, _uncalled(attention.key_proj)(table)).expand(everywhere)
     distance, last = relative_pos.long().view(relative_pos.shape[-2:]), 2 * span - 1
     to_positions = _each(query @ of_keys.transpose(-1, -2), (distance + span).clamp(0, last))
     from_positions = _each(key @ of_queries.transpose(-1, -2), (span - distance).clamp(0, last))
@@ -87,11 +89,12 @@ def _heads(attention: Any, projected: Tensor) -> Tensor:
     return projected.view(*projected.shape[:-1], -1, attention.attention_head_size).transpose(1, 2)
 
 
-def _uncalled(projection: nn.Module) -> Callable[[Tensor], Tensor]:
+def _uncalled(projection: Any) -> Callable[[Tensor], Tensor]:
     """Return what a linear does, past its hooks; an adapter or a quantised linear does it itself."""
     if type(projection) in (nn.Linear, EmptyLinear):
         return partial(linear, weight=projection.weight, bias=projection.bias)
-    return projection
+    called: Callable[[Tensor], Tensor] = projection
+    return called
 
 
 def check(config: PreTrainedConfig) -> None:

@@ -192,12 +192,14 @@ class LinearEncoder:
         return (own, *tables)
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
-        """See ``Family.stream_norms``: all norms there are, but for one before the entrance."""
-        narrow = () if self.entrance(model) is None else tuple(self.embeddings(model).modules())
+        """See ``Family.stream_norms``: all norms there are, but for one before the entrance, or of positions."""
+        apart = [module for part in self.embedding_modules(model)[1:] for module in part.modules()]
+        if self.entrance(model) is not None:
+            apart += self.embeddings(model).modules()
         return tuple(
             module
             for module in model.base_model.modules()
-            if isinstance(module, nn.LayerNorm) and all(module is not other for other in narrow)
+            if isinstance(module, nn.LayerNorm) and all(module is not other for other in apart)
         )
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:

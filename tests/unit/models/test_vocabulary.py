@@ -25,6 +25,7 @@ from secateur.data.encoding import encode
 from secateur.data.tokens import from_lists
 from secateur.errors import ModelError
 from secateur.models.checkpoint import load, load_tokenizer, save
+from secateur.models.families import family_of
 from secateur.models.vocabulary import covering, cut_vocabulary_, remap, remapping
 from secateur.readers.pairs import as_text
 from tests.tiny_models import ENCODER_TABLES, MODEL_TYPES, tiny_config
@@ -82,6 +83,7 @@ def model_and_tokenizer(model_type: str) -> tuple[PreTrainedModel, PreTrainedTok
     model = AutoModelForSequenceClassification.from_config(config)
     for parameter in model.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
+    family_of(model).prepare_(model)
     return model.eval(), tokenizer
 
 
