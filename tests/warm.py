@@ -130,6 +130,8 @@ def _as_python(address: str, arguments: list[str]) -> int:
     match arguments:
         case ["-P", "-m", "secateur.models.reload_check" | "secateur.workflow.dvc_repro" as module, *rest]:
             asked = module
+        case ["-P", "-m", "secateur.cli" as module, "stage", *_] if not os.environ.get("PYTHONPATH"):
+            asked, rest = module, arguments[3:]  # a rebuild by the installed code
         case ["-I", "-B", "-c", code] if "secateur.registry.fresh_process" in code:
             asked, rest = "-c", [code]
         case _:

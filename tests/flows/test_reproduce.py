@@ -17,8 +17,8 @@ from secateur.registry.mlflow_store import ModelRegistry, tracking_uri
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
-from tests.integration.in_process import refused
-from tests.tiny import git, secateur
+from tests.integration.in_process import output, refused
+from tests.tiny import git
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def _untouched(root: Path) -> None:
 
 
 def test_rebuilds_the_same_bits_from_a_fresh_clone(clone: Path) -> None:
-    printed = secateur(clone, "models", "reproduce", "models:/tiny/1", "--json").stdout
-    done = json.loads(printed)
+    done = json.loads(output(clone, "models", "reproduce", "models:/tiny/1", "--json"))
     assert (done["verdict"], done["comparison"]) == ("bit-identical", None)
     assert list(done["stages"]) == ["clean", "baseline"]
     assert done["files"]["model.safetensors"] is True

@@ -146,6 +146,7 @@ def test_a_finished_model_is_scored_and_pruned(root: Path, tmp_path: Path) -> No
     assert labels_of(out, ASKED, OTHER) == ["positive", "negative"]
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_a_champion_answers_by_mlflow_and_by_http(root: Path) -> None:
     said = output(root, "models", "promote", "shop")
     assert "is the champion" in said
