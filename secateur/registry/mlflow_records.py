@@ -1,6 +1,7 @@
 """What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from secateur.registry.mlflow_versions import aliases_of, find_model, find_versi
 from secateur.registry.tags import CHAMPION, Aliases, VersionTags
 
 _PARENT = "mlflow.parentRunId"
+_STATEMENT = re.compile(r"\[SQL:|\(Background on this error")
+"""Where the statement begins behind what a database says."""
 
 
 class Records:
@@ -91,7 +94,7 @@ class Records:
         try:
             yield
         except MlflowException as error:
-            said = " ".join(str(error).split())[:200]
+            said = " ".join(_STATEMENT.split(str(error))[0].split())[:200]
             raise ProjectError(f"nothing about {self.name} can be written to the registry: {said}") from error
 
     def parameters(self, version: str) -> dict[str, Any]:

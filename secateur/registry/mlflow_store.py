@@ -108,6 +108,8 @@ class ModelRegistry:
         self._project = project
         self.uri = tracking_uri(project)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        # What it logs with a traceback, such as a full disk after a long judgement, it raises as well.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         asked = os.environ.get(URI_VARIABLE)
         with _one_opens(project):
             try:

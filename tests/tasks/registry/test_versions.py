@@ -1,6 +1,7 @@
 """How much is asked of a registry, and what it may hold without getting in the way."""
 
 import json
+import resource
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from secateur.cli import cli
-from secateur.errors import ModelError
+from secateur.errors import ModelError, ProjectError
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
@@ -97,3 +98,21 @@ def test_a_model_without_versions_is_listed_and_named_in_refusals(stand: Stand) 
     for reference in ("models:/empty", "models:/empty/1", "models:/empty@champion"):
         with pytest.raises(ModelError, match=r"has no version yet; `secateur run` registers some"):
             ModelRegistry(stand.project).version(reference)
+
+
+def test_a_full_disk_is_one_line(stand: Stand, capfd: pytest.CaptureFixture[str]) -> None:
+    """As after a judgement, whose verdict has no place: MLflow prints a traceback of its own."""
+    records = stand.records
+    size = (stand.root / "mlflow.db").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(ProjectError) as caught:
+            for number in range(200):
+                records.tag_version("1", f"note{number}", "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = str(caught.value)
+    assert said.startswith("nothing about tiny can be written to the registry: (sqlite3.OperationalError) d")
+    assert "SQL:" not in said and "sqlalche.me" not in said
+    assert "Traceback" not in capfd.readouterr().err
