@@ -50,6 +50,11 @@ class _Lines:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  where a bar would be
 
 
+def begun(line: str) -> None:
+    """Say on stderr what begins, whoever watches: a bar vanishes, and a log hears nothing of its first minute."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  as the lines of a log
+
+
 def _rounded(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
@@ -120,14 +125,14 @@ def progress(title: str, *, total: float, note: str = "", live: bool = True, aft
 
 @contextmanager
 def waiting(title: str) -> Iterator[None]:
-    """Show that something goes on which cannot say how far it is, and for how long it has."""
+    """Show that something goes on which cannot say how far it is, and for how long it has; nothing within a bar."""
     line = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
         console=Console(file=sys.stderr),  # as it is now: a stage may drop what libraries say
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or bool(_drawn),
     )
     _drawn.append(line)
     try:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from secateur.evaluation.findings import Answered
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
 from secateur.gate.condition import IntArray, JudgedRows
 from secateur.inference.prediction import Predictor
+from secateur.progress import progress
 from secateur.readers.pairs import shown
 from secateur.statistics.f1 import f1_by_label
 from secateur.statistics.paired import Discordant, mcnemar
@@ -22,10 +24,16 @@ def compare_classifiers(
     folders: Mapping[str, Path], rows: JudgedRows, *, num_threads: int, num_examples: int
 ) -> dict[str, Any]:
     """Return scores, changed predictions with examples, and what they come to; JSON values."""
-    predicted = {
-        side: predicted_by(Predictor.load(folder, num_threads=num_threads), rows.texts, names=rows.names)
-        for side, folder in folders.items()
-    }
+    with progress("compare", total=len(folders) * len(rows.texts)) as advance:
+        predicted = {
+            side: predicted_by(
+                Predictor.load(folder, num_threads=num_threads),
+                rows.texts,
+                names=rows.names,
+                advance=partial(advance, f"model {side}"),
+            )
+            for side, folder in folders.items()
+        }
     counts = Discordant.of(rows.labels, predicted["a"], predicted["b"])
     return {
         "scores": {side: _scores(rows, found) for side, found in predicted.items()},

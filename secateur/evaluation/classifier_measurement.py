@@ -1,6 +1,7 @@
 """What classifiers do on the test rows of today, in the form that is deployed."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.models.construction import read_config
 from secateur.models.families import family_of
+from secateur.progress import Advance, progress
 
 
 def judge_classifiers(folders: Mapping[str, Path], rows: JudgedRows, *, config: RunConfig) -> tuple[Condition, ...]:
@@ -65,23 +67,32 @@ def measure(
         }
         attacked = _attacked_texts(rows, gate_rows, settings=wanted.robustness, seed=gate_rows.seed)
         times = _times(predictors, folders, wanted.latency)
-        return {
-            name: Answers(
-                predicted=predicted_by(predictor, rows.texts, names=rows.names),
-                bytes=folder_bytes(folders[name]),
-                latency_ms=times[name],
-                attacked={
-                    attack: predicted_by(predictor, texts, names=rows.names) for attack, texts in attacked.items()
-                },
-            )
-            for name, predictor in predictors.items()
-        }
+        num_texts = len(rows.texts) + sum(map(len, attacked.values()))
+        with progress("judge", total=num_texts * len(predictors)) as advance:
+            return {
+                name: Answers(
+                    predicted=predicted_by(
+                        predictor, rows.texts, names=rows.names, advance=partial(advance, f"{name}, test rows")
+                    ),
+                    bytes=folder_bytes(folders[name]),
+                    latency_ms=times[name],
+                    attacked={
+                        attack: predicted_by(
+                            predictor, texts, names=rows.names, advance=partial(advance, f"{name}, attack {attack}")
+                        )
+                        for attack, texts in attacked.items()
+                    },
+                )
+                for name, predictor in predictors.items()
+            }
 
 
-def predicted_by(predictor: Predictor, texts: Sequence[str], *, names: Sequence[str]) -> IntArray:
+def predicted_by(
+    predictor: Predictor, texts: Sequence[str], *, names: Sequence[str], advance: Advance | None = None
+) -> IntArray:
     """Return the index of the predicted label of every text, (texts,); -1 for a label that is not among ``names``."""
     index = {name: number for number, name in enumerate(names)}
-    return np.array([index.get(found.label, -1) for found in predictor.predict(texts)], np.int64)
+    return np.array([index.get(found.label, -1) for found in predictor.predict(texts, advance=advance)], np.int64)
 
 
 def _attacked_texts(
@@ -107,4 +118,5 @@ def _times(
     vocabulary = min(config.vocab_size for config in configs)
     ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
     runners = {name: predictor.runner for name, predictor in predictors.items()}
-    return time_runners(runners, ids=ids, repeats=wanted.repeats)
+    with progress("time calls", total=wanted.repeats, live=False) as advance:
+        return time_runners(runners, ids=ids, repeats=wanted.repeats, after_round=advance)

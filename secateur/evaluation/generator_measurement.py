@@ -20,6 +20,7 @@ from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.inference.runners import StepRunner
 from secateur.inference.writing import Writer
+from secateur.progress import progress
 
 
 def judge_generators(
@@ -127,4 +128,5 @@ def _times(writers: Mapping[str, Writer], wanted: PromoteLatencySection) -> dict
     vocabulary = min(writer.model.vocab_size for writer in writers.values())
     ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
     runners = {name: StepRunner(writer.model) for name, writer in writers.items()}
-    return time_runners(runners, ids=ids, repeats=wanted.repeats)
+    with progress("time calls", total=wanted.repeats, live=False) as advance:
+        return time_runners(runners, ids=ids, repeats=wanted.repeats, after_round=advance)

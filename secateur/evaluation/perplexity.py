@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from secateur.data.documents import Document
 from secateur.evaluation.metrics import Interval
 from secateur.inference.language_model import LanguageModel
+from secateur.progress import PATIENCE_S, progress
 from secateur.statistics.bootstrap import resampled_sums
 from secateur.training.batches import IGNORED
 
@@ -67,7 +68,7 @@ def document_losses(
         batch_size: windows per forward pass, at most.
     """
     losses = np.zeros(len(documents))
-    for batch in _batches(documents, context=context, batch_size=batch_size, vocabulary=model.vocab_size):
+    for batch in _shown(_batches(documents, context=context, batch_size=batch_size, vocabulary=model.vocab_size)):
         width = max(len(window.ids) for window in batch)
         ids = torch.zeros((len(batch), width), dtype=torch.int64)
         labels = torch.full((len(batch), width), IGNORED, dtype=torch.int64)
@@ -119,18 +120,25 @@ def perplexities(found: DocumentLosses, *, samples: int, level: float, seed: int
     return result
 
 
-def _batches(
-    documents: Sequence[Document], *, context: int, batch_size: int, vocabulary: int
-) -> Iterator[list[_Window]]:
-    """Yield windows of similar length, the longest first, so that memory runs out at once or never."""
+def _shown(batches: Sequence[list[_Window]]) -> Iterator[list[_Window]]:
+    """Yield the batches, with a bar where they take long."""
+    with progress("perplexity", total=sum(map(len, batches)), after_s=PATIENCE_S) as advance:
+        for batch in batches:
+            yield batch
+            advance(steps=len(batch))
+
+
+def _batches(documents: Sequence[Document], *, context: int, batch_size: int, vocabulary: int) -> list[list[_Window]]:
+    """Return windows of similar length, the longest first, so that memory runs out at once or never."""
     windows = [window for place, document in enumerate(documents) for window in _windows(place, document, context)]
     windows.sort(key=lambda window: -len(window.ids))
-    start = 0
+    batches, start = [], 0
     while start < len(windows):
         fitting = _LOGITS_PER_CALL // (len(windows[start].ids) * vocabulary)
         size = max(1, min(batch_size, fitting))
-        yield windows[start : start + size]
+        batches.append(windows[start : start + size])
         start += size
+    return batches
 
 
 def _windows(place: int, document: Document, context: int) -> Iterator[_Window]:

@@ -1,6 +1,7 @@
 """Labels for texts, from a checkpoint or an ONNX export."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -16,7 +17,7 @@ from secateur.inference.runners import Logits, OnnxRunner, Runner, TorchRunner, 
 from secateur.models.checkpoint import kind_of_folder, load
 from secateur.models.construction import read_config
 from secateur.models.folders import card_of
-from secateur.progress import PATIENCE_S, progress
+from secateur.progress import PATIENCE_S, Advance, progress
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,30 @@ class Predictor:
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
         )
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
+    def predict(
+        self, texts: Sequence[str], *, batch_size: int = 32, advance: Advance | None = None
+    ) -> list[Prediction]:
         """Classify texts, cleaned as those of the training set were; the order is kept, longer texts are cut.
 
         What a text is told does not depend on its company: see ``rows_per_call``. Where rows share a call, they are of
         similar length; padding moves their logits by rounding alone.
+
+        Args:
+            texts: clean or not.
+            batch_size: texts per call, at most.
+            advance: is told of texts that have their answer; None shows a bar of its own.
 
         Raises:
             ModelError: the model gives no numbers, or knows fewer tokens than its tokenizer.
         """
         found: dict[int, Prediction] = {}
         calls = self.encoder.calls(texts, batch_size=rows_per_call(self.runtime, batch_size=batch_size))
-        with progress("texts", total=len(texts), after_s=PATIENCE_S) as advance:
+        own = progress("predict", total=len(texts), after_s=PATIENCE_S) if advance is None else nullcontext(advance)
+        with own as tell:
             for call in calls:
                 said = self._predictions(self.runner(call.ids, call.mask, call.types), call.cut)
                 found.update(zip(call.places, said, strict=True))
-                advance(steps=len(said))
+                tell(steps=len(said))
         return [found[place] for place in range(len(texts))]
 
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:

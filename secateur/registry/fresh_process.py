@@ -18,6 +18,7 @@ from typing import Any
 
 import secateur
 from secateur.errors import CheckFailed, NotJudged, SecateurError
+from secateur.progress import waiting
 from secateur.registry.model_source import Resolved, problem_of_script
 
 SMOKE: Mapping[str, Any] = {"max_tokens": 16, "temperature": 0.0, "top_p": 1.0, "seed": 0}
@@ -95,7 +96,7 @@ def _said(answer: Answer) -> str:
 
 
 def _ask(request: Mapping[str, Any], *, timeout_s: float) -> list[Answer]:
-    with tempfile.TemporaryDirectory(prefix="secateur-") as empty:
+    with waiting("load and answer in a fresh process"), tempfile.TemporaryDirectory(prefix="secateur-") as empty:
         finished = _run({**request, "path": _import_path()}, Path(empty), timeout_s=timeout_s)
     if -finished.returncode in _ENDED_BY_OTHERS:
         name = signal.Signals(-finished.returncode).name

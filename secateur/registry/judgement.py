@@ -10,6 +10,7 @@ from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
 from secateur.gate.condition import UNKNOWN, Condition, JudgedRows
 from secateur.kinds.registry import kind_named
+from secateur.progress import begun
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal
 from secateur.registry.lock import stages_of
 from secateur.registry.measurement import answers_here, read_judged_rows
@@ -59,6 +60,8 @@ def judge_version(
         ModelError: a model is one for another task, or reads fewer tokens than ``promote.latency.length``.
     """
     rows = read_judged_rows(project)
+    against = "" if champion is None else f" against version {champion}, the champion"
+    begun(f"{records.name}: version {version} is judged{against}, on {len(rows.texts)} test rows")
     sample = kind_named(config.run.task).askable(rows.texts[:_NUM_SAMPLES])
     answers: list[Answer] = []
     resolved, condition = _digests(project, config, records, version)

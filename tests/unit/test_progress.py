@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.progress import progress
+from secateur.progress import begun, progress
 from tests import warm
 
 _BAR = """
@@ -156,6 +156,19 @@ def test_a_log_gets_a_line_a_minute_with_the_time_left(
         "latency table: 80 of 200, about 92 s left (r1)",
         "latency table: 160 of 200, about 30 s left",
     ]
+
+
+def test_a_wait_within_a_bar_draws_nothing_over_it() -> None:
+    within = _QUIET.replace("import progress", "import progress, waiting").replace(
+        ", redirect_stderr(io.StringIO())", ', waiting("a process")'
+    )
+    drawn = in_terminal(within)
+    assert "register" in drawn and "a process" not in drawn
+
+
+def test_what_begins_is_said_in_a_log_too(capsys: pytest.CaptureFixture[str]) -> None:
+    begun("tiny: version 3 is judged, on 90 test rows")
+    assert capsys.readouterr().err == "tiny: version 3 is judged, on 90 test rows\n"
 
 
 def test_nothing_is_drawn_where_nobody_watches() -> None:

@@ -49,6 +49,16 @@ def test_long_texts_are_cut_as_in_training(checkpoint: Path):
     assert replace(cut, cut=False) == same
 
 
+def test_a_caller_with_a_bar_of_its_own_is_told_of_every_text(checkpoint: Path):
+    """A promotion asks a dozen times; each showed a bar called ``texts``."""
+    told: list[float] = []
+
+    def advance(note: str = "", *, steps: float = 1) -> None:
+        told.append(steps)
+
+    assert len(Predictor.load(checkpoint).predict(TEXTS, batch_size=2, advance=advance)) == len(TEXTS) == sum(told)
+
+
 def test_no_texts_no_predictions(checkpoint: Path):
     assert Predictor.load(checkpoint).predict([]) == []
 
