@@ -12,7 +12,7 @@ import click
 from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
 from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, Finished, find_finished, opened
 from secateur.errors import CheckpointError, ConfigError
-from secateur.readers.pairs import as_text, as_written, has_words, shown
+from secateur.readers.pairs import as_text, as_written, has_words, shown, why_unanswered
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
@@ -78,13 +78,14 @@ def _predict_texts(
         answers = found.kind.answer_texts(ready, asked, {}) if asked else {name: [] for name in found.kind.columns}
     said = iter(zip(*answers.values(), strict=True))
     nothing = (None,) * len(answers)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"text": as_written(text), **dict(zip(answers, next(said) if has_words(text) else nothing, strict=True))}
         for text in given
     ]
-    for place, text in enumerate(given, start=1):
+    for place, (text, row) in enumerate(zip(given, rows, strict=True), start=1):
         if not has_words(text):
-            display.say(f"text {place} is empty, and has no answer")
+            row["reason"] = why_unanswered(text)
+            display.say(f"text {place} has no answer: {row['reason']}")
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return

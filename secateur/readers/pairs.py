@@ -43,6 +43,11 @@ def has_words(text: str | None) -> bool:
     return text is not None and all(one.strip() for one in texts_in(text))
 
 
+def why_unanswered(text: str) -> str:
+    """Say why a text in which there is nothing (``has_words``) gets no answer."""
+    return "a text of the pair is empty" if SEPARATOR in text else "the text is empty"
+
+
 def num_texts(texts: Sequence[str]) -> int:
     """Return how many texts each of some rows has: 1, or 2 where all are pairs; rows of either kind give 0."""
     pairs = sum(SEPARATOR in text for text in texts)

@@ -13,10 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secateur import __version__
 from secateur.config.serve import ServeSection
-from secateur.inference.prediction import Prediction
 from secateur.registry.tags import REPRODUCIBLE, SIGNATURE, SIGNED, STATE
 from secateur.serving.batching import Batcher
-from secateur.serving.classification import classification_routes, classify
+from secateur.serving.classification import Said, classification_routes, classify
 from secateur.serving.documentation import documentation
 from secateur.serving.figures import Figures
 from secateur.serving.following import Models, Rejection
@@ -73,7 +72,7 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
         texts: Texts = Batcher(lambda: models.current, partial(write_texts, figures=figures), **limits)
         return texts, generation_routes(texts, settings)
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
-    labels = Batcher[str, Prediction](lambda: models.current, work, **limits)
+    labels = Batcher[str, Said](lambda: models.current, work, **limits)
     return labels, classification_routes(labels, settings, num_texts=models.current.num_texts or 1)
 
 

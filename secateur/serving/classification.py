@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from secateur.config.serve import ServeSection
 from secateur.inference.prediction import Prediction
-from secateur.readers.pairs import as_text
+from secateur.readers.pairs import as_text, has_words, why_unanswered
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
@@ -17,24 +17,28 @@ _EXAMPLE = '{"texts": ["what a lovely day"]}'
 _EXAMPLE_OF_PAIRS = '{"texts": [["what a lovely day", "the sun is out"]]}'
 
 
-def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: Figures) -> list[Prediction]:
-    """Classify the texts of a batch."""
-    predictions: list[Prediction] = served.model.predict(texts, batch_size=batch_size)
+Said = Prediction | str
+"""The answer to a text, or why it has none."""
+
+
+def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: Figures) -> list[Said]:
+    """Classify the texts of a batch; one that is empty has no answer, as for the command ``predict``."""
+    asked = [text for text in texts if has_words(text)]
+    predictions: list[Prediction] = served.model.predict(asked, batch_size=batch_size) if asked else []
     for prediction in predictions:
         figures.labels.labels(prediction.label, served.source.version or "").inc()
-    return predictions
+    said = iter(predictions)
+    return [next(said) if has_words(text) else why_unanswered(text) for text in texts]
 
 
-def classification_routes(
-    batcher: Batcher[str, Prediction], settings: ServeSection, *, num_texts: int = 1
-) -> APIRouter:
+def classification_routes(batcher: Batcher[str, Said], settings: ServeSection, *, num_texts: int = 1) -> APIRouter:
     """Return the routes of a kind that is asked about texts, or pairs of them."""
     router = APIRouter()
     content = request_type(settings, num_texts=num_texts)
     example = _EXAMPLE_OF_PAIRS if num_texts == 2 else _EXAMPLE
 
     async def predict(request: Request) -> Response:
-        """Classify one text or a list, cleaned as the training set was."""
+        """Classify one text or a list, cleaned as the training set was; an empty text has no label, and a reason."""
         asked = await read_json(
             request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=example
         )
@@ -52,14 +56,17 @@ def classification_routes(
     return router
 
 
-def _response(answered: Answered[Prediction], *, probabilities: bool) -> PredictResponse:
+def _response(answered: Answered[Said], *, probabilities: bool) -> PredictResponse:
     served = answered.served
     return PredictResponse(
         model=ModelName(name=served.name, version=served.source.version),
-        predictions=[
-            Answer(label=p.label, score=p.score, probabilities=dict(p.scores))
-            if probabilities
-            else Answer(label=p.label, score=p.score)
-            for p in answered.results
-        ],
+        predictions=[_answer(said, probabilities=probabilities) for said in answered.results],
     )
+
+
+def _answer(said: Said, *, probabilities: bool) -> Answer:
+    if isinstance(said, str):
+        return Answer(label=None, score=None, reason=said)
+    if not probabilities:
+        return Answer(label=said.label, score=said.score)
+    return Answer(label=said.label, score=said.score, probabilities=dict(said.scores))

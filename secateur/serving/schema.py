@@ -22,11 +22,12 @@ class PredictRequest(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the model says about one text."""
+    """What the model says about one text; of an empty one nothing, and why."""
 
-    label: str
-    score: Annotated[float, Field(description="probability of the label")]
+    label: Annotated[str | None, Field(description="null where the text is empty")]
+    score: Annotated[float | None, Field(description="probability of the label; null with it")]
     probabilities: Annotated[dict[str, float] | None, Field(description="of every label, where asked for")] = None
+    reason: Annotated[str | None, Field(description="why there is no label, where there is none")] = None
 
 
 class ModelName(BaseModel):

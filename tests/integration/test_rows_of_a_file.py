@@ -170,7 +170,7 @@ def test_a_text_that_is_empty_has_no_answer_and_is_told(home: Path, tmp_path: Pa
         [" ", "2", *[None] * 5],
     ]
     said = json.loads(output(home, "predict", "ours", "--json", "", "good"))
-    assert said[0] == {"text": "", "label": None, "score": None}
+    assert said[0] == {"text": "", "label": None, "score": None, "reason": "the text is empty"}
     assert said[1]["label"] in LABELS
 
 

@@ -18,7 +18,7 @@ from tests.integration.registry_stand import Stand
 from tests.tasks.serving.odd import Odd
 from tests.tasks.serving.running import Running, running
 
-TEXTS = ["a good day", "@somebody hated http://a.b/c", "", "ﬁne", "dark " * 40, "naïve 好 😀", "my bad house"]
+TEXTS = ["a good day", "@somebody hated http://a.b/c", "?", "ﬁne", "dark " * 40, "naïve 好 😀", "my bad house"]
 _PADDING = 1e-4
 """Padding changes the order of fp32 sums by 1e-7; the fitted weights of this model are a thousand times too large."""
 LIMITS = {"max_texts": 8, "max_chars": 300, "max_body_bytes": 5000, "timeout_s": 5.0}
@@ -43,6 +43,15 @@ def test_answers_are_those_of_predict_whatever_the_company(server: Running, stan
         assert row["score"] == max(row["probabilities"].values())
     masked = server.predict(["@other hated https://x.y/"], probabilities=True).json()["predictions"][0]
     assert masked["probabilities"] == pytest.approx(expected[1].scores, abs=_PADDING), "handles and links are masked"
+
+
+def test_an_empty_text_has_no_answer_and_says_why(server: Running) -> None:
+    """As for the command ``predict``: the others keep theirs, and nothing is made up for it."""
+    nothing = {"label": None, "score": None, "reason": "the text is empty"}
+    among = server.predict(["a good day", "", " \t "], probabilities=True).json()
+    assert among["predictions"][1:] == [nothing, nothing]
+    assert among["predictions"][0] == server.predict("a good day", probabilities=True).json()["predictions"][0]
+    assert server.predict("").json() == {"model": among["model"], "predictions": [nothing]}
 
 
 def test_one_text_or_a_list(server: Running) -> None:
