@@ -184,6 +184,8 @@ def _seen(seen: "Survey") -> str:
     said += (
         f" {seen.script} script; half of the texts have at most {seen.chars.median} characters, 95 % {seen.chars.high}"
     )
+    if seen.together:
+        said += f"; of the pairs, which the model reads as one, {seen.together.median} and {seen.together.high}"
     return said + (f" ({seen.tokens.median} and {seen.tokens.high} tokens)." if seen.tokens else ".")
 
 

@@ -16,7 +16,7 @@ from secateur.data.scripts import Script, script_of
 from secateur.errors import DataError
 from secateur.readers.label_spelling import LabelRules
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
-from secateur.readers.pairs import has_words, texts_in
+from secateur.readers.pairs import has_words, num_texts, texts_in
 
 _CLEANED_ROWS = 20_000
 _CLEANED_CHARS = 10_000_000
@@ -53,12 +53,13 @@ class Survey:
         repeated: usable rows whose text occurred before.
         kept: rows that cleaning leaves; exact, unless ``is_estimate``.
         labels: label -> rows that cleaning leaves of it; empty where there are no labels.
-        chars: characters of the usable texts.
-        tokens: tokens of the cleaned texts; None without a tokenizer.
+        chars: characters of the usable texts, of those of a pair each by itself.
+        tokens: tokens of the cleaned texts, of a pair those of both; None without a tokenizer.
         tokens_per_word: of the same texts, words being what stands between spaces; None without a tokenizer.
         script: of the letters.
         is_estimate: only a part of the rows was cleaned, spread evenly over all of them.
         given: name of a part -> label -> rows that were given to it.
+        together: characters of both texts of the usable pairs; None where a row is one text.
     """
 
     rows: int
@@ -72,6 +73,17 @@ class Survey:
     script: Script
     is_estimate: bool
     given: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    together: Lengths | None = None
+
+    @property
+    def read_chars(self) -> Lengths:
+        """Characters that a model reads at once."""
+        return self.together or self.chars
+
+    @property
+    def units(self) -> str:
+        """What a model reads at once."""
+        return "texts" if self.together is None else "pairs"
 
     @property
     def least(self) -> str:
@@ -81,10 +93,11 @@ class Survey:
 
 @dataclass(frozen=True)
 class First:
-    """What decides the rules of cleaning: script, and characters of the usable texts."""
+    """What decides the rules of cleaning: script and characters of the usable texts, of pairs also of both together."""
 
     script: Script
     chars: Lengths
+    together: Lengths | None = None
 
 
 def first_look(raw: pa.Table, *, labelled: bool) -> First:
@@ -101,7 +114,9 @@ def first_look(raw: pa.Table, *, labelled: bool) -> First:
     if len(usable) == 0:
         raise DataError(f"none of the {raw.num_rows} rows has a text{' and a label' if labelled else ''}")
     texts = raw["text"].take(_spread(usable, _CLEANED_ROWS)).to_pylist()
-    return First(script_of(texts), Lengths.of([len(one.strip()) for text in texts for one in texts_in(text)]))
+    stripped = [[len(one.strip()) for one in texts_in(text)] for text in texts]
+    together = Lengths.of([sum(found) for found in stripped]) if num_texts(texts) == 2 else None
+    return First(script_of(texts), Lengths.of([length for found in stripped for length in found]), together)
 
 
 def survey(
@@ -159,6 +174,7 @@ def survey(
         tokens_per_word=sum(tokens) / words if tokens else None,
         script=first.script,
         is_estimate=is_estimate,
+        together=first.together,
         given={part: _by_label(rows, labelled=rules.labelled) for part, rows in (given or {}).items()},
     )
 

@@ -21,12 +21,12 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
         kind: labels can be judged where it predicts them.
     """
     rows = max(1, min(TEST_ROWS, int(MARGIN * parts.test)))
-    yield Choice(
-        "promote.min_rows", rows, f"of {seen.least}{parts.test} test rows, with room for those that a model has seen"
-    )
+    said = f"test rows that no model has learned from; {seen.least}{parts.test} today, and a few may go"
+    yield Choice("promote.min_rows", rows, said)
     if kind.predicts_labels:
         guess = always_the_same(seen.labels)
-        yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, f"always the same answer has {guess:.2f}")
+        said = f"whatever the champion has; the same answer to everything has {guess:.2f}"
+        yield Choice("promote.min_macro_f1", ceil(20 * guess + 1) / 20, said)
         yield from _drop(seen, parts)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
     if kind.predicts_labels:
@@ -36,18 +36,20 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
 def _drop(seen: Survey, parts: Parts) -> Iterator[Choice]:
     level = SignificanceSection().level
     if (shown := provable(parts.telling, level=level)) > USUAL:
-        few = f"what {seen.least}{parts.test} test rows can show, {shown:g}"
-        yield Choice("promote.max_drop", "auto", f"{few}; {USUAL:g} takes {rows_for(USUAL, level=level)} rows")
+        few = f"{shown:g}, the least loss that {seen.least}{parts.test} test rows rule out"
+        yield Choice("promote.max_drop", "auto", f"{few}; {USUAL:g} takes {rows_for(USUAL, level=level)}")
 
 
 def _groups(seen: Survey, parts: Parts) -> Iterator[Choice]:
     label = max(10, min(100, int(MARGIN * parts.rarest)))
-    yield Choice("promote.classes.min_rows", label, f"the rarest label has {seen.least}{parts.rarest} test rows")
+    said = f"test rows that a label needs to be judged; the rarest has {seen.least}{parts.rarest}"
+    yield Choice("promote.classes.min_rows", label, said)
     yield from _scaled("promote.classes.max_recall_drop", 0.05, rows=label, at=100)
     yield from _scaled("promote.classes.max_f1_drop", 0.05, rows=label, at=100)
     # Lengths are sliced in thirds, so that there are slices of this size.
     part = max(1, min(100, parts.test, max(20, int(MARGIN * parts.test / 3))))
-    yield Choice("promote.slices.min_rows", part, f"a third of {seen.least}{parts.test} test rows, or nearly")
+    said = f"test rows that a slice needs to be judged; a third is some {parts.test // 3}"
+    yield Choice("promote.slices.min_rows", part, said)
     yield from _scaled("promote.slices.max_drop", 0.06, rows=part, at=100)
     yield Choice("promote.robustness.rows", attacked(parts), "as evaluate.robustness.rows")
     yield from _scaled("promote.robustness.max_drop", 0.05, rows=attacked(parts), at=256)
@@ -57,7 +59,7 @@ def _scaled(name: str, drop: float, *, rows: int, at: int) -> Iterator[Choice]:
     """Allow as much more as fewer rows tell less: their chance grows with one over the root of their number."""
     if rows < at:
         allowed = min(1.0, ceil(100 * drop * sqrt(at / rows)) / 100)
-        yield Choice(name, allowed, f"{rows} rows tell this as well as {at} tell {drop:g}")
+        yield Choice(name, allowed, f"may be lost to chance alone on {rows} rows, as {drop:g} on {at}")
 
 
 def retraining(seen: Survey) -> Iterator[Choice]:

@@ -99,8 +99,8 @@ def typical_length(seen: Survey, longest: int) -> int:
 
 
 def typical_tokens(seen: Survey) -> int:
-    """Return the tokens of the median text, or about so many."""
-    return seen.tokens.median if seen.tokens else estimated_tokens(seen, seen.chars.median)
+    """Return the tokens of the median text or pair, or about so many."""
+    return seen.tokens.median if seen.tokens else estimated_tokens(seen, seen.read_chars.median)
 
 
 def estimated_tokens(seen: Survey, chars: int) -> int:

@@ -114,21 +114,28 @@ def _split(seen: Survey, parts: Parts) -> Iterator[Choice]:
     about = "about " if seen.is_estimate else ""
     if "validation" not in seen.given:
         if parts.validation_fraction != VALIDATION_SHARE:
-            said = f"{MOST_VALIDATION_ROWS} of {about}{seen.kept} rows after cleaning choose well enough"
+            said = f"{MOST_VALIDATION_ROWS} of the {about}{seen.kept} rows after cleaning are enough to choose by"
             yield Choice("clean.validation_fraction", parts.validation_fraction, said)
-        said = (
-            f"{about}{seen.kept} of {seen.rows} rows are left after cleaning: {seen.least}{parts.validation} validate"
-        )
+        said = _of_a_fifth(parts.validation, wanted=VALIDATION_ROWS, seen=seen, what="choose between models")
         yield Choice("clean.min_validation_rows", VALIDATION_ROWS, said)
     if "test" not in seen.given:
         if parts.test_fraction != TEST_SHARE:
-            yield Choice("clean.test_fraction", parts.test_fraction, f"{MOST_TEST_ROWS} rows judge well enough")
-        fifth = ", a fifth at most" if parts.test < parts.min_test_rows else ""
-        yield Choice("clean.min_test_rows", parts.min_test_rows, f"{seen.least}{parts.test} test{fifth}")
+            yield Choice("clean.test_fraction", parts.test_fraction, f"{MOST_TEST_ROWS} rows are enough to judge by")
+        said = _of_a_fifth(parts.test, wanted=parts.min_test_rows, seen=seen, what="judge them")
+        yield Choice("clean.min_test_rows", parts.min_test_rows, said)
     cap = train_cap(seen)
     if cap < parts.train:
-        said = f"of {seen.least}{parts.train}; null takes all, and longer than a night"
+        said = f"of {seen.least}{parts.train} rows; null takes all of them, and longer than a night"
         yield Choice("clean.max_train_rows", cap, said)
+
+
+def _of_a_fifth(rows: int, *, wanted: int, seen: Survey, what: str) -> str:
+    """Say how many rows a part will have, and why where these are fewer than it wants."""
+    about = "about " if seen.is_estimate else ""
+    left = f"{about}{seen.kept} rows after cleaning"
+    if rows >= wanted:
+        return f"{seen.least}{rows} of the {left} {what}"
+    return f"fewer here: a fifth of the {left} is {rows}"
 
 
 def train_cap(seen: Survey) -> int:
@@ -154,28 +161,32 @@ def _rate(base: Base) -> Iterator[Choice]:
 def _looks(seen: Survey, train: int) -> str:
     settings = BaselineSection().settled(rows=train, labels=len(seen.labels))
     length = Length.of(settings, steps_per_epoch=ceil(train / settings.batch_size))
-    return f"of {seen.least}{train} rows: {length.epochs:.3g}, {length.steps} steps"
+    return f"{length.epochs:.3g} times through {seen.least}{train} rows, {length.steps} steps"
 
 
 def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
     if kind.predicts_labels:
         drop = told_apart(parts.validation)
-        said = f"as little as {seen.least}{parts.validation} validation rows tell from chance" if drop > 0.02 else _LOSS
+        few = f"a smaller loss of macro-F1 is chance on {seen.least}{parts.validation} validation rows"
+        said = few if drop > 0.02 else _LOSS
         yield Choice("prune.budget.max_drop", drop, said)
         if parts.train < _TELLING_ROWS:
-            said = f"{seen.least}{parts.train} training rows lack too many words of new texts to say which may go"
+            said = f"all words stay: {seen.least}{parts.train} training rows are too few to say which may go"
             yield Choice("prune.vocabulary_min_count", 0, said)
     typical = typical_length(seen, length)
     if kind.full_precision:
         yield from _full_precision()
-    yield Choice("prune.latency.length", typical, f"half of the texts have {typical_tokens(seen)} tokens or fewer")
+    half = f"half of the {seen.units} have {typical_tokens(seen)} or fewer"
+    yield Choice("prune.latency.length", typical, f"tokens at which speed is measured: {half}")
     rows = min(1024 if len(seen.labels) > 8 else 512, parts.train)
-    yield Choice("prune.calibration_rows", rows, f"of {seen.least}{parts.train} training rows")
+    of = "all" if rows == parts.train and not seen.is_estimate else f"of {seen.least}{parts.train}"
+    yield Choice("prune.calibration_rows", rows, f"{of} training rows, which show what a part of the model does")
 
 
 def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
     if kind.is_attacked:
-        yield Choice("evaluate.robustness.rows", attacked(parts), f"of {seen.least}{parts.test} test rows")
+        said = f"of {seen.least}{parts.test} test rows, attacked as well (typos, swapped words)"
+        yield Choice("evaluate.robustness.rows", attacked(parts), said)
     else:
         yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
     # What is written stands behind a beginning.
@@ -185,9 +196,10 @@ def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Itera
 
 def _max_length(seen: Survey, base: Base) -> tuple[int, str]:
     limit = min(_MOST_READ, base.max_tokens or _MOST_READ)
-    high = seen.tokens.high if seen.tokens else estimated_tokens(seen, seen.chars.high)
-    said = f"95 % of the texts have at most {high} tokens"
+    chars = seen.read_chars.high
+    high = seen.tokens.high if seen.tokens else estimated_tokens(seen, chars)
+    said = f"95 % of the {seen.units} have at most {high} tokens"
     if seen.tokens is None:
-        said = f"95 % of the texts have at most {seen.chars.high} characters, some {high} tokens"
+        said = f"95 % of the {seen.units} have at most {chars} characters, some {high} tokens"
     length = min(limit, max(2 * _SPAN, _SPAN * ceil(high / _SPAN)))
     return length, f"{said}; the model reads {limit}" if high > limit else said

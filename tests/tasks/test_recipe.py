@@ -199,3 +199,29 @@ def test_rows_that_were_given_take_nothing_from_those_that_train():
 @pytest.mark.parametrize(("rows", "asked"), [(600, 0), (3610, 0), (60_000, "auto")])
 def test_few_rows_do_not_say_which_words_may_go(rows: int, asked: int | str) -> None:
     assert config_of(seen(rows, 2)).prune.vocabulary_min_count == asked
+
+
+def test_the_reasons_of_a_tiny_table_say_what_was_chosen_and_why() -> None:
+    """They read like errors: ``min_validation_rows: 400  # 53 of 60 rows are left after cleaning: 10 validate``."""
+    survey = seen(60, 2)
+    found = choices(survey, base=MINILM, kind=kind_named("classification"), first=First(survey.script, survey.chars))
+    reasons = {choice.name: choice.reason for choice in found}
+    assert reasons["clean.min_validation_rows"] == "fewer here: a fifth of the 60 rows after cleaning is 12"
+    assert reasons["clean.min_test_rows"] == "fewer here: a fifth of the 60 rows after cleaning is 12"
+    assert reasons["prune.budget.max_drop"] == "a smaller loss of macro-F1 is chance on 12 validation rows"
+    assert reasons["prune.vocabulary_min_count"].startswith("all words stay: 36 training rows are too few to say")
+    assert reasons["prune.calibration_rows"].startswith("all training rows")
+    assert reasons["promote.slices.max_drop"] == "may be lost to chance alone on 12 rows, as 0.06 on 100"
+    many = seen(50_000, 2)
+    found = choices(many, base=MINILM, kind=kind_named("classification"), first=First(many.script, many.chars))
+    reasons = {choice.name: choice.reason for choice in found}
+    assert reasons["clean.min_test_rows"] == "5000 of the 50000 rows after cleaning judge them"
+
+
+def test_pairs_are_read_as_one() -> None:
+    survey = replace(seen(600, 2, chars=80), tokens=None, together=lengths(160))
+    found = choices(survey, base=MINILM, kind=kind_named("classification"), first=First("Latin", survey.chars))
+    chosen = {choice.name: choice for choice in found}
+    assert chosen["baseline.max_length"].reason.startswith("95 % of the pairs have at most 480 characters")
+    alone = config_of(replace(survey, together=None)).baseline.max_length
+    assert chosen["baseline.max_length"].value > 1.8 * alone

@@ -12,6 +12,7 @@ from secateur.data.scripts import script_of
 from secateur.data.survey import first_look, survey
 from secateur.errors import DataError
 from secateur.readers.layout import Columns
+from secateur.readers.pairs import as_text
 
 COLUMNS = Columns(text="text", label="label", confidence=None)
 RULES = row_rules_of(CleanSection(), COLUMNS)
@@ -83,3 +84,13 @@ def test_a_label_that_cleaning_takes_is_told_with_its_rule() -> None:
 def test_rows_without_any_text_are_refused() -> None:
     with pytest.raises(DataError, match="none of the 2 rows has a text and a label"):
         first_look(table(["", "x"], ["a", None]), labelled=True)
+
+
+def test_of_pairs_both_lengths_are_told_that_of_a_text_and_that_of_what_the_model_reads() -> None:
+    rows = table([as_text(("a" * 10, f"{number:030d}")) for number in range(40)], ["x", "y"] * 20)
+    found = survey(rows, RULES, count_tokens=lambda texts: [len(text) for text in texts])
+    assert (found.chars.low, found.chars.high) == (10, 30)
+    assert found.together is not None
+    assert (found.together.median, found.read_chars.median, found.units) == (40, 40, "pairs")
+    alone = survey(table(sentences(40), ["x", "y"] * 20), RULES)
+    assert (alone.together, alone.read_chars, alone.units) == (None, alone.chars, "texts")
