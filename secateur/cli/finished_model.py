@@ -57,9 +57,11 @@ def find_finished(model: str) -> Finished:
     """
     from secateur.models.card import CARD
     from secateur.models.checkpoint import kind_of_folder
-    from secateur.models.folders import card_of
+    from secateur.models.folders import card_of, require_model_folder
     from secateur.registry.model_source import SCHEME, resolve
 
+    if not model.startswith(SCHEME) and Path(model).is_dir():
+        require_model_folder(model)  # it says which folder inside would do
     plain = not model.startswith(SCHEME) and (Path(model) / "config.json").is_file()
     if plain and not (Path(model) / CARD).exists():
         checkpoint = folder = Path(model)  # nothing to compare it with

@@ -91,7 +91,7 @@ def describe(error: ValidationError, *, of: type[Section] | None = None) -> str:
     # Of a value that may be one of several things, each that it is not is an error, under the name of that thing.
     others = [entry for entry in errors if _is_alternative(entry, first)]
     names = first["loc"][:-1] if others else first["loc"]
-    key = ".".join(str(part) for part in names) or "params.yaml"
+    key = ".".join(str(part) for part in names) or ("params.yaml" if of is None else "")
     if first["type"] == "extra_forbidden":
         return f"{key} is not a known parameter; {did_you_mean(key, of=of)}`secateur doctor --params` lists them"
     if first["type"] == "missing":
@@ -102,7 +102,8 @@ def describe(error: ValidationError, *, of: type[Section] | None = None) -> str:
     is_named = isinstance(found, str) and repr(found) in message
     is_shown = isinstance(found, str | int | float | bool) and not is_named
     shown = f" (found {found!r})" if is_shown else ""
-    return redacted(f"{key}: {message[:1].lower()}{message[1:]}{shown}")
+    said = f"{message[:1].lower()}{message[1:]}{shown}"
+    return redacted(f"{key}: {said}" if key else said)
 
 
 def _is_alternative(entry: Any, first: Any) -> bool:

@@ -53,6 +53,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
         family_named(model_type)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         widths = family_of(config).widths(config)
+        _name_labels_(config)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
     except UNUSABLE as error:
@@ -60,6 +61,13 @@ def read_config(folder: Path) -> PreTrainedConfig:
     if widths.num_layers == 0:
         raise ModelError(f"{file}: the model has no layers; one that has some can be used")
     return config
+
+
+def _name_labels_(config: PreTrainedConfig) -> None:
+    """Let every label be a text: some programs write numbers for names."""
+    if any(not isinstance(name, str) for name in config.id2label.values()):
+        config.id2label = {index: str(name) for index, name in config.id2label.items()}
+        config.label2id = {name: index for index, name in config.id2label.items()}
 
 
 def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreTrainedModel:

@@ -117,6 +117,28 @@ def test_every_command_takes_what_was_trained_further(
     assert secateur.load(tmp_path / "again")(ids).logits.isfinite().all()
 
 
+def test_labels_that_are_numbers_in_the_config_are_names(home: Path, tmp_path: Path) -> None:
+    """As some programs write them; `prune` ended in a traceback, and `predict --json` answered with numbers."""
+    shutil.copytree(home / "dense", tmp_path / "dense")
+    config = json.loads((tmp_path / "dense/config.json").read_text())
+    config["id2label"] = dict(enumerate(range(len(NAMES))))
+    (tmp_path / "dense/config.json").write_text(json.dumps(config))
+    (tmp_path / "dense/card.json").unlink(missing_ok=True)
+    assert json.loads(output(tmp_path, "predict", "dense", "good", "--json"))[0]["label"] in ("0", "1")
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"good day {n},{n % 2}\n" for n in range(60)))
+    asked = ("--data", "rows.csv", "--out", "cut2", "--macs", "0.7", "--max-length", "12", "--criterion", "magnitude")
+    output(tmp_path, "prune", "dense", *asked)
+    assert secateur.load(tmp_path / "cut2").config.id2label == {0: "0", 1: "1"}
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"good day {n},{'ab'[n % 2]}\n" for n in range(60)))
+    assert "it knows 0, 1" in str(refused(tmp_path, "prune", "dense", *asked[:2], "--out", "cut3", "--macs", "0.7"))
+
+
+def test_a_folder_of_checkpoints_names_the_one_inside(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "cut", tmp_path / "runs/checkpoint-2")
+    for command in (["predict", "runs", "good"], ["inspect", "runs"]):
+        assert "it has no config.json; runs/checkpoint-2 has one" in str(refused(tmp_path, *command))
+
+
 def test_weights_that_changed_under_a_card_are_named_with_the_way_on(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "cut", tmp_path / "cut")
     model = secateur.load(tmp_path / "cut")
