@@ -44,6 +44,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     from secateur.kinds.registry import DEFAULT
     from secateur.models.card import Card
     from secateur.models.chosen_round import chosen_round
+    from secateur.registry.history import now
     from secateur.registry.mlflow_store import ModelRegistry, Version
     from secateur.registry.publication import (
         deployed_folder,
@@ -54,7 +55,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
         shared_tags,
         tags_of,
     )
-    from secateur.registry.tags import CHALLENGER, VersionTags
+    from secateur.registry.tags import CHALLENGER, CHAMPION, VersionTags
     from secateur.workflow.exports import exports_of
     from secateur.workflow.project import Project
     from secateur.workflow.results import comparison
@@ -96,10 +97,10 @@ def measure(job: Job, *, register: RegisterSection) -> None:
                 job.inputs["data"],
             ],
         )
-    chosen = published[chosen_round(accepted)]
-    registry.tag(register.model_name, chosen, rolled_back)  # it may have been registered before they were tried
-    registry.set_alias(register.model_name, CHALLENGER, chosen)
-    write_json(
-        job.effects["registered"],
-        {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER},
-    )
+    chosen = chosen_round(accepted)
+    # It may have been registered before they were tried.
+    registry.tag(register.model_name, published[chosen], rolled_back)
+    registry.set_alias(register.model_name, CHALLENGER, published[chosen])
+    written = {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER}
+    known = {"chosen": chosen, "champion": registry.aliases(register.model_name).get(CHAMPION), "when": now()}
+    write_json(job.effects["registered"], written | known)

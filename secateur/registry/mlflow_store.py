@@ -34,10 +34,17 @@ from secateur.files import sha256_file, to_json
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.progress import progress
 from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
-from secateur.registry.mlflow_versions import describe, describe_all, describe_models, parse_reference, quoted
+from secateur.registry.mlflow_versions import (
+    aliases_of,
+    describe,
+    describe_all,
+    describe_models,
+    parse_reference,
+    quoted,
+)
 from secateur.registry.model_source import artifact_digests
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
-from secateur.registry.tags import ARTIFACTS, KEY, RUNTIME, WEIGHTS, WRAPPER, VersionTags
+from secateur.registry.tags import ARTIFACTS, KEY, RUNTIME, WEIGHTS, WRAPPER, Aliases, VersionTags
 from secateur.workflow.project import Project
 from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, without_secret
 
@@ -199,6 +206,10 @@ class ModelRegistry:
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
         self._client.set_registered_model_alias(model_name, alias, version)
+
+    def aliases(self, model_name: str) -> Aliases:
+        """Return the aliases of a model that is registered."""
+        return aliases_of(self._client.get_registered_model(model_name))
 
     def models(self) -> list[ListedModel]:
         """List all registered models with their versions, newest first."""

@@ -7,10 +7,9 @@ from secateur.models.chosen_round import chosen_round, cost_left
 from secateur.report import formats
 from secateur.report.presentation import Score
 from secateur.report.refusal import refusal
-from secateur.report.results import Json, ModelResult, runtimes
+from secateur.report.results import TORCH, Json, ModelResult, form_of_scores, runtimes
 
 _PREFERRED = ("onnx", "onnx-int8", "torch")
-_TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def headline(results: Sequence[ModelResult], details: Json) -> Headline:
     form = f" {in_form(details['deployed'])}" if details.get("deployed") else ""
     sentence = f"{best.title}{form} {_speed(best, dense, runtime)} and {_quality(best, dense, level)}."
     rule = " ".join((*_paired(best, level, details.get("test_rows", 0)), *_choice(best, list(accepted.values()))))
-    return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime))
+    deployed = str(details["deployed"]) if form_of_scores(results, details) else None
+    return Headline(best=best, sentence=sentence, rule=rule, figures=_figures(best, dense, runtime, deployed))
 
 
 def _choice(best: ModelResult, accepted: Sequence[ModelResult]) -> Iterator[str]:
@@ -82,10 +82,10 @@ def _speed(best: ModelResult, dense: ModelResult, runtime: str | None) -> str:
     if runtime is None or runtime not in best.timings:
         return f"needs {formats.percent(best.macs / dense.macs)} of the dense model's multiply-accumulates"
     same = _pace(best.timings[runtime].speedup)
-    if runtime == _TORCH or _TORCH not in dense.timings:
+    if runtime == TORCH or TORCH not in dense.timings:
         return f"is {same} dense {in_form(runtime)}"
-    ratio = dense.timings[_TORCH].median_ms / best.timings[runtime].median_ms
-    return f"is {_pace(ratio)} dense {in_form(_TORCH)} ({same} dense {in_form(runtime)})"
+    ratio = dense.timings[TORCH].median_ms / best.timings[runtime].median_ms
+    return f"is {_pace(ratio)} dense {in_form(TORCH)} ({same} dense {in_form(runtime)})"
 
 
 def _pace(ratio: float) -> str:
@@ -128,12 +128,12 @@ def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str
     return (f"{what}, the {formats.percent(level)} interval of the change {ends}{p_value}.",)
 
 
-def _figures(best: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Figure, ...]:
+def _figures(best: ModelResult, dense: ModelResult, runtime: str | None, deployed: str | None) -> tuple[Figure, ...]:
     shown = best.kind.presentation()
     return (
         *_time_figures(best, dense, runtime),
         *_throughput_figures(best, dense),
-        _quality_figure(best, dense),
+        _quality_figure(best, dense, deployed),
         *(figure for score in shown.scores if (figure := _score_figure(score, best, dense)) is not None),
         Figure(
             "Multiply-accumulates",
@@ -158,11 +158,12 @@ def _throughput_figures(best: ModelResult, dense: ModelResult) -> list[Figure]:
     return figures
 
 
-def _quality_figure(best: ModelResult, dense: ModelResult) -> Figure:
+def _quality_figure(best: ModelResult, dense: ModelResult, deployed: str | None) -> Figure:
     scale, before = best.kind.presentation().scale, dense.quality.value
     after = (best.quality if best.deployed is None else best.deployed.quality).value
-    compared = f"dense {scale.write(before)}, {scale.against(after, before)}"
-    return Figure(f"{formats.sentence(best.kind.measure.title)} on test", scale.write(after), compared)
+    here, there = ("", "") if deployed is None else (f", {formats.runtime(deployed)}", f" {in_form(TORCH)}")
+    compared = f"dense{there} {scale.write(before)}, {scale.against(after, before)}"
+    return Figure(f"{formats.sentence(best.kind.measure.title)} on test{here}", scale.write(after), compared)
 
 
 def _score_figure(score: Score, best: ModelResult, dense: ModelResult) -> Figure | None:

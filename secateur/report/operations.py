@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from secateur.report import formats
-from secateur.report.results import Json, ModelResult, ReportData
+from secateur.report.results import DENSE, Json, ModelResult, ReportData
 
 Mood = Literal["good", "bad", "plain"]
 
@@ -34,7 +34,7 @@ class Condition:
 def states(data: ReportData, results: Sequence[ModelResult], *, best: ModelResult | None) -> tuple[State, ...]:
     """Say what is deployed, what was registered, what the gate said and what the last retraining did."""
     found = [_deployed(best, str(data.details.get("deployed", ""))), _registered(data.registered, best)]
-    found += [_gate(data.gate), _retrained(data.retrain), _drifted(data.drift)]
+    found += [_champion(data, best), _retrained(data.retrain), _drifted(data.drift)]
     return tuple(state for state in found if state is not None)
 
 
@@ -67,28 +67,77 @@ def _deployed(best: ModelResult | None, runtime: str) -> State | None:
 
 def _registered(registered: Json | None, best: ModelResult | None) -> State | None:
     version = (registered or {}).get("versions", {}).get(best.name) if best else None
-    if registered is None or version is None:
+    if registered is None or best is None or version is None:
         return None
-    alias = registered.get("alias")
-    note = f"as {alias}" if alias else ""
-    return State("Registered", f"{registered.get('model', 'the model')}, version {version}", note, "plain")
+    return State(
+        "Registered", f"{registered.get('model', 'the model')}, version {version}", _as(registered, best), "plain"
+    )
 
 
-def _gate(gate: Json | None) -> State | None:
-    if gate is None:
+def _as(registered: Json, best: ModelResult) -> str:
+    """Say which alias the chosen round was given; another was chosen by other rules, or it was not written down."""
+    alias, chosen = registered.get("alias"), registered.get("chosen", best.name)
+    if not alias:
+        return ""
+    if chosen == best.name:
+        return f"as {alias}"
+    return f"{best.title} would be chosen now; {alias} is {_named(registered, registered['versions'].get(chosen))}"
+
+
+def _named(registered: Json, version: object) -> str:
+    """Name a version, and what it is on this page."""
+    versions = registered.get("versions", {})
+    made = next((name for name, number in versions.items() if str(number) == str(version)), None)
+    if made is not None:
+        return f"version {version} ({'dense' if made == DENSE else made})"
+    return f"version {version}" + (", from another run" if versions else "")
+
+
+def _champion(data: ReportData, best: ModelResult | None) -> State | None:
+    """Say which version is the champion, as far as it was written down, and how it came to be.
+
+    Who was promoted here is known from the gate, who was promoted elsewhere from the last registration.
+    """
+    registered, gate = data.registered or {}, data.gate
+    champion: object
+    mood: Mood = "plain"
+    if gate is not None and _last_move(gate) >= str(registered.get("when", "")):
+        champion, note, mood = _by_the_gate(registered, gate)
+    elif "champion" in registered:
+        champion = registered["champion"]
+        note = "as the registry said when the models of this page were registered"
+    else:
         return None
+    if champion is None:
+        return State("Champion", "none yet", note if gate else "`secateur models promote` asks the gate", mood)
+    return State("Champion", _named(registered, champion), note + _beside(registered, best, champion), mood)
+
+
+def _last_move(gate: Json) -> str:
+    return str((gate.get("rolled_back") or gate).get("when", ""))
+
+
+def _by_the_gate(registered: Json, gate: Json) -> tuple[object, str, Mood]:
+    """Return the champion, what the gate said, and whether that is good."""
     judged = conditions(gate)
-    passed = sum(condition.passed for condition in judged)
-    note = f"{passed} of {len(judged)} conditions hold"
+    held = f"{sum(condition.passed for condition in judged)} of {len(judged)} conditions hold"
     if not gate.get("promoted"):
-        champion = gate.get("champion_before")
-        stays = f"; version {champion} stays champion" if champion else ""
-        return State("Champion", f"version {gate.get('version')} was held", note + stays, "bad")
+        return gate.get("champion_before"), f"{_named(registered, gate.get('version'))} was held: {held}", "bad"
     if back := gate.get("rolled_back"):
-        return State("Champion", f"version {back.get('to')}", f"rolled back: {back.get('why')}", "bad")
-    how = "forced: " if gate.get("forced") else ""
-    mood: Mood = "bad" if gate.get("forced") else "good"
-    return State("Champion", f"version {gate.get('version')}", how + note, mood)
+        return back.get("to"), f"rolled back: {back.get('why')}", "bad"
+    return (
+        gate.get("version"),
+        f"forced: {held}" if gate.get("forced") else held,
+        "bad" if gate.get("forced") else "good",
+    )
+
+
+def _beside(registered: Json, best: ModelResult | None, champion: object) -> str:
+    """Say that the page speaks of another version than the champion, where it does."""
+    version = registered.get("versions", {}).get(best.name) if best else None
+    if best is None or version is None or str(version) == str(champion):
+        return ""
+    return f"; this page speaks of {best.title}, version {version}"
 
 
 def _retrained(retrain: Json | None) -> State | None:

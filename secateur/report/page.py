@@ -12,7 +12,15 @@ from secateur.report import drift, formats, operations, plots, provenance, round
 from secateur.report.headline import Headline, headline, reference_runtime
 from secateur.report.presentation import Evaluated
 from secateur.report.refusal import reason_of
-from secateur.report.results import ModelResult, ReportData, read_results, runtimes, skipped_rounds, stale_timings
+from secateur.report.results import (
+    ModelResult,
+    ReportData,
+    form_of_scores,
+    read_results,
+    runtimes,
+    skipped_rounds,
+    stale_timings,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -40,8 +48,9 @@ def render(data: ReportData) -> str:
     }
     return made.get_template("page.html.j2").render(
         shared
-        | _of_rounds(data, results, runtime=shared["reference_runtime"])
+        | _of_rounds(data, results, runtime=shared["reference_runtime"], form=shared["form"])
         | _of_rows(data)
+        | {"pairs_of_texts": results[0].card.num_texts == 2}
         | _of_origin(data, results)
         | {"title": data.title, "headline": chosen, "sections": there, "of_kind": of_kind}
     )
@@ -123,6 +132,7 @@ def _of_results(data: ReportData, results: Sequence[ModelResult], chosen: Headli
         "reference_runtime": reference_runtime(results, details),
         "batches": sorted({batch for result in results for batch in result.tokens_per_second}),
         "deployed": details.get("deployed"),
+        "form": form_of_scores(results, details),
         "has_deployed": any(result.deployed for result in results),
         "attacked": attacked,
         "attack_rows": details.get("robustness", {}).get("rows", 0),
@@ -158,10 +168,11 @@ def _units(results: Sequence[ModelResult], timed: Sequence[str]) -> dict[str, An
     }
 
 
-def _of_rounds(data: ReportData, results: Sequence[ModelResult], *, runtime: str | None) -> dict[str, Any]:
+def _of_rounds(data: ReportData, results: Sequence[ModelResult], *, runtime: str | None, form: str) -> dict[str, Any]:
     """Return what is told round by round."""
+    deployed = str(data.details["deployed"]) if form else None
     return {
-        "cards": rounds.round_cards(results, skipped_rounds(data), data.histories, runtime=runtime),
+        "cards": rounds.round_cards(results, skipped_rounds(data), data.histories, runtime=runtime, deployed=deployed),
         "grids": tables.width_grids(results),
     }
 

@@ -7,11 +7,13 @@ from typing import Any
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
+from secateur.report import formats
 
 Json = Mapping[str, Any]
 HistoryRow = Mapping[str, float | None]
 
 DENSE = "baseline"
+TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,12 @@ def runtimes(results: Sequence[ModelResult]) -> tuple[str, ...]:
     found = {runtime for result in results for runtime in result.timings}
     known = ("torch", "onnx", "onnx-int8")
     return tuple(sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name)))
+
+
+def form_of_scores(results: Sequence[ModelResult], details: Json) -> str:
+    """Name the form that the scores are of which say nothing else; nothing where it is the only one."""
+    another = details.get("deployed", TORCH) != TORCH and any(result.deployed for result in results)
+    return formats.runtime(TORCH) if another else ""
 
 
 def stale_timings(data: ReportData) -> tuple[str, ...]:

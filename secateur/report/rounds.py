@@ -1,11 +1,11 @@
 """One card per round: what was asked, what was done, what came out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from secateur.report import formats
 from secateur.report.refusal import reason_of
-from secateur.report.results import HistoryRow, ModelResult, SkippedRound, round_number
+from secateur.report.results import TORCH, HistoryRow, ModelResult, SkippedRound, round_number
 
 Fact = tuple[str, str, str]
 """A name, its value, and what the value is compared with (perhaps empty)."""
@@ -49,8 +49,17 @@ def round_cards(
     histories: Mapping[str, Sequence[HistoryRow]],
     *,
     runtime: str | None,
+    deployed: str | None,
 ) -> tuple[RoundCard, ...]:
-    """Return the cards of all rounds in order; ``runtime`` is the one whose times they show."""
+    """Return the cards of all rounds in order.
+
+    Args:
+        results: the dense model first.
+        skipped: rounds that never ran.
+        histories: of the training.
+        runtime: whose times they show.
+        deployed: the form that has scores of its own, where there is one.
+    """
     dense = results[0]
     cards = [
         RoundCard(
@@ -58,7 +67,7 @@ def round_cards(
             verdict=result.verdict,
             accepted=result.accepted,
             story=_story(result, histories.get(result.name, ())),
-            facts=_facts(result, dense, runtime),
+            facts=_facts(result, dense, runtime, deployed),
             tries=_tries(result),
         )
         for result in results[1:]
@@ -130,14 +139,18 @@ def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     return f"{after_cut}, {scale.write(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
 
 
-def _quality(result: ModelResult, dense: ModelResult) -> Fact:
-    scale, after = result.kind.presentation().scale, result.quality.value
-    title = f"{formats.sentence(result.kind.measure.title)} on test"
-    return title, scale.write(after), scale.beside(after, dense.quality.value)
+def _quality(result: ModelResult, dense: ModelResult, deployed: str | None) -> Iterator[Fact]:
+    """Tell the deciding score, in every form that has one of its own; dense is the one in PyTorch."""
+    scale, title = result.kind.presentation().scale, formats.sentence(result.kind.measure.title)
+    forms = [("test" if deployed is None else f"test, {formats.runtime(TORCH)}", result.quality)]
+    if deployed is not None and result.deployed is not None:
+        forms.append((f"test, {formats.runtime(deployed)}", result.deployed.quality))
+    for where, quality in forms:
+        yield f"{title} on {where}", scale.write(quality.value), scale.beside(quality.value, dense.quality.value)
 
 
-def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tuple[Fact, ...]:
-    facts = [_quality(result, dense)]
+def _facts(result: ModelResult, dense: ModelResult, runtime: str | None, deployed: str | None) -> tuple[Fact, ...]:
+    facts = [*_quality(result, dense, deployed)]
     if runtime is not None and runtime in result.timings:
         timing = result.timings[runtime]
         shown = formats.unit_for_ms([timing.median_ms]).with_symbol(timing.median_ms)
@@ -146,7 +159,10 @@ def _facts(result: ModelResult, dense: ModelResult, runtime: str | None) -> tupl
     facts.append((f"Sparsity of {body}", f"{result.sparsity:.2f}", f"{formats.count(result.nonembedding_params)} left"))
     changes = result.details.get("changes")
     if changes:
-        facts.append(("Lost against dense", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won"))
+        where = "" if deployed is None else f", {formats.runtime(TORCH)}"
+        facts.append(
+            (f"Lost against dense{where}", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won")
+        )
     settings = result.card.parameters
     for key in _METHOD:
         value = settings.get(f"prune.{key}")

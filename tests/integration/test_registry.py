@@ -101,10 +101,13 @@ def test_the_database_lies_in_the_project(finished_project: Path, registry: Mode
     written = json.loads((finished_project / "reports/registered.json").read_text())
     # The project of a test is a copy; where the original lay is all that differs.
     assert written.pop("tracking_uri").endswith("/project/mlflow.db")
+    assert written.pop("when")[:2] == "20"
     assert written == {
         "model": "tiny",
         "versions": {name: number for number, name in MODELS.items()},
         "alias": "challenger",
+        "chosen": "r2",
+        "champion": None,
     }
 
 

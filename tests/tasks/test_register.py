@@ -34,6 +34,9 @@ class _Registry:
     def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
         self.tagged = (model_name, version, dict(tags))
 
+    def aliases(self, model_name: str) -> Mapping[str, str]:
+        return {"champion": "1"}
+
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         self.alias = (model_name, alias, version)
 
@@ -88,6 +91,7 @@ def test_publishes_every_accepted_model_and_points_the_challenger_at_the_last(
     assert registry.alias == ("tiny", "challenger", "3")
     written = json.loads((tmp_path / "reports" / "registered.json").read_text())
     assert written["versions"] == {"baseline": "1", "r1": "2", "r2": "3"}
+    assert (written["chosen"], written["champion"]) == ("r2", "1")
 
 
 def test_the_challenger_is_not_a_round_that_may_lose_more_and_is_no_faster(tmp_path: Path, registry: _Registry) -> None:

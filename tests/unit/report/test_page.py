@@ -17,6 +17,7 @@ from tests.unit.report.run_fixture import (
     complete_run,
     data_report,
     details,
+    gate,
     latency,
     measured_run,
     metrics,
@@ -308,7 +309,7 @@ def complete() -> Page:
 def test_each_round_says_what_was_asked_recovered_and_lost(complete):
     assert "Asked for 50.0 % of the dense time, got 48.8 %. Validation macro-F1" in complete.text.replace("\u00a0", " ")
     assert "right after the cut" in complete.text
-    assert "Lost against dense 91 71 won" in complete.text
+    assert "Lost against dense, PyTorch 91 71 won" in complete.text
 
 
 def test_slices_show_their_meaning_their_scores_and_what_the_chosen_round_changes(complete):
@@ -327,7 +328,7 @@ def test_rows_that_pruning_lost_and_won_are_counted_and_shown(complete):
 def test_gate_drift_and_retraining_are_shown_and_summed_up_first(complete):
     overview = complete.text[: complete.text.index("Dense against rounds")]
     for line in (
-        "Champion version 4 was held 1 of 2 conditions hold; version 2 stays champion",
+        "Champion version 2 (r1) version 4 (r3) was held: 1 of 2 conditions hold; this page speaks of r3, version 4",
         "Last retraining promoted",
         "Data drifted all rows: label shares moved",
         "Deployed form r3, ONNX int8",
@@ -338,6 +339,36 @@ def test_gate_drift_and_retraining_are_shown_and_summed_up_first(complete):
     assert "3.1 % never seen (gate, rebooked)" in complete.text.replace("\u00a0", " ")
     assert {"gate", "drift"} <= set(complete.values("id"))
     assert "promote version 4 was held; the champion before is version 2" in complete.text
+
+
+def test_the_champion_is_the_one_that_was_written_down_last_beside_the_round_that_would_be_chosen():
+    """Rules of choice change with the package, and the registry keeps what it was told under the old ones."""
+    registered = {**report_data().registered, "chosen": "r2", "champion": "9", "when": "2026-01-02T00:00:00+00:00"}
+
+    def said(**changes) -> str:
+        page = Page(render(report_data(**changes))).text
+        return page[: page.index("Dense against rounds")]
+
+    text = said(registered=registered)
+    assert "Registered tweets-sentiment, version 4 r3 would be chosen now; challenger is version 3 (r2)" in text
+    assert "Champion version 9, from another run as the registry said" in text
+    assert "this page speaks of r3, version 4" in text
+    assert "Champion none yet `secateur models promote`" in said(registered={**registered, "champion": None})
+    promoted = gate() | {"promoted": True, "when": "2026-01-01T00:00:00+00:00"}
+    assert "Champion version 9" in said(registered=registered, gate=promoted), "the registration is the later one"
+    later = promoted | {"when": "2026-01-03T00:00:00+00:00"}
+    assert "Champion version 4 (r3) 1 of 2 conditions hold" in said(registered=registered, gate=later)
+    back = later | {"rolled_back": {"to": "3", "why": "complaints", "when": "2026-01-04T00:00:00+00:00"}}
+    assert "Champion version 3 (r2) rolled back: complaints" in said(registered=registered, gate=back)
+
+
+def test_scores_say_of_which_form_they_are_where_another_one_is_deployed(page, complete):
+    text = complete.text
+    assert "F1 on the test set in PyTorch, not in ONNX int8, which is deployed" in text
+    assert "columns those predicted in PyTorch" in text
+    assert "Macro-F1 on test, PyTorch" in text and "Macro-F1 on test, ONNX int8" in text
+    assert "Lost against dense, PyTorch" in text
+    assert "PyTorch" not in page.text[page.text.index("Class by class") : page.text.index("What it gets wrong")]
 
 
 def test_what_never_happened_has_no_section(page):
