@@ -1,6 +1,5 @@
 """What the terminal shows: tables on standard output, progress on standard error."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +15,8 @@ from rich.table import Table
 from secateur.progress import waiting
 
 if TYPE_CHECKING:
-    from secateur.config.effective import Effective
-    from secateur.registry.registered_version import ListedModel, RegisteredVersion
-    from secateur.workflow.explain import Explanation
+    from secateur.registry.registered_version import ListedModel
     from secateur.workflow.outcome import Outcome
-    from secateur.workflow.params import Change
     from secateur.workflow.project import Project
 
 _WIDE = 1000
@@ -30,12 +26,23 @@ _MARK = re.compile(r"(\\*)(\[[a-z#/@])")
 STARTING_PREFECT = "starting Prefect"
 _WITHOUT_BAR = (STARTING_PREFECT, "ingest", "clean", "report")
 """What cannot say how far it is; the other stages show bars of their own."""
-_VERDICT_STYLE = {"up to date": "green", "restore": "cyan", "run": "yellow", "measure": "cyan"}
-_SAID = {
-    "run": "would run",
-    "restore": "would be restored from the cache, nothing is computed",
-    "measure": "would write again what is never compared",
-    "run if upstream changes": "would run if an earlier stage changes its outputs",
+_OF_CHECKPOINT = {
+    "model_type": "Family",
+    "hidden_size": "Features of a token",
+    "head_dim": "Features of a head",
+    "vocab_size": "Tokens in the vocabulary",
+    "params": "Parameters",
+    "nonembedding_params": "  outside the embeddings",
+    "macs": "Multiply-accumulates of {length} tokens",
+    "bytes": "Bytes of the weights",
+}
+_OF_CARD = {
+    "stage": "Made by",
+    "key": "Identity",
+    "state": "State",
+    "accepted": "Accepted",
+    "reason": "Because",
+    "seed": "Seed",
 }
 ACTION_STYLE = {"cached": "green", "restored": "cyan", "run": "yellow", "measured": "cyan"}
 
@@ -164,81 +171,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def plan_table(explained: "Sequence[Explanation]", *, as_json: bool) -> None:
-    """Print what a run would do."""
-    if as_json:
-        values = [
-            {"stage": e.stage, "verdict": e.verdict, "causes": list(e.causes), "upstream": list(e.upstream)}
-            for e in explained
-        ]
-        click.echo(json.dumps(values, indent=2))
-        return
-    made = table("", "stage", "a run would", "because")
-    for entry in explained:
-        style = _VERDICT_STYLE.get(entry.verdict, "yellow")
-        reasons = [cause.splitlines()[0] for cause in entry.causes]
-        if entry.upstream:
-            reasons.append("depends on " + ", ".join(entry.upstream))
-        verdict = "do nothing" if entry.verdict == "up to date" else entry.verdict
-        made.add_row(entry.stage, f"[{style}]{verdict}[/]", plain("; ".join(reasons)))
-    show(made)
-
-
-def planned_change(project: "Project", change: "Change", *, as_json: bool) -> None:
-    """Print which stages read a parameter that ``-S`` or ``--params`` would change or name, without writing it."""
-    from secateur.config.effective import effective
-    from secateur.workflow.params import read_config
-    from secateur.workflow.stages import stages
-
-    before = {entry.name: entry for entry in effective(read_config(project))}
-    after = {entry.name: entry for entry in effective(change.config)}
-    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    readers = {
-        stage.address: [
-            name for name in changed if any(name == key or name.startswith(f"{key}.") for key in stage.keys)
-        ]
-        for stage in stages(change.config, project.root)
-    }
-    if as_json:
-        click.echo(json.dumps({"changed": changed, "stages": readers}, indent=2))
-        return
-    made = table("", "stage", "a run would", "because")
-    touched = False
-    for address, names in readers.items():
-        shown = ", ".join(_change_of(name, before.get(name), after.get(name)) for name in names)
-        verdict = "[yellow]run[/]" if names else ("[yellow]run if upstream changes[/]" if touched else "do nothing")
-        touched = touched or bool(names)
-        made.add_row(address, verdict, plain(shown))
-    show(made)
-
-
-def _change_of(name: str, before: "Effective | None", after: "Effective | None") -> str:
-    """Say what becomes of a parameter; DVC also asks which of them params.yaml gives."""
-    if before is not None and after is not None and before.value == after.value:
-        given = after.origin == "params.yaml"
-        return f"{name}: {after.value}, its default, is {'given' if given else 'no longer given'}"
-    return f"{name}: {before and before.value} -> {after and after.value}"
-
-
-def why(address: str, chain: "Sequence[Explanation]") -> None:
-    """Print the causes from the first changed stage down to the one asked for."""
-    console = _console()
-    target = chain[-1]
-    relevant = [entry for entry in chain if entry.verdict != "up to date"]
-    if not relevant:
-        console.print(f"{address} is up to date: command, code, inputs, parameters and outputs agree with dvc.lock")
-        return
-    if target.verdict == "up to date":
-        console.print(f"{address} itself is up to date; earlier stages are not:")
-    for entry in relevant:
-        said = "would run if an earlier stage changes its outputs" if entry.upstream else _SAID[entry.verdict]
-        console.print(f"[bold]{entry.stage}[/bold] {said}", markup=True)
-        for cause in entry.causes:
-            console.print("  " + cause.replace("\n", "\n  "), markup=False)
-        if entry.upstream:
-            console.print(f"  it depends on {', '.join(entry.upstream)}", markup=False)
-
-
 def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
     """Print registered models: what they are worth as they are deployed; ``wide`` adds where they come from."""
     from secateur.report import columns
@@ -276,21 +208,6 @@ def models_table(found: "Sequence[ListedModel]", *, wide: bool) -> None:
         _console().print(plain(f"quality ({_measures()}) and time as deployed; more: --wide"))
 
 
-def model_version(entry: "RegisteredVersion") -> None:
-    """Print one version, but for its verdict."""
-    from secateur.registry.tags import VERDICT
-
-    aliases = "".join(f" @{alias}" for alias in entry.aliases)
-    made = table(plain(f"{entry.name} version {entry.version}{aliases}"), "what", "value")
-    for name, value in sorted(entry.metrics.items()):
-        if not name.startswith("training/"):
-            made.add_row(plain(name), f"{value:.6g}")
-    for tag, text in sorted(entry.tags.items()):
-        if tag != VERDICT:
-            made.add_row(plain(tag), plain(text if len(text) < 100 else " ".join(text.split())[:97] + "..."))
-    show(made)
-
-
 def _quality(metrics: Mapping[str, float]) -> str:
     """Write the score that decides, as the model is deployed; where it has no form of its own, with its symbol."""
     from secateur.kinds.registry import kind_of_scores
@@ -320,17 +237,17 @@ def plain(text: str) -> str:
 def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
     """Print what ``inspect`` found."""
     made = table(plain(str(path)), "what", ">value")
-    for name in (
-        "model_type", "hidden_size", "head_dim", "vocab_size", "params", "nonembedding_params", "macs", "bytes",
-    ):  # fmt: skip
+    for name, title in _OF_CHECKPOINT.items():
         value = found.get(name)
-        made.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+        if value is not None:
+            made.add_row(title.format(**found), f"{value:,}" if isinstance(value, int) else plain(str(value)))
     card = found.get("card") or {}
-    for name in ("stage", "key", "state", "accepted", "reason", "seed"):
+    for name, title in _OF_CARD.items():
         if card.get(name) is not None:
-            made.add_row(name, plain(str(card[name])))
+            made.add_row(title, plain(_yes_or_no(card[name])))
     for name, value in (card.get("metrics") or {}).items():
-        made.add_row(plain(name), f"{value:.4f}" if isinstance(value, float) else plain(str(value)))
+        shown = f"{value:.4f}" if isinstance(value, float) else plain(str(value))
+        made.add_row(plain(name.replace("_", " ").capitalize()), shown)
     show(made)
     layers = table("Layers", ">layer", ">heads", ">FFN neurons")
     for index, layer in enumerate(found["layers"]):
@@ -338,3 +255,7 @@ def checkpoint(path: Any, found: Mapping[str, Any]) -> None:
             str(index), f"{layer['heads']} of {layer['dense_heads']}", f"{layer['ffn']} of {layer['dense_ffn']}"
         )
     show(layers)
+
+
+def _yes_or_no(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -1,7 +1,7 @@
 """What the terminal shows of promotions."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -66,24 +66,3 @@ def tree(root: "Node") -> None:
     top = Tree("", hide_root=True)
     grow(top, root)
     Console(highlight=False, emoji=False).print(top)
-
-
-def comparison(found: Mapping[str, Any]) -> None:
-    """Print two versions side by side, and the rows they disagree on."""
-    from secateur.kinds.registry import kind_named
-
-    names = [f"{found[side]['name']} {found[side]['version']}" for side in ("a", "b")]
-    made = table("", "metric", *(f">{plain(name)}" for name in names))
-    for name in found["scores"]["a"]:
-        values = [f"{found['scores'][side][name]:.4f}" for side in ("a", "b")]
-        made.add_row(f"{name}, deployed, on the {found['test_rows']} rows here", *values)
-    for name, values in found["metrics"].items():
-        made.add_row(plain(name), *("" if values[side] is None else f"{values[side]:.6g}" for side in ("a", "b")))
-    show(made)
-    compared = kind_named(found["task"]).presentation().compared(found, names)
-    click.echo(compared.said)
-    if compared.rows:
-        rows = table("", *map(plain, compared.columns))
-        for cells in compared.rows:
-            rows.add_row(*map(plain, cells))
-        show(rows)

@@ -112,7 +112,7 @@ def compare(one: str, other: str, examples: int, as_json: bool) -> None:
 
     Example: secateur models compare models:/tweets-sentiment@champion models:/tweets-sentiment@challenger
     """
-    from secateur.cli import promotion_display
+    from secateur.cli import version_display
     from secateur.registry.comparison import compare as compare_
     from secateur.workflow.params import read_config
 
@@ -125,7 +125,7 @@ def compare(one: str, other: str, examples: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        promotion_display.comparison(found)
+        version_display.comparison(found, runtime=entries["b"].tags.runtime)
 
 
 def _opened(reference: str) -> "tuple[Project, Records, str]":

@@ -40,7 +40,7 @@ def show(reference: str, as_json: bool) -> None:
 
     Example: secateur models show models:/tweets-sentiment@challenger
     """
-    from secateur.cli import display, promotion_display
+    from secateur.cli import promotion_display, version_display
     from secateur.registry.history import events
     from secateur.registry.promotion import open_records
     from secateur.registry.verdict import kept
@@ -51,7 +51,7 @@ def show(reference: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(entry.as_json(), indent=2))
         return
-    display.model_version(entry)
+    version_display.model_version(entry)
     if (verdict := kept(entry.tags)) is not None:
         promotion_display.verdict(verdict)
     moves = [event for event in events(records) if entry.version in (event.from_, event.to)]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from secateur.errors import CheckFailed
+from secateur.errors import CheckFailed, Occupied
 
 if TYPE_CHECKING:
+    from secateur.config.schema import RunConfig
+    from secateur.workflow.explain import Explanation
     from secateur.workflow.outcome import Outcome
     from secateur.workflow.params import Change
     from secateur.workflow.project import Project
@@ -148,33 +150,53 @@ def _offer_commit(project: "Project", *, commit: bool, as_json: bool) -> None:
 def plan(file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a run would do, stage by stage, and refuse what it would refuse.
 
-    Renders dvc.yaml anew when the registry or the rounds changed. With -S or --params nothing is written.
+    Renders dvc.yaml anew when the registry or the rounds changed. With -S or --params nothing is written, nor while
+    a run goes on.
 
     Example: secateur plan -S clean.min_confidence=0.7
     """
-    from secateur.cli import display
-    from secateur.workflow import explain
-    from secateur.workflow.dvc_store import DvcStore
+    from secateur.cli import plan_display
     from secateur.workflow.params import propose
     from secateur.workflow.preflight import check
     from secateur.workflow.project import find_project, looking
-    from secateur.workflow.rendering import update_pipeline
-    from secateur.workflow.stages import stages
 
     project = find_project()
     change = propose(project, file=file, overrides=overrides)
     if overrides or file:
         check(project, change.config)
-        display.planned_change(project, change, as_json=as_json)
+        plan_display.planned_change(project, change, as_json=as_json)
         return
-    with looking(project):
-        if _when_done(project, change) is None:
+    with looking(project) as seen:
+        if seen.holder is None and _when_done(project, change) is None:
             check(project, change.config)  # before anything is written, as `run` does
-        rendered = update_pipeline(project, change.config)
-        explained = explain.plan(project, DvcStore(project), change.config, stages(change.config, project.root))
-    if rendered and not as_json:
-        click.echo("dvc.yaml was rendered anew", err=True)
-    display.plan_table(explained, as_json=as_json)
+        explained = _explained(seen, change.config, quiet=as_json)
+    plan_display.plan_table(explained, as_json=as_json)
+
+
+def _explained(project: "Project", config: "RunConfig", *, quiet: bool) -> "list[Explanation]":
+    """Explain every stage, after dvc.yaml was brought up to date; while a run goes on nothing is written, and told."""
+    from secateur.workflow import explain
+    from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.rendering import is_current, update_pipeline
+    from secateur.workflow.stages import stages
+
+    if project.holder is None:
+        if update_pipeline(project, config) and not quiet:
+            click.echo("dvc.yaml was rendered anew", err=True)
+    elif is_current(project, config):
+        said = f"a run goes on (process {project.holder}): so it stands at this moment; nothing was written"
+        click.echo(said, err=True)
+    else:
+        raise Occupied(
+            f"a run goes on (process {project.holder}), with other parameters or other code than there are now; what "
+            "comes after it is known when it has ended"
+        )
+    try:
+        return explain.plan(project, DvcStore(project), config, stages(config, project.root))
+    except FileNotFoundError as error:
+        if project.holder is None:
+            raise
+        raise Occupied(f"the run that goes on moved {error.filename} while it was looked at; ask again") from error
 
 
 @click.command()
@@ -187,26 +209,23 @@ def why(address: str, as_json: bool) -> None:
 
     Example: secateur why prune@r2
     """
-    from secateur.cli import display
+    from secateur.cli import plan_display
     from secateur.workflow import explain
-    from secateur.workflow.dvc_store import DvcStore
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project, looking
-    from secateur.workflow.rendering import update_pipeline
     from secateur.workflow.stages import find_stage, stages
 
     project = find_project()
     config = read_config(project)
     find_stage(config, project.root, address)
-    with looking(project):
-        update_pipeline(project, config)
-        explained = explain.plan(project, DvcStore(project), config, stages(config, project.root))
+    with looking(project) as seen:
+        explained = _explained(seen, config, quiet=True)
     relevant = explain.ancestors(stages(config, project.root), address)
     chain = [entry for entry in explained if entry.stage in relevant]
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in chain], indent=2))
         return
-    display.why(address, chain)
+    plan_display.why(address, chain)
 
 
 @click.command()

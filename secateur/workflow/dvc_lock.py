@@ -50,11 +50,12 @@ def problem(content: bytes) -> str | None:
 def settle(project: Project) -> bool:
     """Keep a copy of a complete dvc.lock; tell whether there is a damaged one, which ``heal`` puts right.
 
-    The copy is what makes this cheap: nothing is parsed while the file is what was kept.
+    The copy is what makes this cheap: nothing is parsed while the file is what was kept. While another process works
+    in the project, the file is that one's.
     """
     file = project.root / LOCK
     content = _read(file)
-    if content is None or content == _read(kept_file(project)):
+    if project.holder is not None or content is None or content == _read(kept_file(project)):
         return False
     if problem(content) is not None:
         return True

@@ -15,6 +15,7 @@ from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import CARD
 from secateur.workflow.execution import require_space
 from secateur.workflow.project import Project
+from secateur.workflow.rendering import require_ours
 from secateur.workflow.tracking_server import require_answer
 
 _CONFIG = "config.json"
@@ -28,6 +29,7 @@ def check(project: Project, config: RunConfig) -> None:
     """
     from secateur.data.pretrained import check_model
 
+    require_ours(project, config)
     require_space(project)
     require_answer()
     if config.register_.runtime != config.evaluate.deployed:

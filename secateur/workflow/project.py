@@ -4,8 +4,8 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secateur.errors import Occupied, ProjectError
@@ -16,6 +16,8 @@ from secateur.workflow.stage import CONSTRAINTS
 IDENTITY = ("secateur", "pyproject.toml", CONSTRAINTS, "params.yaml", "dvc.yaml", "code.lock")
 """What makes a tree dirty, with the project's own flows and stages; dvc.lock and reports are outputs of a run."""
 
+_RUN_LOCK = "run.lock"
+
 REBUILD_PREFIX = "secateur-reproduce-"
 """Of the temporary folders of rebuilds, by which the leftovers of a killed one are known."""
 
@@ -25,9 +27,15 @@ REBUILD_LOCK = "reproduce.lock"
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with ``dvc.yaml`` and ``params.yaml``."""
+    """A folder with ``dvc.yaml`` and ``params.yaml``.
+
+    Attributes:
+        root: the folder.
+        holder: number of the process that works in it while this one only looks: nothing may be written then.
+    """
 
     root: Path
+    holder: str | None = None
 
     @property
     def params_file(self) -> Path:
@@ -154,22 +162,27 @@ def dirty_files(root: Path) -> list[str]:
 
 
 def is_read_only(project: Project) -> bool:
-    """Tell whether nothing can be written in a project, by its file system or by its permissions."""
-    return not os.access(project.root, os.W_OK)
+    """Tell whether nothing may be written in a project: by its file system, its permissions, or who works in it."""
+    return project.holder is not None or not os.access(project.root, os.W_OK)
 
 
 @contextmanager
-def looking(project: Project) -> Iterator[None]:
-    """Hold the workspace for a command that only looks; where nothing can be written there is nobody to exclude.
+def looking(project: Project) -> Iterator[Project]:
+    """Yield the workspace for a command that only looks: held, unless nothing can be written or another run holds it.
 
-    Raises:
-        Occupied: another run holds it.
+    What is yielded in the last case has a ``holder``, and is read only.
     """
-    if is_read_only(project):
-        yield
-        return
-    with exclusive(project):
-        yield
+    with ExitStack() as stack:
+        if not is_read_only(project):
+            try:
+                stack.enter_context(exclusive(project))
+            except Occupied:
+                project = replace(project, holder=_holder_of(project.state / _RUN_LOCK))
+        yield project
+
+
+def _holder_of(lock: Path) -> str:
+    return lock.read_text(encoding="utf-8").strip() or "unknown"
 
 
 @contextmanager
@@ -181,7 +194,7 @@ def exclusive(project: Project) -> Iterator[None]:
         ProjectError: nothing can be written here.
     """
     taken = f"another run (process {{holder}}) holds {project.root}; wait for it to end, or stop it"
-    with locked(project, "run.lock", taken=taken):
+    with locked(project, _RUN_LOCK, taken=taken):
         yield
 
 
@@ -210,8 +223,7 @@ def locked(project: Project, name: str, *, taken: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            raise Occupied(taken.replace("{holder}", file.read().strip() or "unknown")) from error
+            raise Occupied(taken.replace("{holder}", _holder_of(path))) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,15 +1,18 @@
 """dvc.yaml, rendered from the stage registry."""
 
+import logging
 from collections.abc import Mapping
 from io import StringIO
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from secateur.config.effective import is_named
 from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
-from secateur.files import write_text
+from secateur.files import write_bytes, write_text
 from secateur.kinds.registry import kind_named
 from secateur.workflow import code_lock
 from secateur.workflow.project import Project
@@ -20,6 +23,10 @@ _HEADER = (
     "# Rendered from secateur/workflow/stages.py by `secateur plan`; "
     "change the registry or params.yaml, not this file.\n"
 )
+_ANY_HEADER = b"# Rendered from "
+"""How that line begins in every version."""
+
+logger = logging.getLogger(__name__)
 
 
 def render(project: Project, config: RunConfig) -> str:
@@ -56,13 +63,69 @@ def require_current(project: Project, config: RunConfig) -> None:
     code_lock.require_current(project, config)
 
 
+def require_ours(project: Project, config: RunConfig) -> None:
+    """Refuse to replace a dvc.yaml that somebody else has written.
+
+    Raises:
+        ProjectError: it has what is never rendered, and does not say that it was.
+    """
+    file = project.pipeline_file
+    if (own := _never_rendered(project, config)) and not _begins(file.read_bytes()):
+        raise ProjectError(
+            f"{file} is not one that secateur rendered: it has {own}, which rendering would replace; DVC reads a "
+            "dvc.yaml in any folder, so move it into one (`wdir: ..` in its stages keeps their paths), then "
+            "`secateur plan`"
+        )
+
+
 def update_pipeline(project: Project, config: RunConfig) -> bool:
-    """Write dvc.yaml and code.lock where they are not current; tell whether dvc.yaml was written."""
+    """Write dvc.yaml and code.lock where they are not current; tell whether dvc.yaml was written.
+
+    A rendered one to which somebody has added something is kept beside the new one.
+
+    Raises:
+        ProjectError: as ``require_ours``.
+    """
+    require_ours(project, config)
     code_lock.update(project, config)
     if _is_rendered(project, config):
         return False
+    if own := _never_rendered(project, config):
+        kept = _keep_beside(project.pipeline_file)
+        logger.warning(
+            "dvc.yaml was rendered anew, without %s that somebody had added; as it was it lies in %s; stages of your "
+            "own stay where they stand in a dvc.yaml in a folder below",
+            own,
+            kept.name,
+        )
     write_text(project.pipeline_file, render(project, config))
     return True
+
+
+def _never_rendered(project: Project, config: RunConfig) -> str:
+    """Name what a dvc.yaml holds besides what any rendering has; nothing where there is none, or it is rendered."""
+    if not project.pipeline_file.is_file() or _is_rendered(project, config):
+        return ""
+    try:
+        found = YAML(typ="safe").load(project.pipeline_file.read_text(encoding="utf-8", errors="replace")) or {}
+        listed = list(found.get("stages") or {})
+    except (YAMLError, AttributeError, TypeError):
+        return "something that is no pipeline"
+    known = {stage.name for stage in stages(config, project.root)}
+    own = [f"the stage {name}" for name in listed if name not in known]
+    own += [f"{key}:" for key in found if key not in ("stages", "plots")]
+    return ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
+
+
+def _begins(content: bytes) -> bool:
+    return content.startswith(_ANY_HEADER)
+
+
+def _keep_beside(file: Path) -> Path:
+    names = (file.with_name(f"{file.name}.before{'' if number == 1 else number}") for number in count(1))
+    free = next(name for name in names if not name.exists())
+    write_bytes(free, file.read_bytes())
+    return free
 
 
 def _is_rendered(project: Project, config: RunConfig) -> bool:

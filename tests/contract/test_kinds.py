@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from secateur.cli.display import models_table
-from secateur.cli.promotion_display import comparison as show_comparison
 from secateur.cli.run_display import run_summary
+from secateur.cli.version_display import comparison as show_comparison
 from secateur.config.baseline import BaselineSection
 from secateur.config.catalogue import parameters
 from secateur.config.part import parse_part
@@ -349,7 +349,7 @@ def test_registered_models_are_listed_and_compared_in_the_words_of_the_kind(
     found = kind.compare_models({"a": folder, "b": folder}, rows_of(kind, root), num_threads=1, num_examples=2)
     named = {side: {"name": "m", "version": version} for side, version in (("a", "1"), ("b", "2"))}
     described = {**named, "task": kind.name, "metrics": {}, "test_rows": len(rows_of(kind, root).texts), **found}
-    show_comparison(described)
+    show_comparison(described, runtime="torch")
     compared = " ".join(capsys.readouterr().out.split())
     said = shown.compared(described, ("m 1", "m 2")).said
     assert said and " ".join(said.split()) in compared

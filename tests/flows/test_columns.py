@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from secateur.cli import display, promotion_display
+from secateur.cli import display, plan_display, promotion_display, version_display
 from secateur.registry.history import Event
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
 from secateur.registry.tags import Aliases, VersionTags
@@ -57,7 +57,7 @@ def _sweep() -> dict[str, Any]:
 
 def _show_version() -> None:
     tags = {"secateur.params_sha256": DIGEST, "secateur.files": f'{{"model.safetensors": "{DIGEST}"}}'}
-    display.model_version(replace(_version(3), tags=VersionTags(tags)))
+    version_display.model_version(replace(_version(3), tags=VersionTags(tags)))
 
 
 SHOWN = {
@@ -69,7 +69,7 @@ SHOWN = {
                   "what": "rolled_back", "from_": "1003", "to": "1002", "who": "somebody@a-long-host-name.example",
                   "why": REASON, "forced": False})]
     ),
-    "plan": lambda: display.plan_table(
+    "plan": lambda: plan_display.plan_table(
         [Explanation(**{**dict.fromkeys(Explanation.__dataclass_fields__), "stage": "prune@r1", "verdict": "run",
                         "causes": (f"models/base changed: {DIGEST} -> {DIGEST}",), "upstream": ("baseline",)})],
         as_json=False,
@@ -94,6 +94,47 @@ def test_every_digest_is_there_as_a_whole(monkeypatch: Any, capsys: pytest.Captu
     assert DIGEST in "".join(capsys.readouterr().out.split())
 
 
+def test_a_version_is_told_in_words_and_units(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = {
+        "deployed_macro_f1": 0.79851, "deployed_macro_f1_low": 0.7811, "deployed_macro_f1_high": 0.8154,
+        "macro_f1": 0.79889, "deployed_change": 0.00168, "deployed_lost": 59.0, "params": 18_629_091.0,
+        "macs": 213_337_216.0, "onnx-int8_ms": 2.2205, "onnx-int8_speedup": 1.48, "deployed_bytes": 19_634_844.0,
+        "tokens_per_second_8": 1234.0, "something_new": 3.0, "training/loss": 1.0,
+    }  # fmt: skip
+    tags = {"secateur.runtime": "onnx-int8", "secateur.reproducible": "true", "secateur.files": '{"a": "b"}'}
+    rolled_back = {"secateur.rolled_back.r3": '{"reason": "macro-F1 fell", "test": {}}'}
+    version_display.model_version(replace(_version(3), metrics=metrics, tags=VersionTags(tags | rolled_back)))
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "Macro-F1, ONNX int8 0.799", "its interval 0.781 to 0.815", "Macro-F1, PyTorch 0.799",
+        "Against dense, ONNX int8 +0.2 points", "Rows that only dense gets right 59", "Parameters 18.6 M",
+        "Multiply-accumulates per row 213 M", "Time of a call, ONNX int8 2.22 ms", "as fast as dense 1.48x",
+        "On disk, ONNX int8 19.6 MB", "Tokens per second, 8 at once 1 234", "Something new 3",
+        "Deployed as ONNX int8", "From a clean tree yes, so it can be rebuilt",
+        "Files of the checkpoint 1, with its sha256", "r3, rolled back macro-F1 fell",
+    ):  # fmt: skip
+        assert line in said, line
+    assert not any("_" in line or "training" in line for line in said)
+
+
+def test_a_plan_tells_a_changed_file_once_and_many_by_their_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """After an upgrade every stage of a chain listed the same dozens of files."""
+    one, *more = (f"code secateur/a/{name}.py changed\n    +1: x" for name in "abcd")
+    plan_display.plan_table(
+        [
+            Explanation("prune@r1", "run", (one,), ()),
+            Explanation("prune@r2", "run", (one, *more), ()),
+            Explanation("evaluate", "run", ("parameter evaluate.batch_size changed from 1 to 2",), ("prune@r2",)),
+        ],
+        as_json=False,
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("a/a.py changed") == 1 and "prune@r1 run code secateur/a/a.py changed prune@r2" in said
+    assert "3 files of its code differ (`secateur why prune@r2`); 1 of the files of code above" in said
+    assert "evaluate run parameter evaluate.batch_size changed from 1 to 2; depends on prune@r2" in said
+
+
 def test_wide_models_say_where_they_come_from(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     display.models_table(_models(), wide=True)
@@ -113,7 +154,7 @@ def test_the_text_of_a_user_is_shown_as_it_is(text: str, capsys: pytest.CaptureF
 
 def test_a_label_a_tag_and_an_event_of_others_change_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     junk = "[/no] [red]"
-    display.model_version(replace(_version(3), tags=VersionTags({junk: junk}), metrics={junk: 1.0}))
+    version_display.model_version(replace(_version(3), tags=VersionTags({junk: junk}), metrics={junk: 1.0}))
     event = {**dict.fromkeys(Event.__dataclass_fields__, junk), "number": 1, "what": "promoted", "forced": False}
     promotion_display.history([Event(**event)])
     named = replace(_version(3), name=junk, aliases=(junk,), tags=VersionTags({"secateur.stage": junk}))

@@ -160,5 +160,8 @@ def test_compare_shows_what_changed(stand: Stand) -> None:
         assert example["b"] != "neutral"
     table = output(stand.root, "models", "compare", ONE, "models:/tiny/2")
     assert f"{found['changed']} of 90 predictions differ" in table
+    said = [" ".join(line.split()) for line in table.splitlines()]
+    assert "Deployed, on the 90 test rows here:" in said and "Macro-F1, PyTorch 0.500 0.500" in said
+    assert "_" not in table[: table.index("predictions differ")] and max(map(len, table.splitlines())) <= 80
     same = json.loads(output(stand.root, "models", "compare", ONE, "models:/tiny/3", "--json"))
     assert (same["changed"], same["p"], same["examples"]) == (0, 1.0, [])

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import ProjectError
-from secateur.workflow.project import Project, commit_of, dirty_files, exclusive, find_project
+from secateur.workflow.project import (
+    Project,
+    commit_of,
+    dirty_files,
+    exclusive,
+    find_project,
+    is_read_only,
+    looking,
+)
 from secateur.workflow.project import git as secateur_git
 from tests.tiny import git
 
@@ -67,6 +75,8 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path)
     assert holder.stdout.readline().strip() == "held"
     with pytest.raises(ProjectError, match=rf"another run \(process {holder.pid}\) holds"), exclusive(project):
         pass
+    with looking(project) as seen:  # who only looks is let in, and may write nothing
+        assert seen.holder == str(holder.pid) and is_read_only(seen) and not is_read_only(project)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with exclusive(project):
