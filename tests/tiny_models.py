@@ -99,9 +99,11 @@ def tiny_config(
     return kind(**sizes, **shared)
 
 
-def tiny_model(model_type: str = "bert", *, attention: str = "sdpa", seed: int = 0) -> PreTrainedModel:
+def tiny_model(
+    model_type: str = "bert", *, attention: str = "sdpa", seed: int = 0, num_layers: int = 3
+) -> PreTrainedModel:
     """A classifier; weights and biases are drawn wide, so that a forgotten bias or mask shows in the logits."""
-    config = tiny_config(model_type)
+    config = tiny_config(model_type, num_layers=num_layers)
     config.architectures = ["ForSequenceClassification"]
     torch.manual_seed(seed)
     if model_type == "deberta-v2":

@@ -98,7 +98,8 @@ def test_int8_calls_every_row_alone_so_that_its_scale_is_its_own(checkpoint: Pat
 
 @pytest.mark.parametrize(("model_type", "typed"), [("bert", True), ("roberta", True), ("distilbert", False)])
 def test_pairs_are_answered_as_transformers_would_in_every_form(model_type: str, typed: bool, tmp_path: Path):
-    model, tokenizer = tiny_model(model_type), BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
+    model = tiny_model(model_type, num_layers=1)
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
     save(model, tokenizer, tmp_path / "model", card={"max_length": 9, "texts": 2}, check_reload=True)
     firsts, seconds = ["good day", "the train is very very bad", "a", "day"], ["bad", "a good day", "very " * 9, ""]
     inputs = tokenizer(firsts, seconds, truncation=True, max_length=9, padding=True, return_tensors="pt")
@@ -119,7 +120,7 @@ def test_pairs_are_answered_as_transformers_would_in_every_form(model_type: str,
 def test_a_graph_for_one_text_is_given_no_pairs(tmp_path: Path):
     """Nobody said that the model reads pairs: it does in PyTorch, and its graph has no input for their types."""
     tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
-    save(tiny_model(), tokenizer, tmp_path / "model", card={"max_length": 9}, check_reload=False)
+    save(tiny_model(num_layers=1), tokenizer, tmp_path / "model", card={"max_length": 9}, check_reload=False)
     export_onnx(tmp_path / "model", tmp_path / "onnx")
     pair = as_text(["good day", "bad"])
     assert Predictor.load(tmp_path / "model").predict([pair, pair])[0].label in LABELS
