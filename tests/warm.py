@@ -136,7 +136,8 @@ def _as_python(address: str, arguments: list[str]) -> int:
             asked, rest = "-c", [code]
         case _:
             os.execv(sys.executable, [sys.executable, *arguments])
-    return ask(asked, rest, cwd=str(Path.cwd()), env=os.environ, streams=[0, 1, 2], address=address)
+    env = {**os.environ, _PYTHON: str(Path(address).with_name("python"))}  # for what it starts itself
+    return ask(asked, rest, cwd=str(Path.cwd()), env=env, streams=[0, 1, 2], address=address)
 
 
 def _as_command(arguments: list[str]) -> int:
