@@ -50,6 +50,7 @@ def _promote(stand: GeneratorStand, version: str) -> dict[str, Any]:
     return {condition.name: condition for condition in verdict.conditions} | {"verdict": verdict}
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_the_first_champion_writes_the_same_through_its_alias_in_a_fresh_process(half: GeneratorStand) -> None:
     found = _promote(half, "1")
     assert list(found) == [
