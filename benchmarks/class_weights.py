@@ -73,10 +73,12 @@ def read_data(*, rare: float, rows: int) -> Data:
     return Data(*(from_lists(some, labels=labels[part]) for some, part in zip(ids, parts, strict=True)))
 
 
-def run(weights: ClassWeights, data: Data, *, seed: int, steps: int) -> Iterator[tuple[str, list[float]]]:
+def run(weights: ClassWeights, data: Data, *, seed: int, steps: int, layers: int) -> Iterator[tuple[str, list[float]]]:
     """Train a dense model, prune it, and yield the scores of all models."""
     fix_randomness(seed=seed, num_threads=2)
     model = load_base(_folder(), labels=_NAMES)
+    del model.bert.encoder.layer[layers:]
+    model.config.num_hidden_layers = len(model.bert.encoder.layer)
     factors = class_weights(data.train.labels, weights, num_labels=len(_NAMES))
     settings = BaselineSection(epochs=0.01, min_steps=steps)
     trained = train_(
@@ -123,16 +125,18 @@ def _folder() -> Path:
 @click.option("--rare", default=0.03, show_default=True, help="share of the rare label")
 @click.option("--rows", default=4000, show_default=True, help="rows that train; a quarter validates, the rest tests")
 @click.option("--steps", default=200, show_default=True, help="of the dense model; half as many recover")
+@click.option("--layers", default=6, show_default=True, help="of MiniLM that are kept: fewer are quicker")
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--out", default=None, type=click.Path(path_type=Path), help="file of the results")
-def main(rare: float, rows: int, steps: int, seeds: int, out: Path | None) -> None:
+def main(rare: float, rows: int, steps: int, layers: int, seeds: int, out: Path | None) -> None:
     """Print the table, and write docs/results/class_weights.json."""
     data = read_data(rare=rare, rows=rows)
     found: dict[str, dict[str, list[list[float]]]] = {weights: {} for weights in _RECOVERIES}
     for seed in range(seeds):
         for weights in _RECOVERIES:
-            for name, scores in run(weights, data, seed=seed, steps=steps):
+            for name, scores in run(weights, data, seed=seed, steps=steps, layers=layers):
                 found[weights].setdefault(name, []).append(scores)
+                click.echo(f"seed {seed}, weights {weights}, {name}: {', '.join(f'{score:.3f}' for score in scores)}")
     machine = environment()
     show(
         f"{len(data.train)} tweets train, {len(data.test)} test; {rare:.0%} are of the rare label",
@@ -141,7 +145,7 @@ def main(rare: float, rows: int, steps: int, seeds: int, out: Path | None) -> No
         notes=_NOTES,
         machine=machine,
     )
-    asked: dict[str, Any] = {"rare": rare, "rows": rows, "steps": steps, "seeds": seeds}
+    asked: dict[str, Any] = {"rare": rare, "rows": rows, "steps": steps, "layers": layers, "seeds": seeds}
     write_results("class_weights", {"environment": machine, "asked": asked, "scores": found}, out=out)
 
 
