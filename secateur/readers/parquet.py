@@ -62,7 +62,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # names of columns that are no text are decoded on the way
         raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
 
 

@@ -178,6 +178,10 @@ class _ParquetRows(RowFile):
         self.name, self._path = path.name, path
         with self._opened() as file:
             self.schema, self.num_rows = file.schema_arrow, file.metadata.num_rows
+        try:
+            _ = self.schema.names
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.name} is not a Parquet file: a column's name is no text") from error
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """See ``RowFile``."""
@@ -186,7 +190,7 @@ class _ParquetRows(RowFile):
             while True:
                 try:
                     batch = next(read, None)
-                except (pa.ArrowException, OSError) as error:
+                except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                     reason = " ".join(str(error).split())[:200]
                     raise DataError(f"{self.name} is damaged and cannot be read to its end: {reason}") from error
                 if batch is None:
@@ -199,7 +203,7 @@ class _ParquetRows(RowFile):
                 return pq.ParquetFile(self._path, pre_buffer=False)
             with open_bytes(self._path) as raw:
                 return pq.ParquetFile(pa.BufferReader(raw.read()))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise DataError(f"{self.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
 
 

@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
 from secateur.readers import delimited, tables
+from secateur.readers.layout import Columns
+from secateur.readers.reading import Reading
+from secateur.readers.row_files import open_rows
 from tests.fuzz_readers import case, run
 
 
@@ -19,6 +25,18 @@ def test_files_as_written_give_their_rows_and_damaged_ones_rows_or_one_line() ->
 
 def test_an_input_is_known_by_its_number() -> None:
     assert case(3, 17) == case(3, 17) != case(4, 17)
+
+
+def test_a_column_of_parquet_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    """Found at input 17929 of seed 16."""
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["good", "bad"], "label": ["a", "b"], "more": [1, 2]}), path)
+    reading = Reading(columns=Columns("text", "label", None))
+    for name in (b"more", b"text"):
+        path.write_bytes(path.read_bytes().replace(name, b"\xff\xfe\xff\xff"))
+        for read in (lambda: check_rows(str(path), reading, min_labels=0), lambda: open_rows(str(path), reading)):
+            with pytest.raises(DataError, match="is not a Parquet file"):
+                read()
 
 
 def test_a_message_is_one_line_that_moves_no_terminal() -> None:
