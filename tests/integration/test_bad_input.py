@@ -484,8 +484,6 @@ def locked(workspace: Path) -> Iterator[Path]:
         ["run"],
         ["run", "-S", "evaluate.bootstrap_samples=150"],
         ["run", "--driver", "dvc"],
-        ["plan"],
-        ["why", "clean"],
         ["stage", "evaluate"],
         ["report"],
     ],
