@@ -119,9 +119,9 @@ def test_a_smaller_hidden_size_is_the_model_of_that_shape(model_type):
     sliced = {name: slice_by_hand(name, tensor, keep) for name, tensor in model.state_dict().items()}
     cut_hidden_(model, keep)
     config = family_of(model).uniform_config(tiny_config(model_type), heads=3, ffn=24)
-    for key in ("hidden_size", "dim", "pooler_hidden_size"):
-        if key in vars(config):
-            setattr(config, key, 24)
+    setattr(config, "dim" if model_type == "distilbert" else "hidden_size", 24)
+    if model_type == "deberta-v2":
+        config.pooler_hidden_size = 24
     reference = AutoModelForSequenceClassification.from_config(config).eval()
     reference.load_state_dict(sliced)
     family_of(reference).prepare_(reference)
