@@ -37,8 +37,8 @@ def declare(_config: "RunConfig", _root: Path) -> list[Stage]:
 def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind: KindName = DEFAULT) -> None:
     """Clean the rows and split them.
 
-    The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row), ``labels``, ``text_rules`` and
-    ``report``.
+    The outputs are ``train``, ``validation`` and ``test`` (Parquet: text, label, row; of several labels a list of 0 and
+    1 in the order of ``labels``), ``labels``, ``text_rules`` and ``report``.
 
     Raises:
         DataError: too few rows or labels are left.
@@ -57,12 +57,13 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     from secateur.files import write_json
     from secateur.readers.reading import reading_of
 
-    reading = reading_of(ingest)
+    asked = kind_named(kind)
+    reading = reading_of(ingest, sets=asked.label_sets)
     copied = read_copied(job.inputs["raw"], reading)
     raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
     judging = cleaned_given(copied.given, clean, rules)
     cleaned = clean_rows(raw, rules, num_proc=num_processes(), apart_from=tuple(judging.values()))
-    asked, labelled = kind_named(kind), rules.labelled
+    labelled = rules.labelled
     rare: tuple[str, ...] = ()
     if labelled and asked.min_labels:
         cleaned, judging, rare = without_rare(cleaned, judging, reading.labels)

@@ -67,9 +67,10 @@ def run(
     from secateur.readers.fetching import FETCHED
     from secateur.readers.reading import reading_of
 
+    asked = kind_named(kind)
     copy_rows(
         ingest.source,
-        reading_of(ingest),
+        reading_of(ingest, sets=asked.label_sets),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
         at={
@@ -77,7 +78,7 @@ def run(
             for part, prefix in (("train", "source"), *((part, f"{part}_source") for part in ingest.given))
         },
         given=ingest.given,
-        min_labels=kind_named(kind).min_labels,
+        min_labels=asked.min_labels,
         copies=Copies(job.state / FETCHED if job.state else None, ingest.sha256),
     )
     base = job.outputs["base"]

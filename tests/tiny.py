@@ -116,6 +116,23 @@ def sentences(count: int, *, num_labels: int = 2, seed: int = 0) -> list[tuple[s
     return list(rows.items())
 
 
+def several(count: int, *, seed: int = 0) -> list[tuple[str, list[str]]]:
+    """Return distinct texts with the labels of all telling words in them: none, one, two or three.
+
+    Their length tells nothing: batches hold texts of similar length, and each should hold all labels.
+    """
+    draw = random.Random(seed)
+    words = {"negative": _NEGATIVE, "neutral": _NEUTRAL, "positive": _POSITIVE}
+    rows: dict[str, list[str]] = {}
+    while len(rows) < count:
+        labels = [name for number, name in enumerate(words) if len(rows) >> number & 1]
+        fillers = draw.choices(_FILLER, k=draw.randrange(6, 9) - len(labels))
+        text = [*fillers, *(draw.choice(words[label]) for label in labels)]
+        draw.shuffle(text)
+        rows.setdefault(f"{' '.join(text)} {draw.randrange(10**6)}", labels)
+    return list(rows.items())
+
+
 def write_rows(path: Path, count: int = 160, **options: Any) -> Path:
     """Write ``sentences`` as a CSV file with the columns text and label."""
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -6,12 +6,15 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.data.encoding import encode
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
+from secateur.kinds.registry import SEVERAL, kind_of_config
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.heads import head_of, require_finished
 from secateur.models.token_types import tells_texts_apart
@@ -75,8 +78,9 @@ def ready(
     if tokenizer is not None:
         data = _of_rows(data, model, tokenizer=tokenizer, max_length=max_length)
     accepted = inspect.signature(model.forward).parameters
-    found = own_batches(data, accepted=accepted, generates=generates, loss=loss)
     limit, num_labels = family_of(model).max_tokens(model.config), model.config.num_labels
+    num_sets = num_labels if _takes_sets(model) else 0
+    found = own_batches(data, accepted=accepted, generates=generates, loss=loss, num_sets=num_sets)
     for batch in found:
         if batch.input_ids.shape[1] > limit:
             raise DataError(
@@ -86,7 +90,7 @@ def ready(
             raise DataError(f"batch {batch.number} has a token id below 0")
         require_known_ids(int(batch.input_ids.max()), vocab_size=model.config.vocab_size)
         wrong = (batch.labels < 0) | (batch.labels >= num_labels)
-        if loss is None and not generates and bool(wrong.any()):
+        if loss is None and not generates and not num_sets and bool(wrong.any()):
             label = int(batch.labels[wrong][0])
             raise DataError(f"batch {batch.number} has label {label}; the model knows 0 to {num_labels - 1}")
         if loss is None and generates and not bool((batch.labels != IGNORED).any()):
@@ -109,8 +113,12 @@ def _of_rows(
     if full := sum(len(ids) == limit for ids in encoded.ids):
         _log.warning("%d of %d texts have %d tokens or more and were cut there (max_length)", full, len(found), limit)
     second = encoded.second if tells_texts_apart(model.config) else None
-    labels = [0 if generates else _index(label, number, model) for number, (_, label) in enumerate(found, start=1)]
-    tokens = from_lists(encoded.ids, labels=labels, second=second)
+    sets, numbered = _takes_sets(model), list(enumerate((label for _, label in found), start=1))
+    if sets:
+        labels: Any = np.stack([_indicator(label, number, model) for number, label in numbered])
+    else:
+        labels = [0 if generates else _index(label, number, model) for number, label in numbered]
+    tokens = from_lists(encoded.ids, labels=labels, second=second, kind=SEVERAL if sets else None)
     return _padded(tokens, pad=_pad(tokenizer, model), generates=generates)
 
 
@@ -138,6 +146,20 @@ def _row(row: Any, number: int, *, labelled: bool) -> tuple[str, Any]:
         wanted = "(text, label) or {'text': ..., 'label': ...}" if labelled else "a text, or {'text': ...}"
         raise DataError(f"row {number} is {str(row)[:60]!r}; {wanted} would work")
     return as_text(text or ""), label
+
+
+def _takes_sets(model: PreTrainedModel) -> bool:
+    kind = kind_of_config(model.config)
+    return kind is not None and kind.label_sets
+
+
+def _indicator(labels: Any, number: int, model: PreTrainedModel) -> npt.NDArray[np.float32]:
+    """Return 0 and 1 for every label from a list of them."""
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise DataError(f"row {number} has label {labels!r}; the model gives any number of them: a list would work")
+    found = np.zeros(model.config.num_labels, np.float32)
+    found[[_index(label, number, model) for label in labels]] = 1.0
+    return found
 
 
 def _index(label: Any, number: int, model: PreTrainedModel) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from secateur.cli.file_of_rows import ingest_overrides, reading_by
-from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
+from secateur.cli.finished_model import LABEL_COLUMN, RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
 
 _MAX_LABELS = 5
 _MAX_PAIRS = 10
@@ -18,7 +18,7 @@ _NAME_CHARS = 10
 @click.argument("model", metavar="MODEL")
 @click.option("--data", required=True, metavar="FILE", help="Rows: CSV, TSV, JSONL, Parquet or Excel.")
 @TEXT_COLUMN
-@click.option("--label-column", help="Column of the labels; label unless given. A generator reads texts without one.")
+@LABEL_COLUMN
 @click.option("--by", multiple=True, metavar="COLUMN", help="Score the rows of each of its values as well; repeatable.")
 @click.option(
     "--unknown",
@@ -38,7 +38,7 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
 
     Scores with their 95 % intervals, which labels are taken for which, and scores by the values of a column. MODEL is
     a checkpoint or ONNX folder, the Hugging Face folder of a classifier or language model, or models:/name@alias. A
-    generator gets perplexity per token and per character.
+    generator gets perplexity per token and per character; it reads texts without labels.
 
     Example: secateur evaluate models/r3 --data reviews.csv --by shop
     """
@@ -51,12 +51,15 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     from secateur.readers.row_files import open_rows
 
     found = find_finished(model)
-    label = options["label_column"] or ("label" if found.kind.needs_labels else None)
+    labels = options["label_columns"] or (("label",) if found.kind.needs_labels else ())
     texts = options["text_columns"]
     require_texts(found.num_texts, texts, model=model)
-    question = Question(texts=texts, label=label, by=by, drop_unknown=options["unknown"] == "drop")
     said = ingest_overrides(options["overrides"], command="evaluate")
-    rows = open_rows(data, reading_by(said, text_columns=texts, label_column=label, command="evaluate"), also=by)
+    reading = reading_by(said, text_columns=texts, label_columns=labels, command="evaluate")
+    reading = reading.for_model(found.kind, model)
+    drop, separator = options["unknown"] == "drop", reading.layout.label_separator
+    question = Question(texts=texts, labels=labels, by=by, drop_unknown=drop, separator=separator)
+    rows = open_rows(data, reading, also=by)
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
         learned = learned_beside(found.checkpoint, TextRules.of(card_of(found.checkpoint, verified=True).text_rules))
         result = score_file(found.kind, ready, rows, question, learned=learned)

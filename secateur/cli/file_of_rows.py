@@ -9,18 +9,21 @@ if TYPE_CHECKING:
     from secateur.readers.reading import Reading
 
 INGEST = "ingest."
-_WRITTEN = ("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet", "query")
+_WRITTEN = (
+    *("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet", "query"),
+    "label_separator",
+)
 
 
 def reading_by(
-    overrides: Mapping[str, Any], *, text_columns: Sequence[str], label_column: str | None, command: str
+    overrides: Mapping[str, Any], *, text_columns: Sequence[str], label_columns: Sequence[str], command: str
 ) -> "Reading":
     """Return how a file is read.
 
     Args:
         overrides: names of params.yaml -> values; those outside of ``ingest`` are somebody else's.
         text_columns: of the file: one, or the two of pairs.
-        label_column: the same; None where there is none.
+        label_columns: of the labels: one, or one for each; none where there are no labels.
         command: that takes them.
 
     Raises:
@@ -29,16 +32,16 @@ def reading_by(
     from dataclasses import replace
 
     from secateur.config.part import parse_part
-    from secateur.kinds.registry import DEFAULT
+    from secateur.kinds.registry import SEVERAL
     from secateur.readers.reading import reading_of
 
     said = {name.removeprefix(INGEST): value for name, value in overrides.items() if name.startswith(INGEST)}
     if unknown := [name for name in said if name not in _WRITTEN]:
         raise ConfigError(f"-S {INGEST}{unknown[0]}: of ingest, {command} takes {', '.join(_WRITTEN)}")
     # The schema wants some label; one that is none of the columns stands for none.
-    columns = {"text_column": [*text_columns], "label_column": label_column or f"{text_columns[0]}?"}
-    reading = reading_of(parse_part(DEFAULT, {"ingest": {**said, **columns}}).ingest)
-    return replace(reading, columns=replace(reading.columns, label=label_column))
+    columns = {"text_column": [*text_columns], "label_column": [*label_columns] or f"{text_columns[0]}?"}
+    reading = reading_of(parse_part(SEVERAL, {"ingest": {**said, **columns}}).ingest)
+    return reading if label_columns else replace(reading, columns=replace(reading.columns, label=None))
 
 
 def read_overrides(given: Sequence[str], *, example: str = "ingest.encoding=cp1252") -> dict[str, Any]:

@@ -30,6 +30,13 @@ TEXT_COLUMN = click.option(
     show_default=True,
     help="Column of the texts; of pairs given twice.",
 )
+LABEL_COLUMN = click.option(
+    "--label-column",
+    "label_columns",
+    multiple=True,
+    help="Column of the labels; label unless given. Of several labels a column of lists, or given once for each of the "
+    "columns of 0 and 1.",
+)
 
 
 @dataclass(frozen=True)

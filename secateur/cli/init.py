@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.errors import ConfigError, DataError, ModelError
-from secateur.kinds.registry import DEFAULT
 
 if TYPE_CHECKING:
     from secateur.data.survey import Survey
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from secateur.scaffolding.wish import Wish
 
 _LABELS_SHOWN = 6
-_OF_THE_ROWS = ("text_columns", "label_column", "model")
+_OF_THE_ROWS = ("text_columns", "label_columns", "model")
 _LARGE_BYTES = 10_000_000
 """A larger file of rows belongs into DVC, not into git."""
 
@@ -34,14 +33,18 @@ _LARGE_BYTES = 10_000_000
     multiple=True,
     help="Column of the texts; guessed where it is plain. Given twice: pairs, such as premise and hypothesis.",
 )
-@click.option("--label-column", help="Column of the labels; guessed where it is plain.")
+@click.option(
+    "--label-column",
+    "label_columns",
+    multiple=True,
+    help="Column of the labels; guessed where it is plain. Given for each of several labels: columns of 0 and 1.",
+)
 @click.option("--model", help="What to start from: a folder, package:NAME/path, or a hub id.")
 @click.option(
     "--task",
     metavar="KIND",
-    default=DEFAULT,
-    show_default=True,
-    help="What the model will do: classification, generation, or a kind of task that another package brings.",
+    help="What the model will do: classification (unless given), multi_label (unless given, where rows have several "
+    "labels), generation, or a kind of task that another package brings.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
 @click.option("--full", is_flag=True, help="Flows and stages as files of the project, to be changed; see below.")
@@ -140,10 +143,10 @@ def _columns(wish: "Wish", origin: "Origin", *, asks: bool) -> "Guess":
     names = setting_up.column_names(wish, origin)
     choice = click.Choice(names)
     texts = wish.text_columns or (click.prompt("Column of the texts", type=choice),)
-    label = wish.label_column
-    if label is None and wish.kind.needs_labels:
-        label = click.prompt("Column of the labels", type=choice)
-    return setting_up.columns(replace(wish, text_columns=texts, label_column=label), origin)
+    labels = wish.label_columns
+    if not labels and wish.kind.needs_labels:
+        labels = (click.prompt("Column of the labels", type=choice),)
+    return setting_up.columns(replace(wish, text_columns=texts, label_columns=labels), origin)
 
 
 def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
@@ -152,7 +155,7 @@ def _tell(plan: "Plan", guess: "Guess", *, here: Path) -> None:
     if plan.seen is not None:
         paragraph(f"{plan.config.ingest.source}: {_seen(plan.seen)}")
     how = f" (guessed from {guess.how}; --text-column and --label-column say it)" if guess.how else ""
-    label = f", labels from {guess.label!r}" if guess.label else ""
+    label = f", labels from {' and '.join(map(repr, guess.labels))}" if guess.labels else ""
     texts = f"{'Texts' if len(guess.texts) == 1 else 'Pairs of texts'} from {' and '.join(map(repr, guess.texts))}"
     paragraph(f"{texts}{label}{how}; the model is {plan.config.baseline.model}.")
     for name, path in plan.copies.items():
@@ -177,10 +180,12 @@ def _seen(seen: "Survey") -> str:
         parts.append(f"{seen.repeated} repeated")
     said = f"{', '.join(parts)}; {about}{seen.kept} stay after cleaning."
     if seen.labels:
-        total = max(1, sum(seen.labels.values()))
+        total = max(1, seen.kept if seen.sets else sum(seen.labels.values()))
         named = [f"{name} {count / total:.0%}" for name, count in list(seen.labels.items())[:_LABELS_SHOWN]]
         more = f" and {len(seen.labels) - _LABELS_SHOWN} more" if len(seen.labels) > _LABELS_SHOWN else ""
         said += f" {len(seen.labels)} labels: {', '.join(named)}{more}."
+    if seen.without_label:
+        said += f" {about}{seen.without_label} rows have none."
     said += (
         f" {seen.script} script; half of the texts have at most {seen.chars.median} characters, 95 % {seen.chars.high}"
     )

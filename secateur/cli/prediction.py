@@ -45,10 +45,10 @@ def predict(
     """Classify texts, or all rows of a file.
 
     Texts are arguments, or lines of standard input; to a model of pairs two arguments, or two halves of a line with a
-    tab between them. With --data every row of FILE is written to --out with all its
-    columns, in its order, and what the model says beside them: the label and the score of every label, or what a
-    generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody
-    saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
+    tab between them. With --data every row of FILE is written to --out with all its columns, in its order, and what the
+    model says beside them: the label, or all labels above 0.5, and the score of every label, or what a generator
+    writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody saved, or
+    models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
 
     Example: secateur predict models/r3 --data reviews.csv --out predicted.parquet
     """
@@ -125,6 +125,8 @@ def _cell(value: Any) -> str:
 
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
     return f"{value:.3f}" if isinstance(value, float) else display.plain(str(value))
 
 
@@ -141,7 +143,7 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
     parameters = _parameters(found.kind, {name: value for name, value in said.items() if not name.startswith(INGEST)})
     texts = options["text_columns"]
     require_texts(found.num_texts, texts, model=model)
-    rows = open_rows(data, reading_by(said, text_columns=texts, label_column=None, command="predict"))
+    rows = open_rows(data, reading_by(said, text_columns=texts, label_columns=(), command="predict"))
     require_free(rows, list(found.kind.columns), prefix=options["prefix"])  # the others are known by the open model
     started = time.monotonic()
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
-from secateur.cli.finished_model import TEXT_COLUMN
+from secateur.cli.finished_model import LABEL_COLUMN, TEXT_COLUMN
 from secateur.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 @click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL, Parquet or Excel.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 @TEXT_COLUMN
-@click.option("--label-column", default="label", show_default=True)
+@LABEL_COLUMN
 @click.option(
     "--criterion",
     callback=_known,
@@ -126,16 +126,15 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reading(options: dict[str, Any]) -> "Reading":
-    columns = {name: options[name] for name in ("text_columns", "label_column")}
-    return reading_by(_overrides(options), **columns, command="prune")
+    labels = options["label_columns"] or ("label",)
+    return reading_by(_overrides(options), text_columns=options["text_columns"], label_columns=labels, command="prune")
 
 
 def _show(result: dict[str, Any], out: Path) -> None:
     from secateur.cli import display
-    from secateur.kinds.registry import kind_of_scores
+    from secateur.kinds.registry import kind_named
 
-    kind = kind_of_scores(result["dense"])
-    assert kind is not None  # the scores are those of its ``validate``
+    kind = kind_named(result["kind"])
     measure, others = kind.measure, [name for name in kind.scores if name != kind.measure.name]
     made = display.table(
         f"{out} (held-out rows: {result['rows']['held_out']})",

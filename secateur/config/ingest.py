@@ -23,6 +23,15 @@ def _one_or_two(given: Any) -> Any:
     return names[0] if len(names) == 1 else tuple(names)
 
 
+def _one_or_more(given: Any) -> Any:
+    names = [_by_number(name) for name in (given if isinstance(given, list | tuple) else [given])]
+    if names == [None]:
+        return None
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("is the name of a column, or a list of them")
+    return names[0] if len(names) == 1 else tuple(names)
+
+
 PlainName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
 SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "text", "lines"]
 
@@ -115,8 +124,18 @@ class IngestSection(Section):
         Field(description="column that holds the text, or the two of a pair: [premise, hypothesis]"),
     ] = "text"
     label_column: Annotated[
-        PlainName | None,
-        Field(description="column that holds the label; null = there is none (generation)"),
+        str | tuple[str, ...] | None,
+        BeforeValidator(_one_or_more),
+        Field(
+            description="column that holds the label, of multi_label a list of labels, or a list of columns of 0 and 1, one for each label; null = there is none (generation)"
+        ),
+    ] = None
+    label_separator: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="multi_label: what stands between the labels of a cell (|); null = nothing, a cell holds one label or a list",
+        ),
     ] = None
     split_column: Annotated[
         PlainName | None,
@@ -185,9 +204,16 @@ class IngestSection(Section):
         return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The column of the labels, or those of each label; none where there are no labels."""
+        if self.label_column is None:
+            return ()
+        return (self.label_column,) if isinstance(self.label_column, str) else self.label_column
+
+    @property
     def _columns(self) -> list[str | None]:
-        others = (self.label_column, self.confidence_column, self.split_column, self.group_column, self.time_column)
-        return [*self.text_columns, *others]
+        others = (self.confidence_column, self.split_column, self.group_column, self.time_column)
+        return [*self.text_columns, *self.label_columns, *others]
 
     @model_validator(mode="before")
     @classmethod

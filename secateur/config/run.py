@@ -32,7 +32,10 @@ class RunSection(Section):
 
     task: Annotated[
         KindName,
-        Field(description="what the model does: it labels a text, or continues it", json_schema_extra=_list_kinds),
+        Field(
+            description="what the model does: it labels a text, continues it, or gives it any number of labels",
+            json_schema_extra=_list_kinds,
+        ),
     ] = DEFAULT
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random draw")] = 0
     num_threads: Annotated[

@@ -1,6 +1,6 @@
 """The schema of params.yaml: one frozen section per stage, in stage order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -21,6 +21,7 @@ from secateur.config.run import RunSection
 from secateur.config.serve import ServeSection
 from secateur.config.suggestion import did_you_mean
 from secateur.errors import ConfigError
+from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named
 
 
@@ -50,7 +51,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _fits_the_kind(self) -> Self:
         kind, asked = kind_named(self.run.task), self.prune.recovery.best_by
-        problems = list(kind.problems(self))
+        problems = [*_of_labels(self, kind), *kind.problems(self)]
         if self.baseline.class_weights != "none" and not kind.weighs_classes:
             problems.append(f"baseline.class_weights must be none, found {self.baseline.class_weights}")
         if asked not in (kind.measure.name, "loss"):
@@ -62,6 +63,16 @@ class RunConfig(Section):
         for problem in problems:
             raise ValueError(f"{problem} (run.task is {self.run.task})")
         return self
+
+
+def _of_labels(config: RunConfig, kind: Kind) -> Iterator[str]:
+    """Yield what names several labels per row where a kind learns one."""
+    if kind.label_sets:
+        return
+    if len(columns := config.ingest.label_columns) > 1:
+        yield f"ingest.label_column must name one column, found {', '.join(columns)}: several are for multi_label"
+    if (separator := config.ingest.label_separator) is not None:
+        yield f"ingest.label_separator must be null, found {separator}: several labels per row are for multi_label"
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:

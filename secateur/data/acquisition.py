@@ -1,7 +1,7 @@
 """Copying a source into the workspace, with a record of where it came from."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +53,7 @@ def check_rows(
     given: Mapping[str, str] | None = None,
     root: Path | None = None,
     min_labels: int = 2,
+    look: Callable[[pa.Table], None] | None = None,
 ) -> Copied | None:
     """Read a local source once and check that a model can be trained on it; no network, so no address.
 
@@ -62,6 +63,7 @@ def check_rows(
         given: name of a part -> source of the rows that were given to judge.
         root: folder that relative paths start from; the current one by default.
         min_labels: different labels that there must be.
+        look: gets the rows before their labels are checked, and may refuse them.
 
     Returns:
         What was read; None for a hub dataset and an address, which are not here.
@@ -75,8 +77,10 @@ def check_rows(
     }
     if not read["train"]:
         return None
-    files = [file.file for file in read["train"]]
-    return checked(settled(read, reading), reading, files=files, min_labels=min_labels)
+    found = settled(read, reading)
+    if look is not None:
+        look(found.rows)
+    return checked(found, reading, files=[file.file for file in read["train"]], min_labels=min_labels)
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:

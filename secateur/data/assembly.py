@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secateur.data.rare_labels import rare_among, renamed
+from secateur.data.rare_labels import rare_among, without
 from secateur.errors import DataError
+from secateur.readers.label_sets import counted
 from secateur.readers.label_spelling import settle_labels
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.readers.layout import Found
@@ -66,8 +67,8 @@ def settled(read: Mapping[str, Sequence[Readable]], reading: Reading) -> Copied:
     rows = pa.concat_tables([file.found.rows for file in files], promote_options="permissive")
     rows = rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(range(rows.num_rows), pa.int64()))
     remarks = [remark for file in files for remark in file.found.remarks]
-    if reading.columns.label is not None:
-        found = settle_labels(rows, reading.labels, column=reading.columns.label)
+    if reading.columns.labels:
+        found = settle_labels(rows, reading.labels, column=", ".join(reading.columns.labels))
         rows, remarks = found.rows, [*remarks, *found.remarks]
     if reading.columns.part is not None:
         return _by_column(rows, reading.columns.part, remarks)
@@ -85,19 +86,20 @@ def checked(copied: Copied, reading: Reading, *, files: Sequence[str], min_label
     Raises:
         DataError: too few labels or rows, or rows that judge have labels that no other row has.
     """
-    column = reading.columns.label
-    if column is None:
+    column = ", ".join(reading.columns.labels)
+    if not column:
         return copied
     labels = copied.rows["label"].to_pylist()
     require_classes(
-        renamed(labels, rare_among(labels, reading.labels), reading.labels),
+        without(labels, rare_among(labels, reading.labels), reading.labels),
         when=f"in column {column!r} of {', '.join(files)}" + (" among the rows that train" if copied.given else ""),
         remedy="check ingest.label_column, or add rows",
         min_labels=min_labels,
         min_rows=MIN_ROWS_PER_LABEL - len(copied.given),
     )
+    known = counted(labels)
     for part, rows in copied.given.items():
-        unknown = sorted(set(rows["label"].drop_null().to_pylist()) - set(labels))
+        unknown = sorted(set(counted(rows["label"].to_pylist())) - set(known))
         if unknown:
             raise DataError(
                 f"{given_by(part, reading)} has labels that no row to learn from has: {', '.join(unknown[:10])}; a "

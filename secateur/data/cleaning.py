@@ -25,7 +25,8 @@ Indices = NDArray[np.int64]
 class RowRules:
     """Which rows stay; see the parameters of the same names under ``clean``.
 
-    ``min_confidence`` is None when the source has no confidence column; ``labelled`` is False when it has no labels.
+    ``min_confidence`` is None when the source has no confidence column; ``labelled`` is False when it has no labels;
+    ``sets`` is True when a row has several labels.
     """
 
     text: TextRules
@@ -36,6 +37,14 @@ class RowRules:
     near_duplicate_chars: int = SHINGLE_CHARS
     near_duplicate_max_share: float = 1.0
     labelled: bool = True
+    sets: bool = False
+
+    def shared_by(self, labels: Indices) -> Indices:
+        """Return the groups of which a share may go as near copies, from the number of each row's label.
+
+        There are too many sets of labels for a share of each: all rows are one group.
+        """
+        return np.zeros_like(labels) if self.sets else labels
 
     @property
     def copied_share(self) -> float | None:
@@ -224,7 +233,8 @@ def _first_alike(sieve: _Sieve, rules: RowRules, *, threshold: float, before: Se
 def _drop_near_duplicates(sieve: _Sieve, rules: RowRules) -> None:
     """Drop the rows that nearly repeat an earlier one of their label, and spare those that are no mere copies."""
     first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold)
-    found = copies_among(first, sieve.label_numbers[sieve.left], max_share=rules.copied_share)
+    labels = sieve.label_numbers[sieve.left]
+    found = copies_among(first, labels, groups=rules.shared_by(labels), max_share=rules.copied_share)
     alike, left = sieve.left[first], sieve.left
     sieve.keep_together(alike)
     sieve.spare("near_duplicates", left[found.disagreeing])
@@ -246,7 +256,9 @@ def _keep_apart(sieve: _Sieve, rules: RowRules, judging: Sequence[Cleaned]) -> N
         first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold, before=texts)
         labels = [*(label for part in judging for label in part.labels), *sieve.labels_left()]
         number = np.unique(np.array(labels, np.str_), return_inverse=True)[1].astype(np.int64)
-        found = copies_among(first, number, max_share=rules.copied_share, num_before=len(texts))
+        found = copies_among(
+            first, number, groups=rules.shared_by(number), max_share=rules.copied_share, num_before=len(texts)
+        )
         left = sieve.left
         sieve.spare("given_near_copies", left[(found.disagreeing | found.usual)[len(texts) :]])
         sieve.drop_rows("given_near_copies", left[found.dropped[len(texts) :]])

@@ -1,14 +1,15 @@
 """What cleaning took, in lines for the person who asked for it: each rule by its parameter's name, and each label."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from secateur.data.cleaning import Cleaned
-from secateur.data.data_report import RuleEffect
+from secateur.data.data_report import RuleEffect, rows_of_labels
+from secateur.readers.label_sets import counted
 
 MUCH = 1 / 3
 """A rule that takes more than this share of the rows, or of those of a label, is told apart from the others."""
@@ -70,16 +71,16 @@ def remarks_on(
     return tuple(remarks)
 
 
-def absent(parts: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> list[str]:
+def absent(parts: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[str]:
     """Say which labels no row of a part has.
 
     Args:
-        parts: name of a part -> label index of each of its rows.
+        parts: name of a part -> label index of each of its rows, or 0 and 1 for every label.
         names: of the labels; none where rows have no labels.
     """
     remarks = []
     for part, indices in parts.items():
-        counts = np.bincount(indices, minlength=len(names)) if names else np.ones(0)
+        counts = rows_of_labels(indices, num_labels=len(names)) if names else np.ones(0)
         if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
             more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
             remarks.append(f"no {part} row has the label {', '.join(map(repr, missing[:_MAX_NAMED]))}{more}")
@@ -88,8 +89,7 @@ def absent(parts: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> list
 
 def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
     """Return which rule took most of the labels that have fewer than ``min_rows`` rows left; empty if none has."""
-    before = Counter(raw["label"].drop_null().to_pylist())
-    after = Counter(cleaned.labels)
+    before, after = counted(raw["label"].to_pylist()), counted(cleaned.labels)
     said = []
     for label, rows in sorted(before.items()):
         if rows >= min_rows > after[label]:
@@ -104,7 +104,7 @@ def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
 
 
 def _by_label(raw: pa.Table, dropped: Sequence[RuleEffect]) -> list[str]:
-    before = Counter(raw["label"].drop_null().to_pylist())
+    before = counted(raw["label"].to_pylist())
     remarks = []
     for effect in dropped:
         if effect.rows > MUCH * raw.num_rows or effect.rule == "rare_labels":

@@ -24,13 +24,19 @@ class Copies:
 
 
 def copies_among(
-    first: NDArray[np.int64], labels: NDArray[np.int64], *, max_share: float | None, num_before: int = 0
+    first: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    max_share: float | None,
+    num_before: int = 0,
 ) -> Copies:
     """Tell mere copies from rows that only look alike.
 
     Args:
         first: position of the first row that each row is like, (rows,); its own where there is none before it.
         labels: number of each row's label, (rows,).
+        groups: of which the share is taken, (rows,); by default those of one label.
         max_share: largest share of a label's rows that may go; None where there are no labels.
         num_before: so many rows at the start belong to others: they stay, and only what is like them is a copy.
     """
@@ -43,7 +49,8 @@ def copies_among(
     copies: Mask = alike & (first != rows) & ~disagreeing
     usual = np.zeros(len(first), np.bool_)
     if max_share is not None:
-        largest = max_share * np.bincount(labels[own], minlength=labels.max(initial=0) + 1)
-        too_many = np.bincount(labels[copies], minlength=len(largest)) > largest
-        usual = too_many[labels] & alike & ~disagreeing
+        shared = labels if groups is None else groups
+        largest = max_share * np.bincount(shared[own], minlength=shared.max(initial=0) + 1)
+        too_many = np.bincount(shared[copies], minlength=len(largest)) > largest
+        usual = too_many[shared] & alike & ~disagreeing
     return Copies(dropped=copies & ~usual, disagreeing=disagreeing, usual=usual)

@@ -1,6 +1,5 @@
 """What cleaning did, as plain JSON: how many rows each rule touched, with examples."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.readers import label_sets
+from secateur.readers.label_sets import counted
 from secateur.readers.pairs import shown
 
 MAX_EXAMPLES = 20
@@ -26,7 +27,7 @@ class Example:
     def as_json(self) -> dict[str, str | None]:
         """Return plain values, for people."""
         after = None if self.after is None else shown(self.after)
-        return {"before": shown(self.before), "after": after, "label": self.label}
+        return {"before": shown(self.before), "after": after, "label": label_sets.shown(self.label)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def effect_on(
 
     ``labels`` is the label of every row of the data, where they are to be counted.
     """
-    counts = Counter(label for i in touched.tolist() if (label := labels[i]) is not None) if labels else {}
+    counts = counted(labels[i] for i in touched.tolist()) if labels else {}
     picked = np.unique(np.linspace(0, len(touched) - 1, min(MAX_EXAMPLES, len(touched))).astype(np.int64))
     return RuleEffect(rule, effect, len(touched), tuple(example(int(row)) for row in touched[picked]), dict(counts))
 
@@ -62,7 +63,7 @@ def to_json_value(
     num_read: int,
     num_kept: int,
     labels: Sequence[str],
-    parts: Mapping[str, NDArray[np.int64]],
+    parts: Mapping[str, NDArray[Any]],
     effects: Sequence[RuleEffect],
     lengths: Sequence[int] | NDArray[np.int64],
     remarks: Sequence[str] = (),
@@ -75,17 +76,19 @@ def to_json_value(
         num_read: records of the source.
         num_kept: rows after cleaning, before the caps.
         labels: names in index order.
-        parts: name of a split -> label index of each of its rows.
+        parts: name of a split -> label index of each of its rows, or 0 and 1 for every label.
         effects: what the rules did, in order.
         lengths: characters of each kept row.
         remarks: what a person should know, one line each.
         starts: the first time of each part that judges, where rows were divided by time.
     """
-    counts = {part: np.bincount(indices, minlength=len(labels)) for part, indices in parts.items()}
+    counts = {part: rows_of_labels(targets, num_labels=len(labels)) for part, targets in parts.items() if labels}
+    none = {part: int((targets.sum(axis=1) == 0).sum()) for part, targets in parts.items() if targets.ndim == 2}
     return {
         "source": dict(source),
         "rows": {"read": num_read, "kept": num_kept, **{part: len(rows) for part, rows in parts.items()}},
         "labels": {name: {part: int(counts[part][index]) for part in parts} for index, name in enumerate(labels)},
+        **({"without_label": none} if none else {}),
         "rules": [
             {
                 "rule": effect.rule,
@@ -100,6 +103,17 @@ def to_json_value(
         "remarks": list(remarks),
         **({"starts": dict(starts)} if starts else {}),
     }
+
+
+def rows_of_labels(targets: NDArray[Any], *, num_labels: int) -> NDArray[np.int64]:
+    """Count the rows of each label, (C,).
+
+    Args:
+        targets: label index of each row, (rows,); or 0 and 1 for every label, (rows, C).
+        num_labels: C.
+    """
+    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=num_labels)
+    return np.asarray(counts, np.int64)
 
 
 def histogram(lengths: NDArray[np.int64]) -> dict[str, list[int]]:

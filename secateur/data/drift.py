@@ -15,6 +15,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp, mannwhitneyu
 
 from secateur.data.quality import LabelledTexts
+from secateur.readers.label_sets import counted
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -170,7 +171,7 @@ def _vocabulary(before: Counter[str], now: Counter[str]) -> dict[str, Any]:
 
 
 def _counts(labels: Sequence[str | None]) -> Counter[str]:
-    return Counter(str(label) for label in labels)
+    return counted(str(label) for label in labels)
 
 
 def _characters(data: LabelledTexts) -> FloatArray:

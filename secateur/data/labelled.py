@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from secateur.data.indicators import strata_of
 from secateur.data.text_rules import TextRules, clean_texts
-from secateur.data.tokens import TokenRows, read_tokens, tokenize
+from secateur.data.tokens import TokenRows, as_arrow, read_tokens, tokenize
 from secateur.errors import DataError
+from secateur.kinds.registry import DEFAULT
+from secateur.readers.label_sets import counted, labels_in, renamed
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
@@ -25,11 +28,21 @@ _ASKED_BY = "--data"
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts, the index of the label of each, and what a person should know about the table."""
+    """Texts, the index of the label of each, and what a person should know about the table.
+
+    Of several labels per row ``labels`` holds 0 and 1 for every label, (rows, C).
+    """
 
     texts: list[str]
-    labels: list[int]
+    labels: list[int] | NDArray[np.float32]
     remarks: tuple[str, ...]
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """What every part of a split has its share of, (rows,)."""
+        if isinstance(self.labels, np.ndarray):
+            return strata_of(self.labels)
+        return np.asarray(self.labels)
 
     def groups(self) -> NDArray[np.int64]:
         """Return a number for each text that those with the same words share, whatever their case and spacing, (N,)."""
@@ -46,7 +59,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
 
     Args:
         data: a CSV, TSV, JSONL, Parquet or Excel file, or ``package:NAME/path``.
-        reading: its columns, and how the file is written.
+        reading: its columns, whether a row has several labels, and how the file is written.
         labels: the model's labels, in index order.
 
     Raises:
@@ -69,14 +82,17 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
         layout=reading.layout,
     )
     table = found.rows
-    index_of = indices_of(labels)
-    names = [as_known(name, index_of) for name in table["label"].to_pylist()]
+    index_of, sets = indices_of(labels), reading.columns.sets
+    spelled = table["label"].to_pylist()
+    spelling = {name: as_known(name, index_of) for name in counted(spelled)}
+    names = [renamed(name, spelling, sets=sets) for name in spelled]
     pairs = [
         (words, name)
         for words, name in zip(table["text"].to_pylist(), names, strict=True)
         if name is not None and has_words(words)
     ]
-    unseen = sorted({name for _, name in pairs if name not in index_of})
+    counts = counted(name for _, name in pairs)
+    unseen = sorted(name for name in counts if name not in index_of)
     if unseen:
         raise DataError(
             f"{_ASKED_BY}: {path.name} has labels that the model has not: {', '.join(unseen[:10])}; "
@@ -84,22 +100,27 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
         )
     if not pairs:
         raise DataError(f"{_ASKED_BY}: {path.name} holds no row with both a text and a label")
-    if len({name for _, name in pairs}) == 1:
+    if len(counts) < 2 and not sets:
         raise DataError(
             f"{_ASKED_BY}: all {len(pairs)} rows of {path.name} have the label {pairs[0][1]!r}; two labels or more are "
             "needed to see what a cut costs"
         )
+    if sets and not counts:
+        raise DataError(f"{_ASKED_BY}: no row of {path.name} has a label, so that nothing tells what a cut costs")
     left_out = table.num_rows - len(pairs)
     said = (f"{path.name}: {left_out} of {table.num_rows} rows have no text or no label, and are left out",)
-    return Labelled(
-        [words for words, _ in pairs],
-        [index_of[str(name)] for _, name in pairs],
-        (*found.remarks, *(said if left_out else ())),
-    )
+    texts, known = [words for words, _ in pairs], [str(name) for _, name in pairs]
+    remarks = (*found.remarks, *(said if left_out else ()))
+    if not sets:
+        return Labelled(texts, [index_of[name] for name in known], remarks)
+    values = np.zeros((len(texts), len(labels)), np.float32)
+    for row, name in enumerate(known):
+        values[row, [index_of[one] for one in labels_in(name)]] = 1.0
+    return Labelled(texts, values, remarks)
 
 
 def tokenize_labelled(
-    data: Labelled, *, tokenizer: Any, max_length: int, rules: TextRules | None
+    data: Labelled, *, tokenizer: Any, max_length: int, rules: TextRules | None, kind: str = DEFAULT
 ) -> tuple[TokenRows, int]:
     """Tokenise texts, cleaned as those that the model was trained on when its rules are known.
 
@@ -107,11 +128,12 @@ def tokenize_labelled(
         The rows, and how many of them were cut.
     """
     cleaned = clean_texts(data.texts, rules)[0] if rules else data.texts
-    columns = {"text": pa.array(cleaned, pa.string()), "label": pa.array(data.labels, pa.int64())}
+    labels = as_arrow(data.labels) if isinstance(data.labels, np.ndarray) else pa.array(data.labels, pa.int64())
+    columns = {"text": pa.array(cleaned, pa.string()), "label": labels}
     with tempfile.TemporaryDirectory() as folder:
         table, file = Path(folder) / "rows.parquet", Path(folder) / "rows.arrow"
         pq.write_table(pa.table({**columns, "row": pa.array(np.arange(len(cleaned)), pa.int64())}), table)
-        cut = tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file)
+        cut = tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file, kind=kind)
         return read_tokens(file), cut
 
 

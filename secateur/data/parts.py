@@ -17,10 +17,12 @@ from secateur.data.cleaning_remarks import blame
 from secateur.data.data_report import Example, RuleEffect, effect_on
 from secateur.data.division import divided
 from secateur.data.document_splitting import split_documents
+from secateur.data.indicators import indicated
 from secateur.data.splits import cap_rows
 from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.kinds.base import Kind
+from secateur.readers.label_sets import counted
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
 from secateur.readers.source_files import PARTS
 
@@ -131,7 +133,7 @@ def given_part(cleaned: Cleaned, learned: Targets, *, labelled: bool, kind: Kind
         DataError: one of their labels has no row left to learn from.
     """
     index_of = {name: index for index, name in enumerate(learned.names)}
-    unknown = sorted({label for label in cleaned.labels if learned.names and label not in index_of})
+    unknown = sorted(label for label in counted(cleaned.labels) if learned.names and label not in index_of)
     if unknown:
         raise DataError(
             f"{given_by} has the label {unknown[0]!r}, of which cleaning leaves no row to learn from; relax the rules "
@@ -139,7 +141,10 @@ def given_part(cleaned: Cleaned, learned: Targets, *, labelled: bool, kind: Kind
         )
     strata = np.zeros(len(cleaned.texts), np.int64)
     values: NDArray[Any] = strata
-    if labelled and learned.names:
+    if labelled and kind.label_sets:
+        targets = indicated(cleaned.labels, names=learned.names)
+        values, strata = targets.values, targets.strata
+    elif labelled and learned.names:
         values = strata = np.array([index_of[label] for label in cleaned.labels], np.int64)
     elif labelled:
         targets = kind.targets(cleaned.labels)
@@ -188,7 +193,7 @@ def targets_of(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, n
         min_labels=kind.min_labels,
         min_rows=num_parts,
     )
-    gone = sorted(set(raw["label"].drop_null().to_pylist()) - set(cleaned.labels))
+    gone = sorted(set(counted(raw["label"].to_pylist())) - set(counted(cleaned.labels)))
     if gone and kind.min_labels and rare == "refuse":
         raise DataError(
             f"cleaning leaves no row of the label {', '.join(map(repr, gone[:5]))}: {lost}relax the rule, or remove "

@@ -1,11 +1,11 @@
 """Are these rows fit to train on? Conditions that the data alone decides, before anything is trained."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from secateur.config.retrain import QualitySection
+from secateur.readers.label_sets import counted
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Profile:
     def of(cls, data: LabelledTexts) -> "Profile":
         """Count."""
         usable = data.usable()
-        counts = Counter(str(label) for label in usable.labels if data.labelled)
+        counts = counted(str(label) for label in usable.labels if data.labelled)
         return cls(
             rows=len(data.texts),
             empty=len(data.texts) - len(usable.texts),

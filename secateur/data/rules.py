@@ -28,4 +28,5 @@ def row_rules_of(clean: CleanSection, columns: Columns) -> RowRules:
         near_duplicate_chars=clean.near_duplicate_chars,
         near_duplicate_max_share=clean.near_duplicate_max_share,
         labelled=columns.label is not None,
+        sets=columns.sets,
     )

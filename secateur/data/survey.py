@@ -1,6 +1,5 @@
 """A look at rows before anything is decided about them: how many, how long, which labels, what cleaning will leave."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,6 +13,7 @@ from secateur.data.cleaning_remarks import blame
 from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
 from secateur.errors import DataError
+from secateur.readers.label_sets import NONE, counted
 from secateur.readers.label_spelling import LabelRules
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.readers.pairs import has_words, num_texts, texts_in
@@ -52,14 +52,15 @@ class Survey:
         unusable: of them, those without a text or without a label.
         repeated: usable rows whose text occurred before.
         kept: rows that cleaning leaves; exact, unless ``is_estimate``.
-        labels: label -> rows that cleaning leaves of it; empty where there are no labels.
+        labels: label -> rows that cleaning leaves of it, the most frequent first; empty where there are no labels.
         chars: characters of the usable texts, of those of a pair each by itself.
         tokens: tokens of the cleaned texts, of a pair those of both; None without a tokenizer.
         tokens_per_word: of the same texts, words being what stands between spaces; None without a tokenizer.
         script: of the letters.
         is_estimate: only a part of the rows was cleaned, spread evenly over all of them.
-        given: name of a part -> label -> rows that were given to it.
+        given: name of a part -> label -> rows that were given to it; under an empty name all, of several labels each.
         together: characters of both texts of the usable pairs; None where a row is one text.
+        without_label: rows that cleaning leaves of those that have none of several labels; None where each has one.
     """
 
     rows: int
@@ -74,6 +75,12 @@ class Survey:
     is_estimate: bool
     given: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     together: Lengths | None = None
+    without_label: int | None = None
+
+    @property
+    def sets(self) -> bool:
+        """Whether rows have several labels each."""
+        return self.without_label is not None
 
     @property
     def read_chars(self) -> Lengths:
@@ -159,7 +166,7 @@ def survey(
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
     of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
     growth = distinct / of_part if is_estimate else 1.0
-    labels = Counter(cleaned.labels) if rules.labelled else Counter[str]()
+    labels = counted(cleaned.labels if rules.labelled else [])
     sample = [cleaned.texts[i] for i in _spread(np.arange(len(cleaned.texts)), _TOKENIZED_ROWS)]
     tokens = list(count_tokens(sample)) if count_tokens else None
     words = sum(max(1, len(text.split())) for text in sample)
@@ -175,14 +182,15 @@ def survey(
         script=first.script,
         is_estimate=is_estimate,
         together=first.together,
-        given={part: _by_label(rows, labelled=rules.labelled) for part, rows in (given or {}).items()},
+        given={part: _by_label(rows, rules) for part, rows in (given or {}).items()},
+        without_label=int(growth * cleaned.labels.count(NONE)) if rules.sets else None,
     )
 
 
-def _by_label(rows: pa.Table, *, labelled: bool) -> Mapping[str, int]:
-    """Count the rows of each label; all of them under an empty name where there are none."""
-    usable = rows["label"].take(_usable(rows, labelled=labelled)).to_pylist()
-    return dict(Counter(str(label or "") for label in usable))
+def _by_label(rows: pa.Table, rules: RowRules) -> Mapping[str, int]:
+    """Count the rows of each label; all of them under an empty name where there are none, or several each."""
+    usable = rows["label"].take(_usable(rows, labelled=rules.labelled)).to_pylist()
+    return {**counted(str(label or "") for label in usable), **({"": len(usable)} if rules.sets else {})}
 
 
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:

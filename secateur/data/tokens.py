@@ -150,7 +150,7 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
     num_cut = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetFile(table) as source, pa.OSFile(str(out), "wb") as sink:
-        target, writer = source.schema_arrow.field("label").type, None
+        target, writer = _named_alike(source.schema_arrow.field("label").type), None
         for batch in source.iter_batches(batch_size=_ROWS_PER_BATCH, columns=["text", "label", "row"]):
             texts = batch.column("text").to_pylist()
             encoded = encode(tokenizer, texts, max_length=max_length)
@@ -158,7 +158,8 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
             if writer is None:
                 schema = _schema(target, given=None, kind=kind, typed=encoded.second is not None)
                 writer = pa.ipc.new_stream(sink, schema)
-            columns = [pa.array(encoded.ids, pa.list_(pa.int32())), batch.column("label"), batch.column("row")]
+            labels = batch.column("label").cast(target)
+            columns = [pa.array(encoded.ids, pa.list_(pa.int32())), labels, batch.column("row")]
             if encoded.second is not None:
                 columns.append(pa.array(encoded.second, pa.int64()))
             writer.write_batch(pa.record_batch(columns, schema=schema))
@@ -166,6 +167,11 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
             writer = pa.ipc.new_stream(sink, _schema(target, given=None, kind=kind, typed=False))
         writer.close()
     return num_cut
+
+
+def _named_alike(target: pa.DataType) -> pa.DataType:
+    """Return the type that ``as_arrow`` gives targets; Parquet has another word for the values of a list."""
+    return pa.list_(target.value_type, target.list_size) if pa.types.is_fixed_size_list(target) else target
 
 
 def in_card(table: Path) -> dict[str, int]:

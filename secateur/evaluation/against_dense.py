@@ -20,9 +20,9 @@ def classifier_change(
     """Return what becomes of macro-F1 and of the rows.
 
     Args:
-        labels: index of the true label of every row, (rows,).
-        dense: predicted by the dense model, (rows,).
-        pruned: predicted by the other one, (rows,).
+        labels: index of the true label of every row, (rows,); or 0 and 1 for every label, (rows, C).
+        dense: predicted by the dense model, as ``labels``.
+        pruned: predicted by the other one.
         num_labels: C.
         settings: resamples and level of the interval.
         seed: of the resampling.

@@ -17,9 +17,9 @@ def against_simple_baseline(labels: IntArray, *, model: IntArray, reference: Int
     """Return the rows that only one of the two gets right.
 
     Args:
-        labels: index of the true label of every row, (rows,), at least one.
-        model: predicted by the model, (rows,).
-        reference: predicted by the simple classifier, (rows,).
+        labels: index of the true label of every row, (rows,), at least one; or 0 and 1 for every label, (rows, C).
+        model: predicted by the model, as ``labels``.
+        reference: predicted by the simple classifier.
 
     Returns:
         ``only_model`` and ``only_reference`` (rows), ``p_value`` of "both are right equally often" (exact McNemar), and

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
+from secateur.evaluation.said import certainty_of, name_of, said_by
 from secateur.evaluation.slices import Mask
 from secateur.readers.pairs import shown
+from secateur.statistics.f1 import right_rows
 
 MAX_CHANGES = 12
 
@@ -28,7 +29,7 @@ def changes_of(
     Args:
         logits: of the pruned model, (rows, C).
         dense: of the dense model, (rows, C).
-        labels: index of the true label of every row, (rows,).
+        labels: index of the true label of every row, (rows,); or 0 and 1 for every label, (rows, C).
         names: of the labels.
         texts: of the rows.
         slices: name -> which rows belong to it.
@@ -38,17 +39,18 @@ def changes_of(
         numbers of rows. ``lost_examples`` and ``gained_examples``: at most ``MAX_CHANGES`` each, those first in which
         the model that is wrong was surest.
     """
-    certainty, predicted = _best(logits)
-    dense_certainty, dense_predicted = _best(dense)
-    right, dense_right = predicted == labels, dense_predicted == labels
+    sets = labels.ndim == 2
+    certainty, dense_certainty = (certainty_of(found, truth=labels) for found in (logits, dense))
+    predicted, dense_predicted = (said_by(found, sets=sets) for found in (logits, dense))
+    right, dense_right = right_rows(labels, predicted), right_rows(labels, dense_predicted)
 
     def example(row: int) -> dict[str, Any]:
         return {
             "text": shown(texts[row]),
-            "label": names[labels[row]],
-            "dense": names[dense_predicted[row]],
+            "label": name_of(names, labels[row]),
+            "dense": name_of(names, dense_predicted[row]),
             "dense_score": round(float(dense_certainty[row]), 6),
-            "predicted": names[predicted[row]],
+            "predicted": name_of(names, predicted[row]),
             "score": round(float(certainty[row]), 6),
             "slices": [name for name, mask in slices.items() if mask[row]],
         }
@@ -62,12 +64,6 @@ def changes_of(
         "lost_examples": [example(row) for row in _surest(lost, certainty)],
         "gained_examples": [example(row) for row in _surest(gained, dense_certainty)],
     }
-
-
-def _best(logits: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return the probability and the index of the most probable label of every row."""
-    certainty, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
-    return certainty.numpy(), predicted.numpy()
 
 
 def _surest(rows: npt.NDArray[np.int64], certainty: npt.NDArray[np.float32]) -> list[int]:

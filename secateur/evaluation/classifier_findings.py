@@ -18,37 +18,41 @@ from secateur.evaluation.comparison import Evaluated, details_of, metrics_of, pr
 from secateur.evaluation.compression import stored_size
 from secateur.evaluation.deployed import evaluate_deployed
 from secateur.evaluation.findings import Findings, Given
-from secateur.evaluation.metrics import confusion, macro_f1
 from secateur.evaluation.robustness import robustness
 from secateur.evaluation.simple_baselines import LabelledRows, score_classifier
 from secateur.evaluation.slices import descriptions_of, slices_of
+from secateur.kinds.base import Kind
+from secateur.kinds.registry import DEFAULT
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.models.folders import CONFIG, WEIGHTS
 from secateur.progress import progress
+from secateur.statistics.f1 import macro_f1_of_rows
 from secateur.training.objectives import logits_of
 
 
-def evaluate_classifiers(given: Given) -> Findings:
-    """Score all of them."""
+def evaluate_classifiers(given: Given, kind: Kind) -> Findings:
+    """Score all of them; labels are one index per row, or of several 0 and 1 for each (``said``)."""
     settings, seed = given.settings, given.run.seed
     names: list[str] = json.loads(given.inputs["labels"].read_text(encoding="utf-8"))
     texts = pq.read_table(given.inputs["test"], columns=["text"]).column("text").to_pylist()
-    rows, models = _evaluated(given, texts)
+    rows, models = _evaluated(given, texts, kind=kind)
+    truth = rows.labels.astype(np.int64)
     dense = models["baseline"]
     metrics = {
-        name: metrics_of(model, dense=dense, labels=rows.labels, settings=settings, seed=seed)
+        name: metrics_of(model, dense=dense, labels=truth, settings=settings, seed=seed)
         for name, model in models.items()
     }
     slices = slices_of(texts)
     details = {
-        name: details_of(model, dense=dense, labels=rows.labels, names=names, texts=texts, slices=slices)
+        name: details_of(model, dense=dense, labels=truth, names=names, texts=texts, slices=slices)
         for name, model in models.items()
     }
-    test = LabelledRows(texts, rows.labels.tolist())
+    test = LabelledRows(texts, truth)
     simple, named = _simple(given, test, dense=dense, num_labels=len(names))
     described = {
         **named,
+        **({} if kind.name == DEFAULT else {"task": kind.name}),
         "labels": names,
         "test_rows": len(rows),
         "confidence_level": settings.confidence_level,
@@ -59,7 +63,7 @@ def evaluate_classifiers(given: Given) -> Findings:
     return Findings(
         metrics=metrics,
         details={**described, "models": details},
-        predictions=predictions_of(models, rows=rows.rows, labels=rows.labels),
+        predictions=predictions_of(models, rows=rows.rows, labels=truth),
         plot=("macro_f1", "accuracy"),
         baseline=simple,
     )
@@ -77,17 +81,17 @@ def _simple(
     )
     labels = np.asarray(test.labels, np.int64)
     entry = found.metrics | against_simple_baseline(labels, model=dense.predicted, reference=found.predicted)
-    score = macro_f1(confusion(labels, dense.predicted, num_labels=num_labels))
-    said = verdict(found.name, entry, model="dense", macro_f1=float(score))
+    score = macro_f1_of_rows(labels, dense.predicted, num_labels=num_labels)
+    said = verdict(found.name, entry, model="dense", macro_f1=score)
     return entry, {"reference": found.name, "reference_verdict": said}
 
 
 def _labelled(table: Path) -> LabelledRows:
     columns = pq.read_table(table, columns=["text", "label"]).to_pydict()
-    return LabelledRows(columns["text"], columns["label"])
+    return LabelledRows(columns["text"], np.asarray(columns["label"], np.int64))
 
 
-def _evaluated(given: Given, texts: Sequence[str]) -> tuple[TokenRows, dict[str, Evaluated]]:
+def _evaluated(given: Given, texts: Sequence[str], *, kind: Kind) -> tuple[TokenRows, dict[str, Evaluated]]:
     """Return the rows as the last model reads them, and every model on its own tokens of them."""
     tokens: dict[tuple[str, ...], TokenRows] = {}
     models = {}
@@ -97,8 +101,10 @@ def _evaluated(given: Given, texts: Sequence[str]) -> tuple[TokenRows, dict[str,
             card = Card.read(folder)
             tokenizer = _tokenizer_digests(card)
             if tokenizer not in tokens:
-                tokens[tokenizer] = _tokens(given.inputs["test"], model=folder, max_length=given.max_length)
-            found = _evaluate_one(given, folder, tokens[tokenizer], texts=texts, advance=partial(advance, name))
+                tokens[tokenizer] = _tokens(given, model=folder, kind=kind)
+            found = _evaluate_one(
+                given, folder, tokens[tokenizer], kind=kind, texts=texts, advance=partial(advance, name)
+            )
             accepted = None if name == "baseline" else card.accepted
             described: dict[str, Any] = {"widths": card.widths, "dense_widths": card.dense_widths, "accepted": accepted}
             models[name] = replace(found, **described)
@@ -106,7 +112,7 @@ def _evaluated(given: Given, texts: Sequence[str]) -> tuple[TokenRows, dict[str,
 
 
 def _evaluate_one(
-    given: Given, folder: Path, rows: TokenRows, *, texts: Sequence[str], advance: Callable[[], object]
+    given: Given, folder: Path, rows: TokenRows, *, kind: Kind, texts: Sequence[str], advance: Callable[[], object]
 ) -> Evaluated:
     """Score one model; its card is read by the caller. ``advance`` is called after each of the steps."""
     run, settings = given.run, given.settings
@@ -144,6 +150,7 @@ def _evaluate_one(
         logits=logits,
         accepted=None,
         deployed=deployed,
+        kind=kind,
         robustness=attacked,
     )
 
@@ -153,8 +160,9 @@ def _tokenizer_digests(card: Card) -> tuple[str, ...]:
     return tuple(f"{name}:{digest}" for name, digest in sorted(card.files.items()) if name not in (WEIGHTS, CONFIG))
 
 
-def _tokens(table: Path, *, model: Path, max_length: int) -> TokenRows:
+def _tokens(given: Given, *, model: Path, kind: Kind) -> TokenRows:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "test.arrow"
-        tokenize(table, tokenizer=load_tokenizer(model), max_length=max_length, out=file)
+        tokenizer = load_tokenizer(model)
+        tokenize(given.inputs["test"], tokenizer=tokenizer, max_length=given.max_length, out=file, kind=kind.name)
         return read_tokens(file)

@@ -90,9 +90,15 @@ def measure(
 def predicted_by(
     predictor: Predictor, texts: Sequence[str], *, names: Sequence[str], advance: Advance | None = None
 ) -> IntArray:
-    """Return the index of the predicted label of every text, (texts,); -1 for a label that is not among ``names``."""
+    """Return the index of the predicted label of every text, (texts,); -1 for a label that is not among ``names``.
+
+    Of a model that gives several 0 and 1 for every one of ``names``, (texts, C); others are left out.
+    """
+    found = predictor.predict(texts, advance=advance)
+    if predictor.sets:
+        return np.array([[name in one.labels for name in names] for one in found], np.int64)
     index = {name: number for number, name in enumerate(names)}
-    return np.array([index.get(found.label, -1) for found in predictor.predict(texts, advance=advance)], np.int64)
+    return np.array([index.get(one.label, -1) for one in found], np.int64)
 
 
 def _attacked_texts(

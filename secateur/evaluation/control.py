@@ -28,8 +28,10 @@ def require_labels(judge: Predictor, labels: Sequence[str]) -> None:
     """Refuse a judge that cannot say what is asked.
 
     Raises:
-        ConfigError: there is nothing to ask for, or the judge does not know a label.
+        ConfigError: there is nothing to ask for, or the judge does not know a label, or gives a text several.
     """
+    if judge.sets:
+        raise ConfigError("evaluate.judge gives a text any number of labels; a classifier of one label would work")
     if not labels:
         raise ConfigError("evaluate.judge needs a generator with control tokens (baseline.control: true); it has none")
     missing = [label for label in labels if label not in judge.labels]

@@ -26,12 +26,6 @@ class Deployed:
     bytes: int
     logits: Tensor
 
-    @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """Index of the most probable label of every row, (rows,)."""
-        found: npt.NDArray[np.int64] = self.logits.argmax(dim=-1).numpy()
-        return found
-
 
 def evaluate_deployed(
     checkpoint: Path, rows: TokenRows, *, runtime: Runtime, batch_size: int, num_threads: int, workdir: Path

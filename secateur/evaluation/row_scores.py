@@ -11,7 +11,9 @@ import numpy.typing as npt
 from secateur.errors import DataError
 from secateur.inference.answers import WINDOW
 from secateur.progress import progress
-from secateur.readers.labels import canonical_labels
+from secateur.readers.label_cells import labels_of
+from secateur.readers.label_sets import counted, labels_in
+from secateur.readers.layout import Columns
 from secateur.readers.pairs import has_words
 from secateur.readers.row_files import RowFile, texts_of, values_of
 
@@ -44,15 +46,17 @@ class Question:
 
     Attributes:
         texts: its column of texts, or the two of pairs.
-        label: that of the labels; None where there are none.
+        labels: that of the labels, or of several labels one for each; none where there are none.
+        separator: stands between the labels of a cell; None = a cell holds one, or a list.
         by: columns whose values are slices.
         drop_unknown: rows whose label the model does not know are left out, and not refused.
     """
 
     texts: Sequence[str]
-    label: str | None
+    labels: Sequence[str]
     by: Sequence[str] = ()
     drop_unknown: bool = False
+    separator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def score_file(
     Raises:
         DataError: no row is left, a label is none that the model knows, or a slice column has too many values.
     """
-    read = _usable(kind, model, _read(rows, question), rows, question)
+    read = _usable(kind, model, _read(rows, question, sets=kind.label_sets), rows, question)
     found = _measured(kind, model, read)
 
     def scores(values: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -128,8 +132,8 @@ def score_file(
     }
 
 
-def _read(rows: RowFile, question: Question) -> _Rows:
-    columns = dict.fromkeys([*question.by, *([question.label] if question.label else [])])
+def _read(rows: RowFile, question: Question, *, sets: bool) -> _Rows:
+    columns = dict.fromkeys([*question.by, *question.labels])
     held: dict[str, list[Any]] = {name: [] for name in columns}
     texts: list[Any] = []
     for batch in rows.batches(1 << 13):
@@ -137,8 +141,10 @@ def _read(rows: RowFile, question: Question) -> _Rows:
         for name, values in held.items():
             values.extend(values_of(batch, name))
     labels: list[str | None] = [None] * rows.num_rows
-    if question.label is not None:
-        labels = canonical_labels(held[question.label], name=question.label).to_pylist()
+    if question.labels:
+        first, *more = question.labels
+        named = Columns(text="", label=first, confidence=None, more=tuple(more), sets=sets)
+        labels = labels_of(held, named, separator=question.separator).to_pylist()
     slices = {name: [NOTHING if value in (None, "") else str(value) for value in held[name]] for name in question.by}
     return _Rows(texts, labels, slices, {})
 
@@ -150,13 +156,15 @@ def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Ques
         DataError: as ``score_file``.
     """
     read = read.kept([has_words(text) for text in read.texts], "no text")
-    if question.label is not None:
-        read = read.kept([label is not None for label in read.labels], f"no label in {question.label!r}")
-        counts = Counter(map(str, read.labels))
+    if question.labels:
+        named = ", ".join(question.labels)
+        read = read.kept([label is not None for label in read.labels], f"no label in {named!r}")
+        counts = counted(map(str, read.labels))
         unknown = {*kind.unknown_labels(model, list(counts))}
         if unknown and not question.drop_unknown:
             raise DataError(_said_of(unknown, counts, rows, model))
-        read = read.kept([label not in unknown for label in read.labels], "a label that the model does not know")
+        known = [not unknown.intersection(labels_in(str(label))) for label in read.labels]
+        read = read.kept(known, "a label that the model does not know")
     if not read.texts:
         why = ", ".join(f"{count} have {reason}" for reason, count in read.left_out.items())
         raise DataError(f"{rows.name}: no row is left to score: {why}")

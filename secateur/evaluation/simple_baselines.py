@@ -8,9 +8,9 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from secateur.config.evaluate import EvaluateSection
-from secateur.evaluation.metrics import bootstrap, confusion
 from secateur.evaluation.ngram import NgramModel
 from secateur.evaluation.perplexity import DocumentLosses, perplexities
+from secateur.evaluation.said import scores_of_rows
 from secateur.evaluation.tf_idf import fit
 
 GENERATOR = "character 5-gram model, interpolated Kneser-Ney"
@@ -18,10 +18,10 @@ GENERATOR = "character 5-gram model, interpolated Kneser-Ney"
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Texts and the indices of their labels."""
+    """Texts and the indices of their labels, (rows,); or 0 and 1 for every label, (rows, C)."""
 
     texts: Sequence[str]
-    labels: Sequence[int]
+    labels: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SimpleClassifier:
     Attributes:
         name: what it is, with the settings that validation rows chose.
         metrics: macro-F1 and accuracy with their intervals, and ``validation_macro_f1``.
-        predicted: index of the label of every test row, (rows,).
+        predicted: what is said of every test row, as its labels.
     """
 
     name: str
@@ -57,8 +57,14 @@ def score_classifier(
         num_labels=num_labels,
     )
     predicted = model.predict(test.texts)
-    counts = confusion(np.asarray(test.labels, np.int64), predicted, num_labels=num_labels)
-    found = bootstrap(counts, samples=settings.bootstrap_samples, level=settings.confidence_level, seed=seed)
+    found = scores_of_rows(
+        test.labels,
+        predicted,
+        num_labels=num_labels,
+        samples=settings.bootstrap_samples,
+        level=settings.confidence_level,
+        seed=seed,
+    )
     metrics = {"validation_macro_f1": model.settings.validation_macro_f1}
     for name, interval in found.items():
         metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

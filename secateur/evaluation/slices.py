@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from secateur.evaluation.metrics import accuracy, confusion, macro_f1
 from secateur.readers.pairs import each
+from secateur.statistics.f1 import f1_by_label, right_rows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -43,7 +44,7 @@ class SliceScore:
 
     Attributes:
         rows: texts in the slice, at least one.
-        accuracy: share of them that got the right label.
+        accuracy: share of them that got the right label, or all of several and no other.
         macro_f1: mean F1 over the labels that occur in the slice, so that two models on the same slice are averaged
             over the same labels.
     """
@@ -89,8 +90,8 @@ def slice_scores(
 
     Args:
         masks: from ``slices_of``.
-        labels: index of the true label of every text, (texts,).
-        predicted: index of the predicted label of every text, (texts,).
+        labels: index of the true label of every text, (texts,); or 0 and 1 for every label, (texts, C).
+        predicted: the same of what is predicted.
         num_labels: number of labels.
         min_rows: at least 1; a score of few rows says little.
     """
@@ -99,10 +100,23 @@ def slice_scores(
         rows = int(mask.sum())
         if rows < max(min_rows, 1):
             continue
-        counts = confusion(labels[mask], predicted[mask], num_labels=num_labels)
-        mean = float(macro_f1(counts, among=counts.sum(axis=1) > 0))
-        scores[name] = SliceScore(rows=rows, accuracy=float(accuracy(counts)), macro_f1=mean)
+        score = _set_score if labels.ndim == 2 else _label_score
+        scores[name] = score(labels[mask], predicted[mask], num_labels=num_labels)
     return scores
+
+
+def _label_score(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], *, num_labels: int) -> SliceScore:
+    counts = confusion(labels, predicted, num_labels=num_labels)
+    mean = float(macro_f1(counts, among=counts.sum(axis=1) > 0))
+    return SliceScore(rows=len(labels), accuracy=float(accuracy(counts)), macro_f1=mean)
+
+
+def _set_score(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], *, num_labels: int) -> SliceScore:
+    """Score rows of several labels; where none of them has any, there is no F1 but 0."""
+    occurs = labels.sum(axis=0) > 0
+    f1 = f1_by_label(labels, predicted, num_labels=num_labels)[1][occurs]
+    right = float(right_rows(labels, predicted).mean())
+    return SliceScore(rows=len(labels), accuracy=right, macro_f1=float(f1.mean()) if len(f1) else 0.0)
 
 
 def _bounds(lengths: npt.NDArray[np.int64]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 What somebody would use who has no network, made as well as such a model is made: n-grams of words carry topics and
 negations, those of characters endings and misspellings, and scripts without spaces. Labels count alike however rare
-they are, as in the macro-F1 by which the settings are chosen.
+they are, as in the macro-F1 by which the settings are chosen. Of several labels per row each has a model of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, hstack
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from secateur.evaluation.metrics import confusion, macro_f1
 from secateur.readers.pairs import texts_in
+from secateur.statistics.f1 import macro_f1_of_rows
 
 Features = tuple[tuple[TfidfVectorizer, ...], ...]
 """What counts words and characters: of the only texts, or of the first ones of pairs and of the second ones."""
@@ -47,6 +48,7 @@ class Settings:
         rows: that were learned from.
         given_rows: that there were.
         num_texts: of a row; those of a pair are counted each by itself.
+        each: one model per label.
     """
 
     strength: float
@@ -54,13 +56,15 @@ class Settings:
     rows: int
     given_rows: int
     num_texts: int = 1
+    each: bool = False
 
     def describe(self) -> str:
         """Return the name of the model, with what was chosen."""
         of = "" if self.rows == self.given_rows else f", {self.rows} of {self.given_rows} training rows"
         return (
-            f"logistic regression (C={self.strength:g}) on TF-IDF of {_WORDS[0]} to {_WORDS[1]} words "
-            f"and {_CHARACTERS[0]} to {_CHARACTERS[1]} characters{' of either text' if self.num_texts > 1 else ''}{of}"
+            f"{'one-vs-rest ' if self.each else ''}logistic regression (C={self.strength:g}) on TF-IDF of "
+            f"{_WORDS[0]} to {_WORDS[1]} words and {_CHARACTERS[0]} to {_CHARACTERS[1]} characters"
+            f"{' of either text' if self.num_texts > 1 else ''}{of}"
         )
 
 
@@ -74,19 +78,19 @@ class TfIdf:
 
     settings: Settings
     _features: Features
-    _classifier: LogisticRegression
+    _classifier: "_Model"
 
     def predict(self, texts: Sequence[str]) -> Labels:
-        """Return the index of the label of every text, (texts,)."""
-        return np.asarray(self._classifier.predict(_transformed(self._features, texts)), np.int64)
+        """Return the index of the label of every text, (texts,); or 0 and 1 for every label, (texts, C)."""
+        return self._classifier.predict(_transformed(self._features, texts))
 
 
 def fit(
     training: Sequence[str],
-    labels: Sequence[int],
+    labels: Sequence[int] | Labels,
     *,
     validation: Sequence[str],
-    validation_labels: Sequence[int],
+    validation_labels: Sequence[int] | Labels,
     num_labels: int,
 ) -> TfIdf:
     """Choose the settings by macro-F1 on validation rows, and fit them to the training rows; deterministic.
@@ -96,9 +100,9 @@ def fit(
 
     Args:
         training: texts to learn from, of at least two labels.
-        labels: index of the label of each.
+        labels: index of the label of each, or 0 and 1 for every label, (texts, C).
         validation: texts that choose.
-        validation_labels: index of the label of each.
+        validation_labels: the same of these.
         num_labels: C.
     """
     texts, known = np.asarray(training, dtype=object), np.asarray(labels, np.int64)
@@ -107,19 +111,42 @@ def fit(
     features = tuple(_features() for _ in texts_in(training[0]))
     learned, judged = _fitted(features, texts[few].tolist()), _transformed(features, validation)
     scores = {
-        strength: _score(_classifier(strength).fit(learned, known[few]), judged, expected, num_labels=num_labels)
+        strength: _score(_Model.fitted(strength, learned, known[few]), judged, expected, num_labels=num_labels)
         for strength in _STRENGTHS
     }
     strength = max(scores, key=lambda strength: scores[strength])  # the first of equal ones
     rows = _thinned(texts, known, max_characters=MAX_CHARACTERS)
-    classifier = _classifier(strength).fit(_fitted(features, texts[rows].tolist()), known[rows])
-    settings = Settings(strength, scores[strength], len(rows), len(texts), num_texts=len(features))
+    classifier = _Model.fitted(strength, _fitted(features, texts[rows].tolist()), known[rows])
+    size = {"rows": len(rows), "given_rows": len(texts), "num_texts": len(features)}
+    settings = Settings(strength, scores[strength], **size, each=known.ndim == 2)
     return TfIdf(settings, features, classifier)
 
 
-def _score(classifier: LogisticRegression, features: csr_matrix, expected: Labels, *, num_labels: int) -> float:
-    found = np.asarray(classifier.predict(features), np.int64)
-    return float(macro_f1(confusion(expected, found, num_labels=num_labels)))
+@dataclass(frozen=True)
+class _Model:
+    """One classifier of all labels, or one for each where a row may have several."""
+
+    parts: Sequence[Any]
+    each: bool
+
+    @classmethod
+    def fitted(cls, strength: float, features: csr_matrix, labels: Labels) -> "_Model":
+        if labels.ndim == 1:
+            return cls([_classifier(strength).fit(features, labels)], each=False)
+        return cls([_of_label(strength, column).fit(features, column) for column in labels.T], each=True)
+
+    def predict(self, features: csr_matrix) -> Labels:
+        found = [np.asarray(part.predict(features), np.int64) for part in self.parts]
+        return np.stack(found, axis=1) if self.each else found[0]
+
+
+def _of_label(strength: float, column: Labels) -> Any:
+    """Return what learns one label; one that all rows have, or none of them, needs no learning."""
+    return _classifier(strength) if len(np.unique(column)) > 1 else DummyClassifier(strategy="most_frequent")
+
+
+def _score(classifier: _Model, features: csr_matrix, expected: Labels, *, num_labels: int) -> float:
+    return macro_f1_of_rows(expected, classifier.predict(features), num_labels=num_labels)
 
 
 def _classifier(strength: float) -> LogisticRegression:
@@ -152,7 +179,8 @@ def _thinned(texts: npt.NDArray[np.object_], labels: Labels, *, max_characters: 
     total = sum(map(len, texts))
     if total <= max_characters:
         return np.arange(len(texts))
-    parts = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups = labels if labels.ndim == 1 else np.zeros(len(texts), np.int64)
+    parts = [np.flatnonzero(groups == label) for label in np.unique(groups)]
     counts = [max(1, len(part) * max_characters // total) for part in parts]
     places = [
         part[np.linspace(0, len(part) - 1, count).round().astype(np.int64)]

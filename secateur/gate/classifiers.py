@@ -7,7 +7,7 @@ from secateur.gate.condition import Answers, Condition, GateRows, change
 from secateur.gate.costs import latency, size
 from secateur.gate.groups import classes, slices
 from secateur.gate.harmless import Change, harmless
-from secateur.statistics.f1 import macro_f1_of_rows
+from secateur.statistics.f1 import macro_f1_of_rows, of_each, right_rows
 from secateur.statistics.margins import margin_of
 from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change
 
@@ -20,8 +20,9 @@ def judge(
     """Return every condition, passed or not; without a champion those that need none."""
     conditions = [_quality_floor(gate_rows, challenger, settings)]
     if champion is not None:
-        counts = np.bincount(gate_rows.labels, minlength=len(gate_rows.names)).tolist()
-        allowed = margin_of(settings.max_drop, counts, level=settings.significance.level)
+        counts = of_each(gate_rows.labels, num_labels=len(gate_rows.names)).sum(axis=0).tolist()
+        level, rows = settings.significance.level, len(gate_rows.labels)
+        allowed = margin_of(settings.max_drop, counts, level=level, rows=rows)
         # A bootstrap of rows that all got the same answers knows no chance; the bound of accuracy does, however few
         # they are.
         conditions += [
@@ -76,7 +77,7 @@ def _accuracy_drop(
     gate_rows: GateRows, challenger: Answers, champion: Answers, settings: PromoteSection, *, allowed: float
 ) -> Condition:
     counts = Discordant.of(gate_rows.labels, champion.predicted, challenger.predicted)
-    after, before = (float((found.predicted == gate_rows.labels).mean()) for found in (challenger, champion))
+    after, before = (float(right_rows(gate_rows.labels, found.predicted).mean()) for found in (challenger, champion))
     lowest = lowest_change(counts, level=settings.significance.level)
     found = Change("accuracy", before, after, lowest=lowest, because=f"{counts.lost} rows lost, {counts.won} won; ")
     return harmless("accuracy_drop", found, settings, allowed=allowed, rows=counts.rows)

@@ -40,7 +40,8 @@ class Answers:
     """One model in its deployed form.
 
     Attributes:
-        predicted: index of the predicted label of every test row, (rows,); -1 = a label that these rows do not have.
+        predicted: index of the predicted label of every test row, (rows,); -1 = a label that these rows do not have. Of
+            several labels per row 0 and 1 for every label, (rows, C).
         bytes: of all files of the folder that is deployed.
         latency_ms: of every timed call, (repeats,), call by call beside those of the other model.
         attacked: attack -> predictions of ``GateRows.attacked_rows`` under it.
@@ -57,7 +58,7 @@ class GateRows:
     """The rows that are judged on.
 
     Attributes:
-        labels: index of the true label of every test row, (rows,), at least one.
+        labels: index of the true label of every test row, (rows,), at least one; or 0 and 1 for every label, (rows, C).
         names: of the labels.
         slices: name -> which rows belong to it, (rows,).
         attacked_rows: which rows were attacked.
@@ -77,7 +78,8 @@ class JudgedRows:
 
     Attributes:
         texts: clean.
-        labels: target of every text, (rows,), of a label its index; zeros where there are no labels.
+        labels: target of every text, (rows,) or (rows, values): of a label its index, of several 0 and 1 for every
+            label; zeros where there are no labels.
         names: of the labels; none in a corpus without.
         md5: of the whole table, as DVC records it.
     """

@@ -2,7 +2,7 @@
 
 from secateur.config.promote import PromoteSection
 from secateur.gate.condition import Answers, Condition, GateRows, change
-from secateur.statistics.f1 import f1_by_label
+from secateur.statistics.f1 import f1_by_label, of_each, right_rows
 
 
 def classes(gate_rows: GateRows, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
@@ -12,8 +12,9 @@ def classes(gate_rows: GateRows, challenger: Answers, champion: Answers | None, 
     judged = _Groups("recall", wanted.min_recall)
     if champion is not None:
         old_recall, old_f1 = f1_by_label(gate_rows.labels, champion.predicted, num_labels=num_labels)
+    support = of_each(gate_rows.labels, num_labels=num_labels).sum(axis=0)
     for index, name in enumerate(gate_rows.names):
-        if int((gate_rows.labels == index).sum()) < wanted.min_rows:
+        if int(support[index]) < wanted.min_rows:
             continue
         judged.floor(name, float(recall[index]))
         if champion is not None:
@@ -32,14 +33,14 @@ def classes(gate_rows: GateRows, challenger: Answers, champion: Answers | None, 
 def slices(gate_rows: GateRows, challenger: Answers, champion: Answers | None, settings: PromoteSection) -> Condition:
     """Judge the accuracy on every slice with enough rows."""
     wanted = settings.slices
-    right = challenger.predicted == gate_rows.labels
+    right = right_rows(gate_rows.labels, challenger.predicted)
     judged = _Groups("accuracy", wanted.min_accuracy)
     for name, mask in gate_rows.slices.items():
         if int(mask.sum()) < wanted.min_rows:
             continue
         judged.floor(name, float(right[mask].mean()))
         if champion is not None:
-            before = float((champion.predicted == gate_rows.labels)[mask].mean())
+            before = float(right_rows(gate_rows.labels, champion.predicted)[mask].mean())
             judged.drop(name, "accuracy", before, float(right[mask].mean()), allowed=wanted.max_drop)
     drops = "" if champion is None else f", at most {wanted.max_drop:g} below the champion's"
     return judged.condition(

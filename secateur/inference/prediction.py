@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
 
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
@@ -18,6 +20,10 @@ from secateur.models.checkpoint import kind_of_folder, load
 from secateur.models.construction import read_config
 from secateur.models.folders import card_of
 from secateur.progress import PATIENCE_S, Advance, progress
+from secateur.readers.label_sets import as_set, shown
+
+THRESHOLD = 0.5
+"""Probability above which a label is given to a text that may have several: a logit above 0."""
 
 
 @dataclass(frozen=True)
@@ -25,27 +31,30 @@ class Prediction:
     """What the model says about one text.
 
     Attributes:
-        label: the most probable label; of equal ones, the first.
-        score: its probability.
-        scores: probability of every label, summing to 1.
+        label: the most probable label; of equal ones, the first. Of a model that gives several, all of ``labels``.
+        score: its probability; of several that of the least probable one, of none that there is none.
+        scores: probability of every label, summing to 1, but for a model that gives several: there of each by itself.
         cut: whether the text is longer than the model reads.
+        labels: ``label`` alone; of a model that gives several those above ``THRESHOLD``, in the order of the model.
     """
 
     label: str
     score: float
     scores: Mapping[str, float]
     cut: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @final
 @dataclass(frozen=True)
 class Predictor:
-    """A model with what prepares its texts and the names of its labels."""
+    """A model with what prepares its texts and the names of its labels; ``sets`` where it gives any number of them."""
 
     runner: Runner
     runtime: Runtime
     encoder: Encoder
     labels: tuple[str, ...]
+    sets: bool = False
 
     @property
     def max_length(self) -> int:
@@ -70,7 +79,8 @@ class Predictor:
         folder = Path(path)
         card = card_of(folder, verified=not verify)
         config = read_config(folder)
-        if kind_of_folder(folder, card).route != "predict":
+        kind = kind_of_folder(folder, card)
+        if kind.route != "predict":
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
         encoder = Encoder.of(folder, card)
@@ -84,6 +94,7 @@ class Predictor:
             runtime=held,
             encoder=encoder,
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
+            sets=kind.label_sets,
         )
 
     def predict(
@@ -114,14 +125,31 @@ class Predictor:
 
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:
         require_numbers(logits)
+        if self.sets:
+            return [
+                self._of_several(row, was_cut) for row, was_cut in zip(each_apart(logits).tolist(), cut, strict=True)
+            ]
         exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         made = []
         best = probabilities.argmax(axis=1).tolist()
         for row, chosen, was_cut in zip(probabilities.tolist(), best, cut, strict=True):
             scores = dict(zip(self.labels, row, strict=True))
-            made.append(Prediction(label=self.labels[chosen], score=row[chosen], scores=scores, cut=was_cut))
+            said = self.labels[chosen]
+            made.append(Prediction(label=said, score=row[chosen], scores=scores, cut=was_cut, labels=(said,)))
         return made
+
+    def _of_several(self, row: Sequence[float], was_cut: bool) -> Prediction:
+        scores = dict(zip(self.labels, row, strict=True))
+        said = tuple(name for name, score in scores.items() if score > THRESHOLD)
+        score = min(scores[name] for name in said) if said else 1.0 - max(row)
+        return Prediction(label=shown(as_set(said)), score=score, scores=scores, cut=was_cut, labels=said)
+
+
+def each_apart(logits: Logits) -> npt.NDArray[np.float64]:
+    """Return the probability of every label of models that give several, (rows, C): ``1 / (1 + exp(-logit))``."""
+    probabilities: npt.NDArray[np.float64] = expit(logits.astype(np.float64))
+    return probabilities
 
 
 def _open(folder: Path, *, runtime: Runtime, num_threads: int) -> Runner:

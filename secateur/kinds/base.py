@@ -47,6 +47,7 @@ class Kind(ABC):
         measure: the score that decides.
         scores: names of the validation scores, the deciding one among them, in the order of the training curve.
         needs_labels: a row without a label is of no use.
+        label_sets: a row has any number of labels (``secateur.readers.label_sets``), and not one.
         predicts_labels: labels are what a model tells, with a logit each.
         min_labels: different labels that rows must have, where they have any; 0 where labels are no classes.
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
@@ -59,7 +60,8 @@ class Kind(ABC):
         hub_example: of a model to start from, where no encoder will do; None where any does.
         route: of the server: ``predict`` takes texts, ``generate`` prompts.
         greetings: texts that any model of this kind answers.
-        columns: of what MLflow answers, one row per text -> type; the first is what a model says.
+        columns: of what MLflow answers, one row per text -> type, ``[string]`` of a list; the first is what a model
+            says.
         parameters: that MLflow takes beside the texts -> type and default.
     """
 
@@ -68,6 +70,7 @@ class Kind(ABC):
     measure: ClassVar[Measure]
     scores: ClassVar[tuple[str, ...]]
     needs_labels: ClassVar[bool]
+    label_sets: ClassVar[bool] = False
     predicts_labels: ClassVar[bool]
     min_labels: ClassVar[int]
     keeps_logits: ClassVar[bool]
@@ -173,6 +176,26 @@ class Kind(ABC):
     def apart(self, logits: "Tensor", expected: "Tensor") -> "Tensor":
         """Return how far logits are from those of another model, the mean over the rows; 0 where they say the same."""
 
+    def log_probabilities(self, logits: "Tensor") -> "Tensor":
+        """Return logarithms of probabilities whose divergence tells two models of a row, or a token, apart, (..., K).
+
+        By default those of labels, or tokens, of which one is right.
+        """
+        return logits.log_softmax(dim=-1)
+
+    def direction(self, logits: "Tensor", signs: "Tensor") -> "Tensor":
+        """Return a direction in logit space whose covariance is the Hessian of that divergence, (..., C).
+
+        By default ``diag(p) - p p^T``, of probabilities p that add up to 1.
+
+        Args:
+            logits: (..., C).
+            signs: -1 or 1 by chance, (..., C).
+        """
+        probabilities = logits.softmax(dim=-1)
+        signed = probabilities.sqrt() * signs
+        return signed - probabilities * signed.sum(dim=-1, keepdim=True)
+
     @abstractmethod
     def recovery(self, lesson: "Lesson") -> "Objective":
         """Return what a pruned model minimises: the loss on the labels, and what the dense model has to teach."""
@@ -201,7 +224,7 @@ class Kind(ABC):
         """Return the best deciding score of what gives every row the same answer; None where nothing does.
 
         Args:
-            rows_of: the label -> rows that have it.
+            rows_of: the label -> rows that have it; under an empty name all rows, where that is not their sum.
         """
         return None
 

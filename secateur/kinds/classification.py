@@ -197,7 +197,7 @@ class Classification(Kind):
         """See ``Kind``."""
         from secateur.evaluation.classifier_findings import evaluate_classifiers
 
-        return evaluate_classifiers(given)
+        return evaluate_classifiers(given, self)
 
     def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
         """See ``Kind``."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEFAULT = "classification"
 """What a model does of which nobody said anything: the first kind, older than the choice."""
 
+SEVERAL = "multi_label"
+"""What is learned of rows with any number of labels."""
+
 _OTHER_FILES = ("__init__", "base", "registry")
 
 _FILES = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _OTHER_FILES)

@@ -1,4 +1,4 @@
-"""Which finished models there are: classifiers of one label per row, and causal language models."""
+"""Which finished models there are: classifiers of one label per row or of several, and causal language models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
     """Refuse a config of a model whose head is of another kind.
 
     Raises:
-        ModelError: the architecture has another head, or the classifier gives several labels or a number.
+        ModelError: the architecture has another head, or the classifier gives a number.
     """
     name = str((config.architectures or [_CLASSIFIER])[0])
     kinds = (_CLASSIFIER, *(_LANGUAGE_MODELS if family_of(config).generates else ()))
@@ -70,7 +70,7 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
     problem = vars(config).get("problem_type") or _SINGLE_LABEL
     if problem != _SINGLE_LABEL:
         raise ModelError(
-            f"{folder} is for problem_type {problem}; classifiers that choose one label per row are supported"
+            f"{folder} is for problem_type {problem}; classifiers of one label per row, or of several, are supported"
         )
     if config.num_labels < 2:
         found = f"{folder} has {config.num_labels} label, so it gives a number"

@@ -16,7 +16,7 @@ from secateur.data.tokens import TokenRows
 from secateur.determinism import fix_randomness
 from secateur.errors import CheckFailed, ModelError
 from secateur.files import replacing
-from secateur.kinds.registry import kind_named
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import kind_of_folder, load, load_tokenizer, save
 from secateur.models.families import family_of
@@ -45,8 +45,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     the rest calibrates the criterion and, with epochs, trains.
 
     Returns:
-        ``dense`` and ``pruned`` (params, macs, accuracy, macro_f1 on the held-out rows), ``achieved`` (fractions of
-        dense), ``seconds`` (of choosing and cutting, training included) and ``rows``.
+        ``kind`` (of task), ``dense`` and ``pruned`` (params, macs, and the scores of the kind on the held-out rows),
+        ``achieved`` (fractions of dense), ``seconds`` (of choosing and cutting, training included) and ``rows``.
 
     Raises:
         CheckpointError, ModelError: the checkpoint cannot be used.
@@ -61,7 +61,9 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     model = model.float()
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
-    rows = read_rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), say=say)
+    rows = read_rows(
+        request, model, tokenizer, rules=TextRules.of(card.text_rules), kind=kind_named(card.task or DEFAULT), say=say
+    )
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
@@ -91,6 +93,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     with replacing(out) as folder:
         save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
     return {
+        "kind": card.task,
         "dense": _entry(before, cost=dense_cost),
         "pruned": _entry(after, cost=cost_of(model)),
         "achieved": outcome.achieved,

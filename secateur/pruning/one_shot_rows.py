@@ -15,6 +15,7 @@ from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.errors import DataError
+from secateur.kinds.base import Kind
 from secateur.models.families import family_of
 from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.vocabulary import Vocabulary
@@ -73,25 +74,29 @@ def read_rows(
     tokenizer: PreTrainedTokenizerBase,
     *,
     rules: TextRules | None,
+    kind: Kind,
     say: Callable[[str], None],
 ) -> Rows:
     """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    data = read_labelled(request.data, request.reading, labels=names)
+    reading = request.reading.for_model(kind, str(request.checkpoint))
+    data = read_labelled(request.data, reading, labels=names)
     if len(data.texts) < 20:
         raise DataError(
             f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
         )
     groups = data.groups()
     split = split_rows(
-        np.asarray(data.labels),
+        data.strata,
         validation_fraction=_VALIDATION,
         test_fraction=_HELD_OUT,
         seed=request.seed,
         groups=groups,
     )
     distinct = len(np.unique(groups))
-    rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=limit_of(request, model), rules=rules)
+    rows, cut = tokenize_labelled(
+        data, tokenizer=tokenizer, max_length=limit_of(request, model), rules=rules, kind=kind.name
+    )
     require_known_ids(int(rows.values.max(initial=0)), vocab_size=model.config.vocab_size)
     for remark in data.remarks:
         say(remark)

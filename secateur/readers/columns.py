@@ -33,11 +33,20 @@ _MUCH_FEWER = 5
 
 @dataclass(frozen=True)
 class Guess:
-    """The columns, and how they were found; None where the user named both."""
+    """The columns, and how they were found; None where the user named both.
+
+    Of several labels per row ``more`` are the columns beside that of ``label``.
+    """
 
     texts: tuple[str, ...]
     label: str | None
     how: str | None
+    more: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the labels."""
+        return () if self.label is None else (self.label, *self.more)
 
 
 def columns_of(location: Location, *, file_format: str, encoding: str, layout: Layout) -> list[str]:

@@ -63,7 +63,7 @@ def open_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
         delimiter, header, first = find_header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
     require(columns, header, name=path.name)
     texts = [header.index(column) for column in columns.texts]
-    telling = [header.index(columns.label)] if columns.label else [n for n in range(len(header)) if n not in texts]
+    telling = [header.index(name) for name in columns.labels] or [n for n in range(len(header)) if n not in texts]
     table = Table(path, encoding, first, delimiter, len(header), tuple(telling), exact=columns.label is not None)
     quoting, found, remarks = _decided(table, layout)
     remarks += _dropped(found, layout, name=path.name)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2  # what huggingface_hub raises from
 import pyarrow as pa
@@ -82,14 +82,29 @@ def newest_commit(repository: str, *, kind: Literal["dataset", "model"], asked_b
 
 
 def _classes(features: Features | None) -> dict[str, list[str]]:
-    return {name: kind.names for name, kind in (features or {}).items() if isinstance(kind, ClassLabel)}
+    found = {name: _class_of(kind) for name, kind in (features or {}).items()}
+    return {name: kind.names for name, kind in found.items() if kind is not None}
+
+
+def _class_of(kind: Any) -> ClassLabel | None:
+    """Return the classes of a column of labels, or of lists of them."""
+    kind = getattr(kind, "feature", kind)
+    return kind if isinstance(kind, ClassLabel) else None
 
 
 def _with_names(batch: pa.Table, classes: dict[str, list[str]]) -> pa.Table:
     for column, names in classes.items():
         # -1 marks a row without a label.
-        labels = [names[i] if i is not None and i >= 0 else None for i in batch[column].to_pylist()]
-        batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(labels, pa.string()))
+        def name_of(index: int | None, names: list[str] = names) -> str | None:
+            return names[index] if index is not None and index >= 0 else None
+
+        given = batch[column].to_pylist()
+        if isinstance(next((value for value in given if value is not None), None), list):
+            lists = [None if value is None else [name_of(index) for index in value] for value in given]
+            labels = pa.array(lists, pa.list_(pa.string()))
+        else:
+            labels = pa.array([name_of(index) for index in given], pa.string())
+        batch = batch.set_column(batch.schema.get_field_index(column), column, labels)
     return batch.replace_schema_metadata(None)
 
 

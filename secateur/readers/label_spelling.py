@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secateur.errors import DataError
-from secateur.readers.labels import several_labels
+from secateur.readers.label_sets import NONE, labels_in, renamed
+from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Found
 
 _NULL_WORDS = frozenset(
@@ -24,12 +24,16 @@ _MAX_NAMED = 8
 
 @dataclass(frozen=True)
 class LabelRules:
-    """What happens to such labels; see the parameters of the same names under ``ingest``."""
+    """What happens to such labels; see the parameters of the same names under ``ingest``.
+
+    ``sets`` is True where rows have several labels each, of which every one is looked at by itself.
+    """
 
     null_labels: Literal["keep", "drop"] = "keep"
     lookalike_labels: Literal["keep", "merge"] = "keep"
     rare_labels: Literal["refuse", "drop", "merge"] = "refuse"
     rare_label_rows: int = 3
+    sets: bool = False
 
 
 def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
@@ -38,38 +42,44 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
     Args:
         rows: with a column ``label`` of strings.
         rules: whether words for nothing become null, and whether spellings become the most frequent one.
-        column: name of the label's column in the source, for messages.
+        column: name of the label's column, or columns, in the source, for messages.
 
     Raises:
-        DataError: every label is a list.
+        SeveralLabels: every label is a list.
     """
     counts = _counts(rows)
     if counts and all(_LIST.fullmatch(label) for label in counts):
-        raise DataError(several_labels(column))
+        raise SeveralLabels(column)
     remarks: list[str] = []
     if missing := rows["label"].null_count:
         remarks.append(f"{missing} of {rows.num_rows} rows have no label in {column!r}, and are left out")
-    renamed: dict[str, str | None] = {}
+    if none := pc.sum(pc.equal(rows["label"], NONE)).as_py() if rules.sets else 0:
+        remarks.append(f"{none} of {rows.num_rows} rows have none of the {len(counts)} labels in {column!r}, and stay")
+    names: dict[str, str | None] = {}
     if words := [label for label in counts if label.casefold() in _NULL_WORDS]:
         listed = _listed(words, counts)
         if rules.null_labels == "drop":
-            renamed |= dict.fromkeys(words)
-            remarks.append(f"rows whose label is a word for none are left out by ingest.null_labels: {listed}")
+            names |= dict.fromkeys(words)
+            what = "labels that are a word" if rules.sets else "rows whose label is a word"
+            remarks.append(f"{what} for none are left out by ingest.null_labels: {listed}")
         else:
             remarks.append(f"labels that look like a missing value: {listed}; ingest.null_labels=drop leaves them out")
-    if alike := _alike({label: rows for label, rows in counts.items() if label not in renamed}):
+    if alike := _alike({label: rows for label, rows in counts.items() if label not in names}):
         listed = "; ".join(_listed(spellings, counts, joined=" = ") for spellings in alike[:_MAX_NAMED])
         if rules.lookalike_labels == "merge":
-            renamed |= {spelling: spellings[0] for spellings in alike for spelling in spellings[1:]}
+            names |= {spelling: spellings[0] for spellings in alike for spelling in spellings[1:]}
             remarks.append(f"labels that look alike are one by ingest.lookalike_labels: {listed}")
         else:
             remarks.append(f"labels that look alike: {listed}; ingest.lookalike_labels=merge makes one of each")
-    return Found(_renamed(rows, renamed), tuple(remarks))
+    return Found(_renamed(rows, names, sets=rules.sets), tuple(remarks))
 
 
 def _counts(rows: pa.Table) -> dict[str, int]:
-    found = pc.value_counts(rows["label"].drop_null())
-    return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
+    """Return label -> rows that have it, alone or among others."""
+    counts: Counter[str] = Counter()
+    for entry in pc.value_counts(rows["label"].drop_null()).to_pylist():
+        counts.update(dict.fromkeys(labels_in(entry["values"]), entry["counts"]))
+    return counts
 
 
 def _alike(counts: Mapping[str, int]) -> list[list[str]]:
@@ -101,9 +111,10 @@ def _shown(label: str) -> str:
     return repr(label) if visible and label.isprintable() else ascii(label)
 
 
-def _renamed(rows: pa.Table, names: Mapping[str, str | None]) -> pa.Table:
+def _renamed(rows: pa.Table, names: Mapping[str, str | None], *, sets: bool) -> pa.Table:
     if not names:
         return rows
     encoded = pc.dictionary_encode(rows["label"].combine_chunks())
-    labels = pa.array([names.get(label, label) for label in encoded.dictionary.to_pylist()], pa.string())
+    distinct = encoded.dictionary.to_pylist()
+    labels = pa.array([renamed(label, names, sets=sets) for label in distinct], pa.string())
     return rows.set_column(rows.schema.get_field_index("label"), "label", labels.take(encoded.indices))

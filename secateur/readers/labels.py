@@ -1,7 +1,6 @@
 """Labels as names: one spelling per label, whatever type the source has, and their order."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secateur.errors import DataError
+from secateur.readers.label_sets import SEPARATOR, counted
 
 MIN_ROWS_PER_LABEL = 3
 """One row each for train, validation and test."""
@@ -40,7 +40,7 @@ def canonical_labels(values: Sequence[Any] | pa.ChunkedArray, *, name: str, what
     """
     if isinstance(values, pa.ChunkedArray):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            trimmed = pc.utf8_trim_whitespace(values)
+            trimmed = pc.replace_substring(pc.utf8_trim_whitespace(values), SEPARATOR, "\ufffd")
             named = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, values.type), trimmed).cast(pa.string())
             return named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
         values = values.to_pylist()
@@ -59,9 +59,9 @@ def _name(value: Any, *, column: str, what: str) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
-        return value.strip() or None
+        return value.strip().replace(SEPARATOR, "\ufffd") or None
     if isinstance(value, list | tuple | set) and what == _LABEL:
-        raise DataError(several_labels(column))
+        raise SeveralLabels(column)
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, float) and math.isinf(value):
@@ -73,12 +73,21 @@ def _name(value: Any, *, column: str, what: str) -> str | None:
     raise DataError(f"{what} {column!r} holds {type(value).__name__}; it takes text or numbers")
 
 
-def several_labels(column: str) -> str:
-    """Return the message for rows with a list of labels."""
-    return (
-        f"label column {column!r} holds lists: rows with several labels each (multi-label) cannot be learned here; "
-        "give each row one label, or name a column that has one"
-    )
+class SeveralLabels(DataError):
+    """Rows have several labels each, where one is learned.
+
+    Attributes:
+        separator: that stands between them; None where they are lists.
+    """
+
+    def __init__(self, column: str, separator: str | None = None) -> None:
+        """Say it of a column."""
+        self.separator = separator
+        super().__init__(
+            f"label column {column!r} holds {f'labels with {separator} between them' if separator else 'lists'}: rows "
+            "with several labels each (multi-label) are for run.task=multi_label; give each row one label, or name a "
+            "column that has one"
+        )
 
 
 def _number(text: str) -> float | None:
@@ -131,7 +140,7 @@ def require_classes(
     """Check that there are as many labels as are needed, each with a row for every split.
 
     Args:
-        labels: one label per row.
+        labels: one per row, or a set of them.
         when: where the rows stand, for the message (``in reviews.csv``).
         remedy: what would work besides more rows, for the message.
         min_labels: different ones that there must be, 1 or 2; 0 where labels are no classes, of which some may be rare.
@@ -140,16 +149,18 @@ def require_classes(
     Raises:
         DataError: naming the labels at fault and their rows.
     """
-    counts = Counter(label for label in labels if label is not None)
+    known = [label for label in labels if label is not None]
+    counts = counted(known)
     if not counts:
         raise DataError(f"no row has a label {when}; {remedy}")
     if min_labels == 0:
         return
     if len(counts) < min_labels:
         label, rows = next(iter(counts.items()))
-        raise DataError(
-            f"all {rows} rows have the label {label!r} {when}; classification needs two labels or more: {remedy}"
-        )
+        found = f"all {rows} rows have the label {label!r}"
+        if rows < len(known):
+            found = f"{label!r} is the only label ({rows} of {len(known)} rows have it)"
+        raise DataError(f"{found} {when}; classification needs two labels or more: {remedy}")
     rare = sorted((rows, label) for label, rows in counts.items() if rows < min_rows)
     if not rare:
         return

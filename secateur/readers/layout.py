@@ -11,7 +11,11 @@ from secateur.errors import DataError
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns in the source; ``second`` holds the second text of a pair (``pairs``)."""
+    """Names of the columns in the source; ``second`` holds the second text of a pair (``pairs``).
+
+    Where ``sets``, rows have several labels each (``label_sets``): in cells of ``label``, or with ``more`` in a column
+    each.
+    """
 
     text: str
     label: str | None
@@ -20,6 +24,13 @@ class Columns:
     group: str | None = None
     second: str | None = None
     time: str | None = None
+    more: tuple[str, ...] = ()
+    sets: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the labels: none, one, or one for each label."""
+        return () if self.label is None else (self.label, *self.more)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -29,7 +40,7 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The names that are asked for, text first."""
-        asked = (self.text, self.second, self.label, self.confidence, self.part, self.group, self.time)
+        asked = (self.text, self.second, *self.labels, self.confidence, self.part, self.group, self.time)
         return [name for name in asked if name is not None]
 
 
@@ -45,6 +56,7 @@ class Layout:
     sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
+    label_separator: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """How a source is to be read, as the section ``ingest`` says it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from secateur.config.ingest import IngestSection
+from secateur.errors import DataError
+from secateur.kinds.base import Kind
 from secateur.readers.label_spelling import LabelRules
 from secateur.readers.layout import Columns, Layout
 
@@ -17,14 +20,38 @@ class Reading:
     layout: Layout = field(default_factory=Layout)
     labels: LabelRules = field(default_factory=LabelRules)
 
+    def with_sets(self, sets: bool) -> Self:
+        """Return the same for rows with several labels each, or with one."""
+        return replace(self, columns=replace(self.columns, sets=sets), labels=replace(self.labels, sets=sets))
 
-def reading_of(ingest: IngestSection) -> Reading:
-    """Return what the section says about reading."""
+    def for_model(self, kind: Kind, model: str) -> Self:
+        """Return the same for rows that a finished model is judged by.
+
+        Raises:
+            DataError: several labels per row were named, and it says one.
+        """
+        if not kind.label_sets and (self.columns.more or self.layout.label_separator is not None):
+            raise DataError(
+                f"{model} says one label for each row (problem_type single_label_classification), and several were "
+                "named; name one --label-column without ingest.label_separator"
+            )
+        return self.with_sets(kind.label_sets)
+
+
+def reading_of(ingest: IngestSection, *, sets: bool = False) -> Reading:
+    """Return what the section says about reading.
+
+    Args:
+        ingest: the section.
+        sets: rows have several labels each, see ``Kind.label_sets``.
+    """
+    first, *more = ingest.label_columns or (None,)
     return Reading(
         columns=Columns(
             text=ingest.text_columns[0],
             second=ingest.text_columns[1] if len(ingest.text_columns) > 1 else None,
-            label=ingest.label_column,
+            label=first,
+            more=tuple(name for name in more if name is not None),
             confidence=ingest.confidence_column,
             part=ingest.split_column,
             group=ingest.group_column,
@@ -41,6 +68,7 @@ def reading_of(ingest: IngestSection) -> Reading:
             sheet=ingest.sheet,
             query=ingest.query,
             time_format=ingest.time_format,
+            label_separator=ingest.label_separator,
         ),
         labels=LabelRules(
             null_labels=ingest.null_labels,
@@ -48,4 +76,4 @@ def reading_of(ingest: IngestSection) -> Reading:
             rare_labels=ingest.rare_labels,
             rare_label_rows=ingest.rare_label_rows,
         ),
-    )
+    ).with_sets(sets)

@@ -13,6 +13,7 @@ from secateur.readers.database import read_query
 from secateur.readers.delimited import read_delimited
 from secateur.readers.encodings import encoding_of, open_text
 from secateur.readers.json_rows import read_json
+from secateur.readers.label_cells import labels_of
 from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
@@ -85,7 +86,7 @@ def read_rows(
     column of theirs), ``row`` counts the records of the source from 0. Blank lines are not records. Where the columns
     name them, ``part`` and ``group`` come with them, strings or null, and ``time`` as ``times.times_of`` has it.
 
-    A pair is one text, see ``pairs``.
+    A pair is one text, see ``pairs``; several labels are one string, see ``label_sets``.
 
     Raises:
         DataError: a column is missing, a line cannot be read, or a value has the wrong type.
@@ -116,13 +117,13 @@ def read_rows(
     if num_rows == 0:
         what = _NOTHING.get(file_format, "a header and no rows")
         raise DataError(f"{path.name} has {what}; nothing to train on")
-    nothing, confidence = pa.nulls(num_rows, pa.string()), pa.nulls(num_rows, pa.float64())
+    confidence = pa.nulls(num_rows, pa.float64())
     if columns.confidence:
         confidence = _confidence(_as_chunks(raw[columns.confidence]), name=columns.confidence)
     rows = pa.table(
         {
             "text": _texts([raw[column] for column in columns.texts]),
-            "label": canonical_labels(raw[columns.label], name=columns.label) if columns.label else nothing,
+            "label": labels_of(raw, columns, separator=layout.label_separator if layout else None),
             "confidence": confidence,
             "row": pa.array(range(num_rows), pa.int64()),
             **{

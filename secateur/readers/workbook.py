@@ -138,19 +138,19 @@ def _check_values(table: WorkbookTable, columns: Columns, *, where: str) -> None
     Raises:
         DataError: naming the column.
     """
-    for name in filter(None, (*columns.texts, columns.label)):
+    for name in (*columns.texts, *columns.labels):
         if all(row[table.header.index(name)] is None for row in table.rows):
             raise DataError(
                 f"{where}: column {name!r} is empty; where formulas stand in it, a spreadsheet program has to compute "
                 "and save them"
             )
-    if columns.label is None:
-        return
-    place = table.header.index(columns.label)
-    date = next((value for row in table.rows if isinstance(value := row[place], Moment)), None)
-    if date is not None:
+    for label in columns.labels:
+        place = table.header.index(label)
+        date = next((value for row in table.rows if isinstance(value := row[place], Moment)), None)
+        if date is None:
+            continue
         raise DataError(
-            f"{where}: label column {columns.label!r} holds a date ({date.said}), which spreadsheet programs make of "
+            f"{where}: label column {label!r} holds a date ({date.said}), which spreadsheet programs make of "
             "texts such as 1-2; format the column as text and write its labels again"
         )
 

@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from secateur import __version__
 from secateur.config.base import Runtime
@@ -281,9 +281,14 @@ def _signature(name: str, *, num_texts: int) -> ModelSignature:
     return ModelSignature(
         # Without names: a list of strings has none, and the columns of a data frame may have any.
         inputs=Schema([ColSpec("string") for _ in range(num_texts)]),
-        outputs=Schema([ColSpec(type_, column) for column, type_ in kind.columns.items()]),
+        outputs=Schema([ColSpec(_type(name), column) for column, name in kind.columns.items()]),
         params=ParamSchema(asked) if asked else None,
     )
+
+
+def _type(name: str) -> str | Array:
+    """Return the type that a kind calls ``string``, or of a list of them ``[string]``."""
+    return Array(DataType[name[1:-1]]) if name.startswith("[") else name
 
 
 @contextmanager

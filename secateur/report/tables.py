@@ -148,6 +148,8 @@ def class_rows(
 
 def num_mistakes(result: ModelResult) -> int:
     """Count the wrong predictions on the test set, of which the page shows some."""
+    if "mistakes" in result.details:
+        return int(result.details["mistakes"])
     confusion = result.details.get("confusion", ())
     return sum(value for row, values in enumerate(confusion) for column, value in enumerate(values) if row != column)
 
@@ -161,6 +163,8 @@ def label_rows(data: Json) -> tuple[LabelRow, ...]:
     """Return the kept rows per label and split, the most frequent label first."""
     labels = data.get("labels", {})
     kept = sum(sum(splits.values()) for splits in labels.values())
+    if "without_label" in data:  # rows have several labels, or none
+        kept = sum(data["rows"][part] for part in data["without_label"])
     rows = [
         LabelRow(
             label=label,

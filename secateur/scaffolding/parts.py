@@ -48,7 +48,8 @@ def parts_of(seen: Survey) -> Parts:
         else _rounded_up(MOST_VALIDATION_ROWS / kept)
     )
     min_test = max(TEST_ROWS, min(1000, _TEST_ROWS_PER_LABEL * len(seen.labels)))
-    counts = np.array([int(most / max(kept, 1) * count) for count in seen.labels.values()] or [most], np.int64)
+    of_labels = np.array([int(most / max(kept, 1) * count) for count in seen.labels.values()] or [most], np.int64)
+    counts = np.array([most], np.int64) if seen.sets else of_labels
     total = int(counts.sum())
     of_validation = _share(counts, validation_fraction, min_rows=VALIDATION_ROWS)
     of_test = _share(counts, test_fraction, min_rows=min_test)
@@ -61,12 +62,15 @@ def parts_of(seen: Survey) -> Parts:
         of_test = _given(given, seen)
     else:
         learned -= int(of_test.sum())
+    telling = of_test
+    if seen.sets:  # a part has about its share of each label
+        telling = np.maximum(1, of_labels * int(of_test.sum()) // max(most, 1))
     return Parts(
         validation=min(int(of_validation.sum()), MOST_VALIDATION_ROWS),
         test=int(of_test.sum()),
         train=max(1, learned),
-        rarest=int(of_test.min()),
-        telling=effective_rows(of_test.tolist()),
+        rarest=int(telling.min()),
+        telling=effective_rows(telling.tolist(), rows=int(of_test.sum())),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         min_test_rows=min_test,
@@ -74,7 +78,7 @@ def parts_of(seen: Survey) -> Parts:
 
 
 def _given(rows: Mapping[str, int], seen: Survey) -> NDArray[np.int64]:
-    return np.array([rows.get(name, 0) for name in seen.labels or ("",)], np.int64)
+    return np.array([rows.get(name, 0) for name in (seen.labels if seen.labels and not seen.sets else ("",))], np.int64)
 
 
 def _share(counts: NDArray[np.int64], fraction: float, *, min_rows: int) -> NDArray[np.int64]:

@@ -99,8 +99,14 @@ def unseen(kind: Kind, base: Base) -> tuple[Choice, ...]:
     if kind.full_precision:
         found += _full_precision()
     if not kind.is_attacked:
-        found.append(Choice("evaluate.robustness.rows", 0, "attacks need labels"))
+        found.append(Choice("evaluate.robustness.rows", 0, _no_attacks(kind)))
+    if kind.predicts_labels and not kind.is_attacked:
+        found.append(Choice("promote.robustness.rows", 0, "as evaluate.robustness.rows"))
     return tuple(found)
+
+
+def _no_attacks(kind: Kind) -> str:
+    return "attacks are scored by one label per text" if kind.predicts_labels else "attacks need labels"
 
 
 def _full_precision() -> Iterator[Choice]:
@@ -188,7 +194,7 @@ def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Itera
         said = f"of {seen.least}{parts.test} test rows, attacked as well (typos, swapped words)"
         yield Choice("evaluate.robustness.rows", attacked(parts), said)
     else:
-        yield Choice("evaluate.robustness.rows", 0, "attacks need labels")
+        yield Choice("evaluate.robustness.rows", 0, _no_attacks(kind))
     # What is written stands behind a beginning.
     longest = length if kind.predicts_labels else length - _SPAN
     yield Choice("evaluate.latency.length", typical_length(seen, longest), "as prune.latency.length")

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,9 +18,12 @@ from secateur.data.assembly import Copied
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT
+from secateur.kinds.registry import DEFAULT, SEVERAL
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
 from secateur.readers.fetching import FETCHED
+from secateur.readers.label_cells import likely_separator
+from secateur.readers.label_sets import SEPARATOR
+from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.source_files import PARTS
@@ -102,7 +105,7 @@ def column_names(wish: Wish, origin: Origin) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    reading = _reading(wish, reading_for(wish, origin.location), texts=("text",), label=None)
+    reading = _reading(wish, reading_for(wish, origin.location), texts=("text",), labels=())
     return columns_of(
         origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
     )
@@ -116,12 +119,13 @@ def columns(wish: Wish, origin: Origin) -> Guess:
     """
     labelled = wish.kind.needs_labels
     said = reading_for(wish, origin.location)
-    texts, label = _named_columns(wish, said)
+    texts, labels = _named_columns(wish, said)
+    label, more = (labels[0], labels[1:]) if labels else (None, ())
     if origin.location.path is None:
         if not texts or (labelled and label is None):
             raise DataError(f"{origin.name} is on a hub, and is not looked at; name --text-column and --label-column")
-        return Guess(texts, label, None)
-    reading = _reading(wish, said, texts=("text",), label=None)
+        return Guess(texts, label, None, more)
+    reading = _reading(wish, said, texts=("text",), labels=())
 
     def values(name: str) -> Sequence[str | None]:
         alone = replace(reading, columns=Columns(text=name, label=None, confidence=None))
@@ -131,30 +135,68 @@ def columns(wish: Wish, origin: Origin) -> Guess:
             return []  # numbers in JSON or Parquet: no texts
         return [] if found is None else list(found.rows["text"].to_pylist())
 
-    return guess_columns(column_names(wish, origin), texts=texts, label=label, labelled=labelled, values=values)
+    names = column_names(wish, origin)
+    found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=values)
+    return replace(found, more=more)
 
 
-def _named_columns(wish: Wish, said: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+def _named_columns(wish: Wish, said: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the columns of the texts and of the labels that the user named, by an option or by ``-S``."""
-    given = said.get("text_column")
-    texts = () if given is None else tuple(given) if isinstance(given, list) else (given,)
-    return wish.text_columns or texts, wish.label_column or said.get("label_column")
+
+    def named(name: str) -> tuple[str, ...]:
+        given = said.get(name)
+        return () if given is None else tuple(given) if isinstance(given, list) else (given,)
+
+    return wish.text_columns or named("text_column"), wish.label_columns or named("label_column")
 
 
 def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     """Look at the rows and the model, choose the parameters, and refuse what cannot work; nothing is written.
 
+    Rows that are seen to have several labels each are for ``multi_label``, unless another kind was asked for.
+
     Raises:
         SecateurError: one line that says what was asked, what was found and what would work.
     """
     check_folder(wish.root)
+    try:
+        return _proposed(wish, guess=guess, origin=origin)
+    except SeveralLabels as found:
+        if wish.kind_name != SEVERAL and (wish.task is not None or "run.task" in wish.given):
+            raise
+        return _proposed(wish.with_sets(found.separator), guess=guess, origin=origin)
+
+
+def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
+    """Return what looks for several labels in the cells of rows that are read as having one."""
+    if wish.kind_name not in (DEFAULT, SEVERAL) or wish.task == DEFAULT or len(guess.labels) != 1:
+        return None
+    if wish.sees_sets or "ingest.label_separator" in wish.given or wish.given.get("run.task") == DEFAULT:
+        return None
+
+    def look(rows: pa.Table) -> None:
+        """Refuse them, so that they are read again."""
+        labels = rows["label"].to_pylist()
+        if any(SEPARATOR in label for label in labels if label is not None):
+            return  # lists, whose labels may hold any sign
+        if (separator := likely_separator(labels)) is not None:
+            raise SeveralLabels(guess.labels[0], separator)
+
+    return look
+
+
+def _proposed(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     said = reading_for(wish, origin.location)
-    reading = _reading(wish, said, texts=guess.texts, label=guess.label)
+    reading = _reading(wish, said, texts=guess.texts, labels=guess.labels)
     given = _given_origins(wish)
     found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
         found = check_rows(
-            origin.asked, reading, given={part: place.asked for part, place in given.items()}, min_labels=least
+            origin.asked,
+            reading,
+            given={part: place.asked for part, place in given.items()},
+            min_labels=least,
+            look=_look_for(wish, guess),
         )
     raw = found.rows if found else None
     first = first_look(raw, labelled=guess.label is not None) if raw is not None else None
@@ -165,6 +207,12 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     remarks = list(found.remarks) if found else []
     if found is not None and not given:
         remarks += _on_time(wish, origin, reading)
+    if wish.sees_sets:
+        between = f" with {wish.separator} between them" if wish.separator else ""
+        remarks.append(
+            f"the cells of {guess.label!r} hold several labels{between}, so run.task is {SEVERAL}"
+            + ("; --task classification takes each cell as one label" if wish.separator else "")
+        )
     base, count = look_at_model(model, kind=wish.kind)
     seen = None
     if found is not None and first is not None:
@@ -190,10 +238,12 @@ def _given_origins(wish: Wish) -> dict[str, Origin]:
     return {part: origin_of(str(source), root=wish.root, here=wish.here) for part, source in asked.items() if source}
 
 
-def _reading(wish: Wish, said: Mapping[str, Any], *, texts: Sequence[str], label: str | None) -> Reading:
-    config = parse_part(wish.task, {"ingest": {**said, "text_column": [*texts], "label_column": label}})
-    reading = reading_of(config.ingest)
-    return replace(reading, columns=replace(reading.columns, label=label))
+def _reading(wish: Wish, said: Mapping[str, Any], *, texts: Sequence[str], labels: Sequence[str]) -> Reading:
+    values = {**said, "text_column": [*texts], "label_column": [*labels] or None}
+    if wish.separator is not None:
+        values["label_separator"] = wish.separator
+    reading = reading_of(parse_part(wish.kind_name, {"ingest": values}).ingest, sets=wish.kind.label_sets)
+    return reading if labels else replace(reading, columns=replace(reading.columns, label=None))
 
 
 def _named(
@@ -202,16 +252,19 @@ def _named(
     """Return what the user named or what follows from it, rather than from the rows."""
     name = re.sub(r"[/:\s]+", "-", wish.root.name).strip("-") or "project"
     how = f"guessed from {guess.how}" if guess.how else ""
-    texts, label = _named_columns(wish, said)
+    texts, labels = _named_columns(wish, said)
+    label_column = guess.label if len(guess.labels) == 1 else [*guess.labels]
+    several = "rows have several labels each" if wish.kind_name == SEVERAL and wish.task is None else ""
     named = guess.texts[0] if len(guess.texts) == 1 else [*guess.texts]
     found = [
-        *([Choice("run.task", wish.task)] if wish.task != DEFAULT else []),
+        *([Choice("run.task", wish.kind_name, several)] if wish.kind_name != DEFAULT else []),
         *_threads(),
         Choice("ingest.source", origin.name),
         *(Choice(f"ingest.{part}_source", place.name) for part, place in given.items()),
         *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
         Choice("ingest.text_column", named, "" if texts else how),
-        *([Choice("ingest.label_column", guess.label, "" if label else how)] if guess.label is not None else []),
+        *([Choice("ingest.label_column", label_column, "" if labels else how)] if guess.labels else []),
+        *([Choice("ingest.label_separator", wish.separator, _SEEN)] if wish.separator is not None else []),
         Choice("baseline.model", model),
         *([Choice("baseline.control", True, "a text is told its label")] if _controls(wish, guess) else []),
         Choice("register.model_name", name),
@@ -236,7 +289,7 @@ def _survey(
     own = {name: value for name, value in wish.given.items() if name.startswith("clean.")}
     known = [*first_choices, *(Choice(name, value) for name, value in own.items())]
     values = params_text.nested(known).get("clean", {})
-    config = parse_part(wish.task, {"clean": values})
+    config = parse_part(wish.kind_name, {"clean": values})
     rules = row_rules_of(config.clean, reading.columns)
     return survey(
         found.rows,
@@ -265,6 +318,7 @@ def _as_floor(promise: Choice) -> Choice:
     return Choice("prune.max_drop", max(0.03, promise.value), promise.reason)
 
 
+_SEEN = "its parts stand in several cells; --task classification takes cells as they are"
 _PROMISE = "prune.budget.max_drop"
 _PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseline.model")
 _ASKED = "as asked"

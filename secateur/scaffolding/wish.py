@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from secateur.config.addresses import redacted
 from secateur.errors import ConfigError
 from secateur.kinds.base import Kind
-from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.kinds.registry import DEFAULT, SEVERAL, kind_named
 from secateur.workflow.params import read_override
 
 _MAPPING = re.compile(r"\s*\{\s*\w+\s*:\s")
@@ -22,6 +22,10 @@ class Wish:
     Attributes:
         root: folder of the project.
         text_columns: of the texts, or the two of pairs.
+        label_columns: of the labels, or one for each of several.
+        task: name of the kind; None = what the columns and the rows say.
+        sees_sets: rows were seen to have several labels each.
+        separator: that was seen between the labels of cells.
         source: as ``ingest.source``, seen from the folder ``here``.
         here: where the command was called.
         overrides: dotted name -> ``section.key=value`` as given by ``-S``, which no rule changes.
@@ -31,10 +35,24 @@ class Wish:
     source: str
     here: Path
     text_columns: tuple[str, ...] = ()
-    label_column: str | None = None
+    label_columns: tuple[str, ...] = ()
     model: str | None = None
-    task: str = DEFAULT
+    task: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    sees_sets: bool = False
+    separator: str | None = None
+
+    @property
+    def kind_name(self) -> str:
+        """Name of the kind: the one that was asked for, or that of the labels that were named."""
+        if self.task is not None:
+            return self.task
+        given = self.given
+        listed = isinstance(given.get("ingest.label_column"), list)
+        several = (
+            self.sees_sets or len(self.label_columns) > 1 or listed or given.get("ingest.label_separator") is not None
+        )
+        return SEVERAL if several else str(given.get("run.task", DEFAULT))
 
     @property
     def kind(self) -> Kind:
@@ -43,7 +61,11 @@ class Wish:
         Raises:
             ConfigError: there is none of this name.
         """
-        return kind_named(self.task)
+        return kind_named(self.kind_name)
+
+    def with_sets(self, separator: str | None) -> "Wish":
+        """Return the wish for rows that were seen to have several labels each."""
+        return replace(self, sees_sets=True, separator=separator)
 
     @property
     def given(self) -> dict[str, Any]:

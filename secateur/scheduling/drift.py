@@ -15,7 +15,8 @@ from secateur.data.drift import added_rows, compare, embedding_shift, findings
 from secateur.data.quality import DataCondition, LabelledTexts, Profile, check_quality
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.files import remove, replacing, write_json
-from secateur.readers.reading import reading_of
+from secateur.kinds.registry import kind_named
+from secateur.readers.reading import Reading, reading_of
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.project import Project
 
@@ -44,7 +45,7 @@ def source_rows(project: Project, config: RunConfig) -> LabelledTexts:
         DataError: it cannot be read, or a column is missing.
     """
     ingest = config.ingest
-    table = read_source(ingest.source, reading_of(ingest), root=project.root)
+    table = read_source(ingest.source, _reading(config), root=project.root)
     return _read_raw(project.root / "data" / "raw", config) if table is None else _texts(table, config)
 
 
@@ -154,7 +155,11 @@ def _parts(before: LabelledTexts, now: LabelledTexts, embed: _Encoder | None) ->
 
 
 def _read_raw(folder: Path, config: RunConfig) -> LabelledTexts:
-    return _texts(read_copied(folder, reading_of(config.ingest)).rows, config)
+    return _texts(read_copied(folder, _reading(config)).rows, config)
+
+
+def _reading(config: RunConfig) -> Reading:
+    return reading_of(config.ingest, sets=kind_named(config.run.task).label_sets)
 
 
 def _texts(table: pa.Table, config: RunConfig) -> LabelledTexts:

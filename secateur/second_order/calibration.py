@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.second_order.blocks import Block, blocks_of
 from secateur.second_order.taps import tapped
 from secateur.training.batches import Batch
@@ -89,18 +90,16 @@ def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision,
     return weights
 
 
-def direction(logits: Tensor, generator: torch.Generator) -> Tensor:
+def direction(logits: Tensor, generator: torch.Generator, *, kind: str = DEFAULT) -> Tensor:
     """Draw a direction in logit space whose covariance is ``diag(p) - p p^T``, (B, C) or (B, T, V), for every row.
 
-    (Of a generator: for every token.)
+    (Of a generator: for every token. Of several labels per row: ``diag(p (1 - p))``.)
 
     That is the Hessian of the divergence from the model's own probabilities p, and the covariance of the gradient
     of the loss when labels are drawn from p; signs instead of labels have the same covariance and no outliers.
     """
-    probabilities = logits.detach().softmax(dim=-1)
     signs = torch.randint(0, 2, logits.shape, generator=generator).to(logits) * 2.0 - 1.0
-    signed = probabilities.sqrt() * signs
-    return signed - probabilities * signed.sum(dim=-1, keepdim=True)
+    return kind_named(kind).direction(logits.detach(), signs)
 
 
 def real_positions(values: Tensor, batch: Batch) -> Tensor:
@@ -127,7 +126,7 @@ def _gradients(
     """Return the inputs of the projections and the gradients at their outputs."""
     with graph_from_embeddings(model), tapped([block.projection for block in blocks]) as taps:
         logits = forward(model, batch, precision=precision)
-        loss = (logits * real_positions(direction(logits, generator), batch)).sum()
+        loss = (logits * real_positions(direction(logits, generator, kind=batch.kind), batch)).sum()
         gradients = torch.autograd.grad(loss, [tap.outputs for tap in taps])
         return [tap.inputs.detach() for tap in taps], gradients
 

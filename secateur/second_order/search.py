@@ -13,6 +13,7 @@ from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.config.run import Precision
+from secateur.kinds.registry import kind_named
 from secateur.models.structures import Widths
 from secateur.progress import progress
 from secateur.second_order.database import Database
@@ -108,7 +109,7 @@ def _scaled(curves: BlockCurves, coefficients: list[float]) -> BlockCurves:
 
 @torch.no_grad()
 def _log_probabilities(model: PreTrainedModel, batches: list[Batch], precision: Precision) -> list[Tensor]:
-    """Return those of every row, (B, C) per batch; of a generator those of some of its tokens, (tokens, V)."""
+    """Return those of every row, (B, K) per batch; of a generator those of some of its tokens, (tokens, V)."""
     num_tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
     found = []
     for batch in batches:
@@ -116,7 +117,7 @@ def _log_probabilities(model: PreTrainedModel, batches: list[Batch], precision: 
         if logits.dim() > 2:
             stride = -(-num_tokens * logits.shape[-1] // _MOST_LOGITS)
             logits = logits[batch.attention_mask.bool()][::stride]
-        found.append(logits.log_softmax(dim=-1))
+        found.append(kind_named(batch.kind).log_probabilities(logits))
     return found
 
 

@@ -73,7 +73,8 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
         return texts, generation_routes(texts, settings)
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
     labels = Batcher[str, Said](lambda: models.current, work, **limits)
-    return labels, classification_routes(labels, settings, num_texts=models.current.num_texts or 1)
+    kind, num_texts = models.current.kind, models.current.num_texts or 1
+    return labels, classification_routes(labels, settings, num_texts=num_texts, sets=kind.label_sets)
 
 
 def _beside(

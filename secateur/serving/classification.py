@@ -10,9 +10,10 @@ from secateur.readers.pairs import as_text, has_words, why_unanswered
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
-from secateur.serving.schema import Answer, ModelName, PredictResponse, request_type
+from secateur.serving.schema import Answer, Labels, LabelsResponse, ModelName, PredictResponse, request_type
 from secateur.serving.served import Served
 
+_NO_LABEL = "(none)"
 _EXAMPLE = '{"texts": ["what a lovely day"]}'
 _EXAMPLE_OF_PAIRS = '{"texts": [["what a lovely day", "the sun is out"]]}'
 
@@ -26,13 +27,16 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
     asked = [text for text in texts if has_words(text)]
     predictions: list[Prediction] = served.model.predict(asked, batch_size=batch_size) if asked else []
     for prediction in predictions:
-        figures.labels.labels(prediction.label, served.source.version or "").inc()
+        for label in prediction.labels or (_NO_LABEL,):
+            figures.labels.labels(label, served.source.version or "").inc()
     said = iter(predictions)
     return [next(said) if has_words(text) else why_unanswered(text) for text in texts]
 
 
-def classification_routes(batcher: Batcher[str, Said], settings: ServeSection, *, num_texts: int = 1) -> APIRouter:
-    """Return the routes of a kind that is asked about texts, or pairs of them."""
+def classification_routes(
+    batcher: Batcher[str, Said], settings: ServeSection, *, num_texts: int = 1, sets: bool = False
+) -> APIRouter:
+    """Return the routes of a kind that is asked about texts, or pairs; ``sets`` of one that gives several labels."""
     router = APIRouter()
     content = request_type(settings, num_texts=num_texts)
     example = _EXAMPLE_OF_PAIRS if num_texts == 2 else _EXAMPLE
@@ -43,17 +47,35 @@ def classification_routes(batcher: Batcher[str, Said], settings: ServeSection, *
             request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=example
         )
         texts = [as_text(text) for text in asked.texts]
-        response = _response(await batcher.answer(texts), probabilities=asked.probabilities)
+        answered = await batcher.answer(texts)
+        response = (_several if sets else _response)(answered, probabilities=asked.probabilities)
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
     router.add_api_route(
         "/predict",
         predict,
         methods=["POST"],
-        response_model=PredictResponse,
+        response_model=LabelsResponse if sets else PredictResponse,
         openapi_extra={"requestBody": request_body(content.model_json_schema(), example=example)},
     )
     return router
+
+
+def _several(answered: Answered[Said], *, probabilities: bool) -> LabelsResponse:
+    served = answered.served
+    return LabelsResponse(
+        model=ModelName(name=served.name, version=served.source.version),
+        predictions=[_labels(said, probabilities=probabilities) for said in answered.results],
+    )
+
+
+def _labels(said: Said, *, probabilities: bool) -> Labels:
+    if isinstance(said, str):
+        return Labels(labels=None, scores=None, reason=said)
+    scores = {name: said.scores[name] for name in said.labels}
+    if not probabilities:
+        return Labels(labels=list(said.labels), scores=scores)
+    return Labels(labels=list(said.labels), scores=scores, probabilities=dict(said.scores))
 
 
 def _response(answered: Answered[Said], *, probabilities: bool) -> PredictResponse:

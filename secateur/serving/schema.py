@@ -30,6 +30,17 @@ class Answer(BaseModel):
     reason: Annotated[str | None, Field(description="why there is no label, where there is none")] = None
 
 
+class Labels(BaseModel):
+    """What a model that gives any number of labels says about one text; of an empty one nothing, and why."""
+
+    labels: Annotated[
+        list[str] | None, Field(description="those whose probability is above 0.5, perhaps none; null where it is empty")
+    ]
+    scores: Annotated[dict[str, float] | None, Field(description="probability of each of them; null with them")]
+    probabilities: Annotated[dict[str, float] | None, Field(description="of every label, where asked for")] = None
+    reason: Annotated[str | None, Field(description="why there is no answer, where there is none")] = None
+
+
 class ModelName(BaseModel):
     """Which model answered; a folder has no version."""
 
@@ -42,6 +53,13 @@ class PredictResponse(BaseModel):
 
     model: ModelName
     predictions: list[Answer]
+
+
+class LabelsResponse(BaseModel):
+    """One answer per text, in the order of the request, all by one version."""
+
+    model: ModelName
+    predictions: list[Labels]
 
 
 class GenerateRequest(BaseModel):

@@ -16,7 +16,7 @@ USUAL = 0.02
 """The loss that ``auto`` allows where there are rows enough to rule it out."""
 
 
-def margin_of(asked: float | Literal["auto"], counts: Iterable[int], *, level: float) -> float:
+def margin_of(asked: float | Literal["auto"], counts: Iterable[int], *, level: float, rows: int | None = None) -> float:
     """Return the loss that is allowed: the number that was asked for, or for ``auto`` what the rows can rule out.
 
     The rows and their labels alone decide: a margin that looked at the answers would follow the difference it judges.
@@ -25,18 +25,21 @@ def margin_of(asked: float | Literal["auto"], counts: Iterable[int], *, level: f
         asked: ``promote.max_drop``.
         counts: rows of every label.
         level: chance of passing a model that is worse by just the margin.
+        rows: of all labels, where some have several; None is their sum.
     """
-    return asked if asked != "auto" else max(USUAL, provable(effective_rows(counts), level=level))
+    return asked if asked != "auto" else max(USUAL, provable(effective_rows(counts, rows=rows), level=level))
 
 
-def effective_rows(counts: Iterable[int]) -> float:
+def effective_rows(counts: Iterable[int], *, rows: int | None = None) -> float:
     """Return how many balanced rows would tell as much of macro-F1 as these.
 
     Macro-F1 is a mean over K labels, and what happens to one of n_k rows weighs 1 / (K n_k): its variance is that of
-    ``K**2 / sum(1 / n_k)`` rows that are shared out evenly. Labels without rows are left out.
+    ``K**2 / sum(1 / n_k)`` rows that are shared out evenly. Labels without rows are left out. Where a row has several
+    labels, what is told of them hangs together, and they count for no more than ``rows`` of one each.
     """
     found = [count for count in counts if count]
-    return len(found) ** 2 / sum(1.0 / count for count in found) if found else 0.0
+    telling = len(found) ** 2 / sum(1.0 / count for count in found) if found else 0.0
+    return telling if rows is None or sum(found) <= rows else telling * rows / sum(found)
 
 
 def provable(rows: float, *, level: float) -> float:

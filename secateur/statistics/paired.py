@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest
 
 from secateur.statistics.bootstrap import resampled_counts, resampled_sums
-from secateur.statistics.f1 import f1_of
+from secateur.statistics.f1 import f1_of, of_each, right_rows
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -32,8 +32,8 @@ class Discordant:
 
     @classmethod
     def of(cls, labels: IntArray, before: IntArray, after: IntArray) -> "Discordant":
-        """Count them; all three arrays are (rows,)."""
-        was, is_ = before == labels, after == labels
+        """Count them; all three arrays are (rows,), or (rows, C) with 0 and 1 for every label, all of which count."""
+        was, is_ = right_rows(labels, before), right_rows(labels, after)
         return cls(rows=len(labels), lost=int((was & ~is_).sum()), won=int((~was & is_).sum()))
 
     @property
@@ -91,23 +91,31 @@ def bootstrap_macro_f1(
     Tibshirani 1993, chapter 13).
 
     Args:
-        labels: index of the true label of every row, (rows,), at least one.
-        before: predicted by one model; -1 = a label that the rows do not know.
+        labels: index of the true label of every row, (rows,), at least one; or 0 and 1 for every label, (rows, C).
+        before: predicted by one model, as ``labels``; -1 = a label that the rows do not know.
         after: predicted by the other one.
         num_labels: C.
         samples: resamples.
         seed: of the resampling.
     """
-    triples, counts = np.unique(np.stack([labels, before, after]), axis=1, return_counts=True)
+    triples, counts = _distinct(labels, before, after)
     drawn = resampled_counts(counts, samples=samples, seed=seed).astype(np.float64)
-    known = np.arange(num_labels)
-    true = (triples[0][:, None] == known).astype(np.float64)
+    true = of_each(triples[0], num_labels=num_labels).astype(np.float64)
     scores = []
     for predicted in (triples[1], triples[2]):
-        said = (predicted[:, None] == known).astype(np.float64)
+        said = of_each(predicted, num_labels=num_labels).astype(np.float64)
         scores.append(f1_of(drawn @ (true * said), drawn @ true, drawn @ said).mean(axis=-1))
     difference: FloatArray = scores[1] - scores[0]
     return difference
+
+
+def _distinct(*columns: IntArray) -> tuple[tuple[IntArray, ...], IntArray]:
+    """Return the combinations that rows have, column by column, and the rows that have each."""
+    if columns[0].ndim == 1:
+        found, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
+        return tuple(found), counts
+    wide, counts = np.unique(np.concatenate(columns, axis=1), axis=0, return_counts=True)
+    return tuple(np.split(wide, len(columns), axis=1)), counts
 
 
 def bootstrap_growth(

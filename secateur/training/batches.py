@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from secateur.data.tokens import TokenRows, told_by
+from secateur.data.tokens import TokenRows
 from secateur.models.token_types import TYPES
 from secateur.progress import PATIENCE_S, progress
 
@@ -90,7 +90,7 @@ class ReadyBatches:
     @property
     def kind(self) -> str:
         """Of the task that they are rows of."""
-        return told_by(self.given)
+        return self.batches[0].kind
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from secateur.data.tokens import told_by
 from secateur.errors import DataError, ModelError
+from secateur.kinds.registry import SEVERAL
 from secateur.training.batches import IGNORED, Batch
 
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
@@ -62,7 +63,7 @@ class OwnBatch(Batch):
 
 
 def own_batches(
-    given: Iterable[Any], *, accepted: Iterable[str], generates: bool, loss: Loss | None
+    given: Iterable[Any], *, accepted: Iterable[str], generates: bool, loss: Loss | None, num_sets: int = 0
 ) -> tuple[OwnBatch, ...]:
     """Read somebody's batches once, and keep them on the CPU.
 
@@ -72,6 +73,7 @@ def own_batches(
         accepted: arguments of the model.
         generates: the model predicts every next token.
         loss: see ``OwnBatch``.
+        num_sets: labels of a model that gives a row any number of them; 0 of others.
 
     Raises:
         DataError: there are none, or one of them does not hold what the model and the loss need.
@@ -86,15 +88,15 @@ def own_batches(
     found: list[OwnBatch] = []
     first_row = 0
     for number, values in enumerate(listed, start=1):
-        kept = _checked(values, number=number, labelled=loss is None, generates=generates)
+        kept = _checked(values, number=number, labelled=loss is None, generates=generates, num_sets=num_sets)
         ids = kept["input_ids"]
         mask = kept.get("attention_mask", torch.ones_like(ids)).long()
         batch = OwnBatch(
             input_ids=ids,
             attention_mask=mask,
-            labels=_next_tokens(kept.get(_LABELS), ids, mask) if generates else _of_rows(kept.get(_LABELS), ids),
+            labels=_targets(kept.get(_LABELS), ids, mask, generates=generates, num_sets=num_sets),
             index=torch.arange(first_row, first_row + len(ids)),
-            kind=told_by(() if generates else None),
+            kind=SEVERAL if num_sets else told_by(() if generates else None),
             values=kept,
             names=names & {name for name, value in kept.items() if value is not None},
             loss=loss,
@@ -105,7 +107,7 @@ def own_batches(
     return tuple(found)
 
 
-def _checked(values: Any, *, number: int, labelled: bool, generates: bool) -> dict[str, Any]:
+def _checked(values: Any, *, number: int, labelled: bool, generates: bool, num_sets: int) -> dict[str, Any]:
     where = f"batch {number}"
     if not isinstance(values, Mapping):
         raise DataError(f"{where} is a {type(values).__name__}; a mapping of names to tensors would work")
@@ -118,9 +120,29 @@ def _checked(values: Any, *, number: int, labelled: bool, generates: bool) -> di
         raise DataError(f"{where}: attention_mask is 1 on tokens and 0 on padding, of {tuple(ids.shape)} as input_ids")
     if mask is not None and not bool(mask.any(dim=1).all()):
         raise DataError(f"{where} has a row without any token: attention_mask is 0 everywhere")
-    if labelled:
+    if labelled and num_sets:
+        _check_sets(kept.get(_LABELS), (len(ids), num_sets), where=where)
+    elif labelled:
         _check_labels(kept.get(_LABELS), ids, where=where, generates=generates)
     return kept
+
+
+def _check_sets(labels: Any, shape: tuple[int, int], *, where: str) -> None:
+    fits = isinstance(labels, Tensor) and tuple(labels.shape) == shape and labels.is_floating_point()
+    if fits and bool(((labels == 0) | (labels == 1)).all()):
+        return
+    found = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+    raise DataError(
+        f"{where}: a model of several labels takes labels of {shape}, floats that are 0 or 1 for every label; found "
+        f"{found}"
+    )
+
+
+def _targets(labels: Any, ids: Tensor, mask: Tensor, *, generates: bool, num_sets: int) -> Tensor:
+    if num_sets:
+        fits = isinstance(labels, Tensor) and tuple(labels.shape) == (len(ids), num_sets)
+        return labels.float() if fits else torch.zeros(len(ids), num_sets)
+    return _next_tokens(labels, ids, mask) if generates else _of_rows(labels, ids)
 
 
 def _check_labels(labels: Any, ids: Tensor, *, where: str, generates: bool) -> None:

@@ -188,6 +188,9 @@ def _beginning(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+_SIGNS = frozenset("|>,&*!%@`")
+
+
 def read_override(override: str, *, form: str = "section.key=value") -> tuple[str, Any]:
     """Return the name and the value of one ``-S``.
 
@@ -207,11 +210,15 @@ def read_override(override: str, *, form: str = "section.key=value") -> tuple[st
 def read_value(text: str, override: str) -> Any:
     """Read the value of an override, by the rules of params.yaml (YAML 1.2: ``2:4`` is text and ``1e-3`` a number).
 
+    A sign that YAML reads as nothing by itself, such as ``|``, is that sign.
+
     Raises:
         ConfigError: it is not YAML.
     """
     if text.strip() == "":
         return ""
+    if text.strip() in _SIGNS:
+        return text.strip()
     try:
         return read_yaml(text)
     except YAMLError as error:

@@ -54,12 +54,13 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindN
     from secateur.data.acquisition import check_rows
     from secateur.readers.reading import reading_of
 
+    asked = kind_named(kind)
     check_rows(
         ingest.source,
-        reading_of(ingest),
+        reading_of(ingest, sets=asked.label_sets),
         given=ingest.given,
         root=root,
-        min_labels=kind_named(kind).min_labels,
+        min_labels=asked.min_labels,
     )
 
 

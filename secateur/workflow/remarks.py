@@ -68,13 +68,16 @@ def _of_learning(card: Card, *, root: Path) -> tuple[str, ...]:
     if card.task is None:
         return ()
     kind = kind_named(card.task)
-    labels = read_json(root / "reports" / "data.json").get("labels", {})
-    untaught = kind.untaught({name: rows.get("validation", 0) for name, rows in labels.items()})
+    data = read_json(root / "reports" / "data.json")
+    rows_of = {name: rows.get("validation", 0) for name, rows in data.get("labels", {}).items()}
+    if kind.label_sets:
+        rows_of[""] = data.get("rows", {}).get("validation", 0)
+    untaught = kind.untaught(rows_of)
     found = card.came_to.metrics.get(f"validation_{kind.measure.name}")
     if untaught is None or found is None or kind.measure.is_better(found, untaught + _HARDLY):
         return ()
     return (
-        f"it has learned nothing: {kind.measure.title} {found:.4f} on validation, and the same label for every text "
+        f"it has learned nothing: {kind.measure.title} {found:.4f} on validation, and the same answer for every text "
         f"has {untaught:.4f}; a larger baseline.learning_rate, more epochs or another baseline.model would help",
     )
 

@@ -46,7 +46,7 @@ def _drop(rows: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], conf
     """Say what the gate can show against a champion; the first model of a project has none to be compared with."""
     asked, level = config.promote.max_drop, config.promote.significance.level
     counts = [parts["test"] for parts in labels.values() if "test" in parts] or [rows["test"]]
-    telling = effective_rows(counts)
+    telling = effective_rows(counts, rows=rows["test"])
     shown = provable(telling, level=level)
     if asked == "auto":
         if shown > USUAL and not is_named(config, "promote.max_drop"):
@@ -109,7 +109,7 @@ def _labels(labels: Mapping[str, Mapping[str, int]], config: RunConfig) -> Itera
         more = f" and {len(few) - 3} more" if len(few) > 3 else ""
         yield (
             f"promote.classes.min_rows={asked}: the gate will not judge the labels {named}{more}, which have fewer "
-            f"test rows; promote.classes.min_rows={min(few.values())} judges all"
+            f"test rows; promote.classes.min_rows={max(1, min(few.values()))} judges all"
         )
 
 

@@ -21,7 +21,8 @@ from secateur.config.baseline import BaselineSection
 from secateur.config.catalogue import parameters
 from secateur.config.part import parse_part
 from secateur.config.prune import PruneSettings
-from secateur.data.tokens import read_tokens, write_tokens
+from secateur.data.indicators import indicated
+from secateur.data.tokens import as_arrow, read_tokens, write_tokens
 from secateur.errors import CheckFailed, CheckpointError, ConfigError
 from secateur.extensions import forget
 from secateur.files import write_json
@@ -32,6 +33,7 @@ from secateur.models import construction
 from secateur.models.card import Card
 from secateur.models.checkpoint import kind_of_folder, load, save
 from secateur.pruning.sweep import sweep
+from secateur.readers.label_sets import as_set
 from secateur.registry.fresh_process import SMOKE
 from secateur.registry.publication import numbers_of
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
@@ -56,6 +58,7 @@ from tests.tasks import generation_chain
 from tests.tasks.stage_chain import BASELINE, EVALUATE, PRUNE, evaluate_job, run_baseline, run_round
 from tests.tasks.stage_chain import RUN as LABELLED
 from tests.tasks.stage_chain import write_inputs as write_labelled
+from tests.tiny import several
 
 SITE = "toy_rating"
 TOY = Path(toy_kind.__file__).read_text(encoding="utf-8")
@@ -90,6 +93,18 @@ def write_rated(root: Path) -> None:
         pq.write_table(table.set_column(1, "label", pa.array(values)), root / f"{part}.parquet")
 
 
+def write_sets(root: Path) -> None:
+    """Write rows with any number of three labels, by the words in them."""
+    write_labelled(root)
+    names = ["negative", "neutral", "positive"]
+    write_json(root / "labels.json", names)
+    for seed, (part, count) in enumerate({"train": 96, "validation": 40, "test": 40}.items()):
+        rows = several(count, seed=seed)
+        targets = indicated([as_set(labels) for _, labels in rows], names=names).values
+        columns = {"text": [text for text, _ in rows], "label": as_arrow(targets), "row": list(range(count))}
+        pq.write_table(pa.table(columns), root / f"{part}.parquet")
+
+
 @dataclass(frozen=True)
 class Case:
     """How a kind is tried at tiny size."""
@@ -109,6 +124,7 @@ CASES = {
     "generation": Case(
         generation_chain.write_inputs, generation_chain.baseline_section(), by_loss(generation_chain.PRUNE_TEXT), 24
     ),
+    "multi_label": Case(write_sets, BASELINE, by_loss(PRUNE), 16),
     "rating": Case(write_rated, BASELINE, by_loss(PRUNE), 16),
 }
 
@@ -160,6 +176,7 @@ def test_every_row_has_a_target_that_a_token_file_keeps(name: str, tmp_path: Pat
     assert len(targets.values) == len(targets.strata) == len(labels)
     assert (targets.values[:4] == targets.values[8:12]).all()
     assert targets.names in ([], ["1", "2", "3"])
+    assert kind.label_sets == (targets.values.ndim == 2)
 
 
 def test_the_kind_of_a_model_stands_in_its_card_and_can_be_told_without(done: tuple[Kind, Path]) -> None:
@@ -389,12 +406,17 @@ def test_an_answer_is_the_same_from_every_side(done: tuple[Kind, Path]) -> None:
 def test_rows_of_a_file_are_scored_and_answered(done: tuple[Kind, Path], tmp_path: Path) -> None:
     kind, root = done
     rows, folder = rows_of(kind, root), root / "models/r1"
-    labels = [rows.names[label] if rows.names else f"{label:g}" for label in rows.labels.tolist()]
+    if kind.label_sets:
+        sets = [[name for name, has in zip(rows.names, row, strict=True) if has] for row in rows.labels.tolist()]
+        labels = ["|".join(found) for found in sets]
+    else:
+        labels = [rows.names[label] if rows.names else f"{label:g}" for label in rows.labels.tolist()]
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "mood"])
         writer.writerows(zip(range(len(labels)), rows.texts, labels, strict=True))
-    asked = ("--data", "rows.csv", "--label-column", "mood", "--by", "mood")
+    joined = ("-S", "ingest.label_separator=|") if kind.label_sets else ()
+    asked = ("--data", "rows.csv", "--label-column", "mood", "--by", "mood", *joined)
     found = json.loads(output(tmp_path, "evaluate", folder, *asked, "--json"))
     scores = [found["scores"], *(one["scores"] for one in found["slices"]["mood"].values())]
     assert found["rows"] == len(labels) == sum(one["rows"] for one in found["slices"]["mood"].values())
@@ -414,7 +436,8 @@ def test_rows_of_a_file_are_scored_and_answered(done: tuple[Kind, Path], tmp_pat
     for name, values in answers.items():
         said = [row[f"predicted_{name}"] for row in written]
         assert said == (pytest.approx(values, abs=1e-5) if isinstance(values[0], float) else list(values))
-    assert kind.unknown_labels(model, ["no such thing", labels[0]]) == ["no such thing"]
+    known = next(label for label in labels if label and "|" not in label)
+    assert kind.unknown_labels(model, ["no such thing", known]) == ["no such thing"]
 
 
 def test_what_computes_no_numbers_is_not_served(
@@ -437,7 +460,7 @@ def test_what_computes_no_numbers_is_not_served(
 
 def test_a_kind_of_another_package_is_listed_and_a_slip_is_seen() -> None:
     task = next(row for row in parameters() if row["name"] == "run.task")
-    assert task["type"] == "classification | generation | rating"
+    assert task["type"] == "classification | generation | multi_label | rating"
     with pytest.raises(ConfigError, match=r"run\.task: 'ratin' is no kind of task; did you mean rating\?"):
         parse_part("classification", {"run": {"task": "ratin"}})
 

@@ -337,9 +337,9 @@ LOADING = {
     "a config that is a list": (_text("config.json", "[1]"), "no model_type can be read"),
     "no heads": (_config(num_attention_heads=0), "config.json cannot be used"),
     "packed weights": (_config(quantization_config={"quant_method": "gptq"}), "the weights are quantised (gptq)"),
-    "several labels": (
-        _config(problem_type="multi_label_classification"),
-        "is for problem_type multi_label_classification; classifiers that choose one label per row are supported",
+    "a number": (
+        _config(problem_type="regression"),
+        "is for problem_type regression; classifiers of one label per row, or of several, are supported",
     ),
     "one label": (
         _instead(lambda: AutoModelForSequenceClassification.from_config(BertConfig(**SMALL, num_labels=1))),

@@ -108,6 +108,7 @@ def test_what_the_judge_finds_is_a_condition(quick: GeneratorStand, monkeypatch:
 
     class Judge:
         labels = ("neg", "pos")
+        sets = False
 
         def predict(self, texts: Sequence[str]) -> list[Any]:
             from secateur.inference.prediction import Prediction

@@ -1,0 +1,121 @@
+"""Labels as a table holds them: one per cell, several in a cell, or a column of 0 and 1 for each."""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from secateur.errors import DataError
+from secateur.readers.label_sets import as_set
+from secateur.readers.labels import canonical_labels
+from secateur.readers.layout import Columns
+
+_LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+_NO_COMMA = re.compile(r"""['"]\s+['"]""")
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_SEPARATORS = ("|", ";", ",")
+
+Values: TypeAlias = Sequence[Any] | pa.ChunkedArray
+
+
+def labels_of(raw: Mapping[str, Values], columns: Columns, *, separator: str | None) -> pa.Array:
+    """Return the label of every row, or the set of its labels (``label_sets``); null where it is not known.
+
+    Args:
+        raw: name of a column -> a value per row.
+        columns: which of them hold labels, and whether rows have several.
+        separator: stands between the labels of a cell; None = a cell holds one, or a list.
+
+    Raises:
+        DataError: a cell holds something else.
+    """
+    if columns.label is None:
+        return pa.nulls(len(raw[columns.text]), pa.string())
+    if columns.more:
+        return _flagged({name: raw[name] for name in columns.labels})
+    if not columns.sets:
+        return canonical_labels(raw[columns.label], name=columns.label)
+    return _listed(_plain(raw[columns.label]), name=columns.label, separator=separator)
+
+
+def _plain(values: Values) -> Sequence[Any]:
+    found: Sequence[Any] = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
+    return found
+
+
+def _listed(values: Sequence[Any], *, name: str, separator: str | None) -> pa.Array:
+    """Read cells that hold a set each; an empty one holds none."""
+    cells = [_items(value, name=name, separator=separator) for value in values]
+    ends = list(accumulate(map(len, cells)))
+    flat = canonical_labels([item for cell in cells for item in cell], name=name).to_pylist()
+    sets = (flat[end - len(cell) : end] for end, cell in zip(ends, cells, strict=True))
+    return pa.array([as_set(label for label in found if label is not None) for found in sets], pa.string())
+
+
+def _items(value: Any, *, name: str, separator: str | None) -> list[Any]:
+    if isinstance(value, str):
+        if (found := _read_list(value, name=name)) is not None:
+            return found
+        return [*value.split(separator)] if separator else [value]
+    return [*value] if isinstance(value, list | tuple) else [value]
+
+
+def _read_list(text: str, *, name: str) -> list[Any] | None:
+    """Return what a cell of text says where it is a list as JSON or Python write it; else None."""
+    if _LIST.fullmatch(text) is None:
+        return None
+    if _NO_COMMA.search(text):
+        raise DataError(f"label column {name!r} holds {text[:60]!r}: a list needs commas between its labels")
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return found
+    return None
+
+
+def _flagged(columns: Mapping[str, Values]) -> pa.Array:
+    """Read columns that say of a label each, which is called like them, whether a row has it."""
+    flags = {name: _flags(values, name=name) for name, values in columns.items()}
+    names = [name.strip() for name in flags]
+    return pa.array(
+        [
+            None if None in row else as_set(name for name, has in zip(names, row, strict=True) if has)
+            for row in zip(*flags.values(), strict=True)
+        ],
+        pa.string(),
+    )
+
+
+def _flags(values: Values, *, name: str) -> list[bool | None]:
+    said = canonical_labels(values, name=name).to_pylist()
+    wrong = next((value for value in said if value is not None and value.casefold() not in _FLAGS), None)
+    if wrong is not None:
+        raise DataError(
+            f"label column {name!r} holds {wrong[:60]!r}; of several label columns each holds 0 and 1 (false, true)"
+        )
+    return [None if value is None else _FLAGS[value.casefold()] for value in said]
+
+
+def likely_separator(labels: Iterable[str | None]) -> str | None:
+    """Return what stands between the labels of cells where they very likely hold several; None where they do not.
+
+    Each part of a joined cell then stands in another cell as well, none twice in one, and there are fewer parts than
+    different cells: "Sales, Marketing" may be the name of one department, and "sales|returns" beside "returns" is none.
+    """
+    cells = {label for label in labels if label is not None}
+    for sign in _SEPARATORS:
+        parts = {cell: [part.strip() for part in cell.split(sign)] for cell in cells}
+        joined = [found for found in parts.values() if len(found) > 1]
+        seen = Counter(part for found in parts.values() for part in set(found))
+        each = all(part and seen[part] > 1 for found in joined for part in found)
+        if joined and each and len(seen) < len(cells) and all(len({*found}) == len(found) for found in joined):
+            return sign
+    return None
