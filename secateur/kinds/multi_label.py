@@ -174,7 +174,13 @@ class MultiLabel(Kind):
         return from_logits(lesson)
 
     def validate(
-        self, model: "PreTrainedModel", rows: "TokenRows", *, batch_size: int, precision: "Precision"
+        self,
+        model: "PreTrainedModel",
+        rows: "TokenRows",
+        *,
+        batch_size: int,
+        precision: "Precision",
+        dense_logits: "Tensor | None" = None,
     ) -> "Scores":
         """See ``Kind``; the loss in nats per row and label, exact match, macro-F1 and micro-F1 in [0, 1]."""
         import numpy as np

@@ -25,7 +25,8 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
     yield Choice("promote.min_rows", rows, said)
     if kind.predicts_labels:
         guess = always_the_same(seen.labels) if not seen.sets else always_all(seen.labels, rows=seen.kept)
-        said = f"whatever the champion has; {'all labels' if seen.sets else 'the same answer'} to everything has {guess:.2f}"
+        what = "all labels" if seen.sets else "the same answer"
+        said = f"whatever the champion has; {what} to everything has {guess:.2f}"
         yield Choice("promote.min_macro_f1", min(0.95, ceil(20 * guess + 1) / 20), said)
         yield from _drop(seen, parts)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")

@@ -34,7 +34,8 @@ class Labels(BaseModel):
     """What a model that gives any number of labels says about one text; of an empty one nothing, and why."""
 
     labels: Annotated[
-        list[str] | None, Field(description="those whose probability is above 0.5, perhaps none; null where it is empty")
+        list[str] | None,
+        Field(description="those whose probability is above 0.5, perhaps none; null where it is empty"),
     ]
     scores: Annotated[dict[str, float] | None, Field(description="probability of each of them; null with them")]
     probabilities: Annotated[dict[str, float] | None, Field(description="of every label, where asked for")] = None
