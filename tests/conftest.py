@@ -29,6 +29,7 @@ os.environ.update(
     DO_NOT_TRACK="1",
     MLFLOW_DISABLE_TELEMETRY="true",
     DVC_NO_ANALYTICS="1",
+    ORT_DISABLE_TELEMETRY="1",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_SERVER_EPHEMERAL_ENABLED="false",  # Prefect starts no server unasked, which would outlive the worker
     # Prefect's handler at the root writes to the standard error of the test that first called it, closed by then.

@@ -1,6 +1,7 @@
 """The command line: help for everything, JSON that parses, and what each command says about a finished project."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import onnx
 import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from secateur.cli import cli
+from secateur.cli import _ENVIRONMENT, cli
 from secateur.config.prune import FORMER_NAMES
 from secateur.errors import CheckpointError
 from secateur.models.checkpoint import load, load_tokenizer
@@ -259,3 +262,18 @@ def test_letters_that_a_terminal_lacks_are_replaced(finished_project: Path) -> N
     )  # fmt: skip
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert b"sch?n" in shown.stdout
+
+
+def test_onnx_runtime_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    """Since 1.32 it does so from Linux too, and keeps a number of the device in the home."""
+    values = (make_tensor_value_info(name, 1, [1]) for name in "xy")
+    graph = make_graph([make_node("Relu", ["x"], ["y"])], "g", *([value] for value in values))
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=9), tmp_path / "model.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", f"import onnxruntime; onnxruntime.InferenceSession({str(tmp_path / 'model.onnx')!r})"],
+        env=inherited | _ENVIRONMENT | {"HOME": str(home), "XDG_CACHE_HOME": str(home)}, check=True, capture_output=True,
+    )  # fmt: skip
+    assert not any(home.iterdir())
