@@ -274,6 +274,8 @@ def test_onnx_runtime_reports_nothing_to_its_makers(tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run(
         [sys.executable, "-c", f"import onnxruntime; onnxruntime.InferenceSession({str(tmp_path / 'model.onnx')!r})"],
-        env=inherited | _ENVIRONMENT | {"HOME": str(home), "XDG_CACHE_HOME": str(home)}, check=True, capture_output=True,
-    )  # fmt: skip
+        env=inherited | _ENVIRONMENT | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        check=True,
+        capture_output=True,
+    )
     assert not any(home.iterdir())
