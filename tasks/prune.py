@@ -103,9 +103,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         model,
         train=vocabulary.translate(prepared.train, max_length=before.require_max_length()),
         validation=vocabulary.translate(prepared.validation, max_length=before.require_max_length()),
-        dense_model=dense_model_of(
-            job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune, promise=goal.max_drop
-        ),
+        dense_model=dense_model_of(job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune),
         goal=goal,
         settings=prune,
         round_=round,

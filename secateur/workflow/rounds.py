@@ -72,10 +72,9 @@ def dense_model_of(
     dense: Card,
     run: RunSection,
     prune: PruneSettings,
-    promise: float | None = None,
 ) -> DenseModel:
     """Return what the round is measured against: the dense model, its scores and logits, and measured prices."""
-    judges = promise is not None and kind_named(run.task).judges_by_dense
+    judges = prune.budget.max_drop is not None and kind_named(run.task).judges_by_dense
     table = job.inputs.get("latency_table")
     shape = shape_of(model.config, hidden_size=prune.hidden_size)
     return DenseModel(
