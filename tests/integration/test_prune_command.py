@@ -26,6 +26,7 @@ from secateur.errors import (
     ModelError,
     SecateurError,
 )
+from secateur.kinds.registry import kind_named
 from secateur.models.card import Card, read_card, verify
 from secateur.models.checkpoint import load_base, load_tokenizer, save
 from secateur.models.surgery import widths_of
@@ -366,7 +367,14 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
         csv.writer(file).writerows([("text", "label"), *copies])
     request = _request(home / "ours", tmp_path / "rows.csv")
     said: list[str] = []
-    rows = read_rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    rows = read_rows(
+        request,
+        load(home / "ours"),
+        load_tokenizer(home / "ours"),
+        rules=None,
+        kind=kind_named("classification"),
+        say=said.append,
+    )
     parts = [
         {tuple(part.ids(i)) for i in range(len(part))} for part in (rows.calibration, rows.validation, rows.held_out)
     ]
@@ -385,7 +393,14 @@ def test_held_out_rows_that_the_model_learned_from_are_told(home: Path, tmp_path
     shutil.copytree(home / "ours", tmp_path / "models/baseline")
     request = _request(tmp_path / "models/baseline", tmp_path / "rows.csv")
     said: list[str] = []
-    read_rows(request, load(home / "ours"), load_tokenizer(home / "ours"), rules=None, say=said.append)
+    read_rows(
+        request,
+        load(home / "ours"),
+        load_tokenizer(home / "ours"),
+        rules=None,
+        kind=kind_named("classification"),
+        say=said.append,
+    )
     assert any("8 of 8 held-out rows are among those that the model of this project learned" in line for line in said)
 
 

@@ -53,5 +53,5 @@ def test_a_dense_model_that_gives_every_text_the_same_label_is_told(tmp_path, sc
     assert bool(found) is told
     if told:
         assert found[0].startswith(
-            "it has learned nothing: macro-F1 0.3333 on validation, and the same label for every"
+            "it has learned nothing: macro-F1 0.3333 on validation, and the same answer for every"
         )
