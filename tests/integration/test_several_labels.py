@@ -200,6 +200,7 @@ def test_a_model_that_somebody_made_is_pruned_as_what_it_is(place: Path, tmp_pat
     assert "says one label for each row" in said and "name one --label-column" in said
 
 
+@pytest.mark.usefixtures("forked_proofs")
 def test_a_champion_answers_by_mlflow_and_by_http_and_is_built_again(root: Path, asked: tuple[str, str]) -> None:
     said = output(root, "models", "promote", "shop")
     assert "is the champion" in said
