@@ -19,6 +19,7 @@ _LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 _NO_COMMA = re.compile(r"""['"]\s+['"]""")
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _SEPARATORS = ("|", ";", ",")
+_NUMBERS = re.compile(r"[\d\s.,;|%+-]*")
 
 Values: TypeAlias = Sequence[Any] | pa.ChunkedArray
 
@@ -107,15 +108,20 @@ def _flags(values: Values, *, name: str) -> list[bool | None]:
 def likely_separator(labels: Iterable[str | None]) -> str | None:
     """Return what stands between the labels of cells where they very likely hold several; None where they do not.
 
-    Each part of a joined cell then stands in another cell as well, none twice in one, and there are fewer parts than
-    different cells: "Sales, Marketing" may be the name of one department, and "sales|returns" beside "returns" is none.
+    Each part of a joined cell then stands in another cell as well, none twice in one, there are fewer parts than
+    different cells, and cells hold different numbers of them: "Sales, Marketing" may be the name of one department,
+    "sales|returns" beside "returns" is none, and neither are surnames with first names. Numbers are none: "1,5" is one.
     """
     cells = {label for label in labels if label is not None}
+    if all(_NUMBERS.fullmatch(cell) for cell in cells):
+        return None
     for sign in _SEPARATORS:
         parts = {cell: [part.strip() for part in cell.split(sign)] for cell in cells}
         joined = [found for found in parts.values() if len(found) > 1]
         seen = Counter(part for found in parts.values() for part in set(found))
         each = all(part and seen[part] > 1 for found in joined for part in found)
-        if joined and each and len(seen) < len(cells) and all(len({*found}) == len(found) for found in joined):
+        varies = len({len(found) for found in parts.values()}) > 1
+        once = all(len({*found}) == len(found) for found in joined)
+        if joined and each and varies and once and len(seen) < len(cells):
             return sign
     return None

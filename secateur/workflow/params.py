@@ -189,6 +189,7 @@ def _beginning(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _SIGNS = frozenset("|>,&*!%@`")
+_RESERVED = "%@`"
 
 
 def read_override(override: str, *, form: str = "section.key=value") -> tuple[str, Any]:
@@ -210,14 +211,15 @@ def read_override(override: str, *, form: str = "section.key=value") -> tuple[st
 def read_value(text: str, override: str) -> Any:
     """Read the value of an override, by the rules of params.yaml (YAML 1.2: ``2:4`` is text and ``1e-3`` a number).
 
-    A sign that YAML reads as nothing by itself, such as ``|``, is that sign.
+    A sign that YAML reads as nothing by itself, such as ``|``, is that sign; so is a text that begins with one that no
+    text of YAML may begin with (``%d.%m.%Y``).
 
     Raises:
         ConfigError: it is not YAML.
     """
     if text.strip() == "":
         return ""
-    if text.strip() in _SIGNS:
+    if text.strip() in _SIGNS or text.strip()[0] in _RESERVED:
         return text.strip()
     try:
         return read_yaml(text)

@@ -31,6 +31,12 @@ def test_an_override_changes_one_line_and_keeps_the_comments(workspace: Project)
     assert [path.read_text() for path in kept] == [before]
 
 
+def test_a_format_of_dates_is_given_as_messages_write_it(workspace: Project) -> None:
+    """No text of YAML may begin with a percent sign."""
+    given = ["ingest.time_column=written", "ingest.time_format=%d/%m/%Y"]
+    assert propose(workspace, file=None, overrides=given).config.ingest.time_format == "%d/%m/%Y"
+
+
 def test_an_override_adds_what_the_file_does_not_name_and_nothing_else(workspace: Project) -> None:
     before = workspace.params_file.read_text()
     assert "min_chars" not in before

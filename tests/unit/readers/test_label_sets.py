@@ -96,6 +96,11 @@ def test_one_label_per_row_is_what_is_learned_unless_asked(tmp_path):
         (["a|b", "b", "c"], None),
         (["a|a", "a", "b", "b|a"], None),
         (["a", "b"], None),
+        (["1,0", "1,5", "2,0", "2,5", "3,0", "3,5"], None),
+        (["0,5", "1,0", "1,5", "5"], None),
+        (["1,000", "2,000", "1", "2"], None),
+        ([f"{last}, {first}" for last in ("Smith", "Doe") for first in ("John", "Anna", "Max")], None),
+        (["A,B", "B,C", "C,A", "A,C"], None),
         ([], None),
     ],
 )
