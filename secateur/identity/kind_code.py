@@ -1,16 +1,18 @@
 """What a stage uses of the kind of task: no import leads there, since a kind is found by its name.
 
-A kind answers everything from the loss to the page, in one file. So its methods count one by one: those whose names
-stand in the code of the stage, with what they import; what stands outside of them always counts.
+A kind answers everything from the loss to the page, in its file and in those of the classes that it is one of. So their
+methods count one by one: those whose names stand in the code of the stage, with what they import; what stands outside
+of them always counts.
 """
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from secateur.identity.closure import ANSWERS, Sources, absolute, closure, digest_of, file_of
+from secateur.identity.closure import ANSWERS, Source, Sources, absolute, closure, digest_of, file_of
+from secateur.kinds.base import Kind
 
 _REGISTRY = "secateur/kinds/registry.py"
 """Who finds a kind has this file in its closure."""
@@ -32,34 +34,79 @@ def with_kind(
     """
     if _REGISTRY not in files:
         return dict(files), digest_of(files, sources)
-    root = roots[kind.partition(".")[0]]
-    own = file_of(root, kind)
-    assert own is not None
-    name = own.relative_to(root).as_posix()
-    parts = {part: sources.look_at(text.encode()) for part, text in _parts(own.read_text(encoding="utf-8"))}
-    is_package = own.name == "__init__.py"
-    used, found = {""}, {**files, **_around(kind, roots, sources)}
-    seen: set[str] = set()
+    layers = _layers(kind, roots)
+    parts = {
+        (module, part): sources.look_at(text.encode())
+        for module, (_, file) in layers.items()
+        for part, text in _parts(file.read_text(encoding="utf-8"))
+    }
+    own = {path for path, _ in layers.values()}
+    used, found = {(module, "") for module in layers}, {**files, **_around(layers, roots, sources)}
+    seen: set[tuple[str, str]] = set()
     while new := used - seen:
         seen |= new
-        imports = [one for part in new for one in absolute(parts[part].imports, module=kind, is_package=is_package)]
-        found |= closure(*imports, roots=roots, sources=sources)
-        asked = {word for file in found.values() if file != own for word in sources.read(file).attributes}
+        found |= closure(*_imports(new, parts, layers), roots=roots, sources=sources)
+        asked = {word for path, file in found.items() if path not in own for word in sources.read(file).attributes}
         asked |= {word for part in used for word in parts[part].attributes}
-        used |= asked & parts.keys()
-    others = {path: file for path, file in sorted(found.items()) if path != name}
-    said = "".join(f"{part} {parts[part].digest}\n" for part in sorted(used))
-    digest = hashlib.sha256(f"{digest_of(others, sources)}\n{name}\n{said}".encode()).hexdigest()[:32]
-    return dict(sorted({**others, name: own}.items())), digest
+        used |= {(module, part) for module, part in parts if part in asked}
+    others = {path: file for path, file in sorted(found.items()) if path not in own}
+    said = [digest_of(others, sources)]
+    for module, (path, _) in layers.items():
+        said += [path, *(f"{part} {parts[module, part].digest}" for layer, part in sorted(used) if layer == module)]
+    digest = hashlib.sha256("".join(f"{line}\n" for line in said).encode()).hexdigest()[:32]
+    return dict(sorted({**others, **dict(layers.values())}.items())), digest
 
 
-def _around(kind: str, roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
-    """Return what importing a module of this name runs before: the packages that it is in."""
-    parent = kind.rpartition(".")[0]
-    return closure(parent, roots=roots, sources=sources) if parent else {}
+def _layers(kind: str, roots: Mapping[str, Path]) -> dict[str, tuple[str, Path]]:
+    """Return the modules of a kind and of the classes that it is one of, up to ``Kind``: path from the root, file."""
+    found: dict[str, tuple[str, Path]] = {}
+    waiting = [kind]
+    while waiting:
+        module = waiting.pop()
+        root = roots.get(module.partition(".")[0])
+        file = None if root is None else file_of(root, module)
+        if root is None or file is None or module in found:
+            continue
+        found[module] = file.relative_to(root).as_posix(), file
+        named = absolute(_bases(file.read_text(encoding="utf-8")), module=module, is_package=file.name == "__init__.py")
+        waiting += [name for name in named if name != Kind.__module__]
+    return found
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
+def _bases(text: str) -> tuple[str, ...]:
+    """Return the modules from which a file imports what its classes inherit from."""
+    body = ast.parse(text).body
+    inherited = {
+        base.id for node in body if isinstance(node, ast.ClassDef) for base in node.bases if isinstance(base, ast.Name)
+    }
+    return tuple(
+        "." * node.level + (node.module or "")
+        for node in body
+        if isinstance(node, ast.ImportFrom) and inherited & {alias.asname or alias.name for alias in node.names}
+    )
+
+
+def _imports(
+    used: Iterable[tuple[str, str]],
+    parts: Mapping[tuple[str, str], Source],
+    layers: Mapping[str, tuple[str, Path]],
+) -> Iterator[str]:
+    """Yield what some parts import; the other layers count by their parts."""
+    for module, part in used:
+        is_package = layers[module][1].name == "__init__.py"
+        for name in absolute(parts[module, part].imports, module=module, is_package=is_package):
+            if name not in layers and name.rpartition(".")[0] not in layers:
+                yield name
+
+
+def _around(modules: Iterable[str], roots: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
+    """Return what importing modules of these names runs before: the packages that they are in."""
+    parents = [parent for module in modules if (parent := module.rpartition(".")[0])]
+    return closure(*parents, roots=roots, sources=sources)
+
+
+@lru_cache(maxsize=8)
 def _parts(text: str) -> tuple[tuple[str, str], ...]:
     """Return the methods of the file by name, and under no name what is left without them."""
     lines = text.splitlines(keepends=True)

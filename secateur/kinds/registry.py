@@ -17,7 +17,7 @@ DEFAULT = "classification"
 SEVERAL = "multi_label"
 """What is learned of rows with any number of labels."""
 
-_OTHER_FILES = ("__init__", "base", "registry")
+_OTHER_FILES = ("__init__", "base", "labelled", "registry")
 
 _FILES = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _OTHER_FILES)
 

@@ -8,6 +8,7 @@ import pytest
 
 import secateur
 from secateur.identity.closure import Sources, closure, digest_of
+from secateur.identity.kind_code import with_kind
 from secateur.identity.source_text import essential
 
 
@@ -195,3 +196,28 @@ def test_what_was_looked_at_is_not_parsed_again(tmp_path: Path, monkeypatch: pyt
     assert closure("pack.a", roots={"pack": tmp_path}, sources=again) == files
     assert digest_of(files, again) == digest_of(files, first)
     assert again.complete
+
+
+@pytest.mark.parametrize("imported", ["from pack.shared import Shared", "from .shared import Shared"])
+def test_methods_that_a_kind_inherits_count_one_by_one_as_its_own_do(tmp_path: Path, imported: str) -> None:
+    """A stage that asks for the loss has the code of the loss, wherever it stands, and not that of the page."""
+    methods = {"loss": "import pack.heavy", "presentation": "import pack.page"}
+    inherited = "class Shared:\n" + "".join(
+        f"    def {name}(self):\n        {does}\n" for name, does in methods.items()
+    )
+    for name in ("__init__", "heavy", "page"):
+        _write(tmp_path, f"pack/{name}.py")
+    _write(tmp_path, "pack/own.py", f"{imported}\nclass Own(Shared):\n    def noise(self):\n        return 1\n")
+    stage = _write(tmp_path, "pack/stage.py", "def run(kind):\n    return kind.loss()\n")
+
+    def look(source: str) -> tuple[list[str], str]:
+        _write(tmp_path, "pack/shared.py", source)
+        files = {"pack/stage.py": stage, "secateur/kinds/registry.py": stage}
+        found, digest = with_kind(files, "pack.own", roots={"pack": tmp_path}, sources=Sources())
+        return [name for name in found if name.startswith("pack/")], digest
+
+    files, before = look(inherited)
+    assert files == [f"pack/{name}.py" for name in ("__init__", "heavy", "own", "shared", "stage")]
+    assert look(inherited.replace("import pack.page", "return 2"))[1] == before
+    assert look(inherited.replace("import pack.heavy", "return 2"))[1] != before
+    assert look(f"{inherited}WIDTH = 2\n")[1] != before, "what stands outside of methods always counts"
