@@ -12,6 +12,8 @@ import click
 from secateur.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from secateur.data.survey import Survey
     from secateur.readers.columns import Guess
     from secateur.scaffolding.origin import Origin
@@ -63,6 +65,7 @@ def init(
 
     Example: secateur init shop --source tickets.csv
     """
+    from secateur.scaffolding import setting_up
     from secateur.scaffolding.copying_out import check_room
     from secateur.scaffolding.new_project import check_folder
     from secateur.scaffolding.origin import origin_of
@@ -83,7 +86,7 @@ def init(
     _ = wish.kind  # refused before anything is read
     origin = origin_of(source, root=root, here=here, query=wish.given.get("ingest.query"))
     guess = _columns(wish, origin, asks=asks)
-    plan = _propose(wish, guess, origin, asks=asks)
+    plan = _propose(wish, guess, origin, given=setting_up.given_origins(wish), asks=asks)
     plan.write(full=full)
     if as_json:
         click.echo(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
@@ -109,17 +112,17 @@ def _copy_out(root: Path, *, as_json: bool) -> None:
     paragraph(f"{', '.join(written)}: these are what runs here from now on, and nothing is stale. Commit them.")
 
 
-def _propose(wish: "Wish", guess: "Guess", origin: "Origin", *, asks: bool) -> "Plan":
+def _propose(wish: "Wish", guess: "Guess", origin: "Origin", *, given: "Mapping[str, Origin]", asks: bool) -> "Plan":
     """Choose the parameters; on a terminal the user is asked for a model where none at hand fits."""
     from secateur.scaffolding import setting_up
 
     try:
-        return setting_up.propose(wish, guess=guess, origin=origin)
+        return setting_up.propose(wish, guess=guess, origin=origin, given=given)
     except ModelError as error:
         if not asks or wish.model is not None:
             raise
         model = click.prompt(f"{error}\nModel")
-        return setting_up.propose(replace(wish, model=model), guess=guess, origin=origin)
+        return setting_up.propose(replace(wish, model=model), guess=guess, origin=origin, given=given)
 
 
 def _ask_source(*, asks: bool) -> str:

@@ -80,7 +80,8 @@ def check_rows(
     found = settled(read, reading)
     if look is not None:
         look(found.rows)
-    return checked(found, reading, files=[file.file for file in read["train"]], min_labels=min_labels)
+    files = [file.file for file in read["train"]]
+    return checked(found, reading, files=files, given=given or (), min_labels=min_labels)
 
 
 def read_source(source: str, reading: Reading, *, root: Path | None) -> pa.Table | None:

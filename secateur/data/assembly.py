@@ -1,6 +1,6 @@
 """Files that were read, put together: their labels settled at once, and the rows of each part told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -80,8 +80,17 @@ def settled(read: Mapping[str, Sequence[Readable]], reading: Reading) -> Copied:
     return Copied(parts.pop("train"), parts, tuple(remarks))
 
 
-def checked(copied: Copied, reading: Reading, *, files: Sequence[str], min_labels: int) -> Copied:
+def checked(
+    copied: Copied, reading: Reading, *, files: Sequence[str], given: Collection[str] = (), min_labels: int
+) -> Copied:
     """Check the labels of all files together; they are needed only where there is a column of them.
+
+    Args:
+        copied: the rows that are here.
+        reading: how they were read.
+        files: names of those with the rows that train, for messages.
+        given: parts with rows of their own that are not here yet.
+        min_labels: different labels that there must be.
 
     Raises:
         DataError: too few labels or rows, or rows that judge have labels that no other row has.
@@ -89,13 +98,13 @@ def checked(copied: Copied, reading: Reading, *, files: Sequence[str], min_label
     column = ", ".join(reading.columns.labels)
     if not column:
         return copied
-    labels = copied.rows["label"].to_pylist()
+    labels, apart = copied.rows["label"].to_pylist(), {*given, *copied.given}
     require_classes(
         without(labels, rare_among(labels, reading.labels), reading.labels),
-        when=f"in column {column!r} of {', '.join(files)}" + (" among the rows that train" if copied.given else ""),
+        when=f"in column {column!r} of {', '.join(files)}" + (" among the rows that train" if apart else ""),
         remedy="check ingest.label_column, or add rows",
         min_labels=min_labels,
-        min_rows=MIN_ROWS_PER_LABEL - len(copied.given),
+        min_rows=MIN_ROWS_PER_LABEL - len(apart),
     )
     known = counted(labels)
     for part, rows in copied.given.items():

@@ -35,13 +35,15 @@ _MUCH_FEWER = 5
 class Guess:
     """The columns, and how they were found; None where the user named both.
 
-    Of several labels per row ``more`` are the columns beside that of ``label``.
+    Of several labels per row ``more`` are the columns beside that of ``label``; ``names`` are all columns of the file,
+    as far as they are known.
     """
 
     texts: tuple[str, ...]
     label: str | None
     how: str | None
     more: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def guess_columns(
         tuple(texts) or (text,),
         label if labelled or label is not None else None,
         " and ".join(dict.fromkeys(how)) or None,
+        names=tuple(names),
     )
 
 

@@ -67,7 +67,7 @@ def _items(value: Any, *, name: str, separator: str | None) -> list[Any]:
 
 
 def _read_list(text: str, *, name: str) -> list[Any] | None:
-    """Return what a cell of text says where it is a list as JSON or Python write it; else None."""
+    """Return what a cell of text says where it is a list, which JSON or Python wrote; None where it is none."""
     if _LIST.fullmatch(text) is None:
         return None
     if _NO_COMMA.search(text):
@@ -79,7 +79,10 @@ def _read_list(text: str, *, name: str) -> list[Any] | None:
             continue
         if isinstance(found, list):
             return found
-    return None
+    raise DataError(
+        f"label column {name!r} holds {text.strip()[:60]!r}: the labels of a list stand in quotes, as in "
+        '["sales", "returns"]'
+    )
 
 
 def _flagged(columns: Mapping[str, Values]) -> pa.Array:

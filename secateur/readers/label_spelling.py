@@ -45,10 +45,10 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
         column: name of the label's column, or columns, in the source, for messages.
 
     Raises:
-        SeveralLabels: every label is a list.
+        SeveralLabels: every label is a list, where rows have one each.
     """
     counts = _counts(rows)
-    if counts and all(_LIST.fullmatch(label) for label in counts):
+    if counts and not rules.sets and all(_LIST.fullmatch(label) for label in counts):
         raise SeveralLabels(column)
     remarks: list[str] = []
     if missing := rows["label"].null_count:

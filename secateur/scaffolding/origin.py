@@ -31,14 +31,17 @@ class Origin:
     holder: "TemporaryDirectory[str] | None" = None
 
 
-def origin_of(source: str, *, root: Path, here: Path, query: str | None = None) -> Origin:
+def origin_of(
+    source: str, *, root: Path, here: Path, query: str | None = None, asked_by: str = "ingest.source"
+) -> Origin:
     """Find the source: in the folder of the command, else in that of the project, or fetch it from elsewhere.
 
     Args:
-        source: as ``ingest.source``.
+        source: as that parameter.
         root: folder of the project.
         here: folder of the command.
         query: what a database server is asked.
+        asked_by: the parameter that names the source, for messages.
 
     Raises:
         DataError: it is not there, cannot be fetched, or a file of its name is in the project already.
@@ -46,7 +49,7 @@ def origin_of(source: str, *, root: Path, here: Path, query: str | None = None) 
     source = source.removeprefix(SQLITE)
     base = base_of(expand(source)[0] if is_braced(source) else source, root=root, here=here)
     names = expand(source, root=base)
-    locations = [locate(name, root=base, addresses=True) for name in names]
+    locations = [locate(name, asked_by=asked_by, root=base, addresses=True) for name in names]
     if {location.kind for location in locations} == {"address"}:
         return _fetched(source, locations)
     if locations[0].kind == "database" and len(locations) == 1:
@@ -62,7 +65,7 @@ def origin_of(source: str, *, root: Path, here: Path, query: str | None = None) 
         return Origin(source if stays else _braced(inside), asked, locations[0])
     copies = {path.name: path for path in files}
     if len(copies) < len(files):
-        raise DataError(f"--source {source}: two of its files have the same name; rename one of them")
+        raise DataError(f"{asked_by}={source}: two of its files have the same name; rename one of them")
     for name, path in copies.items():
         if (root / name).exists() and not (root / name).samefile(path) and not _same(root / name, path):
             raise DataError(f"{root / name} is there already and is not {path}; rename one of them")
@@ -74,8 +77,7 @@ def _fetched(source: str, locations: Sequence[Location]) -> Origin:
 
     folder = TemporaryDirectory()
     here = brought({"train": locations}, into=Path(folder.name))["train"]
-    first = replace(here[0], asked_by="ingest.source")
-    return Origin(source, _braced([str(location.path) for location in here]), first, fetched=folder)
+    return Origin(source, _braced([str(location.path) for location in here]), here[0], fetched=folder)
 
 
 def _answered(location: Location, query: str | None) -> Origin:

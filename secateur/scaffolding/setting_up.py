@@ -26,7 +26,7 @@ from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
-from secateur.readers.source_files import PARTS
+from secateur.readers.source_files import PARTS, parameter_of
 from secateur.readers.sources import Location, expand
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
@@ -150,21 +150,41 @@ def _named_columns(wish: Wish, said: Mapping[str, Any]) -> tuple[tuple[str, ...]
     return wish.text_columns or named("text_column"), wish.label_columns or named("label_column")
 
 
-def propose(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
+def given_origins(wish: Wish) -> dict[str, Origin]:
+    """Return where the rows are that were given to judge, by the name of their part; those of addresses are fetched.
+
+    Raises:
+        DataError: as ``origin_of``.
+    """
+    asked = {part: wish.given.get(parameter_of(part)) for part in PARTS[1:]}
+    return {
+        part: origin_of(str(source), root=wish.root, here=wish.here, asked_by=parameter_of(part))
+        for part, source in asked.items()
+        if source
+    }
+
+
+def propose(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, Origin]) -> Plan:
     """Look at the rows and the model, choose the parameters, and refuse what cannot work; nothing is written.
 
     Rows that are seen to have several labels each are for ``multi_label``, unless another kind was asked for.
+
+    Args:
+        wish: what was asked for.
+        guess: the columns.
+        origin: where the rows are.
+        given: where those are that judge, by the name of their part.
 
     Raises:
         SecateurError: one line that says what was asked, what was found and what would work.
     """
     check_folder(wish.root)
     try:
-        return _proposed(wish, guess=guess, origin=origin)
+        return _proposed(wish, guess=guess, origin=origin, given=given)
     except SeveralLabels as found:
         if wish.kind_name != SEVERAL and (wish.task is not None or "run.task" in wish.given):
             raise
-        return _proposed(wish.with_sets(found.separator), guess=guess, origin=origin)
+        return _proposed(wish.with_sets(found.separator), guess=guess, origin=origin, given=given)
 
 
 def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
@@ -185,10 +205,9 @@ def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
     return look
 
 
-def _proposed(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
+def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, Origin]) -> Plan:
     said = reading_for(wish, origin.location)
     reading = _reading(wish, said, texts=guess.texts, labels=guess.labels)
-    given = _given_origins(wish)
     found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
         found = check_rows(
@@ -206,7 +225,7 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     chosen = [*_named(wish, origin=origin, given=given, guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
     if found is not None and not given:
-        remarks += _on_time(wish, origin, reading)
+        remarks += _on_time(origin, reading, names=guess.names)
     if wish.sees_sets:
         between = f" with {wish.separator} between them" if wish.separator else ""
         remarks.append(
@@ -230,12 +249,6 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin) -> Plan:
     check_outputs(wish.root, config)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
-
-
-def _given_origins(wish: Wish) -> dict[str, Origin]:
-    """Return where the rows are that were given to judge, by the name of their part."""
-    asked = {part: wish.given.get(f"ingest.{part}_source") for part in PARTS}
-    return {part: origin_of(str(source), root=wish.root, here=wish.here) for part, source in asked.items() if source}
 
 
 def _reading(wish: Wish, said: Mapping[str, Any], *, texts: Sequence[str], labels: Sequence[str]) -> Reading:
@@ -324,11 +337,11 @@ _PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseli
 _ASKED = "as asked"
 
 
-def _on_time(wish: Wish, origin: Origin, reading: Reading) -> list[str]:
+def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[str]:
     """Say which column could divide the rows by time, where nothing else was said of their parts."""
     if reading.columns.time is not None or reading.columns.part is not None:
         return []
-    for name in called_times(column_names(wish, origin)):
+    for name in called_times(names):
         alone = Columns(text=reading.columns.text, label=None, confidence=None, time=name)
         try:
             rows = check_rows(origin.asked, replace(reading, columns=alone))

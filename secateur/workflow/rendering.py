@@ -18,6 +18,7 @@ from secateur.workflow import code_lock
 from secateur.workflow.project import Project
 from secateur.workflow.stage import Output, Stage
 from secateur.workflow.stages import stages
+from secateur.yaml_text import read_yaml
 
 _HEADER = (
     "# Rendered from secateur/workflow/stages.py by `secateur plan`; "
@@ -107,7 +108,7 @@ def _never_rendered(project: Project, config: RunConfig) -> str:
     if not project.pipeline_file.is_file() or _is_rendered(project, config):
         return ""
     try:
-        found = YAML(typ="safe").load(project.pipeline_file.read_text(encoding="utf-8", errors="replace")) or {}
+        found = read_yaml(project.pipeline_file.read_text(encoding="utf-8", errors="replace")) or {}
         listed = list(found.get("stages") or {})
     except (YAMLError, AttributeError, TypeError):
         return "something that is no pipeline"
