@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secateur.data.indicators import strata_of
+from secateur.data.indicators import indicated, strata_of
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, as_arrow, read_tokens, tokenize
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
-from secateur.readers.label_sets import counted, labels_in, renamed
+from secateur.readers.label_sets import counted, renamed
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
@@ -113,10 +113,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     remarks = (*found.remarks, *(said if left_out else ()))
     if not sets:
         return Labelled(texts, [index_of[name] for name in known], remarks)
-    values = np.zeros((len(texts), len(labels)), np.float32)
-    for row, name in enumerate(known):
-        values[row, [index_of[one] for one in labels_in(name)]] = 1.0
-    return Labelled(texts, values, remarks)
+    return Labelled(texts, indicated(known, names=labels).values, remarks)
 
 
 def tokenize_labelled(

@@ -12,7 +12,7 @@ from secateur.errors import DataError
 from secateur.readers.compression import bare
 from secateur.readers.duckdb_file import ask_duckdb, is_duckdb
 from secateur.readers.layout import Columns, require
-from secateur.readers.query import MAX_NAMED, TIP, require_plain_values
+from secateur.readers.query import TIP, named_tables, require_plain_values, short
 
 Row = tuple[Any, ...]
 
@@ -54,8 +54,8 @@ def read_query(path: Path, query: str | None, columns: Columns) -> dict[str, lis
     names, rows = ask(path, query)
     require(columns, names, name=f"the answer of {path.name}")
     found = {name: [row[names.index(name)] for row in rows] for name in columns.names}
-    for values in zip(*found.values(), strict=True):
-        require_plain_values(dict(zip(found, values, strict=True)), columns, name=path.name)
+    for column, values in found.items():
+        require_plain_values(values, column=column, columns=columns, name=path.name)
     return found
 
 
@@ -96,7 +96,7 @@ def _authorized(action: int, _: str | None, name: str | None, *__: str | None) -
 
 
 def _said(error: Exception, path: Path, connection: sqlite3.Connection) -> str:
-    said = " ".join(str(error).split())[:200]
+    said = short(error)
     if "not authorized" in said or "one statement" in said:
         return f"ingest.query is refused ({said}): {TIP}"
     connection.set_authorizer(None)
@@ -107,5 +107,4 @@ def _tables(connection: sqlite3.Connection) -> str:
     found: Sequence[Row] = connection.execute(
         "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%' ORDER BY name"
     ).fetchall()
-    named = ", ".join(str(name) for (name,) in found[:MAX_NAMED]) or "none"
-    return named + (f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else "")
+    return named_tables([str(name) for (name,) in found])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import DataError
-from secateur.readers.query import MAX_NAMED, TIP, by_chance, json_value
+from secateur.readers.query import TIP, by_chance, json_value, named_tables, short
 
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _SETTINGS = {
@@ -54,7 +54,7 @@ def ask_duckdb(path: Path, query: str | None) -> tuple[list[str], list[tuple[Any
         with closing(duckdb.connect(str(path), read_only=True, config=_SETTINGS)) as connection:
             return _asked(connection, path, query)
     except duckdb.Error as error:
-        raise DataError(f"{path.name} cannot be read as a DuckDB database: {_short(error)}") from error
+        raise DataError(f"{path.name} cannot be read as a DuckDB database: {short(error)}") from error
 
 
 def _asked(connection: Any, path: Path, query: str | None) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -77,15 +77,10 @@ def _asked(connection: Any, path: Path, query: str | None) -> tuple[list[str], l
         names = [str(column[0]) for column in cursor.description]
         return names, [tuple(json_value(value) for value in row) for row in cursor.fetchall()]
     except duckdb.Error as error:
-        said = f"ingest.query: {path.name} answers: {_short(error)}; its tables are: {_tables(connection)}"
+        said = f"ingest.query: {path.name} answers: {short(error)}; its tables are: {_tables(connection)}"
         raise DataError(said) from error
 
 
 def _tables(connection: Any) -> str:
     found: Sequence[Any] = connection.execute(_TABLES).fetchall()
-    named = ", ".join(str(name) for (name,) in found[:MAX_NAMED]) or "none"
-    return named + (f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else "")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return named_tables([str(name) for (name,) in found])

@@ -99,7 +99,7 @@ def _with_names(batch: pa.Table, classes: dict[str, list[str]]) -> pa.Table:
             return names[index] if index is not None and index >= 0 else None
 
         given = batch[column].to_pylist()
-        if isinstance(next((value for value in given if value is not None), None), list):
+        if pa.types.is_list(batch[column].type) or pa.types.is_large_list(batch[column].type):
             lists = [None if value is None else [name_of(index) for index in value] for value in given]
             labels = pa.array(lists, pa.list_(pa.string()))
         else:

@@ -52,10 +52,10 @@ def require_once(record: Mapping[str, Any], name: str, *, where: str) -> None:
         DataError: naming the row.
     """
     value: Any = record
-    for step in [name] if name in record else name.split("."):
+    for step in _steps(record, name):
         if isinstance(value, Repeated) and step in value.twice:
             raise DataError(f"{where} has two different values under {step!r}; leave one of them")
-        value = value.get(step) if isinstance(value, dict) else None
+        value = _inner(value, step)
 
 
 def read_json(path: Path, *, encoding: str, columns: Columns) -> dict[str, list[Any]]:
@@ -111,17 +111,23 @@ def json_records(path: Path, *, encoding: str, columns: Columns) -> _Numbered:
 
 
 def _held(record: Mapping[str, Any], name: str) -> Any:
-    if name in record or "." not in name:
-        return record.get(name)
     value: Any = record
-    for step in name.split("."):
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal():
-            value = value[int(step)] if int(step) < len(value) else None
-        else:
-            return None
+    for step in _steps(record, name):
+        value = _inner(value, step)
     return value
+
+
+def _steps(record: Mapping[str, Any], name: str) -> list[str]:
+    """Return the way to a value: the name of a column, or what leads through objects and lists."""
+    return [name] if name in record else name.split(".")
+
+
+def _inner(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return None
 
 
 def keys_of(path: Path, *, encoding: str) -> list[str]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from secateur.errors import DataError
 from secateur.readers.layout import Columns, require
-from secateur.readers.query import MAX_NAMED, TIP, by_chance, code_of, json_value, require_plain_values
+from secateur.readers.query import TIP, by_chance, code_of, json_value, named_tables, require_plain_values, short
 from secateur.readers.sources import DATABASE_PREFIX, Location
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ async def _write(location: Location, address: str, query: str | None, *, columns
             with out.open("w", encoding="utf-8", newline="\n") as file, _refused(location):
                 async for record in prepared.cursor(prefetch=_ROWS_AT_ONCE):
                     row = {name: json_value(record[place]) for name, place in zip(wanted, places, strict=True)}
-                    if columns is not None:
-                        require_plain_values(row, columns, name=location.name)
+                    for name, value in row.items() if columns is not None else ():
+                        require_plain_values([value], column=name, columns=asked, name=location.name)
                     file.write(json.dumps(row, ensure_ascii=False, default=repr) + "\n")
     finally:
         await connection.close(timeout=CONNECT_S)
@@ -151,18 +151,13 @@ def _refused(location: Location) -> Iterator[None]:
     try:
         yield
     except asyncpg.ReadOnlySQLTransactionError as error:
-        raise DataError(f"ingest.query is refused ({_short(error)}): {TIP}") from error
+        raise DataError(f"ingest.query is refused ({short(error)}): {TIP}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DataError(f"ingest.query: {location.name} answers: {_short(error)}") from error
+        raise DataError(f"ingest.query: {location.name} answers: {short(error)}") from error
     except OSError as error:
         raise DataError(f"ingest.query: {location.name} broke off ({type(error).__name__}); run again") from error
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
 async def _tables(connection: "asyncpg.Connection[Any]") -> str:
     found: Sequence[Any] = await connection.fetch(_TABLES)
-    names = ", ".join(str(row[0]) for row in found[:MAX_NAMED]) or "none"
-    return names + (" and others" if len(found) > MAX_NAMED else "")
+    return named_tables([str(row[0]) for row in found])

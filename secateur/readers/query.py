@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,8 +12,7 @@ from secateur.readers.layout import Columns
 TIP = "it takes one SELECT, which changes nothing and calls no random()"
 """What it is, for messages."""
 
-MAX_NAMED = 8
-"""How many tables a message names."""
+_MAX_NAMED = 8
 
 _NO_CODE = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -46,15 +45,27 @@ def json_value(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | bytes | None) else str(value)
 
 
-def require_plain_values(row: Mapping[str, Any], columns: Columns, *, name: str) -> None:
-    """Refuse bytes, and texts that are none.
+def require_plain_values(values: Iterable[Any], *, column: str, columns: Columns, name: str) -> None:
+    """Refuse bytes, and texts that are none, in a column.
 
     Raises:
         DataError: naming the column.
     """
-    for column, value in row.items():
-        if isinstance(value, bytes) or (column in columns.texts and not isinstance(value, str | None)):
+    is_text = column in columns.texts
+    for value in values:
+        if isinstance(value, bytes) or (is_text and not isinstance(value, str | None)):
             raise DataError(
                 f"{name}: column {column!r} holds {type(value).__name__}, not text; CAST({column} AS TEXT) makes text "
                 "of it"
             )
+
+
+def named_tables(tables: Sequence[str]) -> str:
+    """Return the first names of tables, for messages."""
+    named = ", ".join(tables[:_MAX_NAMED]) or "none"
+    return named + (f" and {len(tables) - _MAX_NAMED} more" if len(tables) > _MAX_NAMED else "")
+
+
+def short(error: BaseException) -> str:
+    """Return what a database says, on one line."""
+    return " ".join(str(error).split())[:200]

@@ -14,12 +14,13 @@ import pytest
 
 from secateur.config.part import parse_part
 from secateur.config.schema import RunConfig
-from secateur.data.acquisition import Copies, HubSelection, copy_rows
+from secateur.data.acquisition import Copies, HubSelection, check_rows, copy_rows
 from secateur.errors import DataError
 from secateur.files import sha256_file, write_json
 from secateur.readers import fetching, remote
 from secateur.readers.fetching import FETCHED, brought, fetch
-from secateur.readers.reading import reading_of
+from secateur.readers.layout import Columns
+from secateur.readers.reading import Reading, reading_of
 from secateur.readers.sources import Location, locate
 from secateur.workflow.preflight import check_source
 from secateur.workflow.project import Project
@@ -114,6 +115,18 @@ def test_a_file_is_fetched_once_and_its_size_is_told(server: Files, tmp_path: Pa
     server.bodies["/rows.csv"], server.etag = ROWS + b"one more,a\n", "two"
     other = fetch(at(server.address()), into=tmp_path)
     assert other.is_new and other.sha256 != found.sha256
+
+
+def test_rows_that_judge_from_an_address_are_counted_before_they_are_here(tmp_path: Path) -> None:
+    """Two rows of a label are enough where others judge, wherever those are."""
+    (tmp_path / "a.csv").write_text(
+        "text,label\n" + "".join(f"{word},{word[0]}\n" for word in ("a1", "a2", "b1", "b2"))
+    )
+    reading, source = Reading(Columns("text", "label", None)), str(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="so a label needs 3"):
+        check_rows(source, reading)
+    found = check_rows(source, reading, given={"validation": "https://localhost/b.csv"})
+    assert found is not None and found.rows.num_rows == 4
 
 
 def test_without_marks_every_look_fetches(server: Files, tmp_path: Path) -> None:

@@ -72,12 +72,18 @@ def test_columns_of_0_and_1_are_labels_by_their_names(tmp_path):
     [
         ("w,1,2,0", FLAGS, r"label column 'b' holds '2'; of several label columns each holds 0 and 1"),
         ("\"['a' 'b']\",1,1,0", Columns("b", "text", None, sets=True), r"a list needs commas between its labels"),
+        ('"[sales, returns]",1,1,0', Columns("b", "text", None, sets=True), r"labels of a list stand in quotes, as in"),
     ],
 )
 def test_what_is_no_set_is_refused_in_words(tmp_path, cells, columns, message):
     (file := tmp_path / "a.csv").write_text(f"text,a,b,c\n{cells}\n")
     with pytest.raises(DataError, match=message):
         read(file, columns)
+
+
+def test_a_label_in_brackets_is_a_label_where_rows_have_several():
+    rows = pa.table({"text": ["x", "y"], "label": ["[a]", as_set(["[a]", "[b]"])]})
+    assert settle_labels(rows, LabelRules(sets=True), column="tags").rows.equals(rows)
 
 
 def test_one_label_per_row_is_what_is_learned_unless_asked(tmp_path):

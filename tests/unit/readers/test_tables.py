@@ -73,6 +73,10 @@ def test_what_is_said_twice_alike_or_elsewhere_is_read(tmp_path):
     assert rows_of(only, columns=Columns("text", "label.a", None))["label"].to_pylist() == ["1"]
     with pytest.raises(DataError, match=r"b\.jsonl line 1 has two different values under 'b'"):
         rows_of(only, columns=Columns("text", "label.b", None))
+    inside = write(tmp_path / "c.jsonl", '{"text": "y", "label": [{"a": 1, "b": 2, "b": 3}]}')
+    assert rows_of(inside, columns=Columns("text", "label.0.a", None))["label"].to_pylist() == ["1"]
+    with pytest.raises(DataError, match=r"c\.jsonl line 1 has two different values under 'b'"):
+        rows_of(inside, columns=Columns("text", "label.0.b", None))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
