@@ -126,7 +126,9 @@ def intervals_of_sets(
         among: as in ``scores_of_sums``.
     """
     found = scores_of_sums(counts.sum(axis=0), rows=len(counts), among=among)
-    drawn = scores_of_sums(resampled_sums(counts, samples=samples, seed=seed), rows=len(counts), among=among)
+    distinct, rows = np.unique(counts, axis=0, return_counts=True)  # of few labels, many rows are alike
+    sums = resampled_sums(distinct, counts=rows, samples=samples, seed=seed)
+    drawn = scores_of_sums(sums, rows=len(counts), among=among)
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     ends = {name: np.quantile(values, tails) for name, values in drawn.items()}
     return {name: Interval(float(value), *map(float, ends[name])) for name, value in found.items()}

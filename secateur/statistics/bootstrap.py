@@ -25,20 +25,24 @@ def resampled_counts(counts: npt.NDArray[np.int64], *, samples: int, seed: int) 
     return drawn
 
 
-def resampled_sums(columns: npt.NDArray[Any], *, samples: int, seed: int) -> FloatArray:
-    """Return the column sums of the drawn rows, (samples, C).
+def resampled_sums(
+    columns: npt.NDArray[Any], *, samples: int, seed: int, counts: npt.NDArray[np.int64] | None = None
+) -> FloatArray:
+    """Return the column sums of the drawn rows, (samples, C); memory does not grow with the number of samples.
 
     Args:
-        columns: (rows, C), at least one row.
+        columns: (rows, C), at least one row; or of groups of equal rows, (groups, C).
         samples: resamples.
         seed: of the resampling.
+        counts: rows of every group, (groups,); one each unless given.
     """
-    num_rows = len(columns)
+    weights = np.ones(len(columns), np.int64) if counts is None else counts
+    total = int(weights.sum())
     generator = np.random.default_rng(seed)
-    step = max(1, _WEIGHTS_PER_DRAW // num_rows)
+    step = max(1, _WEIGHTS_PER_DRAW // len(columns))
     return np.concatenate(
         [
-            generator.multinomial(num_rows, np.full(num_rows, 1.0 / num_rows), size=size) @ columns
+            generator.multinomial(total, weights / total, size=size) @ columns
             for size in (min(step, samples - start) for start in range(0, samples, step))
         ]
     )

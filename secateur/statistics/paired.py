@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import binomtest
 
-from secateur.statistics.bootstrap import resampled_counts, resampled_sums
+from secateur.statistics.bootstrap import resampled_sums
 from secateur.statistics.f1 import f1_of, of_each, right_rows
 
 IntArray = npt.NDArray[np.int64]
@@ -99,13 +99,12 @@ def bootstrap_macro_f1(
         seed: of the resampling.
     """
     triples, counts = _distinct(labels, before, after)
-    drawn = resampled_counts(counts, samples=samples, seed=seed).astype(np.float64)
-    true = of_each(triples[0], num_labels=num_labels).astype(np.float64)
-    scores = []
-    for predicted in (triples[1], triples[2]):
-        said = of_each(predicted, num_labels=num_labels).astype(np.float64)
-        scores.append(f1_of(drawn @ (true * said), drawn @ true, drawn @ said).mean(axis=-1))
-    difference: FloatArray = scores[1] - scores[0]
+    true, *said = (of_each(column, num_labels=num_labels).astype(np.float64) for column in triples)
+    columns = np.concatenate([true, *(part for one in said for part in (true * one, one))], axis=1)
+    sums = resampled_sums(columns, counts=counts, samples=samples, seed=seed)
+    support, *of_both = np.split(sums, 5, axis=1)
+    was, is_ = (f1_of(hits, support, said).mean(axis=-1) for hits, said in (of_both[:2], of_both[2:]))
+    difference: FloatArray = is_ - was
     return difference
 
 

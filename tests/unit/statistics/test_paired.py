@@ -8,8 +8,23 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from sklearn.metrics import f1_score, recall_score
 
+from secateur.statistics import bootstrap
 from secateur.statistics.f1 import f1_by_label
 from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change, mcnemar
+
+
+def test_drawing_in_small_steps_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory has a bound, whatever the number of rows and samples, and the bits do not depend on it."""
+    rng = np.random.default_rng(0)
+    labels, before, after = (rng.integers(2, size=(50, 4)) for _ in range(3))
+
+    def drawn() -> list[float]:
+        found = bootstrap_macro_f1(labels, before, after, num_labels=4, samples=20, seed=1)
+        return list(found.tolist())
+
+    whole = drawn()
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_PER_DRAW", 150)
+    assert drawn() == whole and len(set(whole)) > 10
 
 
 def test_counts_rows_on_which_one_model_alone_is_right() -> None:
