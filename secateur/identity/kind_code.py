@@ -45,7 +45,7 @@ def with_kind(
     seen: set[tuple[str, str]] = set()
     while new := used - seen:
         seen |= new
-        found |= closure(*_imports(new, parts, layers), roots=roots, sources=sources)
+        found |= closure(*_imports(new, parts, layers, roots), roots=roots, sources=sources)
         asked = {word for path, file in found.items() if path not in own for word in sources.read(file).attributes}
         asked |= {word for part in used for word in parts[part].attributes}
         used |= {(module, part) for module, part in parts if part in asked}
@@ -91,12 +91,14 @@ def _imports(
     used: Iterable[tuple[str, str]],
     parts: Mapping[tuple[str, str], Source],
     layers: Mapping[str, tuple[str, Path]],
+    roots: Mapping[str, Path],
 ) -> Iterator[str]:
-    """Yield what some parts import; the other layers count by their parts."""
+    """Yield what some parts import; the other layers, and what is taken from them, count by their parts."""
     for module, part in used:
         is_package = layers[module][1].name == "__init__.py"
         for name in absolute(parts[module, part].imports, module=module, is_package=is_package):
-            if name not in layers and name.rpartition(".")[0] not in layers:
+            of_layer = name.rpartition(".")[0] in layers and file_of(roots[name.partition(".")[0]], name) is None
+            if name not in layers and not of_layer:
                 yield name
 
 

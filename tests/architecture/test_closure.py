@@ -221,3 +221,19 @@ def test_methods_that_a_kind_inherits_count_one_by_one_as_its_own_do(tmp_path: P
     assert look(inherited.replace("import pack.page", "return 2"))[1] == before
     assert look(inherited.replace("import pack.heavy", "return 2"))[1] != before
     assert look(f"{inherited}WIDTH = 2\n")[1] != before, "what stands outside of methods always counts"
+
+
+@pytest.mark.parametrize("imported", ["from . import helper", "from pack import helper", "import pack.helper"])
+def test_a_file_beside_a_kind_that_is_a_package_counts(tmp_path: Path, imported: str) -> None:
+    _write(tmp_path, "pack/__init__.py", f"class Own:\n    def loss(self):\n        {imported}\n")
+    stage = _write(tmp_path, "stage.py", "def run(kind):\n    return kind.loss()\n")
+
+    def look(helper: str) -> tuple[list[str], str]:
+        _write(tmp_path, "pack/helper.py", helper)
+        files = {"stage.py": stage, "secateur/kinds/registry.py": stage}
+        found, digest = with_kind(files, "pack", roots={"pack": tmp_path}, sources=Sources())
+        return [name for name in found if name.startswith("pack/")], digest
+
+    files, before = look("A = 1\n")
+    assert files == ["pack/__init__.py", "pack/helper.py"]
+    assert look("A = 2\n")[1] != before
