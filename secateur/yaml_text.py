@@ -16,10 +16,13 @@ def read_yaml(text: str) -> Any:
     """Return the values of a text.
 
     Raises:
-        YAMLError: it is not YAML, or nested too deep.
+        YAMLError: it is not YAML, is nested too deep, or holds a value that there is not.
     """
     require_shallow(text)
-    return YAML(typ="safe").load(text)
+    try:
+        return YAML(typ="safe").load(text)
+    except ValueError as error:  # a 30th of February, or a tag that its value does not fit
+        raise YAMLError(str(error)) from error
 
 
 def require_shallow(text: str) -> None:

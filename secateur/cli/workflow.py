@@ -184,12 +184,14 @@ def _explained(project: "Project", config: "RunConfig", *, quiet: bool) -> "list
         if update_pipeline(project, config) and not quiet:
             click.echo("dvc.yaml was rendered anew", err=True)
     elif is_current(project, config):
-        said = f"a run goes on (process {project.holder}): so it stands at this moment; nothing was written"
+        said = (
+            f"another command works here (process {project.holder}): so it stands at this moment; nothing was written"
+        )
         click.echo(said, err=True)
     else:
         raise Occupied(
-            f"a run goes on (process {project.holder}), with other parameters or other code than there are now; what "
-            "comes after it is known when it has ended"
+            f"another command works here (process {project.holder}), with other parameters or other code than now; "
+            "what comes after it is known when it has ended"
         )
     try:
         return explain.plan(project, DvcStore(project), config, stages(config, project.root))

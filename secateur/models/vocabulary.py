@@ -168,17 +168,19 @@ def remap(
         table: see ``remapping``.
         max_length: rows that grew beyond it lose what stands before their last token, of a pair the longer text
             first, as truncation does.
-        long_texts: ``head_tail`` takes it out of their middle, where those that have ``max_length`` were cut before.
+        long_texts: ``head_tail`` takes it out of their middle, where those that have ``max_length`` were cut before;
+            pairs have no such middle.
     """
     new_rows: list[list[int]] = []
     second: list[int] | None = None if rows.second is None else []
+    keeps_tail = long_texts == "head_tail" and rows.second is None  # as `encode` does
     for index in range(len(rows)):
         old = rows.ids(index)
         # A word does not go on behind the gap.
-        gap = [head_length(len(old))] if long_texts == "head_tail" and len(old) == max_length else []
+        gap = [head_length(len(old))] if keeps_tail and len(old) == max_length else []
         parts = np.split(old, gap if rows.second is None else [rows.second[index]])
         found = [table.row(part) for part in parts]
-        if max_length is not None and long_texts == "head_tail":
+        if max_length is not None and keeps_tail:
             found = [head_and_tail([number for part in found for number in part], max_length)]
         elif max_length is not None:
             _shorten_(found, max_length)

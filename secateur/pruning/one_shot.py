@@ -67,7 +67,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
-    dense_model = _dense_model(model, rows, request)
+    dense_model = _dense_model(model, rows, request, card=card)
     started = time.monotonic()
     vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=dense_model.quality)
     if cut:
@@ -120,7 +120,7 @@ def _state(request: Request, model: PreTrainedModel) -> State:
     return replace(state, weights=masks_beside(request.checkpoint, model))
 
 
-def _dense_model(model: PreTrainedModel, rows: Rows, request: Request) -> DenseModel:
+def _dense_model(model: PreTrainedModel, rows: Rows, request: Request, *, card: Card) -> DenseModel:
     settings = request.settings
     trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
     judges = settings.budget.max_drop is not None and kind_named(rows.validation.kind).judges_by_dense
@@ -130,6 +130,7 @@ def _dense_model(model: PreTrainedModel, rows: Rows, request: Request) -> DenseM
         quality=_score(model, rows.validation, request).quality,
         logits=_logits(model, rows.calibration, request) if trains else Tensor(),
         validation_logits=_logits(model, rows.validation, request) if judges else None,
+        class_weights=card.parameters.get("baseline.class_weights", "none"),
     )
 
 

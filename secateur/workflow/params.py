@@ -129,12 +129,13 @@ def _load(text: str, path: Path) -> Any:
     try:
         require_shallow(text)
         values = _yaml().load(text)
-    except (YAMLError, RecursionError) as error:
+    except (YAMLError, RecursionError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where is not None else ""
         deep = isinstance(error, RecursionError) or getattr(error, "problem", None) == TOO_DEEP
         what = TOO_DEEP if deep else "not valid YAML"
-        raise ConfigError(f"{path.name} is {what}{line}") from error
+        why = f": {error}" if isinstance(error, ValueError) else ""  # a 30th of February
+        raise ConfigError(f"{path.name} is {what}{line}{why}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path.name} must hold sections (run, ingest, clean, ...), found {type(values).__name__}")
     return values

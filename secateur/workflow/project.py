@@ -193,7 +193,7 @@ def exclusive(project: Project) -> Iterator[None]:
         Occupied: another run holds it.
         ProjectError: nothing can be written here.
     """
-    taken = f"another run (process {{holder}}) holds {project.root}; wait for it to end, or stop it"
+    taken = f"another command (process {{holder}}) holds {project.root}; wait for it to end, or stop it"
     with locked(project, _RUN_LOCK, taken=taken):
         yield
 

@@ -129,6 +129,9 @@ def test_a_dvc_yaml_of_somebody_else_is_not_replaced(project: Path) -> None:
     assert "artifacts:" in (project / "dvc.yaml.before").read_text()
     output(project, "plan")
     assert not (project / "dvc.yaml.before2").exists()
+    file.write_text(ours.partition("\n")[0] + "\na: " + "[" * 200_000)  # ends a process that reads it
+    output(project, "plan")
+    assert file.read_text() == ours and (project / "dvc.yaml.before2").exists()
 
 
 def test_while_a_run_goes_on_plan_and_why_look_and_write_nothing(project: Path) -> None:
@@ -140,7 +143,7 @@ def test_while_a_run_goes_on_plan_and_why_look_and_write_nothing(project: Path) 
     with exclusive(Project(project)), chdir(project):
         shown = CliRunner().invoke(cli, ["plan", "--json"])
         why = CliRunner().invoke(cli, ["why", "prune@r1"])
-        assert f"a run goes on (process {os.getpid()}): so it stands at this moment" in shown.stderr
+        assert f"another command works here (process {os.getpid()}): so it stands at this moment" in shown.stderr
         assert [entry["verdict"] for entry in json.loads(shown.stdout)][3] == "run"
         assert "prune@r1 would run" in why.stdout
         assert digests(project) == before

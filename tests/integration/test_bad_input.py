@@ -492,7 +492,7 @@ def locked(workspace: Path) -> Iterator[Path]:
 def test_a_workspace_that_another_run_holds(locked: Path, command: list[str]) -> None:
     error = refused(locked, *command)
     assert isinstance(error, ProjectError)
-    assert f"another run (process 4711) holds {locked}; wait for it to end, or stop it" in str(error)
+    assert f"another command (process 4711) holds {locked}; wait for it to end, or stop it" in str(error)
 
 
 def test_reading_commands_need_no_lock(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:

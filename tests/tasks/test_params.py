@@ -77,6 +77,7 @@ def test_a_file_replaces_all_parameters(workspace: Project, tmp_path: Path) -> N
         ("nowhere.key=1", "nowhere is not a section of params.yaml"),
         ("clean.nothing=1", "clean.nothing is not a known parameter"),
         ("clean.min_chars=[", "the value is not valid YAML"),
+        ("clean.min_chars=2024-02-30", "the value is not valid YAML"),
         ("prune.budget.macs=7", "prune.budget.macs"),
         ("clean.min_char=3", "clean.min_char is not a known parameter; did you mean clean.min_chars? `secateur doctor"),
         ("prune.recovery.epoch=3", "did you mean prune.recovery.epochs?"),
@@ -115,6 +116,9 @@ def test_a_missing_or_broken_file_is_one_line(workspace: Project, tmp_path: Path
         broken.write_text("run:\n  seed: " + "[" * num_brackets + "]" * num_brackets)
         with pytest.raises(ConfigError, match=r"^broken.yaml is nested deeper than 100 levels at line 2$"):
             propose(workspace, file=broken, overrides=[])
+    broken.write_text("run:\n  seed: 2024-02-30\n")
+    with pytest.raises(ConfigError, match=r"^broken.yaml is not valid YAML: day is out of range for month"):
+        propose(workspace, file=broken, overrides=[])
     with pytest.raises(ConfigError, match="the value is not valid YAML"):
         propose(workspace, file=None, overrides=["run.seed=" + "[" * 200_000])
 

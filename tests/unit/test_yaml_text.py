@@ -26,6 +26,13 @@ def test_what_is_nested_too_deep_ends_no_process(case: str, tmp_path: Path) -> N
         folders_of(DEEP[case].encode(), where=tmp_path, named="tiny version 1")
 
 
+@pytest.mark.parametrize("text", ["a: 2024-02-30", "a: !!int x", "a: !!float x"])
+def test_a_value_that_there_is_not_is_no_yaml(text: str) -> None:
+    with pytest.raises(YAMLError):
+        read_yaml(text)
+    assert stages_of(text) == {}
+
+
 def test_what_is_not_too_deep_is_read() -> None:
     assert read_yaml("a: [[{b: 1}]]\nc: 2:4") == {"a": [[{"b": 1}]], "c": "2:4"}
     assert read_yaml("") is None

@@ -148,6 +148,6 @@ DEBERTA_V2 = LinearEncoder(
     forward_with_heads=attend,
     position_paths=("encoder.rel_embeddings", "encoder.LayerNorm"),
     num_positions=num_positions,
-    widths_of_head=("pooler_hidden_size",),
+    widths_of_head=("pooler_hidden_size", "embedding_size"),
     check_variant=check,
 )

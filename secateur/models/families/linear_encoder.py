@@ -241,7 +241,8 @@ class LinearEncoder:
         if self.embedding_size_key is not None and entrance is None:
             setattr(config, self.embedding_size_key, hidden_size)
         for key in self.widths_of_head:
-            setattr(config, key, hidden_size)
+            if key in vars(config):
+                setattr(config, key, hidden_size)
         self._write_head_dim_(config, head_dim)
 
     def max_tokens(self, config: PreTrainedConfig) -> int:

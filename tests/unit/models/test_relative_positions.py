@@ -41,6 +41,14 @@ def test_positions_are_paid_for() -> None:
     assert structure_costs(config, length=10).head.macs - plain == 2 * 12 * 8 * 32 + 2 * 10 * 12 * 8
 
 
+def test_a_width_that_a_config_writes_three_times_stays_one() -> None:
+    config = tiny_config("deberta-v2")
+    config.update({"embedding_size": config.hidden_size})
+    family_of(config).write_hidden_size_(config, 16)
+    assert config.embedding_size == config.pooler_hidden_size == 16
+    assert family_of(config).hidden_size(config) == 16
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

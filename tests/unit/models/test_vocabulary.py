@@ -254,6 +254,8 @@ def test_each_text_of_a_pair_is_spelled_by_itself(first, second, dropped):
     ids, begins = short.ids(0).tolist(), int(short.second[0])
     assert len(ids) == min(limit, len(expected.ids[0]))
     assert [place for place, number in enumerate(ids) if number == cut.sep_token_id] == [begins - 1, len(ids) - 1]
+    tailed = remap(rows, table, max_length=limit, long_texts="head_tail")
+    assert (tailed.ids(0).tolist(), tailed.second.tolist()) == (ids, [begins]), "pairs have no middle"
     left = np.array([begins, len(ids) - begins])
     lost = [expected.second[0], len(expected.ids[0]) - expected.second[0]] - left
     assert lost[left.argmin()] == 0 or abs(left[0] - left[1]) <= 1
