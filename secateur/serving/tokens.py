@@ -56,6 +56,7 @@ class Tokens:
         self._path = path
         self._state = _state(path)
         self._tokens = read_tokens(path)
+        self._refused = ""
 
     def owner(self, authorization: str) -> Token | None:
         """Return whose token stands in the value of a header ``Authorization``.
@@ -74,12 +75,15 @@ class Tokens:
         """Read the file again if it has changed; one that is not in order changes nothing, and is told in the log."""
         if (state := _state(self._path)) == self._state:
             return
-        self._state = state
         try:
             self._tokens = _lines_of(self._path)  # none any more: the last one was revoked
         except ConfigError as error:
-            _log.error("the tokens stay as they were: %s", error)
+            # Tried again at every look, until it is in order: a token that was revoked may be in force until then.
+            if (said := str(error)) != self._refused:
+                _log.error("the tokens stay as they were: %s", said)
+            self._refused = said
         else:
+            self._state, self._refused = state, ""
             _log.info("%d tokens of %s", len(self._tokens), self._path)
 
 
@@ -168,9 +172,10 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    # The time of an inode as well: a new mode, or a copy that keeps times, changes no other number.
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -240,6 +240,24 @@ def test_the_command_makes_a_token_and_shows_it_once(tmp_path: Path) -> None:
         cli.main(["token", "two words", "--file", str(file)], standalone_mode=False)
 
 
+def test_a_token_is_revoked_once_its_file_is_in_order_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An editor may leave a file that others may write to; mending its mode changes neither its time nor its size."""
+    file = tmp_path / "tokens"
+    (gone, first), (_, second) = new_token("gone"), new_token("stays")
+    add_token(file, first)
+    add_token(file, second)
+    tokens = Tokens(file)
+    file.write_text(f"{second.line}\n")
+    file.chmod(0o660)
+    tokens.reload()
+    tokens.reload()
+    assert tokens.owner(f"Bearer {gone}") is not None
+    assert caplog.text.count("others may write to") == 1, "told once"
+    file.chmod(0o600)
+    tokens.reload()
+    assert tokens.owner(f"Bearer {gone}") is None
+
+
 @contextmanager
 def _certificate(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
     made = folder / f"{name}.crt", folder / f"{name}.key"
