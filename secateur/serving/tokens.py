@@ -7,6 +7,7 @@ nobody finds by trying: a slow digest, as for passwords, would protect nothing.
 import hashlib
 import hmac
 import logging
+import math
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ from secateur.errors import ConfigError
 _NAME = re.compile(r"[\w.@-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 1_000_000
+_MIN_PER_S = 1e-6
 _log = logging.getLogger(__name__)
 
 
@@ -126,10 +128,12 @@ def new_token(name: str, *, per_s: float | None = None) -> tuple[str, Token]:
     """Make a token: the secret, which is kept nowhere, and what a file keeps of it.
 
     Raises:
-        ConfigError: the name cannot stand in the file.
+        ConfigError: the name or the rate cannot stand in the file.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a token's name has 1 to 64 letters, digits, and . _ - @; found {name[:80]!r}")
+    if per_s is not None:
+        _require_rate(per_s, said=f"no token for {name}")
     secret = secrets.token_urlsafe(32)
     return secret, Token(name, _digest(secret), per_s)
 
@@ -159,9 +163,14 @@ def _token(words: list[str], *, where: str) -> Token:
         raise _no_token(where) from error
     if not _NAME.fullmatch(name) or not _DIGEST.fullmatch(digest):
         raise _no_token(where)
-    if per_s is not None and not 0 < per_s < float("inf"):
-        raise _no_token(where)
+    if per_s is not None:
+        _require_rate(per_s, said=f"{where} is no token")
     return Token(name, digest, per_s)
+
+
+def _require_rate(per_s: float, *, said: str) -> None:
+    if not (math.isfinite(per_s) and per_s >= _MIN_PER_S):
+        raise ConfigError(f"{said}: its requests per second are a number of {_MIN_PER_S:f} or more; found {per_s}")
 
 
 def _no_token(where: str) -> ConfigError:

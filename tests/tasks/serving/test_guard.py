@@ -258,6 +258,17 @@ def test_a_token_is_revoked_once_its_file_is_in_order_again(tmp_path: Path, capl
     assert tokens.owner(f"Bearer {gone}") is None
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e-320"])
+def test_a_rate_that_cannot_be_kept_is_refused_before_it_is_written(tmp_path: Path, rate: str) -> None:
+    file = tmp_path / "tokens"
+    with pytest.raises(ConfigError, match=rf"0\.000001 or more; found {rate[:3]}"):
+        cli.main(["token", "reporting", "--file", str(file), "--rate", rate], standalone_mode=False)
+    assert not file.exists()
+    file.write_text(f"{new_token('a')[1].line} {rate}\n")
+    with pytest.raises(ConfigError, match=r"line 1 is no token: .* 0\.000001 or more"):
+        read_tokens(file)
+
+
 @contextmanager
 def _certificate(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
     made = folder / f"{name}.crt", folder / f"{name}.key"
