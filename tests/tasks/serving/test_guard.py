@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from secateur.cli import cli
 from secateur.errors import ConfigError
+from secateur.serving.audit import Audit
 from secateur.serving.connections import Room, make_room
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
@@ -158,6 +159,16 @@ def test_the_audit_log_says_who_when_and_what_and_no_text(server: Running, stand
     assert {line["client"] for line in lines} == {"127.0.0.1"} and {line["who"] for line in lines} == {None}
     assert "secret" not in text and "evil" not in text
     assert (stand.root / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_audit_log_is_its_owners_alone_after_a_rotation_too(tmp_path: Path) -> None:
+    log = tmp_path / "audit"
+    audit = Audit(log)
+    for _ in range(2):
+        audit.write(who=None, client="10.0.0.1", method="GET", route="/model", status=200, seconds=0.1)
+        assert log.stat().st_mode & 0o777 == 0o600
+        assert len(log.read_text().splitlines()) == 1
+        log.replace(tmp_path / "audit.1")
 
 
 def test_tokens_open_the_server_to_their_owners(stand: Stand, tmp_path: Path) -> None:
