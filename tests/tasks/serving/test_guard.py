@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
 from secateur.cli import cli
 from secateur.errors import ConfigError
 from secateur.serving.audit import Audit
 from secateur.serving.connections import Room, make_room
+from secateur.serving.guard import PROBES, Guard, Guarded
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
@@ -215,6 +218,19 @@ def test_a_client_that_comes_too_often_waits_and_others_do_not(stand: Stand) -> 
         assert refused.json()["detail"] == "5 requests per second are answered; come again later"
         # Behind a proxy on this machine, the address that the proxy saw counts.
         assert server.client.get("/model", headers={"X-Forwarded-For": "10.0.0.7"}).status_code == 200
+
+
+def _guarded(guarded: Guarded, *, client: str = "10.0.0.1") -> TestClient:
+    """Ask a guard in front of what answers everything."""
+    app = Guard(PlainTextResponse("ok"), guarded=guarded)
+    return TestClient(app, base_url="http://localhost", client=(client, 1))
+
+
+def test_refused_requests_leave_the_probes_of_their_address_alone(tmp_path: Path) -> None:
+    """Or whoever shares an address with a probe gets the container restarted."""
+    add_token(tmp_path / "tokens", new_token("a")[1])
+    asked = _guarded(Guarded(tokens=Tokens(tmp_path / "tokens"), per_s=1.0))
+    assert [asked.get(path).status_code for path in ("/model", "/model", *PROBES, *PROBES)] == [401, 429] + [200] * 4
 
 
 def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) -> None:
