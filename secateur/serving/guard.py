@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -137,4 +138,10 @@ def route_of(scope: Scope) -> str:
 
 def _client(scope: Scope) -> str:
     client = scope.get("client")
-    return "unknown" if client is None else str(client[0])
+    if client is None:
+        return "unknown"
+    try:
+        # What a proxy says, or whoever asks from this machine as one, may be any text; so may a zone after %.
+        return str(ip_address(str(client[0]).partition("%")[0]))
+    except ValueError:
+        return "unknown"

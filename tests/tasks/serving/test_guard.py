@@ -233,6 +233,17 @@ def test_refused_requests_leave_the_probes_of_their_address_alone(tmp_path: Path
     assert [asked.get(path).status_code for path in ("/model", "/model", *PROBES, *PROBES)] == [401, 429] + [200] * 4
 
 
+def test_a_client_is_an_address_whatever_a_proxy_says(tmp_path: Path) -> None:
+    """What stands in X-Forwarded-For may be a text, and each text would have a rate of its own."""
+    log = tmp_path / "audit"
+    guarded = Guarded(per_s=1.0, audit=Audit(log))
+    named = ("a secret text", "another " * 9000, "::1%a secret text", "10.0.0.1")
+    statuses = [_guarded(guarded, client=name).get("/model").status_code for name in named]
+    assert statuses == [200, 429, 200, 200]
+    clients = [json.loads(line)["client"] for line in log.read_text().splitlines()]
+    assert clients == ["unknown", "unknown", "::1", "10.0.0.1"]
+
+
 def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
