@@ -22,6 +22,7 @@ from secateur.errors import ConfigError
 from secateur.serving.audit import Audit
 from secateur.serving.connections import Room, make_room
 from secateur.serving.guard import PROBES, Guard, Guarded
+from secateur.serving.hosts import Hosts
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
@@ -73,6 +74,18 @@ def test_a_page_that_points_its_name_at_this_server_reads_nothing(server: Runnin
 )
 def test_own_names_and_addresses_are_answered(server: Running, host: str) -> None:
     assert server.client.get("/model", headers={"Host": host}).status_code == 200
+
+
+def test_allowed_names_are_read_as_those_of_requests() -> None:
+    hosts = Hosts(("API.example.org:8443", "dot.example.org.", "::", "[::2]:80"))
+    for host in ("api.example.org", "api.example.org:1", "dot.example.org", "dot.example.org.:80", "[::2]"):
+        assert hosts.include(host), host
+    for host in ("localhost:80:evil", "localhost:evil.example", "localhost:", "[::1", "[::1]evil", ""):
+        assert not hosts.include(host), host
+    assert Hosts(("*",)).include("any.example")
+    for name in ("*.example.org", "https://api.example.org", "api.example.org:port", ""):
+        with pytest.raises(ConfigError, match=r"serve\.allowed_hosts.*models\.example\.org"):
+            Hosts((name,))
 
 
 def test_a_page_of_another_origin_can_start_and_read_nothing(server: Running) -> None:
