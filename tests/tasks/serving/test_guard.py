@@ -373,3 +373,20 @@ def test_a_certificate_that_cannot_be_shown_is_refused_before_the_model_is_loade
     (tmp_path / "text.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match="no TLS with"):
         Certificates(tmp_path / "text.pem", None).check()
+
+
+def test_what_is_wrong_with_a_certificate_is_told_in_words(tmp_path: Path) -> None:
+    with _certificate(tmp_path, "one") as (certificate, key), _certificate(tmp_path, "two") as (_, other):
+        locked = tmp_path / "locked.key"
+        command = ["openssl", "pkey", "-in", str(key), "-out", str(locked), "-aes128", "-passout", "pass:words"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        damaged = tmp_path / "damaged.crt"
+        damaged.write_bytes(certificate.read_bytes()[:200])
+        for files, told in (
+            ((certificate, locked), rf"the key has a password.*openssl pkey -in {locked}"),
+            ((certificate, other), "the key is not that of the certificate"),
+            ((certificate, None), "a private key in the same file, PEM"),
+            ((damaged, key), "one of them is damaged or not PEM"),
+        ):
+            with pytest.raises(ConfigError, match=told):
+                Certificates(*files).check()
