@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ class Certificates:
     certificate: Path
     key: Path | None
     _state: tuple[int, ...] | None = field(default=None, init=False)
+    _refused: tuple[int, ...] | None = field(default=None, init=False)
+    _said: str = field(default="", init=False)
     _context: ssl.SSLContext | None = field(default=None, init=False)
 
     def check(self) -> None:
@@ -62,13 +65,18 @@ class Certificates:
         return context
 
     def _look(self, handshake: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
-        if (state := self._now()) is not None and state != self._state:
+        if (state := self._now()) not in (None, self._state, self._refused):
             try:
                 self._load()
-            # A key that comes a moment after its certificate: the next handshake tries again.
             except OSError as error:
-                _log.error("the certificate stays as it was: %s", self._reason(error))
+                # A key may come a moment after its certificate. What is in the files is tried again when they change;
+                # that they cannot be opened, for want of descriptors perhaps, may pass by itself.
+                self._refused = state if isinstance(error, ssl.SSLError) else None
+                if (said := self._reason(error)) != self._said:
+                    _log.error("the certificate stays as it was: %s", said)
+                self._said = said
             else:
+                self._said = ""
                 _log.info("certificate read again from %s", self.certificate)
         if self._context is not None:
             handshake.context = self._context
@@ -96,7 +104,11 @@ class Certificates:
             found = [path.stat() for path in (self.certificate, self.key) if path is not None]
         except OSError:
             return None
-        return tuple(number for file in found for number in (file.st_ino, file.st_mtime_ns, file.st_size))
+        return tuple(number for file in found for number in _numbers(file))
+
+
+def _numbers(file: os.stat_result) -> tuple[int, ...]:
+    return file.st_ino, file.st_mtime_ns, file.st_ctime_ns, file.st_size
 
 
 class HandshakeLoop(asyncio.SelectorEventLoop):

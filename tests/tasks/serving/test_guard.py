@@ -390,3 +390,27 @@ def test_what_is_wrong_with_a_certificate_is_told_in_words(tmp_path: Path) -> No
         ):
             with pytest.raises(ConfigError, match=told):
                 Certificates(*files).check()
+
+
+def test_a_certificate_without_its_key_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        _certificate(tmp_path, "first") as (certificate, key),
+        _certificate(tmp_path, "second") as (new_certificate, new_key),
+    ):
+        context = Certificates(certificate, key)()
+        new_certificate.replace(certificate)
+        for _ in range(3):
+            _begin_handshake(context)
+        assert caplog.text.count("the certificate stays as it was") == 1
+        new_key.replace(key)
+        caplog.set_level("INFO")
+        _begin_handshake(context)
+        assert "certificate read again" in caplog.text
+
+
+def _begin_handshake(context: ssl.SSLContext) -> None:
+    sent, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = ssl.create_default_context().wrap_bio(answered, sent, server_hostname="127.0.0.1")
+    for side in (asking, context.wrap_bio(sent, answered, server_side=True)):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
