@@ -86,9 +86,7 @@ class Guard:
         if owner is None and scope["path"] in PROBES:
             return
         per_s = self._guarded.per_s if owner is None or owner.per_s is None else owner.per_s
-        if per_s:
-            who = f"client {_client(scope)}" if owner is None else f"token {owner.name}"
-            self._count(who, per_s)
+        self._count(f"client {_client(scope)}" if owner is None else f"token {owner.name}", per_s)
 
     def _owner(self, scope: Scope, headers: dict[bytes, bytes]) -> Token | None:
         tokens = self._guarded.tokens
@@ -96,8 +94,7 @@ class Guard:
             return None
         owner = tokens.owner(headers.get(b"authorization", b"").decode("latin-1"))
         if owner is None and scope["path"] not in PROBES:
-            if self._guarded.per_s:
-                self._count(f"client {_client(scope)}", self._guarded.per_s)
+            self._count(f"client {_client(scope)}", self._guarded.per_s)
             raise Refused(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
         return owner
 

@@ -23,6 +23,7 @@ from secateur.serving.audit import Audit
 from secateur.serving.connections import Room, make_room
 from secateur.serving.guard import PROBES, Guard, Guarded
 from secateur.serving.hosts import Hosts
+from secateur.serving.rates import Rates
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
@@ -255,6 +256,14 @@ def test_a_client_is_an_address_whatever_a_proxy_says(tmp_path: Path) -> None:
     assert statuses == [200, 429, 200, 200]
     clients = [json.loads(line)["client"] for line in log.read_text().splitlines()]
     assert clients == ["unknown", "unknown", "::1", "10.0.0.1"]
+
+
+def test_no_rate_is_any_number() -> None:
+    """Of a client as of a token; who has no rate is not remembered either."""
+    rates = Rates(clock=lambda: 0.0)
+    asked = _guarded(Guarded(rates=rates))
+    assert {asked.get("/model").status_code for _ in range(20)} == {200}
+    assert {rates.wait_s("client 10.0.0.1", per_s=0.0) for _ in range(20)} == {0.0}
 
 
 def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) -> None:
