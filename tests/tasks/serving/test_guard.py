@@ -24,6 +24,7 @@ from secateur.serving.connections import Room, make_room
 from secateur.serving.guard import PROBES, Guard, Guarded
 from secateur.serving.hosts import Hosts
 from secateur.serving.rates import Rates
+from secateur.serving.refusals import without_folders
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
@@ -123,6 +124,23 @@ def test_an_answer_repeats_at_most_a_line(server: Running) -> None:
     for answer in answers:
         said = answer.json()
         assert all(len(line) <= 300 and line.isprintable() for line in said.values()), said
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("cannot open '/home/Jane Doe/x/model.onnx'", "cannot open 'model.onnx'"),
+        ('no "/home/Jane O\'Neil/x/a b.onnx" there', 'no "a b.onnx" there'),
+        ("'file:///srv/a b/c.db' and '/srv/d e/f'", "'c.db' and 'f'"),
+        ("a:/srv/a/b", "a:b"),
+        ("path=/srv/a/b, (/srv/a/c)", "path=b, (c)"),
+        ("sqlite:////srv/mlflow.db", "mlflow.db"),
+        ("https://mlflow.intern:5000/api/2.0 refused", "2.0 refused"),
+        ("it's 3/4 and/or 'a/b'", "it's 3/4 and/or 'a/b'"),
+    ],
+)
+def test_the_folders_of_a_server_are_nobodys_business(told: str, shown: str) -> None:
+    assert without_folders(told) == shown
 
 
 def test_head_is_get_without_a_body(server: Running) -> None:
