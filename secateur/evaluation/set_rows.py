@@ -1,6 +1,7 @@
 """What a model that gives several labels says of somebody's rows, and what it is worth on them."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from secateur.inference.answers import Answers
 from secateur.inference.prediction import Predictor
 from secateur.readers.label_sets import labels_in
 
-_SEPARATORS = ("|", ";", ",")
+_SEPARATORS = ("|", ";", ",", "/", "~", "¦")
+_OTHERS = range(0x2500, 0xD800)
+"""More characters than labels hold, the box drawings first."""
 
 
 def sets_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
@@ -28,7 +31,7 @@ def sets_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
 
 def separator_of(labels: Sequence[str]) -> str:
     """Return what stands between labels in a cell: the first sign that none of them holds."""
-    return next((sign for sign in _SEPARATORS if not any(sign in label for label in labels)), _SEPARATORS[0])
+    return next(sign for sign in chain(_SEPARATORS, map(chr, _OTHERS)) if not any(sign in label for label in labels))
 
 
 def true_and_said(model: Predictor, texts: Sequence[str], labels: Sequence[str | None]) -> Measured:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import final
@@ -24,8 +25,6 @@ class Audit:
             ConfigError: it cannot be written.
         """
         try:
-            # For its owner alone: it says who uses the model, and when.
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
             self._file = _File(path, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"the audit log {path} cannot be written: {error.strerror}") from error
@@ -54,7 +53,10 @@ class Audit:
 
 
 class _File(WatchedFileHandler):
-    """Goes on when the disk is full, and says so once until it can be written again."""
+    """For its owner alone, since it says who uses the model, and when; after a rotation too.
+
+    Goes on when the disk is full, and says so once until it can be written again.
+    """
 
     _failing = False
 
@@ -68,5 +70,12 @@ class _File(WatchedFileHandler):
         if self._failing and not before:
             _log.error("the audit log %s cannot be written; requests are answered all the same", self.baseFilename)
 
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_for_its_owner)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the method of logging
         self._failing = True
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,8 @@ from secateur.serving.refusals import Refused
 from secateur.serving.tokens import Token, Tokens
 
 PROBES = ("/health/live", "/health/ready")
-"""Answered without a token, with a word: what restarts a container holds none."""
+"""Answered without a token, with a word, and as often as asked: what restarts a container holds none, and may have the
+address of somebody who comes too often."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ class Guard:
             raise Refused(421, f"this server has no name {name}; `--allow-host` gives it one (serve.allowed_hosts)")
         owner = self._owner(scope, headers)
         scope["secateur.owner"] = owner
+        if owner is None and scope["path"] in PROBES:
+            return
         per_s = self._guarded.per_s if owner is None or owner.per_s is None else owner.per_s
-        if per_s:
-            who = f"client {_client(scope)}" if owner is None else f"token {owner.name}"
-            self._count(who, per_s)
+        self._count(f"client {_client(scope)}" if owner is None else f"token {owner.name}", per_s)
 
     def _owner(self, scope: Scope, headers: dict[bytes, bytes]) -> Token | None:
         tokens = self._guarded.tokens
@@ -92,8 +94,7 @@ class Guard:
             return None
         owner = tokens.owner(headers.get(b"authorization", b"").decode("latin-1"))
         if owner is None and scope["path"] not in PROBES:
-            if self._guarded.per_s:
-                self._count(f"client {_client(scope)}", self._guarded.per_s)
+            self._count(f"client {_client(scope)}", self._guarded.per_s)
             raise Refused(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
         return owner
 
@@ -134,4 +135,10 @@ def route_of(scope: Scope) -> str:
 
 def _client(scope: Scope) -> str:
     client = scope.get("client")
-    return "unknown" if client is None else str(client[0])
+    if client is None:
+        return "unknown"
+    try:
+        # What a proxy says, or whoever asks from this machine as one, may be any text; so may a zone after %.
+        return str(ip_address(str(client[0]).partition("%")[0]))
+    except ValueError:
+        return "unknown"

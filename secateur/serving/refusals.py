@@ -7,8 +7,11 @@ from starlette.responses import JSONResponse
 from secateur.serving.schema import Problem
 
 _MAX_CHARS = 300
-_FOLDERS = re.compile(r"(?:\w+:/|(?<![\w.:]))/(?=\S)(?:[^\s'\";,]*/)*")
-"""The folders in front of a name: of ``/srv/x/model.onnx`` and of ``sqlite:////srv/mlflow.db``."""
+_QUOTED = re.compile(r"(['\"])(?:\w+:/)?/(?:(?!\1).)*/(?=(?:(?!\1)[^/])+\1)")
+"""The folders of a path between quotes, which may have blanks: of ``'/home/Jane Doe/model.onnx'``."""
+
+_FOLDERS = re.compile(r"(?:\w+:/|(?<![\w.]))/(?=\S)(?:[^\s'\";,]*/)*")
+"""The folders in front of a name: of ``/srv/x/model.onnx``, ``a:/srv/x`` and of ``sqlite:////srv/mlflow.db``."""
 
 
 class Refused(Exception):
@@ -56,4 +59,4 @@ def one_line(text: str) -> str:
 
 def without_folders(text: str) -> str:
     """Return a message with every path cut to its last name: a client has no business with the folders of a server."""
-    return _FOLDERS.sub("", text)
+    return _FOLDERS.sub("", _QUOTED.sub(r"\1", text))

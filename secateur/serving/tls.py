@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from secateur.errors import ConfigError
 
 _HANDSHAKE_S = 10.0
+_ANOTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says to a key of another certificate; the last where one is of RSA and the other is not."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,6 +29,8 @@ class Certificates:
     certificate: Path
     key: Path | None
     _state: tuple[int, ...] | None = field(default=None, init=False)
+    _refused: tuple[int, ...] | None = field(default=None, init=False)
+    _said: str = field(default="", init=False)
     _context: ssl.SSLContext | None = field(default=None, init=False)
 
     def check(self) -> None:
@@ -35,10 +41,10 @@ class Certificates:
         """
         try:
             self._load()
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             named = f"{self.certificate}" + ("" if self.key is None else f" with {self.key}")
-            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-            raise ConfigError(f"no TLS with {named} (serve.certificate, serve.private_key): {reason}") from error
+            told = f"no TLS with {named} (serve.certificate, serve.private_key): {self._reason(error)}"
+            raise ConfigError(told) from error
 
     def __call__(self, *_: Any) -> ssl.SSLContext:
         """Make the context of a process; uvicorn calls this."""
@@ -59,23 +65,50 @@ class Certificates:
         return context
 
     def _look(self, handshake: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
-        if (state := self._now()) is not None and state != self._state:
+        if (state := self._now()) not in (None, self._state, self._refused):
             try:
                 self._load()
-            # A key that comes a moment after its certificate: the next handshake tries again.
-            except (OSError, ssl.SSLError) as error:
-                _log.error("the certificate stays as it was: %s", error)
+            except OSError as error:
+                # A key may come a moment after its certificate. What is in the files is tried again when they change;
+                # that they cannot be opened, for want of descriptors perhaps, may pass by itself.
+                self._refused = state if isinstance(error, ssl.SSLError) else None
+                if (said := self._reason(error)) != self._said:
+                    _log.error("the certificate stays as it was: %s", said)
+                self._said = said
             else:
+                self._said = ""
                 _log.info("certificate read again from %s", self.certificate)
         if self._context is not None:
             handshake.context = self._context
+
+    def _reason(self, error: OSError) -> str:
+        if not isinstance(error, ssl.SSLError):
+            return str(error.strerror)
+        if isinstance(error, _HasPassword):
+            key = self.certificate if self.key is None else self.key
+            return (
+                "the key has a password, and a server that starts by itself has nobody to ask for it; "
+                f"`openssl pkey -in {key} -out open.key` writes it without one"
+            )
+        if error.reason in _ANOTHER_KEY:
+            return "the key is not that of the certificate"
+        if error.reason:
+            return error.reason.lower().replace("_", " ")
+        # OpenSSL has no word for what is no PEM, nor for which of two files it is.
+        if self.key is None:
+            return "there has to be a certificate and a private key in the same file, PEM; or name the file of the key"
+        return "one of them is damaged or not PEM"
 
     def _now(self) -> tuple[int, ...] | None:
         try:
             found = [path.stat() for path in (self.certificate, self.key) if path is not None]
         except OSError:
             return None
-        return tuple(number for file in found for number in (file.st_ino, file.st_mtime_ns, file.st_size))
+        return tuple(number for file in found for number in _numbers(file))
+
+
+def _numbers(file: os.stat_result) -> tuple[int, ...]:
+    return file.st_ino, file.st_mtime_ns, file.st_ctime_ns, file.st_size
 
 
 class HandshakeLoop(asyncio.SelectorEventLoop):
@@ -86,5 +119,10 @@ class HandshakeLoop(asyncio.SelectorEventLoop):
         return await super().create_server(*arguments, **{"ssl_handshake_timeout": _HANDSHAKE_S, **named})
 
 
+class _HasPassword(ssl.SSLError):
+    pass
+
+
 def _no_password() -> str:
-    raise ssl.SSLError("the key has a password, and a server that starts by itself has nobody to ask")
+    # OpenSSL would ask on the terminal.
+    raise _HasPassword

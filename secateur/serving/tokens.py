@@ -7,6 +7,7 @@ nobody finds by trying: a slow digest, as for passwords, would protect nothing.
 import hashlib
 import hmac
 import logging
+import math
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ from secateur.errors import ConfigError
 _NAME = re.compile(r"[\w.@-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 1_000_000
+_MIN_PER_S = 1e-6
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +58,7 @@ class Tokens:
         self._path = path
         self._state = _state(path)
         self._tokens = read_tokens(path)
+        self._refused = ""
 
     def owner(self, authorization: str) -> Token | None:
         """Return whose token stands in the value of a header ``Authorization``.
@@ -74,12 +77,15 @@ class Tokens:
         """Read the file again if it has changed; one that is not in order changes nothing, and is told in the log."""
         if (state := _state(self._path)) == self._state:
             return
-        self._state = state
         try:
             self._tokens = _lines_of(self._path)  # none any more: the last one was revoked
         except ConfigError as error:
-            _log.error("the tokens stay as they were: %s", error)
+            # Tried again at every look, until it is in order: a token that was revoked may be in force until then.
+            if (said := str(error)) != self._refused:
+                _log.error("the tokens stay as they were: %s", said)
+            self._refused = said
         else:
+            self._state, self._refused = state, ""
             _log.info("%d tokens of %s", len(self._tokens), self._path)
 
 
@@ -122,10 +128,12 @@ def new_token(name: str, *, per_s: float | None = None) -> tuple[str, Token]:
     """Make a token: the secret, which is kept nowhere, and what a file keeps of it.
 
     Raises:
-        ConfigError: the name cannot stand in the file.
+        ConfigError: the name or the rate cannot stand in the file.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a token's name has 1 to 64 letters, digits, and . _ - @; found {name[:80]!r}")
+    if per_s is not None:
+        _require_rate(per_s, said=f"no token for {name}")
     secret = secrets.token_urlsafe(32)
     return secret, Token(name, _digest(secret), per_s)
 
@@ -155,9 +163,14 @@ def _token(words: list[str], *, where: str) -> Token:
         raise _no_token(where) from error
     if not _NAME.fullmatch(name) or not _DIGEST.fullmatch(digest):
         raise _no_token(where)
-    if per_s is not None and not 0 < per_s < float("inf"):
-        raise _no_token(where)
+    if per_s is not None:
+        _require_rate(per_s, said=f"{where} is no token")
     return Token(name, digest, per_s)
+
+
+def _require_rate(per_s: float, *, said: str) -> None:
+    if not (math.isfinite(per_s) and per_s >= _MIN_PER_S):
+        raise ConfigError(f"{said}: its requests per second are a number of {_MIN_PER_S:f} or more; found {per_s}")
 
 
 def _no_token(where: str) -> ConfigError:
@@ -168,9 +181,10 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    # The time of an inode as well: a new mode, or a copy that keeps times, changes no other number.
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

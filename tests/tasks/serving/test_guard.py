@@ -14,10 +14,17 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
 from secateur.cli import cli
 from secateur.errors import ConfigError
+from secateur.serving.audit import Audit
 from secateur.serving.connections import Room, make_room
+from secateur.serving.guard import PROBES, Guard, Guarded
+from secateur.serving.hosts import Hosts
+from secateur.serving.rates import Rates
+from secateur.serving.refusals import without_folders
 from secateur.serving.tls import Certificates
 from secateur.serving.tokens import Tokens, add_token, new_token, read_tokens
 from tests.integration.registry_stand import Stand
@@ -71,6 +78,18 @@ def test_own_names_and_addresses_are_answered(server: Running, host: str) -> Non
     assert server.client.get("/model", headers={"Host": host}).status_code == 200
 
 
+def test_allowed_names_are_read_as_those_of_requests() -> None:
+    hosts = Hosts(("API.example.org:8443", "dot.example.org.", "::", "[::2]:80"))
+    for host in ("api.example.org", "api.example.org:1", "dot.example.org", "dot.example.org.:80", "[::2]"):
+        assert hosts.include(host), host
+    for host in ("localhost:80:evil", "localhost:evil.example", "localhost:", "[::1", "[::1]evil", ""):
+        assert not hosts.include(host), host
+    assert Hosts(("*",)).include("any.example")
+    for name in ("*.example.org", "https://api.example.org", "api.example.org:port", ""):
+        with pytest.raises(ConfigError, match=r"serve\.allowed_hosts.*models\.example\.org"):
+            Hosts((name,))
+
+
 def test_a_page_of_another_origin_can_start_and_read_nothing(server: Running) -> None:
     """What browsers send by themselves is no JSON, and who asks for leave to send JSON is given none."""
     page = {"Origin": "http://evil.example"}
@@ -105,6 +124,23 @@ def test_an_answer_repeats_at_most_a_line(server: Running) -> None:
     for answer in answers:
         said = answer.json()
         assert all(len(line) <= 300 and line.isprintable() for line in said.values()), said
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("cannot open '/home/Jane Doe/x/model.onnx'", "cannot open 'model.onnx'"),
+        ('no "/home/Jane O\'Neil/x/a b.onnx" there', 'no "a b.onnx" there'),
+        ("'file:///srv/a b/c.db' and '/srv/d e/f'", "'c.db' and 'f'"),
+        ("a:/srv/a/b", "a:b"),
+        ("path=/srv/a/b, (/srv/a/c)", "path=b, (c)"),
+        ("sqlite:////srv/mlflow.db", "mlflow.db"),
+        ("https://mlflow.intern:5000/api/2.0 refused", "2.0 refused"),
+        ("it's 3/4 and/or 'a/b'", "it's 3/4 and/or 'a/b'"),
+    ],
+)
+def test_the_folders_of_a_server_are_nobodys_business(told: str, shown: str) -> None:
+    assert without_folders(told) == shown
 
 
 def test_head_is_get_without_a_body(server: Running) -> None:
@@ -160,6 +196,16 @@ def test_the_audit_log_says_who_when_and_what_and_no_text(server: Running, stand
     assert (stand.root / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_audit_log_is_its_owners_alone_after_a_rotation_too(tmp_path: Path) -> None:
+    log = tmp_path / "audit"
+    audit = Audit(log)
+    for _ in range(2):
+        audit.write(who=None, client="10.0.0.1", method="GET", route="/model", status=200, seconds=0.1)
+        assert log.stat().st_mode & 0o777 == 0o600
+        assert len(log.read_text().splitlines()) == 1
+        log.replace(tmp_path / "audit.1")
+
+
 def test_tokens_open_the_server_to_their_owners(stand: Stand, tmp_path: Path) -> None:
     file, log = tmp_path / "tokens", tmp_path / "audit"
     (good, kept), (other, second) = new_token("reporting"), new_token("batch", per_s=0.01)
@@ -206,6 +252,38 @@ def test_a_client_that_comes_too_often_waits_and_others_do_not(stand: Stand) -> 
         assert server.client.get("/model", headers={"X-Forwarded-For": "10.0.0.7"}).status_code == 200
 
 
+def _guarded(guarded: Guarded, *, client: str = "10.0.0.1") -> TestClient:
+    """Ask a guard in front of what answers everything."""
+    app = Guard(PlainTextResponse("ok"), guarded=guarded)
+    return TestClient(app, base_url="http://localhost", client=(client, 1))
+
+
+def test_refused_requests_leave_the_probes_of_their_address_alone(tmp_path: Path) -> None:
+    """Or whoever shares an address with a probe gets the container restarted."""
+    add_token(tmp_path / "tokens", new_token("a")[1])
+    asked = _guarded(Guarded(tokens=Tokens(tmp_path / "tokens"), per_s=1.0))
+    assert [asked.get(path).status_code for path in ("/model", "/model", *PROBES, *PROBES)] == [401, 429] + [200] * 4
+
+
+def test_a_client_is_an_address_whatever_a_proxy_says(tmp_path: Path) -> None:
+    """What stands in X-Forwarded-For may be a text, and each text would have a rate of its own."""
+    log = tmp_path / "audit"
+    guarded = Guarded(per_s=1.0, audit=Audit(log))
+    named = ("a secret text", "another " * 9000, "::1%a secret text", "10.0.0.1")
+    statuses = [_guarded(guarded, client=name).get("/model").status_code for name in named]
+    assert statuses == [200, 429, 200, 200]
+    clients = [json.loads(line)["client"] for line in log.read_text().splitlines()]
+    assert clients == ["unknown", "unknown", "::1", "10.0.0.1"]
+
+
+def test_no_rate_is_any_number() -> None:
+    """Of a client as of a token; who has no rate is not remembered either."""
+    rates = Rates(clock=lambda: 0.0)
+    asked = _guarded(Guarded(rates=rates))
+    assert {asked.get("/model").status_code for _ in range(20)} == {200}
+    assert {rates.wait_s("client 10.0.0.1", per_s=0.0) for _ in range(20)} == {0.0}
+
+
 def test_files_that_are_no_tokens_are_refused_with_their_line(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
@@ -238,6 +316,35 @@ def test_the_command_makes_a_token_and_shows_it_once(tmp_path: Path) -> None:
         cli.main(["token", "reporting", "--file", str(file)], standalone_mode=False)
     with pytest.raises(ConfigError, match="a token's name has 1 to 64 letters"):
         cli.main(["token", "two words", "--file", str(file)], standalone_mode=False)
+
+
+def test_a_token_is_revoked_once_its_file_is_in_order_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An editor may leave a file that others may write to; mending its mode changes neither its time nor its size."""
+    file = tmp_path / "tokens"
+    (gone, first), (_, second) = new_token("gone"), new_token("stays")
+    add_token(file, first)
+    add_token(file, second)
+    tokens = Tokens(file)
+    file.write_text(f"{second.line}\n")
+    file.chmod(0o660)
+    tokens.reload()
+    tokens.reload()
+    assert tokens.owner(f"Bearer {gone}") is not None
+    assert caplog.text.count("others may write to") == 1, "told once"
+    file.chmod(0o600)
+    tokens.reload()
+    assert tokens.owner(f"Bearer {gone}") is None
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e-320"])
+def test_a_rate_that_cannot_be_kept_is_refused_before_it_is_written(tmp_path: Path, rate: str) -> None:
+    file = tmp_path / "tokens"
+    with pytest.raises(ConfigError, match=rf"0\.000001 or more; found {rate[:3]}"):
+        cli.main(["token", "reporting", "--file", str(file), "--rate", rate], standalone_mode=False)
+    assert not file.exists()
+    file.write_text(f"{new_token('a')[1].line} {rate}\n")
+    with pytest.raises(ConfigError, match=r"line 1 is no token: .* 0\.000001 or more"):
+        read_tokens(file)
 
 
 @contextmanager
@@ -293,3 +400,44 @@ def test_a_certificate_that_cannot_be_shown_is_refused_before_the_model_is_loade
     (tmp_path / "text.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match="no TLS with"):
         Certificates(tmp_path / "text.pem", None).check()
+
+
+def test_what_is_wrong_with_a_certificate_is_told_in_words(tmp_path: Path) -> None:
+    with _certificate(tmp_path, "one") as (certificate, key), _certificate(tmp_path, "two") as (_, other):
+        locked = tmp_path / "locked.key"
+        command = ["openssl", "pkey", "-in", str(key), "-out", str(locked), "-aes128", "-passout", "pass:words"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        damaged = tmp_path / "damaged.crt"
+        damaged.write_bytes(certificate.read_bytes()[:200])
+        for files, told in (
+            ((certificate, locked), rf"the key has a password.*openssl pkey -in {locked}"),
+            ((certificate, other), "the key is not that of the certificate"),
+            ((certificate, None), "a private key in the same file, PEM"),
+            ((damaged, key), "one of them is damaged or not PEM"),
+        ):
+            with pytest.raises(ConfigError, match=told):
+                Certificates(*files).check()
+
+
+def test_a_certificate_without_its_key_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        _certificate(tmp_path, "first") as (certificate, key),
+        _certificate(tmp_path, "second") as (new_certificate, new_key),
+    ):
+        context = Certificates(certificate, key)()
+        new_certificate.replace(certificate)
+        for _ in range(3):
+            _begin_handshake(context)
+        assert caplog.text.count("the certificate stays as it was") == 1
+        new_key.replace(key)
+        caplog.set_level("INFO")
+        _begin_handshake(context)
+        assert "certificate read again" in caplog.text
+
+
+def _begin_handshake(context: ssl.SSLContext) -> None:
+    sent, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = ssl.create_default_context().wrap_bio(answered, sent, server_hostname="127.0.0.1")
+    for side in (asking, context.wrap_bio(sent, answered, server_side=True)):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
