@@ -48,7 +48,7 @@ class MeasurementError(SecateurError):
 
 
 class ProjectError(SecateurError):
-    """The workspace is not a project, is locked by another run, or has no space left."""
+    """The workspace is not a project, is held by another command, or has no space left."""
 
 
 class Occupied(ProjectError):

@@ -121,6 +121,11 @@ def _put_back(replaced: Path, path: Path) -> None:
         replaced.rename(path)
 
 
+def shown_bytes(count: int) -> str:
+    """Write a number of bytes for people: ``12.3 MB``."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
 def free_bytes(path: Path) -> int:
     """Return the free space of the device that holds ``path`` (or its nearest existing parent)."""
     while not path.exists():

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from secateur.files import shown_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -48,7 +50,9 @@ def gc(yes: bool, as_json: bool) -> None:
         ]
         click.echo(json.dumps({"removed": goes, "bytes": total, "found": groups}, indent=2))
     elif found:
-        click.echo(f"{_size(total)} removed" if goes else "nothing was removed; `secateur gc --yes` removes all of it")
+        click.echo(
+            f"{shown_bytes(total)} removed" if goes else "nothing was removed; `secateur gc --yes` removes all of it"
+        )
 
 
 def _show(found: "Sequence[Unreferenced]", total: int) -> None:
@@ -59,11 +63,6 @@ def _show(found: "Sequence[Unreferenced]", total: int) -> None:
         return
     made = display.table("", "nothing refers to", ">how many", ">size")
     for group in found:
-        made.add_row(group.what, f"{len(group.paths):,}".replace(",", " "), _size(group.bytes))
-    made.add_row("all together", str(sum(len(group.paths) for group in found)), _size(total))
+        made.add_row(group.what, f"{len(group.paths):,}".replace(",", " "), shown_bytes(group.bytes))
+    made.add_row("all together", str(sum(len(group.paths) for group in found)), shown_bytes(total))
     display.show(made)
-
-
-def _size(bytes_: int) -> str:
-    """Write bytes for people: ``12.3 MB``."""
-    return f"{bytes_ / 1e6:.1f} MB" if bytes_ >= 1e5 else f"{bytes_ / 1e3:.1f} kB"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from secateur.errors import DataError
-from secateur.files import free_bytes, remove, sha256_file, sync, write_json
+from secateur.files import free_bytes, remove, sha256_file, shown_bytes, sync, write_json
 from secateur.readers.remote import Remote, explained, look
 from secateur.readers.sources import Location
 
@@ -161,12 +161,12 @@ def _is_same(remote: Remote, note: _Note) -> bool:
 
 def _download(location: Location, remote: Remote, *, into: Path) -> Fetched:
     """Fetch a file beside the copies, and put it among them when all of it is here."""
-    size = "of unknown size" if remote.size is None else f"{remote.size / 1e6:.1f} MB"
+    size = "of unknown size" if remote.size is None else shown_bytes(remote.size)
     _log.warning("%s is fetched (%s)", location.name, size)
     into.mkdir(parents=True, exist_ok=True)
     free = free_bytes(into)
     if remote.size is not None and remote.size + _LEFT_FREE_BYTES > free:
-        raise DataError(f"{location.asked_by}={location.name} has {size}, and {free / 1e6:.0f} MB are free here")
+        raise DataError(f"{location.asked_by}={location.name} has {size}, and {shown_bytes(free)} are free here")
     with NamedTemporaryFile(dir=into, prefix=f"{_PART}{os.getpid()}-", delete=False) as file:
         part = Path(file.name)
     try:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from secateur.errors import DataError
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _INT64 = 1 << 63
+_EARLY_S, _LATE_S = 631_152_000, 2_524_608_000  # 1990 to 2050
 _ISO = "2024-03-31, 2024-03-31T18:00:00Z"
 _NUMBERS, _LOCAL, _ANCHORED = "numbers", "times without an offset from UTC", "times with an offset from UTC"
 
@@ -74,12 +75,20 @@ def kind_of(values: pa.DataType) -> str | None:
 
 
 def shown(moment: Moment) -> str:
-    """Write a value as people read it: a midnight as its date."""
+    """Write a value as people read it: a midnight as its date, a number that may count from 1970 with its day."""
     if not isinstance(moment, datetime):
-        return str(moment)
+        return str(moment) + _since_1970(moment)
     if moment.time() == time():
         return moment.date().isoformat()
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def _since_1970(number: float) -> str:
+    """Return the day that a number is if it counts seconds or milliseconds; nothing of one far from this time."""
+    for unit, seconds in (("seconds", number), ("milliseconds", number / 1000)):
+        if _EARLY_S <= seconds < _LATE_S:
+            return f" ({datetime.fromtimestamp(seconds, UTC).date()} if it counts {unit} since 1970)"
+    return ""
 
 
 @dataclass(frozen=True)

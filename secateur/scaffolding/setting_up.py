@@ -247,6 +247,8 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     others = [name for name in wish.given if name not in names]
     text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
     check_outputs(wish.root, config)
+    if seen is not None and wish.kind.predicts_labels:
+        remarks += _on_long_texts(seen, config)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
 
@@ -356,6 +358,19 @@ def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[
                 "earlier ones are learned from"
             ]
     return []
+
+
+def _on_long_texts(seen: Survey, config: RunConfig) -> list[str]:
+    """Say that texts are cut, where these are more than the few that a length of the 95th hundredth leaves."""
+    length = config.baseline.max_length
+    if seen.tokens is None or seen.tokens.high <= length or config.baseline.long_texts != "head":
+        return []
+    ends = (
+        ""
+        if len(config.ingest.text_columns) > 1
+        else "; with -S baseline.long_texts=head_tail their ends are read, too"
+    )
+    return [f"more than 5 % of the {seen.units} have more than {length} tokens, and are read up to there{ends}"]
 
 
 def _remarks(seen: Survey, model: str) -> list[str]:

@@ -168,7 +168,7 @@ def is_read_only(project: Project) -> bool:
 
 @contextmanager
 def looking(project: Project) -> Iterator[Project]:
-    """Yield the workspace for a command that only looks: held, unless nothing can be written or another run holds it.
+    """Yield the workspace for a command that only looks: held, unless nothing can be written or another command holds it.
 
     What is yielded in the last case has a ``holder``, and is read only.
     """
@@ -190,7 +190,7 @@ def exclusive(project: Project) -> Iterator[None]:
     """Hold the workspace for one run.
 
     Raises:
-        Occupied: another run holds it.
+        Occupied: another command holds it.
         ProjectError: nothing can be written here.
     """
     taken = f"another command (process {{holder}}) holds {project.root}; wait for it to end, or stop it"

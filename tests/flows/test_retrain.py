@@ -252,7 +252,7 @@ def test_waits_for_another_run_or_refuses(champion: Path) -> None:
     thread = threading.Thread(target=other)
     thread.start()
     entered.wait(30)
-    with pytest.raises(ProjectError, match="another run"):
+    with pytest.raises(ProjectError, match="another command"):
         _run(champion)
     threading.Timer(0.5, leave.set).start()
     assert _run(champion, wait=True).action == "up to date"

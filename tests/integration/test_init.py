@@ -71,7 +71,14 @@ def test_rows_at_an_address_are_fetched_once_for_init_and_its_first_run(place: P
     output(root, "stage", "ingest")
     assert (root / "data/raw/tickets.csv").read_bytes() == (place / "tickets.csv").read_bytes()
     assert copy.stat().st_mtime_ns == copied
+    judged = init(
+        place, "judged", "--source", "tickets.csv", "-S", "ingest.test_source=memory://init/tickets.csv", *SMALL
+    )
+    assert judged.count("is fetched") <= 1 and "test_source" in params_of(place / "judged")["ingest"]
     memory.rm("/init/tickets.csv")
+    given = "ingest.test_source=memory://init/tickets.csv"
+    error = refused(place, "init", "other", "--source", "tickets.csv", "-S", given, "--model", "tiny-bert")
+    assert str(error).startswith(given)
     for source in ("memory://init/tickets.csv", "https://me:hunter2aB@host/tickets.csv"):
         error = refused(place, "init", "other", "--source", source, "--model", "tiny-bert")
         assert "ingest.source" in str(error) and "hunter2aB" not in str(error)
@@ -226,6 +233,12 @@ def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
     chosen = params_of(place / "shop")
     assert chosen["ingest"]["test_source"] == "held-out.csv" and (place / "shop/held-out.csv").is_file()
     assert chosen["promote"]["min_rows"] == 72 and "min_test_rows" not in chosen["clean"]
+
+
+def test_texts_that_will_be_cut_are_told(place: Path) -> None:
+    found = json.loads(init(place, "shop", "--source", "tickets.csv", "-S", "baseline.max_length=4", "--json"))
+    (said,) = [remark for remark in found["remarks"] if "4 tokens" in remark]
+    assert said.startswith("more than 5 % of the texts have more than 4 tokens") and "head_tail" in said
 
 
 def test_a_budget_of_size_takes_the_floor_in_place_of_the_promise(place: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path)
     )
     assert holder.stdout is not None
     assert holder.stdout.readline().strip() == "held"
-    with pytest.raises(ProjectError, match=rf"another run \(process {holder.pid}\) holds"), exclusive(project):
+    with pytest.raises(ProjectError, match=rf"another command \(process {holder.pid}\) holds"), exclusive(project):
         pass
     with looking(project) as seen:  # who only looks is let in, and may write nothing
         assert seen.holder == str(holder.pid) and is_read_only(seen) and not is_read_only(project)

@@ -109,7 +109,7 @@ def test_a_file_is_fetched_once_and_its_size_is_told(server: Files, tmp_path: Pa
         found = fetch(at(server.address()), into=tmp_path)
     assert found.is_new and found.path.read_bytes() == ROWS and found.path.name == "rows.csv"
     assert found.sha256 == sha256_file(found.path)
-    assert f"{server.address()} is fetched (0.0 MB)" in caplog.text
+    assert f"{server.address()} is fetched (0.7 kB)" in caplog.text
     again = fetch(at(server.address()), into=tmp_path)
     assert (again.is_new, again.sha256, server.asked["GET"]) == (False, found.sha256, 1)
     server.bodies["/rows.csv"], server.etag = ROWS + b"one more,a\n", "two"
@@ -219,7 +219,7 @@ def test_more_than_there_is_room_for_is_refused_before_it_is_fetched(
     server: Files, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(fetching, "free_bytes", lambda _: 1_000_000)
-    with pytest.raises(DataError, match=r"has 0\.0 MB, and 1 MB are free here"):
+    with pytest.raises(DataError, match=r"has 0\.7 kB, and 1\.0 MB are free here"):
         fetch(at(server.address()), into=tmp_path)
     assert server.asked["GET"] == 0
 

@@ -70,3 +70,5 @@ def test_a_midnight_is_shown_as_its_date():
         "2024-01-02T03:00:00Z",
         "7",
     ]
+    assert shown(1_700_000_000_000) == "1700000000000 (2023-11-14 if it counts milliseconds since 1970)"
+    assert shown(1_700_000_000.5) == "1700000000.5 (2023-11-14 if it counts seconds since 1970)"
