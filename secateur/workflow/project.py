@@ -168,7 +168,7 @@ def is_read_only(project: Project) -> bool:
 
 @contextmanager
 def looking(project: Project) -> Iterator[Project]:
-    """Yield the workspace for a command that only looks: held, unless nothing can be written or another command holds it.
+    """Yield the workspace for a command that only looks: held, unless nothing can be written or another one holds it.
 
     What is yielded in the last case has a ``holder``, and is read only.
     """
