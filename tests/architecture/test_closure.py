@@ -198,6 +198,13 @@ def test_what_was_looked_at_is_not_parsed_again(tmp_path: Path, monkeypatch: pyt
     assert again.complete
 
 
+def _with_kind(kind: str, stage: dict[str, Path], *, root: Path) -> tuple[list[str], str]:
+    """Return the files of ``pack`` that a stage has which asks for a kind, and the digest of all."""
+    files = {**stage, "secateur/kinds/registry.py": next(iter(stage.values()))}
+    found, digest = with_kind(files, kind, roots={"pack": root}, sources=Sources())
+    return [name for name in found if name.startswith("pack/")], digest
+
+
 @pytest.mark.parametrize("imported", ["from pack.shared import Shared", "from .shared import Shared"])
 def test_methods_that_a_kind_inherits_count_one_by_one_as_its_own_do(tmp_path: Path, imported: str) -> None:
     """A stage that asks for the loss has the code of the loss, wherever it stands, and not that of the page."""
@@ -212,9 +219,7 @@ def test_methods_that_a_kind_inherits_count_one_by_one_as_its_own_do(tmp_path: P
 
     def look(source: str) -> tuple[list[str], str]:
         _write(tmp_path, "pack/shared.py", source)
-        files = {"pack/stage.py": stage, "secateur/kinds/registry.py": stage}
-        found, digest = with_kind(files, "pack.own", roots={"pack": tmp_path}, sources=Sources())
-        return [name for name in found if name.startswith("pack/")], digest
+        return _with_kind("pack.own", {"pack/stage.py": stage}, root=tmp_path)
 
     files, before = look(inherited)
     assert files == [f"pack/{name}.py" for name in ("__init__", "heavy", "own", "shared", "stage")]
@@ -230,9 +235,7 @@ def test_a_file_beside_a_kind_that_is_a_package_counts(tmp_path: Path, imported:
 
     def look(helper: str) -> tuple[list[str], str]:
         _write(tmp_path, "pack/helper.py", helper)
-        files = {"stage.py": stage, "secateur/kinds/registry.py": stage}
-        found, digest = with_kind(files, "pack", roots={"pack": tmp_path}, sources=Sources())
-        return [name for name in found if name.startswith("pack/")], digest
+        return _with_kind("pack", {"stage.py": stage}, root=tmp_path)
 
     files, before = look("A = 1\n")
     assert files == ["pack/__init__.py", "pack/helper.py"]
