@@ -16,7 +16,8 @@ from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
 from secateur.kinds.registry import SEVERAL, kind_of_config
 from secateur.models.families import FAMILIES, family_of
-from secateur.models.heads import head_of, require_finished
+from secateur.models.heads import VECTORS, head_of, require_finished
+from secateur.models.pooling import is_pooled
 from secateur.models.token_types import tells_texts_apart
 from secateur.models.vocabulary import require_known_ids
 from secateur.readers.pairs import as_text
@@ -46,6 +47,10 @@ def copied(model: Any) -> PreTrainedModel:
     config = copy.deepcopy(model.config)
     config.architectures = [name]
     require_finished(config, "memory")
+    if head_of(config) is VECTORS and not is_pooled(model):
+        raise ModelError(
+            f"found a {name}, an encoder without a head; secateur.load reads embedding models from folders"
+        )
     twin = copy.deepcopy(model)
     family.prepare_(twin)
     twin.config.architectures = [name]

@@ -15,8 +15,8 @@ from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.determinism import fixed_randomness
-from secateur.errors import BudgetError, ConfigError
-from secateur.models.heads import head_of
+from secateur.errors import BudgetError, ConfigError, ModelError
+from secateur.models.heads import VECTORS, head_of
 from secateur.models.linears import convert_
 from secateur.models.structures import Kept, Widths
 from secateur.models.surgery import widths_of
@@ -113,6 +113,8 @@ def prune(
     checked, table = _settings(chosen, budget, epochs=epochs, more=settings or {})
     _check_seed(seed)
     given = copied(model)
+    if head_of(given) is VECTORS:
+        raise ModelError("an embedding model learns from its own vectors; the command `secateur prune` prunes it")
     dtype, given = given.dtype, given.float()
     check_model(given, checked, name=type(model).__name__)
     _check_table(table, given, checked)

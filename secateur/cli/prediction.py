@@ -17,6 +17,9 @@ from secateur.readers.pairs import as_text, as_written, has_words, shown, why_un
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
 
+_SHOWN = 4
+"""Numbers of a vector; --json prints all."""
+
 _TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
 
 
@@ -42,13 +45,13 @@ _TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
 def predict(
     model: str, texts: tuple[str, ...], *, data: str | None, out: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Classify texts, or all rows of a file.
+    """Classify or embed texts, or all rows of a file.
 
     Texts are arguments, or lines of standard input; to a model of pairs two arguments, or two halves of a line with a
     tab between them. With --data every row of FILE is written to --out with all its columns, in its order, and what the
-    model says beside them: the label, or all labels above 0.5, and the score of every label, or what a generator
-    writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody saved, or
-    models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
+    model says beside them: the label, or all labels above 0.5, and the score of every label, a vector, or what a
+    generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody
+    saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
 
     Example: secateur predict models/r3 --data reviews.csv --out predicted.parquet
     """
@@ -112,7 +115,7 @@ def _pairs_given(texts: Sequence[str]) -> list[str]:
 
 def _labels_texts(model: str) -> Finished:
     found = find_finished(model)
-    if found.kind.route != "predict":
+    if found.kind.route == "generate":
         raise CheckpointError(
             f"{model} holds a generator, which knows no labels; `secateur generate` lets it write, and --data with "
             "--out goes on with the texts of a file"
@@ -125,6 +128,8 @@ def _cell(value: Any) -> str:
 
     if value is None:
         return ""
+    if isinstance(value, list) and len(value) > _SHOWN and isinstance(value[0], float):
+        return f"{', '.join(map(_cell, value[:_SHOWN]))}, ... ({len(value)} numbers)"
     if isinstance(value, list):
         return ", ".join(map(_cell, value))
     return f"{value:.3f}" if isinstance(value, float) else display.plain(str(value))

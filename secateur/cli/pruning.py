@@ -39,7 +39,12 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 
 @click.command(cls=_ListsCriteria)
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
-@click.option("--data", required=True, metavar="FILE", help="Labelled rows: CSV, TSV, JSONL, Parquet or Excel.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="Rows, of a classifier with labels: CSV, TSV, JSONL, Parquet or Excel.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 @TEXT_COLUMN
 @LABEL_COLUMN
@@ -68,10 +73,12 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
-    """Prune anybody's fine-tuned classifier, without a project.
+    """Prune anybody's fine-tuned classifier or embedding model, without a project.
 
-    CKPT is a checkpoint of a run, models:/name@alias, or the Hugging Face folder of a classifier, dense or pruned by
-    this program and trained further. A fifth of the rows is held out for the scores that are shown.
+    CKPT is a checkpoint of a run, models:/name@alias, the Hugging Face folder of a classifier, or that of
+    sentence-transformers, dense or pruned by this program and trained further. A fifth of the rows is held out for the
+    scores that are shown. An embedding model needs no labels: it keeps its own neighbours (recall@10); labels that
+    --label-column names tell what a linear probe makes of its vectors.
 
     Example: secateur prune models/baseline --data reviews.csv --out pruned --macs 0.5
     """
@@ -96,6 +103,7 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
         seed=options["seed"],
         num_threads=options["threads"] or os.cpu_count() or 1,
         precision="auto",
+        probes=bool(options["label_columns"]),
     )
     result = prune_checkpoint(request, out, say=(lambda _: None) if as_json else say)
     if as_json:
@@ -136,6 +144,7 @@ def _show(result: dict[str, Any], out: Path) -> None:
 
     kind = kind_named(result["kind"])
     measure, others = kind.measure, [name for name in kind.scores if name != kind.measure.name]
+    others += [name for name in result["pruned"] if name.startswith("probe_")]
     made = display.table(
         f"{out} (held-out rows: {result['rows']['held_out']})",
         "model", ">parameters", ">MACs", f">{measure.title}", *(f">{name.replace('_', ' ')}" for name in others),

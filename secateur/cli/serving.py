@@ -46,8 +46,8 @@ def serve(model: str, as_json: bool, **given: "int | str | tuple[str, ...] | Non
     """Answer HTTP requests with a model.
 
     MODEL is models:/name@alias, which is followed: a promotion is taken over without a failed request. A version or a
-    folder stays what it is. /predict of a classifier, /generate of a generator, /health, /metrics, /model; /docs
-    describes them. SIGTERM finishes open requests.
+    folder stays what it is. /predict of a classifier, /generate of a generator, /embed of an embedding model,
+    /health, /metrics, /model; /docs describes them. SIGTERM finishes open requests.
 
     Example: secateur serve models:/tweets-sentiment@champion --port 8000
     """

@@ -26,5 +26,6 @@ FISHER = Criterion(
     source="Kwon et al. 2022, equations 8 to 13",
     settings=NoSettings,
     needs=("rows", "labels"),
+    by_loss=True,
     curves=survey,
 )

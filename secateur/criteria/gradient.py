@@ -63,6 +63,7 @@ GRADIENT = Criterion(
     source="taylor: Molchanov et al. 2017, equation 7; snip: Lee et al. 2019, equations 4 and 5",
     settings=GradientSettings,
     needs=("rows", "labels"),
+    by_loss=True,
     structures=score,
     # Nats everywhere, so comparable as they are. Measured on MiniLM-L6 at 50 %, no training, validation macro-F1
     # (dense 0.789): snip 0.778 over the model, 0.724 within the matrix; taylor 0.681 over the model, 0.633 relative

@@ -18,6 +18,8 @@ from secateur.data.tokens import TokenRows, as_arrow, read_tokens, tokenize
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT
 from secateur.readers.label_sets import counted, renamed
+from secateur.readers.labels import label_names
+from secateur.readers.layout import Found
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
@@ -65,22 +67,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     Raises:
         DataError: there is no such file or column, it holds a label that the model does not know, or no row at all.
     """
-    location = locate(data, asked_by=_ASKED_BY)
-    if location.path is None or not location.path.is_file():
-        raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL, Parquet and Excel")
-    path = location.path
-    if path.stat().st_size == 0:
-        raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
-    file_format = format_of(path, reading.file_format)
-    found = read_rows(
-        path,
-        file_format=file_format,
-        encoding=encoding_for(
-            path, file_format, asked=reading.encoding, kind=location.kind, query=reading.layout.query
-        ),
-        columns=reading.columns,
-        layout=reading.layout,
-    )
+    path, found = _found(data, reading)
     table = found.rows
     index_of, sets = indices_of(labels), reading.columns.sets
     spelled = table["label"].to_pylist()
@@ -114,6 +101,51 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     if not sets:
         return Labelled(texts, [index_of[name] for name in known], remarks)
     return Labelled(texts, indicated(known, names=labels).values, remarks)
+
+
+def read_texts_of(data: str, reading: Reading) -> Labelled:
+    """Read texts whose labels a model is not told; where a column of them is named, rows have the index of theirs.
+
+    Args:
+        data: as ``read_labelled``.
+        reading: its columns; without a label column all rows have 0.
+
+    Raises:
+        DataError: there is no such file or column, or no row.
+    """
+    path, found = _found(data, reading)
+    table = found.rows
+    pairs = [
+        (words, name)
+        for words, name in zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True)
+        if has_words(words) and (reading.columns.label is None or name is not None)
+    ]
+    if not pairs:
+        raise DataError(f"{_ASKED_BY}: {path.name} holds no row with a text")
+    left_out = table.num_rows - len(pairs)
+    what = "no text" if reading.columns.label is None else "no text or no label"
+    said = (f"{path.name}: {left_out} of {table.num_rows} rows have {what}, and are left out",)
+    names = {name: index for index, name in enumerate(label_names(str(name) for _, name in pairs))}
+    remarks = (*found.remarks, *(said if left_out else ()))
+    return Labelled([words for words, _ in pairs], [names[str(name)] for _, name in pairs], remarks)
+
+
+def _found(data: str, reading: Reading) -> tuple[Path, Found]:
+    """Return a file and what was read of it.
+
+    Raises:
+        DataError: there is none, or nothing in it.
+    """
+    location = locate(data, asked_by=_ASKED_BY)
+    if location.path is None or not location.path.is_file():
+        raise DataError(f"{_ASKED_BY}: there is no file {data!r}; it takes CSV, TSV, JSONL, Parquet and Excel")
+    path = location.path
+    if path.stat().st_size == 0:
+        raise DataError(f"{_ASKED_BY}: {path.name} is empty (0 bytes)")
+    file_format = format_of(path, reading.file_format)
+    encoding = encoding_for(path, file_format, asked=reading.encoding, kind=location.kind, query=reading.layout.query)
+    found = read_rows(path, file_format=file_format, encoding=encoding, columns=reading.columns, layout=reading.layout)
+    return path, found
 
 
 def tokenize_labelled(

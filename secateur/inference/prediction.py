@@ -80,9 +80,11 @@ class Predictor:
         card = card_of(folder, verified=not verify)
         config = read_config(folder)
         kind = kind_of_folder(folder, card)
-        if kind.route != "predict":
+        if kind.route == "generate":
             found = "holds a generator, which knows no labels"
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
+        if kind.route != "predict":
+            raise CheckpointError(f"{folder} holds a model for {kind.name}, which knows no labels")
         encoder = Encoder.of(folder, card)
         held = held_runtime(folder)
         if runtime not in (None, held):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from secateur.training.validation import Scores
 
 
-Route = Literal["predict", "generate"]
-"""What a server answers: labels or numbers for texts, or texts for prompts."""
+Route = Literal["predict", "generate", "embed"]
+"""What a server answers: labels or numbers for texts, texts for prompts, or vectors for texts."""
 
 
 class Kind(ABC):
@@ -48,6 +48,7 @@ class Kind(ABC):
         scores: names of the validation scores, the deciding one among them, in the order of the training curve.
         needs_labels: a row without a label is of no use.
         label_sets: a row has any number of labels (``secateur.readers.label_sets``), and not one.
+        follows_dense: what a row is to be told is what the dense model says of it, and no label.
         predicts_labels: labels are what a model tells, with a logit each.
         min_labels: different labels that rows must have, where they have any; 0 where labels are no classes.
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
@@ -58,7 +59,7 @@ class Kind(ABC):
         weighs_classes: rows may count by their label (``baseline.class_weights``), see ``weighted_loss``.
         problem_type: of the config, in the words of transformers; None where it says nothing.
         hub_example: of a model to start from, where no encoder will do; None where any does.
-        route: of the server: ``predict`` takes texts, ``generate`` prompts.
+        route: of the server: ``predict`` and ``embed`` take texts, ``generate`` prompts.
         greetings: texts that any model of this kind answers.
         columns: of what MLflow answers, one row per text -> type, ``[string]`` of a list; the first is what a model
             says.
@@ -71,6 +72,7 @@ class Kind(ABC):
     scores: ClassVar[tuple[str, ...]]
     needs_labels: ClassVar[bool]
     label_sets: ClassVar[bool] = False
+    follows_dense: ClassVar[bool] = False
     predicts_labels: ClassVar[bool]
     min_labels: ClassVar[int]
     keeps_logits: ClassVar[bool]

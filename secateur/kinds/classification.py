@@ -56,7 +56,7 @@ class Classification(Labelled):
         from secateur.models.heads import head_of
 
         one_label = vars(config).get("problem_type") in (None, "single_label_classification")
-        return not head_of(config).per_token and one_label and int(config.num_labels) > 1
+        return head_of(config).labelled and one_label and int(config.num_labels) > 1
 
     def loss(
         self,

@@ -78,7 +78,7 @@ class MultiLabel(Labelled):
         """See ``Kind``; a classifier whose config says so."""
         from secateur.models.heads import head_of
 
-        return not head_of(config).per_token and vars(config).get("problem_type") == self.problem_type
+        return head_of(config).labelled and vars(config).get("problem_type") == self.problem_type
 
     def loss(
         self,

@@ -13,8 +13,9 @@ from secateur.models.card import CARD, verify
 from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.folders import stored_dtype, variant_of, weight_files
-from secateur.models.heads import head_of, pad_with_, require_finished
+from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
 from secateur.models.limits import check_finite
+from secateur.models.pooling import forget_pooling_, take_pooling_
 
 _NUMBER = re.compile(r"\d+")
 
@@ -24,7 +25,7 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type:
 
     Args:
         path: the folder.
-        labels: names of a row's logits, in index order; None for a causal language model.
+        labels: names of a row's logits, in index order; none for an embedding model, None for a causal language model.
         problem_type: of the kind of task, see ``Kind.problem_type``.
 
     Raises:
@@ -38,6 +39,13 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type:
             raise ModelError(f"{path}: {config.model_type} models write no text; {_generators()} do")
         config.architectures = None
         return config
+    if not labels:
+        if family.generates:
+            raise ModelError(f"{path}: {config.model_type} models are decoders; encoders embed texts")
+        config.architectures = [f"{config.model_type}Model"]
+        take_pooling_(config, Path(path))
+        return config
+    forget_pooling_(config)
     config.architectures = [f"{config.model_type}ForSequenceClassification"]
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
@@ -57,7 +65,7 @@ def load_base(
     Args:
         path: folder with ``config.json`` and, unless ``scratch``, ``model.safetensors``: a plain one, or a dense
             checkpoint of ours, whose digests are checked.
-        labels: names of a row's logits, in index order; None for a causal language model.
+        labels: names of a row's logits, in index order; none for an embedding model, None for a causal language model.
         problem_type: of the kind of task, see ``Kind.problem_type``.
         scratch: build from the config alone.
 
@@ -78,7 +86,7 @@ def load_base(
 
 
 def load_finished(path: str | Path) -> PreTrainedModel:
-    """Load a dense classifier or causal language model as Hugging Face saved it, with its head; eval mode.
+    """Load a dense classifier, embedding or causal language model as Hugging Face saved it, with its head; eval mode.
 
     The weights keep the type that they were saved in.
 
@@ -89,6 +97,8 @@ def load_finished(path: str | Path) -> PreTrainedModel:
     folder = Path(path)
     config = read_config(folder)
     require_finished(config, folder)
+    if head_of(config) is VECTORS:
+        take_pooling_(config, folder)
     with quiet():
         return _from_pretrained(folder, config, dtype=stored_dtype(folder), fresh_head=False)
 

@@ -35,7 +35,8 @@ from secateur.models.folders import (
     sentencepiece_alone,
     stored_dtype,
 )
-from secateur.models.heads import head_of, pad_with_, require_finished
+from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
+from secateur.models.pooling import longest, take_pooling_
 from secateur.models.reload_check import check_reload as run_reload_check
 from secateur.models.token_types import TYPES, for_model_
 from secateur.models.weights_digest import digest_weights
@@ -94,7 +95,8 @@ def save(
 def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     """Load a checkpoint as an ordinary transformers model in eval mode, with its own widths.
 
-    It is a causal language model or a classifier, whichever was saved, in the type of its weights. A folder without a
+    It is a causal language model, a classifier or an embedding model (whose ``logits`` are unit vectors), whichever was
+    saved, in the type of its weights. A folder without a
     card is read as well: a model of ours that somebody trained further and saved, or a dense one of anybody.
 
     Args:
@@ -114,6 +116,8 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     require_finished(config, folder, by_card=is_ours)
     if config.pad_token_id is None and not is_ours:
         pad_with_(config, _padding_of(folder), folder)
+    if head_of(config) is VECTORS:
+        take_pooling_(config, folder)
     if not is_ours and family_of(config).is_dense(config):
         model = load_finished(folder)
         model.config.pad_token_id = config.pad_token_id
@@ -142,7 +146,7 @@ def described(path: str | Path) -> Card:
     kind, labels = kind_of_folder(folder, card), head_of(config).labels(config)
     facts = Card(
         task=kind.name,
-        max_length=family_of(config).max_tokens(config),
+        max_length=longest(folder, limit=family_of(config).max_tokens(config)),
         weights_sha256=digest_weights(read_tensors(folder)),
     )
     return facts.changed(labels=labels) if labels else facts

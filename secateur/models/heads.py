@@ -1,4 +1,4 @@
-"""Which finished models there are: classifiers of one label per row or of several, and causal language models."""
+"""Which finished models there are: classifiers of one label per row or of several, embedding and language models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from secateur.errors import ModelError
 from secateur.kinds.registry import kind_of_config
 from secateur.models.families import family_of
+from secateur.models.families.bare import is_bare
 from secateur.models.families.decoder import writes_text
+from secateur.models.pooling import Embedders
 
 _CLASSIFIER = "ForSequenceClassification"
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
+_ENCODER = "Model"
 _SINGLE_LABEL = "single_label_classification"
 
 
@@ -24,10 +27,12 @@ class ModelHead:
         auto: what builds such a model in transformers.
         per_token: there are logits at every token, (B, T, V), and the model reads on from a cache; else a row has
             logits, (B, C).
+        labelled: a row's logits have names; those of an embedding model are the numbers of a vector.
     """
 
     auto: Any
     per_token: bool
+    labelled: bool = False
 
     def tied(self, model: PreTrainedModel) -> dict[str, str]:
         """Return the names in the state whose tensors stand there under another name already, with that name."""
@@ -35,11 +40,12 @@ class ModelHead:
 
     def labels(self, config: PreTrainedConfig) -> list[str]:
         """Return the names of the logits of a row; none of a language model."""
-        return [] if self.per_token else [config.id2label[index] for index in range(config.num_labels)]
+        return [config.id2label[index] for index in range(config.num_labels)] if self.labelled else []
 
 
-ROWS = ModelHead(AutoModelForSequenceClassification, per_token=False)
+ROWS = ModelHead(AutoModelForSequenceClassification, per_token=False, labelled=True)
 TOKENS = ModelHead(AutoModelForCausalLM, per_token=True)
+VECTORS = ModelHead(Embedders, per_token=False)
 
 
 def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
@@ -49,7 +55,9 @@ def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
         ModelError: the architecture is not supported.
     """
     config = model.config if isinstance(model, PreTrainedModel) else model
-    return TOKENS if family_of(config).generates and writes_text(config) else ROWS
+    if family_of(config).generates:
+        return TOKENS if writes_text(config) else ROWS
+    return VECTORS if is_bare(config) else ROWS
 
 
 def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: bool = False) -> None:
@@ -59,11 +67,11 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
         ModelError: the architecture has another head, or the classifier gives a number.
     """
     name = str((config.architectures or [_CLASSIFIER])[0])
-    kinds = (_CLASSIFIER, *(_LANGUAGE_MODELS if family_of(config).generates else ()))
+    kinds = (_CLASSIFIER, *(_LANGUAGE_MODELS if family_of(config).generates else (_ENCODER,)))
     if not name.endswith(kinds):
         wanted = " and ".join(f"...{kind}" for kind in kinds)
         raise ModelError(f"{folder} holds a {name}; of {config.model_type} models, {wanted} are supported")
-    if not head_of(config).per_token:
+    if head_of(config).labelled:
         _check_labels(config, folder)
     if by_card or kind_of_config(config) is not None:
         return

@@ -167,6 +167,7 @@ class Criterion(Generic[S]):
         needs: what it cannot do without.
         regularizer: of the training before the cut that it brings along.
         is_blind: it looks at no model and no row: a baseline.
+        by_loss: it follows the gradient of the loss, which a model that is compared with itself does not have.
         structures: scores of single structures.
         curves: errors of every width instead of ``structures``.
         weights: scores of single weights.
@@ -182,6 +183,7 @@ class Criterion(Generic[S]):
     needs: tuple[Need, ...] = ()
     regularizer: str = "none"
     is_blind: bool = False
+    by_loss: bool = False
     structures: ScoreStructures[S] | None = None
     curves: SurveyCurves[S] | None = None
     weights: OfWeights[S] | None = None

@@ -11,8 +11,9 @@ from secateur.budget.latency_table import LatencyTable
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.determinism import fingerprint
-from secateur.errors import MeasurementError, ModelError
+from secateur.errors import ConfigError, MeasurementError, ModelError
 from secateur.models.families import family_of
+from secateur.models.heads import VECTORS, head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
 from secateur.pruning.state import State
@@ -107,11 +108,31 @@ def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -
             raise ModelError(
                 f"{name}: {parameter_name} holds NaN or infinity; a model whose weights are finite can be pruned"
             )
+    if head_of(model) is VECTORS:
+        check_embedder(settings)
     _check_sizes(model, settings)
     if settings.granularity == "weights":
         factors_of(settings.multipliers, prunable(model), complete=settings.needs_multipliers)
     else:
         check_multipliers(settings.multipliers, widths_of(model), complete=settings.needs_multipliers)
+
+
+def check_embedder(settings: PruneSettings) -> None:
+    """Refuse what an embedding model cannot be pruned by.
+
+    Raises:
+        ConfigError: the width of its vectors would change, or the criterion has nothing to follow.
+    """
+    if settings.hidden_size is not None:
+        raise ConfigError(
+            f"hidden_size={settings.hidden_size}: the vectors of an embedding model are as wide as its hidden states, "
+            "and stay so; heads, neurons, layers (num_layers) and tokens (vocabulary_min_count) can go"
+        )
+    if settings.scorer.by_loss:
+        raise ConfigError(
+            f"criterion {settings.criterion} follows the loss, and an embedding model learns to be like itself, where "
+            "there is none; obs looks at what its vectors depend on"
+        )
 
 
 def _check_sizes(model: PreTrainedModel, settings: PruneSettings) -> None:

@@ -1,12 +1,13 @@
-"""Pruning somebody's finished classifier with a table of rows: no project, and training only when asked for."""
+"""Pruning somebody's finished model with a table of rows: no project, and training only when asked for."""
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,10 +19,12 @@ from secateur.errors import CheckFailed, ModelError
 from secateur.files import replacing
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
-from secateur.models.checkpoint import kind_of_folder, load, load_tokenizer, save
+from secateur.models.checkpoint import described, kind_of_folder, load, load_tokenizer, save
 from secateur.models.families import family_of
 from secateur.models.folders import card_of
+from secateur.models.heads import head_of
 from secateur.models.linears import convert_
+from secateur.models.pooling import said_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.one_shot_rows import Request, Rows, limit_of, read_rows
@@ -32,6 +35,7 @@ from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
 from secateur.readers.layout import require_texts
+from secateur.statistics.probe import PROBE, probe
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
@@ -61,12 +65,17 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     model = model.float()
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
-    rows = read_rows(
-        request, model, tokenizer, rules=TextRules.of(card.text_rules), kind=kind_named(card.task or DEFAULT), say=say
-    )
+    kind = kind_named(card.task or DEFAULT)
+    rows = read_rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), kind=kind, say=say)
+    if kind.follows_dense:
+        say(f"{request.checkpoint}: {said_of(request.checkpoint)}")
+        rows = rows.told(lambda part: _logits(model, part, request))
     dense = family_of(model).dense_widths(model.config)
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
-    say(f"dense: {before.measure.title} {before.quality:.4f} on {len(rows.held_out)} held-out rows")
+    probed = _probed(model, rows, request)
+    told = {} if kind.follows_dense else {before.measure.title: before.quality}  # itself it keeps all
+    for title, value in (told | probed).items():
+        say(f"dense: {title} {value:.4f} on {len(rows.held_out)} held-out rows")
     dense_model = _dense_model(model, rows, request, card=card)
     started = time.monotonic()
     vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=dense_model.quality)
@@ -87,15 +96,16 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
         raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
     model = convert_(outcome.model, dtype)
-    after = _score(copy.deepcopy(model).float(), rows.held_out, request)
+    full = copy.deepcopy(model).float()
+    after, probed_after = _score(full, rows.held_out, request), _probed(full, rows, request)
     described = once.facts(result) | {"dense_widths": card.dense_widths or dense.as_dict()}
-    described |= _facts(request, card, model=model, scores=after)
+    described |= _facts(request, card, model=model, scores=after, probed=probed_after)
     with replacing(out) as folder:
         save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
     return {
         "kind": card.task,
-        "dense": _entry(before, cost=dense_cost),
-        "pruned": _entry(after, cost=cost_of(model)),
+        "dense": _entry(before, cost=dense_cost) | probed,
+        "pruned": _entry(after, cost=cost_of(model)) | probed_after,
         "achieved": outcome.achieved,
         "seconds": round(seconds, 1),
         "rows": {"calibration": len(rows.calibration), "held_out": len(rows.held_out)},
@@ -105,11 +115,13 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model, kind = load(folder, verify=False), kind_of_folder(folder, card)
-    if not kind.predicts_labels:
+    if not kind.predicts_labels and not kind.follows_dense:
         raise ModelError(
-            f"{folder} is for {kind.name}, and this prunes classifiers; a project with run.task={kind.name} prunes it"
+            f"{folder} is for {kind.name}, and this prunes classifiers and embedding models; a project with "
+            f"run.task={kind.name} prunes it"
         )
-    return model, load_tokenizer(folder), card.changed(task=kind.name)
+    limits = {"max_length": described(folder).max_length} if kind.follows_dense else {}
+    return model, load_tokenizer(folder), card.changed(task=kind.name, **limits)
 
 
 def _state(request: Request, model: PreTrainedModel) -> State:
@@ -128,10 +140,23 @@ def _dense_model(model: PreTrainedModel, rows: Rows, request: Request, *, card: 
         model=copy.deepcopy(model),
         table=table_for(model.config, request.settings),
         quality=_score(model, rows.validation, request).quality,
-        logits=_logits(model, rows.calibration, request) if trains else Tensor(),
+        logits=_taught(model, rows.calibration, request) if trains else Tensor(),
         validation_logits=_logits(model, rows.validation, request) if judges else None,
         class_weights=card.parameters.get("baseline.class_weights", "none"),
     )
+
+
+def _taught(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
+    """Return what the dense model says of rows: of some kinds it is what they hold already."""
+    return torch.from_numpy(rows.labels) if kind_named(rows.kind).follows_dense else _logits(model, rows, request)
+
+
+def _probed(model: PreTrainedModel, rows: Rows, request: Request) -> dict[str, float]:
+    """Return what the vectors of a model are good for, where labels were named to tell."""
+    if rows.probed is None:
+        return {}
+    learned, held = (_logits(model, part, request).numpy() for part in (rows.calibration, rows.held_out))
+    return {PROBE: round(probe(learned, rows.probed[0], held, rows.probed[1]), 6)}
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
@@ -165,9 +190,11 @@ def _entry(scores: Scores, *, cost: Any) -> dict[str, float]:
     return {"params": cost.params, "macs": cost.macs} | {name: round(v, 6) for name, v in scores.values.items()}
 
 
-def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Scores) -> dict[str, Any]:
+def _facts(
+    request: Request, before: Card, *, model: PreTrainedModel, scores: Scores, probed: Mapping[str, float]
+) -> dict[str, Any]:
     """Return what the card says of the table, and of the model that came in."""
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    names = head_of(model).labels(model.config)
     return {
         "stage": "prune",
         "task": before.task,
@@ -176,5 +203,5 @@ def _facts(request: Request, before: Card, *, model: PreTrainedModel, scores: Sc
         "max_length": before.max_length or request.max_length,
         "text_rules": before.text_rules,
         **({"texts": count} if (count := len(request.reading.columns.texts)) > 1 else {}),
-        "metrics": {f"held_out_{name}": value for name, value in scores.as_dict().items()},
+        "metrics": {f"held_out_{name}": value for name, value in (scores.as_dict() | dict(probed)).items()},
     }

@@ -1,15 +1,17 @@
-"""The rows by which somebody's classifier is pruned and judged: read, tokenised, and divided in three."""
+"""The rows by which somebody's finished model is pruned and judged: read, tokenised, and divided in three."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.data.labelled import read_labelled, tokenize_labelled
+from secateur.data.labelled import Labelled, read_labelled, read_texts_of, tokenize_labelled
 from secateur.data.learned_rows import learned_beside
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
@@ -17,6 +19,7 @@ from secateur.data.tokens import TokenRows
 from secateur.errors import DataError
 from secateur.kinds.base import Kind
 from secateur.models.families import family_of
+from secateur.models.heads import head_of
 from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.vocabulary import Vocabulary
 from secateur.readers.reading import Reading
@@ -29,7 +32,7 @@ class Request:
     """What is asked for.
 
     Attributes:
-        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier.
+        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier, or of an embedding model.
         data: table of rows, see ``read_labelled``.
         reading: its columns, and how it is written.
         settings: criterion, budget, recovery (0 epochs = no training).
@@ -37,6 +40,7 @@ class Request:
         seed: of every random draw.
         num_threads: CPU threads.
         precision: arithmetic of the matrix products.
+        probes: the label column was named; of a model that says no labels they tell what its vectors are good for.
     """
 
     checkpoint: Path
@@ -47,20 +51,36 @@ class Request:
     seed: int
     num_threads: int
     precision: Precision
+    probes: bool = False
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What calibrates and trains, what decides, and what is only used for the scores that are shown."""
+    """What calibrates and trains, what decides, and what is only used for the scores that are shown.
+
+    Attributes:
+        calibration: for the criterion, and for the training.
+        validation: decides.
+        held_out: for the scores.
+        probed: index of the label of every calibration and of every held-out row, where vectors are probed by them.
+    """
 
     calibration: TokenRows
     validation: TokenRows
     held_out: TokenRows
+    probed: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+
+    def told(self, say: Callable[[TokenRows], Tensor]) -> "Rows":
+        """Return the rows with what a model says of each for its target."""
+        return self._each(lambda rows: replace(rows, labels=say(rows).numpy()))
 
     def translated(self, vocabulary: Vocabulary, *, max_length: int) -> "Rows":
         """Return the rows as a model with this vocabulary reads them."""
-        parts = (self.calibration, self.validation, self.held_out)
-        return Rows(*(vocabulary.translate(rows, max_length=max_length) for rows in parts))
+        return self._each(lambda rows: vocabulary.translate(rows, max_length=max_length))
+
+    def _each(self, change: Callable[[TokenRows], TokenRows]) -> "Rows":
+        calibration, validation, held_out = map(change, (self.calibration, self.validation, self.held_out))
+        return Rows(calibration, validation, held_out, probed=self.probed)
 
 
 def limit_of(request: Request, model: PreTrainedModel) -> int:
@@ -78,16 +98,14 @@ def read_rows(
     say: Callable[[str], None],
 ) -> Rows:
     """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    reading = request.reading.for_model(kind, str(request.checkpoint))
-    data = read_labelled(request.data, reading, labels=names)
+    data = _read(request, model, kind)
     if len(data.texts) < 20:
         raise DataError(
             f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
         )
     groups = data.groups()
     split = split_rows(
-        data.strata,
+        np.zeros(len(data.texts), np.int64) if kind.follows_dense else data.strata,
         validation_fraction=_VALIDATION,
         test_fraction=_HELD_OUT,
         seed=request.seed,
@@ -115,5 +133,17 @@ def read_rows(
         share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
         say(f"{share} were cut at --max-length {limit_of(request, model)} tokens")
     return Rows(
-        calibration=rows.take(split.train), validation=rows.take(split.validation), held_out=rows.take(split.test)
+        calibration=rows.take(split.train),
+        validation=rows.take(split.validation),
+        held_out=rows.take(split.test),
+        probed=(rows.labels[split.train], rows.labels[split.test]) if kind.follows_dense and request.probes else None,
     )
+
+
+def _read(request: Request, model: PreTrainedModel, kind: Kind) -> Labelled:
+    reading = request.reading.for_model(kind, str(request.checkpoint))
+    if not kind.follows_dense:
+        return read_labelled(request.data, reading, labels=head_of(model).labels(model.config))
+    if not request.probes:
+        reading = replace(reading, columns=replace(reading.columns, label=None))
+    return read_texts_of(request.data, reading)

@@ -17,6 +17,7 @@ from secateur.registry.tags import REPRODUCIBLE, SIGNATURE, SIGNED, STATE
 from secateur.serving.batching import Batcher
 from secateur.serving.classification import Said, classification_routes, classify
 from secateur.serving.documentation import documentation
+from secateur.serving.embedding import Vector, embed, embedding_routes
 from secateur.serving.figures import Figures
 from secateur.serving.following import Models, Rejection
 from secateur.serving.generation import Texts, generation_routes, write_texts
@@ -71,6 +72,10 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
     if models.current.kind.route == "generate":
         texts: Texts = Batcher(lambda: models.current, partial(write_texts, figures=figures), **limits)
         return texts, generation_routes(texts, settings)
+    if models.current.kind.route == "embed":
+        embedding = partial(embed, batch_size=settings.max_batch)
+        vectors = Batcher[str, Vector](lambda: models.current, embedding, **limits)
+        return vectors, embedding_routes(vectors, settings)
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
     labels = Batcher[str, Said](lambda: models.current, work, **limits)
     kind, num_texts = models.current.kind, models.current.num_texts or 1

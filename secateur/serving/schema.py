@@ -63,6 +63,24 @@ class LabelsResponse(BaseModel):
     predictions: list[Labels]
 
 
+class EmbedRequest(BaseModel):
+    """Texts to embed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    texts: list[str]
+
+
+class EmbedResponse(BaseModel):
+    """One vector per text, in the order of the request, all by one version."""
+
+    model: ModelName
+    embeddings: Annotated[list[list[float] | None], Field(description="of length 1; null where a text is empty")]
+    reasons: Annotated[
+        list[str | None] | None, Field(description="why a text has no vector, where one has none; else not there")
+    ] = None
+
+
 class GenerateRequest(BaseModel):
     """Prompts to continue."""
 
@@ -160,17 +178,28 @@ def generate_type(limits: ServeSection) -> type[GenerateRequest]:
 
 def request_type(limits: ServeSection, *, num_texts: int = 1) -> type[PredictRequest]:
     """Return the request with the limits of this server; a model of pairs is given lists of two texts."""
-    text = Annotated[str, Field(max_length=limits.max_chars)]
     if num_texts == 2:
-        return _pairs_type(text, limits)
-    texts = Annotated[
+        return _pairs_type(Annotated[str, Field(max_length=limits.max_chars)], limits)
+    made: type[PredictRequest] = create_model(
+        "PredictRequest", __base__=PredictRequest, texts=(_texts_type(limits), ...)
+    )
+    return made
+
+
+def embed_type(limits: ServeSection) -> type[EmbedRequest]:
+    """Return the request with the limits of this server."""
+    made: type[EmbedRequest] = create_model("EmbedRequest", __base__=EmbedRequest, texts=(_texts_type(limits), ...))
+    return made
+
+
+def _texts_type(limits: ServeSection) -> Any:
+    text = Annotated[str, Field(max_length=limits.max_chars)]
+    return Annotated[
         list[text],
         BeforeValidator(_as_list),
         Field(min_length=1, max_length=limits.max_texts, description="one text or a list"),
         WithJsonSchema(_texts_schema(limits)),
     ]
-    made: type[PredictRequest] = create_model("PredictRequest", __base__=PredictRequest, texts=(texts, ...))
-    return made
 
 
 def _pairs_type(text: Any, limits: ServeSection) -> type[PredictRequest]:

@@ -51,10 +51,15 @@ def from_logits(lesson: Lesson) -> Objective:
         label_smoothing=lesson.label_smoothing,
         class_weights=lesson.class_weights,
     )
+    return with_hidden_states(taught, lesson)
+
+
+def with_hidden_states(base: Objective, lesson: Lesson) -> Objective:
+    """Return an objective that compares hidden states beside another one, where the lesson asks for it."""
     if lesson.hidden_weight == 0.0:
-        return taught
+        return base
     return HiddenStates(
-        base=taught,
+        base=base,
         teacher=lesson.teacher,
         layers=lesson.layers,
         weight=lesson.hidden_weight,

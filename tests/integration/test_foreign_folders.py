@@ -351,11 +351,11 @@ LOADING = {
     ),
     "a head for tokens": (
         _instead(lambda: BertForTokenClassification(BertConfig(**SMALL))),
-        "holds a BertForTokenClassification; of bert models, ...ForSequenceClassification are supported",
+        "holds a BertForTokenClassification; of bert models, ...ForSequenceClassification and ...Model are supported",
     ),
     "a head for choices": (
         _instead(lambda: BertForMultipleChoice(BertConfig(**SMALL))),
-        "holds a BertForMultipleChoice; of bert models, ...ForSequenceClassification are supported",
+        "holds a BertForMultipleChoice; of bert models, ...ForSequenceClassification and ...Model are supported",
     ),
     "a decoder's head for tokens": (
         _instead(lambda: LlamaForTokenClassification(LlamaConfig(**SMALL, intermediate_size=48))),

@@ -418,10 +418,13 @@ def test_a_folder_that_exists_is_left_alone(home: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_folder_without_a_head(home: Path, tmp_path: Path) -> None:
-    error = error_of(home, tmp_path / "out", checkpoint="base")
+def test_a_folder_with_another_head(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "base", tmp_path / "masked")
+    config = json.loads((tmp_path / "masked/config.json").read_text())
+    (tmp_path / "masked/config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    error = error_of(home, tmp_path / "out", checkpoint=tmp_path / "masked")
     assert isinstance(error, ModelError)
-    assert str(error).startswith("base holds a BertModel; ")
+    assert "masked holds a BertForMaskedLM; " in str(error)
 
 
 @pytest.mark.parametrize("criterion", ["magnitude", "obs"])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
+from secateur.models.families.bare import is_bare
 from secateur.models.families.head_filling import filling_heads
 from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
 from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
@@ -182,7 +183,9 @@ class LinearEncoder:
         return None if size == self.hidden_size(config) else size
 
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
-        """See ``Family.head``."""
+        """See ``Family.head``: an encoder alone has none."""
+        if model.base_model is model:
+            return ()
         return tuple(model.get_submodule(path) for path in self.head_paths)
 
     def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
@@ -208,6 +211,8 @@ class LinearEncoder:
 
     def head_anatomy(self, config: PreTrainedConfig) -> Head:
         """See ``Family.head_anatomy``: a dense layer, then the classifier, which see one token per row."""
+        if is_bare(config):
+            return Head(sizes=(), params=0, every_token=False)
         hidden = self.hidden_size(config)
         sizes = ((hidden, hidden), (hidden, config.num_labels))
         return Head(sizes=sizes, params=sum(rows * columns + columns for rows, columns in sizes), every_token=False)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,13 @@ def test_a_finished_classifier_comes_with_its_head_and_its_labels(tmp_path: Path
     assert list(loaded.config.id2label.values()) == LABELS
 
 
-def test_an_encoder_is_no_finished_classifier(base: Path):
-    with pytest.raises(ModelError, match=r"holds a BertModel; of bert models, \.\.\.ForSequenceClassification are"):
+def test_an_encoder_alone_is_an_embedding_model_and_one_for_tokens_is_none(base: Path):
+    assert load_finished(base).config.embedding_pooling == "mean"
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    with pytest.raises(
+        ModelError, match=r"holds a BertForMaskedLM; of bert models, \.\.\.ForSequenceClassification and"
+    ):
         load_finished(base)
 
 
