@@ -1,6 +1,7 @@
 """``prune`` and ``sweep``."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,13 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
     from secateur.cli.checkpoints import resolve
     from secateur.cli.display import say
 
-    settings, reading = _settings(options), _reading(options)
+    _settings(options, {})  # what is wrong in them is told before anything is read
+    reading = _reading(options)
     if out.exists():
         raise CheckpointError(f"--out {out} exists already; name a new folder")
     folder = resolve(str(checkpoint))
+    from secateur.models.checkpoint import kind_of_folder
+    from secateur.models.folders import card_of
     from secateur.pruning.one_shot import prune_checkpoint
     from secateur.pruning.one_shot_rows import Request
 
@@ -98,7 +102,7 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
         checkpoint=folder,
         data=data,
         reading=reading,
-        settings=settings,
+        settings=_settings(options, kind_of_folder(folder, card_of(folder)).one_shot),
         max_length=options["max_length"],
         seed=options["seed"],
         num_threads=options["threads"] or os.cpu_count() or 1,
@@ -112,10 +116,10 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
     _show(result, out)
 
 
-def _settings(options: dict[str, Any]) -> "PruneSettings":
+def _settings(options: dict[str, Any], of_kind: Mapping[str, Any]) -> "PruneSettings":
     from secateur.config.one_shot import one_shot_settings
 
-    changes: dict[str, Any] = {"criterion": options["criterion"], "recovery.epochs": options["epochs"]}
+    changes: dict[str, Any] = {**of_kind, "criterion": options["criterion"], "recovery.epochs": options["epochs"]}
     asked = {f"budget.{kind}": options[kind] for kind in _BUDGETS if options[kind] is not None}
     budgets = [f"--{name.partition('.')[2]}" for name in asked]
     for given, value in _overrides(options).items():

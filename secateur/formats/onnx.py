@@ -36,8 +36,9 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
 
     The inputs of a classifier are ``input_ids`` and ``attention_mask``, int64 ``(batch, length)``, and of one that
     tells the texts of a pair apart ``token_type_ids``; the output is ``logits``, float32 ``(batch, labels)``, of an
-    embedding model unit vectors, ``(batch, hidden size)``. A generator has a cache besides, see ``trace_step``. The fp32
-    graph is run on random rows and compared with the checkpoint. int8 means dynamic quantisation of weights (embeddings too), activations are quantised while running.
+    embedding model unit vectors, ``(batch, hidden size)``. A generator has a cache besides, see ``trace_step``. The
+    fp32 graph is run on random rows and compared with the checkpoint. int8 means dynamic quantisation of weights
+    (embeddings too), activations are quantised while running.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.

@@ -63,6 +63,7 @@ class Kind(ABC):
         greetings: texts that any model of this kind answers.
         columns: of what MLflow answers, one row per text -> type, ``[string]`` of a list; the first is what a model
             says.
+        one_shot: settings of ``prune`` that the command ``secateur prune`` takes unless it is told others.
         parameters: that MLflow takes beside the texts -> type and default.
     """
 
@@ -86,6 +87,7 @@ class Kind(ABC):
     greetings: ClassVar[tuple[str, ...]]
     columns: ClassVar[Mapping[str, str]]
     parameters: ClassVar[Mapping[str, tuple[str, Any]]]
+    one_shot: ClassVar[Mapping[str, Any]] = {}
 
     # What params.yaml may say.
 
@@ -229,6 +231,19 @@ class Kind(ABC):
             rows_of: the label -> rows that have it; under an empty name all rows, where that is not their sum.
         """
         return None
+
+    def probed(
+        self,
+        learned: "tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]",
+        held: "tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]",
+    ) -> dict[str, float]:
+        """Return what somebody's labels say of a model that learns none: name -> score; none by default.
+
+        Args:
+            learned: logits of rows to learn the labels from, (N, C), and the index of each label, (N,).
+            held: the same of rows to judge by.
+        """
+        return {}
 
     # What a model is worth.
 

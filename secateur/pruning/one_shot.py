@@ -35,7 +35,6 @@ from secateur.pruning.vocabulary import Vocabulary, shared_vocabulary
 from secateur.pruning.vocabulary_check import Judge, VocabularyCut, allowed_drop, choose_cut
 from secateur.pruning.weights.mask_files import masks_beside
 from secateur.readers.layout import require_texts
-from secateur.statistics.probe import PROBE, probe
 from secateur.training.objectives import logits_of
 from secateur.training.validation import Scores, validate
 
@@ -156,7 +155,8 @@ def _probed(model: PreTrainedModel, rows: Rows, request: Request) -> dict[str, f
     if rows.probed is None:
         return {}
     learned, held = (_logits(model, part, request).numpy() for part in (rows.calibration, rows.held_out))
-    return {PROBE: round(probe(learned, rows.probed[0], held, rows.probed[1]), 6)}
+    told = kind_named(rows.held_out.kind).probed((learned, rows.probed[0]), (held, rows.probed[1]))
+    return {name: round(value, 6) for name, value in told.items()}
 
 
 def _logits(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:

@@ -6,9 +6,6 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-PROBE = "probe_macro_f1"
-"""Name of the score."""
-
 
 def probe(
     vectors: npt.NDArray[Any], labels: npt.NDArray[Any], held: npt.NDArray[Any], held_labels: npt.NDArray[Any]
