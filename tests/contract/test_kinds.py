@@ -461,7 +461,7 @@ def test_what_computes_no_numbers_is_not_served(
 
 def test_a_kind_of_another_package_is_listed_and_a_slip_is_seen() -> None:
     task = next(row for row in parameters() if row["name"] == "run.task")
-    assert task["type"] == "classification | generation | multi_label | rating"
+    assert task["type"] == "classification | embedding | generation | multi_label | rating"
     with pytest.raises(ConfigError, match=r"run\.task: 'ratin' is no kind of task; did you mean rating\?"):
         parse_part("classification", {"run": {"task": "ratin"}})
 
