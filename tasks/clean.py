@@ -58,7 +58,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     from secateur.readers.reading import reading_of
 
     asked = kind_named(kind)
-    reading = reading_of(ingest, sets=asked.label_sets)
+    reading = reading_of(ingest, asked)
     copied = read_copied(job.inputs["raw"], reading)
     raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
     judging = cleaned_given(copied.given, clean, rules)
@@ -103,5 +103,6 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
             *absent(targets_by_part, targets.names),
         ),
         starts=parts.starts,
+        numbers=asked.tells_numbers,
     )
     write_json(job.outputs["report"], report)

@@ -70,7 +70,7 @@ def run(
     asked = kind_named(kind)
     copy_rows(
         ingest.source,
-        reading_of(ingest, sets=asked.label_sets),
+        reading_of(ingest, asked),
         hub=HubSelection(ingest.hub_config, ingest.hub_split, ingest.hub_revision),
         out=job.outputs["raw"],
         at={

@@ -133,6 +133,13 @@ def several(count: int, *, seed: int = 0) -> list[tuple[str, list[str]]]:
     return list(rows.items())
 
 
+def rated(count: int, *, seed: int = 0) -> list[tuple[str, float]]:
+    """Return distinct texts with a number each, which the telling words in them decide but for some noise."""
+    draw, worth = random.Random(seed), {"negative": -150.0, "neutral": 50.0, "positive": 150.0}
+    rows = several(count, seed=seed)
+    return [(text, round(250.0 + sum(worth[one] for one in labels) + draw.uniform(-9, 9), 1)) for text, labels in rows]
+
+
 def write_rows(path: Path, count: int = 160, **options: Any) -> Path:
     """Write ``sentences`` as a CSV file with the columns text and label."""
     with path.open("w", encoding="utf-8", newline="") as file:

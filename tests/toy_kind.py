@@ -1,4 +1,4 @@
-"""A kind of task in one file, as another package would bring it: a number for every text."""
+"""A kind of task in one file, as another package would bring it: a number for every text, and a second one unused."""
 
 import json
 import math
@@ -85,13 +85,17 @@ class Rating(Kind):
 
     def outputs(self, labels: Sequence[str]) -> Sequence[str]:
         """See ``Kind``."""
-        return ["number"]
+        return ["number", "spare"]
 
     def claims(self, config: Any) -> bool:
         """See ``Kind``."""
         from secateur.models.heads import head_of
 
-        return not head_of(config).per_token and vars(config).get("problem_type") == self.problem_type
+        return (
+            not head_of(config).per_token
+            and len(config.id2label) == 2
+            and vars(config).get("problem_type") == self.problem_type
+        )
 
     def tokenize(self, tables: Mapping[str, Path], out: Path, *, tokenizer: Any, max_length: int, **_: Any) -> int:
         """See ``Kind``."""

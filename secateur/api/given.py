@@ -14,12 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from secateur.data.encoding import encode
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
-from secateur.kinds.registry import SEVERAL, kind_of_config
+from secateur.kinds.registry import NUMBER, SEVERAL, kind_of_config
 from secateur.models.families import FAMILIES, family_of
 from secateur.models.heads import VECTORS, head_of, require_finished
 from secateur.models.pooling import is_pooled
 from secateur.models.token_types import tells_texts_apart
 from secateur.models.vocabulary import require_known_ids
+from secateur.readers.numbers import as_number
 from secateur.readers.pairs import as_text
 from secateur.training.batches import IGNORED, ReadyBatches, batches_of
 from secateur.training.own_batches import Loss, own_batches
@@ -84,8 +85,8 @@ def ready(
         data = _of_rows(data, model, tokenizer=tokenizer, max_length=max_length)
     accepted = inspect.signature(model.forward).parameters
     limit, num_labels = family_of(model).max_tokens(model.config), model.config.num_labels
-    num_sets = num_labels if _takes_sets(model) else 0
-    found = own_batches(data, accepted=accepted, generates=generates, loss=loss, num_sets=num_sets)
+    num_sets, numbers = num_labels if _takes_sets(model) else 0, _tells_numbers(model)
+    found = own_batches(data, accepted=accepted, generates=generates, loss=loss, num_sets=num_sets, numbers=numbers)
     for batch in found:
         if batch.input_ids.shape[1] > limit:
             raise DataError(
@@ -95,7 +96,7 @@ def ready(
             raise DataError(f"batch {batch.number} has a token id below 0")
         require_known_ids(int(batch.input_ids.max()), vocab_size=model.config.vocab_size)
         wrong = (batch.labels < 0) | (batch.labels >= num_labels)
-        if loss is None and not generates and not num_sets and bool(wrong.any()):
+        if loss is None and not generates and not num_sets and not numbers and bool(wrong.any()):
             label = int(batch.labels[wrong][0])
             raise DataError(f"batch {batch.number} has label {label}; the model knows 0 to {num_labels - 1}")
         if loss is None and generates and not bool((batch.labels != IGNORED).any()):
@@ -119,11 +120,15 @@ def _of_rows(
         _log.warning("%d of %d texts have %d tokens or more and were cut there (max_length)", full, len(found), limit)
     second = encoded.second if tells_texts_apart(model.config) else None
     sets, numbered = _takes_sets(model), list(enumerate((label for _, label in found), start=1))
-    if sets:
-        labels: Any = np.stack([_indicator(label, number, model) for number, label in numbered])
+    kind = SEVERAL if sets else None
+    if _tells_numbers(model):
+        kind = NUMBER
+        labels: Any = np.array([_number(label, number) for number, label in numbered], np.float32)
+    elif sets:
+        labels = np.stack([_indicator(label, number, model) for number, label in numbered])
     else:
         labels = [0 if generates else _index(label, number, model) for number, label in numbered]
-    tokens = from_lists(encoded.ids, labels=labels, second=second, kind=SEVERAL if sets else None)
+    tokens = from_lists(encoded.ids, labels=labels, second=second, kind=kind)
     return _padded(tokens, pad=_pad(tokenizer, model), generates=generates)
 
 
@@ -156,6 +161,18 @@ def _row(row: Any, number: int, *, labelled: bool) -> tuple[str, Any]:
 def _takes_sets(model: PreTrainedModel) -> bool:
     kind = kind_of_config(model.config)
     return kind is not None and kind.label_sets
+
+
+def _tells_numbers(model: PreTrainedModel) -> bool:
+    kind = kind_of_config(model.config)
+    return kind is not None and kind.tells_numbers
+
+
+def _number(label: Any, number: int) -> float:
+    found = as_number(str(label)) if not isinstance(label, bool) else None
+    if found is None:
+        raise DataError(f"row {number} has label {label!r}; the model tells numbers (regression): a number would work")
+    return found
 
 
 def _indicator(labels: Any, number: int, model: PreTrainedModel) -> npt.NDArray[np.float32]:

@@ -78,7 +78,8 @@ def prune(
             loss is given, and whatever your loss looks at. They are read once and used as they are. The model is called
             with the entries that its ``forward`` takes (``labels`` only without a loss of your own).
             With a tokenizer rows: ``(text, label)`` or ``{"text": ..., "label": ...}`` (a ``datasets.Dataset`` works),
-            labels by name or number, a list of them for ``problem_type="multi_label_classification"``; the text may be
+            labels by name or number, a list of them for ``problem_type="multi_label_classification"``, a number for
+            ``"regression"``; the text may be
             a pair of two; for a language model texts, or ``{"text": ...}``.
         budget: one of ``{"macs": 0.5}``, ``{"params": 0.5}``, ``{"latency": 0.5}`` (fractions that stay; of latency by
             ``{"latency": 0.5, "table": secateur.latency_table(model)}``, measured now where no table is given), or

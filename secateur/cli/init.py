@@ -46,7 +46,8 @@ _LARGE_BYTES = 10_000_000
     "--task",
     metavar="KIND",
     help="What the model will do: classification (unless given), multi_label (unless given, where rows have several "
-    "labels), generation, or a kind of task that another package brings.",
+    "labels), regression (unless given, where labels are numbers with a fraction), generation, or a kind of task that "
+    "another package brings.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
 @click.option("--full", is_flag=True, help="Flows and stages as files of the project, to be changed; see below.")
@@ -187,6 +188,9 @@ def _seen(seen: "Survey") -> str:
         named = [f"{name} {count / total:.0%}" for name, count in list(seen.labels.items())[:_LABELS_SHOWN]]
         more = f" and {len(seen.labels) - _LABELS_SHOWN} more" if len(seen.labels) > _LABELS_SHOWN else ""
         said += f" {len(seen.labels)} labels: {', '.join(named)}{more}."
+    if seen.numbers is not None:
+        least, median, most = seen.numbers
+        said += f" Numbers from {least:g} to {most:g}, half of them at most {median:g}."
     if seen.without_label:
         said += f" {about}{seen.without_label} rows have none."
     said += (

@@ -45,13 +45,13 @@ _TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
 def predict(
     model: str, texts: tuple[str, ...], *, data: str | None, out: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Classify or embed texts, or all rows of a file.
+    """Classify texts, tell their numbers or embed them, or all rows of a file.
 
     Texts are arguments, or lines of standard input; to a model of pairs two arguments, or two halves of a line with a
     tab between them. With --data every row of FILE is written to --out with all its columns, in its order, and what the
-    model says beside them: the label, or all labels above 0.5, and the score of every label, a vector, or what a
-    generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that somebody
-    saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
+    model says beside them: the label, or all labels above 0.5, and the score of every label, a number, a vector, or
+    what a generator writes. Memory does not grow with the rows. MODEL is a checkpoint or ONNX folder, a folder that
+    somebody saved, or models:/name@alias. Texts are cleaned as the training set was; one that is empty has no answer.
 
     Example: secateur predict models/r3 --data reviews.csv --out predicted.parquet
     """

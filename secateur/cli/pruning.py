@@ -74,7 +74,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
-    """Prune anybody's fine-tuned classifier or embedding model, without a project.
+    """Prune anybody's fine-tuned classifier, regression or embedding model, without a project.
 
     CKPT is a checkpoint of a run, models:/name@alias, the Hugging Face folder of a classifier, or that of
     sentence-transformers, dense or pruned by this program and trained further. A fifth of the rows is held out for the

@@ -37,7 +37,9 @@ class CleanSection(Section):
     ] = 0.5
     label_conflicts: Annotated[
         Literal["drop", "majority"],
-        Field(description="equal texts with different labels: drop all, or keep the strict majority's label"),
+        Field(
+            description="equal texts with different labels: drop all, or keep the strict majority's label (of numbers far apart the one next to the median)"
+        ),
     ] = "majority"
     near_duplicate_threshold: Annotated[
         float,

@@ -127,7 +127,7 @@ class IngestSection(Section):
         str | tuple[str, ...] | None,
         BeforeValidator(_one_or_more),
         Field(
-            description="column that holds the label, of multi_label a list of labels, or a list of columns of 0 and 1, one for each label; null = there is none (generation)"
+            description="column that holds the label, of regression a number, of multi_label a list of labels, or a list of columns of 0 and 1, one for each label; null = there is none (generation)"
         ),
     ] = None
     label_separator: Annotated[

@@ -21,7 +21,7 @@ class SignificanceSection(Section):
         Field(gt=0.0, lt=0.5, description="chance of passing a challenger that is worse by as much as is allowed"),
     ] = 0.05
     samples: Annotated[
-        int, Field(ge=100, le=100_000, description="resamples behind the bounds of macro-F1 and perplexity")
+        int, Field(ge=100, le=100_000, description="resamples behind the bounds of macro-F1, R² and perplexity")
     ] = 1000
 
 
@@ -63,7 +63,12 @@ class PromoteSlicesSection(Section):
 
     min_rows: Annotated[PositiveInt, Field(description="slices with fewer test rows are not judged")] = 100
     min_accuracy: Annotated[_Score, Field(description="accuracy on every slice, at least")] = 0.0
-    max_drop: Annotated[_Score, Field(description="of the champion's accuracy on the same slice")] = 0.06
+    max_drop: Annotated[
+        _Score,
+        Field(
+            description="of the champion's accuracy on the same slice (regression: of the variance that is explained there)"
+        ),
+    ] = 0.06
 
 
 class PromoteRobustnessSection(Section):
@@ -123,10 +128,13 @@ class PromoteSection(Section):
         Field(description="test rows that neither model was trained or validated on, at least; judged on these alone"),
     ] = 100
     min_macro_f1: Annotated[_Score, Field(description="of the challenger, at least")] = 0.0
+    min_r2: Annotated[
+        _Score, Field(description="regression: R² of the challenger on the test rows, at least; 0 = that of the mean")
+    ] = 0.0
     max_drop: Annotated[
         _Score | Literal["auto"],
         Field(
-            description="of the champion's macro-F1, and of its accuracy; the test rows must show that the loss is less; auto = 0.02, or the least that so few rows can show"
+            description="of the champion's macro-F1, and of its accuracy (regression: R²); the test rows must show that the loss is less; auto = 0.02, or the least that so few rows can show"
         ),
     ] = "auto"
     significance: Annotated[SignificanceSection, Field(description="what is shown")] = SignificanceSection()

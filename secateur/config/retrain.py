@@ -47,7 +47,10 @@ class QualitySection(Section):
         PositiveFraction, Field(description="share of the champion's rows by which the source may shrink")
     ] = 0.5
     max_label_shift: Annotated[
-        PositiveFraction, Field(description="change of any label's share, absolute, at most; 1 = any")
+        PositiveFraction,
+        Field(
+            description="change of any label's share (of numbers: of the share below any number), absolute, at most; 1 = any"
+        ),
     ] = 0.15
     changed_labels: Annotated[
         Literal["hold", "accept"], Field(description="labels that are new, or no longer occur: hold the run, or train")

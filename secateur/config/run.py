@@ -33,7 +33,7 @@ class RunSection(Section):
     task: Annotated[
         KindName,
         Field(
-            description="what the model does: it labels a text, continues it, or gives it any number of labels",
+            description="what the model does: it labels a text, continues it, gives it any number of labels, or a number",
             json_schema_extra=_list_kinds,
         ),
     ] = DEFAULT

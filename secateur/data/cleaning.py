@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from secateur.data.copies import copies_among
+from secateur.data.copies import copies_among, same_within
 from secateur.data.data_report import Example, RuleEffect, effect_on
 from secateur.data.near_duplicates import SHINGLE_CHARS, representatives
 from secateur.data.parallel import clean_texts_in_processes
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
+from secateur.readers.numbers import numbers_of
 from secateur.readers.pairs import has_words, texts_in
 
 Indices = NDArray[np.int64]
@@ -26,7 +27,7 @@ class RowRules:
     """Which rows stay; see the parameters of the same names under ``clean``.
 
     ``min_confidence`` is None when the source has no confidence column; ``labelled`` is False when it has no labels;
-    ``sets`` is True when a row has several labels.
+    ``sets`` is True when a row has several labels, ``numbers`` when it has a number.
     """
 
     text: TextRules
@@ -38,13 +39,14 @@ class RowRules:
     near_duplicate_max_share: float = 1.0
     labelled: bool = True
     sets: bool = False
+    numbers: bool = False
 
     def shared_by(self, labels: Indices) -> Indices:
         """Return the groups of which a share may go as near copies, from the number of each row's label.
 
-        There are too many sets of labels for a share of each: all rows are one group.
+        There are too many sets of labels, and numbers, for a share of each: all rows are one group.
         """
-        return np.zeros_like(labels) if self.sets else labels
+        return np.zeros_like(labels) if self.sets or self.numbers else labels
 
     @property
     def copied_share(self) -> float | None:
@@ -74,9 +76,10 @@ class Cleaned:
 def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[Cleaned] = ()) -> Cleaned:
     """Apply the rules, in this order: empty, text, time, length, confidence, judging rows, conflicts, equal, nearly.
 
-    Of equal rows the first with the majority's label stays. Of nearly equal ones the first stays, too, but all of them
-    where their labels differ (what the similarity overlooks is what decides), and all of a label of which too large
-    a share would go (that is how its texts look). The result does not depend on ``num_proc``.
+    Of equal rows the first with the majority's label stays; of numbers that are far apart, the one next to the median.
+    Of nearly equal ones the first stays, too, but all of them where their labels differ (what the similarity overlooks
+    is what decides), and all of a label of which too large a share would go (that is how its texts look). The result
+    does not depend on ``num_proc``.
 
     Args:
         raw: columns ``text``, ``label``, ``confidence``, ``row`` of ``tables.read_rows``.
@@ -96,7 +99,8 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
     _keep_apart(sieve, rules, apart_from)
     if rules.labelled:
-        sieve.drop_rows("label_conflicts", _outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
+        outvoted = _far_apart if rules.numbers else _outvoted
+        sieve.drop_rows("label_conflicts", outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
     first = _first_alike(sieve, rules, threshold=1.0)
     sieve.drop_rows("exact_duplicates", sieve.left[first != np.arange(len(first))])
     if rules.near_duplicate_threshold < 1.0:
@@ -117,7 +121,7 @@ def clean_given_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_fro
 
 def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
     """Return the rows that have a text and a label, after the text steps."""
-    sieve = _Sieve(raw)
+    sieve = _Sieve(raw, numbers=rules.numbers)
     labels, texts = sieve.labels, sieve.texts
     sieve.drop("empty_text", lambda i: not has_words(texts[i]))
     if rules.labelled:
@@ -129,11 +133,12 @@ def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
 class _Sieve:
     """The rows that are left, and the record of why the others are gone."""
 
-    def __init__(self, raw: pa.Table) -> None:
+    def __init__(self, raw: pa.Table, *, numbers: bool) -> None:
         self.texts: list[str] = [text or "" for text in raw["text"].to_pylist()]
         self.labels: list[str | None] = raw["label"].to_pylist()
         encoded = pc.dictionary_encode(raw["label"].combine_chunks(), null_encoding="encode")
         self.label_numbers: Indices = encoded.indices.to_numpy().astype(np.int64)
+        self.numbers = numbers_of(self.labels) if numbers else None
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._source_rows: Indices = raw["row"].to_numpy()
         self.groups: list[str | None] | None = raw["group"].to_pylist() if "group" in raw.column_names else None
@@ -163,7 +168,7 @@ class _Sieve:
 
     def drop_rows(self, rule: str, rows: Indices) -> None:
         """Drop these rows; ``rows`` is ascending and a part of what is left."""
-        self._effects.append(effect_on(rule, "dropped", rows, self._example, self.labels))
+        self._effects.append(effect_on(rule, "dropped", rows, self._example, self._counted))
         self.left = np.setdiff1d(self.left, rows, assume_unique=True)
         if len(self.left) == 0:
             worst = max((e for e in self._effects if e.effect == "dropped"), key=lambda e: e.rows)
@@ -180,7 +185,7 @@ class _Sieve:
 
     def spare(self, rule: str, rows: Indices) -> None:
         """Record rows that a rule could have dropped, and that stay."""
-        self._effects.append(effect_on(rule, "kept", rows, self._example, self.labels))
+        self._effects.append(effect_on(rule, "kept", rows, self._example, self._counted))
 
     def keep_together(self, alike: Indices) -> None:
         """Set the number that each row that is left shares with those that say nearly the same."""
@@ -201,6 +206,11 @@ class _Sieve:
         """Return the label of each row that is left; an empty one where it has none."""
         return [self._label(i) for i in self.left]
 
+    @property
+    def _counted(self) -> Sequence[str | None]:
+        """The labels by which rows are counted; numbers are none."""
+        return self.labels if self.numbers is None else ()
+
     def _example(self, row: int) -> Example:
         return Example(self.texts[row], None, self._label(row))
 
@@ -208,19 +218,37 @@ class _Sieve:
         return self.labels[row] or ""
 
 
-def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
-    """Return the rows that go because equal texts have other labels."""
+def _by_text(sieve: _Sieve) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for i in sieve.left.tolist():
         groups.setdefault(sieve.texts[i].casefold(), []).append(i)
+    return groups
+
+
+def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
+    """Return the rows that go because equal texts have other labels."""
     out: list[int] = []
-    for rows in groups.values():
+    for rows in _by_text(sieve).values():
         votes = Counter(sieve.labels[i] for i in rows).most_common()
         if len(votes) == 1:
             continue
         strict = votes[0][1] > votes[1][1]
         winner = votes[0][0] if keep_majority and strict else None
         out += [i for i in rows if winner is None or sieve.labels[i] != winner]
+    return np.array(sorted(out), np.int64)
+
+
+def _far_apart(sieve: _Sieve, *, keep_majority: bool) -> Indices:
+    """Return the rows that go because equal texts have numbers that are far apart: all, or those off the median."""
+    assert sieve.numbers is not None
+    numbers, groups = sieve.numbers, _by_text(sieve)
+    allowed, out = same_within(numbers[sieve.left]), list[int]()
+    for rows in groups.values():
+        own = numbers[rows]
+        if own.max() - own.min() <= allowed:
+            continue
+        kept = rows[int(np.argmin(np.abs(own - np.median(own))))] if keep_majority else None
+        out += [i for i in rows if i != kept]
     return np.array(sorted(out), np.int64)
 
 
@@ -234,7 +262,8 @@ def _drop_near_duplicates(sieve: _Sieve, rules: RowRules) -> None:
     """Drop the rows that nearly repeat an earlier one of their label, and spare those that are no mere copies."""
     first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold)
     labels = sieve.label_numbers[sieve.left]
-    found = copies_among(first, labels, groups=rules.shared_by(labels), max_share=rules.copied_share)
+    numbers = None if sieve.numbers is None else sieve.numbers[sieve.left]
+    found = copies_among(first, labels, numbers=numbers, groups=rules.shared_by(labels), max_share=rules.copied_share)
     alike, left = sieve.left[first], sieve.left
     sieve.keep_together(alike)
     sieve.spare("near_duplicates", left[found.disagreeing])
@@ -257,7 +286,12 @@ def _keep_apart(sieve: _Sieve, rules: RowRules, judging: Sequence[Cleaned]) -> N
         labels = [*(label for part in judging for label in part.labels), *sieve.labels_left()]
         number = np.unique(np.array(labels, np.str_), return_inverse=True)[1].astype(np.int64)
         found = copies_among(
-            first, number, groups=rules.shared_by(number), max_share=rules.copied_share, num_before=len(texts)
+            first,
+            number,
+            numbers=numbers_of(labels) if rules.numbers else None,
+            groups=rules.shared_by(number),
+            max_share=rules.copied_share,
+            num_before=len(texts),
         )
         left = sieve.left
         sieve.spare("given_near_copies", left[(found.disagreeing | found.usual)[len(texts) :]])

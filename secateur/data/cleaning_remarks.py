@@ -124,8 +124,9 @@ def _spared(cleaned: Cleaned) -> list[str]:
     kept = {effect.rule: effect for effect in cleaned.effects if effect.effect == "kept" and effect.rows}
     remarks = []
     if effect := kept.get("near_duplicates"):
+        what = "labels" if effect.labels else "numbers"
         remarks.append(
-            f"{effect.rows} rows are near copies with other labels: all stay, alike ones in one part if it has room"
+            f"{effect.rows} rows are near copies with other {what}: all stay, alike ones in one part if it has room"
         )
     if effect := kept.get("given_near_copies"):
         remarks.append(
@@ -133,7 +134,8 @@ def _spared(cleaned: Cleaned) -> list[str]:
             "label (clean.near_duplicate_max_share)"
         )
     if effect := kept.get("near_duplicate_max_share"):
-        labels = ", ".join(f"{label!r} ({rows})" for label, rows in sorted(effect.labels.items())[:_MAX_NAMED])
+        listed = ", ".join(f"{label!r} ({rows})" for label, rows in sorted(effect.labels.items())[:_MAX_NAMED])
+        labels = listed or "the rows"
         remarks.append(
             f"{effect.rows} rows repeat each other, more than clean.near_duplicate_max_share of {labels}: all stay, "
             "alike ones in one part if it has room"

@@ -14,7 +14,8 @@ class Copies:
 
     Attributes:
         dropped: copies of an earlier row.
-        disagreeing: rows of which some that are alike have another label: what the similarity overlooks decides.
+        disagreeing: rows of which some that are alike have another label, or a number that is far off: what the
+            similarity overlooks decides.
         usual: rows of a label of which too large a share would go: that is how its texts look.
     """
 
@@ -23,10 +24,21 @@ class Copies:
     usual: Mask
 
 
+_SAME = 0.5
+"""Standard deviations that the numbers of two texts which are alike may be apart: people who rate a text differ as
+well."""
+
+
+def same_within(numbers: NDArray[np.float64]) -> float:
+    """Return how far apart the numbers of texts that are alike may be, and the texts still be copies."""
+    return _SAME * float(np.std(numbers)) if len(numbers) else 0.0
+
+
 def copies_among(
     first: NDArray[np.int64],
     labels: NDArray[np.int64],
     *,
+    numbers: NDArray[np.float64] | None = None,
     groups: NDArray[np.int64] | None = None,
     max_share: float | None,
     num_before: int = 0,
@@ -36,13 +48,17 @@ def copies_among(
     Args:
         first: position of the first row that each row is like, (rows,); its own where there is none before it.
         labels: number of each row's label, (rows,).
+        numbers: of each row instead of a label, (rows,).
         groups: of which the share is taken, (rows,); by default those of one label.
         max_share: largest share of a label's rows that may go; None where there are no labels.
         num_before: so many rows at the start belong to others: they stay, and only what is like them is a copy.
     """
     rows = np.arange(len(first))
     differs = np.zeros(len(first), np.bool_)
-    np.logical_or.at(differs, first, labels != labels[first])
+    other = labels != labels[first]
+    if numbers is not None:
+        other = np.abs(numbers - numbers[first]) > same_within(numbers)
+    np.logical_or.at(differs, first, other)
     own = rows >= num_before
     alike: Mask = (first < num_before) & own if num_before else np.bincount(first, minlength=len(first))[first] > 1
     disagreeing: Mask = differs[first] & alike

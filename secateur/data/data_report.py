@@ -14,6 +14,7 @@ from secateur.readers.pairs import shown
 MAX_EXAMPLES = 20
 _NUM_BINS = 20
 _LONG_TAIL = 0.99
+_NUMBER_BINS = 8
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def to_json_value(
     lengths: Sequence[int] | NDArray[np.int64],
     remarks: Sequence[str] = (),
     starts: Mapping[str, str] | None = None,
+    numbers: bool = False,
 ) -> dict[str, Any]:
     """Return the report.
 
@@ -81,6 +83,7 @@ def to_json_value(
         lengths: characters of each kept row.
         remarks: what a person should know, one line each.
         starts: the first time of each part that judges, where rows were divided by time.
+        numbers: a row of a part has a number instead of a label.
     """
     counts = {part: rows_of_labels(targets, num_labels=len(labels)) for part, targets in parts.items() if labels}
     none = {part: int((targets.sum(axis=1) == 0).sum()) for part, targets in parts.items() if targets.ndim == 2}
@@ -102,6 +105,28 @@ def to_json_value(
         "length_chars": histogram(np.asarray(lengths, np.int64)),
         "remarks": list(remarks),
         **({"starts": dict(starts)} if starts else {}),
+        **({"numbers": spread_of(parts)} if numbers else {}),
+    }
+
+
+def spread_of(parts: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return how the numbers of each part are spread: mean, standard deviation, and rows by bins of equal width.
+
+    Bin i holds ``edges[i] <= number < edges[i + 1]``, the last one its upper end as well.
+    """
+    every = np.concatenate(list(parts.values()))
+    edges = np.linspace(float(every.min()), float(every.max()), _NUMBER_BINS + 1)
+    return {
+        "edges": [float(f"{edge:.6g}") for edge in edges],
+        "parts": {
+            name: {
+                "mean": float(values.mean()),
+                "standard_deviation": float(values.std()),
+                "counts": np.histogram(values, bins=edges)[0].tolist(),
+            }
+            for name, values in parts.items()
+            if len(values)
+        },
     }
 
 

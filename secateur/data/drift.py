@@ -16,6 +16,7 @@ from scipy.stats import ks_2samp, mannwhitneyu
 
 from secateur.data.quality import LabelledTexts
 from secateur.readers.label_sets import counted
+from secateur.readers.numbers import numbers_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -50,8 +51,9 @@ def compare(reference: LabelledTexts, current: LabelledTexts) -> dict[str, Any]:
     return {
         "rows": {"reference": len(reference.texts), "current": len(current.texts)},
         "labels": _labels(_counts(reference.labels), _counts(current.labels))
-        if reference.labelled or current.labelled
+        if (reference.labelled or current.labelled) and not current.numbered
         else None,
+        **({"numbers": _numbers(reference, current)} if current.numbered else {}),
         "lengths": _lengths(_characters(reference), _characters(current)),
         "vocabulary": _vocabulary(_tokens(reference), _tokens(current)),
     }
@@ -103,7 +105,7 @@ def added_rows(reference: LabelledTexts, current: LabelledTexts) -> LabelledText
     """Return the rows of ``current`` whose text and label ``reference`` does not hold."""
     known = set(zip(reference.texts, reference.labels, strict=True))
     fresh = [row for row in zip(current.texts, current.labels, strict=True) if row not in known]
-    return LabelledTexts([text for text, _ in fresh], [label for _, label in fresh], current.labelled)
+    return LabelledTexts([text for text, _ in fresh], [label for _, label in fresh], current.labelled, current.numbered)
 
 
 def findings(parts: Mapping[str, Any]) -> list[str]:
@@ -113,6 +115,10 @@ def findings(parts: Mapping[str, Any]) -> list[str]:
         return said
     if parts["labels"] and parts["labels"]["drifted"]:
         said.append(f"label shares moved (PSI {parts['labels']['psi']:.2f})")
+    numbers = parts.get("numbers")
+    if numbers and numbers["drifted"]:
+        before, now = numbers["median"].values()
+        said.append(f"the numbers moved (median {before:g} -> {now:g}, KS {numbers['ks']:.2f})")
     if parts["lengths"]["drifted"]:
         before, now = parts["lengths"]["median"].values()
         said.append(f"texts have another length (median {before:g} -> {now:g} characters)")
@@ -146,8 +152,24 @@ def _lengths(before: FloatArray, now: FloatArray) -> dict[str, Any]:
     p = np.bincount(np.digitize(before, edges), minlength=len(edges) + 1)
     q = np.bincount(np.digitize(now, edges), minlength=len(edges) + 1)
     return {
-        "median": {"reference": float(np.median(before)), "current": float(np.median(now))},
+        **_medians(before, now),
         "psi": round(population_stability(p, q), 4),
+        **_tested(tested),
+    }
+
+
+def _numbers(before: LabelledTexts, now: LabelledTexts) -> dict[str, Any]:
+    reference, current = numbers_of(before.labels), numbers_of(now.labels)
+    tested = ks_2samp(reference, current)
+    return {**_medians(reference, current), **_tested(tested)}
+
+
+def _medians(before: FloatArray, now: FloatArray) -> dict[str, Any]:
+    return {"median": {"reference": float(np.median(before)), "current": float(np.median(now))}}
+
+
+def _tested(tested: Any) -> dict[str, Any]:
+    return {
         "ks": round(float(tested.statistic), 4),
         "p_value": float(tested.pvalue),
         "drifted": bool(tested.statistic >= LARGE_KS and tested.pvalue < SIGNIFICANT),

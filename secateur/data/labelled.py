@@ -13,11 +13,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secateur.data.indicators import indicated, strata_of
+from secateur.data.number_targets import number_targets
+from secateur.data.number_targets import strata_of as strata_of_numbers
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.tokens import TokenRows, as_arrow, read_tokens, tokenize
+from secateur.data.units import Units
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT
+from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.readers.label_sets import counted, renamed
+from secateur.readers.label_spelling import settle_labels
 from secateur.readers.labels import label_names
 from secateur.readers.layout import Found
 from secateur.readers.pairs import has_words
@@ -32,18 +36,18 @@ _ASKED_BY = "--data"
 class Labelled:
     """Texts, the index of the label of each, and what a person should know about the table.
 
-    Of several labels per row ``labels`` holds 0 and 1 for every label, (rows, C).
+    Of several labels per row ``labels`` holds 0 and 1 for every label, (rows, C); of numbers the number, (rows,).
     """
 
     texts: list[str]
-    labels: list[int] | NDArray[np.float32]
+    labels: list[int] | NDArray[Any]
     remarks: tuple[str, ...]
 
     @property
     def strata(self) -> NDArray[np.int64]:
         """What every part of a split has its share of, (rows,)."""
         if isinstance(self.labels, np.ndarray):
-            return strata_of(self.labels)
+            return strata_of(self.labels) if self.labels.ndim == 2 else strata_of_numbers(self.labels)
         return np.asarray(self.labels)
 
     def groups(self) -> NDArray[np.int64]:
@@ -62,12 +66,14 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     Args:
         data: a CSV, TSV, JSONL, Parquet or Excel file, or ``package:NAME/path``.
         reading: its columns, whether a row has several labels, and how the file is written.
-        labels: the model's labels, in index order.
+        labels: the model's labels, in index order; no matter where it tells numbers.
 
     Raises:
         DataError: there is no such file or column, it holds a label that the model does not know, or no row at all.
     """
     path, found = _found(data, reading)
+    if reading.columns.numbers:
+        return _numbered(found, reading, name=path.name)
     table = found.rows
     index_of, sets = indices_of(labels), reading.columns.sets
     spelled = table["label"].to_pylist()
@@ -148,6 +154,22 @@ def _found(data: str, reading: Reading) -> tuple[Path, Found]:
     return path, found
 
 
+def _numbered(found: Found, reading: Reading, *, name: str) -> Labelled:
+    """Return rows with a number each.
+
+    Raises:
+        DataError: there is none, a cell holds no number, or all are equal.
+    """
+    settled = settle_labels(found.rows, reading.labels, column=str(reading.columns.label))
+    texts, labels = settled.rows["text"].to_pylist(), settled.rows["label"].to_pylist()
+    kept = [place for place, label in enumerate(labels) if label is not None and has_words(texts[place])]
+    if not kept:
+        raise DataError(f"{_ASKED_BY}: {name} holds no row with both a text and a number")
+    targets = number_targets([labels[place] for place in kept])
+    remarks = (*found.remarks, *settled.remarks)
+    return Labelled([texts[place] for place in kept], targets.values, remarks)
+
+
 def tokenize_labelled(
     data: Labelled, *, tokenizer: Any, max_length: int, rules: TextRules | None, kind: str = DEFAULT
 ) -> tuple[TokenRows, int]:
@@ -157,12 +179,14 @@ def tokenize_labelled(
         The rows, and how many of them were cut.
     """
     cleaned = clean_texts(data.texts, rules)[0] if rules else data.texts
+    numbers = kind_named(kind).tells_numbers
     labels = as_arrow(data.labels) if isinstance(data.labels, np.ndarray) else pa.array(data.labels, pa.int64())
     columns = {"text": pa.array(cleaned, pa.string()), "label": labels}
     with tempfile.TemporaryDirectory() as folder:
         table, file = Path(folder) / "rows.parquet", Path(folder) / "rows.arrow"
         pq.write_table(pa.table({**columns, "row": pa.array(np.arange(len(cleaned)), pa.int64())}), table)
-        cut = tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file, kind=kind)
+        units = Units.of(np.asarray(data.labels)) if numbers else None
+        cut = tokenize(table, tokenizer=tokenizer, max_length=max_length, out=file, kind=kind, units=units)
         return read_tokens(file), cut
 
 

@@ -4,26 +4,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import ks_2samp
+
 from secateur.config.retrain import QualitySection
 from secateur.readers.label_sets import counted
+from secateur.readers.numbers import numbers_of
 
 
 @dataclass(frozen=True)
 class LabelledTexts:
     """Rows of a source as they came: an empty text or a missing label is None or blank.
 
-    ``labelled`` is False for a corpus without labels, whose rows need a text alone.
+    ``labelled`` is False for a corpus without labels, whose rows need a text alone; ``numbered`` is True where labels
+    are numbers.
     """
 
     texts: Sequence[str | None]
     labels: Sequence[str | None]
     labelled: bool = True
+    numbered: bool = False
 
     def usable(self) -> "LabelledTexts":
         """Return the rows that have a text, and a label where the source has labels."""
         pairs = zip(self.texts, self.labels, strict=True)
         kept = [(text, label) for text, label in pairs if _is_usable(text, label, labelled=self.labelled)]
-        return LabelledTexts([text for text, _ in kept], [label for _, label in kept], self.labelled)
+        return LabelledTexts([text for text, _ in kept], [label for _, label in kept], self.labelled, self.numbered)
 
 
 @dataclass(frozen=True)
@@ -34,24 +41,27 @@ class Profile:
         rows: records of the source.
         empty: records without a text or a label.
         duplicates: usable rows whose text occurred before.
-        labels: label -> usable rows; empty for a corpus without labels.
+        labels: label -> usable rows; empty for a corpus without labels, and where they are numbers.
+        numbers: of the usable rows, where labels are.
     """
 
     rows: int
     empty: int
     duplicates: int
     labels: Mapping[str, int]
+    numbers: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, data: LabelledTexts) -> "Profile":
         """Count."""
         usable = data.usable()
-        counts = counted(str(label) for label in usable.labels if data.labelled)
+        counts = counted(str(label) for label in usable.labels if data.labelled and not data.numbered)
         return cls(
             rows=len(data.texts),
             empty=len(data.texts) - len(usable.texts),
             duplicates=len(usable.texts) - len(set(usable.texts)),
             labels=dict(sorted(counts.items())),
+            numbers=numbers_of(usable.labels) if data.numbered else None,
         )
 
     @property
@@ -105,7 +115,9 @@ def check_quality(current: Profile, reference: Profile | None, settings: Quality
         conditions += [
             _lost_rows(current, reference, settings.max_lost_rows),
         ]
-        if current.labels or reference.labels:
+        if current.numbers is not None and reference.numbers is not None:
+            conditions.append(_number_shift(current.numbers, reference.numbers, settings.max_label_shift))
+        elif current.labels or reference.labels:
             conditions += [
                 _label_set(current, reference, accept=settings.changed_labels == "accept"),
                 _label_shift(current, reference, settings.max_label_shift),
@@ -149,6 +161,17 @@ def _label_shift(current: Profile, reference: Profile, limit: float) -> DataCond
         f"retrain.quality.max_label_shift={limit:g} or less",
         f"{shifts[worst]:.3f} ({worst}: {before.get(worst, 0.0):.3f} -> {now.get(worst, 0.0):.3f})",
         shifts[worst] <= limit,
+    )
+
+
+def _number_shift(current: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], limit: float) -> DataCondition:
+    """Compare the shares of the rows below every number: a label's share has no other meaning here."""
+    found = round(float(ks_2samp(reference, current).statistic), 9)
+    return DataCondition(
+        "change of the numbers' distribution",
+        f"retrain.quality.max_label_shift={limit:g} or less",
+        f"{found:.3f} (median {np.median(reference):g} -> {np.median(current):g})",
+        found <= limit,
     )
 
 

@@ -29,4 +29,5 @@ def row_rules_of(clean: CleanSection, columns: Columns) -> RowRules:
         near_duplicate_max_share=clean.near_duplicate_max_share,
         labelled=columns.label is not None,
         sets=columns.sets,
+        numbers=columns.numbers,
     )

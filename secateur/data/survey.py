@@ -16,6 +16,7 @@ from secateur.errors import DataError
 from secateur.readers.label_sets import NONE, counted
 from secateur.readers.label_spelling import LabelRules
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
+from secateur.readers.numbers import numbers_of
 from secateur.readers.pairs import has_words, num_texts, texts_in
 
 _CLEANED_ROWS = 20_000
@@ -61,6 +62,7 @@ class Survey:
         given: name of a part -> label -> rows that were given to it; under an empty name all, of several labels each.
         together: characters of both texts of the usable pairs; None where a row is one text.
         without_label: rows that cleaning leaves of those that have none of several labels; None where each has one.
+        numbers: least, median and largest of the rows that cleaning leaves, where each has one instead of a label.
     """
 
     rows: int
@@ -76,6 +78,7 @@ class Survey:
     given: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     together: Lengths | None = None
     without_label: int | None = None
+    numbers: tuple[float, float, float] | None = None
 
     @property
     def sets(self) -> bool:
@@ -166,7 +169,8 @@ def survey(
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
     of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
     growth = distinct / of_part if is_estimate else 1.0
-    labels = counted(cleaned.labels if rules.labelled else [])
+    labels = counted(cleaned.labels if rules.labelled and not rules.numbers else [])
+    numbers = np.sort(numbers_of(cleaned.labels)) if rules.numbers else None
     sample = [cleaned.texts[i] for i in _spread(np.arange(len(cleaned.texts)), _TOKENIZED_ROWS)]
     tokens = list(count_tokens(sample)) if count_tokens else None
     words = sum(max(1, len(text.split())) for text in sample)
@@ -184,12 +188,15 @@ def survey(
         together=first.together,
         given={part: _by_label(rows, rules) for part, rows in (given or {}).items()},
         without_label=int(growth * cleaned.labels.count(NONE)) if rules.sets else None,
+        numbers=None if numbers is None else (float(numbers[0]), float(np.median(numbers)), float(numbers[-1])),
     )
 
 
 def _by_label(rows: pa.Table, rules: RowRules) -> Mapping[str, int]:
-    """Count the rows of each label; all of them under an empty name where there are none, or several each."""
+    """Count the rows of each label; all of them under an empty name where there are none, several or numbers."""
     usable = rows["label"].take(_usable(rows, labelled=rules.labelled)).to_pylist()
+    if rules.numbers:
+        return {"": len(usable)}
     return {**counted(str(label or "") for label in usable), **({"": len(usable)} if rules.sets else {})}
 
 

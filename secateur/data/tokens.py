@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.encoding import encode, token_types
+from secateur.data.units import Units
 from secateur.errors import DataError
 from secateur.readers.pairs import texts_in
 
 _ROWS_PER_BATCH = 2000
 
-_GIVEN, _KIND = b"given", b"kind"
+_GIVEN, _KIND, _UNITS = b"given", b"kind", b"units"
 _SECOND = "second"
 
 
@@ -37,6 +38,7 @@ class TokenRows:
             None for all others.
         spelling: predicted tokens per predicted token of the first tokenizer; above 1 where a vocabulary was cut and
             rare tokens are spelled. What a generator loses per token is told per token of the first tokenizer.
+        units: that numbers are learned in; None where a target is none.
     """
 
     values: npt.NDArray[np.int32]
@@ -47,6 +49,7 @@ class TokenRows:
     kind: str = "classification"
     second: npt.NDArray[np.int64] | None = None
     spelling: float = 1.0
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,7 +80,7 @@ class TokenRows:
         index = np.asarray(indices, dtype=np.int64)
         taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given, kind=self.kind)
         second = None if self.second is None else self.second[index]
-        return replace(taken, second=second, spelling=self.spelling)
+        return replace(taken, second=second, spelling=self.spelling, units=self.units)
 
 
 def from_lists(
@@ -117,7 +120,9 @@ def told_by(given: tuple[int, ...] | None) -> str:
     return "classification" if given is None else "generation"
 
 
-def _schema(target: pa.DataType, *, given: tuple[int, ...] | None, kind: str, typed: bool) -> pa.Schema:
+def _schema(
+    target: pa.DataType, *, given: tuple[int, ...] | None, kind: str, typed: bool, units: Units | None
+) -> pa.Schema:
     """Return the columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
     columns = [
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
@@ -129,10 +134,20 @@ def _schema(target: pa.DataType, *, given: tuple[int, ...] | None, kind: str, ty
     said = {} if given is None else {_GIVEN: json.dumps(given)}
     if kind != told_by(given):
         said[_KIND] = kind
+    if units is not None:
+        said[_UNITS] = json.dumps([units.mean, units.scale])
     return pa.schema(columns, metadata=said or None)
 
 
-def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: str = "classification") -> int:
+def tokenize(
+    table: Path,
+    *,
+    tokenizer: Any,
+    max_length: int,
+    out: Path,
+    kind: str = "classification",
+    units: Units | None = None,
+) -> int:
     """Tokenise the ``text`` column of a parquet file into an Arrow stream: token ids, label and row.
 
     Reads and writes in batches, so memory stays bounded; equal inputs give equal bytes.
@@ -143,6 +158,7 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
         max_length: longer rows are cut, tokens (special tokens included).
         out: the file to write.
         kind: of the task that the labels are targets of.
+        units: that they are learned in, where they are numbers.
 
     Returns:
         How many rows were cut.
@@ -156,7 +172,7 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
             encoded = encode(tokenizer, texts, max_length=max_length)
             num_cut += sum(encoded.cut)
             if writer is None:
-                schema = _schema(target, given=None, kind=kind, typed=encoded.second is not None)
+                schema = _schema(target, given=None, kind=kind, typed=encoded.second is not None, units=units)
                 writer = pa.ipc.new_stream(sink, schema)
             labels = batch.column("label").cast(target)
             columns = [pa.array(encoded.ids, pa.list_(pa.int32())), labels, batch.column("row")]
@@ -164,7 +180,7 @@ def tokenize(table: Path, *, tokenizer: Any, max_length: int, out: Path, kind: s
                 columns.append(pa.array(encoded.second, pa.int64()))
             writer.write_batch(pa.record_batch(columns, schema=schema))
         if writer is None:
-            writer = pa.ipc.new_stream(sink, _schema(target, given=None, kind=kind, typed=False))
+            writer = pa.ipc.new_stream(sink, _schema(target, given=None, kind=kind, typed=False, units=units))
         writer.close()
     return num_cut
 
@@ -189,7 +205,8 @@ def in_card(table: Path) -> dict[str, int]:
 def write_tokens(rows: TokenRows, out: Path) -> None:
     """Write rows as ``tokenize`` does, with what is given in the metadata of the schema; equal rows, equal bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind, typed=rows.second is not None)
+    typed, units = rows.second is not None, rows.units
+    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind, typed=typed, units=units)
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for start in range(0, len(rows), _ROWS_PER_BATCH):
             end = min(start + _ROWS_PER_BATCH, len(rows))
@@ -223,6 +240,7 @@ def read_tokens(path: Path) -> TokenRows:
         given=given,
         kind=said[_KIND].decode() if _KIND in said else told_by(given),
         second=table.column(_SECOND).to_numpy().copy() if _SECOND in table.column_names else None,
+        units=Units(*json.loads(said[_UNITS])) if _UNITS in said else None,
     )
 
 

@@ -36,7 +36,7 @@ def evaluate_classifiers(given: Given, kind: Kind) -> Findings:
     settings, seed = given.settings, given.run.seed
     names: list[str] = json.loads(given.inputs["labels"].read_text(encoding="utf-8"))
     texts = pq.read_table(given.inputs["test"], columns=["text"]).column("text").to_pylist()
-    rows, models = _evaluated(given, texts, kind=kind)
+    rows, models = evaluated_models(given, texts, kind=kind)
     truth = rows.labels.astype(np.int64)
     dense = models["baseline"]
     metrics = {
@@ -91,7 +91,7 @@ def _labelled(table: Path) -> LabelledRows:
     return LabelledRows(columns["text"], np.asarray(columns["label"], np.int64))
 
 
-def _evaluated(given: Given, texts: Sequence[str], *, kind: Kind) -> tuple[TokenRows, dict[str, Evaluated]]:
+def evaluated_models(given: Given, texts: Sequence[str], *, kind: Kind) -> tuple[TokenRows, dict[str, Evaluated]]:
     """Return the rows as the last model reads them, and every model on its own tokens of them."""
     tokens: dict[tuple[str, ...], TokenRows] = {}
     models = {}

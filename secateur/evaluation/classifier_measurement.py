@@ -66,7 +66,7 @@ def measure(
             name: Predictor.load(folder, num_threads=wanted.latency.num_threads) for name, folder in folders.items()
         }
         attacked = _attacked_texts(rows, gate_rows, settings=wanted.robustness, seed=gate_rows.seed)
-        times = _times(predictors, folders, wanted.latency)
+        times = times_of(predictors, folders, wanted.latency)
         num_texts = len(rows.texts) + sum(map(len, attacked.values()))
         with progress("judge", total=num_texts * len(predictors)) as advance:
             return {
@@ -113,9 +113,14 @@ def _attacked_texts(
     }
 
 
-def _times(
+def times_of(
     predictors: Mapping[str, Predictor], folders: Mapping[str, Path], wanted: PromoteLatencySection
 ) -> dict[str, list[float]]:
+    """Return the milliseconds of every call, in one interleaved run.
+
+    Raises:
+        ModelError: a model reads fewer tokens than ``promote.latency.length``.
+    """
     configs = [read_config(folder) for folder in folders.values()]
     for config in configs:
         limit = family_of(config).max_tokens(config)

@@ -79,15 +79,7 @@ def metrics_of(
     are there when models were attacked: the mean over the attacks, and what it is below the clean score of those rows.
     """
     intervals = _scores(labels, model.predicted, model.logits, settings=settings, seed=seed)
-    entry: dict[str, float | int | bool] = {
-        "params": model.cost.params,
-        "nonembedding_params": model.cost.nonembedding_params,
-        "sparsity": 1.0 - _nonzero(model) / dense.cost.nonembedding_params,
-        "macs": model.cost.macs,
-        "bytes": model.cost.bytes,
-        "compressed_bytes": model.stored.compressed_bytes,
-        "loss": float(model.kind.loss(model.logits, torch.from_numpy(labels))),
-    }
+    entry = costs_of(model, dense=dense) | {"loss": float(model.kind.loss(model.logits, torch.from_numpy(labels)))}
     for name, interval in intervals.items():
         entry |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     entry |= _deployed_metrics(model, labels, settings=settings, seed=seed)
@@ -104,6 +96,18 @@ def metrics_of(
         )
         entry["accepted"] = model.accepted
     return entry
+
+
+def costs_of(model: Evaluated, *, dense: Evaluated) -> dict[str, float | int | bool]:
+    """Return what the entry of one model in metrics.json says of its size."""
+    return {
+        "params": model.cost.params,
+        "nonembedding_params": model.cost.nonembedding_params,
+        "sparsity": 1.0 - _nonzero(model) / dense.cost.nonembedding_params,
+        "macs": model.cost.macs,
+        "bytes": model.cost.bytes,
+        "compressed_bytes": model.stored.compressed_bytes,
+    }
 
 
 def _scores(

@@ -14,6 +14,7 @@ from secateur.progress import progress
 from secateur.readers.label_cells import labels_of
 from secateur.readers.label_sets import counted, labels_in
 from secateur.readers.layout import Columns
+from secateur.readers.numbers import with_points
 from secateur.readers.pairs import has_words
 from secateur.readers.row_files import RowFile, texts_of, values_of
 
@@ -105,7 +106,7 @@ def score_file(
     Raises:
         DataError: no row is left, a label is none that the model knows, or a slice column has too many values.
     """
-    read = _usable(kind, model, _read(rows, question, sets=kind.label_sets), rows, question)
+    read = _usable(kind, model, _read(rows, question, sets=kind.label_sets, numbers=kind.tells_numbers), rows, question)
     found = _measured(kind, model, read)
 
     def scores(values: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def score_file(
     }
 
 
-def _read(rows: RowFile, question: Question, *, sets: bool) -> _Rows:
+def _read(rows: RowFile, question: Question, *, sets: bool, numbers: bool) -> _Rows:
     columns = dict.fromkeys([*question.by, *question.labels])
     held: dict[str, list[Any]] = {name: [] for name in columns}
     texts: list[Any] = []
@@ -145,6 +146,7 @@ def _read(rows: RowFile, question: Question, *, sets: bool) -> _Rows:
         first, *more = question.labels
         named = Columns(text="", label=first, confidence=None, more=tuple(more), sets=sets)
         labels = labels_of(held, named, separator=question.separator).to_pylist()
+        labels = with_points(labels)[0] if numbers else labels
     slices = {name: [NOTHING if value in (None, "") else str(value) for value in held[name]] for name in question.by}
     return _Rows(texts, labels, slices, {})
 
@@ -162,7 +164,7 @@ def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Ques
         counts = counted(map(str, read.labels))
         unknown = {*kind.unknown_labels(model, list(counts))}
         if unknown and not question.drop_unknown:
-            raise DataError(_said_of(unknown, counts, rows, model))
+            raise DataError(_said_of(unknown, counts, rows, model, numbers=kind.tells_numbers))
         known = [not unknown.intersection(labels_in(str(label))) for label in read.labels]
         read = read.kept(known, "a label that the model does not know")
     if not read.texts:
@@ -177,12 +179,14 @@ def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Ques
     return read
 
 
-def _said_of(unknown: set[str], counts: Mapping[str, int], rows: RowFile, model: Any) -> str:
+def _said_of(unknown: set[str], counts: Mapping[str, int], rows: RowFile, model: Any, *, numbers: bool) -> str:
     most = sorted(unknown, key=lambda label: (-counts[label], label))
     listed = ", ".join(
         f"{label!r} ({counts[label]} row{'s' if counts[label] > 1 else ''})" for label in most[:_MAX_NAMED]
     )
     more = f" and {len(most) - _MAX_NAMED} more" if len(most) > _MAX_NAMED else ""
+    if numbers:
+        return f"{rows.name} has labels that are no numbers: {listed}{more}; --unknown drop leaves their rows out"
     known = f"; it knows {', '.join(model.labels)}" if model.labels else ""
     return (
         f"{rows.name} has labels that the model does not know: {listed}{more}{known}; --unknown drop leaves their "

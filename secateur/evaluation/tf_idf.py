@@ -22,8 +22,8 @@ from secateur.statistics.f1 import macro_f1_of_rows
 Features = tuple[tuple[TfidfVectorizer, ...], ...]
 """What counts words and characters: of the only texts, or of the first ones of pairs and of the second ones."""
 
-_WORDS = (1, 2)
-_CHARACTERS = (1, 4)
+WORDS = (1, 2)
+CHARACTERS = (1, 4)
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 _WORD = r"(?u)\w+|[^\w\s]+"
 _MAX_FEATURES = 200_000  # of words and of characters, the most frequent ones
@@ -63,7 +63,7 @@ class Settings:
         of = "" if self.rows == self.given_rows else f", {self.rows} of {self.given_rows} training rows"
         return (
             f"{'one-vs-rest ' if self.each else ''}logistic regression (C={self.strength:g}) on TF-IDF of "
-            f"{_WORDS[0]} to {_WORDS[1]} words and {_CHARACTERS[0]} to {_CHARACTERS[1]} characters"
+            f"{WORDS[0]} to {WORDS[1]} words and {CHARACTERS[0]} to {CHARACTERS[1]} characters"
             f"{' of either text' if self.num_texts > 1 else ''}{of}"
         )
 
@@ -82,7 +82,7 @@ class TfIdf:
 
     def predict(self, texts: Sequence[str]) -> Labels:
         """Return the index of the label of every text, (texts,); or 0 and 1 for every label, (texts, C)."""
-        return self._classifier.predict(_transformed(self._features, texts))
+        return self._classifier.predict(transformed(self._features, texts))
 
 
 def fit(
@@ -107,16 +107,16 @@ def fit(
     """
     texts, known = np.asarray(training, dtype=object), np.asarray(labels, np.int64)
     expected = np.asarray(validation_labels, np.int64)
-    few = _thinned(texts, known, max_characters=CHOOSING_CHARACTERS)
-    features = tuple(_features() for _ in texts_in(training[0]))
-    learned, judged = _fitted(features, texts[few].tolist()), _transformed(features, validation)
+    few = thinned(texts, known, max_characters=CHOOSING_CHARACTERS)
+    features = features_for(training[0])
+    learned, judged = fitted(features, texts[few].tolist()), transformed(features, validation)
     scores = {
         strength: _score(_Model.fitted(strength, learned, known[few]), judged, expected, num_labels=num_labels)
         for strength in _STRENGTHS
     }
     strength = max(scores, key=lambda strength: scores[strength])  # the first of equal ones
-    rows = _thinned(texts, known, max_characters=MAX_CHARACTERS)
-    classifier = _Model.fitted(strength, _fitted(features, texts[rows].tolist()), known[rows])
+    rows = thinned(texts, known, max_characters=MAX_CHARACTERS)
+    classifier = _Model.fitted(strength, fitted(features, texts[rows].tolist()), known[rows])
     size = {"rows": len(rows), "given_rows": len(texts), "num_texts": len(features)}
     settings = Settings(strength, scores[strength], **size, each=known.ndim == 2)
     return TfIdf(settings, features, classifier)
@@ -153,18 +153,25 @@ def _classifier(strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, class_weight="balanced", max_iter=300, tol=_TOLERANCE)
 
 
+def features_for(text: str) -> Features:
+    """Return what counts words and characters of rows like this one, a pair's texts each by itself."""
+    return tuple(_features() for _ in texts_in(text))
+
+
 def _features() -> tuple[TfidfVectorizer, ...]:
     shared: dict[str, Any] = {"max_features": _MAX_FEATURES, "sublinear_tf": True, "dtype": np.float32}
     # Words of one letter and signs count too, so that every text has some.
-    words = TfidfVectorizer(analyzer="word", ngram_range=_WORDS, **shared, **{"token_pattern": _WORD})
-    return words, TfidfVectorizer(analyzer="char", ngram_range=_CHARACTERS, **shared)
+    words = TfidfVectorizer(analyzer="word", ngram_range=WORDS, **shared, **{"token_pattern": _WORD})
+    return words, TfidfVectorizer(analyzer="char", ngram_range=CHARACTERS, **shared)
 
 
-def _fitted(features: Features, texts: Sequence[str]) -> csr_matrix:
+def fitted(features: Features, texts: Sequence[str]) -> csr_matrix:
+    """Let them see texts, and return what they count in these, (texts, features)."""
     return hstack([one.fit_transform(column) for one, column in _each(features, texts)]).tocsr()
 
 
-def _transformed(features: Features, texts: Sequence[str]) -> csr_matrix:
+def transformed(features: Features, texts: Sequence[str]) -> csr_matrix:
+    """Return what they count in texts, (texts, features)."""
     return hstack([one.transform(column) for one, column in _each(features, texts)]).tocsr()
 
 
@@ -174,7 +181,7 @@ def _each(features: Features, texts: Sequence[str]) -> Iterator[tuple[TfidfVecto
     return ((one, column) for of_column, column in zip(features, columns, strict=True) for one in of_column)
 
 
-def _thinned(texts: npt.NDArray[np.object_], labels: Labels, *, max_characters: int) -> Labels:
+def thinned(texts: npt.NDArray[np.object_], labels: Labels, *, max_characters: int) -> Labels:
     """Return the places of all texts, or of so many of every label, at equal distances, that they are about as long."""
     total = sum(map(len, texts))
     if total <= max_characters:

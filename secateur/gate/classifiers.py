@@ -79,7 +79,8 @@ def _accuracy_drop(
     counts = Discordant.of(gate_rows.labels, champion.predicted, challenger.predicted)
     after, before = (float(right_rows(gate_rows.labels, found.predicted).mean()) for found in (challenger, champion))
     lowest = lowest_change(counts, level=settings.significance.level)
-    found = Change("accuracy", before, after, lowest=lowest, because=f"{counts.lost} rows lost, {counts.won} won; ")
+    lost = f"{counts.lost} {'row' if counts.lost == 1 else 'rows'} lost"
+    found = Change("accuracy", before, after, lowest=lowest, because=f"{lost}, {counts.won} won; ")
     return harmless("accuracy_drop", found, settings, allowed=allowed, rows=counts.rows)
 
 

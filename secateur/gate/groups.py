@@ -9,7 +9,7 @@ def classes(gate_rows: GateRows, challenger: Answers, champion: Answers | None, 
     """Judge recall and F1 of every label with enough rows."""
     wanted, num_labels = settings.classes, len(gate_rows.names)
     recall, f1 = f1_by_label(gate_rows.labels, challenger.predicted, num_labels=num_labels)
-    judged = _Groups("recall", wanted.min_recall)
+    judged = Groups("recall", wanted.min_recall)
     if champion is not None:
         old_recall, old_f1 = f1_by_label(gate_rows.labels, champion.predicted, num_labels=num_labels)
     support = of_each(gate_rows.labels, num_labels=num_labels).sum(axis=0)
@@ -34,7 +34,7 @@ def slices(gate_rows: GateRows, challenger: Answers, champion: Answers | None, s
     """Judge the accuracy on every slice with enough rows."""
     wanted = settings.slices
     right = right_rows(gate_rows.labels, challenger.predicted)
-    judged = _Groups("accuracy", wanted.min_accuracy)
+    judged = Groups("accuracy", wanted.min_accuracy)
     for name, mask in gate_rows.slices.items():
         if int(mask.sum()) < wanted.min_rows:
             continue
@@ -48,10 +48,11 @@ def slices(gate_rows: GateRows, challenger: Answers, champion: Answers | None, s
     )
 
 
-class _Groups:
+class Groups:
     """Collects what was found for labels or slices, and becomes one condition."""
 
     def __init__(self, score: str, least: float) -> None:
+        """Name the score, and its floor."""
         self._score, self._least = score, least
         self._found: dict[str, float] = {}
         self._values: dict[str, float] = {}

@@ -68,4 +68,4 @@ def _what_it_takes(found: Change, *, allowed: float, rows: int) -> str:
 
 
 def _key(score: str) -> str:
-    return score.lower().replace("-", "_")
+    return score.lower().replace("-", "_").replace("²", "2")

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.determinism import fastest_precision
 from secateur.models.families import family_of
+from secateur.models.heads import last_of_head
 
 
 def resolve(precision: Precision) -> Literal["fp32", "bf16"]:
@@ -28,6 +30,27 @@ def autocast(precision: Precision, *, device: torch.device) -> AbstractContextMa
         return nullcontext()
     # The cache serves weights that are used twice in a pass. Threads share it, so bits would depend on who is first.
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+@contextmanager
+def exact_head(model: PreTrainedModel, precision: Precision) -> Iterator[None]:
+    """Compute the last product of a head in fp32 for a while: a number has more digits than bf16.
+
+    That type knows 50 and 50.25, and nothing between them.
+    """
+
+    def again(module: nn.Linear, inputs: tuple[Tensor], _: Tensor) -> Tensor:
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return linear(inputs[0].float(), module.weight, module.bias)
+
+    if resolve(precision) == "fp32":
+        yield
+        return
+    handle = last_of_head(model).register_forward_hook(again, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

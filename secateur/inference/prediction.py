@@ -1,5 +1,6 @@
 """Labels for texts, from a checkpoint or an ONNX export."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from secateur.models.construction import read_config
 from secateur.models.folders import card_of
 from secateur.progress import PATIENCE_S, Advance, progress
 from secateur.readers.label_sets import as_set, shown
+from secateur.readers.numbers import spelled
 
 THRESHOLD = 0.5
 """Probability above which a label is given to a text that may have several: a logit above 0."""
@@ -36,6 +38,7 @@ class Prediction:
         scores: probability of every label, summing to 1, but for a model that gives several: there of each by itself.
         cut: whether the text is longer than the model reads.
         labels: ``label`` alone; of a model that gives several those above ``THRESHOLD``, in the order of the model.
+        number: that the model tells, where it tells one: ``label`` spells it, and there is no probability (NaN).
     """
 
     label: str
@@ -43,18 +46,23 @@ class Prediction:
     scores: Mapping[str, float]
     cut: bool = False
     labels: tuple[str, ...] = ()
+    number: float = math.nan
 
 
 @final
 @dataclass(frozen=True)
 class Predictor:
-    """A model with what prepares its texts and the names of its labels; ``sets`` where it gives any number of them."""
+    """A model with what prepares its texts and the names of its labels.
+
+    ``sets`` where it gives any number of them, ``numbers`` where it tells a number.
+    """
 
     runner: Runner
     runtime: Runtime
     encoder: Encoder
     labels: tuple[str, ...]
     sets: bool = False
+    numbers: bool = False
 
     @property
     def max_length(self) -> int:
@@ -97,6 +105,7 @@ class Predictor:
             encoder=encoder,
             labels=tuple(config.id2label[index] for index in range(config.num_labels)),
             sets=kind.label_sets,
+            numbers=kind.tells_numbers,
         )
 
     def predict(
@@ -127,6 +136,8 @@ class Predictor:
 
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:
         require_numbers(logits)
+        if self.numbers:
+            return [_told(value, was_cut) for value, was_cut in zip(logits[:, 0], cut, strict=True)]
         if self.sets:
             return [
                 self._of_several(row, was_cut) for row, was_cut in zip(each_apart(logits).tolist(), cut, strict=True)
@@ -146,6 +157,12 @@ class Predictor:
         said = tuple(name for name, score in scores.items() if score > THRESHOLD)
         score = min(scores[name] for name in said) if said else 1.0 - max(row)
         return Prediction(label=shown(as_set(said)), score=score, scores=scores, cut=was_cut, labels=said)
+
+
+def _told(value: np.float32, was_cut: bool) -> Prediction:
+    """Return the number that a model tells, in as many digits as it computes."""
+    number = float(str(np.float32(value)))
+    return Prediction(label=spelled(number), score=math.nan, scores={}, cut=was_cut, number=number)
 
 
 def each_apart(logits: Logits) -> npt.NDArray[np.float64]:

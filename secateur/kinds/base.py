@@ -50,6 +50,7 @@ class Kind(ABC):
         label_sets: a row has any number of labels (``secateur.readers.label_sets``), and not one.
         follows_dense: what a row is to be told is what the dense model says of it, and no label.
         predicts_labels: labels are what a model tells, with a logit each.
+        tells_numbers: a row has a number (``secateur.readers.numbers``), and a model tells one.
         min_labels: different labels that rows must have, where they have any; 0 where labels are no classes.
         keeps_logits: what the dense model says about the training rows is kept for the rounds; else it is asked again.
         judges_by_dense: a promise is held against more than the labels of the validation rows: what the dense model
@@ -75,6 +76,7 @@ class Kind(ABC):
     label_sets: ClassVar[bool] = False
     follows_dense: ClassVar[bool] = False
     predicts_labels: ClassVar[bool]
+    tells_numbers: ClassVar[bool] = False
     min_labels: ClassVar[int]
     keeps_logits: ClassVar[bool]
     judges_by_dense: ClassVar[bool] = False
@@ -186,6 +188,17 @@ class Kind(ABC):
         By default those of labels, or tokens, of which one is right.
         """
         return logits.log_softmax(dim=-1)
+
+    def divergence(self, found: "Tensor", wanted: "Tensor") -> "Tensor":
+        """Return how far two models are apart by their ``log_probabilities``, the sum over rows; by default in nats.
+
+        Args:
+            found: of a changed model, (..., K).
+            wanted: of the model itself.
+        """
+        from torch.nn.functional import kl_div
+
+        return kl_div(found, wanted, log_target=True, reduction="sum")
 
     def direction(self, logits: "Tensor", signs: "Tensor") -> "Tensor":
         """Return a direction in logit space whose covariance is the Hessian of that divergence, (..., C).

@@ -27,6 +27,35 @@ Labels of a row change apart, so that where there are several their mean is nois
 _WARM_UP = ("a", "a text of some words", "a longer text " * 40)
 
 
+def of_whole_texts(config: "RunConfig", what: str) -> Iterator[str]:
+    """Yield what makes other texts than those that ``what`` belongs to."""
+    if config.ingest.format == "text":
+        yield "ingest.format text makes one row of a file; labelled rows come from csv, jsonl, parquet or lines"
+    if config.clean.split != "none":
+        yield f"clean.split must be none, found {config.clean.split}: {what} belongs to a whole text"
+
+
+def unattacked_problems(config: "RunConfig") -> Iterator[str]:
+    """Yield what attacks a model where attacks have no score."""
+    attacks = "attacks are scored by one label per text"
+    if config.prune.max_robust_drop is not None:
+        yield f"prune.max_robust_drop must be null, found {config.prune.max_robust_drop:g}: {attacks}"
+    for name, rows in (
+        ("evaluate.robustness.rows", config.evaluate.robustness.rows),
+        ("promote.robustness.rows", config.promote.robustness.rows),
+    ):
+        if rows:
+            yield f"{name} must be 0, found {rows}: {attacks}"
+
+
+def unattacked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections of params.yaml without attacks, unless they ask for some."""
+    parts: dict[str, Any] = {part: dict(values.get(part, {})) for part in ("evaluate", "promote")}
+    for section in parts.values():
+        section.setdefault("robustness", {"rows": 0})
+    return {**values, **parts}
+
+
 class Labelled(Kind):
     """Labels for every text; macro-F1 over them decides. A kind of its own is each class of this one."""
 
@@ -43,10 +72,7 @@ class Labelled(Kind):
 
     def problems(self, config: "RunConfig") -> Iterator[str]:
         """See ``Kind``; what goes for labels however many a text has."""
-        if config.ingest.format == "text":
-            yield "ingest.format text makes one row of a file; labelled rows come from csv, jsonl, parquet or lines"
-        if config.clean.split != "none":
-            yield f"clean.split must be none, found {config.clean.split}: a label belongs to a whole text"
+        yield from of_whole_texts(config, "a label")
         if config.baseline.control:
             yield "baseline.control must be false: labels are what the model predicts, not what it is told"
         if config.evaluate.judge is not None:

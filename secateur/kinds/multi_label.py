@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
-from secateur.kinds.labelled import Labelled
+from secateur.kinds.labelled import Labelled, unattacked, unattacked_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,22 +51,11 @@ class MultiLabel(Labelled):
                 f"{len(config.ingest.label_columns)} label columns hold 0 and 1"
             )
         yield from super().problems(config)
-        attacks = "attacks are scored by one label per text"
-        if config.prune.max_robust_drop is not None:
-            yield f"prune.max_robust_drop must be null, found {config.prune.max_robust_drop:g}: {attacks}"
-        for name, rows in (
-            ("evaluate.robustness.rows", config.evaluate.robustness.rows),
-            ("promote.robustness.rows", config.promote.robustness.rows),
-        ):
-            if rows:
-                yield f"{name} must be 0, found {rows}: {attacks}"
+        yield from unattacked_problems(config)
 
     def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Kind``."""
-        parts: dict[str, Any] = {part: dict(values.get(part, {})) for part in ("evaluate", "promote")}
-        for section in parts.values():
-            section.setdefault("robustness", {"rows": 0})
-        return super().completed({**values, **parts})
+        return super().completed(unattacked(values))
 
     def targets(self, labels: Sequence[str]) -> "Targets":
         """See ``Kind``; 0 and 1 for every label."""

@@ -17,7 +17,10 @@ DEFAULT = "classification"
 SEVERAL = "multi_label"
 """What is learned of rows with any number of labels."""
 
-_OTHER_FILES = ("__init__", "base", "labelled", "registry")
+NUMBER = "regression"
+"""What is learned of rows with a number each."""
+
+_OTHER_FILES = ("__init__", "base", "labelled", "numeric", "registry")
 
 _FILES = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _OTHER_FILES)
 

@@ -1,9 +1,10 @@
-"""Which finished models there are: classifiers of one label per row or of several, embedding and language models."""
+"""Which finished models there are: classifiers, those that tell a number, embedding and language models."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
@@ -60,6 +61,11 @@ def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
     return VECTORS if is_bare(config) else ROWS
 
 
+def last_of_head(model: PreTrainedModel) -> nn.Linear:
+    """Return the linear that gives the logits of a row."""
+    return [m for part in family_of(model).head(model) for m in part.modules() if isinstance(m, nn.Linear)][-1]
+
+
 def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: bool = False) -> None:
     """Refuse a config of a model whose head is of another kind.
 
@@ -78,11 +84,10 @@ def require_finished(config: PreTrainedConfig, folder: Path | str, *, by_card: b
     problem = vars(config).get("problem_type") or _SINGLE_LABEL
     if problem != _SINGLE_LABEL:
         raise ModelError(
-            f"{folder} is for problem_type {problem}; classifiers of one label per row, or of several, are supported"
+            f"{folder} is for problem_type {problem} with {config.num_labels} outputs; classifiers of one label per "
+            "row, or of several, and models of one number (regression) are supported"
         )
-    if config.num_labels < 2:
-        found = f"{folder} has {config.num_labels} label, so it gives a number"
-        raise ModelError(f"{found}; classifiers of two labels or more are supported")
+    raise ModelError(f"{folder} has {config.num_labels} label; classifiers of two labels or more are supported")
 
 
 def _check_labels(config: PreTrainedConfig, folder: Path | str) -> None:

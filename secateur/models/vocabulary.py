@@ -189,7 +189,9 @@ def remap(
             second.append(len(found[0]))
     given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
     new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given, kind=rows.kind, second=second)
-    return new if given is None else replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
+    if given is None:
+        return replace(new, units=rows.units)
+    return replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
 
 
 def _shorten_(parts: list[list[int]], max_length: int) -> None:

@@ -12,6 +12,7 @@ from secateur.config.run import Precision
 from secateur.kinds.registry import kind_named
 from secateur.models.depth import drop_layers_
 from secateur.models.families import family_of
+from secateur.models.heads import last_of_head
 from secateur.models.hidden import cut_hidden_
 from secateur.models.hooks import hooked
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
@@ -122,7 +123,7 @@ def best_features(
     """
     family = family_of(model)
     norms = family.stream_norms(model)
-    last = [m for part in family.head(model) for m in part.modules() if isinstance(m, nn.Linear)][-1]
+    last = last_of_head(model)
     width = family.hidden_size(model.config)
     stream, head = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     current: list[Batch] = []

@@ -114,10 +114,10 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model, kind = load(folder, verify=False), kind_of_folder(folder, card)
-    if not kind.predicts_labels and not kind.follows_dense:
+    if kind.route != "predict" and not kind.follows_dense:
         raise ModelError(
-            f"{folder} is for {kind.name}, and this prunes classifiers and embedding models; a project with "
-            f"run.task={kind.name} prunes it"
+            f"{folder} is for {kind.name}, and this prunes classifiers, regression and embedding models; a project "
+            f"with run.task={kind.name} prunes it"
         )
     limits = {"max_length": described(folder).max_length} if kind.follows_dense else {}
     return model, load_tokenizer(folder), card.changed(task=kind.name, **limits)

@@ -118,8 +118,12 @@ def guess_columns(
         wanted = missing if labelled else ["--text-column"]
         listed = ", ".join(names)[:300] or "none"
         pairs = "; pairs of texts are two --text-column" if labelled and text is None and len(names) > 2 else ""
+        several = (
+            "; columns of 0 and 1 are a --label-column each" if labelled and label is None and len(names) > 3 else ""
+        )
         raise DataError(
             f"name {' and '.join(wanted)}: which of these columns is meant is not plain: {listed}{_tip(names)}{pairs}"
+            f"{several}"
         )
     return Guess(
         tuple(texts) or (text,),

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from secateur.readers.label_sets import NONE, labels_in, renamed
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Found
+from secateur.readers.numbers import settle_numbers
 
 _NULL_WORDS = frozenset(
     {"nan", "-nan", "none", "null", "nil", "n/a", "na", "<na>", "<null>", "\\n", "#n/a", "#na", "#n/a n/a", "nat"}
@@ -26,7 +27,8 @@ _MAX_NAMED = 8
 class LabelRules:
     """What happens to such labels; see the parameters of the same names under ``ingest``.
 
-    ``sets`` is True where rows have several labels each, of which every one is looked at by itself.
+    ``sets`` is True where rows have several labels each, of which every one is looked at by itself; ``numbers`` where
+    they have a number each.
     """
 
     null_labels: Literal["keep", "drop"] = "keep"
@@ -34,6 +36,7 @@ class LabelRules:
     rare_labels: Literal["refuse", "drop", "merge"] = "refuse"
     rare_label_rows: int = 3
     sets: bool = False
+    numbers: bool = False
 
 
 def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
@@ -46,6 +49,7 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
 
     Raises:
         SeveralLabels: every label is a list, where rows have one each.
+        DataError: a label is no number, where rows have one each.
     """
     counts = _counts(rows)
     if counts and not rules.sets and all(_LIST.fullmatch(label) for label in counts):
@@ -62,8 +66,11 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
             names |= dict.fromkeys(words)
             what = "labels that are a word" if rules.sets else "rows whose label is a word"
             remarks.append(f"{what} for none are left out by ingest.null_labels: {listed}")
-        else:
+        elif not rules.numbers:  # of which none is a word
             remarks.append(f"labels that look like a missing value: {listed}; ingest.null_labels=drop leaves them out")
+    if rules.numbers:
+        found = settle_numbers(_renamed(rows, names, sets=False), column=column)
+        return Found(found.rows, (*remarks, *found.remarks))
     if alike := _alike({label: rows for label, rows in counts.items() if label not in names}):
         listed = "; ".join(_listed(spellings, counts, joined=" = ") for spellings in alike[:_MAX_NAMED])
         if rules.lookalike_labels == "merge":

@@ -14,7 +14,7 @@ class Columns:
     """Names of the columns in the source; ``second`` holds the second text of a pair (``pairs``).
 
     Where ``sets``, rows have several labels each (``label_sets``): in cells of ``label``, or with ``more`` in a column
-    each.
+    each. Where ``numbers``, the label of a row is a number.
     """
 
     text: str
@@ -26,6 +26,7 @@ class Columns:
     time: str | None = None
     more: tuple[str, ...] = ()
     sets: bool = False
+    numbers: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ class Reading:
     layout: Layout = field(default_factory=Layout)
     labels: LabelRules = field(default_factory=LabelRules)
 
-    def with_sets(self, sets: bool) -> Self:
-        """Return the same for rows with several labels each, or with one."""
-        return replace(self, columns=replace(self.columns, sets=sets), labels=replace(self.labels, sets=sets))
+    def of_kind(self, kind: Kind) -> Self:
+        """Return the same for rows of a kind of task: with one label each, or several, or a number."""
+        sets, numbers = kind.label_sets, kind.tells_numbers
+        columns = replace(self.columns, sets=sets, numbers=numbers)
+        return replace(self, columns=columns, labels=replace(self.labels, sets=sets, numbers=numbers))
 
     def for_model(self, kind: Kind, model: str) -> Self:
         """Return the same for rows that a finished model is judged by.
@@ -31,22 +33,24 @@ class Reading:
             DataError: several labels per row were named, and it says one.
         """
         if not kind.label_sets and (self.columns.more or self.layout.label_separator is not None):
+            one = "label for each row (problem_type single_label_classification)"
+            said = "number for each row (problem_type regression)" if kind.tells_numbers else one
             raise DataError(
-                f"{model} says one label for each row (problem_type single_label_classification), and several were "
+                f"{model} says one {said}, and several were "
                 "named; name one --label-column without ingest.label_separator"
             )
-        return self.with_sets(kind.label_sets)
+        return self.of_kind(kind)
 
 
-def reading_of(ingest: IngestSection, *, sets: bool = False) -> Reading:
+def reading_of(ingest: IngestSection, kind: Kind | None = None) -> Reading:
     """Return what the section says about reading.
 
     Args:
         ingest: the section.
-        sets: rows have several labels each, see ``Kind.label_sets``.
+        kind: of task that the rows are for; None for rows with one label each, or none.
     """
     first, *more = ingest.label_columns or (None,)
-    return Reading(
+    reading = Reading(
         columns=Columns(
             text=ingest.text_columns[0],
             second=ingest.text_columns[1] if len(ingest.text_columns) > 1 else None,
@@ -76,4 +80,5 @@ def reading_of(ingest: IngestSection, *, sets: bool = False) -> Reading:
             rare_labels=ingest.rare_labels,
             rare_label_rows=ingest.rare_label_rows,
         ),
-    ).with_sets(sets)
+    )
+    return reading if kind is None else reading.of_kind(kind)

@@ -7,7 +7,13 @@ from secateur.report import formats
 from secateur.report.results import Json
 
 _SIDES = ("current", "added")
-_NAMES = {"labels": "label shares", "lengths": "length", "vocabulary": "vocabulary", "embeddings": "embeddings"}
+_NAMES = {
+    "labels": "label shares",
+    "numbers": "numbers",
+    "lengths": "length",
+    "vocabulary": "vocabulary",
+    "embeddings": "embeddings",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ def shares(drift: Json | None) -> tuple[Share, ...]:
 def _words(part: str, entry: Json) -> str:
     if part == "labels":
         return f"PSI {entry['psi']:.3f}"
+    if part == "numbers":
+        before, now = entry["median"]["reference"], entry["median"]["current"]
+        return f"median {before:g} → {now:g}, KS {entry['ks']:.3f}"
     if part == "lengths":
         before, now = entry["median"]["reference"], entry["median"]["current"]
         return f"median {before:g} → {now:g} characters, KS {entry['ks']:.3f}"

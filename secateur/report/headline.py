@@ -113,7 +113,8 @@ def _rows(best: ModelResult) -> str:
     """Say how many rows only one of the two gets right, where a row is right or wrong."""
     if best.change is None or best.change.lost is None:
         return ""
-    return f" ({best.change.lost} test rows lost, {best.change.won} won)"
+    lost = f"{best.change.lost} test {'row' if best.change.lost == 1 else 'rows'} lost"
+    return f" ({lost}, {best.change.won} won)"
 
 
 def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str, ...]:

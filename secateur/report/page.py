@@ -185,6 +185,7 @@ def _of_rows(data: ReportData) -> dict[str, Any]:
         "rules": report.get("rules", ()),
         "remarks": [*report.get("source", {}).get("remarks", ()), *report.get("remarks", ())],
         "label_rows": tables.label_rows(report),
+        "numbered_rows": "numbers" in report,
         "max_examples": data.max_examples,
         "source": provenance.source_line(report.get("source", {})),
         "drift": data.drift,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from secateur.report.results import Json, ModelResult
 
@@ -160,7 +161,9 @@ def has_long_headings(labels: Sequence[str]) -> bool:
 
 
 def label_rows(data: Json) -> tuple[LabelRow, ...]:
-    """Return the kept rows per label and split, the most frequent label first."""
+    """Return the kept rows per label and split, the most frequent label first; of numbers in bins."""
+    if "numbers" in data:
+        return _number_rows(data["numbers"])
     labels = data.get("labels", {})
     kept = sum(sum(splits.values()) for splits in labels.values())
     if "without_label" in data:  # rows have several labels, or none
@@ -184,3 +187,13 @@ def _widths(result: ModelResult) -> Json | None:
 
 def _cell(value: int, whole: int) -> Cell:
     return Cell(value=value, share=value / whole if whole else 0.0)
+
+
+def _number_rows(numbers: Json) -> tuple[LabelRow, ...]:
+    edges, parts = numbers["edges"], numbers["parts"]
+    total = max(1, sum(sum(part["counts"]) for part in parts.values()))
+    found = []
+    for index, (low, high) in enumerate(pairwise(edges)):
+        splits = tuple(int(part["counts"][index]) for part in parts.values())
+        found.append(LabelRow(f"{low:g} to {high:g}", splits, sum(splits), sum(splits) / total))
+    return tuple(found)

@@ -18,7 +18,7 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
         seen: the rows.
         parts: as they will be divided.
         length: ``baseline.max_length``.
-        kind: labels can be judged where it predicts them.
+        kind: labels can be judged where it predicts them, and numbers have no groups but slices.
     """
     rows = max(1, min(TEST_ROWS, int(MARGIN * parts.test)))
     said = f"test rows that no model has learned from; {seen.least}{parts.test} today, and a few may go"
@@ -28,14 +28,21 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
         what = "all labels" if seen.sets else "the same answer"
         said = f"whatever the champion has; {what} to everything has {guess:.2f}"
         yield Choice("promote.min_macro_f1", min(0.95, ceil(20 * guess + 1) / 20), said)
+    if kind.tells_numbers:
+        yield Choice(
+            f"promote.min_{kind.measure.name}", 0.05, "whatever the champion has; the mean to everything has 0"
+        )
+    if kind.route == "predict":
         yield from _drop(seen, parts)
     yield Choice("promote.latency.length", typical_length(seen, length), "as prune.latency.length")
     if kind.predicts_labels:
-        yield from _groups(seen, parts)
+        yield from _labels(parts, seen)
+    if kind.route == "predict":
+        yield from _slices(parts)
     if kind.is_attacked:
         yield Choice("promote.robustness.rows", attacked(parts), "as evaluate.robustness.rows")
         yield from _scaled("promote.robustness.max_drop", 0.05, rows=attacked(parts), at=256)
-    elif kind.predicts_labels:
+    elif kind.route == "predict":
         yield Choice("promote.robustness.rows", 0, "as evaluate.robustness.rows")
 
 
@@ -46,12 +53,15 @@ def _drop(seen: Survey, parts: Parts) -> Iterator[Choice]:
         yield Choice("promote.max_drop", "auto", f"{few}; {USUAL:g} takes {rows_for(USUAL, level=level)}")
 
 
-def _groups(seen: Survey, parts: Parts) -> Iterator[Choice]:
+def _labels(parts: Parts, seen: Survey) -> Iterator[Choice]:
     label = max(10, min(100, int(MARGIN * parts.rarest)))
     said = f"test rows that a label needs to be judged; the rarest has {seen.least}{parts.rarest}"
     yield Choice("promote.classes.min_rows", label, said)
     yield from _scaled("promote.classes.max_recall_drop", 0.05, rows=label, at=100)
     yield from _scaled("promote.classes.max_f1_drop", 0.05, rows=label, at=100)
+
+
+def _slices(parts: Parts) -> Iterator[Choice]:
     # Lengths are sliced in thirds, so that there are slices of this size.
     part = max(1, min(100, parts.test, max(20, int(MARGIN * parts.test / 3))))
     said = f"test rows that a slice needs to be judged; a third is some {parts.test // 3}"

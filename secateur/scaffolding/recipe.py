@@ -34,7 +34,6 @@ _MOST_READ, _SPAN = 512, 8
 _WIDE = 768
 _TELLING_ROWS = 10_000
 """Of 2 690 and 3 098 rows the gentlest cut of the vocabulary spells 3 and 4 % of the tokens of new texts in pieces."""
-_LOSS = "of macro-F1 on validation, at most"
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,13 @@ def unseen(kind: Kind, base: Base) -> tuple[Choice, ...]:
         found += _full_precision()
     if not kind.is_attacked:
         found.append(Choice("evaluate.robustness.rows", 0, _no_attacks(kind)))
-    if kind.predicts_labels and not kind.is_attacked:
+    if kind.route == "predict" and not kind.is_attacked:
         found.append(Choice("promote.robustness.rows", 0, "as evaluate.robustness.rows"))
     return tuple(found)
 
 
 def _no_attacks(kind: Kind) -> str:
-    return "attacks are scored by one label per text" if kind.predicts_labels else "attacks need labels"
+    return "attacks are scored by one label per text" if kind.route == "predict" else "attacks need labels"
 
 
 def _full_precision() -> Iterator[Choice]:
@@ -171,10 +170,10 @@ def _looks(seen: Survey, train: int) -> str:
 
 
 def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:
-    if kind.predicts_labels:
+    if kind.route == "predict":
         drop = told_apart(parts.validation)
-        few = f"a smaller loss of macro-F1 is chance on {seen.least}{parts.validation} validation rows"
-        said = few if drop > 0.02 else _LOSS
+        few = f"a smaller loss of {kind.measure.title} is chance on {seen.least}{parts.validation} validation rows"
+        said = few if drop > 0.02 else f"of {kind.measure.title} on validation, at most"
         yield Choice("prune.budget.max_drop", drop, said)
         if parts.train < _TELLING_ROWS:
             said = f"all words stay: {seen.least}{parts.train} training rows are too few to say which may go"
@@ -196,7 +195,7 @@ def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Itera
     else:
         yield Choice("evaluate.robustness.rows", 0, _no_attacks(kind))
     # What is written stands behind a beginning.
-    longest = length if kind.predicts_labels else length - _SPAN
+    longest = length if kind.route == "predict" else length - _SPAN
     yield Choice("evaluate.latency.length", typical_length(seen, longest), "as prune.latency.length")
 
 

@@ -18,13 +18,14 @@ from secateur.data.assembly import Copied
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT, SEVERAL
+from secateur.kinds.registry import DEFAULT, NUMBER, SEVERAL
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
 from secateur.readers.fetching import FETCHED
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Columns
+from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.source_files import PARTS, parameter_of
 from secateur.readers.sources import Location, expand
@@ -167,7 +168,8 @@ def given_origins(wish: Wish) -> dict[str, Origin]:
 def propose(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, Origin]) -> Plan:
     """Look at the rows and the model, choose the parameters, and refuse what cannot work; nothing is written.
 
-    Rows that are seen to have several labels each are for ``multi_label``, unless another kind was asked for.
+    Rows that are seen to have several labels each are for ``multi_label``, and those with a number ``regression``,
+    unless another kind was asked for.
 
     Args:
         wish: what was asked for.
@@ -185,10 +187,12 @@ def propose(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, Ori
         if wish.kind_name != SEVERAL and (wish.task is not None or "run.task" in wish.given):
             raise
         return _proposed(wish.with_sets(found.separator), guess=guess, origin=origin, given=given)
+    except NumbersForLabels:
+        return _proposed(wish.with_numbers(), guess=guess, origin=origin, given=given)
 
 
 def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
-    """Return what looks for several labels in the cells of rows that are read as having one."""
+    """Return what looks for several labels, or for numbers, in the cells of rows that are read as having one label."""
     if wish.kind_name not in (DEFAULT, SEVERAL) or wish.task == DEFAULT or len(guess.labels) != 1:
         return None
     if wish.sees_sets or "ingest.label_separator" in wish.given or wish.given.get("run.task") == DEFAULT:
@@ -197,6 +201,8 @@ def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
     def look(rows: pa.Table) -> None:
         """Refuse them, so that they are read again."""
         labels = rows["label"].to_pylist()
+        if wish.kind_name == DEFAULT and are_amounts(labels):
+            raise NumbersForLabels(guess.labels[0])
         if any(SEPARATOR in label for label in labels if label is not None):
             return  # lists, whose labels may hold any sign
         if (separator := likely_separator(labels)) is not None:
@@ -232,12 +238,16 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
             f"the cells of {guess.label!r} hold several labels{between}, so run.task is {SEVERAL}"
             + ("; --task classification takes each cell as one label" if wish.separator else "")
         )
+    if wish.sees_numbers:
+        remarks.append(
+            f"the labels in {guess.label!r} are numbers, so run.task is {NUMBER}; --task {DEFAULT} takes them as names"
+        )
     base, count = look_at_model(model, kind=wish.kind)
     seen = None
     if found is not None and first is not None:
         seen = _survey(found, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
         chosen += recipe.choices(seen, base=base, kind=wish.kind, first=first)
-        remarks += _remarks(seen, model.name)
+        remarks += [*_remarks(seen, model.name), *_on_grades(seen, wish)]
     else:
         chosen += recipe.unseen(wish.kind, base)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
@@ -247,7 +257,7 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     others = [name for name in wish.given if name not in names]
     text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
     check_outputs(wish.root, config)
-    if seen is not None and wish.kind.predicts_labels:
+    if seen is not None and wish.kind.route == "predict":
         remarks += _on_long_texts(seen, config)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
@@ -257,7 +267,7 @@ def _reading(wish: Wish, said: Mapping[str, Any], *, texts: Sequence[str], label
     values = {**said, "text_column": [*texts], "label_column": [*labels] or None}
     if wish.separator is not None:
         values["label_separator"] = wish.separator
-    reading = reading_of(parse_part(wish.kind_name, {"ingest": values}).ingest, sets=wish.kind.label_sets)
+    reading = reading_of(parse_part(wish.kind_name, {"ingest": values}).ingest, wish.kind)
     return reading if labels else replace(reading, columns=replace(reading.columns, label=None))
 
 
@@ -371,6 +381,15 @@ def _on_long_texts(seen: Survey, config: RunConfig) -> list[str]:
         else "; with -S baseline.long_texts=head_tail their ends are read, too"
     )
     return [f"more than 5 % of the {seen.units} have more than {length} tokens, and are read up to there{ends}"]
+
+
+def _on_grades(seen: Survey, wish: Wish) -> list[str]:
+    """Say of labels that are grades that their order can be learned."""
+    if wish.kind_name != DEFAULT or wish.task is not None or not are_grades(seen.labels):
+        return []
+    return [
+        f"the labels are whole numbers in a row: {DEFAULT} learns names; --task {NUMBER} learns that 4 is next to 5"
+    ]
 
 
 def _remarks(seen: Survey, model: str) -> list[str]:

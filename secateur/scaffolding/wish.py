@@ -9,7 +9,7 @@ from typing import Any
 from secateur.config.addresses import redacted
 from secateur.errors import ConfigError
 from secateur.kinds.base import Kind
-from secateur.kinds.registry import DEFAULT, SEVERAL, kind_named
+from secateur.kinds.registry import DEFAULT, NUMBER, SEVERAL, kind_named
 from secateur.workflow.params import read_override
 
 _MAPPING = re.compile(r"\s*\{\s*\w+\s*:\s")
@@ -26,6 +26,7 @@ class Wish:
         task: name of the kind; None = what the columns and the rows say.
         sees_sets: rows were seen to have several labels each.
         separator: that was seen between the labels of cells.
+        sees_numbers: the labels of rows were seen to be numbers.
         source: as ``ingest.source``, seen from the folder ``here``.
         here: where the command was called.
         overrides: dotted name -> ``section.key=value`` as given by ``-S``, which no rule changes.
@@ -41,12 +42,15 @@ class Wish:
     overrides: Mapping[str, str] = field(default_factory=dict)
     sees_sets: bool = False
     separator: str | None = None
+    sees_numbers: bool = False
 
     @property
     def kind_name(self) -> str:
         """Name of the kind: the one that was asked for, or that of the labels that were named."""
         if self.task is not None:
             return self.task
+        if self.sees_numbers:
+            return NUMBER
         given = self.given
         listed = isinstance(given.get("ingest.label_column"), list)
         several = (
@@ -66,6 +70,10 @@ class Wish:
     def with_sets(self, separator: str | None) -> "Wish":
         """Return the wish for rows that were seen to have several labels each."""
         return replace(self, sees_sets=True, separator=separator)
+
+    def with_numbers(self) -> "Wish":
+        """Return the wish for rows whose labels were seen to be numbers."""
+        return replace(self, sees_numbers=True)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -159,11 +159,12 @@ def _read_raw(folder: Path, config: RunConfig) -> LabelledTexts:
 
 
 def _reading(config: RunConfig) -> Reading:
-    return reading_of(config.ingest, sets=kind_named(config.run.task).label_sets)
+    return reading_of(config.ingest, kind_named(config.run.task))
 
 
 def _texts(table: pa.Table, config: RunConfig) -> LabelledTexts:
     """Return the texts that ``clean`` would look at: a document may hold many."""
     rows = split_documents(table, at=config.clean.split)
     labelled = config.ingest.label_column is not None
-    return LabelledTexts(rows["text"].to_pylist(), rows["label"].to_pylist(), labelled)
+    numbered = labelled and kind_named(config.run.task).tells_numbers
+    return LabelledTexts(rows["text"].to_pylist(), rows["label"].to_pylist(), labelled, numbered)

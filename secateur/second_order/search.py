@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
 from secateur.budget.error_curves import BlockCurves, Curve
@@ -122,9 +121,8 @@ def _log_probabilities(model: PreTrainedModel, batches: list[Batch], precision: 
 
 
 def _divergence(model: PreTrainedModel, batches: list[Batch], wanted: list[Tensor], precision: Precision) -> float:
-    """Return KL(model itself || stitched), nats per row (of a generator: per token)."""
+    """Return the divergence of the stitched model from the model itself, per row (of a generator: per token)."""
     found = _log_probabilities(model, batches, precision)
-    total = sum(
-        float(kl_div(own, other, log_target=True, reduction="sum")) for own, other in zip(found, wanted, strict=True)
-    )
+    pairs = zip(batches, found, wanted, strict=True)
+    total = sum(float(kind_named(batch.kind).divergence(own, other)) for batch, own, other in pairs)
     return total / sum(map(len, wanted))

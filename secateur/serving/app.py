@@ -79,7 +79,7 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
     labels = Batcher[str, Said](lambda: models.current, work, **limits)
     kind, num_texts = models.current.kind, models.current.num_texts or 1
-    return labels, classification_routes(labels, settings, num_texts=num_texts, sets=kind.label_sets)
+    return labels, classification_routes(labels, settings, kind=kind, num_texts=num_texts)
 
 
 def _beside(

@@ -1,16 +1,28 @@
-"""``/predict``: labels for texts."""
+"""``/predict``: labels or a number for texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from secateur.config.serve import ServeSection
 from secateur.inference.prediction import Prediction
+from secateur.kinds.base import Kind
 from secateur.readers.pairs import as_text, has_words, why_unanswered
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
-from secateur.serving.schema import Answer, Labels, LabelsResponse, ModelName, PredictResponse, request_type
+from secateur.serving.refusals import Refused
+from secateur.serving.schema import (
+    Answer,
+    Labels,
+    LabelsResponse,
+    ModelName,
+    Number,
+    NumbersResponse,
+    PredictResponse,
+    request_type,
+)
 from secateur.serving.served import Served
 
 _NO_LABEL = "(none)"
@@ -27,6 +39,8 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
     asked = [text for text in texts if has_words(text)]
     predictions: list[Prediction] = served.model.predict(asked, batch_size=batch_size) if asked else []
     for prediction in predictions:
+        if prediction.number == prediction.number:  # of a label it is NaN
+            continue
         for label in prediction.labels or (_NO_LABEL,):
             figures.labels.labels(label, served.source.version or "").inc()
     said = iter(predictions)
@@ -34,31 +48,55 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
 
 
 def classification_routes(
-    batcher: Batcher[str, Said], settings: ServeSection, *, num_texts: int = 1, sets: bool = False
+    batcher: Batcher[str, Said], settings: ServeSection, *, kind: Kind, num_texts: int = 1
 ) -> APIRouter:
-    """Return the routes of a kind that is asked about texts, or pairs; ``sets`` of one that gives several labels."""
+    """Return the routes of a kind that is asked about texts, or pairs."""
     router = APIRouter()
+    answers, respond = _shape_of(kind)
     content = request_type(settings, num_texts=num_texts)
     example = _EXAMPLE_OF_PAIRS if num_texts == 2 else _EXAMPLE
 
     async def predict(request: Request) -> Response:
-        """Classify one text or a list, cleaned as the training set was; an empty text has no label, and a reason."""
+        """Answer one text or a list, cleaned as the training set was; an empty text has no answer, and a reason."""
         asked = await read_json(
             request, content, max_bytes=settings.max_body_bytes, timeout_s=settings.timeout_s, example=example
         )
+        if asked.probabilities and kind.tells_numbers:
+            raise Refused(422, "a number has no probabilities; leave them out", field="probabilities")
         texts = [as_text(text) for text in asked.texts]
         answered = await batcher.answer(texts)
-        response = (_several if sets else _response)(answered, probabilities=asked.probabilities)
+        response = respond(answered, probabilities=asked.probabilities)
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
     router.add_api_route(
         "/predict",
         predict,
         methods=["POST"],
-        response_model=LabelsResponse if sets else PredictResponse,
+        response_model=answers,
         openapi_extra={"requestBody": request_body(content.model_json_schema(), example=example)},
     )
     return router
+
+
+_Respond = Callable[..., BaseModel]
+
+
+def _shape_of(kind: Kind) -> tuple[type[BaseModel], _Respond]:
+    """Return what an answer of a kind looks like, and what makes one."""
+    if kind.tells_numbers:
+        return NumbersResponse, _numbers
+    return (LabelsResponse, _several) if kind.label_sets else (PredictResponse, _response)
+
+
+def _numbers(answered: Answered[Said], *, probabilities: bool) -> NumbersResponse:
+    served = answered.served
+    return NumbersResponse(
+        model=ModelName(name=served.name, version=served.source.version),
+        predictions=[
+            Number(number=None, reason=said) if isinstance(said, str) else Number(number=said.number)
+            for said in answered.results
+        ],
+    )
 
 
 def _several(answered: Answered[Said], *, probabilities: bool) -> LabelsResponse:

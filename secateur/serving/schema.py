@@ -42,6 +42,13 @@ class Labels(BaseModel):
     reason: Annotated[str | None, Field(description="why there is no answer, where there is none")] = None
 
 
+class Number(BaseModel):
+    """What a model that tells numbers says about one text; of an empty one nothing, and why."""
+
+    number: Annotated[float | None, Field(description="in the units of the training rows; null where it is empty")]
+    reason: Annotated[str | None, Field(description="why there is no number, where there is none")] = None
+
+
 class ModelName(BaseModel):
     """Which model answered; a folder has no version."""
 
@@ -79,6 +86,13 @@ class EmbedResponse(BaseModel):
     reasons: Annotated[
         list[str | None] | None, Field(description="why a text has no vector, where one has none; else not there")
     ] = None
+
+
+class NumbersResponse(BaseModel):
+    """One answer per text, in the order of the request, all by one version."""
+
+    model: ModelName
+    predictions: list[Number]
 
 
 class GenerateRequest(BaseModel):

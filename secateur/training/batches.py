@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from secateur.data.tokens import TokenRows
+from secateur.data.units import Units
 from secateur.models.token_types import TYPES
 from secateur.progress import PATIENCE_S, progress
 
@@ -39,6 +40,7 @@ class Batch:
         index: position of each row in its ``TokenRows``, (B,) int64.
         kind: of the task that they are rows of.
         types: 1 on tokens of the second text of a pair, (B, T) int64; None where the model is not told.
+        units: that numbers are learned in; None where a label is none.
     """
 
     input_ids: Tensor
@@ -47,6 +49,7 @@ class Batch:
     index: Tensor
     kind: str
     types: Tensor | None = None
+    units: Units | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """Return what a model is called with."""
@@ -69,7 +72,7 @@ class Batch:
         tensors = (self.input_ids, self.attention_mask, self.labels, self.index)
         ids, mask, labels, index = (change(tensor) for tensor in tensors)
         types = None if self.types is None else change(self.types)
-        return Batch(ids, mask, labels=labels, index=index, kind=self.kind, types=types)
+        return Batch(ids, mask, labels=labels, index=index, kind=self.kind, types=types, units=self.units)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int)
         index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
         kind=rows.kind,
         types=None if types is None else torch.from_numpy(types),
+        units=rows.units,
     )
 
 

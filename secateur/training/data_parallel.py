@@ -71,7 +71,7 @@ class DataParallel:
         if not self._others:
             return self._first.backward(batch, share=1.0)
         parts = [batch.part(index, of=self.num_replicas) for index in range(self.num_replicas)]
-        counts = [int((part.labels != IGNORED).sum()) for part in parts]
+        counts = [_counted(part) for part in parts]
         replicas = (self._first, *self._others)
         # A part without anything to predict has no mean.
         work = [(*pair, count / sum(counts)) for *pair, count in zip(replicas, parts, counts, strict=True) if count]
@@ -140,6 +140,11 @@ def data_parallel(
             yield DataParallel(replicas, pool)
         finally:
             torch.set_num_threads(num_threads)  # also the default of threads that start later
+
+
+def _counted(part: Batch) -> int:
+    """Return what a part of a batch counts by: its rows where they have a number, which may be any."""
+    return len(part.index) if part.units is not None else int((part.labels != IGNORED).sum())
 
 
 def _num_replicas(model: PreTrainedModel, rows: Rows, *, batch_size: int, num_threads: int) -> int:

@@ -20,7 +20,7 @@ from secateur.inference.precision import narrow_stream
 from secateur.models.families import family_of
 from secateur.progress import progress
 from secateur.training.attention import attention_as_products
-from secateur.training.batches import Batch, Rows, loader
+from secateur.training.batches import Batch, ReadyBatches, Rows, loader
 from secateur.training.best_weights import Best, BestBy
 from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
@@ -28,6 +28,7 @@ from secateur.training.history import Pass
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
 from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay
+from secateur.training.standard_head import standard_head
 from secateur.training.validation import Scores, validate
 
 _log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ def train_(
     check_weights(model, title=plan.title)
     settings = plan.settings
     accelerator = Accelerator()
+    units = None if isinstance(train, ReadyBatches) else train.units
     try:
         if not settings.train_embeddings:
             for module in family_of(model).embedding_modules(model):
@@ -132,7 +134,11 @@ def train_(
             seed=plan.seed,
             prepared=partial(_prepared, plan),
         )
-        with attention_as_products(model, plan.precision, rows=train), parallel as gradients:
+        with (
+            attention_as_products(model, plan.precision, rows=train),
+            standard_head(model, units),
+            parallel as gradients,
+        ):
             optimizer = optimizer_for(
                 model, settings=settings, num_parts=gradients.num_replicas, parallel_map=gradients.map
             )

@@ -1,5 +1,6 @@
 """What a training step minimises."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -9,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
-from secateur.inference.precision import autocast
+from secateur.inference.precision import autocast, exact_head
 from secateur.kinds.registry import kind_named
 from secateur.models.families import family_named
 from secateur.training.batches import IGNORED, Batch, Rows, batches_of
@@ -103,7 +104,13 @@ def loss_of(
     if class_weights is not None and reduction == "mean":
         weights = class_weights.to(batch.labels.device)[batch.labels]
         return kind.weighted_loss(outputs.logits, batch.labels, weights, label_smoothing=label_smoothing)
-    return kind.loss(outputs.logits, batch.labels, label_smoothing=label_smoothing, reduction=reduction)
+    logits, labels = standard(outputs.logits, batch), standard(batch.labels, batch)
+    return kind.loss(logits, labels, label_smoothing=label_smoothing, reduction=reduction)
+
+
+def standard(values: Tensor, batch: Batch) -> Tensor:
+    """Return numbers of a batch in the units that they are learned in; what is no number as it is."""
+    return values if batch.units is None else batch.units.standard(values)
 
 
 def next_token_loss(
@@ -158,7 +165,7 @@ class Distillation:
             return hard
         teacher = self.teacher_logits.to(logits.device)[batch.index]
         kind = kind_named(batch.kind)
-        soft = kind.apart(logits / self.temperature, teacher / self.temperature)
+        soft = kind.apart(standard(logits, batch) / self.temperature, standard(teacher, batch) / self.temperature)
         return (1.0 - self.weight) * hard + self.weight * self.temperature**2 * soft
 
 
@@ -167,7 +174,8 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
     asked: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
     if family_named(unwrapped(model).config.model_type).generates:
         asked["use_cache"] = False  # nobody reads a next token; the keys and values would be kept for it
-    with autocast(precision, device=batch.input_ids.device):
+    exact = exact_head(unwrapped(model), precision) if kind_named(batch.kind).tells_numbers else nullcontext()
+    with autocast(precision, device=batch.input_ids.device), exact:
         outputs: Any = model(**batch.inputs(), **asked)
     # A generator's copy in fp32 is large; a loss of one's own may multiply logits by what is fp32.
     if outputs.logits.dim() != 3 or isinstance(batch, OwnBatch):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateur.data.tokens import told_by
 from secateur.errors import DataError, ModelError
-from secateur.kinds.registry import SEVERAL
+from secateur.kinds.registry import NUMBER, SEVERAL
 from secateur.training.batches import IGNORED, Batch
 
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
@@ -63,7 +63,13 @@ class OwnBatch(Batch):
 
 
 def own_batches(
-    given: Iterable[Any], *, accepted: Iterable[str], generates: bool, loss: Loss | None, num_sets: int = 0
+    given: Iterable[Any],
+    *,
+    accepted: Iterable[str],
+    generates: bool,
+    loss: Loss | None,
+    num_sets: int = 0,
+    numbers: bool = False,
 ) -> tuple[OwnBatch, ...]:
     """Read somebody's batches once, and keep them on the CPU.
 
@@ -74,6 +80,7 @@ def own_batches(
         generates: the model predicts every next token.
         loss: see ``OwnBatch``.
         num_sets: labels of a model that gives a row any number of them; 0 of others.
+        numbers: the model tells a number for a row.
 
     Raises:
         DataError: there are none, or one of them does not hold what the model and the loss need.
@@ -88,15 +95,17 @@ def own_batches(
     found: list[OwnBatch] = []
     first_row = 0
     for number, values in enumerate(listed, start=1):
-        kept = _checked(values, number=number, labelled=loss is None, generates=generates, num_sets=num_sets)
+        kept = _checked(
+            values, number=number, labelled=loss is None, generates=generates, num_sets=num_sets, numbers=numbers
+        )
         ids = kept["input_ids"]
         mask = kept.get("attention_mask", torch.ones_like(ids)).long()
         batch = OwnBatch(
             input_ids=ids,
             attention_mask=mask,
-            labels=_targets(kept.get(_LABELS), ids, mask, generates=generates, num_sets=num_sets),
+            labels=_targets(kept.get(_LABELS), ids, mask, generates=generates, num_sets=num_sets, numbers=numbers),
             index=torch.arange(first_row, first_row + len(ids)),
-            kind=SEVERAL if num_sets else told_by(() if generates else None),
+            kind=SEVERAL if num_sets else NUMBER if numbers else told_by(() if generates else None),
             values=kept,
             names=names & {name for name, value in kept.items() if value is not None},
             loss=loss,
@@ -107,7 +116,9 @@ def own_batches(
     return tuple(found)
 
 
-def _checked(values: Any, *, number: int, labelled: bool, generates: bool, num_sets: int) -> dict[str, Any]:
+def _checked(
+    values: Any, *, number: int, labelled: bool, generates: bool, num_sets: int, numbers: bool
+) -> dict[str, Any]:
     where = f"batch {number}"
     if not isinstance(values, Mapping):
         raise DataError(f"{where} is a {type(values).__name__}; a mapping of names to tensors would work")
@@ -122,6 +133,8 @@ def _checked(values: Any, *, number: int, labelled: bool, generates: bool, num_s
         raise DataError(f"{where} has a row without any token: attention_mask is 0 everywhere")
     if labelled and num_sets:
         _check_sets(kept.get(_LABELS), (len(ids), num_sets), where=where)
+    elif labelled and numbers:
+        _check_numbers(kept.get(_LABELS), ids, where=where)
     elif labelled:
         _check_labels(kept.get(_LABELS), ids, where=where, generates=generates)
     return kept
@@ -138,7 +151,21 @@ def _check_sets(labels: Any, shape: tuple[int, int], *, where: str) -> None:
     )
 
 
-def _targets(labels: Any, ids: Tensor, mask: Tensor, *, generates: bool, num_sets: int) -> Tensor:
+def _check_numbers(labels: Any, ids: Tensor, *, where: str) -> None:
+    shape = tuple(ids.shape[:1])
+    fits = isinstance(labels, Tensor) and tuple(labels.shape) == shape and labels.is_floating_point()
+    if fits and bool(labels.isfinite().all()):
+        return
+    found = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+    raise DataError(
+        f"{where}: a model that tells numbers (regression) takes labels of {shape}, finite floats; found {found}"
+    )
+
+
+def _targets(labels: Any, ids: Tensor, mask: Tensor, *, generates: bool, num_sets: int, numbers: bool) -> Tensor:
+    if numbers:
+        fits = isinstance(labels, Tensor) and labels.shape == ids.shape[:1] and labels.is_floating_point()
+        return labels.float() if fits else torch.zeros(len(ids))
     if num_sets:
         fits = isinstance(labels, Tensor) and tuple(labels.shape) == (len(ids), num_sets)
         return labels.float() if fits else torch.zeros(len(ids), num_sets)

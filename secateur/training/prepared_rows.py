@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from secateur.data.tokens import TokenRows, read_tokens, tokenize
+from secateur.data.units import Units
 from secateur.errors import DataError
 from secateur.kinds.registry import kind_named
 
@@ -30,8 +33,12 @@ class PreparedRows:
 
 def tokenize_rows(tables: Mapping[str, Path], out: Path, *, tokenizer: Any, max_length: int, kind: str) -> int:
     """Write the token files of rows with a target each; return how many training texts were cut."""
-    cut = tokenize(tables["train"], tokenizer=tokenizer, max_length=max_length, out=out / TRAIN, kind=kind)
-    tokenize(tables["validation"], tokenizer=tokenizer, max_length=max_length, out=out / VALIDATION, kind=kind)
+    shared: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "kind": kind}
+    if kind_named(kind).tells_numbers:
+        numbers = pq.read_table(tables["train"], columns=["label"]).column("label")
+        shared["units"] = Units.of(numbers.to_numpy().astype(np.float64))
+    cut = tokenize(tables["train"], out=out / TRAIN, **shared)
+    tokenize(tables["validation"], out=out / VALIDATION, **shared)
     return cut
 
 

@@ -57,7 +57,7 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindN
     asked = kind_named(kind)
     check_rows(
         ingest.source,
-        reading_of(ingest, sets=asked.label_sets),
+        reading_of(ingest, asked),
         given=ingest.given,
         root=root,
         min_labels=asked.min_labels,

@@ -26,7 +26,7 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
     if not {"read", "kept", "validation", "test"} <= set(rows):
         return ()
     found = [*_gate(rows, config), *_retraining(data, config)]
-    if kind_named(config.run.task).predicts_labels:
+    if kind_named(config.run.task).route == "predict":
         labels = data.get("labels", {})
         found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
         found += _samples(rows, config)

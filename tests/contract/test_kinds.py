@@ -105,6 +105,17 @@ def write_sets(root: Path) -> None:
         pq.write_table(pa.table(columns), root / f"{part}.parquet")
 
 
+def write_numbers(root: Path) -> None:
+    """Write rows with a number in thousands, by what they say and how long they are."""
+    write_labelled(root)
+    write_json(root / "labels.json", [])
+    for part in ("train", "validation", "test"):
+        table = pq.read_table(root / f"{part}.parquet")
+        pairs = zip(table["label"].to_pylist(), table["text"].to_pylist(), strict=True)
+        values = [4000.0 + 2000.0 * label + 10.0 * len(text) for label, text in pairs]
+        pq.write_table(table.set_column(1, "label", pa.array(values)), root / f"{part}.parquet")
+
+
 @dataclass(frozen=True)
 class Case:
     """How a kind is tried at tiny size."""
@@ -125,6 +136,7 @@ CASES = {
         generation_chain.write_inputs, generation_chain.baseline_section(), by_loss(generation_chain.PRUNE_TEXT), 24
     ),
     "multi_label": Case(write_sets, BASELINE, by_loss(PRUNE), 16),
+    "regression": Case(write_numbers, BASELINE, by_loss(PRUNE), 16),
     "rating": Case(write_rated, BASELINE, by_loss(PRUNE), 16),
 }
 
@@ -461,7 +473,7 @@ def test_what_computes_no_numbers_is_not_served(
 
 def test_a_kind_of_another_package_is_listed_and_a_slip_is_seen() -> None:
     task = next(row for row in parameters() if row["name"] == "run.task")
-    assert task["type"] == "classification | embedding | generation | multi_label | rating"
+    assert task["type"] == "classification | embedding | generation | multi_label | regression | rating"
     with pytest.raises(ConfigError, match=r"run\.task: 'ratin' is no kind of task; did you mean rating\?"):
         parse_part("classification", {"run": {"task": "ratin"}})
 

@@ -339,11 +339,7 @@ LOADING = {
     "packed weights": (_config(quantization_config={"quant_method": "gptq"}), "the weights are quantised (gptq)"),
     "a number": (
         _config(problem_type="regression"),
-        "is for problem_type regression; classifiers of one label per row, or of several, are supported",
-    ),
-    "one label": (
-        _instead(lambda: AutoModelForSequenceClassification.from_config(BertConfig(**SMALL, num_labels=1))),
-        "has 1 label, so it gives a number",
+        "and models of one number (regression) are supported",
     ),
     "an unknown family": (
         _instead(lambda: AlbertForSequenceClassification(AlbertConfig(**SMALL))),

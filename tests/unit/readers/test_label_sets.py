@@ -8,6 +8,7 @@ import pytest
 
 from secateur.config.part import parse_part
 from secateur.errors import ConfigError, DataError
+from secateur.kinds.registry import kind_named
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import NONE, as_set, counted, labels_in, renamed, shown
 from secateur.readers.label_spelling import LabelRules, settle_labels
@@ -127,10 +128,10 @@ def test_labels_of_sets_are_settled_each_by_itself():
 
 def test_the_parameters_say_which_columns_and_what_stands_between():
     flags = parse_part("multi_label", {"ingest": {"label_column": ["a", "b"]}}).ingest
-    columns = reading_of(flags, sets=True).columns
+    columns = reading_of(flags, kind_named("multi_label")).columns
     assert columns.labels == ("a", "b") and columns.names == ["text", "a", "b"]
     joined = parse_part("multi_label", {"ingest": {"label_column": ["a"], "label_separator": "|"}}).ingest
-    assert joined.label_column == "a" and reading_of(joined, sets=True).layout.label_separator == "|"
+    assert joined.label_column == "a" and reading_of(joined, kind_named("multi_label")).layout.label_separator == "|"
     for task, ingest, message in (
         ("multi_label", {"label_column": ["a", "b"], "label_separator": "|"}, "label_separator must be null"),
         ("multi_label", {"label_column": ["a", "a"]}, "must name different columns; 'a' is named twice"),
