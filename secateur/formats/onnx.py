@@ -6,6 +6,7 @@ a generator is one step with its cache: see ``tracing.trace_step``.
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from transformers import PreTrainedModel
 from secateur.errors import CheckpointError
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
+from secateur.formats.outliers import spare_outliers_
 from secateur.formats.tracing import INPUTS, KEPT, PAST, cache_shapes, trace, trace_step
 from secateur.models.card import CARD, Card, write_card
-from secateur.models.checkpoint import described, load
+from secateur.models.checkpoint import described, kind_of_folder, load
 from secateur.models.folders import WEIGHTS, companions
 from secateur.models.heads import head_of
 from secateur.models.token_types import TYPES, tells_texts_apart
@@ -67,18 +69,22 @@ def export_onnx(checkpoint: Path, out: Path, *, int8: bool = False) -> Path:
 
 
 def quantize_onnx(exported: Path, out: Path) -> Path:
-    """Quantise an fp32 export folder to int8 into a new folder; return the path of its ``model.onnx``."""
-    graph = onnx.load(exported / ONNX_MODEL)
+    """Quantise an fp32 export folder to int8 into a new folder; return the path of its ``model.onnx``.
+
+    Of an embedding model features that stand out stay in fp32 (``outliers``).
+    """
+    graph, card = onnx.load(exported / ONNX_MODEL), Card.read(exported)
+    spared = spare_outliers_(graph, exported) if kind_of_folder(exported, card).follows_dense else []
     with replacing(out) as folder:
         folder.mkdir()
-        quantize_(graph, folder / ONNX_MODEL)
+        quantize_(graph, folder / ONNX_MODEL, but_for=spared)
         _copy_companions(exported, folder)
-        write_card(folder, Card.read(exported).changed(runtime="onnx-int8"))
+        write_card(folder, card.changed(runtime="onnx-int8"))
     return out / ONNX_MODEL
 
 
-def quantize_(graph: onnx.ModelProto, file: Path) -> None:
-    """Write a graph with its matrix products and embeddings in int8; the given one is used up.
+def quantize_(graph: onnx.ModelProto, file: Path, *, but_for: Sequence[str] = ()) -> None:
+    """Write a graph with its matrix products and embeddings in int8, but for some nodes; the given one is used up.
 
     Each output feature of a product has a scale of its own: 2 % slower than one scale for the whole matrix, and half
     of its error in the logits.
@@ -88,7 +94,14 @@ def quantize_(graph: onnx.ModelProto, file: Path) -> None:
     add_pre_process_metadata(graph)
     # The graph does not say what type its values have.
     options = {"DefaultTensorType": onnx.TensorProto.FLOAT}
-    quantize_dynamic(graph, file, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
+    quantize_dynamic(
+        graph,
+        file,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=list(but_for),
+        extra_options=options,
+    )
     quantized = onnx.load(file)
     # See `trace`: with shapes, norms would take half of the time of a small model.
     del quantized.graph.value_info[:]

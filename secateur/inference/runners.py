@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 import secateur.formats.onnx
+import secateur.formats.outliers
 import secateur.formats.tracing
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError, ModelError
@@ -25,6 +26,9 @@ from secateur.models.construction import read_config
 from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
 from secateur.models.heads import head_of
 from secateur.models.token_types import TYPES
+
+_SOURCES = (secateur.formats.onnx, secateur.formats.outliers, secateur.formats.tracing)
+"""What decides the bytes of an export."""
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -199,7 +203,7 @@ def export_name(checkpoint: Path) -> str:
 def _exporter() -> str:
     # An export made by other code must not be taken for today's.
     versions = [f"{package}=={version(package)}" for package in ("torch", "onnx", "onnxscript", "onnxruntime")]
-    sources = [inspect.getsource(module) for module in (secateur.formats.onnx, secateur.formats.tracing)]
+    sources = [inspect.getsource(module) for module in _SOURCES]
     return hashlib.sha256("\n".join([*sources, *versions]).encode()).hexdigest()[:8]
 
 
