@@ -39,6 +39,7 @@ class Measure:
 
 MACRO_F1 = Measure("macro_f1", "macro-F1", higher_is_better=True)
 R2 = Measure("r2", "R²", higher_is_better=True)
+KAPPA = Measure("qwk", "weighted kappa", higher_is_better=True)
 PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
 
 LOSS = Measure("loss", "loss", higher_is_better=False)

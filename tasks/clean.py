@@ -103,6 +103,6 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
             *absent(targets_by_part, targets.names),
         ),
         starts=parts.starts,
-        numbers=asked.tells_numbers,
+        numbers=asked.tells_numbers and not targets.names,
     )
     write_json(job.outputs["report"], report)

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from secateur.models.heads import VECTORS, head_of, require_finished
 from secateur.models.pooling import is_pooled
 from secateur.models.token_types import tells_texts_apart
 from secateur.models.vocabulary import require_known_ids
+from secateur.readers.grades import grades_in
 from secateur.readers.numbers import as_number
 from secateur.readers.pairs import as_text
 from secateur.training.batches import IGNORED, ReadyBatches, batches_of
@@ -122,8 +123,8 @@ def _of_rows(
     sets, numbered = _takes_sets(model), list(enumerate((label for _, label in found), start=1))
     kind = SEVERAL if sets else None
     if _tells_numbers(model):
-        kind = NUMBER
-        labels: Any = np.array([_number(label, number) for number, label in numbered], np.float32)
+        kind, grades = NUMBER, grades_in(model.config.id2label)
+        labels: Any = np.array([_number(label, number, grades) for number, label in numbered], np.float32)
     elif sets:
         labels = np.stack([_indicator(label, number, model) for number, label in numbered])
     else:
@@ -168,11 +169,17 @@ def _tells_numbers(model: PreTrainedModel) -> bool:
     return kind is not None and kind.tells_numbers
 
 
-def _number(label: Any, number: int) -> float:
+def _number(label: Any, number: int, grades: Sequence[str]) -> float:
+    """Return the number of a row, or of a model of grades the place of its grade."""
     found = as_number(str(label)) if not isinstance(label, bool) else None
     if found is None:
         raise DataError(f"row {number} has label {label!r}; the model tells numbers (regression): a number would work")
-    return found
+    if not grades:
+        return found
+    place = {float(grade): index for index, grade in enumerate(grades)}
+    if found not in place:
+        raise DataError(f"row {number} has label {label!r}; the model knows the grades {', '.join(grades)}")
+    return float(place[found])
 
 
 def _indicator(labels: Any, number: int, model: PreTrainedModel) -> npt.NDArray[np.float32]:

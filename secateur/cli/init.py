@@ -46,8 +46,8 @@ _LARGE_BYTES = 10_000_000
     "--task",
     metavar="KIND",
     help="What the model will do: classification (unless given), multi_label (unless given, where rows have several "
-    "labels), regression (unless given, where labels are numbers with a fraction), generation, or a kind of task that "
-    "another package brings.",
+    "labels), regression (unless given, where labels are numbers with a fraction), ordinal (grades), generation, or a "
+    "kind of task that another package brings.",
 )
 @click.option("-S", "overrides", multiple=True, metavar="section.key=value", help="Choose one parameter; repeatable.")
 @click.option("--full", is_flag=True, help="Flows and stages as files of the project, to be changed; see below.")

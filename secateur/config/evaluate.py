@@ -97,7 +97,7 @@ class EvaluateSection(Section):
         bool,
         Field(
             description="score what needs no network on the same rows: logistic regression on TF-IDF of words and "
-            "characters, chosen on validation rows; regression: ridge regression on the same; generation: a character 5-gram model"
+            "characters, chosen on validation rows; regression, ordinal: ridge regression on the same; generation: a character 5-gram model"
         ),
     ] = True
     generation: Annotated[GenerationSection, Field(description="run.task=generation: what is written")] = _GENERATION

@@ -66,7 +66,7 @@ class PromoteSlicesSection(Section):
     max_drop: Annotated[
         _Score,
         Field(
-            description="of the champion's accuracy on the same slice (regression: of the variance that is explained there)"
+            description="of the champion's accuracy on the same slice (regression, ordinal: of the variance that is explained there)"
         ),
     ] = 0.06
 
@@ -131,10 +131,13 @@ class PromoteSection(Section):
     min_r2: Annotated[
         _Score, Field(description="regression: R² of the challenger on the test rows, at least; 0 = that of the mean")
     ] = 0.0
+    min_qwk: Annotated[
+        _Score, Field(description="ordinal: quadratic weighted kappa of the challenger, at least; 0 = chance")
+    ] = 0.0
     max_drop: Annotated[
         _Score | Literal["auto"],
         Field(
-            description="of the champion's macro-F1, and of its accuracy (regression: R²); the test rows must show that the loss is less; auto = 0.02, or the least that so few rows can show"
+            description="of the champion's macro-F1, and of its accuracy (regression: R², ordinal: weighted kappa); the test rows must show that the loss is less; auto = 0.02, or the least that so few rows can show"
         ),
     ] = "auto"
     significance: Annotated[SignificanceSection, Field(description="what is shown")] = SignificanceSection()

@@ -33,7 +33,7 @@ class RunSection(Section):
     task: Annotated[
         KindName,
         Field(
-            description="what the model does: it labels a text, continues it, gives it any number of labels, or a number",
+            description="what the model does: it labels a text, continues it, gives it any number of labels, a number, or a grade",
             json_schema_extra=_list_kinds,
         ),
     ] = DEFAULT

@@ -137,7 +137,7 @@ def rows_of_labels(targets: NDArray[Any], *, num_labels: int) -> NDArray[np.int6
         targets: label index of each row, (rows,); or 0 and 1 for every label, (rows, C).
         num_labels: C.
     """
-    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=num_labels)
+    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets.astype(np.int64), minlength=num_labels)
     return np.asarray(counts, np.int64)
 
 

@@ -20,10 +20,12 @@ from secateur.data.tokens import TokenRows, as_arrow, read_tokens, tokenize
 from secateur.data.units import Units
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.readers.grades import grades_in
 from secateur.readers.label_sets import counted, renamed
 from secateur.readers.label_spelling import settle_labels
 from secateur.readers.labels import label_names
 from secateur.readers.layout import Found
+from secateur.readers.numbers import spelled
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
 from secateur.readers.sources import locate
@@ -73,7 +75,7 @@ def read_labelled(data: str, reading: Reading, *, labels: Sequence[str]) -> Labe
     """
     path, found = _found(data, reading)
     if reading.columns.numbers:
-        return _numbered(found, reading, name=path.name)
+        return _numbered(found, reading, name=path.name, grades=grades_in(dict(enumerate(labels))))
     table = found.rows
     index_of, sets = indices_of(labels), reading.columns.sets
     spelled = table["label"].to_pylist()
@@ -154,20 +156,28 @@ def _found(data: str, reading: Reading) -> tuple[Path, Found]:
     return path, found
 
 
-def _numbered(found: Found, reading: Reading, *, name: str) -> Labelled:
-    """Return rows with a number each.
+def _numbered(found: Found, reading: Reading, *, name: str, grades: Sequence[str]) -> Labelled:
+    """Return rows with a number each; of grades with its place among those that the model knows.
 
     Raises:
-        DataError: there is none, a cell holds no number, or all are equal.
+        DataError: there is none, a cell holds no number, or none of the grades, or all are equal.
     """
     settled = settle_labels(found.rows, reading.labels, column=str(reading.columns.label))
     texts, labels = settled.rows["text"].to_pylist(), settled.rows["label"].to_pylist()
     kept = [place for place, label in enumerate(labels) if label is not None and has_words(texts[place])]
     if not kept:
         raise DataError(f"{_ASKED_BY}: {name} holds no row with both a text and a number")
-    targets = number_targets([labels[place] for place in kept])
+    values = number_targets([labels[place] for place in kept]).values
+    if grades:
+        index_of = {float(grade): index for index, grade in enumerate(grades)}
+        if unseen := sorted({value for value in values.tolist() if value not in index_of}):
+            raise DataError(
+                f"{_ASKED_BY}: {name} has grades that the model has not: {', '.join(map(spelled, unseen[:10]))}; it "
+                f"knows {', '.join(grades)}"
+            )
+        values = np.array([index_of[value] for value in values.tolist()], np.float64)
     remarks = (*found.remarks, *settled.remarks)
-    return Labelled([texts[place] for place in kept], targets.values, remarks)
+    return Labelled([texts[place] for place in kept], values, remarks)
 
 
 def tokenize_labelled(

@@ -11,6 +11,7 @@ from secateur.readers.numbers import numbers_of, spelled
 
 _BINS, _ROWS_PER_BIN = 10, 20
 _DIGITS = 100
+_MOST_GRADES = 30
 
 
 def number_targets(labels: Sequence[str]) -> Targets:
@@ -32,6 +33,27 @@ def number_targets(labels: Sequence[str]) -> Targets:
             f"differ behind them; numbers less {spelled(low)} would work"
         )
     return Targets([], values, strata=strata_of(values))
+
+
+def grade_targets(labels: Sequence[str]) -> Targets:
+    """Return the place of every row's grade among all of them, 0 for the lowest.
+
+    Args:
+        labels: settled, see ``secateur.readers.numbers``.
+
+    Raises:
+        DataError: all are equal, or there are more than grades are.
+    """
+    names = sorted(set(labels), key=float)
+    if len(names) == 1:
+        raise DataError(f"all {len(labels)} rows have the grade {names[0]}; two grades or more would work")
+    if len(names) > _MOST_GRADES:
+        raise DataError(
+            f"{len(names)} different numbers; grades are {_MOST_GRADES} at most, and run.task=regression takes any"
+        )
+    place = {name: index for index, name in enumerate(names)}
+    values = np.array([place[label] for label in labels], np.float64)
+    return Targets(names, values, strata=strata_of(values))
 
 
 def strata_of(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -130,7 +130,7 @@ class _Test:
         return {
             **changed,
             "slices": self._sliced(said),
-            "points": self._points(said),
+            "points": self._points(model.logits[:, 0].double().numpy()),
             "errors": self._errors(said),
             "widths": dict(model.widths),
             "dense_widths": dict(model.dense_widths),
@@ -151,9 +151,8 @@ class _Test:
     def _points(self, said: FloatArray) -> list[list[float]]:
         count = len(said)
         picked = np.unique(np.linspace(0, count - 1, min(count, _MAX_POINTS)).astype(np.int64))
-        return [
-            [round(float(value), 6) for value in pair] for pair in zip(self.truth[picked], said[picked], strict=True)
-        ]
+        pairs = (self.kind.valued(values[picked], names=self.names) for values in (self.truth, said))
+        return [[round(float(value), 6) for value in pair] for pair in zip(*pairs, strict=True)]
 
     def _errors(self, said: FloatArray) -> list[dict[str, str]]:
         """Return the rows with the largest errors, the largest first."""

@@ -1,6 +1,7 @@
 """What a model that tells numbers says of somebody's rows, and what it is worth on them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,27 @@ def numbers_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
     """Return the number of every text."""
     found = model.predict(texts)
     return Answers({"number": [one.number for one in found]}, num_cut=sum(one.cut for one in found))
+
+
+def grades_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
+    """Return the grade of every text, and where between the grades it is."""
+    found = model.predict(texts)
+    columns: dict[str, list[Any]] = {"grade": [one.label for one in found], "value": [one.value for one in found]}
+    return Answers(columns, num_cut=sum(one.cut for one in found))
+
+
+def no_grades(model: Predictor, labels: Sequence[str]) -> list[str]:
+    """Return those of some labels that are none of the model's grades."""
+    known = {float(grade) for grade in model.labels}
+    return [label for label in labels if as_number(label) not in known]
+
+
+def true_and_said_grade(model: Predictor, texts: Sequence[str], labels: Sequence[str | None]) -> Measured:
+    """Return the place of the grade of every row, and of the one that is said, (N, 2)."""
+    place = {float(grade): index for index, grade in enumerate(model.labels)}
+    found = model.predict(texts)
+    pairs = [(place[float(str(label))], place[float(one.label)]) for label, one in zip(labels, found, strict=True)]
+    return Measured(np.array(pairs, np.float64), num_cut=sum(one.cut for one in found))
 
 
 def no_numbers(labels: Sequence[str]) -> list[str]:

@@ -164,7 +164,7 @@ def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Ques
         counts = counted(map(str, read.labels))
         unknown = {*kind.unknown_labels(model, list(counts))}
         if unknown and not question.drop_unknown:
-            raise DataError(_said_of(unknown, counts, rows, model, numbers=kind.tells_numbers))
+            raise DataError(_said_of(unknown, counts, rows, model, numbers=kind.tells_numbers and not model.grades))
         known = [not unknown.intersection(labels_in(str(label))) for label in read.labels]
         read = read.kept(known, "a label that the model does not know")
     if not read.texts:

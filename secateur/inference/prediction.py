@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from secateur.models.checkpoint import kind_of_folder, load
 from secateur.models.construction import read_config
 from secateur.models.folders import card_of
 from secateur.progress import PATIENCE_S, Advance, progress
+from secateur.readers.grades import grades_in
 from secateur.readers.label_sets import as_set, shown
 from secateur.readers.numbers import spelled
 
@@ -38,7 +39,9 @@ class Prediction:
         scores: probability of every label, summing to 1, but for a model that gives several: there of each by itself.
         cut: whether the text is longer than the model reads.
         labels: ``label`` alone; of a model that gives several those above ``THRESHOLD``, in the order of the model.
-        number: that the model tells, where it tells one: ``label`` spells it, and there is no probability (NaN).
+        number: that the model tells, where it tells one: ``label`` spells it, and there is no probability (NaN). Of
+            grades the place in their order, and ``label`` is the nearest.
+        value: the same between the numbers that grades are; else ``number``.
     """
 
     label: str
@@ -47,6 +50,7 @@ class Prediction:
     cut: bool = False
     labels: tuple[str, ...] = ()
     number: float = math.nan
+    value: float = math.nan
 
 
 @final
@@ -54,7 +58,8 @@ class Prediction:
 class Predictor:
     """A model with what prepares its texts and the names of its labels.
 
-    ``sets`` where it gives any number of them, ``numbers`` where it tells a number.
+    ``sets`` where it gives any number of them, ``numbers`` where it tells a number, and with ``grades`` one of
+    ``labels``.
     """
 
     runner: Runner
@@ -63,6 +68,7 @@ class Predictor:
     labels: tuple[str, ...]
     sets: bool = False
     numbers: bool = False
+    grades: bool = False
 
     @property
     def max_length(self) -> int:
@@ -93,7 +99,7 @@ class Predictor:
             raise CheckpointError(f"{folder} {found}; `secateur generate` lets it write")
         if kind.route != "predict":
             raise CheckpointError(f"{folder} holds a model for {kind.name}, which knows no labels")
-        encoder = Encoder.of(folder, card)
+        encoder, grades = Encoder.of(folder, card), grades_in(config.id2label) if kind.tells_numbers else ()
         held = held_runtime(folder)
         if runtime not in (None, held):
             raise CheckpointError(
@@ -103,9 +109,10 @@ class Predictor:
             runner=_open(folder, runtime=held, num_threads=num_threads),
             runtime=held,
             encoder=encoder,
-            labels=tuple(config.id2label[index] for index in range(config.num_labels)),
+            labels=grades or tuple(config.id2label[index] for index in range(config.num_labels)),
             sets=kind.label_sets,
             numbers=kind.tells_numbers,
+            grades=bool(grades),
         )
 
     def predict(
@@ -137,7 +144,8 @@ class Predictor:
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:
         require_numbers(logits)
         if self.numbers:
-            return [_told(value, was_cut) for value, was_cut in zip(logits[:, 0], cut, strict=True)]
+            grades = self.labels if self.grades else ()
+            return [_told(value, was_cut, grades) for value, was_cut in zip(logits[:, 0], cut, strict=True)]
         if self.sets:
             return [
                 self._of_several(row, was_cut) for row, was_cut in zip(each_apart(logits).tolist(), cut, strict=True)
@@ -159,10 +167,15 @@ class Predictor:
         return Prediction(label=shown(as_set(said)), score=score, scores=scores, cut=was_cut, labels=said)
 
 
-def _told(value: np.float32, was_cut: bool) -> Prediction:
-    """Return the number that a model tells, in as many digits as it computes."""
+def _told(value: np.float32, was_cut: bool, grades: Sequence[str]) -> Prediction:
+    """Return the number that a model tells, in as many digits as it computes, and the nearest of its grades."""
     number = float(str(np.float32(value)))
-    return Prediction(label=spelled(number), score=math.nan, scores={}, cut=was_cut, number=number)
+    shared: Any = {"score": math.nan, "scores": {}, "cut": was_cut, "number": number}
+    if not grades:
+        return Prediction(label=spelled(number), value=number, **shared)
+    label = grades[int(np.clip(np.rint(number), 0, len(grades) - 1))]
+    between = float(np.interp(number, range(len(grades)), [float(grade) for grade in grades]))
+    return Prediction(label=label, labels=(label,), value=float(str(np.float32(between))), **shared)
 
 
 def each_apart(logits: Logits) -> npt.NDArray[np.float64]:

@@ -68,6 +68,10 @@ class Numeric(Kind):
         """Write a number, or what stands for it, for people."""
         return f"{value:.4g}"
 
+    def valued(self, values: "npt.NDArray[np.float64]", *, names: Sequence[str]) -> "npt.NDArray[np.float64]":
+        """Return outputs of a model, (rows,), as numbers of the rows."""
+        return values
+
     def least(self, settings: "PromoteSection") -> float:
         """Return what the gate asks for of the deciding score."""
         raise NotImplementedError
@@ -253,7 +257,7 @@ class Numeric(Kind):
         self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """See ``Kind``."""
-        [said] = self.answer_texts(self.open_model(folder), texts, parameters).values()
+        said = next(iter(self.answer_texts(self.open_model(folder), texts, parameters).values()))
         return [{"label": str(value), "score": None} for value in said]
 
     def unknown_labels(self, model: "Predictor", labels: Sequence[str]) -> list[str]:

@@ -17,6 +17,9 @@ DEFAULT = "classification"
 SEVERAL = "multi_label"
 """What is learned of rows with any number of labels."""
 
+GRADE = "ordinal"
+"""What is learned of rows with a grade each."""
+
 NUMBER = "regression"
 """What is learned of rows with a number each."""
 

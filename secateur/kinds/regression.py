@@ -39,9 +39,11 @@ class Regression(Numeric):
     def claims(self, config: "PreTrainedConfig") -> bool:
         """See ``Kind``; one output, whatever ``problem_type`` says of it, where that is a number."""
         from secateur.models.heads import head_of
+        from secateur.readers.grades import grades_in
 
-        problem = vars(config).get("problem_type")
-        return head_of(config).labelled and problem in (None, "regression") and int(config.num_labels) == 1
+        if not head_of(config).labelled or int(config.num_labels) != 1 or grades_in(config.id2label):
+            return False
+        return vars(config).get("problem_type") in (None, self.problem_type)
 
     def scoring(self) -> "Scoring":
         """See ``Numeric``."""

@@ -30,7 +30,7 @@ def gate(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Cho
         yield Choice("promote.min_macro_f1", min(0.95, ceil(20 * guess + 1) / 20), said)
     if kind.tells_numbers:
         yield Choice(
-            f"promote.min_{kind.measure.name}", 0.05, "whatever the champion has; the mean to everything has 0"
+            f"promote.min_{kind.measure.name}", 0.05, "whatever the champion has; one answer to everything has 0"
         )
     if kind.route == "predict":
         yield from _drop(seen, parts)

@@ -18,7 +18,7 @@ from secateur.data.assembly import Copied
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT, NUMBER, SEVERAL
+from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
 from secateur.readers.fetching import FETCHED
 from secateur.readers.label_cells import likely_separator
@@ -387,9 +387,7 @@ def _on_grades(seen: Survey, wish: Wish) -> list[str]:
     """Say of labels that are grades that their order can be learned."""
     if wish.kind_name != DEFAULT or wish.task is not None or not are_grades(seen.labels):
         return []
-    return [
-        f"the labels are whole numbers in a row: {DEFAULT} learns names; --task {NUMBER} learns that 4 is next to 5"
-    ]
+    return [f"the labels are whole numbers in a row: {DEFAULT} learns names; --task {GRADE} learns that 4 is next to 5"]
 
 
 def _remarks(seen: Survey, model: str) -> list[str]:

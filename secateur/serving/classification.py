@@ -1,5 +1,6 @@
 """``/predict``: labels or a number for texts."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +16,8 @@ from secateur.serving.figures import Figures
 from secateur.serving.refusals import Refused
 from secateur.serving.schema import (
     Answer,
+    Grade,
+    GradesResponse,
     Labels,
     LabelsResponse,
     ModelName,
@@ -39,8 +42,8 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
     asked = [text for text in texts if has_words(text)]
     predictions: list[Prediction] = served.model.predict(asked, batch_size=batch_size) if asked else []
     for prediction in predictions:
-        if prediction.number == prediction.number:  # of a label it is NaN
-            continue
+        if not (prediction.labels or math.isnan(prediction.number)):
+            continue  # a number is no label to count by
         for label in prediction.labels or (_NO_LABEL,):
             figures.labels.labels(label, served.source.version or "").inc()
     said = iter(predictions)
@@ -84,7 +87,7 @@ _Respond = Callable[..., BaseModel]
 def _shape_of(kind: Kind) -> tuple[type[BaseModel], _Respond]:
     """Return what an answer of a kind looks like, and what makes one."""
     if kind.tells_numbers:
-        return NumbersResponse, _numbers
+        return (GradesResponse, _grades) if "grade" in kind.columns else (NumbersResponse, _numbers)
     return (LabelsResponse, _several) if kind.label_sets else (PredictResponse, _response)
 
 
@@ -94,6 +97,19 @@ def _numbers(answered: Answered[Said], *, probabilities: bool) -> NumbersRespons
         model=ModelName(name=served.name, version=served.source.version),
         predictions=[
             Number(number=None, reason=said) if isinstance(said, str) else Number(number=said.number)
+            for said in answered.results
+        ],
+    )
+
+
+def _grades(answered: Answered[Said], *, probabilities: bool) -> GradesResponse:
+    served = answered.served
+    return GradesResponse(
+        model=ModelName(name=served.name, version=served.source.version),
+        predictions=[
+            Grade(grade=None, value=None, reason=said)
+            if isinstance(said, str)
+            else Grade(grade=said.label, value=said.value)
             for said in answered.results
         ],
     )

@@ -49,6 +49,14 @@ class Number(BaseModel):
     reason: Annotated[str | None, Field(description="why there is no number, where there is none")] = None
 
 
+class Grade(BaseModel):
+    """What a model that tells grades says about one text; of an empty one nothing, and why."""
+
+    grade: Annotated[str | None, Field(description="the nearest one; null where the text is empty")]
+    value: Annotated[float | None, Field(description="where between the grades the text is; null with it")]
+    reason: Annotated[str | None, Field(description="why there is no grade, where there is none")] = None
+
+
 class ModelName(BaseModel):
     """Which model answered; a folder has no version."""
 
@@ -93,6 +101,13 @@ class NumbersResponse(BaseModel):
 
     model: ModelName
     predictions: list[Number]
+
+
+class GradesResponse(BaseModel):
+    """One answer per text, in the order of the request, all by one version."""
+
+    model: ModelName
+    predictions: list[Grade]
 
 
 class GenerateRequest(BaseModel):

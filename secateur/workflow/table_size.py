@@ -26,8 +26,9 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
     if not {"read", "kept", "validation", "test"} <= set(rows):
         return ()
     found = [*_gate(rows, config), *_retraining(data, config)]
-    if kind_named(config.run.task).route == "predict":
-        labels = data.get("labels", {})
+    kind = kind_named(config.run.task)
+    if kind.route == "predict":
+        labels = data.get("labels", {}) if kind.predicts_labels else {}  # grades are judged all together
         found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
         found += _samples(rows, config)
     return tuple(found)

@@ -58,7 +58,7 @@ from tests.tasks import generation_chain
 from tests.tasks.stage_chain import BASELINE, EVALUATE, PRUNE, evaluate_job, run_baseline, run_round
 from tests.tasks.stage_chain import RUN as LABELLED
 from tests.tasks.stage_chain import write_inputs as write_labelled
-from tests.tiny import several
+from tests.tiny import sentences, several
 
 SITE = "toy_rating"
 TOY = Path(toy_kind.__file__).read_text(encoding="utf-8")
@@ -116,6 +116,17 @@ def write_numbers(root: Path) -> None:
         pq.write_table(table.set_column(1, "label", pa.array(values)), root / f"{part}.parquet")
 
 
+def write_grades(root: Path) -> None:
+    """Write rows with one of three grades, by the words in them."""
+    write_labelled(root)
+    write_json(root / "labels.json", ["1", "2", "5"])
+    for seed, (part, count) in enumerate({"train": 96, "validation": 40, "test": 40}.items()):
+        worth = {"negative": 0.0, "neutral": 1.0, "positive": 2.0}
+        rows = sentences(count, num_labels=3, seed=seed)
+        columns = {"text": [text for text, _ in rows], "label": [worth[name] for _, name in rows]}
+        pq.write_table(pa.table({**columns, "row": list(range(count))}), root / f"{part}.parquet")
+
+
 @dataclass(frozen=True)
 class Case:
     """How a kind is tried at tiny size."""
@@ -136,6 +147,7 @@ CASES = {
         generation_chain.write_inputs, generation_chain.baseline_section(), by_loss(generation_chain.PRUNE_TEXT), 24
     ),
     "multi_label": Case(write_sets, BASELINE, by_loss(PRUNE), 16),
+    "ordinal": Case(write_grades, BASELINE, by_loss(PRUNE), 16),
     "regression": Case(write_numbers, BASELINE, by_loss(PRUNE), 16),
     "rating": Case(write_rated, BASELINE, by_loss(PRUNE), 16),
 }
@@ -423,7 +435,7 @@ def test_rows_of_a_file_are_scored_and_answered(done: tuple[Kind, Path], tmp_pat
         sets = [[name for name, has in zip(rows.names, row, strict=True) if has] for row in rows.labels.tolist()]
         labels = ["|".join(found) for found in sets]
     else:
-        labels = [rows.names[label] if rows.names else f"{label:g}" for label in rows.labels.tolist()]
+        labels = [rows.names[int(label)] if rows.names else f"{label:g}" for label in rows.labels.tolist()]
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "mood"])
@@ -473,7 +485,7 @@ def test_what_computes_no_numbers_is_not_served(
 
 def test_a_kind_of_another_package_is_listed_and_a_slip_is_seen() -> None:
     task = next(row for row in parameters() if row["name"] == "run.task")
-    assert task["type"] == "classification | embedding | generation | multi_label | regression | rating"
+    assert task["type"] == "classification | embedding | generation | multi_label | ordinal | regression | rating"
     with pytest.raises(ConfigError, match=r"run\.task: 'ratin' is no kind of task; did you mean rating\?"):
         parse_part("classification", {"run": {"task": "ratin"}})
 
