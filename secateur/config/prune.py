@@ -195,6 +195,12 @@ class Round(Section):
     """One round: what it starts from, and what it does differently from the section above."""
 
     prev: Annotated[str, Field(description="the model it starts from: baseline, or an earlier round that it continues")]
+    student: Annotated[
+        Literal["static"] | None,
+        Field(
+            description="static = no cut: a vector per token, summed, and one hidden layer learn the dense model's answers; classifiers only"
+        ),
+    ] = None
     action: Annotated[Action | None, Field(description="null takes prune.action")] = None
     budget: Annotated[
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
@@ -424,7 +430,8 @@ class PruneSection(PruneSettings):
                 raise ValueError(f"rounds are r1, r2, ... in this order; found {name} in place {number}")
             if entry.prev not in known:
                 raise ValueError(f"round {name} cannot start from {entry.prev}; {' or '.join(known)} would work")
-            known.append(name)
+            if entry.student is None:
+                known.append(name)  # of a student nothing can be cut
         if not rounds:
             raise ValueError("at least r1: {prev: baseline} is needed")
         return rounds

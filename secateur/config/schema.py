@@ -60,6 +60,9 @@ class RunConfig(Section):
             problems.append("baseline.long_texts must be head, found head_tail: writing is learned from whole texts")
         if self.baseline.long_texts != "head" and len(self.ingest.text_columns) > 1:
             problems.append("baseline.long_texts must be head, found head_tail: of a pair the longer text is cut")
+        students = [name for name, entry in self.prune.rounds.items() if entry.student is not None]
+        if students and not kind.predicts_labels:
+            problems.append(f"prune.rounds.{students[0]}.student must be null, found static: a student tells labels")
         for problem in problems:
             raise ValueError(f"{problem} (run.task is {self.run.task})")
         return self

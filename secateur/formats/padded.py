@@ -68,8 +68,8 @@ def pad_(model: PreTrainedModel) -> None:
         ModelError: the hidden size cannot be divided into as many heads of at least as many features.
     """
     family = family_of(model)
-    num_heads, head_dim = family.padded_heads(model.config, at_least=max(1, *widths_of(model).heads))
-    width = max(1, *widths_of(model).ffn)
+    num_heads, head_dim = family.padded_heads(model.config, at_least=max((1, *widths_of(model).heads)))
+    width = max((1, *widths_of(model).ffn))
     for index, layer in enumerate(family.layers(model)):
         family.replace_attention_(model, index, _pad_attention(layer.attention, num_heads, head_dim))
         ups = tuple(_pad_rows(up, width) for up in layer.ffn.up)

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.models.families import family_named, family_of
+from secateur.models.families import family_named, family_of, is_static
 from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
 from secateur.models.heads import head_of
 from secateur.models.limits import check_asked, check_finite
@@ -58,7 +58,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
         raise ModelError(f"{file}: {error}") from error
     except UNUSABLE as error:
         raise CheckpointError(f"{file} cannot be used: {one_line(error)}") from error
-    if widths.num_layers == 0:
+    if widths.num_layers == 0 and not is_static(config):
         raise ModelError(f"{file}: the model has no layers; one that has some can be used")
     return config
 

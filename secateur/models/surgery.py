@@ -20,7 +20,7 @@ def widths_of(model: PreTrainedModel) -> Widths:
     return Widths(
         heads=tuple(layer.attention.num_heads for layer in layers),
         ffn=tuple(layer.ffn.width for layer in layers),
-        head_dim=layers[0].attention.head_dim,
+        head_dim=layers[0].attention.head_dim if layers else 0,
     )
 
 

@@ -12,7 +12,7 @@ from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import ConfigError, MeasurementError, ModelError
-from secateur.models.families import family_of
+from secateur.models.families import family_of, is_static
 from secateur.models.heads import VECTORS, head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
@@ -99,10 +99,12 @@ def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -
         name: of the model in messages.
 
     Raises:
-        ModelError: a weight is not finite, the model has fewer layers or features than are to stay, or no table of
+        ModelError: it is a static student, a weight is not finite, the model has fewer layers or features than are to stay, or no table of
             latency can be measured of it.
         ConfigError: multipliers name what is not there.
     """
+    if is_static(model.config):
+        raise ModelError(f"{name} is a static student, of which nothing can be cut; the model it learned from can be")
     for parameter_name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             raise ModelError(

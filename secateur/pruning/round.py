@@ -145,6 +145,11 @@ def begin_(model: PreTrainedModel, state: State | None, work: Work) -> Begun:
 def finish_(model: PreTrainedModel, begun: Begun, work: Work) -> Outcome:
     """Cut, recover and judge a model that was begun, or a copy of it, in place."""
     model, after = _pruned(model, begun, work)
+    return recovered_(model, after, work)
+
+
+def recovered_(model: PreTrainedModel, after: State, work: Work) -> Outcome:
+    """Recover and judge a model that was cut, or made, in place."""
     trained = recover_(model, after, work)
     dense_model, settings, scores = work.dense_model, work.settings, trained.best
     robust = dense_model.robust_score(model) if dense_model.robust_score else None

@@ -6,6 +6,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.cost import amount_of, structure_costs
 from secateur.budget.prices import Prices
+from secateur.models.families import is_static
 from secateur.models.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.selection import COST_LENGTH, Dense
@@ -37,13 +38,14 @@ class State:
 def achieved_fractions(model: PreTrainedModel, *, dense: Dense, state: State | None = None) -> dict[str, float]:
     """Return what is left as fractions of dense, in every unit of a budget; ``sparsity`` is what is gone.
 
+    A table of prices knows nothing of a static student, whose time is not predicted.
     Suppressed structures and weights count as gone in ``sparsity`` alone: they still take their time and space.
     """
     whole = amount_of(dense.config, length=COST_LENGTH)
     left = amount_of(model, length=COST_LENGTH)
     found = {"macs": left.macs / whole.macs, "params": left.params / whole.params}
     found["sparsity"] = 1.0 - _weights_left(model, state) / _prices_of_weights(dense.config).total(dense.widths)
-    if dense.table is not None:
+    if dense.table is not None and not is_static(model.config):
         found["latency"] = dense.table.predict(widths_of(model)) / dense.table.dense_ms
     return found
 

@@ -13,6 +13,7 @@ from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.state import State, achieved_fractions
+from secateur.pruning.student import taught_student
 from secateur.pruning.training import DenseModel, Work, num_labels
 from secateur.training.batches import Rows
 from secateur.training.schedule import Length
@@ -120,8 +121,17 @@ def run_round(
         title=title,
         promise=goal.max_drop,
     )
+    if round_.student is not None:
+        return _taught(model, work)
     tries = _Tries(model, state, work)
     return tries.towards(work.target) if goal.max_drop is None else tries.within(goal.max_drop)
+
+
+def _taught(model: PreTrainedModel, work: Work) -> RoundResult:
+    """Teach a student, which has one size and so one try."""
+    outcome = taught_student(model, work)
+    tried = {"target": None, "accepted": outcome.accepted, "reason": outcome.reason} | outcome.tried()
+    return RoundResult(outcome, (tried,), ())
 
 
 class _Tries:

@@ -182,7 +182,7 @@ def label_rows(data: Json) -> tuple[LabelRow, ...]:
 
 def _widths(result: ModelResult) -> Json | None:
     widths: Json | None = result.details.get("widths") or result.card.widths
-    return widths if widths and "heads" in widths and "ffn" in widths else None
+    return widths if widths and widths.get("heads") and "ffn" in widths else None  # a student has no layers
 
 
 def _cell(value: int, whole: int) -> Cell:

@@ -95,7 +95,7 @@ def _folder_of(model_config: Path) -> Iterator[Path]:
 def _check_shapes(project: Project, folder: Path, config: RunConfig) -> None:
     """Judge lengths and budgets from the shapes alone; this is the one check that imports transformers."""
     from secateur.data.pretrained import model_type_of
-    from secateur.models.families import family_of
+    from secateur.models.families import family_of, is_static
     from secateur.workflow.latency_table import shapes_of
     from secateur.workflow.pruning_preflight import check_pruning
 
@@ -103,6 +103,8 @@ def _check_shapes(project: Project, folder: Path, config: RunConfig) -> None:
     check_chosen(model_type, family=baseline.family, model=baseline.model)
     shapes = shapes_of(folder, config)
     family = family_of(shapes)
+    if is_static(shapes):
+        raise ModelError(f"baseline.model={baseline.model} is a static student; a baseline starts from a dense model")
     if not family.is_dense(shapes):
         raise ModelError(f"baseline.model={baseline.model} is pruned already; a baseline starts from a dense model")
     limit = family.max_tokens(shapes)

@@ -72,6 +72,8 @@ def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConf
     kept = prune.num_layers or dense.num_layers
     current = Widths(heads=dense.heads[:kept], ffn=dense.ffn[:kept], head_dim=dense.head_dim)
     for number, (name, round_) in reversed(list(enumerate(prune.rounds.items(), start=1))):
+        if round_.student is not None:
+            continue  # it is made, not cut
         goal = goal_of(number, round_=round_, settings=prune)
         check_regrowth(prune, target=goal.target or 1.0, action=round_.action or prune.action, hidden_size=hidden_size)
         if goal.max_drop is not None and smallest(current, limits=Limits.of(prune)) == current:

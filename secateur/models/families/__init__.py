@@ -19,14 +19,16 @@ from secateur.models.families.mistral import MISTRAL
 from secateur.models.families.qwen2 import QWEN2
 from secateur.models.families.qwen3 import QWEN3
 from secateur.models.families.roberta import ROBERTA
+from secateur.models.families.static import STATIC
 from secateur.models.families.xlm_roberta import XLM_ROBERTA
 
 _ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2)
 _DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
+"""What may be pruned. ``static.py`` is what a round may end with."""
 
-__all__ = ["FAMILIES", "Family", "family_named", "family_of"]
+__all__ = ["FAMILIES", "Family", "family_named", "family_of", "is_static"]
 
 
 def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
@@ -51,6 +53,8 @@ def family_named(model_type: object) -> Family:
         ConfigError: another package's family cannot be loaded.
     """
     name, others = str(model_type), OTHERS.names
+    if name == STATIC.model_type:
+        return STATIC
     if name in others:
         if name in FAMILIES:
             raise ModelError(
@@ -61,3 +65,8 @@ def family_named(model_type: object) -> Family:
         known = ", ".join(sorted([*FAMILIES, *others]))
         raise ModelError(f"model_type {model_type!r} is not supported; supported: {known}")
     return FAMILIES[name]
+
+
+def is_static(config: PreTrainedConfig) -> bool:
+    """Tell whether a config is that of a static student, which has no layers."""
+    return bool(config.model_type == STATIC.model_type)
