@@ -99,8 +99,8 @@ def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -
         name: of the model in messages.
 
     Raises:
-        ModelError: it is a static student, a weight is not finite, the model has fewer layers or features than are to stay, or no table of
-            latency can be measured of it.
+        ModelError: it is a static student, a weight is not finite, the model has fewer layers or features than are to
+            stay, or no table of latency can be measured of it.
         ConfigError: multipliers name what is not there.
     """
     if is_static(model.config):

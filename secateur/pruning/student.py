@@ -70,7 +70,8 @@ def static_student(model: PreTrainedModel, *, max_tokens: int) -> StaticForSeque
         )
     )
     student.embeddings.weight.data.copy_(table)
-    return student.eval()
+    student.eval()
+    return student
 
 
 def student_recovery(recovery: Recovery, *, rows: int) -> Recovery:
@@ -104,5 +105,5 @@ def principal_features(table: Tensor, features: int) -> Tensor:
 
 
 def _token_embeddings(model: PreTrainedModel) -> Tensor:
-    weight: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
+    weight: Tensor = model.get_input_embeddings().weight
     return weight.detach().float()

@@ -94,6 +94,12 @@ def _story(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _is_student(result: ModelResult) -> bool:
+    """Tell whether a round made a model without layers; of one that was rolled back, whether it tried to."""
+    widths = result.card.came_to.widths
+    return widths is not None and not widths.get("heads")
+
+
 def _asked(result: ModelResult) -> str:
     budget = result.budget
     if budget is None:
@@ -132,11 +138,14 @@ def _recovery(result: ModelResult, history: Sequence[HistoryRow]) -> str:
     if not scores:
         return ""
     epochs = max(row.get("epoch") or 0.0 for row in history)
-    after_cut = f"Validation {measure.title} {scale.write(scores[0])} right after the cut"
+    begins = "before its training" if _is_student(result) else "right after the cut"
+    after_cut = f"Validation {measure.title} {scale.write(scores[0])} {begins}"
     if epochs == 0:
         return f"{after_cut}; no training followed."
     kept = result.card.came_to.metrics.get(column, scores[-1])
-    return f"{after_cut}, {scale.write(kept)} after {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'} of recovery."
+    passes = f"{epochs:.2g}" if epochs < 10 else formats.count(epochs)
+    taught = "of the dense model's answers" if _is_student(result) else "of recovery"
+    return f"{after_cut}, {scale.write(kept)} after {passes} {'epoch' if epochs == 1 else 'epochs'} {taught}."
 
 
 def _quality(result: ModelResult, dense: ModelResult, deployed: str | None) -> Iterator[Fact]:
@@ -164,6 +173,9 @@ def _facts(result: ModelResult, dense: ModelResult, runtime: str | None, deploye
             (f"Lost against dense{where}", formats.count(changes["lost"]), f"{formats.count(changes['gained'])} won")
         )
     settings = result.card.parameters
+    if _is_student(result):
+        facts.append(("Made as", "static student", "no layers"))
+        return tuple(facts)
     for key in _METHOD:
         value = settings.get(f"prune.{key}")
         if value and value != "none":

@@ -13,28 +13,28 @@ TEXT = "my house great the song today"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
-    rounds = {"r1": {"prev": "baseline"}, "r2": {"prev": "baseline", "student": "static"}}
+    rounds = {"r1": {"prev": "baseline", "student": "static"}}
     changes = {"prune.rounds": rounds, "evaluate.deployed": "onnx-int8", "register.runtime": "onnx-int8"}
-    root = make_project(tmp_path_factory.mktemp("static"), changes=changes)
+    root = make_project(tmp_path_factory.mktemp("static") / "shop", changes=changes)
     secateur(root, "run")
     return root
 
 
 def test_it_is_a_round_like_every_other(root: Path) -> None:
-    card = Card.read(root / "models/r2")
+    card = Card.read(root / "models/r1")
     assert card.accepted and card.widths == {"heads": [], "ffn": [], "head_dim": 0}
-    metrics = json.loads((root / "reports/metrics.json").read_text())["rounds"]["r2"]
-    assert metrics["accepted"] and metrics["macs"] < 100_000 and metrics["sparsity"] == 1.0
+    metrics = json.loads((root / "reports/metrics.json").read_text())["rounds"]["r1"]
+    assert metrics["accepted"] and metrics["macs"] < 100_000
     assert metrics["macro_f1"] > 0.4
     page = (root / "reports/report.html").read_text()
-    assert "r2" in page
-    assert "static_student" in secateur(root, "inspect", "models/r2").stdout
+    assert "static student" in page
+    assert "static_student" in secateur(root, "inspect", "models/r1").stdout
 
 
 def test_it_is_promoted_and_answers_from_the_registry(root: Path) -> None:
     assert secateur(root, "models", "promote").returncode == 0
     said = json.loads(secateur(root, "predict", "models:/tiny@champion", TEXT, "--json").stdout)
-    beside = json.loads(secateur(root, "predict", "models/r2", TEXT, "--json").stdout)
+    beside = json.loads(secateur(root, "predict", "models/r1", TEXT, "--json").stdout)
     assert said["predictions"][0]["label"] == beside["predictions"][0]["label"] == "positive"
 
 
@@ -44,5 +44,5 @@ def test_no_round_starts_from_it_and_no_generator_has_one(root: Path) -> None:
     assert found.returncode == 2 and "round r2 cannot start from r1; baseline would work" in found.stderr
     found = secateur(root, "plan", "-S", "run.task=generation", check=False)
     assert found.returncode == 2
-    found = secateur(root, "plan", "-S", "baseline.model=./models/r2", check=False)
+    found = secateur(root, "plan", "-S", "baseline.model=./models/r1", check=False)
     assert found.returncode == 2 and "is a static student; a baseline starts from a dense model" in found.stderr

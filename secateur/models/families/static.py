@@ -27,7 +27,7 @@ from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Rea
 MODEL_TYPE = "static_student"
 
 
-class StaticConfig(PreTrainedConfig):
+class StaticConfig(PreTrainedConfig):  # type: ignore[misc]  # the library is untyped
     """What a static student is: how many tokens, features of each, and neurons of the hidden layer."""
 
     model_type = MODEL_TYPE
@@ -65,7 +65,7 @@ class StaticConfig(PreTrainedConfig):
         super().__init__(**options)
 
 
-class StaticForSequenceClassification(PreTrainedModel):
+class StaticForSequenceClassification(PreTrainedModel):  # type: ignore[misc]  # the library is untyped
     """Logits of the normed sum of a text's token vectors, over the root of their number."""
 
     config_class = StaticConfig
@@ -154,7 +154,7 @@ class Static:
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
         """See ``Family.embeddings``."""
-        return model.get_input_embeddings()
+        return cast("nn.Module", model.get_input_embeddings())
 
     def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
         """See ``Family.entrance``: none."""
