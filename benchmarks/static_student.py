@@ -1,6 +1,6 @@
 """What a static student is worth: ``python -m benchmarks.static_student PROJECT`` teaches some beside a built project.
 
-The project's dense model, token files, words and splits are taken as they are; TF-IDF is the simple baseline.
+The dense model, token files, words and splits of the project are taken as they are.
 """
 
 import tempfile
