@@ -35,7 +35,7 @@ def test_it_is_promoted_and_answers_from_the_registry(root: Path) -> None:
     assert secateur(root, "models", "promote").returncode == 0
     said = json.loads(secateur(root, "predict", "models:/tiny@champion", TEXT, "--json").stdout)
     beside = json.loads(secateur(root, "predict", "models/r1", TEXT, "--json").stdout)
-    assert said["predictions"][0]["label"] == beside["predictions"][0]["label"] == "positive"
+    assert said[0]["label"] == beside[0]["label"] == "positive"
 
 
 def test_no_round_starts_from_it_and_no_generator_has_one(root: Path) -> None:
