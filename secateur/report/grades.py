@@ -33,7 +33,7 @@ PRESENTATION = Presentation(
     ),
     columns=numbers.columns_for(("qwk", "weighted kappa"), *_columns()),
     sections=lambda shown: tuple(numbers.sections(shown)),
-    compared=numbers.compared,
+    compared=numbers.compared_by("weighted kappa"),
     words=Words(
         loss="squares per row, in units of the training rows",
         lead=(

@@ -1,6 +1,6 @@
 """How models that tell numbers are shown: R² in points, predicted against true numbers, slices, and what is far off."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -15,7 +15,7 @@ from secateur.report.tables import accepted
 _FEW_ROWS = 50
 
 
-def columns_for(deciding: tuple[str, str], *others: tuple[str, str]) -> Any:
+def columns_for(deciding: tuple[str, str], *others: tuple[str, str]) -> Callable[[Sequence[Json]], list[Column]]:
     """Return the columns of the wide table: the deciding score (name, title), then others."""
 
     def made(rows: Sequence[Json]) -> list[Column]:
@@ -74,12 +74,16 @@ def _slices(results: Sequence[ModelResult], details: Json) -> list[dict[str, Any
     return found
 
 
-def compared(found: Json, names: Sequence[str]) -> Compared:
-    """Say what became of the deciding score, and show the rows whose numbers differ most."""
+def compared_by(title: str) -> Callable[[Json, Sequence[str]], Compared]:
+    """Return what says what became of the score of this title, and shows the rows whose numbers differ most."""
+    return lambda found, names: _compared(found, names, title)
+
+
+def _compared(found: Json, names: Sequence[str], title: str) -> Compared:
     change = found["change"]
     said = (
         f"{found['changed']} of {found['test_rows']} answers differ by more than a tenth of the numbers' standard "
-        f"deviation; the score of {names[1]} is {change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}) "
+        f"deviation; {title} of {names[1]} is {change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}) "
         f"against {names[0]}"
     )
     rows = tuple((row["label"], row["a"], row["b"], row["text"]) for row in found["examples"])
@@ -117,7 +121,7 @@ PRESENTATION = Presentation(
     ),
     columns=columns_for(("r2", "R²"), ("spearman", "Spearman"), ("rmse", "RMSE"), ("mae", "MAE")),
     sections=lambda shown: tuple(sections(shown)),
-    compared=compared,
+    compared=compared_by("R²"),
     words=WORDS,
     symbol="R²",
     simple=Simple(_simple_said, _simple_remark),
