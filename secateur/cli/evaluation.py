@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from secateur.cli.file_of_rows import ingest_overrides, reading_by
 from secateur.cli.finished_model import LABEL_COLUMN, RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
+from secateur.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from secateur.cli.finished_model import Finished
 
 _MAX_LABELS = 5
 _MAX_PAIRS = 10
@@ -30,15 +34,17 @@ _NAME_CHARS = 10
 @click.option(
     "-S", "overrides", multiple=True, metavar="ingest.key=value", help="How FILE is written (ingest.encoding=cp1252)."
 )
+@click.option("--dense", metavar="MODEL", help="Of an embedding model: the one whose neighbours it is to keep.")
 @RUNTIME
 @THREADS
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def evaluate(model: str, data: str, *, by: tuple[str, ...], dense: str | None, as_json: bool, **options: Any) -> None:
     """Score a finished model on rows of a file; nothing is trained and nothing written.
 
     Scores with their 95 % intervals, which labels are taken for which, and scores by the values of a column. MODEL is
     a checkpoint or ONNX folder, the Hugging Face folder of a classifier or language model, or models:/name@alias. A
-    generator gets perplexity per token and per character; it reads texts without labels.
+    generator gets perplexity per token and per character; it reads texts without labels. An embedding model is scored
+    by the neighbours of --dense that it keeps.
 
     Example: secateur evaluate models/r3 --data reviews.csv --by shop
     """
@@ -51,6 +57,9 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     from secateur.readers.row_files import open_rows
 
     found = find_finished(model)
+    if dense is not None or found.kind.follows_dense:
+        _evaluate_against(found, dense, model=model, data=data, by=by, as_json=as_json, **options)
+        return
     labels = options["label_columns"] or (("label",) if found.kind.needs_labels else ())
     texts = options["text_columns"]
     require_texts(found.num_texts, texts, model=model)
@@ -73,6 +82,41 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], as_json: bool, **opt
     _show_scores(f"{model} on {data}", result)
     if result["confusion"] is not None:
         _show_confusion(**result["confusion"])
+
+
+def _evaluate_against(
+    found: "Finished", dense: str | None, *, model: str, data: str, by: Sequence[str], as_json: bool, **options: Any
+) -> None:
+    """Score an embedding model against the one that it was pruned from."""
+    from secateur.cli import display
+    from secateur.evaluation.kept_neighbours import score_texts
+    from secateur.readers.row_files import open_rows
+
+    if not found.kind.follows_dense:
+        raise click.UsageError(f"--dense goes with an embedding model; {model} is for {found.kind.name}")
+    if dense is None:
+        raise click.UsageError("an embedding model is worth what it keeps of its dense one: name that by --dense")
+    if by or options["label_columns"]:
+        raise click.UsageError("neighbours are looked for among all rows; --by and --label-column go with other models")
+    reference = find_finished(dense)
+    if not reference.kind.follows_dense:
+        raise CheckpointError(f"--dense {dense} is for {reference.kind.name}; an embedding model would work")
+    (text, *_), said = options["text_columns"], ingest_overrides(options["overrides"], command="evaluate")
+    rows = open_rows(data, reading_by(said, text_columns=(text,), label_columns=(), command="evaluate"))
+    threads = options["threads"]
+    with (
+        opened(found, runtime=options["runtime"], num_threads=threads) as ready,
+        opened(reference, num_threads=threads) as before,
+    ):
+        result = score_texts(ready, before, rows, text=text)
+        max_length = ready.max_length
+    if as_json:
+        said = {"model": model, "dense": dense, "data": data, **result, "remarks": list(rows.remarks)}
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+        return
+    for remark in (*rows.remarks, *_remarks(result, max_length)):
+        display.say(remark)
+    _show_scores(f"{model} against {dense} on {data}", result)
 
 
 def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:

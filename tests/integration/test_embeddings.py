@@ -2,9 +2,11 @@
 
 import csv
 import json
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 
 import secateur
+from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError
 from secateur.formats.onnx import quantize_onnx
 from secateur.inference.embedding import Embedder
@@ -184,6 +187,27 @@ def test_python_refuses_what_it_does_not_prune(home: Path) -> None:
         secateur.save(AutoModel.from_pretrained(home / "model"), home / "nowhere")
 
 
-def test_no_score_without_the_dense_model(home: Path) -> None:
-    error = refused(home, "evaluate", "pruned", "--data", "texts.csv")
-    assert "is worth what it keeps of its dense one" in str(error)
+def test_any_form_is_scored_against_the_dense_model(home: Path, forms: dict[str, Path]) -> None:
+    scores = {}
+    for name in ("model", "pruned", "int8"):
+        printed = output(home, "evaluate", name, "--data", "texts.csv", "--dense", "model", "--threads", "1", "--json")
+        found = json.loads(printed)
+        assert found["rows"] == 120
+        scores[name] = found["scores"]["recall_at_10"]
+    assert scores["model"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    for name in ("pruned", "int8"):
+        assert 0.0 < scores[name]["low"] < scores[name]["value"] < scores[name]["high"] < 1.0
+    table = output(home, "evaluate", "int8", "--data", "texts.csv", "--dense", "model")
+    assert "recall@10 (95 %" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name that by --dense"),
+        (("--dense", "model", "--by", "topic"), "neighbours are looked for among all rows"),
+    ],
+)
+def test_what_a_score_needs(home: Path, arguments: tuple[str, ...], message: str) -> None:
+    with chdir(home), pytest.raises(click.UsageError, match=message):
+        cli.main(["evaluate", "pruned", "--data", "texts.csv", *arguments], standalone_mode=False)
