@@ -38,9 +38,7 @@ def score_texts(model: Embedder, dense: Embedder, rows: RowFile, *, text: str) -
     found = [one for batch in rows.batches(1 << 13) for one in texts_of(batch, [text])]
     texts = [str(one) for one in found if has_words(one)]
     if len(texts) < _FEWEST:
-        raise DataError(
-            f"{rows.name}: {len(texts)} texts have too few neighbours to lose; {_FEWEST} or more would work"
-        )
+        raise DataError(f"{rows.name}: {len(texts)} texts have too few neighbours to lose; {_FEWEST} would do")
     said, before = model.embed(texts), dense.embed(texts)
     kept = neighbours_kept(torch.from_numpy(said.vectors), torch.from_numpy(before.vectors))
     kind = kind_named("embedding")
@@ -63,7 +61,5 @@ def intervals_of(kept: NeighboursKept) -> dict[str, Interval]:
     columns, means = kept.columns(), kept.means()
     drawn = resampled_sums(columns, samples=_SAMPLES, seed=_SEED) / len(columns)
     low, high = np.quantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
-    return {
-        name: Interval(value, float(low[place]), float(high[place]))
-        for place, (name, value) in enumerate(means.items())
-    }
+    ends = zip(low.tolist(), high.tolist(), strict=True)
+    return {name: Interval(value, *pair) for (name, value), pair in zip(means.items(), ends, strict=True)}

@@ -281,9 +281,7 @@ class Embedding(Kind):
         """See ``Kind``."""
         from secateur.errors import ModelError
 
-        raise ModelError(
-            "an embedding model is worth what it keeps of its dense one; `secateur evaluate --dense` says how much"
-        )
+        raise ModelError("an embedding model is worth what it keeps; `secateur evaluate --dense` says how much")
 
     def scores_of(
         self, model: "Embedder", values: "npt.NDArray[np.float64]", *, samples: int, level: float, seed: int
