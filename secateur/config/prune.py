@@ -151,7 +151,7 @@ class Recovery(TrainingSection):
         ),
     ] = "loss"
 
-    def _auto_epochs(self, rows: int) -> float:
+    def _auto_epochs(self, rows: int, labels: int) -> float:
         return 1.0
 
 
