@@ -258,6 +258,10 @@ class Kind(ABC):
         """
         return {}
 
+    def why_unprobed(self, labels: "npt.NDArray[np.int64]") -> str | None:
+        """Return why rows whose labels have these indices, (N,), can teach ``probed`` nothing; None where they can."""
+        return None
+
     # What a model is worth.
 
     @abstractmethod

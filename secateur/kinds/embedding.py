@@ -183,6 +183,12 @@ class Embedding(Kind):
 
         return {"probe_macro_f1": probe(*learned, *held)}
 
+    def why_unprobed(self, labels: "npt.NDArray[np.int64]") -> str | None:
+        """See ``Kind``."""
+        from secateur.statistics.probe import why_unprobed
+
+        return why_unprobed(labels)
+
     def noise(self, num_rows: int) -> float:
         """See ``Kind``."""
         return _SPREAD / math.sqrt(num_rows)

@@ -111,6 +111,9 @@ def read_rows(
         seed=request.seed,
         groups=groups,
     )
+    probes = kind.follows_dense and request.probes
+    if probes and (reason := kind.why_unprobed(np.asarray(data.labels)[split.train])):
+        raise DataError(f"--label-column: a probe learns nothing by it: {reason}, or none named")
     distinct = len(np.unique(groups))
     rows, cut = tokenize_labelled(
         data, tokenizer=tokenizer, max_length=limit_of(request, model), rules=rules, kind=kind.name
@@ -136,7 +139,7 @@ def read_rows(
         calibration=rows.take(split.train),
         validation=rows.take(split.validation),
         held_out=rows.take(split.test),
-        probed=(rows.labels[split.train], rows.labels[split.test]) if kind.follows_dense and request.probes else None,
+        probed=(rows.labels[split.train], rows.labels[split.test]) if probes else None,
     )
 
 

@@ -2,9 +2,28 @@
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+
+MAX_ROWS, MAX_LABELS = 20_000, 1_000
+"""What is learned from, at most: the classifier holds a number for every row and label. Of more rows some are taken,
+evenly spaced."""
+
+
+def why_unprobed(labels: npt.NDArray[Any]) -> str | None:
+    """Return why the labels of rows to learn from can tell nothing of vectors; None where they can."""
+    taken = labels[_evenly(len(labels))]
+    count = len(np.unique(taken))
+    if count < 2:
+        return f"all of {len(taken)} rows to learn from have one label; two or more would work"
+    if count > MAX_LABELS or 2 * count > len(taken):
+        return (
+            f"{count} labels in {len(taken)} rows to learn from; {MAX_LABELS} at most, of two rows each on average, "
+            "would work"
+        )
+    return None
 
 
 def probe(
@@ -14,9 +33,16 @@ def probe(
 
     Args:
         vectors: to learn from, (N, E).
-        labels: of each, (N,), two or more.
+        labels: of each, (N,), as ``why_unprobed`` wants them.
         held: to judge by, (M, E).
         held_labels: of each, (M,).
     """
-    classifier = LogisticRegression(class_weight="balanced", max_iter=300).fit(vectors, labels)
+    rows = _evenly(len(vectors))
+    classifier = LogisticRegression(class_weight="balanced", max_iter=300).fit(vectors[rows], labels[rows])
     return float(f1_score(held_labels, classifier.predict(held), average="macro", zero_division=0.0))
+
+
+def _evenly(count: int) -> npt.NDArray[np.int64]:
+    """Return the places of all rows, or of so many as are learned from."""
+    taken = min(count, MAX_ROWS)
+    return np.arange(taken) * count // max(taken, 1)

@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import secateur
 from secateur.cli import cli
-from secateur.errors import ConfigError, ModelError
+from secateur.errors import ConfigError, DataError, ModelError
 from secateur.formats.onnx import quantize_onnx
 from secateur.inference.embedding import Embedder
 from secateur.models.card import Card, verify
@@ -178,6 +178,18 @@ def test_what_cannot_be_asked_of_it(
     found = refused(home, "prune", "model", "--data", "texts.csv", "--out", tmp_path / "out", *arguments)
     assert isinstance(found, error)
     assert str(found).startswith(message)
+
+
+def test_labels_that_a_probe_cannot_learn_are_refused(home: Path, tmp_path: Path) -> None:
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        rows = ((text, "news", number) for number, (text, _) in enumerate(sentences(60)))
+        csv.writer(file).writerows([("text", "source", "id"), *rows])
+    for column, reason in (("source", "have one label"), ("id", "42 labels in 42 rows to learn from")):
+        found = refused(
+            home, "prune", "model", "--data", tmp_path / "rows.csv", "--out", tmp_path / "out", "--label-column", column
+        )
+        assert isinstance(found, DataError)
+        assert str(found).startswith("--label-column: a probe learns nothing by it: ") and reason in str(found)
 
 
 def test_python_refuses_what_it_does_not_prune(home: Path) -> None:
