@@ -116,4 +116,4 @@ def _said(opened: Mapping[str, Predictor], rows: JudgedRows, *, kind: "Numeric",
 
 
 def _of(found: Sequence[Any], *, kind: "Numeric", names: Sequence[str]) -> FloatArray:
-    return kind.told(np.array([one.number for one in found], np.float64), names=names)
+    return kind.answered(found, names=names)

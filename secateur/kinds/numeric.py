@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from secateur.evaluation.row_scores import Measured
     from secateur.gate.condition import Condition, JudgedRows
     from secateur.inference.answers import Answers
-    from secateur.inference.prediction import Predictor
+    from secateur.inference.prediction import Prediction, Predictor
     from secateur.statistics.numbers import Scoring
     from secateur.training.lesson import Lesson
     from secateur.training.objectives import Objective
@@ -63,6 +63,12 @@ class Numeric(Kind):
     def told(self, values: "npt.NDArray[np.float64]", *, names: Sequence[str]) -> "npt.NDArray[np.float64]":
         """Return what a model says of rows whose outputs are these, (rows,); ``names`` are those of ``Targets``."""
         return values
+
+    def answered(self, found: "Sequence[Prediction]", *, names: Sequence[str]) -> "npt.NDArray[np.float64]":
+        """Return what the answers of a finished model, perhaps of another time, say on the scale of ``Targets``."""
+        import numpy as np
+
+        return np.array([one.number for one in found], np.float64)
 
     def written(self, value: float, *, names: Sequence[str]) -> str:
         """Write a number, or what stands for it, for people."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from secateur.config.promote import PromoteSection
     from secateur.evaluation.row_scores import Measured
     from secateur.inference.answers import Answers
-    from secateur.inference.prediction import Predictor
+    from secateur.inference.prediction import Prediction, Predictor
     from secateur.readers.labels import Targets
     from secateur.report.presentation import Presentation
     from secateur.statistics.numbers import Scoring
@@ -64,6 +64,16 @@ class Ordinal(Numeric):
         import numpy as np
 
         return np.clip(np.rint(values), 0.0, len(names) - 1.0)
+
+    def answered(self, found: "Sequence[Prediction]", *, names: Sequence[str]) -> "npt.NDArray[np.float64]":
+        """See ``Numeric``; the place among ``names`` of the grade that is said, or of the next one to it.
+
+        A model that was trained when there were other grades counts places among those.
+        """
+        import numpy as np
+
+        said = [float(one.label) for one in found]
+        return np.rint(np.interp(said, [float(name) for name in names], range(len(names))))
 
     def written(self, value: float, *, names: Sequence[str]) -> str:
         """See ``Numeric``; the name of the grade."""
