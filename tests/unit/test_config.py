@@ -80,6 +80,11 @@ def test_shipped_parameters_are_valid() -> None:
         ("prune.regularization.epochs", -1, "prune.regularization.epochs: input should be greater than or equal to 0"),
         ("prune.budget.macs", 0, "prune.budget.macs: input should be greater than 0"),
         ("prune.rounds", {"r2": {"prev": "baseline"}}, "rounds are r1, r2, ... in this order; found r2 in place 1"),
+        (
+            "prune.rounds",
+            {"r1": {"prev": "baseline", "student": "static", "epochs": 3.0, "action": "remove"}},
+            "a static student has a size and a training of its own; leave action, epochs out of its round",
+        ),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
     ],
 )
