@@ -439,6 +439,9 @@ class PruneSection(PruneSettings):
                 raise ValueError(f"rounds are r1, r2, ... in this order; found {name} in place {number}")
             if entry.prev not in known:
                 raise ValueError(f"round {name} cannot start from {entry.prev}; {' or '.join(known)} would work")
+            nothing_cut = next((key for key in ("action", "budget") if getattr(entry, key) is not None), None)
+            if entry.student is not None and nothing_cut is not None:
+                raise ValueError(f"round {name} cuts nothing (student={entry.student}); leave its {nothing_cut} out")
             if entry.student is None:
                 known.append(name)  # of a student nothing can be cut
         if not rounds:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from secateur.config.prune import Recovery
+from secateur.config.prune import Recovery, Round
 from secateur.errors import ModelError
 from secateur.models.families import family_of
 from secateur.models.families.static import StaticConfig, StaticForSequenceClassification
 from secateur.models.surgery import widths_of
-from secateur.pruning.round import Outcome, recovered_
+from secateur.pruning.round import Outcome, overridden, recovered_
 from secateur.pruning.state import State
 from secateur.pruning.training import Work
 
@@ -25,19 +25,21 @@ _EPOCHS, _LEAST_STEPS, _LEARNING_RATE = 5.0, 460, 4e-3
 _LARGE_BATCH, _MANY_ROWS, _SMALL_BATCH = 256, 8192, 64
 
 
-def taught_student(model: PreTrainedModel, work: Work) -> Outcome:
+def taught_student(model: PreTrainedModel, work: Work, *, round_: Round) -> Outcome:
     """Make a static student of a model's token embeddings, train it, and judge it as every round is judged.
 
     Args:
         model: the dense one with the vocabulary that the student will have; left as it is.
         work: of the round; its rows hold ids of that vocabulary.
+        round_: its own epochs and rate go first.
 
     Raises:
         ModelError: the model does not classify.
     """
     student = static_student(model, max_tokens=family_of(model).max_tokens(model.config))
     # A product of 256 features gains nothing from bf16.
-    own = replace(work, recovery=student_recovery(work.recovery, rows=len(work.train)), precision="fp32")
+    recovery = overridden(student_recovery(work.recovery, rows=len(work.train)), round_)
+    own = replace(work, recovery=recovery, precision="fp32")
     return recovered_(student, State.dense(widths_of(student)), own)
 
 

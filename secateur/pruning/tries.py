@@ -122,14 +122,14 @@ def run_round(
         promise=goal.max_drop,
     )
     if round_.student is not None:
-        return _taught(model, work)
+        return _taught(model, work, round_)
     tries = _Tries(model, state, work)
     return tries.towards(work.target) if goal.max_drop is None else tries.within(goal.max_drop)
 
 
-def _taught(model: PreTrainedModel, work: Work) -> RoundResult:
+def _taught(model: PreTrainedModel, work: Work, round_: Round) -> RoundResult:
     """Teach a student, which has one size and so one try."""
-    outcome = taught_student(model, work)
+    outcome = taught_student(model, work, round_=round_)
     tried = {"target": None, "accepted": outcome.accepted, "reason": outcome.reason} | outcome.tried()
     return RoundResult(outcome, (tried,), ())
 

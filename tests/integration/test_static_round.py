@@ -42,6 +42,10 @@ def test_no_round_starts_from_it_and_no_generator_has_one(root: Path) -> None:
     rounds = "prune.rounds={r1: {prev: baseline, student: static}, r2: {prev: r1}}"
     found = secateur(root, "plan", "-S", rounds, check=False)
     assert found.returncode == 2 and "round r2 cannot start from r1; baseline would work" in found.stderr
+    found = secateur(
+        root, "plan", "-S", "prune.rounds={r1: {prev: baseline, student: static, budget: 0.2}}", check=False
+    )
+    assert found.returncode == 2 and "round r1 cuts nothing (student=static); leave its budget out" in found.stderr
     found = secateur(root, "plan", "-S", "run.task=generation", check=False)
     assert found.returncode == 2
     found = secateur(root, "plan", "-S", "baseline.model=./models/r1", check=False)

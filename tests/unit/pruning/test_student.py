@@ -115,13 +115,13 @@ def test_a_round_teaches_it_and_judges_it_by_the_promise(monkeypatch: pytest.Mon
             dense_model=DenseModel(model=dense, quality=quality, logits=logits),
             goal=Goal(max_drop=0.02),
             settings=prune_settings(),
-            round_=Round(prev="baseline", student="static"),
+            round_=Round(prev="baseline", student="static", epochs=6.0),
             seed=0,
             precision="fp32",
             title="r4",
         )
         outcome = result.outcome
-        assert len(result.tries) == 1 and not result.probes
+        assert len(result.tries) == 1 and not result.probes and outcome.length.asked_epochs == 6.0
         assert outcome.achieved["macs"] == 0.0 and "latency" not in outcome.achieved
         assert outcome.history[-1].scores.loss < outcome.history[0].scores.loss
         return outcome.accepted, outcome.scores.quality, [one.detach() for one in outcome.model.parameters()]
