@@ -100,6 +100,8 @@ def ready(
         if loss is None and not generates and not num_sets and not numbers and bool(wrong.any()):
             label = int(batch.labels[wrong][0])
             raise DataError(f"batch {batch.number} has label {label}; the model knows 0 to {num_labels - 1}")
+        if loss is None and numbers:
+            _check_places(batch.labels, grades_in(model.config.id2label), where=f"batch {batch.number}")
         if loss is None and generates and not bool((batch.labels != IGNORED).any()):
             raise DataError(f"batch {batch.number} has no token to predict: all labels are {IGNORED}")
     return ReadyBatches(batches=found, given=() if generates else None)
@@ -167,6 +169,16 @@ def _takes_sets(model: PreTrainedModel) -> bool:
 def _tells_numbers(model: PreTrainedModel) -> bool:
     kind = kind_of_config(model.config)
     return kind is not None and kind.tells_numbers
+
+
+def _check_places(labels: torch.Tensor, grades: Sequence[str], *, where: str) -> None:
+    """Refuse numbers of a batch that are no place of a grade, where a model tells grades."""
+    wrong = (labels < 0) | (labels > len(grades) - 1) | (labels != labels.round())
+    if grades and bool(wrong.any()):
+        raise DataError(
+            f"{where} has label {float(labels[wrong][0]):g}; labels are places in the order of the grades "
+            f"{', '.join(grades)}, from 0 to {len(grades) - 1}"
+        )
 
 
 def _number(label: Any, number: int, grades: Sequence[str]) -> float:

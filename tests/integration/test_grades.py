@@ -129,5 +129,10 @@ def test_the_server_and_python_know_the_grades(root: Path) -> None:
     rows = [(text, STARS[label]) for text, label in sentences(40, num_labels=3, seed=5)]
     pruned = api.prune(model, rows, budget={"macs": 0.8}, tokenizer=tokenizer, settings={"ffn_multiple": 8})
     assert pruned.before.loss < 0.5, "rows have the place of their grade, and not its number"
+    batch = {"input_ids": torch.tensor([[5, 6], [7, 8]]), "labels": torch.tensor([1.0, 5.0])}
+    with pytest.raises(
+        api.DataError, match="batch 1 has label 5; labels are places in the order of the grades 1, 3, 5"
+    ):
+        api.prune(model, [batch], budget={"macs": 0.8})
     with pytest.raises(api.DataError, match="the model knows the grades 1, 3, 5"):
         api.prune(model, [("a text", 4)], budget={"macs": 0.8}, tokenizer=tokenizer)
