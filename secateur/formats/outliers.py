@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from secateur.data.encoding import encode
 from secateur.errors import CheckpointError
+from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 
 IN_FP32 = "_in_fp32"
@@ -95,7 +96,7 @@ def _words(graph: onnx.ModelProto, folder: Path) -> list[npt.NDArray[np.int64]]:
     except CheckpointError:
         return list(drawn[:, None])
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in drawn.tolist()]
-    rows = encode(tokenizer, texts, max_length=2 * _TOKENS).ids
+    rows = encode(tokenizer, texts, max_length=min(2 * _TOKENS, Card.read(folder).max_length or 2 * _TOKENS)).ids
     return [np.array([row], np.int64) for row in rows if row]
 
 

@@ -1,5 +1,6 @@
 """Int8 of embedding models: what is computed stays, and what stands out costs the others nothing."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from secateur.formats.onnx import export_onnx, quantize_, quantize_onnx
 from secateur.formats.outliers import IN_FP32, spare_outliers_
@@ -58,3 +60,13 @@ def test_int8_loses_less(exported: Path, tmp_path: Path) -> None:
     assert lost[1] < lost[0] / 3, lost
     operators = {node.op_type for node in onnx.load(tmp_path / "int8/model.onnx").graph.node}
     assert "MatMulInteger" in operators and "DynamicQuantizeLinear" in operators
+
+
+def test_a_model_that_reads_few_tokens_is_asked_no_more(tmp_path: Path) -> None:
+    folder, name = write_embedder(tmp_path / "model", layers=1), "embeddings.position_embeddings.weight"
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {name: tensors[name][:12].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 12}
+    (folder / "config.json").write_text(json.dumps(config))
+    export_onnx(folder, tmp_path / "fp32")
+    assert run(quantize_onnx(tmp_path / "fp32", tmp_path / "int8")).shape == (len(IDS), 32)
