@@ -89,11 +89,13 @@ def forget_pooling_(config: PreTrainedConfig) -> None:
 
 
 def said_of(folder: Path) -> str:
-    """Return how texts become vectors, for people: of a folder that somebody else saved."""
+    """Return how texts become vectors, for people: as the files beside a model say."""
     if not (folder / CARD).exists() and (folder / MODULES).is_file():
         ends = any(_name(module) == "Normalize" for module in _modules(folder))
         vectors = "unit vectors" if ends else "unit vectors from here on (its own are not, cosines are the same)"
         return f"{_read(folder)} pooling, as {MODULES} says; {vectors}"
+    if (mode := _json(folder / "config.json").get(_KEY)) is not None:
+        return f"{mode} pooling and unit vectors, as {_KEY} in config.json says"
     return "mean pooling and unit vectors, since nothing says otherwise"
 
 

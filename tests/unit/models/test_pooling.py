@@ -48,6 +48,10 @@ def test_a_plain_encoder_takes_the_mean(tmp_path: Path) -> None:
     folder = write_bert(tmp_path / "plain")
     assert load(folder).config.embedding_pooling == "mean"
     assert "nothing says otherwise" in said_of(folder)
+    load(write_embedder(tmp_path / "cls", pooling="cls_token")).save_pretrained(tmp_path / "further")
+    assert said_of(tmp_path / "further").startswith("cls pooling") and "config.json says" in said_of(
+        tmp_path / "further"
+    )
     assert "unit vectors from here on" in said_of(write_embedder(tmp_path / "long", normalizes=False))
 
 
