@@ -13,7 +13,7 @@ from secateur.kinds.registry import kind_named
 from secateur.readers.pairs import has_words
 from secateur.readers.row_files import RowFile, texts_of
 from secateur.statistics.bootstrap import resampled_sums
-from secateur.statistics.neighbours import NeighboursKept, neighbours_kept
+from secateur.statistics.neighbours import NeighboursKept, looked_at, neighbours_kept
 
 _SAMPLES, _LEVEL, _SEED = 1000, 0.95, 0
 _FEWEST = 21
@@ -39,15 +39,18 @@ def score_texts(model: Embedder, dense: Embedder, rows: RowFile, *, text: str) -
     texts = [str(one) for one in found if has_words(one)]
     if len(texts) < _FEWEST:
         raise DataError(f"{rows.name}: {len(texts)} texts have too few neighbours to lose; {_FEWEST} would do")
+    places = looked_at(len(texts))
+    beside, texts = len(texts) - len(places), [texts[place] for place in places]
     said, before = model.embed(texts), dense.embed(texts)
     kept = neighbours_kept(torch.from_numpy(said.vectors), torch.from_numpy(before.vectors))
     kind = kind_named("embedding")
-    empty = len(found) - len(texts)
+    empty = len(found) - len(texts) - beside
+    left_out = {"no text": empty, f"a sample of {len(texts)} tells as much": beside}
     return {
         "kind": kind.name,
         "deciding": kind.measure.name,
         "rows": len(texts),
-        "left_out": {"no text": empty} if empty else {},
+        "left_out": {reason: count for reason, count in left_out.items() if count},
         "cut": sum(said.cut),
         "learned": None,
         "scores": {name: asdict(interval) for name, interval in intervals_of(kept).items()},

@@ -104,7 +104,7 @@ class Writer:
         kind = kind_of_folder(folder, card)
         if kind.route != "generate":
             raise CheckpointError(
-                f"{folder} holds a model for {kind.name}, which writes no text; `secateur predict` asks it for labels"
+                f"{folder} holds a model for {kind.name}, which writes no text; `secateur predict` asks it"
             )
         return cls(
             model=open_language_model(folder, runtime=held_runtime(folder), num_threads=num_threads),

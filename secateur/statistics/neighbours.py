@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from secateur.statistics.evenly import evenly
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -48,6 +50,11 @@ class NeighboursKept:
         return np.stack([self.recall_at_1, self.recall_at_10, self.rank_correlation], axis=1)
 
 
+def looked_at(count: int) -> IntArray:
+    """Return which of so many rows count; whoever asks for nothing else need not embed the others."""
+    return evenly(count, MAX_ROWS)
+
+
 def neighbours_kept(found: Tensor, dense: Tensor) -> NeighboursKept:
     """Ask every row for its neighbours among all other rows, by cosine, of both models.
 
@@ -57,19 +64,15 @@ def neighbours_kept(found: Tensor, dense: Tensor) -> NeighboursKept:
         found: unit vectors of the model, (N, E) fp32.
         dense: of the dense one, of the same texts, (N, E'); the widths may differ.
     """
-    rows = _spread(len(found), MAX_ROWS)
+    rows = torch.from_numpy(looked_at(len(found)))
     found, dense = found[rows], dense[rows]
-    queries = _spread(len(rows), MAX_QUERIES)
+    queries = torch.from_numpy(evenly(len(rows), MAX_QUERIES))
     if len(rows) < 2:
         ones = np.ones(len(rows))
         return NeighboursKept(rows.numpy(), ones, ones, ones)
     parts = [_kept(some, found, dense) for some in torch.split(queries, _QUERIES_AT_ONCE)]
     first, ten, ranks = (torch.cat(column).double().numpy() for column in zip(*parts, strict=True))
     return NeighboursKept(rows[queries].numpy(), first, ten, ranks)
-
-
-def _spread(count: int, at_most: int) -> Tensor:
-    return torch.arange(min(count, at_most)) * count // min(count, at_most) if count else torch.arange(0)
 
 
 def _kept(queries: Tensor, found: Tensor, dense: Tensor) -> tuple[Tensor, Tensor, Tensor]:

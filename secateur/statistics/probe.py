@@ -7,6 +7,8 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
+from secateur.statistics.evenly import evenly
+
 MAX_ROWS, MAX_LABELS = 20_000, 1_000
 """What is learned from, at most: the classifier holds a number for every row and label. Of more rows some are taken,
 evenly spaced."""
@@ -14,7 +16,7 @@ evenly spaced."""
 
 def why_unprobed(labels: npt.NDArray[Any]) -> str | None:
     """Return why the labels of rows to learn from can tell nothing of vectors; None where they can."""
-    taken = labels[_evenly(len(labels))]
+    taken = labels[evenly(len(labels), MAX_ROWS)]
     count = len(np.unique(taken))
     if count < 2:
         return f"all of {len(taken)} rows to learn from have one label; two or more would work"
@@ -37,12 +39,6 @@ def probe(
         held: to judge by, (M, E).
         held_labels: of each, (M,).
     """
-    rows = _evenly(len(vectors))
+    rows = evenly(len(vectors), MAX_ROWS)
     classifier = LogisticRegression(class_weight="balanced", max_iter=300).fit(vectors[rows], labels[rows])
     return float(f1_score(held_labels, classifier.predict(held), average="macro", zero_division=0.0))
-
-
-def _evenly(count: int) -> npt.NDArray[np.int64]:
-    """Return the places of all rows, or of so many as are learned from."""
-    taken = min(count, MAX_ROWS)
-    return np.arange(taken) * count // max(taken, 1)

@@ -22,6 +22,7 @@ from secateur.formats.onnx import quantize_onnx
 from secateur.inference.embedding import Embedder
 from secateur.models.card import Card, verify
 from secateur.models.checkpoint import load
+from secateur.statistics import neighbours
 from secateur.workflow.project import Project
 from tests.integration.in_process import output, refused
 from tests.tasks.serving.running import running
@@ -211,6 +212,16 @@ def test_any_form_is_scored_against_the_dense_model(home: Path, forms: dict[str,
         assert 0.0 < scores[name]["low"] < scores[name]["value"] < scores[name]["high"] < 1.0
     table = output(home, "evaluate", "int8", "--data", "texts.csv", "--dense", "model")
     assert "recall@10 (95 %" in " ".join(table.split())
+
+
+def test_no_more_texts_are_embedded_than_count(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ("evaluate", "pruned", "--data", "texts.csv", "--dense", "model", "--threads", "1", "--json")
+    monkeypatch.setattr(neighbours, "MAX_ROWS", 40)
+    asked, embed = [], Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", lambda self, texts: asked.append(len(texts)) or embed(self, texts))
+    found = json.loads(output(home, *whole))
+    assert asked == [40, 40] and found["rows"] == 40
+    assert found["left_out"] == {"a sample of 40 tells as much": 80}
 
 
 @pytest.mark.parametrize(
