@@ -214,15 +214,6 @@ class Round(Section):
         None
     )
 
-    @model_validator(mode="after")
-    def _a_student_is_not_cut(self) -> Self:
-        cuts = [name for name in ("action", "budget", "epochs", "learning_rate") if getattr(self, name) is not None]
-        if self.student is not None and cuts:
-            raise ValueError(
-                f"a static student has a size and a training of its own; leave {', '.join(cuts)} out of its round"
-            )
-        return self
-
 
 class PruneSettings(Section):
     """score -> choose -> cut -> recover -> validate -> accept or roll back: what all rounds share."""

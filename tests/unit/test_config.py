@@ -83,7 +83,7 @@ def test_shipped_parameters_are_valid() -> None:
         (
             "prune.rounds",
             {"r1": {"prev": "baseline", "student": "static", "epochs": 3.0, "action": "remove"}},
-            "a static student has a size and a training of its own; leave action, epochs out of its round",
+            "round r1 cuts nothing (student=static); leave its action out",
         ),
         ("baseline.learning_rate", float("nan"), "baseline.learning_rate"),
     ],
