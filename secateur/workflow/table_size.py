@@ -29,7 +29,11 @@ def shortfalls(data: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
     kind = kind_named(config.run.task)
     if kind.route == "predict":
         labels = data.get("labels", {}) if kind.predicts_labels else {}  # grades are judged all together
-        found += [*_drop(rows, labels, config), *_floor(rows, config), *_labels(labels, config)]
+        found += [
+            *_drop(rows, labels, config),
+            *_floor(rows, config, counted=kind.predicts_labels),
+            *_labels(labels, config),
+        ]
         found += _samples(rows, config)
     return tuple(found)
 
@@ -51,9 +55,10 @@ def _drop(rows: Mapping[str, int], labels: Mapping[str, Mapping[str, int]], conf
     shown = provable(telling, level=level)
     if asked == "auto":
         if shown > USUAL and not is_named(config, "promote.max_drop"):
+            of_each = ", as many of each label," if labels else ""
             yield (
                 f"promote.max_drop=auto allows {shown:g} against a champion: {rows['test']} test rows cannot show that "
-                f"less is lost; {rows_for(USUAL, level=level)}, as many of each label, can show {USUAL:g}"
+                f"less is lost; {rows_for(USUAL, level=level)}{of_each} can show {USUAL:g}"
             )
     elif (often := passes(telling, asked, level=level)) < POWER - _ROUNDING:
         held = f"{100 * (1 - often):.0f} of 100 models as good as the champion" if often else "every model"
@@ -90,14 +95,16 @@ def _as_they_came(data: Mapping[str, Any]) -> tuple[int, int]:
     return data["rows"]["read"] - given, sum(rows for rule, rows in rules if rule in ("empty_text", "missing_label"))
 
 
-def _floor(rows: Mapping[str, int], config: RunConfig) -> Iterator[str]:
+def _floor(rows: Mapping[str, int], config: RunConfig, *, counted: bool) -> Iterator[str]:
+    """Say that a promise is less than chance; a row is a share of the score where answers are right or wrong."""
     found, promise = rows["validation"], config.prune.budget.max_drop
     name, drop = ("prune.max_drop", config.prune.max_drop) if promise is None else ("prune.budget.max_drop", promise)
     needed = ceil(CHANGED_SHARE / drop**2) if drop else 0
     if found < needed:
+        one = f" (one row is {1 / found:.3f})" if counted else ""
         yield (
-            f"{name}={drop:g}: {found} validation rows cannot tell such a loss from chance "
-            f"(one row is {1 / found:.3f}); {needed} can (clean.min_validation_rows, clean.validation_fraction), "
+            f"{name}={drop:g}: {found} validation rows cannot tell such a loss from chance{one}; "
+            f"{needed} can (clean.min_validation_rows, clean.validation_fraction), "
             f"or {name}={ceil(100 * (CHANGED_SHARE / found) ** 0.5) / 100:g}"
         )
 

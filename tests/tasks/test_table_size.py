@@ -47,6 +47,13 @@ def test_what_600_rows_cannot_give_is_told_with_a_value_that_works(config):
     assert "the labels bad (59), good (61), which have fewer test rows; promote.classes.min_rows=59 judges" in found[3]
 
 
+def test_of_numbers_no_row_is_a_share_of_the_score(config):
+    numbers = config.model_copy(update={"run": config.run.model_copy(update={"task": "regression"})})
+    found = shortfalls(_table(600, 120, 120, labels={}), numbers)
+    assert any(line.endswith("that less is lost; 1546 can show 0.02") for line in found)
+    assert any("cannot tell such a loss from chance; 250 can" in line for line in found)
+
+
 @pytest.mark.parametrize(
     ("asked", "held"),
     [(0.0, "every model; promote"), (0.01, "every model; 6183 can, promote"), (0.05, "47 of 100 models as good as")],
