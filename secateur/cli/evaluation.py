@@ -98,6 +98,8 @@ def _evaluate_against(
         raise click.UsageError("an embedding model is worth what it keeps of its dense one: name that by --dense")
     if by or options["label_columns"]:
         raise click.UsageError("neighbours are looked for among all rows; --by and --label-column go with other models")
+    if len(options["text_columns"]) > 1:
+        raise click.UsageError("a vector is that of one text; name one --text-column")
     reference = find_finished(dense)
     if not reference.kind.follows_dense:
         raise CheckpointError(f"--dense {dense} is for {reference.kind.name}; an embedding model would work")

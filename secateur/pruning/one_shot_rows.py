@@ -147,6 +147,8 @@ def _read(request: Request, model: PreTrainedModel, kind: Kind) -> Labelled:
     reading = request.reading.for_model(kind, str(request.checkpoint))
     if not kind.follows_dense:
         return read_labelled(request.data, reading, labels=head_of(model).labels(model.config))
+    if len(reading.columns.texts) > 1:
+        raise DataError("--text-column: a vector is that of one text, and two columns were named; one would work")
     if not request.probes:
         reading = replace(reading, columns=replace(reading.columns, label=None))
     return read_texts_of(request.data, reading)

@@ -171,6 +171,7 @@ def test_the_server_embeds(forms: dict[str, Path], tmp_path: Path) -> None:
         (("-S", "hidden_size=16"), ConfigError, "hidden_size=16: the vectors of an embedding model are as wide as"),
         (("--criterion", "gradient"), ConfigError, "criterion gradient follows the loss, and an embedding model"),
         (("--criterion", "fisher"), ConfigError, "criterion fisher follows the loss"),
+        (("--text-column", "text", "--text-column", "topic"), DataError, "--text-column: a vector is that of one text"),
     ],
 )
 def test_what_cannot_be_asked_of_it(
@@ -229,6 +230,7 @@ def test_no_more_texts_are_embedded_than_count(home: Path, monkeypatch: pytest.M
     [
         ((), "name that by --dense"),
         (("--dense", "model", "--by", "topic"), "neighbours are looked for among all rows"),
+        (("--dense", "model", "--text-column", "text", "--text-column", "topic"), "name one --text-column"),
     ],
 )
 def test_what_a_score_needs(home: Path, arguments: tuple[str, ...], message: str) -> None:
