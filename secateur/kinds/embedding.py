@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, final
 
-from secateur.kinds.base import Kind, Route
+from secateur.kinds.base import Route
+from secateur.kinds.whole_texts import OfWholeTexts
 from secateur.quality import Measure
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
@@ -41,7 +42,7 @@ _WARM_UP = ("a", "a text of some words", "a longer text " * 40)
 
 
 @final
-class Embedding(Kind):
+class Embedding(OfWholeTexts):
     """A unit vector for every text; the neighbours that texts keep decide.
 
     What a model learns is what the dense model says of the same texts: rows have that for a target, and a label is
@@ -93,25 +94,6 @@ class Embedding(Kind):
         from secateur.models.heads import VECTORS, head_of
 
         return head_of(config) is VECTORS
-
-    def tokenize(
-        self,
-        tables: Mapping[str, "Path"],
-        out: "Path",
-        *,
-        tokenizer: "PreTrainedTokenizerBase",
-        labels: Sequence[str],
-        controls: Mapping[str, str],
-        max_length: int,
-    ) -> int:
-        """See ``Kind``."""
-        from secateur.training.prepared_rows import tokenize_rows
-
-        return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
-
-    def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
 
     def loss(
         self,
@@ -201,16 +183,6 @@ class Embedding(Kind):
         """See ``Kind``."""
         _no_project()
 
-    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
-
-    def measure_speed(
-        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
-    ) -> dict[str, Any]:
-        """See ``Kind``; the time of a call says it all."""
-        return {}
-
     def presentation(self) -> "Presentation":
         """See ``Kind``."""
         from secateur.report.embeddings import PRESENTATION
@@ -252,10 +224,6 @@ class Embedding(Kind):
                 model.embed(_WARM_UP)
         except ModelError as error:
             raise CheckFailed(f"{label} gives no vectors: {error}") from error
-
-    def askable(self, texts: Sequence[str]) -> list[str]:
-        """See ``Kind``."""
-        return list(texts)
 
     def probe_model(
         self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]

@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from secateur.kinds.base import Kind, Route
+from secateur.kinds.base import Route
+from secateur.kinds.whole_texts import OfWholeTexts
 from secateur.quality import MACRO_F1, Measure
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from transformers import PreTrainedTokenizerBase
 
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.schema import RunConfig
@@ -56,7 +55,7 @@ def unattacked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **parts}
 
 
-class Labelled(Kind):
+class Labelled(OfWholeTexts):
     """Labels for every text; macro-F1 over them decides. A kind of its own is each class of this one."""
 
     measure: ClassVar[Measure] = MACRO_F1
@@ -87,25 +86,6 @@ class Labelled(Kind):
         """See ``Kind``; one for every label."""
         return labels
 
-    def tokenize(
-        self,
-        tables: Mapping[str, "Path"],
-        out: "Path",
-        *,
-        tokenizer: "PreTrainedTokenizerBase",
-        labels: Sequence[str],
-        controls: Mapping[str, str],
-        max_length: int,
-    ) -> int:
-        """See ``Kind``."""
-        from secateur.training.prepared_rows import tokenize_rows
-
-        return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
-
-    def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
-
     def recovery(self, lesson: "Lesson") -> "Objective":
         """See ``Kind``."""
         from secateur.training.lesson import from_logits
@@ -125,16 +105,6 @@ class Labelled(Kind):
         from secateur.evaluation.classifier_findings import evaluate_classifiers
 
         return evaluate_classifiers(given, self)
-
-    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
-
-    def measure_speed(
-        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
-    ) -> dict[str, Any]:
-        """See ``Kind``; the time of a call says it all."""
-        return {}
 
     def judge_models(
         self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"
@@ -171,10 +141,6 @@ class Labelled(Kind):
                 model.predict(_WARM_UP)
         except ModelError as error:
             raise CheckFailed(f"{label} gives no probabilities: {error}") from error
-
-    def askable(self, texts: Sequence[str]) -> list[str]:
-        """See ``Kind``."""
-        return list(texts)
 
     def unknown_labels(self, model: "Predictor", labels: Sequence[str]) -> list[str]:
         """See ``Kind``; those that are none of the model's."""

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from secateur.kinds.base import Kind, Route
+from secateur.kinds.base import Route
 from secateur.kinds.labelled import of_whole_texts, unattacked, unattacked_problems
+from secateur.kinds.whole_texts import OfWholeTexts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.promote import PromoteSection
@@ -38,7 +39,7 @@ round changes in its answers, a sixteenth of that. The noise of a drop of R² is
 _WARM_UP = ("a", "a text of some words", "a longer text " * 40)
 
 
-class Numeric(Kind):
+class Numeric(OfWholeTexts):
     """A number for every text: one output, squared errors, in units of its own while it learns (``data.units``)."""
 
     needs_labels: ClassVar[bool] = True
@@ -103,25 +104,6 @@ class Numeric(Kind):
     def outputs(self, labels: Sequence[str]) -> Sequence[str]:
         """See ``Kind``; one."""
         return ["number"]
-
-    def tokenize(
-        self,
-        tables: Mapping[str, "Path"],
-        out: "Path",
-        *,
-        tokenizer: "PreTrainedTokenizerBase",
-        labels: Sequence[str],
-        controls: Mapping[str, str],
-        max_length: int,
-    ) -> int:
-        """See ``Kind``; the files say the units of the training rows."""
-        from secateur.training.prepared_rows import tokenize_rows
-
-        return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
-
-    def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
 
     def loss(
         self,
@@ -203,16 +185,6 @@ class Numeric(Kind):
 
         return evaluate_numbers(given, self)
 
-    def describe_speed(self, settings: "EvaluateSection") -> dict[str, Any]:
-        """See ``Kind``."""
-        return {}
-
-    def measure_speed(
-        self, folders: Mapping[str, "Path"], *, settings: "EvaluateSection", exports: "Path"
-    ) -> dict[str, Any]:
-        """See ``Kind``; the time of a call says it all."""
-        return {}
-
     def judge_models(
         self, folders: Mapping[str, "Path"], rows: "JudgedRows", *, config: "RunConfig", root: "Path"
     ) -> tuple["Condition", ...]:
@@ -254,10 +226,6 @@ class Numeric(Kind):
                 model.predict(_WARM_UP)
         except ModelError as error:
             raise CheckFailed(f"{label} gives no numbers: {error}") from error
-
-    def askable(self, texts: Sequence[str]) -> list[str]:
-        """See ``Kind``."""
-        return list(texts)
 
     def probe_model(
         self, folder: "Path", texts: Sequence[str], *, parameters: Mapping[str, Any]

@@ -23,7 +23,7 @@ GRADE = "ordinal"
 NUMBER = "regression"
 """What is learned of rows with a number each."""
 
-_OTHER_FILES = ("__init__", "base", "labelled", "numeric", "registry")
+_OTHER_FILES = ("__init__", "base", "labelled", "numeric", "registry", "whole_texts")
 
 _FILES = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _OTHER_FILES)
 
