@@ -94,6 +94,12 @@ class Numeric(OfWholeTexts):
             yield "baseline.control must be false: numbers are what the model tells, not what it is told"
         if config.evaluate.judge is not None:
             yield f"evaluate.judge must be null, found {config.evaluate.judge}: it tells the label of a generated text"
+        for name, found, usual in (
+            ("rare_labels", config.ingest.rare_labels, "refuse"),
+            ("lookalike_labels", config.ingest.lookalike_labels, "keep"),
+        ):
+            if found != usual:
+                yield f"ingest.{name} must be {usual}, found {found}: numbers are no names that are rare or look alike"
         yield from unattacked_problems(config)
 
     def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -170,6 +170,11 @@ def _read(folder: Path) -> PoolingMode:
             f"{folder / _PROMPTS} puts the prompt {prompt!r} before every text; write it into the texts, and let "
             "default_prompt_name be null"
         )
+    if _flag(folder / _LIMITS) and not _flag(folder / "tokenizer_config.json"):
+        raise ModelError(
+            f"{folder / _LIMITS} writes every text in small letters first, and the tokenizer beside it does not; let "
+            "do_lower_case be true in tokenizer_config.json, or false there"
+        )
     said = _json(folder / str(modules[1].get("path")) / "config.json")
     chosen = [said["pooling_mode"]] if isinstance(said.get("pooling_mode"), str) else _flagged(said)
     if len(chosen) != 1 or chosen[0] not in get_args(PoolingMode):
@@ -179,6 +184,11 @@ def _read(folder: Path) -> PoolingMode:
 
 def _flagged(said: dict[str, Any]) -> list[str]:
     return [_FLAGS.get(name, name) for name, value in said.items() if name.startswith("pooling_mode_") and value]
+
+
+def _flag(file: Path) -> bool:
+    """Tell whether a file says that letters become small."""
+    return file.is_file() and _json(file).get("do_lower_case") is True
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:

@@ -78,6 +78,7 @@ def test_cells_are_names_where_that_is_asked_and_words_are_no_numbers(place: Pat
     said = str(refused(place, *words, "--model", "tiny-bert", "--task", "regression"))
     assert "in row 1, which is no number" in said
     assert "prune.max_robust_drop must be null" in str(refused(place, *asked, "-S", "prune.max_robust_drop=0.1"))
+    assert "ingest.rare_labels must be refuse" in str(refused(place, *asked, "-S", "ingest.rare_labels=drop"))
 
 
 def test_rows_are_cleaned_and_divided_by_their_numbers(root: Path) -> None:

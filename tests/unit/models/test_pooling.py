@@ -101,3 +101,12 @@ def test_the_newer_spelling_of_a_mode_is_read(tmp_path: Path) -> None:
     folder = write_embedder(tmp_path / "model")
     (folder / "1_Pooling/config.json").write_text(json.dumps({"embedding_dimension": 32, "pooling_mode": "cls"}))
     assert load(folder).config.embedding_pooling == "cls"
+
+
+def test_small_letters_that_the_tokenizer_does_not_write_are_refused(tmp_path: Path) -> None:
+    folder = write_embedder(tmp_path / "model")
+    _write("sentence_bert_config.json", lambda values: values | {"do_lower_case": True})(folder)
+    load(folder)  # the tokenizer writes them as well
+    _write("tokenizer_config.json", lambda values: values | {"do_lower_case": False})(folder)
+    with pytest.raises(ModelError, match="writes every text in small letters first"):
+        load(folder)
