@@ -20,9 +20,9 @@ from benchmarks.subject import Subject
 from secateur.budget.goal import density_after
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.errors import BudgetError
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.groups import of_attention, of_ffn
-from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.group_norms import group_norms
 from secateur.pruning.round import overridden, prune_

@@ -15,14 +15,14 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.report import environment
+from secateur.families import family_of
+from secateur.families.structures import Masks, Widths
 from secateur.files import write_json
 from secateur.inference.latency import time_runners
 from secateur.inference.runners import Runner, open_runner
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, save
-from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
-from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, widths_of
 
 BATCH, LENGTH, NUM_THREADS = 1, 32, 1

@@ -19,9 +19,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.families import family_of
+from secateur.families.structures import Layer, Widths
 from secateur.models.construction import build
-from secateur.models.families import family_of
-from secateur.models.structures import Layer, Widths
 from secateur.models.surgery import widths_of
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward

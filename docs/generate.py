@@ -124,7 +124,7 @@ def regularizers() -> str:
 def families() -> str:
     """One row per family: the model_type it reads, what its models do, and who brings it."""
     from secateur.config.families import OTHERS
-    from secateur.models.families import FAMILIES, family_named
+    from secateur.families import FAMILIES, family_named
 
     rows = ["| `model_type` | models | of |", "|---|---|---|"]
     for name in [*FAMILIES, *OTHERS]:

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import Regularization
 from secateur.config.regularizers import REGULARIZERS
-from secateur.models.structures import Masks
+from secateur.families.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.training.loop import Constraint
 

@@ -31,9 +31,9 @@ from transformers import (
 )
 
 from secateur.config.families import OTHERS
-from secateur.models.families import FAMILIES, family_named, family_of
-from secateur.models.families.decoder import Decoder
-from secateur.models.structures import Masks
+from secateur.families import FAMILIES, family_named, family_of
+from secateur.families.decoder import Decoder
+from secateur.families.structures import Masks
 from secateur.models.surgery import widths_of
 
 LABELS = ["negative", "neutral", "positive"]

@@ -12,12 +12,12 @@ from secateur.api.given import copied
 from secateur.api.result import Pruned
 from secateur.determinism import fingerprint
 from secateur.errors import CheckpointError, ConfigError
+from secateur.families import family_of
 from secateur.files import replacing
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
 from secateur.kinds.registry import kind_of_config
 from secateur.models import checkpoint
-from secateur.models.families import family_of
 from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import write_state

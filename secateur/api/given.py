@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from secateur.data.encoding import encode
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import DataError, ModelError
+from secateur.families import FAMILIES, family_of
 from secateur.kinds.registry import NUMBER, SEVERAL, kind_of_config
-from secateur.models.families import FAMILIES, family_of
 from secateur.models.heads import VECTORS, head_of, require_finished
 from secateur.models.pooling import is_pooled
 from secateur.models.token_types import tells_texts_apart

@@ -16,9 +16,9 @@ from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
 from secateur.determinism import fixed_randomness
 from secateur.errors import BudgetError, ConfigError, ModelError
+from secateur.families.linears import convert_
+from secateur.families.structures import Kept, Widths
 from secateur.models.heads import VECTORS, head_of
-from secateur.models.linears import convert_
-from secateur.models.structures import Kept, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for
 from secateur.pruning.selection import COST_LENGTH

@@ -11,7 +11,7 @@ from secateur.budget.prices import Prices, PriceTable
 from secateur.budget.scores import Scores
 from secateur.config.prune import PruneSettings, StructureKind
 from secateur.errors import BudgetError
-from secateur.models.structures import Masks, Widths
+from secateur.families.structures import Masks, Widths
 
 _SLACK = 1e-9
 """Rounding of a fraction of dense: a budget of 0.3 is met by exactly three of ten equal parts."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.families import family_of
+from secateur.families.structures import Anatomy, Head, Widths
 from secateur.models.construction import tied_names
-from secateur.models.families import family_of
-from secateur.models.structures import Anatomy, Head, Widths
 
 
 class Amount(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateur.budget.allocation import Limits, num_protected, order_of_removal
 from secateur.budget.scores import Scores
-from secateur.models.structures import Masks, Widths
+from secateur.families.structures import Masks, Widths
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
+from secateur.families import family_of
+from secateur.families.structures import Widths
 from secateur.formats.onnx import ONNX_MODEL, quantize_, trace
-from secateur.models.families import family_of
-from secateur.models.structures import Widths
 
 _Array = npt.NDArray[np.generic]
 

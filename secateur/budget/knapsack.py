@@ -10,7 +10,7 @@ from secateur.budget.branch_and_bound import Choices, improved
 from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 _Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.latency_table import Shape
 from secateur.budget.prices import PriceTable
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 _Floats = npt.NDArray[np.float64]
 

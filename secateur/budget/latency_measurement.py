@@ -16,14 +16,14 @@ from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
 from secateur.budget.latency_table import Check, LatencyTable, Shape, check_measurable, shape_of
 from secateur.config.prune import LatencyBudget
+from secateur.families import family_of
+from secateur.families.structures import Masks, Widths
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.latency import time_runners, torch_threads, undisturbed_clock
 from secateur.inference.machine import describe_machine
 from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
-from secateur.models.families import family_of
 from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
-from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_
 from secateur.progress import Advance, progress
 

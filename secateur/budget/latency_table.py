@@ -15,10 +15,10 @@ from transformers import PreTrainedConfig
 
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError, ProjectError
+from secateur.families import family_of
+from secateur.families.structures import Widths
 from secateur.files import write_json
-from secateur.models.families import family_of
 from secateur.models.heads import head_of
-from secateur.models.structures import Widths
 
 _SMALLEST_SHARE = 0.125
 """Checks below this share of the dense time judge no table: what is left is the call itself, and a budget that asks for

@@ -6,7 +6,7 @@ from secateur.budget.cost import StructureCosts
 from secateur.budget.latency_table import LatencyTable
 from secateur.config.base import Runtime
 from secateur.config.prune import BudgetKind
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 
 @dataclass(frozen=True)

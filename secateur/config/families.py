@@ -1,4 +1,4 @@
-"""Families of other packages, by the ``model_type`` that they read; ours lie in ``secateur/models/families``."""
+"""Families of other packages, by the ``model_type`` that they read; ours lie in ``secateur/families``."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,12 @@ from secateur.errors import ModelError
 from secateur.extensions import Registry
 
 if TYPE_CHECKING:
-    from secateur.models.families.base import Family
+    from secateur.families.base import Family
 
 OTHERS: "Registry[Family]" = Registry(
     "family of another package",
     group="secateur.families",
-    type_="secateur.models.families.base:Family",
+    type_="secateur.families.base:Family",
     own={},
     called="model_type",
 )

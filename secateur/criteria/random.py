@@ -26,7 +26,7 @@ def score(
     import torch
 
     from secateur.budget.scores import Scores
-    from secateur.models.families import family_of
+    from secateur.families import family_of
     from secateur.models.groups import of_attention, of_ffn
 
     generator = torch.Generator().manual_seed(_SEED)

@@ -13,12 +13,12 @@ from secateur.evaluation.attacks.characters import attack_text
 from secateur.evaluation.deployed import folder_bytes
 from secateur.evaluation.robust_score import sample_of
 from secateur.evaluation.slices import slices_of
+from secateur.families import family_of
 from secateur.gate.classifiers import judge
 from secateur.gate.condition import Answers, Condition, GateRows, IntArray, JudgedRows
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.prediction import Predictor
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
 from secateur.progress import Advance, progress
 
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import safetensors.torch
 from transformers import PreTrainedModel
 
+from secateur.families import family_of
 from secateur.models.construction import tied_names
-from secateur.models.families import family_of
 
 CODEC, LEVEL = "zstd", 9
 """What anybody has. Measured on MiniLM-L6 (91 MB) with 80 % zeros: level 3 54.6 MB in 0.2 s, level 9 53.9 MB in

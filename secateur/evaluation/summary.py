@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from secateur.budget.cost import cost_of
+from secateur.families import family_of
 from secateur.models.checkpoint import load
-from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of

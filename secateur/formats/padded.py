@@ -7,16 +7,16 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from secateur.families import family_of
+from secateur.families.linears import linear_from
+from secateur.families.structures import Attention, Ffn
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
 from secateur.models.card import Card
 from secateur.models.checkpoint import described, load, load_tokenizer, save
 from secateur.models.construction import quiet
-from secateur.models.families import family_of
 from secateur.models.heads import VECTORS, head_of
-from secateur.models.linears import linear_from
 from secateur.models.pooling import write_modules
-from secateur.models.structures import Attention, Ffn
 from secateur.models.surgery import widths_of
 
 

@@ -12,10 +12,10 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from secateur.data.encoding import Encoded, encode, token_types
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import ModelError
+from secateur.families import family_of
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
 from secateur.models.vocabulary import require_known_ids
 from secateur.readers.pairs import as_text, num_texts, texts_in
 

@@ -13,9 +13,9 @@ import torch
 
 from secateur.config.base import Runtime
 from secateur.errors import ModelError
+from secateur.families import family_of
 from secateur.inference.runners import Ids, Runner, open_runner
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.progress import progress
 

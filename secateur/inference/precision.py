@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.determinism import fastest_precision
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.heads import last_of_head
 
 

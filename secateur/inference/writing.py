@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase
 from secateur.data.documents import end_id, given_ids
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.errors import CheckpointError, ModelError
+from secateur.families import family_of
 from secateur.inference.decoding import Sampling, decode
 from secateur.inference.language_model import LanguageModel, open_language_model
 from secateur.inference.runners import held_runtime
 from secateur.models.checkpoint import kind_of_folder, load_tokenizer
 from secateur.models.construction import read_config
-from secateur.models.families import family_of
 from secateur.models.folders import card_of
 
 _BATCH_SIZE = 64

@@ -1,1 +1,1 @@
-"""Model families, what may be removed from them, and the checkpoint format."""
+"""What a model is to us: surgery on it, the parts that a cut touches, and the checkpoint format."""

@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
+from secateur.families import FAMILIES, family_of
 from secateur.models.card import CARD, verify
 from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
-from secateur.models.families import FAMILIES, family_of
 from secateur.models.folders import stored_dtype, variant_of, weight_files
 from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
 from secateur.models.limits import check_finite

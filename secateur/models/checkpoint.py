@@ -19,13 +19,13 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 
 from secateur.data.encoding import long_texts_of
 from secateur.errors import CheckpointError
+from secateur.families import family_of
 from secateur.files import write_json, write_text
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named, kind_of_config
 from secateur.models.base_model import load_base, load_finished
 from secateur.models.card import CARD, Card, read_card, verify, write_card
 from secateur.models.construction import build, read_config, read_tensors, tied_names
-from secateur.models.families import family_of
 from secateur.models.folders import (
     CONFIG,
     TOKENIZER_FILES,

@@ -20,12 +20,12 @@ from transformers import (
 )
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.models.families import family_named, family_of, is_static
+from secateur.families import family_named, family_of, is_static
+from secateur.families.linears import linear_from
+from secateur.families.structures import Ffn, Widths
 from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
 from secateur.models.heads import head_of
 from secateur.models.limits import check_asked, check_finite
-from secateur.models.linears import linear_from
-from secateur.models.structures import Ffn, Widths
 
 UNUSABLE = (
     LookupError, ArithmeticError, ValueError, TypeError, AttributeError, AssertionError, ImportError, OSError,

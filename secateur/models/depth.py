@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 
 
 def drop_layers_(model: PreTrainedModel, keep: Sequence[int]) -> None:

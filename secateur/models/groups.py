@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from secateur.models.families import family_of
-from secateur.models.structures import Attention, Ffn, Masks
+from secateur.families import family_of
+from secateur.families.structures import Attention, Ffn, Masks
 
 
 @dataclass(frozen=True)

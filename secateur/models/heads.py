@@ -8,10 +8,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
+from secateur.families import family_of
+from secateur.families.bare import is_bare
+from secateur.families.decoder import writes_text
 from secateur.kinds.registry import kind_of_config
-from secateur.models.families import family_of
-from secateur.models.families.bare import is_bare
-from secateur.models.families.decoder import writes_text
 from secateur.models.pooling import Embedders
 
 _CLASSIFIER = "ForSequenceClassification"

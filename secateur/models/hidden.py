@@ -8,8 +8,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Ffn
+from secateur.families import family_of
+from secateur.families.structures import Ffn
 from secateur.models.surgery import keep_columns, keep_rows
 
 

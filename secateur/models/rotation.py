@@ -5,7 +5,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
 

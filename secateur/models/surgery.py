@@ -9,9 +9,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.linears import linear_from
-from secateur.models.structures import Attention, Ffn, Masks, Widths
+from secateur.families import family_of
+from secateur.families.linears import linear_from
+from secateur.families.structures import Attention, Ffn, Masks, Widths
 
 
 def widths_of(model: PreTrainedModel) -> Widths:

@@ -18,7 +18,7 @@ from secateur.config.base import LongTexts
 from secateur.data.encoding import head_and_tail, head_length
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.spelling import BestSpelling, WordSpelling, surface_pieces
 from secateur.models.tokenizer_json import (
     Marks,

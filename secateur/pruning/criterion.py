@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from secateur.budget.scores import Scores
     from secateur.config.prune import Granularity, Repair
     from secateur.config.run import Precision
-    from secateur.models.structures import Masks
+    from secateur.families.structures import Masks
     from secateur.pruning.weights.matrices import WeightScores
     from secateur.pruning.weights.ranking import Comparison, Removal
     from secateur.training.batches import Batch

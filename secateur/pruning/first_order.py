@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from secateur.budget.scores import Scores
 from secateur.config.run import Precision
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients

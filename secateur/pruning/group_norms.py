@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.budget.scores import Scores
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
 
 Norm = Literal["l1", "l2", "lamp"]

@@ -9,9 +9,9 @@ from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.families import family_of
 from secateur.kinds.registry import kind_named
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of
 from secateur.models.heads import last_of_head
 from secateur.models.hidden import cut_hidden_
 from secateur.models.hooks import hooked

@@ -11,7 +11,7 @@ from secateur.budget.error_curves import BlockCurves, Curve, masks_at
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.errors import ModelError
-from secateur.models.structures import Masks
+from secateur.families.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_

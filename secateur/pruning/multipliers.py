@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.budget.scores import Scores
 from secateur.config.prune import StructureKind
 from secateur.errors import ConfigError
-from secateur.models.structures import Kept, Widths
+from secateur.families.structures import Kept, Widths
 
 _NAME = re.compile(r"layers\.(?P<layer>\d+|\*)\.(?P<kind>heads|ffn)(?:\.(?P<unit>\d+|\*))?")
 _KINDS: tuple[StructureKind, ...] = ("heads", "ffn")

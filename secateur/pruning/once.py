@@ -12,7 +12,7 @@ from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import ConfigError, MeasurementError, ModelError
-from secateur.models.families import family_of, is_static
+from secateur.families import family_of, is_static
 from secateur.models.heads import VECTORS, head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers

@@ -16,14 +16,14 @@ from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fix_randomness
 from secateur.errors import CheckFailed, ModelError
+from secateur.families import family_of
+from secateur.families.linears import convert_
 from secateur.files import replacing
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import described, kind_of_folder, load, load_tokenizer, save
-from secateur.models.families import family_of
 from secateur.models.folders import card_of
 from secateur.models.heads import head_of
-from secateur.models.linears import convert_
 from secateur.models.pooling import said_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for

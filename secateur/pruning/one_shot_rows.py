@@ -17,8 +17,8 @@ from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.errors import DataError
+from secateur.families import family_of
 from secateur.kinds.base import Kind
-from secateur.models.families import family_of
 from secateur.models.heads import head_of
 from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.vocabulary import Vocabulary

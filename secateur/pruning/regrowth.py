@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.linears import linear_from
+from secateur.families.structures import Ffn, Kept
 from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.models.hooks import hooked
-from secateur.models.linears import linear_from
-from secateur.models.structures import Ffn, Kept
 from secateur.models.surgery import widths_of
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings, mask_gradients

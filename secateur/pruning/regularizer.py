@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from secateur.config.prune import Regularization
-    from secateur.models.structures import Masks
+    from secateur.families.structures import Masks
     from secateur.pruning.weights.matrices import WeightMasks
     from secateur.training.loop import Constraint
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.config.prune import Repair
 from secateur.config.run import Precision
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Masks
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.progress import PATIENCE_S, progress
 from secateur.pruning.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
 from secateur.second_order.blocks import Block, blocks_of, masks_of_blocks

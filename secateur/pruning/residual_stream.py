@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.families import family_of
 from secateur.inference.precision import autocast
-from secateur.models.families import family_of
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
 

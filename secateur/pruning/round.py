@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from secateur.budget.goal import check_regrowth
 from secateur.config.prune import PruneSettings, Recovery, Round
 from secateur.config.run import Precision
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.layers_and_features import reshape_
 from secateur.pruning.regrowth import regrow

@@ -18,8 +18,8 @@ from secateur.budget.prices import Prices, PriceTable
 from secateur.budget.scores import Scores, check_finite
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.models.families import family_of
-from secateur.models.structures import Kept, Masks, Widths
+from secateur.families import family_of
+from secateur.families.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Survey, Terms
 from secateur.pruning.multipliers import apply_multipliers

@@ -6,8 +6,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.cost import amount_of, structure_costs
 from secateur.budget.prices import Prices
-from secateur.models.families import is_static
-from secateur.models.structures import Kept, Masks, Widths
+from secateur.families import is_static
+from secateur.families.structures import Kept, Masks, Widths
 from secateur.models.surgery import widths_of
 from secateur.pruning.selection import COST_LENGTH, Dense
 from secateur.pruning.weights.matrices import WeightMasks

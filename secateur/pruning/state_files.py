@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from secateur.families.structures import Kept
 from secateur.models.card import Card
-from secateur.models.structures import Kept
 from secateur.models.surgery import widths_of
 from secateur.pruning.state import State
 from secateur.pruning.suppression import read_masks, write_masks

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from secateur.budget.error_curves import BlockCurves, masks_at
 from secateur.budget.prices import PriceTable
-from secateur.models.structures import Masks
+from secateur.families.structures import Masks
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
 from secateur.second_order.database import Database, build

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from secateur.config.prune import Recovery, Round
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.families.static import StaticConfig, StaticForSequenceClassification
+from secateur.families import family_of
+from secateur.families.static import StaticConfig, StaticForSequenceClassification
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome, overridden, recovered_
 from secateur.pruning.state import State

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from secateur.errors import CheckpointError, ModelError
+from secateur.families.structures import Masks
 from secateur.files import replacing
 from secateur.models.groups import with_masks
-from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 
 

@@ -39,8 +39,8 @@ class GroupThreshold:
 
 def on_all(model: "PreTrainedModel", *, training: "Regularization", settings: NoSettings) -> GroupThreshold:
     """Take hold of every head and every neuron."""
+    from secateur.families.structures import Masks
     from secateur.models.groups import with_masks
-    from secateur.models.structures import Masks
     from secateur.models.surgery import widths_of
 
     groups = tuple(of_layer for of_layer, _ in with_masks(model, Masks.ones(widths_of(model))))

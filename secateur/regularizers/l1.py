@@ -38,7 +38,7 @@ class SoftThreshold:
 
 def on_all(model: "PreTrainedModel", *, training: "Regularization", settings: NoSettings) -> SoftThreshold:
     """Take hold of every matrix of the layers."""
-    from secateur.models.families import family_of
+    from secateur.families import family_of
 
     matrices = [linear.weight for layer in family_of(model).layers(model) for linear in layer.linears()]
     return SoftThreshold(tuple(matrices), strength=training.strength)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from secateur.config.prune import Regularization
+    from secateur.families.structures import Masks
     from secateur.models.groups import Groups
-    from secateur.models.structures import Masks
     from secateur.pruning.weights.matrices import WeightMasks
 
 

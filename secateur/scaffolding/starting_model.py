@@ -90,8 +90,8 @@ def look_at_model(model: StartingModel, *, kind: Kind) -> tuple[Base, CountToken
     config = check_model(model.asked)
     if config is None:
         return Base(), None
+    from secateur.families import family_of
     from secateur.models.checkpoint import load_tokenizer
-    from secateur.models.families import family_of
     from secateur.workflow.latency_table import shapes_of
 
     shapes = shapes_of(config.parent, parse_part(kind.name, {}))

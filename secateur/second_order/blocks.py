@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.groups import of_attention, of_ffn
-from secateur.models.structures import Masks
 
 
 @dataclass(frozen=True)

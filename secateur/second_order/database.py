@@ -12,7 +12,7 @@ from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.scores import Scores
 from secateur.config.run import Precision
 from secateur.errors import ModelError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 from secateur.models.surgery import widths_of
 from secateur.progress import PATIENCE_S, progress
 from secateur.second_order.blocks import Block, blocks_of

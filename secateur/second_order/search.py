@@ -12,8 +12,8 @@ from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.config.run import Precision
+from secateur.families.structures import Widths
 from secateur.kinds.registry import kind_named
-from secateur.models.structures import Widths
 from secateur.progress import progress
 from secateur.second_order.database import Database
 from secateur.training.batches import Batch

@@ -11,8 +11,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 
 from secateur.config.run import Precision
+from secateur.families import family_of
 from secateur.inference.precision import resolve
-from secateur.models.families import family_of
 from secateur.training.batches import Rows
 
 PRODUCTS = "secateur_products"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from secateur.models.families import family_of
+from secateur.families import family_of
 
 _LEVELS = 1 << 16
 

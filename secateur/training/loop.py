@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.config.training import TrainingSection
+from secateur.families import family_of
 from secateur.inference.precision import narrow_stream
-from secateur.models.families import family_of
 from secateur.progress import progress
 from secateur.training.attention import attention_as_products
 from secateur.training.batches import Batch, ReadyBatches, Rows, loader

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.hooks import hooked
 
 

@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.families import family_named
 from secateur.inference.precision import autocast, exact_head
 from secateur.kinds.registry import kind_named
-from secateur.models.families import family_named
 from secateur.training.batches import IGNORED, Batch, Rows, batches_of
 from secateur.training.own_batches import OwnBatch
 

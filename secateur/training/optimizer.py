@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.training import TrainingSection
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 
 _BETAS = (0.9, 0.999)
 _SHORT_BETAS = (0.9, 0.98)

@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.errors import ModelError
+from secateur.families import family_of
 from secateur.files import write_json
-from secateur.models.families import family_of
 from secateur.models.folders import CONFIG
 
 _SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")

@@ -64,7 +64,7 @@ def code_of(project: Project, config: RunConfig) -> Mapping[str, StageCode]:
     return _code_of(project, tuple(used.items()), kind.module, None if family is None else OTHERS.find(family).module)
 
 
-_FAMILIES = "secateur/models/families/__init__.py"
+_FAMILIES = "secateur/families/__init__.py"
 """Which stages use the family that ``baseline.family`` names: those whose code asks for families."""
 
 _Used = tuple[tuple[str, ...], tuple[str, ...]]

@@ -95,7 +95,7 @@ def _folder_of(model_config: Path) -> Iterator[Path]:
 def _check_shapes(project: Project, folder: Path, config: RunConfig) -> None:
     """Judge lengths and budgets from the shapes alone; this is the one check that imports transformers."""
     from secateur.data.pretrained import model_type_of
-    from secateur.models.families import family_of, is_static
+    from secateur.families import family_of, is_static
     from secateur.workflow.latency_table import shapes_of
     from secateur.workflow.pruning_preflight import check_pruning
 

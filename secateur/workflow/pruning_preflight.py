@@ -38,7 +38,7 @@ def check_pruning(project: Project, shapes: "PreTrainedConfig", config: RunConfi
 
 def _check_size(shapes: "PreTrainedConfig", config: RunConfig) -> None:
     """Judge depth, hidden size and the names of preset importance."""
-    from secateur.models.families import family_of
+    from secateur.families import family_of
     from secateur.pruning.multipliers import check_multipliers
 
     family, prune = family_of(shapes), config.prune
@@ -61,8 +61,8 @@ def _check_budgets(project: Project, shapes: "PreTrainedConfig", config: RunConf
     """Judge every round's target, the last one first: it is the number that the user typed."""
     from secateur.budget.allocation import Limits, check_reachable, smallest
     from secateur.budget.goal import check_regrowth, goal_of, nothing_to_choose_from
-    from secateur.models.families import family_of
-    from secateur.models.structures import Widths
+    from secateur.families import family_of
+    from secateur.families.structures import Widths
 
     prune = config.prune
     if prune.granularity == "weights":
@@ -94,7 +94,7 @@ def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> 
     """Return what structures cost after the cut of the hidden size; None while no time has been measured."""
     from secateur.budget.cost import structure_costs
     from secateur.budget.prices import Prices
-    from secateur.models.families import family_of
+    from secateur.families import family_of
     from secateur.pruning.selection import COST_LENGTH
 
     family, prune = family_of(shapes), config.prune

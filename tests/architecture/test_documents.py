@@ -12,7 +12,7 @@ import pytest
 
 import secateur
 from secateur.cli import cli
-from secateur.models.families import FAMILIES
+from secateur.families import FAMILIES
 from secateur.workflow.params import propose
 from secateur.workflow.project import Project
 from tests.tiny import python

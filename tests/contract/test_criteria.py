@@ -11,9 +11,9 @@ from secateur.budget.prices import Prices
 from secateur.budget.scores import Scores, check_finite
 from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.linears import linear_from
-from secateur.models.structures import Attention, Ffn, Masks, Widths
+from secateur.families import family_of
+from secateur.families.linears import linear_from
+from secateur.families.structures import Attention, Ffn, Masks, Widths
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.training.batches import batches_of

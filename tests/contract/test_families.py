@@ -11,11 +11,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from secateur.budget.cost import amount_of, cost_of, encoder_macs, structure_costs
 from secateur.errors import ModelError
+from secateur.families import family_named, family_of
+from secateur.families.structures import Masks
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
-from secateur.models.families import family_named, family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
-from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import (
     DECODER_TYPES,

@@ -12,14 +12,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from secateur.budget.cost import cost_of, structure_costs
 from secateur.errors import ModelError
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of
 from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
-from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import (
     DECODER_TYPES,

@@ -11,12 +11,12 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from secateur.budget.cost import amount_of, cost_of
 from secateur.errors import ModelError
+from secateur.families import family_of
+from secateur.families.structures import Masks, Widths
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, save
 from secateur.models.depth import drop_layers_
-from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
-from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, widths_of
 from tests.tiny_models import (
     FAMILY_TYPES,

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from secateur.families.fused import Fused
+from secateur.families.linears import convert_
 from secateur.models.checkpoint import load, save
-from secateur.models.families.fused import Fused
-from secateur.models.linears import convert_
 from secateur.models.surgery import cut_
 from tests.tiny_models import FAMILY_TYPES, logits_of, some_masks, tiny_model
 

@@ -20,8 +20,8 @@ from secateur.config.one_shot import one_shot_settings
 from secateur.config.prune import Round
 from secateur.data.tokens import from_lists
 from secateur.determinism import fixed_randomness
-from secateur.models.families import FAMILIES
-from secateur.models.structures import Masks
+from secateur.families import FAMILIES
+from secateur.families.structures import Masks
 from secateur.models.surgery import masked
 from secateur.pruning.round import prune_
 from secateur.pruning.training import DenseModel

@@ -18,9 +18,9 @@ from secateur.config.regularizers import REGULARIZERS
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
 from secateur.extensions import forget
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.groups import with_masks
-from secateur.models.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.regularizer import OnChosen, Regularizer
 from secateur.workflow.params import assigned
@@ -53,7 +53,7 @@ class Shrink:
 
 
 def on_all(model: Any, *, training: Any, settings: ShrinkSettings) -> Shrink:
-    from secateur.models.families import family_of
+    from secateur.families import family_of
 
     matrices = [linear.weight for layer in family_of(model).layers(model) for linear in layer.linears()]
     return Shrink(matrices, training.strength, settings.share)

@@ -15,10 +15,10 @@ from secateur.config.prune import PruneSettings, Round
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.determinism import fix_randomness
 from secateur.errors import BudgetError, ModelError
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
-from secateur.models.families import family_of
-from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.round import Outcome, prune_
 from secateur.pruning.state import State

@@ -6,8 +6,8 @@ import torch
 from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
 from secateur.evaluation.compression import stored_size
+from secateur.families import FAMILIES
 from secateur.models.checkpoint import load, save
-from secateur.models.families import FAMILIES
 from secateur.pruning.weights.application import prune_weights_
 from secateur.pruning.weights.matrices import prunable
 from secateur.training.batches import batches_of

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.groups import of_attention, of_ffn
 from secateur.pruning import first_order
 from secateur.pruning.group_norms import group_norms, lamp, score_by

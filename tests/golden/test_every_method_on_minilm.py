@@ -12,9 +12,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from secateur.config.criteria import CRITERIA
 from secateur.config.prune import Round
 from secateur.data.tokens import TokenRows, from_lists
+from secateur.families import family_of
 from secateur.models.card import Card, verify
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
-from secateur.models.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.models.vocabulary import covering, cut_vocabulary_
 from secateur.pruning.round import prune_

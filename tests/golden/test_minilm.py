@@ -12,12 +12,12 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from secateur.config.prune import Round
 from secateur.data.tokens import from_lists
+from secateur.families import family_of
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
 from secateur.inference.runners import OnnxRunner
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_base, load_tokenizer, save
-from secateur.models.families import family_of
 from secateur.models.surgery import cut_, masked
 from secateur.models.vocabulary import covering, cut_vocabulary_
 from secateur.pruning.round import prune_

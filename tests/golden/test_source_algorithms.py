@@ -8,9 +8,9 @@ from torch.nn.functional import cross_entropy
 from secateur.budget.allocation import Limits, choose
 from secateur.budget.prices import Prices
 from secateur.config.criteria import CRITERIA
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.structures import Masks, Widths
 from secateur.models.groups import of_ffn, with_masks
-from secateur.models.structures import Masks, Widths
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.suppression import suppress_

@@ -5,9 +5,9 @@ from torch.nn.utils import prune
 from transformers import BertConfig
 
 from secateur.budget.cost import encoder_macs, structure_costs
-from secateur.models.families import family_of
-from secateur.models.linears import linear_from
-from secateur.models.structures import Masks, Widths
+from secateur.families import family_of
+from secateur.families.linears import linear_from
+from secateur.families.structures import Masks, Widths
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import logits_of, some_masks, tiny_config, tiny_model
 

@@ -15,7 +15,7 @@ from secateur.config.families import check_chosen
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError, ModelError
 from secateur.extensions import forget
-from secateur.models.families import family_named
+from secateur.families import family_named
 from secateur.workflow import code_lock, code_snapshots
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project

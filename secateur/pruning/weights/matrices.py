@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Layer
+from secateur.families import family_of
+from secateur.families.structures import Layer
 
 WeightScores = Mapping[str, Tensor]
 """Importance of every single weight by the name of its matrix, (out, in) fp32 each; 0 or more, higher = keep."""

@@ -9,7 +9,7 @@ from secateur.budget.allocation import Limits, achieved, check_reachable, choose
 from secateur.budget.prices import Prices, PriceTable
 from secateur.budget.scores import Scores
 from secateur.errors import BudgetError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 PRICES = Prices(head=40, neuron=3, fixed=0)
 DENSE = Widths(heads=(4, 4), ffn=(20, 20), head_dim=4)

@@ -2,7 +2,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from secateur.budget.cost import cost_of, encoder_macs, structure_costs
-from secateur.models.structures import Masks
+from secateur.families.structures import Masks
 from secateur.models.surgery import cut_, widths_of
 from tests.tiny_models import tiny_config, tiny_model
 

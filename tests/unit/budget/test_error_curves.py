@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from secateur.budget.allocation import Limits
 from secateur.budget.error_curves import Curve, block_curves_of, masks_at
 from secateur.budget.scores import Scores
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 ALL = Limits(structures=("heads", "ffn"), min_heads=0, ffn_multiple=2, min_neurons=0)
 SCORES = Scores(heads=(torch.tensor([3.0, 1.0, 2.0]),), ffn=(torch.tensor([5.0, 1.0, 1.0, 2.0, 4.0]),))

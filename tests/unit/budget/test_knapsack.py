@@ -15,7 +15,7 @@ from secateur.budget.error_curves import BlockCurves, Curve
 from secateur.budget.knapsack import solve
 from secateur.budget.prices import PriceTable
 from secateur.errors import BudgetError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 NUM_LAYERS = 3
 

@@ -7,7 +7,7 @@ import pytest
 from secateur.budget.latency_design import BlockPrices, corrected, design_for, fit_prices, solutions
 from secateur.budget.latency_table import Shape
 from secateur.budget.prices import PriceTable
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 SHAPE = Shape("bert", num_layers=6, num_heads=12, head_dim=32, hidden_size=384, ffn=1536, kept_hidden_size=384)
 

@@ -7,7 +7,7 @@ import pytest
 from secateur.budget.latency_table import Check, LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ProjectError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 from tests.tiny_models import tiny_config
 
 SETTINGS = LatencyBudget(runtime="onnx", batch=1, length=8, num_threads=1, repeats=3)

@@ -3,8 +3,8 @@ import torch
 
 from secateur.budget.cost import structure_costs
 from secateur.budget.prices import Prices, PriceTable
-from secateur.models.families import family_of
-from secateur.models.structures import Widths
+from secateur.families import family_of
+from secateur.families.structures import Widths
 from secateur.models.surgery import widths_of
 from tests.unit.pruning.tiny import tiny_model
 

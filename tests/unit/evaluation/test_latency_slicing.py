@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_measurement import cut_copy
+from secateur.families.structures import Widths
 from secateur.formats.onnx import quantize_
 from secateur.inference.runners import OnnxRunner, TorchRunner
-from secateur.models.structures import Widths
 from tests.tiny_models import GRAPHS, tiny_model
 
 WIDTHS = [

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
+from secateur.families import family_of
 from secateur.formats import onnx as exporter
 from secateur.formats.onnx import export_onnx
 from secateur.inference.prediction import Predictor
 from secateur.inference.runners import OnnxRunner, open_runner
 from secateur.models.card import read_card, verify
 from secateur.models.checkpoint import save
-from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_
 from tests.tiny_models import GRAPHS, some_masks, tiny_model, tiny_tokenizer

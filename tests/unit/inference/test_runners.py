@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from secateur.budget.latency_measurement import cut_copy
+from secateur.families.structures import Widths
 from secateur.inference.language_model import TorchLanguageModel
 from secateur.inference.runners import StepRunner
-from secateur.models.structures import Widths
 from tests.tiny_generators import llama
 
 

@@ -8,8 +8,8 @@ from transformers import AutoModelForSequenceClassification, ElectraForPreTraini
 
 from secateur.budget.cost import structure_costs
 from secateur.errors import ModelError
+from secateur.families import family_of
 from secateur.models.checkpoint import load, load_base, save
-from secateur.models.families import family_of
 from secateur.models.hidden import cut_hidden_
 from tests.tiny_models import logits_of, tiny_config
 

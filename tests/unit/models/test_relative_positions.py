@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification
 
 from secateur.budget.cost import structure_costs
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 from tests.tiny_models import logits_of, tiny_config, tiny_model
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from secateur.models.structures import Kept, Masks, Widths
+from secateur.families.structures import Kept, Masks, Widths
 
 
 def test_masks_count_what_stays():

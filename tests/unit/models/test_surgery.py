@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from transformers import BertConfig, GPT2Config, GPTNeoConfig, T5Config
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Masks, Widths
+from secateur.families import family_of
+from secateur.families.structures import Masks, Widths
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import logits_of, tiny_model
 

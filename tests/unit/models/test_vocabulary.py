@@ -24,8 +24,8 @@ from transformers import (
 from secateur.data.encoding import encode
 from secateur.data.tokens import from_lists
 from secateur.errors import ModelError
+from secateur.families import family_of
 from secateur.models.checkpoint import load, load_tokenizer, save
-from secateur.models.families import family_of
 from secateur.models.vocabulary import covering, cut_vocabulary_, remap, remapping
 from secateur.readers.pairs import as_text
 from tests.tiny_models import ENCODER_TABLES, MODEL_TYPES, tiny_config

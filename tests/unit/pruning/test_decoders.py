@@ -11,9 +11,9 @@ from secateur.budget.cost import amount_of
 from secateur.config.criteria import CRITERIA
 from secateur.data.tokens import TokenRows, from_lists
 from secateur.errors import ModelError
+from secateur.families import family_of
+from secateur.families.structures import Kept, Masks
 from secateur.models.checkpoint import load, save
-from secateur.models.families import family_of
-from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.layers_and_features import best_layers, divergence_of_tokens, reshape_
 from secateur.pruning.regrowth import expanded

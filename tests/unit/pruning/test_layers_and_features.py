@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.pruning import layers_and_features as places
 from secateur.pruning.layers_and_features import best_features, best_layers, reshape_

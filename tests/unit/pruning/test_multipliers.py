@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from secateur.budget.scores import Scores
 from secateur.errors import ConfigError
-from secateur.models.structures import Kept, Masks, Widths
+from secateur.families.structures import Kept, Masks, Widths
 from secateur.pruning.multipliers import apply_multipliers, check_multipliers
 
 WIDTHS = Widths(heads=(2, 2), ffn=(4, 4), head_dim=4)

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Kept, Masks
+from secateur.families import family_of
+from secateur.families.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning import regrowth
 from secateur.pruning.regrowth import expanded, mask_slopes, regrow

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from secateur.errors import ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Masks
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.pruning.repair import repair_, silence_
 from secateur.pruning.selection import Calibration, Dense, calibrate

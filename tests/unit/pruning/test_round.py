@@ -7,7 +7,7 @@ import torch
 from secateur.config.prune import Round
 from secateur.determinism import fix_randomness
 from secateur.errors import BudgetError
-from secateur.models.structures import Kept, Masks
+from secateur.families.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.round import Outcome, below_floor, overridden, prune_
 from secateur.pruning.selection import Dense

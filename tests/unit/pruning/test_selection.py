@@ -7,8 +7,8 @@ import torch
 
 from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.errors import BudgetError, ModelError
-from secateur.models.families import family_of
-from secateur.models.structures import Kept, Masks
+from secateur.families import family_of
+from secateur.families.structures import Kept, Masks
 from secateur.models.surgery import cut_, widths_of
 from secateur.pruning.selection import (
     Calibration,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError
+from secateur.families.structures import Kept, Masks
 from secateur.models.card import Card
-from secateur.models.structures import Kept, Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.state import State
 from secateur.pruning.state_files import SUPPRESSED, read_state, write_state

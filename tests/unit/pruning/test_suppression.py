@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
+from secateur.families.structures import Masks
 from secateur.models.groups import with_masks
-from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.suppression import read_masks, suppress_, write_masks
 from tests.tiny_models import MODEL_TYPES, logits_of, some_masks, tiny_model

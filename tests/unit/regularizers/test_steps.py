@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from secateur.families.structures import Masks
 from secateur.models.groups import with_masks
-from secateur.models.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.regularizers.l1 import SoftThreshold
 from tests.regularizer_steps import RATE, step_of

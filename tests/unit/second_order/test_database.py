@@ -8,7 +8,7 @@ from secateur.budget.allocation import Limits
 from secateur.budget.error_curves import masks_at
 from secateur.budget.scores import Scores
 from secateur.errors import ModelError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 from secateur.models.surgery import cut_, masked, widths_of
 from secateur.second_order.blocks import blocks_of
 from secateur.second_order.calibration import moments

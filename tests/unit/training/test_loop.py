@@ -8,7 +8,7 @@ from torch import nn
 from secateur.config.training import TrainingSection
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
-from secateur.models.families import family_of
+from secateur.families import family_of
 from secateur.quality import MACRO_F1
 from secateur.training.best_weights import Best
 from secateur.training.history import Pass, write_history

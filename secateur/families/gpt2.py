@@ -4,8 +4,8 @@ Its config knows no ``head_dim``: heads fill the hidden size, so a model with fe
 padded. Query, key and value are one matrix, stored as ``(in, out)`` like all others; here they are linears.
 """
 
-from secateur.models.families.decoder import Decoder
-from secateur.models.families.decoder_config import DecoderConfig
+from secateur.families.decoder import Decoder
+from secateur.families.decoder_config import DecoderConfig
 
 GPT2 = Decoder(
     config=DecoderConfig(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families.bare import is_bare
-from secateur.models.families.head_filling import filling_heads
-from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
-from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.bare import is_bare
+from secateur.families.head_filling import filling_heads
+from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
 _HEAD_DIM = "head_dim"
 """Key of the config for features per head, where they are not ``hidden size / heads``: our own, loaders ignore it."""

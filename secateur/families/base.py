@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from secateur.models.linears import linear_from
+from secateur.families.linears import linear_from
 
 
 class Fused(nn.Module):

@@ -1,7 +1,7 @@
 """Heads of architectures that divide the hidden size evenly among them."""
 
 from secateur.errors import ModelError
-from secateur.models.structures import Widths
+from secateur.families.structures import Widths
 
 
 def filling_heads(dense: Widths, *, hidden_size: int, at_least: int) -> tuple[int, int]:

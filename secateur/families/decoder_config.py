@@ -8,8 +8,8 @@ from typing import Any, Literal, assert_never, final
 from transformers import PreTrainedConfig
 
 from secateur.errors import ModelError
-from secateur.models.families.head_filling import filling_heads
-from secateur.models.structures import Widths
+from secateur.families.head_filling import filling_heads
+from secateur.families.structures import Widths
 
 _HEAD_DIM = "head_dim"
 _DENSE = "dense_widths"

@@ -1,4 +1,4 @@
-"""The supported architectures, one file each; other packages bring theirs by entry point."""
+"""The supported architectures, a table each, and the structures that may go; others come by entry point."""
 
 from collections.abc import Mapping
 
@@ -6,21 +6,21 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.config.families import OTHERS
 from secateur.errors import ModelError
-from secateur.models.families.base import Family
-from secateur.models.families.bert import BERT
-from secateur.models.families.camembert import CAMEMBERT
-from secateur.models.families.deberta_v2 import DEBERTA_V2
-from secateur.models.families.distilbert import DISTILBERT
-from secateur.models.families.electra import ELECTRA
-from secateur.models.families.gemma3 import GEMMA3
-from secateur.models.families.gpt2 import GPT2
-from secateur.models.families.llama import LLAMA
-from secateur.models.families.mistral import MISTRAL
-from secateur.models.families.qwen2 import QWEN2
-from secateur.models.families.qwen3 import QWEN3
-from secateur.models.families.roberta import ROBERTA
-from secateur.models.families.static import STATIC
-from secateur.models.families.xlm_roberta import XLM_ROBERTA
+from secateur.families.base import Family
+from secateur.families.bert import BERT
+from secateur.families.camembert import CAMEMBERT
+from secateur.families.deberta_v2 import DEBERTA_V2
+from secateur.families.distilbert import DISTILBERT
+from secateur.families.electra import ELECTRA
+from secateur.families.gemma3 import GEMMA3
+from secateur.families.gpt2 import GPT2
+from secateur.families.llama import LLAMA
+from secateur.families.mistral import MISTRAL
+from secateur.families.qwen2 import QWEN2
+from secateur.families.qwen3 import QWEN3
+from secateur.families.roberta import ROBERTA
+from secateur.families.static import STATIC
+from secateur.families.xlm_roberta import XLM_ROBERTA
 
 _ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2)
 _DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)

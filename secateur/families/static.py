@@ -21,8 +21,8 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from secateur.errors import ModelError
-from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
-from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
 MODEL_TYPE = "static_student"
 

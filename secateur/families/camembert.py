@@ -2,6 +2,6 @@
 
 from dataclasses import replace
 
-from secateur.models.families.roberta import ROBERTA
+from secateur.families.roberta import ROBERTA
 
 CAMEMBERT = replace(ROBERTA, model_type="camembert")

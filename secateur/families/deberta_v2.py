@@ -16,8 +16,8 @@ from torch.nn.functional import linear
 from transformers import PreTrainedConfig
 
 from secateur.errors import ModelError
-from secateur.models.families.linear_encoder import LinearEncoder
-from secateur.models.linears import EmptyLinear
+from secateur.families.linear_encoder import LinearEncoder
+from secateur.families.linears import EmptyLinear
 
 _USES = {"c2p", "p2c"}
 

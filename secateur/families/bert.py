@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from secateur.models.families.linear_encoder import LinearEncoder
+from secateur.families.linear_encoder import LinearEncoder
 
 
 def attend_to_nothing(attention: Any, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:

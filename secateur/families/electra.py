@@ -6,7 +6,7 @@ stays as wide as it is, but for the features of the residual stream.
 
 from dataclasses import replace
 
-from secateur.models.families.bert import BERT
+from secateur.families.bert import BERT
 
 ELECTRA = replace(
     BERT,

@@ -1,7 +1,7 @@
 """Qwen 3 (``model_type: qwen3``): a norm over the features of every query and key. Any number of heads is accepted."""
 
-from secateur.models.families.decoder import Decoder
-from secateur.models.families.decoder_config import DecoderConfig
+from secateur.families.decoder import Decoder
+from secateur.families.decoder_config import DecoderConfig
 
 QWEN3 = Decoder(
     config=DecoderConfig(model_type="qwen3"),

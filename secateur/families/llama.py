@@ -5,8 +5,8 @@ given (3 of 64, say). Such widths stand in ``per_layer_config``, and are padded 
 must be a multiple of the queries of one head.
 """
 
-from secateur.models.families.decoder import Decoder
-from secateur.models.families.decoder_config import DecoderConfig
+from secateur.families.decoder import Decoder
+from secateur.families.decoder_config import DecoderConfig
 
 LLAMA = Decoder(
     config=DecoderConfig(model_type="llama", query_counts="dividing", queries_per_layer=False),

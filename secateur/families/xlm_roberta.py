@@ -5,6 +5,6 @@ Two thirds of the base model are words of a hundred languages, so its vocabulary
 
 from dataclasses import replace
 
-from secateur.models.families.roberta import ROBERTA
+from secateur.families.roberta import ROBERTA
 
 XLM_ROBERTA = replace(ROBERTA, model_type="xlm-roberta")

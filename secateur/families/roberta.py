@@ -1,7 +1,7 @@
 """RoBERTa (``model_type: roberta``): BERT's layers, a head without pooler."""
 
-from secateur.models.families.bert import attend_to_nothing
-from secateur.models.families.linear_encoder import LinearEncoder
+from secateur.families.bert import attend_to_nothing
+from secateur.families.linear_encoder import LinearEncoder
 
 ROBERTA = LinearEncoder(
     model_type="roberta",

@@ -5,8 +5,8 @@ embeddings are multiplied by the root of the hidden size, so that cannot be cut.
 numbers of queries that do not divide the hidden size.
 """
 
-from secateur.models.families.decoder import Decoder
-from secateur.models.families.decoder_config import DecoderConfig
+from secateur.families.decoder import Decoder
+from secateur.families.decoder_config import DecoderConfig
 
 GEMMA3 = Decoder(
     config=DecoderConfig(

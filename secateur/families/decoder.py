@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
-from secateur.models.families.absent_heads import AbsentHeads
-from secateur.models.families.decoder_config import DecoderConfig
-from secateur.models.families.fused import separated
-from secateur.models.families.token_rows import keep_rows_, renumber_special_ids_
-from secateur.models.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.absent_heads import AbsentHeads
+from secateur.families.decoder_config import DecoderConfig
+from secateur.families.fused import separated
+from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
 
 @final
