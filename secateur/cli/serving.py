@@ -39,10 +39,16 @@ _FILE = click.Path(dir_okay=False, resolve_path=True)
     help="Ask for one of these bearer tokens; `secateur token` makes them.",
 )
 @click.option("--audit-log", type=_FILE, help="Write a line per request: who, when, route, status; no text.")
+@click.option(
+    "--live",
+    is_flag=True,
+    default=None,
+    help="Compare the traffic with the training rows, in /metrics and reports/live.json; no text is kept.",
+)
 @click.option("--certificate", type=_FILE, help="Speak TLS: the certificate and its chain, PEM.")
 @click.option("--private-key", type=_FILE, help="The key of --certificate, where it has a file of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it listens as JSON.")
-def serve(model: str, as_json: bool, **given: "int | str | tuple[str, ...] | None") -> None:
+def serve(model: str, as_json: bool, **given: "int | str | bool | tuple[str, ...] | None") -> None:
     """Answer HTTP requests with a model.
 
     MODEL is models:/name@alias, which is followed: a promotion is taken over without a failed request. A version or a

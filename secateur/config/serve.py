@@ -67,4 +67,11 @@ class ServeSection(Section):
     private_key: Annotated[
         str | None, Field(description="file of its key, PEM; none = it is in the file of the certificate")
     ] = None
+    live: Annotated[
+        bool,
+        Field(
+            description="compare the traffic with the training rows: figures in /metrics, counts in reports/live.json, no text"
+        ),
+    ] = False
+    live_window: Annotated[int, Field(ge=100, description="texts between two comparisons")] = 1000
     drain_s: Annotated[PositiveInt, Field(description="how long open requests may take after SIGTERM")] = 30

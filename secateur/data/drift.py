@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import ks_2samp, mannwhitneyu
+from scipy.stats import chi2, ks_2samp, mannwhitneyu
 
 from secateur.data.quality import LabelledTexts
 from secateur.readers.label_sets import counted
@@ -65,6 +65,16 @@ def population_stability(reference: npt.ArrayLike, current: npt.ArrayLike) -> fl
     q = np.asarray(current, np.float64) + 0.5
     p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * np.log(q / p)).sum())
+
+
+def stability_by_chance(num_bins: int, *, reference: int, current: int, level: float) -> float:
+    """Return what the index of two samples of one distribution exceeds with probability ``level``.
+
+    Times ``1 / (1/N + 1/M)`` it is then distributed as chi-squared with a degree of freedom less than there are bins
+    (Yurdakul 2018, Statistical Properties of Population Stability Index, theorem 1), where every bin expects about five
+    rows or more and the rows are independent.
+    """
+    return float(chi2.isf(level, max(1, num_bins - 1))) * (1.0 / reference + 1.0 / current)
 
 
 def embedding_shift(reference: FloatArray, current: FloatArray, *, seed: int) -> dict[str, Any] | None:

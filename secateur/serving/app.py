@@ -22,6 +22,7 @@ from secateur.serving.figures import Figures
 from secateur.serving.following import Models, Rejection
 from secateur.serving.generation import Texts, generation_routes, write_texts
 from secateur.serving.guard import PROBES, Guard, Guarded, route_of
+from secateur.serving.live.traffic import Traffic
 from secateur.serving.refusals import Refused, without_folders
 from secateur.serving.schema import Health, ModelDescription, ModelName, Probe, Problem, Rejected
 from secateur.serving.tokens import Tokens
@@ -33,7 +34,14 @@ _LINEAGE = (*SIGNED, STATE, REPRODUCIBLE, SIGNATURE)
 """Tags that clients see: origin and digests, no folder and no person."""
 
 
-def create_app(models: Models, settings: ServeSection, figures: Figures, *, guarded: Guarded = _ANYBODY) -> FastAPI:
+def create_app(
+    models: Models,
+    settings: ServeSection,
+    figures: Figures,
+    *,
+    guarded: Guarded = _ANYBODY,
+    watched: Traffic | None = None,
+) -> FastAPI:
     """Make the application around a loaded model.
 
     Args:
@@ -41,13 +49,14 @@ def create_app(models: Models, settings: ServeSection, figures: Figures, *, guar
         settings: limits.
         figures: what ``/metrics`` shows.
         guarded: what is asked of every request.
+        watched: what looks at the traffic, where anybody asked for it.
     """
-    batcher, routes = _routes_of(models, settings, figures)
+    batcher, routes = _routes_of(models, settings, figures, watched)
     app = FastAPI(
         title="secateur",
         version=__version__,
         description="A pruned model behind HTTP. Every refusal is one line in `detail`.",
-        lifespan=_beside(models, batcher, guarded, poll_s=settings.poll_s),
+        lifespan=_beside(models, batcher, guarded, watched, poll_s=settings.poll_s),
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
         responses={code: {"model": Problem} for code in _REFUSALS},
@@ -60,7 +69,9 @@ def create_app(models: Models, settings: ServeSection, figures: Figures, *, guar
     return app
 
 
-def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tuple[Batcher[Any, Any], APIRouter]":
+def _routes_of(
+    models: Models, settings: ServeSection, figures: Figures, watched: Traffic | None
+) -> "tuple[Batcher[Any, Any], APIRouter]":
     """Return the queue and the routes of what the model can do."""
     limits: dict[str, Any] = {
         "max_batch": settings.max_batch,
@@ -79,17 +90,19 @@ def _routes_of(models: Models, settings: ServeSection, figures: Figures) -> "tup
     work = partial(classify, batch_size=settings.max_batch, figures=figures)
     labels = Batcher[str, Said](lambda: models.current, work, **limits)
     kind, num_texts = models.current.kind, models.current.num_texts or 1
-    return labels, classification_routes(labels, settings, kind=kind, num_texts=num_texts)
+    return labels, classification_routes(labels, settings, kind=kind, num_texts=num_texts, watched=watched)
 
 
 def _beside(
-    models: Models, batcher: Batcher[Any, Any], guarded: Guarded, *, poll_s: float
+    models: Models, batcher: Batcher[Any, Any], guarded: Guarded, watched: Traffic | None, *, poll_s: float
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         running = [asyncio.create_task(batcher.run()), asyncio.create_task(models.follow(poll_s=poll_s))]
         if guarded.tokens is not None:
             running.append(asyncio.create_task(_reread(guarded.tokens, every_s=poll_s)))
+        if watched is not None:
+            running.append(asyncio.create_task(watched.run()))
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from secateur.readers.pairs import as_text, has_words, why_unanswered
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
 from secateur.serving.figures import Figures
+from secateur.serving.live.traffic import Traffic
 from secateur.serving.refusals import Refused
 from secateur.serving.schema import (
     Answer,
@@ -51,7 +52,12 @@ def classify(served: Served, texts: Sequence[str], *, batch_size: int, figures: 
 
 
 def classification_routes(
-    batcher: Batcher[str, Said], settings: ServeSection, *, kind: Kind, num_texts: int = 1
+    batcher: Batcher[str, Said],
+    settings: ServeSection,
+    *,
+    kind: Kind,
+    num_texts: int = 1,
+    watched: Traffic | None = None,
 ) -> APIRouter:
     """Return the routes of a kind that is asked about texts, or pairs."""
     router = APIRouter()
@@ -68,6 +74,8 @@ def classification_routes(
             raise Refused(422, "a number has no probabilities; leave them out", field="probabilities")
         texts = [as_text(text) for text in asked.texts]
         answered = await batcher.answer(texts)
+        if watched is not None:
+            watched.saw(answered.served, texts, answered.results)
         response = respond(answered, probabilities=asked.probabilities)
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 

@@ -10,6 +10,7 @@ from secateur.registry.mlflow_artifacts import version_of_alias
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import SCHEME
 from secateur.serving.figures import Figures
+from secateur.serving.live.traffic import Traffic
 from secateur.serving.served import Served, load
 from secateur.workflow.project import Project
 
@@ -32,7 +33,14 @@ class Models:
     """Holds the version in use; ``follow`` replaces it as a whole, beside the running requests."""
 
     def __init__(
-        self, first: Served, *, project: Project | None, reference: str, num_threads: int, figures: Figures
+        self,
+        first: Served,
+        *,
+        project: Project | None,
+        reference: str,
+        num_threads: int,
+        figures: Figures,
+        watched: Traffic | None = None,
     ) -> None:
         """Start with a loaded model.
 
@@ -42,6 +50,7 @@ class Models:
             reference: what the user named; only an alias is followed.
             num_threads: threads of the runtime.
             figures: where takeovers are counted.
+            watched: what looks at the traffic, and begins anew with every version.
         """
         self.current = first
         self.rejected: Rejection | None = None
@@ -50,6 +59,7 @@ class Models:
         self._project = project
         self._num_threads = num_threads
         self._figures = figures
+        self._watched = watched
         self._registry: ModelRegistry | None = None
         self._polls_until_retry = 0
         self._show(first, present=True)
@@ -110,7 +120,10 @@ class Models:
                 Rejection(version, f"it reads {_read_by(successor)}, this server answers for {_read_by(before)}")
             )
             return
+        learned = None if self._watched is None else await asyncio.to_thread(self._watched.learn, successor)
         self.current = successor
+        if self._watched is not None and learned is not None:
+            self._watched.begin(successor, learned)
         self._reject(None)
         self._show(before, present=False)
         self._show(successor, present=True)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from secateur.serving.figures import Figures
     from secateur.serving.guard import Guarded
+    from secateur.serving.live.traffic import Traffic
+    from secateur.serving.served import Served
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ def serve(
     """
     import uvicorn
 
+    require_watchable(project, settings)
     certificates = certificates_of(project, settings)
     listener = _claim(settings)
     try:
@@ -161,10 +165,51 @@ def _app(project: Project | None, reference: str, settings: ServeSection) -> "Fa
     guarded = guarded_by(settings, root=Path() if project is None else project.root)
     figures = Figures.make()
     first = load(project, reference, num_threads=settings.num_threads)
-    models = Models(first, project=project, reference=reference, num_threads=settings.num_threads, figures=figures)
-    app = create_app(models, settings, figures, guarded=guarded)
+    watched = watched_by(project, settings, first, figures)
+    models = Models(
+        first,
+        project=project,
+        reference=reference,
+        num_threads=settings.num_threads,
+        figures=figures,
+        watched=watched,
+    )
+    app = create_app(models, settings, figures, guarded=guarded, watched=watched)
     app.state.models = models
     return app
+
+
+def require_watchable(project: Project | None, settings: ServeSection) -> None:
+    """Refuse to watch what cannot be watched, before anything is loaded.
+
+    Raises:
+        ConfigError: there is no project to keep anything in, or there are several processes.
+    """
+    if not settings.live:
+        return
+    if project is None:
+        raise ConfigError("serve.live keeps reports/live.json in a project, and there is none here; serve without it")
+    if settings.workers > 1:
+        raise ConfigError(
+            f"serve.live counts in the memory of one process; serve.workers={settings.workers} are several, ask for 1"
+        )
+
+
+def watched_by(
+    project: Project | None, settings: ServeSection, first: "Served", figures: "Figures"
+) -> "Traffic | None":
+    """Return what watches the traffic, where the settings ask for it.
+
+    Raises:
+        ConfigError: the model answers nothing that can be watched.
+        ProjectError: another server watches for this project, or nothing can be written in it.
+    """
+    if not settings.live or project is None:
+        return None
+    from secateur.serving.live.gauges import Gauges
+    from secateur.serving.live.traffic import Traffic
+
+    return Traffic(project, first, window=settings.live_window, gauges=Gauges.make(figures.registry))
 
 
 def guarded_by(settings: ServeSection, *, root: Path) -> "Guarded":

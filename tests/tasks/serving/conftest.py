@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
 from secateur.files import write_json
 from tests.integration.registry_stand import Stand, changed
+from tests.tiny import sentences
 
 
 def clean_texts_(folder: Path) -> None:
@@ -23,10 +25,16 @@ def clean_texts_(folder: Path) -> None:
     write_json(folder / "card.json", {**card, "text_rules": rules})
 
 
+def _table(seed: int, count: int) -> pa.Table:
+    return pa.table({"text": [text for text, _ in sentences(count, num_labels=3, seed=seed)]})
+
+
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
     """Versions 1 (good), 2 (says positive more often) and 3 (answers with nan)."""
     made = Stand(tmp_path_factory.mktemp("serving") / "project")
+    learned = {"train": made.cache(_table(1, 600)), "validation": made.cache(_table(2, 300))}
+    made.write_lock(**learned)
     made.register("baseline", after_save=clean_texts_)
     made.register("r1", changed(made.good, lambda tensors: tensors["classifier.bias"][2].add_(1.0)))
     made.register("r2", changed(made.good, lambda tensors: tensors["classifier.bias"].fill_(torch.nan)))

@@ -17,8 +17,9 @@ from secateur.serving.app import create_app
 from secateur.serving.figures import Figures
 from secateur.serving.following import Models
 from secateur.serving.guard import Guarded
+from secateur.serving.live.traffic import Traffic
 from secateur.serving.served import Served, load
-from secateur.serving.server import certificates_of, configuration_of, guarded_by
+from secateur.serving.server import certificates_of, configuration_of, guarded_by, watched_by
 from secateur.workflow.project import Project
 
 
@@ -31,6 +32,7 @@ class Running:
     loop: asyncio.AbstractEventLoop
     client: httpx.Client
     guarded: Guarded
+    watched: Traffic | None = None
 
     def predict(self, texts: Any, **others: Any) -> httpx.Response:
         """Ask."""
@@ -39,6 +41,11 @@ class Running:
     def look(self) -> None:
         """Let the server look at its alias now."""
         asyncio.run_coroutine_threadsafe(self.models.look(), self.loop).result(timeout=60)
+
+    def tick(self) -> None:
+        """Let the server compare its traffic now."""
+        assert self.watched is not None
+        asyncio.run_coroutine_threadsafe(self.watched.tick(), self.loop).result(timeout=60)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds."""
@@ -63,12 +70,18 @@ def running(
     section = ServeSection(**{"poll_s": 3600.0, **settings})
     first = load(project, reference, num_threads=1)
     figures = Figures.make()
+    watched = watched_by(project, section, first, figures)
     models = Models(
-        served(first) if served else first, project=project, reference=reference, num_threads=1, figures=figures
+        served(first) if served else first,
+        project=project,
+        reference=reference,
+        num_threads=1,
+        figures=figures,
+        watched=watched,
     )
     guarded = guarded_by(section, root=project.root)
     certificates = certificates_of(project, section)
-    app = create_app(models, section, figures, guarded=guarded)
+    app = create_app(models, section, figures, guarded=guarded, watched=watched)
     server = uvicorn.Server(configuration_of(section, app, certificates))
     listener = socket.create_server(("127.0.0.1", 0))
     loops: list[asyncio.AbstractEventLoop] = []
@@ -86,7 +99,7 @@ def running(
         time.sleep(0.01)
     with httpx.Client(base_url=url, timeout=30, verify=certificates is None) as client:
         try:
-            yield Running(url, models, loops[0], client, guarded)
+            yield Running(url, models, loops[0], client, guarded, watched)
         finally:
             server.should_exit = True
             client.close()

@@ -1,0 +1,119 @@
+"""``reports/live.json``: what a server knows of its traffic, for the page, the gate and whoever retrains.
+
+Counts alone, of at most a hundred bins a measure: whatever was asked, no text is in it.
+"""
+
+import logging
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from secateur.workflow.project import Project
+
+LIVE = "reports/live.json"
+
+MEASURES = {
+    "labels": "label shares",
+    "numbers": "numbers",
+    "confidence": "confidence",
+    "lengths": "length",
+    "scripts": "scripts",
+    "tokens": "tokens that the training rows did not have",
+}
+"""Name of a measure -> what it is called."""
+
+_MAX_BYTES = 4_000_000
+_log = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Measured(_Part):
+    """How texts are spread over the bins of one measure: of the training rows, and of a window."""
+
+    name: str
+    bins: tuple[str, ...]
+    reference: tuple[Count, ...] | None
+    current: tuple[Count, ...]
+
+
+class Window(_Part):
+    """A window that has ended: its texts, the stability index of each measure and the limit of each."""
+
+    ended: str
+    texts: Count
+    psi: dict[str, float]
+    limits: dict[str, float]
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The measures whose index is beyond its limit."""
+        return tuple(name for name, psi in self.psi.items() if psi > self.limits[name])
+
+
+class Unfinished(_Part):
+    """The window that is open: measure -> counts."""
+
+    texts: Count = 0
+    counts: dict[str, tuple[Count, ...]] = {}
+
+
+class Live(_Part):
+    """What ``serve --live`` writes.
+
+    Attributes:
+        model: that answers.
+        version: of it; None for a folder.
+        digest: of its files, by which a server that starts again knows it.
+        since: when this version began to be watched, UTC.
+        written: when this file was.
+        texts: that were answered since.
+        window: texts of a window.
+        reference_rows: training rows that the traffic is compared with; None where there are none.
+        missing: why not.
+        measures: of the last window that has ended, or of the open one where none has.
+        windows: those that have ended, the newest last.
+        unfinished: the open one.
+    """
+
+    model: str
+    version: str | None
+    digest: str
+    since: str
+    written: str
+    texts: Count
+    window: Count
+    reference_rows: Count | None
+    missing: str | None
+    measures: tuple[Measured, ...] = ()
+    windows: tuple[Window, ...] = ()
+    unfinished: Unfinished = Unfinished()
+
+    @property
+    def drift(self) -> str | None:
+        """Say how the last window that has ended differs from the training rows; None where it does not."""
+        last = self.windows[-1] if self.windows else None
+        if last is None or not last.drifted:
+            return None
+        said = ", ".join(f"{MEASURES.get(name, name)} (PSI {last.psi[name]:.2f})" for name in last.drifted)
+        answered = f"{self.model} version {self.version}" if self.version else self.model
+        return f"{last.texts} texts that {answered} was asked about are not like its training rows: {said}"
+
+
+def read_live(project: Project) -> Live | None:
+    """Read it; None where no server has written one, or something that is not ours lies there."""
+    path = project.root / LIVE
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
+        return Live.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = f"{error.error_count()} fields are not as expected" if isinstance(error, ValidationError) else error
+        _log.warning("%s counts for nothing: %s", LIVE, reason)
+        return None
