@@ -123,12 +123,16 @@ def regularizers() -> str:
 
 def families() -> str:
     """One row per family: the model_type it reads, what its models do, and who brings it."""
+    from transformers import CONFIG_MAPPING
+
     from secateur.config.families import OTHERS
     from secateur.families import FAMILIES, family_named
+    from secateur.models.heads import labels_texts
 
     rows = ["| `model_type` | models | of |", "|---|---|---|"]
     for name in [*FAMILIES, *OTHERS]:
-        does = "label texts or continue them" if family_named(name).generates else "label texts"
+        labels, writes = labels_texts(CONFIG_MAPPING[name]), family_named(name).generates
+        does = "label texts or continue them" if labels and writes else "continue texts" if writes else "label texts"
         rows.append(f"| `{name}` | {does} | {OTHERS.find(name).package if name in OTHERS.names else 'secateur'} |")
     return "\n".join(rows) + "\n"
 

@@ -9,6 +9,7 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -17,15 +18,10 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
-    Gemma3TextConfig,
     GPT2Config,
-    LlamaConfig,
-    MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen3Config,
     RobertaConfig,
     XLMRobertaConfig,
 )
@@ -34,6 +30,7 @@ from secateur.config.families import OTHERS
 from secateur.families import FAMILIES, family_named, family_of
 from secateur.families.decoder import Decoder
 from secateur.families.structures import Masks
+from secateur.models.heads import labels_texts
 from secateur.models.surgery import widths_of
 
 LABELS = ["negative", "neutral", "positive"]
@@ -41,6 +38,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "ver
 FAMILY_TYPES = sorted([*FAMILIES, *OTHERS])
 MODEL_TYPES = [name for name in FAMILY_TYPES if not family_named(name).generates]
 DECODER_TYPES = [name for name in FAMILY_TYPES if family_named(name).generates]
+CLASSIFIER_TYPES = [name for name in FAMILY_TYPES if labels_texts(CONFIG_MAPPING[name])]
 ENCODER_TABLES = sorted(
     {
         repr(replace(family_named(name), model_type="")): name
@@ -58,7 +56,21 @@ _POSITIONS = {
     "relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "position_buckets": 6,
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
-QUERIES_PER_HEAD = {"gemma3_text": 2, "llama": 2, "mistral": 2, "qwen3": 2}
+QUERIES_PER_HEAD = dict.fromkeys(("gemma2", "gemma3_text", "granite", "llama", "mistral", "qwen3", "smollm3"), 2)
+EAGER = ("deberta-v2", "gemma2")
+"""Families without fused attention."""
+_WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
+_OWN = {
+    "gemma2": {
+        **_WINDOWS, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0,
+    },
+    "gemma3_text": {**_WINDOWS, "query_pre_attn_scalar": 8},
+    "granite": {
+        "embedding_multiplier": 1.5, "logits_scaling": 0.7, "residual_multiplier": 0.6, "attention_multiplier": 0.3,
+    },
+    "smollm3": {**_WINDOWS, "use_sliding_window": True, "no_rope_layers": [0, 1, 0, 1]},
+}  # fmt: skip
+"""What a family has besides sizes; of lists with a value per layer the first ones are taken."""
 
 
 def tiny_config(
@@ -92,11 +104,10 @@ def tiny_config(
         return AutoConfig.for_model(model_type, **sizes, **shared)  # another package's
     queries = QUERIES_PER_HEAD.get(model_type, 1)
     sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
-    if model_type == "gemma3_text":
-        kinds = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"][:num_layers]
-        return Gemma3TextConfig(layer_types=kinds, sliding_window=6, query_pre_attn_scalar=8, **sizes, **shared)
-    kind = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}[model_type]
-    return kind(**sizes, **shared)
+    own = {
+        key: value[:num_layers] if isinstance(value, list) else value for key, value in _OWN.get(model_type, {}).items()
+    }
+    return AutoConfig.for_model(model_type, **sizes, **shared, **own)
 
 
 def tiny_model(
@@ -106,8 +117,7 @@ def tiny_model(
     config = tiny_config(model_type, num_layers=num_layers)
     config.architectures = ["ForSequenceClassification"]
     torch.manual_seed(seed)
-    if model_type == "deberta-v2":
-        attention = "eager"  # there is no other
+    attention = "eager" if model_type in EAGER else attention
     return _spread(AutoModelForSequenceClassification.from_config(config, attn_implementation=attention))
 
 
@@ -117,6 +127,7 @@ def tiny_generator(
     """A causal language model, drawn alike."""
     config = tiny_config(model_type, num_layers=num_layers, tied=tied)
     torch.manual_seed(seed)
+    attention = "eager" if model_type in EAGER else attention
     return _spread(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
 
 
@@ -129,9 +140,20 @@ def _spread(model: PreTrainedModel) -> PreTrainedModel:
 
 def skip_fixed_hidden_size(model_type: str) -> None:
     """Skip a test that cuts the hidden size of a family that has only one."""
-    family = family_named(model_type)
-    if isinstance(family, Decoder) and family.config.is_hidden_size_fixed:
+    if is_hidden_size_fixed(model_type):
         pytest.skip("this hidden size cannot be cut")
+
+
+def skip_without_classifier(model_type: str) -> None:
+    """Skip a test of a classifier where transformers has none."""
+    if model_type not in CLASSIFIER_TYPES:
+        pytest.skip("transformers has no such classifier")
+
+
+def is_hidden_size_fixed(model_type: str) -> bool:
+    """Say whether a family has only one hidden size."""
+    family = family_named(model_type)
+    return isinstance(family, Decoder) and family.config.is_hidden_size_fixed
 
 
 def some_masks(model: PreTrainedModel, *, seed: int = 0) -> Masks:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from secateur.config.families import OTHERS
 from secateur.errors import ModelError
@@ -12,18 +12,21 @@ from secateur.families.camembert import CAMEMBERT
 from secateur.families.deberta_v2 import DEBERTA_V2
 from secateur.families.distilbert import DISTILBERT
 from secateur.families.electra import ELECTRA
+from secateur.families.gemma2 import GEMMA2
 from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
+from secateur.families.granite import GRANITE
 from secateur.families.llama import LLAMA
 from secateur.families.mistral import MISTRAL
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
 from secateur.families.roberta import ROBERTA
+from secateur.families.smollm3 import SMOLLM3
 from secateur.families.static import STATIC
 from secateur.families.xlm_roberta import XLM_ROBERTA
 
 _ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2)
-_DECODERS: tuple[Family, ...] = (GEMMA3, GPT2, LLAMA, MISTRAL, QWEN2, QWEN3)
+_DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
 """What may be pruned. ``static.py`` is what a round may end with."""
@@ -63,8 +66,20 @@ def family_named(model_type: object) -> Family:
         return OTHERS[name]
     if name not in FAMILIES:
         known = ", ".join(sorted([*FAMILIES, *others]))
-        raise ModelError(f"model_type {model_type!r} is not supported; supported: {known}")
+        raise ModelError(f"model_type {model_type!r} {_why_not(name)}; supported: {known}")
     return FAMILIES[name]
+
+
+def _why_not(model_type: str) -> str:
+    """Return what keeps an architecture out, as far as its config of transformers tells."""
+    if model_type not in CONFIG_MAPPING:  # its `get` finds nothing
+        return "is not supported"
+    known = CONFIG_MAPPING[model_type]
+    if getattr(known, "is_encoder_decoder", False):
+        return "is an encoder with a decoder that attends to it, and one stack of layers can be cut"
+    if any("expert" in key and not key.startswith("_") for key in dir(known)):
+        return "has experts in place of feed-forward blocks, and layers whose every weight sees every token can be cut"
+    return "is not supported"
 
 
 def is_static(config: PreTrainedConfig) -> bool:

@@ -35,7 +35,7 @@ class Family(Protocol):
 
     @property
     def adds_directly(self) -> bool:
-        """Whether the last projection of a block is what is added to the residual stream, without a norm between."""
+        """Whether the last projection of a block is what is added to the residual stream, without norm or factor."""
         ...
 
     def check(self, config: PreTrainedConfig) -> None:

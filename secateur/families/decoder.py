@@ -52,6 +52,8 @@ class Decoder:
     # relative to the model: of a generator, of a classifier
     language_head_path: str = "lm_head"
     label_head_path: str = "score"
+    # what a block puts out is multiplied before it is added to the residual stream
+    adds_scaled: bool = False
     # linears of a layer that are stored as one, or transposed: path and number of parts
     fused_paths: tuple[tuple[str, int], ...] = ()
     # attributes of the attention that follow its heads
@@ -78,7 +80,7 @@ class Decoder:
     @property
     def adds_directly(self) -> bool:
         """See ``Family.adds_directly``."""
-        return not self.output_norm_paths
+        return not self.output_norm_paths and not self.adds_scaled
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
@@ -101,7 +103,8 @@ class Decoder:
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``."""
-        return self._readings(model) if self.norm_is_rms and self.adds_directly else None
+        can_rotate = self.norm_is_rms and not self.output_norm_paths and not self.config.is_hidden_size_fixed
+        return self._readings(model) if can_rotate else None
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
@@ -145,17 +148,12 @@ class Decoder:
 
     def keep_layers_(self, model: PreTrainedModel, keep: Sequence[int]) -> None:
         """See ``Family.keep_layers_``."""
-        widths, blocks = self.widths(model.config), self._blocks(model)
+        blocks = self._blocks(model)
         model.base_model.set_submodule(self.layers_path, nn.ModuleList([blocks[index] for index in keep]))
         for number, block in enumerate(self._blocks(model)):
             # Where its keys and values stand in the cache.
             setattr(block.get_submodule(self.attention_path), self.layer_index_attribute, number)
-        model.config.per_layer_config = None
-        kinds = vars(model.config).get("layer_types")
-        setattr(model.config, self.config.num_layers, len(keep))
-        if kinds is not None:
-            model.config.layer_types = [kinds[index] for index in keep]
-        self.write_widths_(model.config, widths.take(keep))
+        self.config.keep_layers_(model.config, keep)
 
     def replace_vocabulary_(self, model: PreTrainedModel, rows: Sequence[int]) -> None:
         """See ``Family.replace_vocabulary_``."""

@@ -1,7 +1,7 @@
 """Where the configs of decoders keep their sizes."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never, final
 
@@ -40,6 +40,8 @@ class DecoderConfig:
     query_counts: QueryCounts = "any"
     # Llama's own check reads the number of queries, which must not be a per-layer value then.
     queries_per_layer: bool = True
+    # lists with one value per layer
+    of_layers: tuple[str, ...] = ("layer_types",)
     # the architecture computes with it outside of the weights
     is_hidden_size_fixed: bool = False
     # other values than these compute something else
@@ -119,6 +121,16 @@ class DecoderConfig:
                 index: self._of_layer(heads=heads, ffn=ffn, queries=queries)
                 for index, (heads, ffn) in enumerate(zip(widths.heads, widths.ffn, strict=True))
             }
+
+    def keep_layers_(self, config: PreTrainedConfig, keep: Sequence[int]) -> None:
+        """Record that these layers stay, in this order."""
+        widths = self.widths(config)
+        config.per_layer_config = None
+        of_layers = {key: values for key in self.of_layers if (values := vars(config).get(key)) is not None}
+        setattr(config, self.num_layers, len(keep))
+        for key, values in of_layers.items():
+            setattr(config, key, [values[index] for index in keep])
+        self.write_widths_(config, widths.take(keep))
 
     def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
         """See ``Family.write_hidden_size_``."""

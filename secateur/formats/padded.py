@@ -1,5 +1,6 @@
 """Padded export: zeros fill every layer up to uniform widths, so that plain transformers loads the model."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,8 @@ def _pad_columns(linear: nn.Linear, columns: int) -> nn.Linear:
 
 
 def _logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    if model.dtype != torch.float32:
+        model = copy.deepcopy(model).float()
     with torch.inference_mode():
         logits: torch.Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     return logits

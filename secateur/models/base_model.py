@@ -13,7 +13,7 @@ from secateur.families import FAMILIES, family_of
 from secateur.models.card import CARD, verify
 from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
 from secateur.models.folders import stored_dtype, variant_of, weight_files
-from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
+from secateur.models.heads import VECTORS, head_of, labels_texts, pad_with_, require_finished
 from secateur.models.limits import check_finite
 from secateur.models.pooling import forget_pooling_, take_pooling_
 
@@ -29,7 +29,8 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type:
         problem_type: of the kind of task, see ``Kind.problem_type``.
 
     Raises:
-        ModelError: the architecture is not supported, writes no text, or has no padding token to classify with.
+        ModelError: the architecture is not supported, writes no text, has no classifiers, or no padding token to
+            classify with.
         CheckpointError: there is no config, or it cannot be read.
     """
     config = read_config(Path(path))
@@ -45,6 +46,11 @@ def task_config(path: str | Path, *, labels: Sequence[str] | None, problem_type:
         config.architectures = [f"{config.model_type}Model"]
         take_pooling_(config, Path(path))
         return config
+    if not labels_texts(type(config)):
+        raise ModelError(
+            f"{path}: transformers has no classifier of {config.model_type} models, which continue texts "
+            "(run.task: generation)"
+        )
     forget_pooling_(config)
     config.architectures = [f"{config.model_type}ForSequenceClassification"]
     config.id2label = dict(enumerate(labels))

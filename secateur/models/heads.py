@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from secateur.errors import ModelError
 from secateur.families import family_of
@@ -59,6 +60,11 @@ def head_of(model: PreTrainedModel | PreTrainedConfig) -> ModelHead:
     if family_of(config).generates:
         return TOKENS if writes_text(config) else ROWS
     return VECTORS if is_bare(config) else ROWS
+
+
+def labels_texts(kind: type[PreTrainedConfig]) -> bool:
+    """Say whether transformers has classifiers of an architecture; of some decoders (Granite) there are none."""
+    return kind in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 
 def last_of_head(model: PreTrainedModel) -> nn.Linear:

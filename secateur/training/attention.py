@@ -75,9 +75,10 @@ def attention_as_products(model: PreTrainedModel, precision: Precision, *, rows:
     On a CPU the gradient of torch's fused kernel is slow in bf16: forward and backward of 4 096 tokens with 8 heads of
     32 features take 134 ms of CPU time in blocks of 128, and 37 ms as products (96 and 33 ms in blocks of 64). Long
     rows stay fused, because the product of all pairs of tokens would be held in memory. Encoders drop attention
-    weights, and so never use the fused kernel.
+    weights, and so never use the fused kernel; nor do models that cap their scores (Gemma 2).
     """
-    is_short = family_of(model).generates and int(rows.lengths.max()) <= _LONGEST
+    is_fused = family_of(model).generates and model.config._attn_implementation == "sdpa"
+    is_short = is_fused and int(rows.lengths.max()) <= _LONGEST
     if not is_short or resolve(precision) == "fp32" or model.device.type != "cpu":
         yield
         return

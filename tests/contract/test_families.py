@@ -18,8 +18,8 @@ from secateur.models.checkpoint import load, load_base, save
 from secateur.models.groups import Groups, of_attention, of_ffn
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import (
+    CLASSIFIER_TYPES,
     DECODER_TYPES,
-    FAMILY_TYPES,
     LABELS,
     MODEL_TYPES,
     logits_of,
@@ -31,7 +31,7 @@ from tests.tiny_models import (
 # fp32 sums of 32 products in another order; logits are of order 1.
 TOLERANCE = 1e-5
 
-pytestmark = pytest.mark.parametrize("model_type", FAMILY_TYPES)
+pytestmark = pytest.mark.parametrize("model_type", CLASSIFIER_TYPES)
 
 
 def absent_blocks(model: PreTrainedModel) -> Masks:

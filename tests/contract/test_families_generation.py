@@ -27,6 +27,7 @@ from tests.tiny_models import (
     QUERIES_PER_HEAD,
     logits_of,
     skip_fixed_hidden_size,
+    skip_without_classifier,
     some_masks,
     tiny_config,
     tiny_generator,
@@ -184,7 +185,7 @@ def test_counts_by_hand(model_type, tied):
     else:
         attention, neurons, norms = 2 * 4 * queries * 8 * 32 + 2 * 4 * 8 * 32, 3 * 32 * 24, 2 * 32
         attention += {"qwen2": 3 * 32, "qwen3": 2 * 8, "gemma3_text": 2 * 8}.get(model_type, 0)
-        norms = 4 * 32 if model_type == "gemma3_text" else norms
+        norms = 4 * 32 if model_type in ("gemma2", "gemma3_text") else norms
         embeddings, last = 60 * 32, 32
     head = 0 if tied else 60 * 32
     cost = cost_of(model)
@@ -220,6 +221,20 @@ def test_gradients_reach_every_parameter_after_a_cut(model_type, choose):
     logits = model(input_ids=ids[:, :-1], attention_mask=torch.ones_like(ids[:, :-1])).logits
     cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_layers_that_go_leave_what_the_others_see(model_type, tmp_path: Path):
+    """By hand: the middle layer's output is its input. Kinds, windows and positions of the others stay theirs."""
+    model = tiny_generator(model_type)
+    blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == 3)
+    handle = blocks[1].register_forward_hook(lambda _, inputs, output: inputs[0])
+    expected = logits_of(model)
+    handle.remove()
+    drop_layers_(model, [0, 2])
+    assert torch.equal(logits_of(model), expected)
+    model.save_pretrained(tmp_path / "model")
+    assert torch.equal(logits_of(load(tmp_path / "model")), expected)
+    torch.testing.assert_close(logits_of(plain_of(tmp_path / "model")), expected, rtol=0, atol=TOLERANCE)
 
 
 @TIED
@@ -293,6 +308,7 @@ def test_coordinates_that_nothing_writes_go_without_a_trace(model_type, tmp_path
 @TIED
 def test_a_generator_becomes_a_classifier(model_type, tied, tmp_path: Path):
     """From one of our dense checkpoints; what the layers compute stays, the head is fresh."""
+    skip_without_classifier(model_type)
     model = tiny_generator(model_type, tied=tied)
     save(model, None, tmp_path / "generator", card={}, check_reload=False)
     heads = []
@@ -318,6 +334,7 @@ def test_a_generator_becomes_a_classifier(model_type, tied, tmp_path: Path):
 
 def test_a_classifier_reads_the_last_token_that_is_no_padding(model_type, tmp_path: Path):
     """The end of a text stands in for a padding token that the config does not name."""
+    skip_without_classifier(model_type)
     config = tiny_config(model_type)
     config.pad_token_id = None
     config.save_pretrained(tmp_path / "base")
@@ -367,6 +384,7 @@ def test_the_state_is_that_of_transformers(model_type):
 
 
 def test_plain_transformers_loads_a_classifier(model_type, tmp_path: Path):
+    skip_without_classifier(model_type)
     tiny_config(model_type).save_pretrained(tmp_path / "base")
     model = load_base(tmp_path / "base", labels=LABELS, scratch=True)
     save(model, None, tmp_path / "model", card={}, check_reload=False)

@@ -13,9 +13,9 @@ from secateur.families.fused import Fused
 from secateur.families.linears import convert_
 from secateur.models.checkpoint import load, save
 from secateur.models.surgery import cut_
-from tests.tiny_models import FAMILY_TYPES, logits_of, some_masks, tiny_model
+from tests.tiny_models import CLASSIFIER_TYPES, logits_of, some_masks, tiny_model
 
-pytestmark = pytest.mark.parametrize("model_type", FAMILY_TYPES)
+pytestmark = pytest.mark.parametrize("model_type", CLASSIFIER_TYPES)
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from secateur.errors import ModelError
+from secateur.families.linears import convert_
 from secateur.formats import padded
 from secateur.formats.padded import export_padded
 from secateur.models.card import read_card, verify
@@ -31,6 +32,16 @@ def test_the_padded_folder_is_a_checkpoint_too(checkpoint: Path, tmp_path: Path,
     assert card["runtime"] == "padded"
     assert AutoTokenizer.from_pretrained(tmp_path / "padded")("good day")["input_ids"] == [2, 4, 6, 3]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_in_bf16_stays_one(tmp_path: Path):
+    model = convert_(tiny_model(), torch.bfloat16)
+    cut_(model, some_masks(model))
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    export_padded(tmp_path / "model", tmp_path / "padded")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "padded")
+    assert plain.dtype == torch.bfloat16
+    torch.testing.assert_close(logits_of(plain.float()), logits_of(model.float()), rtol=0, atol=1e-5)
 
 
 def test_padding_that_goes_wrong_is_not_written(checkpoint: Path, tmp_path: Path, monkeypatch):

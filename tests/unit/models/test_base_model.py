@@ -40,6 +40,12 @@ def test_a_head_of_another_size_is_not_silently_replaced(tmp_path: Path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_decoder_without_classifiers_in_transformers_is_told_before_anything_is_read(tmp_path: Path):
+    tiny_config("granite").save_pretrained(tmp_path / "base")
+    with pytest.raises(ModelError, match="transformers has no classifier of granite models, which continue texts"):
+        load_base(tmp_path / "base", labels=LABELS)
+
+
 def test_a_pruned_model_is_no_base(tmp_path: Path):
     model = tiny_model()
     cut_(model, some_masks(model))
