@@ -42,5 +42,8 @@ R2 = Measure("r2", "R²", higher_is_better=True)
 KAPPA = Measure("qwk", "weighted kappa", higher_is_better=True)
 PERPLEXITY = Measure("perplexity", "perplexity", higher_is_better=False)
 
+MOST_GROWTH = 1e6
+"""What ``max_drop`` may allow a perplexity to grow by, as a share; the loss of a point is below 1."""
+
 LOSS = Measure("loss", "loss", higher_is_better=False)
 """Of somebody's own batches, by their own loss."""

@@ -103,6 +103,15 @@ class Rating(Kind):
 
         return tokenize_rows(tables, out, tokenizer=tokenizer, max_length=max_length, kind=self.name)
 
+    def token_rows(
+        self, data: Any, parts: Sequence[Any], *, tokenizer: Any, max_length: int, rules: Any, **_: Any
+    ) -> tuple[list[Any], int]:
+        """See ``Kind``."""
+        from secateur.data.labelled import tokenize_labelled
+
+        rows, cut = tokenize_labelled(data, tokenizer=tokenizer, max_length=max_length, rules=rules, kind=self.name)
+        return [rows.take(part) for part in parts], cut
+
     def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
         """See ``Kind``."""
         return {}

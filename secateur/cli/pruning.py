@@ -44,7 +44,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
     "--data",
     required=True,
     metavar="FILE",
-    help="Rows, of a classifier with labels: CSV, TSV, JSONL, Parquet or Excel.",
+    help="Rows, of a classifier with labels: CSV, TSV, JSONL, Parquet or Excel; texts alone may be a .txt.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 @TEXT_COLUMN
@@ -69,17 +69,24 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
     metavar="key=value",
     help="Any setting of params.yaml under prune, and of ingest how FILE is written (ingest.encoding=cp1252).",
 )
-@click.option("--max-length", type=click.IntRange(min=4), default=128, show_default=True, help="Tokens per text.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=4),
+    default=128,
+    show_default=True,
+    help="Tokens per text; of a generator per row, of which a long text is several.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
-    """Prune anybody's fine-tuned classifier, regression or embedding model, without a project.
+    """Prune anybody's finished model, without a project.
 
-    CKPT is a checkpoint of a run, models:/name@alias, the Hugging Face folder of a classifier, or that of
-    sentence-transformers, dense or pruned by this program and trained further. A fifth of the rows is held out for the
-    scores that are shown. An embedding model needs no labels: it keeps its own neighbours (recall@10); labels that
-    --label-column names tell what a linear probe makes of its vectors.
+    CKPT is a checkpoint of a run, models:/name@alias, the Hugging Face folder of a classifier, a regression model or a
+    generator, or that of sentence-transformers, dense or pruned by this program and trained further. A fifth of the
+    rows is held out for the scores that are shown. A generator needs texts alone (a row per line of a .txt), and is
+    judged by perplexity. An embedding model needs no labels either: it keeps its own neighbours (recall@10); labels
+    that --label-column names tell what a linear probe makes of its vectors.
 
     Example: secateur prune models/baseline --data reviews.csv --out pruned --macs 0.5
     """

@@ -12,6 +12,7 @@ from secateur.config.registered import Registered
 from secateur.config.regularizers import NONE, REGULARIZER_SECTIONS, REGULARIZERS
 from secateur.config.training import TrainingSection
 from secateur.kinds.registry import KINDS, kind_named
+from secateur.quality import MOST_GROWTH
 
 if TYPE_CHECKING:
     from secateur.pruning.criterion import Criterion
@@ -298,9 +299,11 @@ class PruneSettings(Section):
         int, Field(ge=0, description="FFN neurons that stay in every layer; 0 lets whole blocks go")
     ] = 0
     max_drop: Annotated[
-        Fraction,
+        float,
         Field(
-            description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops; under a budget of max_drop the promise takes its place"
+            ge=0.0,
+            le=MOST_GROWTH,
+            description="quality floor: a round that loses more of baseline's validation macro-F1 (generation: whose perplexity grows by more than this share) is rolled back, and pruning stops; under a budget of max_drop the promise takes its place",
         ),
     ] = 0.03
     max_robust_drop: Annotated[

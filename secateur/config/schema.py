@@ -56,6 +56,10 @@ class RunConfig(Section):
             problems.append(f"baseline.class_weights must be none, found {self.baseline.class_weights}")
         if asked not in (kind.measure.name, "loss"):
             problems.append(f"prune.recovery.best_by must be {kind.measure.name} or loss, found {asked}")
+        if self.prune.max_drop >= 1.0 and kind.measure.higher_is_better:
+            problems.append(
+                f"prune.max_drop must be below 1, found {self.prune.max_drop:g}: it is lost {kind.measure.title}"
+            )
         if self.baseline.long_texts != "head" and kind.route == "generate":
             problems.append("baseline.long_texts must be head, found head_tail: writing is learned from whole texts")
         if self.baseline.long_texts != "head" and len(self.ingest.text_columns) > 1:

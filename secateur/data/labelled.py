@@ -3,7 +3,7 @@
 import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from secateur.readers.layout import Found
 from secateur.readers.numbers import spelled
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
-from secateur.readers.sources import locate
+from secateur.readers.sources import PLAIN_TEXT, locate
 from secateur.readers.tables import encoding_for, format_of, read_rows
 
 _ASKED_BY = "--data"
@@ -116,11 +116,13 @@ def read_texts_of(data: str, reading: Reading) -> Labelled:
 
     Args:
         data: as ``read_labelled``.
-        reading: its columns; without a label column all rows have 0.
+        reading: its columns; without a label column all rows have 0, and plain text is a row per line.
 
     Raises:
         DataError: there is no such file or column, or no row.
     """
+    if reading.columns.label is None and reading.file_format == "auto" and Path(data).suffix.lower() in PLAIN_TEXT:
+        reading = replace(reading, file_format="lines")
     path, found = _found(data, reading)
     table = found.rows
     pairs = [

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
+    from secateur.data.labelled import Labelled
+    from secateur.data.text_rules import TextRules
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.evaluation.metrics import Interval
@@ -146,6 +148,31 @@ class Kind(ABC):
 
         Returns:
             How many training texts were cut.
+        """
+
+    @abstractmethod
+    def token_rows(
+        self,
+        data: "Labelled",
+        parts: "Sequence[npt.NDArray[np.int64]]",
+        *,
+        tokenizer: "PreTrainedTokenizerBase",
+        max_length: int,
+        rules: "TextRules | None",
+        controls: Mapping[str, str],
+    ) -> "tuple[list[TokenRows], int]":
+        """Tokenise somebody's rows for a finished model.
+
+        Args:
+            data: the rows.
+            parts: places of the rows of each part; the first one is learned from.
+            tokenizer: of the model.
+            max_length: tokens of a row, at most.
+            rules: that texts are cleaned by; None leaves them as they are.
+            controls: label -> the token that stands in front of its texts; none where texts are told no label.
+
+        Returns:
+            The rows of each part, whose numbers are places in ``data``, and how many texts were cut.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from secateur.kinds.base import Kind, Route
-from secateur.quality import PERPLEXITY, Measure
+from secateur.quality import MOST_GROWTH, PERPLEXITY, Measure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from secateur.config.evaluate import EvaluateSection
     from secateur.config.run import Precision
     from secateur.config.schema import RunConfig
+    from secateur.data.labelled import Labelled
+    from secateur.data.text_rules import TextRules
     from secateur.data.tokens import TokenRows
     from secateur.evaluation.findings import Answered, Findings, Given
     from secateur.evaluation.metrics import Interval
@@ -58,6 +60,12 @@ class Generation(Kind):
     problem_type: ClassVar[str | None] = None
     hub_example: ClassVar[str | None] = "openai-community/gpt2"
     route: ClassVar[Route] = "generate"
+    # Half of the MACs without training may double a perplexity, or worse: whoever asks for a size is told.
+    one_shot: ClassVar[Mapping[str, Any]] = {
+        "max_drop": MOST_GROWTH,
+        "recovery.best_by": "loss",
+        "latency.runtime": "torch",
+    }
     greetings: ClassVar[tuple[str, ...]] = ("", "?")  # a character may take several tokens, and the context be short
     columns: ClassVar[Mapping[str, str]] = {"text": "string"}
     parameters: ClassVar[Mapping[str, tuple[str, Any]]] = {
@@ -143,6 +151,29 @@ class Generation(Kind):
         write_tokens(packed(train, max_length=max_length), out / TRAIN)
         write_tokens(one_by_one(validation, max_length=max_length, rows=[row.row for row in held]), out / VALIDATION)
         return 0
+
+    def token_rows(
+        self,
+        data: "Labelled",
+        parts: "Sequence[npt.NDArray[np.int64]]",
+        *,
+        tokenizer: "PreTrainedTokenizerBase",
+        max_length: int,
+        rules: "TextRules | None",
+        controls: Mapping[str, str],
+    ) -> "tuple[list[TokenRows], int]":
+        """See ``Kind``; texts that are learned from are packed, others go on in further rows: none is cut."""
+        from secateur.data.documents import TextRow, documents_of
+        from secateur.data.text_rules import clean_texts
+        from secateur.training.packing import one_by_one, packed
+
+        texts = clean_texts(data.texts, rules)[0] if rules else data.texts
+        names: list[str | None] = [*controls] or [None]
+        rows = [TextRow(row, text, names[data.labels[row]]) for row, text in enumerate(texts)]
+        found = [documents_of([rows[row] for row in part], tokenizer, controls=controls) for part in parts]
+        first, *others = zip(found, parts, strict=True)
+        judged = [one_by_one(documents, max_length=max_length, rows=part.tolist()) for documents, part in others]
+        return [packed(first[0], max_length=max_length), *judged], 0
 
     def in_card(self, controls: Mapping[str, str]) -> dict[str, Any]:
         """See ``Kind``; the labels that a text may be told to have, with their tokens."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,7 +16,7 @@ from secateur.budget.cost import cost_of
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fix_randomness
-from secateur.errors import CheckFailed, ModelError
+from secateur.errors import CheckFailed
 from secateur.families import family_of
 from secateur.families.linears import convert_
 from secateur.files import replacing
@@ -65,7 +66,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
     kind = kind_named(card.task or DEFAULT)
-    rows = read_rows(request, model, tokenizer, rules=TextRules.of(card.text_rules), kind=kind, say=say)
+    rules = TextRules.of(card.text_rules)
+    rows = read_rows(request, model, tokenizer, rules=rules, kind=kind, controls=card.control, say=say)
     if kind.follows_dense:
         say(f"{request.checkpoint}: {said_of(request.checkpoint)}")
         rows = rows.told(lambda part: _logits(model, part, request))
@@ -73,8 +75,9 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     dense_cost, before = cost_of(model), _score(model, rows.held_out, request)
     probed = _probed(model, rows, request)
     told = {} if kind.follows_dense else {before.measure.title: before.quality}  # itself it keeps all
+    held = len(np.unique(rows.held_out.rows))
     for title, value in (told | probed).items():
-        say(f"dense: {title} {value:.4f} on {len(rows.held_out)} held-out rows")
+        say(f"dense: {title} {value:.4f} on {held} held-out rows")
     dense_model = _dense_model(model, rows, request, card=card)
     started = time.monotonic()
     vocabulary, cut = _narrowed_(model, tokenizer, rows, request, before=dense_model.quality)
@@ -107,18 +110,13 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         "pruned": _entry(after, cost=cost_of(model)) | probed_after,
         "achieved": outcome.achieved,
         "seconds": round(seconds, 1),
-        "rows": {"calibration": len(rows.calibration), "held_out": len(rows.held_out)},
+        "rows": {"calibration": len(rows.calibration), "held_out": held},
     }
 
 
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model, kind = load(folder, verify=False), kind_of_folder(folder, card)
-    if kind.route != "predict" and not kind.follows_dense:
-        raise ModelError(
-            f"{folder} is for {kind.name}, and this prunes classifiers, regression and embedding models; a project "
-            f"with run.task={kind.name} prunes it"
-        )
     limits = {"max_length": described(folder).max_length} if kind.follows_dense else {}
     return model, load_tokenizer(folder), card.changed(task=kind.name, **limits)
 
@@ -146,7 +144,9 @@ def _dense_model(model: PreTrainedModel, rows: Rows, request: Request, *, card: 
 
 
 def _taught(model: PreTrainedModel, rows: TokenRows, request: Request) -> Tensor:
-    """Return what the dense model says of rows: of some kinds it is what they hold already."""
+    """Return what the dense model says of rows: of some kinds it is what they hold already, or is asked again."""
+    if not kind_named(rows.kind).keeps_logits:
+        return Tensor()
     return torch.from_numpy(rows.labels) if kind_named(rows.kind).follows_dense else _logits(model, rows, request)
 
 
@@ -195,6 +195,7 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what the card says of the table, and of the model that came in."""
     names = head_of(model).labels(model.config)
+    control = {"control": dict(before.control)} if before.control else {}
     return {
         "stage": "prune",
         "task": before.task,
@@ -202,6 +203,7 @@ def _facts(
         "labels": before.labels or names,
         "max_length": before.max_length or request.max_length,
         "text_rules": before.text_rules,
+        **control,
         **({"texts": count} if (count := len(request.reading.columns.texts)) > 1 else {}),
         "metrics": {f"held_out_{name}": value for name, value in (scores.as_dict() | dict(probed)).items()},
     }

@@ -1,6 +1,6 @@
 """The rows by which somebody's finished model is pruned and judged: read, tokenised, and divided in three."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
-from secateur.data.labelled import Labelled, read_labelled, read_texts_of, tokenize_labelled
+from secateur.data.labelled import Labelled, read_labelled, read_texts_of
 from secateur.data.learned_rows import learned_beside
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
@@ -32,15 +32,17 @@ class Request:
     """What is asked for.
 
     Attributes:
-        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier, or of an embedding model.
+        checkpoint: a folder of ours, or a Hugging Face folder of a fine-tuned classifier, a generator or an embedding
+            model.
         data: table of rows, see ``read_labelled``.
         reading: its columns, and how it is written.
         settings: criterion, budget, recovery (0 epochs = no training).
-        max_length: longer texts are cut, tokens.
+        max_length: longer texts are cut, those of a generator go on in the next row; tokens.
         seed: of every random draw.
         num_threads: CPU threads.
         precision: arithmetic of the matrix products.
-        probes: the label column was named; of a model that says no labels they tell what its vectors are good for.
+        probes: the label column was named; of a model that says no labels they tell what its vectors are good for, or
+            what it is told a text should be.
     """
 
     checkpoint: Path
@@ -95,17 +97,29 @@ def read_rows(
     *,
     rules: TextRules | None,
     kind: Kind,
+    controls: Mapping[str, str],
     say: Callable[[str], None],
 ) -> Rows:
-    """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory."""
-    data = _read(request, model, kind)
+    """Read, tokenise and split the table; copies of a text stand in one part, or the score would be one of memory.
+
+    Args:
+        request: what is asked for.
+        model: the dense one.
+        tokenizer: of it.
+        rules: that texts are cleaned by.
+        kind: of the model.
+        controls: label -> token of a generator that can be told what to write.
+        say: takes a line for the user.
+    """
+    controls = controls if request.probes else {}
+    data = _read(request, model, kind, controls)
     if len(data.texts) < 20:
         raise DataError(
             f"--data: {len(data.texts)} rows are too few to calibrate and to check the result; give 20 or more"
         )
     groups = data.groups()
     split = split_rows(
-        np.zeros(len(data.texts), np.int64) if kind.follows_dense else data.strata,
+        data.strata if kind.needs_labels or controls else np.zeros(len(data.texts), np.int64),
         validation_fraction=_VALIDATION,
         test_fraction=_HELD_OUT,
         seed=request.seed,
@@ -115,10 +129,16 @@ def read_rows(
     if probes and (reason := kind.why_unprobed(np.asarray(data.labels)[split.train])):
         raise DataError(f"--label-column: a probe learns nothing by it: {reason}, or none named")
     distinct = len(np.unique(groups))
-    rows, cut = tokenize_labelled(
-        data, tokenizer=tokenizer, max_length=limit_of(request, model), rules=rules, kind=kind.name
+    parts, cut = kind.token_rows(
+        data,
+        [split.train, split.validation, split.test],
+        tokenizer=tokenizer,
+        max_length=limit_of(request, model),
+        rules=rules,
+        controls=controls,
     )
-    require_known_ids(int(rows.values.max(initial=0)), vocab_size=model.config.vocab_size)
+    largest = max(int(part.values.max(initial=0)) for part in parts)
+    require_known_ids(largest, vocab_size=model.config.vocab_size)
     for remark in data.remarks:
         say(remark)
     if distinct < len(groups):
@@ -133,22 +153,26 @@ def read_rows(
             "from: what the two scores differ by counts, neither of them does"
         )
     if cut:
-        share = f"{cut} of {len(rows)} texts ({cut / len(rows):.1%})"
+        share = f"{cut} of {len(data.texts)} texts ({cut / len(data.texts):.1%})"
         say(f"{share} were cut at --max-length {limit_of(request, model)} tokens")
-    return Rows(
-        calibration=rows.take(split.train),
-        validation=rows.take(split.validation),
-        held_out=rows.take(split.test),
-        probed=(rows.labels[split.train], rows.labels[split.test]) if probes else None,
-    )
+    known = np.asarray(data.labels)
+    calibration, validation, held_out = parts
+    return Rows(calibration, validation, held_out, probed=(known[split.train], known[split.test]) if probes else None)
 
 
-def _read(request: Request, model: PreTrainedModel, kind: Kind) -> Labelled:
+def _read(request: Request, model: PreTrainedModel, kind: Kind, controls: Mapping[str, str]) -> Labelled:
     reading = request.reading.for_model(kind, str(request.checkpoint))
-    if not kind.follows_dense:
+    if kind.needs_labels:
         return read_labelled(request.data, reading, labels=head_of(model).labels(model.config))
     if len(reading.columns.texts) > 1:
-        raise DataError("--text-column: a vector is that of one text, and two columns were named; one would work")
+        raise DataError(
+            f"--text-column: a model for {kind.name} takes one text at a time, and two columns were named; one would "
+            "work"
+        )
     if not request.probes:
         reading = replace(reading, columns=replace(reading.columns, label=None))
-    return read_texts_of(request.data, reading)
+    elif not kind.follows_dense and not controls:
+        raise DataError("--label-column: this model is told no labels (baseline.control); leave it out")
+    return (
+        read_labelled(request.data, reading, labels=[*controls]) if controls else read_texts_of(request.data, reading)
+    )

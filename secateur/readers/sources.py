@@ -47,7 +47,8 @@ DATABASES = frozenset({"sqlite", "duckdb"})
 """Formats of files that answer to ``ingest.query``."""
 
 _DATABASES = {ending for ending, what in BY_ENDING.items() if what in DATABASES}
-_FILE_ENDINGS = ENDINGS | {*BY_ENDING, ".txt", ".text"}
+PLAIN_TEXT = (".txt", ".text")
+_FILE_ENDINGS = ENDINGS | {*BY_ENDING, *PLAIN_TEXT}
 
 
 @dataclass(frozen=True)

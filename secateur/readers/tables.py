@@ -18,7 +18,7 @@ from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout, require
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
-from secateur.readers.sources import BY_ENDING, DATABASES, SourceKind, TableFormat
+from secateur.readers.sources import BY_ENDING, DATABASES, PLAIN_TEXT, SourceKind, TableFormat
 from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
 
@@ -40,7 +40,7 @@ def format_of(path: Path, asked: str) -> TableFormat:
     by_ending = BY_ENDING.get(ending)
     if asked in ("lines", "text"):
         return "lines" if asked == "lines" else "text"
-    if asked == "auto" and ending in {".txt", ".text"}:
+    if asked == "auto" and ending in PLAIN_TEXT:
         raise DataError(
             f"{path.name} is plain text, which has no labels; set ingest.format to lines (a row per line, "
             "labelled with its file's name if ingest.label_column is file) or to text, or use CSV, JSONL or Parquet"

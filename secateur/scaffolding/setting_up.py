@@ -28,7 +28,7 @@ from secateur.readers.layout import Columns
 from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.source_files import PARTS, parameter_of
-from secateur.readers.sources import Location, expand
+from secateur.readers.sources import PLAIN_TEXT, Location, expand
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
 from secateur.scaffolding.origin import Origin, origin_of
@@ -95,7 +95,7 @@ def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
     if location.kind == "database":  # what it answered is a file that is here
         for name in ("query", "format"):
             said.pop(name, None)
-    if path is not None and path.suffix.lower() in (".txt", ".text"):
+    if path is not None and path.suffix.lower() in PLAIN_TEXT:
         said.setdefault("format", "lines")
     return said
 

@@ -373,6 +373,7 @@ def test_copies_of_a_text_are_held_out_together(home: Path, tmp_path: Path) -> N
         load_tokenizer(home / "ours"),
         rules=None,
         kind=kind_named("classification"),
+        controls={},
         say=said.append,
     )
     parts = [
@@ -399,6 +400,7 @@ def test_held_out_rows_that_the_model_learned_from_are_told(home: Path, tmp_path
         load_tokenizer(home / "ours"),
         rules=None,
         kind=kind_named("classification"),
+        controls={},
         say=said.append,
     )
     assert any("8 of 8 held-out rows are among those that the model of this project learned" in line for line in said)
