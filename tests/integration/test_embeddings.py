@@ -171,7 +171,11 @@ def test_the_server_embeds(forms: dict[str, Path], tmp_path: Path) -> None:
         (("-S", "hidden_size=16"), ConfigError, "hidden_size=16: the vectors of an embedding model are as wide as"),
         (("--criterion", "gradient"), ConfigError, "criterion gradient follows the loss, and an embedding model"),
         (("--criterion", "fisher"), ConfigError, "criterion fisher follows the loss"),
-        (("--text-column", "text", "--text-column", "topic"), DataError, "--text-column: a model for embedding takes one text"),
+        (
+            ("--text-column", "text", "--text-column", "topic"),
+            DataError,
+            "--text-column: a model for embedding takes one text",
+        ),
     ],
 )
 def test_what_cannot_be_asked_of_it(
