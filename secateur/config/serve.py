@@ -74,4 +74,10 @@ class ServeSection(Section):
         ),
     ] = False
     live_window: Annotated[int, Field(ge=100, description="texts between two comparisons")] = 1000
+    feedback_ids: Annotated[
+        PositiveInt,
+        Field(
+            description="with serve.live: answers that /feedback may still speak of, the newest (about 400 bytes each)"
+        ),
+    ] = 20_000
     drain_s: Annotated[PositiveInt, Field(description="how long open requests may take after SIGTERM")] = 30

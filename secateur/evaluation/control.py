@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
-
 from secateur.errors import ConfigError
 from secateur.evaluation.metrics import Interval
 from secateur.inference.prediction import Predictor
 from secateur.inference.writing import Written
+from secateur.statistics.shares import wilson
 
 
 @dataclass(frozen=True)
@@ -62,5 +61,5 @@ def control_of(judge: Predictor, texts: Sequence[Written], *, level: float) -> C
 
 def share_interval(hits: int, count: int, *, level: float) -> Interval:
     """Return a share with its score interval (Wilson 1927)."""
-    found = binomtest(hits, count).proportion_ci(level, method="wilson")
-    return Interval(value=hits / count, low=float(found.low), high=float(found.high))
+    low, high = wilson(hits, count, level=level)
+    return Interval(value=hits / count, low=low, high=high)

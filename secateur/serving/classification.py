@@ -12,6 +12,7 @@ from secateur.kinds.base import Kind
 from secateur.readers.pairs import as_text, has_words, why_unanswered
 from secateur.serving.batching import Answered, Batcher
 from secateur.serving.bodies import read_json, request_body
+from secateur.serving.feedback import add_feedback_, owner_of
 from secateur.serving.figures import Figures
 from secateur.serving.live.traffic import Traffic
 from secateur.serving.refusals import Refused
@@ -74,9 +75,12 @@ def classification_routes(
             raise Refused(422, "a number has no probabilities; leave them out", field="probabilities")
         texts = [as_text(text) for text in asked.texts]
         answered = await batcher.answer(texts)
-        if watched is not None:
-            watched.saw(answered.served, texts, answered.results)
         response = respond(answered, probabilities=asked.probabilities)
+        if watched is not None:
+            ids = watched.saw(answered.served, texts, answered.results, owner=owner_of(request))
+            for prediction, id_ in zip(response.predictions, ids, strict=True):
+                if id_ is not None:
+                    prediction.id = id_
         return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
     router.add_api_route(
@@ -86,10 +90,12 @@ def classification_routes(
         response_model=answers,
         openapi_extra={"requestBody": request_body(content.model_json_schema(), example=example)},
     )
+    if watched is not None:
+        add_feedback_(router, watched.feedback, settings)
     return router
 
 
-_Respond = Callable[..., BaseModel]
+_Respond = Callable[..., PredictResponse | LabelsResponse | NumbersResponse | GradesResponse]
 
 
 def _shape_of(kind: Kind) -> tuple[type[BaseModel], _Respond]:

@@ -21,7 +21,13 @@ class PredictRequest(BaseModel):
     probabilities: Annotated[bool, Field(description="answer with the probability of every label")] = False
 
 
-class Answer(BaseModel):
+class Identified(BaseModel):
+    """An answer that clients may speak of later."""
+
+    id: Annotated[str | None, Field(description="to tell /feedback what was right, with serve.live")] = None
+
+
+class Answer(Identified):
     """What the model says about one text; of an empty one nothing, and why."""
 
     label: Annotated[str | None, Field(description="null where the text is empty")]
@@ -30,7 +36,7 @@ class Answer(BaseModel):
     reason: Annotated[str | None, Field(description="why there is no label, where there is none")] = None
 
 
-class Labels(BaseModel):
+class Labels(Identified):
     """What a model that gives any number of labels says about one text; of an empty one nothing, and why."""
 
     labels: Annotated[
@@ -42,14 +48,14 @@ class Labels(BaseModel):
     reason: Annotated[str | None, Field(description="why there is no answer, where there is none")] = None
 
 
-class Number(BaseModel):
+class Number(Identified):
     """What a model that tells numbers says about one text; of an empty one nothing, and why."""
 
     number: Annotated[float | None, Field(description="in the units of the training rows; null where it is empty")]
     reason: Annotated[str | None, Field(description="why there is no number, where there is none")] = None
 
 
-class Grade(BaseModel):
+class Grade(Identified):
     """What a model that tells grades says about one text; of an empty one nothing, and why."""
 
     grade: Annotated[str | None, Field(description="the nearest one; null where the text is empty")]
@@ -179,11 +185,37 @@ class Health(BaseModel):
     registry: Annotated[str | None, Field(description="why the registry did not answer the last time")] = None
 
 
+class Counted(BaseModel):
+    """Feedback that was counted."""
+
+    counted: bool = True
+
+
 class Problem(BaseModel):
     """Every refusal: one line, and the field where one is at fault."""
 
     detail: str
     field: str | None = None
+
+
+class FeedbackRequest(BaseModel):
+    """What was right of one answer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    id: Annotated[str, Field(max_length=64, description="of the answer, as it was given with it")]
+
+
+def feedback_type(field: str, *, max_labels: int) -> type[FeedbackRequest]:
+    """Return the request of a model whose answers have this field: label, labels, number or grade."""
+    kinds: dict[str, Any] = {
+        "labels": Annotated[list[str], Field(max_length=max_labels, description="those that are right, perhaps none")],
+        "number": Annotated[float, Field(ge=-1e30, le=1e30, description="that is right")],
+    }
+    kind = kinds.get(field, Annotated[str, Field(max_length=1000, description=f"the {field} that is right")])
+    options: dict[str, Any] = {field: (kind, ...)}
+    made: type[FeedbackRequest] = create_model("FeedbackRequest", __base__=FeedbackRequest, **options)
+    return made
 
 
 def generate_type(limits: ServeSection) -> type[GenerateRequest]:

@@ -209,7 +209,9 @@ def watched_by(
     from secateur.serving.live.gauges import Gauges
     from secateur.serving.live.traffic import Traffic
 
-    return Traffic(project, first, window=settings.live_window, gauges=Gauges.make(figures.registry))
+    return Traffic(
+        project, first, window=settings.live_window, max_ids=settings.feedback_ids, gauges=Gauges.make(figures.registry)
+    )
 
 
 def guarded_by(settings: ServeSection, *, root: Path) -> "Guarded":

@@ -62,6 +62,30 @@ class Unfinished(_Part):
     counts: dict[str, tuple[Count, ...]] = {}
 
 
+class Judged(_Part):
+    """What feedback says of one version, with a 95 % interval.
+
+    Attributes:
+        version: that gave the answers.
+        texts: that somebody has said something of.
+        right: answers that were; None where numbers are told.
+        errors: of numbers, the sum of the distances.
+        squares: likewise of their squares.
+        value: the share that was right (Wilson's interval), or the mean distance (normal).
+        low: end of the interval.
+        high: end of the interval.
+    """
+
+    version: str | None
+    texts: Annotated[int, Field(ge=1)]
+    right: Count | None = None
+    errors: float = 0.0
+    squares: float = 0.0
+    value: float
+    low: float
+    high: float
+
+
 class Live(_Part):
     """What ``serve --live`` writes.
 
@@ -78,6 +102,7 @@ class Live(_Part):
         measures: of the last window that has ended, or of the open one where none has.
         windows: those that have ended, the newest last.
         unfinished: the open one.
+        feedback: per version, the newest last.
     """
 
     model: str
@@ -92,6 +117,7 @@ class Live(_Part):
     measures: tuple[Measured, ...] = ()
     windows: tuple[Window, ...] = ()
     unfinished: Unfinished = Unfinished()
+    feedback: tuple[Judged, ...] = ()
 
     @property
     def drift(self) -> str | None:

@@ -6,6 +6,7 @@ from typing import final
 from prometheus_client import CollectorRegistry, Gauge
 
 from secateur.serving.live.windows import Windows
+from secateur.workflow.live import Judged
 
 
 @final
@@ -19,6 +20,8 @@ class Gauges:
     drifted: Gauge
     shares: Gauge
     reference: Gauge
+    quality: Gauge
+    feedback: Gauge
 
     @classmethod
     def make(cls, registry: CollectorRegistry) -> "Gauges":
@@ -43,12 +46,25 @@ class Gauges:
                 "secateur_live_reference_rows", "Training rows that the traffic is compared with; 0 = none",
                 registry=registry,
             ),
+            quality=Gauge(
+                "secateur_live_quality",
+                "Of this version by its feedback: share of right answers, of numbers their mean error", ["bound"],
+                registry=registry,
+            ),
+            feedback=Gauge("secateur_live_feedback_texts", "Texts of that feedback", registry=registry),
         )  # fmt: skip
 
     def clear(self) -> None:
         """Forget the version before."""
-        for gauge in (self.psi, self.limit, self.drifted, self.shares):
+        for gauge in (self.psi, self.limit, self.drifted, self.shares, self.quality):
             gauge.clear()
+
+    def show_feedback(self, judged: Judged | None) -> None:
+        """Show what feedback says of the version that answers."""
+        self.feedback.set(0 if judged is None else judged.texts)
+        if judged is not None:
+            for bound in ("value", "low", "high"):
+                self.quality.labels(bound).set(getattr(judged, bound))
 
     def show(self, windows: Windows) -> None:
         """Show how the traffic stands."""

@@ -12,12 +12,13 @@ from typing import final
 from secateur.errors import ConfigError, ProjectError
 from secateur.files import write_json
 from secateur.inference.prediction import Prediction
+from secateur.serving.live.feedback import Feedback
 from secateur.serving.live.gauges import Gauges
 from secateur.serving.live.measures import answer_values
 from secateur.serving.live.reference import Learned, digest_of, learn
 from secateur.serving.live.windows import Windows
 from secateur.serving.served import Served
-from secateur.workflow.live import LIVE, Live, Measured, Unfinished, read_live
+from secateur.workflow.live import LIVE, Judged, Live, Measured, Unfinished, read_live
 from secateur.workflow.project import Project, locked
 
 TEXTS_PER_S = 64
@@ -36,13 +37,14 @@ class Traffic:
     texts are held, for a second.
     """
 
-    def __init__(self, project: Project, first: Served, *, window: int, gauges: Gauges) -> None:
+    def __init__(self, project: Project, first: Served, *, window: int, max_ids: int, gauges: Gauges) -> None:
         """Take the project's file, and measure what the first model was trained from.
 
         Args:
             project: whose ``reports/live.json`` is written, by this process alone.
             first: nobody asks it yet.
             window: texts between two comparisons.
+            max_ids: answers that feedback may speak of, the newest.
             gauges: where they are shown.
 
         Raises:
@@ -61,6 +63,7 @@ class Traffic:
         self._size = window
         self._gauges = gauges
         self._random = random.Random()
+        self.feedback = Feedback(first.kind, max_ids=max_ids)
         self._sample: list[str] = []
         self._sampled_of = 0
         self._written = 0.0
@@ -81,10 +84,20 @@ class Traffic:
         self._gauges.clear()
         self._gauges.reference.set(learned.rows or 0)
 
-    def saw(self, served: Served, texts: Sequence[str], said: Sequence[Prediction | str]) -> None:
-        """Count answered texts; those that a version before has answered are left out."""
+    def saw(
+        self, served: Served, texts: Sequence[str], said: Sequence[Prediction | str], *, owner: str | None = None
+    ) -> list[str | None]:
+        """Count answered texts, and return an id for each; those that a version before has answered are left out.
+
+        Args:
+            served: that answered.
+            texts: of one request.
+            said: of each.
+            owner: name of the token that asked.
+        """
+        ids = self.feedback.remember(served, said, owner=owner)
         if served is not self._served:
-            return
+            return ids
         windows, answered = self.windows, 0
         for text, prediction in zip(texts, said, strict=True):
             if isinstance(prediction, str):
@@ -94,6 +107,7 @@ class Traffic:
                 windows.add(name, values)
             self._draw(text)
         windows.took(answered)
+        return ids
 
     def _draw(self, text: str) -> None:
         """Keep a sample of the texts of this second, each with the same chance (Vitter 1985, algorithm R)."""
@@ -127,6 +141,7 @@ class Traffic:
         if ended is not None and ended.drifted:
             _log.warning("%s", self.report().drift)
         self._gauges.show(windows)
+        self._gauges.show_feedback(self._judged())
         if last or ended is not None or time.monotonic() - self._written >= _WRITE_S:
             self._written = time.monotonic()
             await asyncio.to_thread(self._write, self.report())
@@ -141,6 +156,10 @@ class Traffic:
             return
         for name, given in values.items():
             windows.add(name, given)
+
+    def _judged(self) -> Judged | None:
+        version = self._served.source.version
+        return next((judged for judged in self.feedback.judged() if judged.version == version), None)
 
     def report(self) -> Live:
         """Return what the file says."""
@@ -169,11 +188,14 @@ class Traffic:
             unfinished=Unfinished(
                 texts=windows.texts, counts={name: tuple(counts) for name, counts in windows.counts.items()}
             ),
+            feedback=self.feedback.judged(),
         )
 
     def _resume(self) -> None:
         """Go on with the counts of a server that watched the same files."""
         before = read_live(self._project)
+        if before is not None and before.model == self._served.name:
+            self.feedback.resume(before.feedback)
         if before is None or before.digest != digest_of(self._served):
             return
         self._since = before.since

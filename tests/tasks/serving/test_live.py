@@ -97,7 +97,7 @@ def test_where_there_are_no_training_rows_it_says_so_and_counts(stand: Stand, tm
 
 def test_only_one_server_of_a_project_watches(stand: Stand) -> None:
     with running(stand.project, ALIAS, live=True), pytest.raises(Occupied, match="is written by another server"):
-        Traffic(stand.project, _loaded(stand), window=100, gauges=Gauges.make(CollectorRegistry()))
+        Traffic(stand.project, _loaded(stand), window=100, max_ids=10, gauges=Gauges.make(CollectorRegistry()))
 
 
 def _loaded(stand: Stand) -> Served:
@@ -108,7 +108,7 @@ def _loaded(stand: Stand) -> Served:
 def test_a_model_that_tells_neither_labels_nor_numbers_is_not_watched(stand: Stand, kind: str) -> None:
     served = replace(_loaded(stand), kind=kind_named(kind))
     with pytest.raises(ConfigError, match=f"watches labels and numbers of whole texts; a model for {kind} tells none"):
-        Traffic(stand.project, served, window=100, gauges=Gauges.make(CollectorRegistry()))
+        Traffic(stand.project, served, window=100, max_ids=10, gauges=Gauges.make(CollectorRegistry()))
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,30 @@ def test_a_file_that_is_not_ours_counts_for_nothing(stand: Stand, content: str, 
     [line] = caplog.messages
     assert line.startswith("reports/live.json counts for nothing: ")
     assert cast("int", len(line.splitlines())) == 1
+
+
+def test_feedback_gives_live_accuracy_and_is_taken_once(stand: Stand) -> None:
+    stand.registry.set_alias("tiny", "champion", "1")
+    with running(stand.project, ALIAS, live=True) as server:
+        asked = server.predict([*TEXTS[:20], ""]).json()["predictions"]
+        assert "id" not in asked[-1], "an empty text has no answer that could be right"
+        told = [{"id": row["id"], "label": row["label"]} for row in asked[:20]]
+        told[0]["label"] = next(label for label in ("negative", "positive") if label != told[0]["label"])
+        assert {server.client.post("/feedback", json=body).text for body in told} == {'{"counted":true}'}
+        again = server.client.post("/feedback", json=told[0])
+        assert (again.status_code, again.json()["field"]) == (404, "id")
+        for body, detail in (
+            ({"id": "x"}, "label: field required"),
+            ({"id": "x" * 65, "label": "a"}, "id: string should have at most 64 characters"),
+            ({"id": asked[0]["id"], "labels": []}, "label: field required"),
+        ):
+            refused = server.client.post("/feedback", json=body)
+            assert (refused.status_code, refused.json()["detail"]) == (422, detail)
+        server.tick()
+        assert 'secateur_live_quality{bound="value"} 0.95' in server.client.get("/metrics").text
+    [judged] = _written(stand).feedback
+    assert (judged.version, judged.texts, judged.right) == ("1", 20, 19)
+    assert judged.low == pytest.approx(0.7639, abs=1e-4)
+    with running(stand.project, ALIAS) as server:
+        assert "id" not in server.predict("a good day").json()["predictions"][0]
+        assert server.client.post("/feedback", json=told[0]).json()["detail"].startswith("there is no /feedback")
