@@ -15,10 +15,13 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     CamembertConfig,
+    Data2VecTextConfig,
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    ErnieConfig,
     GPT2Config,
+    MPNetConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -50,14 +53,15 @@ ENCODER_TABLES = sorted(
 GRAPHS = [name for name in ENCODER_TABLES if name != "roberta"]
 """Encoders whose graphs differ: ELECTRA has BERT's layers and RoBERTa's head."""
 _ENCODERS = {
-    "bert": BertConfig, "camembert": CamembertConfig, "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig,
+    "bert": BertConfig, "camembert": CamembertConfig, "data2vec-text": Data2VecTextConfig, "mpnet": MPNetConfig,
+    "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig,
 }  # fmt: skip
 _POSITIONS = {
     "relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "position_buckets": 6,
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
 QUERIES_PER_HEAD = dict.fromkeys(("gemma2", "gemma3_text", "granite", "llama", "mistral", "qwen3", "smollm3"), 2)
-EAGER = ("deberta-v2", "gemma2")
+EAGER = ("deberta-v2", "gemma2", "mpnet")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
 _OWN = {
@@ -94,6 +98,8 @@ def tiny_config(
     if model_type == "gpt2":
         return GPT2Config(n_inner=24, **sizes, **shared)
     sizes["intermediate_size"] = 24
+    if model_type == "ernie":
+        return ErnieConfig(use_task_id=True, **sizes, **shared)
     if model_type == "electra":
         return ElectraConfig(embedding_size=embedding_size, **sizes, **shared)
     if model_type == "deberta-v2":

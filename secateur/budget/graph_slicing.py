@@ -49,6 +49,10 @@ class _Layer:
     ffn_columns: _Projection
 
 
+_FROM_TABLE = ("Transpose", "Unsqueeze", "Expand", "Slice", "DequantizeLinear", "Cast", "Mul")
+"""What stands between a table and the scores that it is added to, in fp32 and in int8."""
+
+
 class DenseGraph:
     """The graph of a dense model, from which graphs of other widths are cut."""
 
@@ -64,18 +68,23 @@ class DenseGraph:
         """
         model.set_attn_implementation("eager")  # as deployed graphs are exported
         _make_distinct_(model)
-        self._head_dim = family_of(model).dense_widths(model.config).head_dim
+        dense = family_of(model).dense_widths(model.config)
+        self._head_dim, self._dense_heads = dense.head_dim, dense.heads[0]
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / ONNX_MODEL
             trace(model, file)
             graph = onnx.load(file)
             self._layers = _locate(model, graph)
+            table = _name_of_table(model, graph)
             if int8:
                 # The suffix of the quantised weight is all that changes in the names.
                 quantize_(graph, file)
                 graph = onnx.load(file)
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
         self._suffix = "_quantized" if int8 else ""
+        self._scores = [] if table is None else _added_to(graph, table + self._suffix)
+        if table is not None and len(self._scores) != len(self._layers):
+            raise ModelError("the table of heads is not read once per layer, so the graph cannot be sliced")
         self._graph = graph
         del self._graph.graph.initializer[:]
 
@@ -99,6 +108,9 @@ class DenseGraph:
                 for projection in rows:
                     self._narrow_(arrays, projection, rows=width)
                 self._narrow_(arrays, columns, columns=width)
+        for scores, heads in zip(self._scores[-widths.num_layers :], widths.heads, strict=False):
+            if 0 < heads < self._dense_heads:
+                _read_columns_(model.graph, arrays, scores, heads=heads)
         _rewire_(model.graph, replaced)
         _drop_unused_(model.graph)
         used = {name for node in model.graph.node for name in node.input}
@@ -173,6 +185,38 @@ def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...
         )
         for layer in family_of(model).layers(model)
     )
+
+
+def _name_of_table(model: PreTrainedModel, graph: onnx.ModelProto) -> str | None:
+    """Return the initialiser of the table that all layers share, if there is one."""
+    table = family_of(model).head_table(model)
+    if table is None:
+        return None
+    values = table.weight.detach().numpy()
+    found = (tensor for tensor in graph.graph.initializer if tuple(tensor.dims) == values.shape)
+    return next(str(tensor.name) for tensor in found if np.array_equal(numpy_helper.to_array(tensor), values))
+
+
+def _added_to(graph: onnx.ModelProto, table: str) -> list[tuple[str, str]]:
+    """Return what is read of a table, and the sum that it goes into, for each layer in their order."""
+    values, found = {table}, []
+    for node in graph.graph.node:
+        read = [name for name in node.input if name in values]
+        if read and node.op_type == "Add":
+            found.append((read[0], str(node.output[0])))
+        elif read and node.op_type in ("Gather", *_FROM_TABLE):
+            values.add(str(node.output[0]))
+    return found
+
+
+def _read_columns_(graph: onnx.GraphProto, arrays: dict[str, _Array], scores: tuple[str, str], *, heads: int) -> None:
+    """Let a layer read the columns of its first heads, as an export of a cut model does."""
+    values, total = scores
+    place, node = next((place, node) for place, node in enumerate(graph.node) if total in node.output)
+    numbers, chosen = f"{total}_heads", f"{total}_columns"
+    arrays[numbers] = np.arange(heads, dtype=np.int64)
+    node.input[list(node.input).index(values)] = chosen
+    graph.node.insert(place, onnx.helper.make_node("Gather", [values, numbers], [chosen], axis=1))
 
 
 def _rewire_(graph: onnx.GraphProto, replaced: dict[str, str]) -> None:

@@ -155,6 +155,7 @@ def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
         if not head.per_token:  # else the whole vocabulary is read for every token
             config.vocab_size = min(config.vocab_size, _VOCABULARY)
         model: PreTrainedModel = head.auto.from_config(config, dtype=torch.float32).eval()
+        family_of(model).prepare_(model)
         return model
 
 

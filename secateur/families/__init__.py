@@ -9,15 +9,18 @@ from secateur.errors import ModelError
 from secateur.families.base import Family
 from secateur.families.bert import BERT
 from secateur.families.camembert import CAMEMBERT
+from secateur.families.data2vec_text import DATA2VEC_TEXT
 from secateur.families.deberta_v2 import DEBERTA_V2
 from secateur.families.distilbert import DISTILBERT
 from secateur.families.electra import ELECTRA
+from secateur.families.ernie import ERNIE
 from secateur.families.gemma2 import GEMMA2
 from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
 from secateur.families.granite import GRANITE
 from secateur.families.llama import LLAMA
 from secateur.families.mistral import MISTRAL
+from secateur.families.mpnet import MPNET
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
 from secateur.families.roberta import ROBERTA
@@ -25,7 +28,9 @@ from secateur.families.smollm3 import SMOLLM3
 from secateur.families.static import STATIC
 from secateur.families.xlm_roberta import XLM_ROBERTA
 
-_ENCODERS: tuple[Family, ...] = (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2)
+_ENCODERS: tuple[Family, ...] = (
+    BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, ERNIE, DATA2VEC_TEXT,
+)  # fmt: skip
 _DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}

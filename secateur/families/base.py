@@ -102,6 +102,13 @@ class Family(Protocol):
         """Return the modules that hold every embedding, with their norm."""
         ...
 
+    def head_table(self, model: PreTrainedModel) -> nn.Embedding | None:
+        """Return the table that all layers share and that has a column per dense head; None where there is none.
+
+        It stays as it is, whatever heads go: a layer tells its columns (``Attention.numbers``).
+        """
+        ...
+
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """Return the norms that the residual stream passes.
 

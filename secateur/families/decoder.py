@@ -216,6 +216,10 @@ class Decoder:
             (tokens,) if self.positions_path is None else (tokens, model.base_model.get_submodule(self.positions_path))
         )
 
+    def head_table(self, model: PreTrainedModel) -> nn.Embedding | None:
+        """See ``Family.head_table``."""
+        return None
+
     def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
         """See ``Family.entrance``."""
         return None

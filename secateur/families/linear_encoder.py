@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast, final
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.families.bare import is_bare
 from secateur.families.head_filling import filling_heads
-from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
+from secateur.families.structures import HEAD_NUMBERS, Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
 _HEAD_DIM = "head_dim"
@@ -54,7 +55,7 @@ class LinearEncoder:
     # attributes of the attention module
     num_heads_attribute: str
     all_heads_attribute: str | None
-    # relative to the model
+    # relative to the model; {base} is the name of the base model there
     head_paths: tuple[str, ...]
     # keys of the config
     hidden_size_key: str
@@ -74,10 +75,12 @@ class LinearEncoder:
     # tables that queries and keys are projected for beside tokens, with their norm (base model), and how many rows
     position_paths: tuple[str, ...] = ()
     num_positions: Callable[[PreTrainedConfig], int] = no_positions
+    # a table with a column per head that all layers share (base model)
+    head_table_path: str | None = None
     # keys of the config that are as large as the hidden size
     widths_of_head: tuple[str, ...] = ()
     # in place of the attention's own forward pass, where that cannot be used with other widths
-    forward_with_heads: Callable[..., tuple[Tensor, Tensor | None]] | None = None
+    forward_with_heads: Callable[..., tuple[Tensor, ...] | tuple[Tensor, None]] | None = None
     check_variant: Callable[[PreTrainedConfig], None] = accept
 
     generates = False
@@ -117,6 +120,8 @@ class LinearEncoder:
         setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         if self.all_heads_attribute is not None:
             setattr(owner, self.all_heads_attribute, attention.num_heads * attention.head_dim)
+        if (table := self.head_table(model)) is not None:
+            _number_heads_(owner, attention, num_columns=table.embedding_dim)
         self._set_forward_(owner, num_heads=attention.num_heads)
 
     def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
@@ -186,13 +191,20 @@ class LinearEncoder:
         """See ``Family.head``: an encoder alone has none."""
         if model.base_model is model:
             return ()
-        return tuple(model.get_submodule(path) for path in self.head_paths)
+        base = model.base_model_prefix
+        return tuple(model.get_submodule(path.format(base=base)) for path in self.head_paths)
 
     def embedding_modules(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.embedding_modules``."""
         base, own = model.base_model, self.embeddings(model)
         tables = (part for path in self.position_paths if (part := _found(base, path)) is not None)
-        return (own, *tables)
+        of_heads = self.head_table(model)
+        return (own, *tables) if of_heads is None else (own, *tables, of_heads)
+
+    def head_table(self, model: PreTrainedModel) -> nn.Embedding | None:
+        """See ``Family.head_table``."""
+        path = self.head_table_path
+        return None if path is None else cast("nn.Embedding", model.base_model.get_submodule(path))
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``: all norms there are, but for one before the entrance, or of positions."""
@@ -337,12 +349,18 @@ class LinearEncoder:
         def linear(path: str) -> nn.Linear:
             return cast("nn.Linear", block.get_submodule(path))
 
+        numbers = None
+        if self.head_table_path is not None:
+            stored = getattr(block.get_submodule(self.attention_path), HEAD_NUMBERS, None)
+            count = linear(self.query_path).out_features // head_dim
+            numbers = tuple(range(count)) if stored is None else tuple(stored.tolist())
         attention = Attention(
             query=linear(self.query_path),
             key=linear(self.key_path),
             value=linear(self.value_path),
             output=linear(self.output_path),
             head_dim=head_dim,
+            numbers=numbers,
         )
         return Layer(attention=attention, ffn=Ffn(up=(linear(self.up_path),), down=linear(self.down_path)))
 
@@ -350,6 +368,17 @@ class LinearEncoder:
     def _global(config: PreTrainedConfig, key: str) -> int:
         # Read past the attribute: a config with per-layer values raises when its global one is asked for.
         return int(vars(config)[key])
+
+
+def _number_heads_(owner: nn.Module, attention: Attention, *, num_columns: int) -> None:
+    """Let an attention know which columns are those of its heads, unless it has all of them in their order."""
+    owner._buffers.pop(HEAD_NUMBERS, None)
+    owner._non_persistent_buffers_set.discard(HEAD_NUMBERS)
+    numbers = attention.numbers
+    if numbers and numbers != tuple(range(num_columns)):
+        device = attention.query.weight.device
+        # Shapes are made on the meta device before there are weights; a buffer has its values at once.
+        owner.register_buffer(HEAD_NUMBERS, torch.tensor(numbers, device=None if device.type == "meta" else device))
 
 
 def _found(model: nn.Module, path: str) -> nn.Module | None:

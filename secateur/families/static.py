@@ -156,6 +156,10 @@ class Static:
         """See ``Family.embeddings``."""
         return cast("nn.Module", model.get_input_embeddings())
 
+    def head_table(self, model: PreTrainedModel) -> nn.Embedding | None:
+        """See ``Family.head_table``."""
+        return None
+
     def entrance(self, model: PreTrainedModel) -> nn.Linear | None:
         """See ``Family.entrance``: none."""
         return None

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+HEAD_NUMBERS = "head_numbers"
+"""Name of the buffer that holds ``Attention.numbers`` of a layer that has lost heads."""
+
 
 @dataclass(frozen=True)
 class Widths:
@@ -169,6 +172,7 @@ class Attention:
         output: ``(E, H*G*D)``. Its input is the concatenated heads: the place for masks and hooks.
         head_dim: ``D``.
         queries_per_head: ``G``; 1 without grouping.
+        numbers: the columns of the heads in the table that all layers share (``Family.head_table``); None without one.
     """
 
     query: nn.Linear
@@ -177,6 +181,7 @@ class Attention:
     output: nn.Linear
     head_dim: int
     queries_per_head: int = 1
+    numbers: tuple[int, ...] | None = None
 
     @property
     def num_heads(self) -> int:

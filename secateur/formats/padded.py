@@ -1,6 +1,7 @@
 """Padded export: zeros fill every layer up to uniform widths, so that plain transformers loads the model."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     Of an embedding model sentence-transformers loads it, or ``AutoModel``, whose hidden states are still to be pooled.
 
     Heads are padded to the dense count (of decoders: to the layer with most), neurons to the widest layer. A zero
-    query and key attend evenly to zero values, and a zero neuron feeds a zero column: the logits stay. The model is
+    query and key attend evenly to zero values, and a zero neuron feeds a zero column: the logits stay. Where all layers
+    share a table with a column per head, every head stands where its column does. The model is
     as large and as slow as one of these widths: this export is for compatibility only. A hidden size cannot be padded
     (a norm sees the zeros); where it was cut, heads and, if the config does not name them, the features of a head are
     padded until they fill it.
@@ -68,14 +70,49 @@ def pad_(model: PreTrainedModel) -> None:
     Raises:
         ModelError: the hidden size cannot be divided into as many heads of at least as many features.
     """
-    family = family_of(model)
-    num_heads, head_dim = family.padded_heads(model.config, at_least=max((1, *widths_of(model).heads)))
+    family, layers = family_of(model), family_of(model).layers(model)
+    shared = sorted({number for layer in layers for number in layer.attention.numbers or ()})
+    at_least = max((1, len(shared), *widths_of(model).heads))
+    num_heads, head_dim = family.padded_heads(model.config, at_least=at_least)
     width = max((1, *widths_of(model).ffn))
-    for index, layer in enumerate(family.layers(model)):
-        family.replace_attention_(model, index, _pad_attention(layer.attention, num_heads, head_dim))
+    if (table := family.head_table(model)) is not None:
+        table.weight = nn.Parameter(_pad_vectors(table.weight.detach()[:, shared], num_heads))
+        table.embedding_dim = num_heads
+    for index, layer in enumerate(layers):
+        attention = _pad_attention(_at_their_columns(layer.attention, shared), num_heads, head_dim)
+        family.replace_attention_(model, index, attention)
         ups = tuple(_pad_rows(up, width) for up in layer.ffn.up)
         family.replace_ffn_(model, index, Ffn(up=ups, down=_pad_columns(layer.ffn.down, width)))
     model.config = family.uniform_config(model.config, heads=num_heads, ffn=width)
+
+
+def _at_their_columns(attention: Attention, shared: Sequence[int]) -> Attention:
+    """Return the attention with its heads where their columns are among those that layers share, zeros between."""
+    if attention.numbers is None:
+        return attention
+    places = torch.tensor([shared.index(number) for number in attention.numbers], dtype=torch.int64)
+    size = attention.head_dim
+    features = (places[:, None] * size + torch.arange(size)).reshape(-1)
+
+    def spread(linear: nn.Linear) -> nn.Linear:
+        weight = linear.weight.new_zeros(len(shared) * size, linear.in_features)
+        weight[features] = linear.weight.detach()
+        bias = None
+        if linear.bias is not None:
+            bias = linear.bias.new_zeros(len(shared) * size)
+            bias[features] = linear.bias.detach()
+        return linear_from(weight, bias)
+
+    own = attention.output
+    weight = own.weight.new_zeros(own.out_features, len(shared) * size)
+    weight[:, features] = own.weight.detach()
+    return Attention(
+        query=spread(attention.query),
+        key=spread(attention.key),
+        value=spread(attention.value),
+        output=linear_from(weight, None if own.bias is None else own.bias.detach()),
+        head_dim=size,
+    )
 
 
 def _pad_attention(attention: Attention, num_heads: int, head_dim: int) -> Attention:
@@ -128,10 +165,14 @@ def _pad_vector(vector: torch.Tensor, size: int) -> torch.Tensor:
     return padded
 
 
+def _pad_vectors(rows: torch.Tensor, size: int) -> torch.Tensor:
+    padded = rows.new_zeros(rows.shape[0], size)
+    padded[:, : rows.shape[1]] = rows
+    return padded
+
+
 def _pad_columns(linear: nn.Linear, columns: int) -> nn.Linear:
-    weight = linear.weight.detach()
-    padded = weight.new_zeros(weight.shape[0], columns)
-    padded[:, : weight.shape[1]] = weight
+    padded = _pad_vectors(linear.weight.detach(), columns)
     return linear_from(padded, None if linear.bias is None else linear.bias.detach())
 
 

@@ -22,7 +22,7 @@ from transformers import (
 from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_named, family_of, is_static
 from secateur.families.linears import linear_from
-from secateur.families.structures import Ffn, Widths
+from secateur.families.structures import HEAD_NUMBERS, Ffn, Widths
 from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
 from secateur.models.heads import head_of
 from secateur.models.limits import check_asked, check_finite
@@ -88,7 +88,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
             # Buffers are computed in full precision, whatever type the weights have.
             model: PreTrainedModel = auto.from_config(family.buildable(config), dtype=torch.float32)
             family.prepare_(model)
-            _shape_(model, family.widths(config))
+            _shape_(model, family.widths(config), dense_heads=max(family.dense_widths(config).heads, default=0))
     except (*UNUSABLE, RuntimeError) as error:
         raise CheckpointError(f"no model can be built from {CONFIG}: {one_line(error)}") from error
     model.config.dtype = config.dtype
@@ -97,6 +97,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
     _check_fit(model, tensors)
     # What is tied is not in the file.
     model.load_state_dict(tensors, strict=False, assign=True)
+    _check_head_numbers(model)
     family.tie_(model)
     model.eval()
     return model
@@ -141,9 +142,12 @@ def _without_copies(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor])
     return {name: tensor for name, tensor in tensors.items() if name not in tied or tied[name] not in tensors}
 
 
-def _shape_(model: PreTrainedModel, widths: Widths) -> None:
+def _shape_(model: PreTrainedModel, widths: Widths, *, dense_heads: int) -> None:
     """Replace the projections of a model without weights by narrower ones."""
     family = family_of(model)
+    if (table := family.head_table(model)) is not None:
+        table.weight = nn.Parameter(torch.empty(table.num_embeddings, dense_heads, device="meta"))
+        table.embedding_dim = dense_heads
     for index, (layer, heads, ffn) in enumerate(zip(family.layers(model), widths.heads, widths.ffn, strict=True)):
         attention = replace(layer.attention, head_dim=widths.head_dim)
         features, keys = heads * attention.unit_size, heads * attention.head_dim
@@ -154,11 +158,31 @@ def _shape_(model: PreTrainedModel, widths: Widths) -> None:
                 key=_resized(attention.key, rows=keys),
                 value=_resized(attention.value, rows=keys),
                 output=_resized(attention.output, columns=features),
+                # Whose columns these are stands among the tensors.
+                numbers=None if attention.numbers is None else tuple(range(heads)),
             )
             family.replace_attention_(model, index, narrow)
         if ffn != layer.ffn.width:
             ups = tuple(_resized(up, rows=ffn) for up in layer.ffn.up)
             family.replace_ffn_(model, index, Ffn(up=ups, down=_resized(layer.ffn.down, columns=ffn)))
+
+
+def _check_head_numbers(model: PreTrainedModel) -> None:
+    """Refuse heads that are no ascending choice of the columns of the table that all layers share.
+
+    Raises:
+        CheckpointError: naming the layer.
+    """
+    family = family_of(model)
+    if (table := family.head_table(model)) is None:
+        return
+    for index, layer in enumerate(family.layers(model)):
+        numbers = list(layer.attention.numbers or ())
+        if numbers != sorted(set(numbers) & set(range(table.embedding_dim))):
+            raise CheckpointError(
+                f"{WEIGHTS} does not fit {CONFIG}: {HEAD_NUMBERS} of layer {index} are {numbers[:20]}; numbers of 0 to "
+                f"{table.embedding_dim - 1}, ascending, would work"
+            )
 
 
 def _resized(linear: nn.Linear, *, rows: int | None = None, columns: int | None = None) -> nn.Linear:

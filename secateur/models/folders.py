@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from secateur.errors import CheckpointError
+from secateur.families.structures import HEAD_NUMBERS
 from secateur.files import is_lfs_pointer
 from secateur.models.card import CARD, Card, verify
 
@@ -22,8 +23,8 @@ _INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 _PICKLED = "pytorch_model*.bin"
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_BUFFER = "position_ids"
-"""Old folders hold this buffer among the weights; it is computed."""
+_BUFFERS = ("position_ids", HEAD_NUMBERS)
+"""Buffers of whole numbers: old folders hold the first, which is computed; layers that have lost heads the second."""
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -129,7 +130,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118  not a mapping
                     kind = opened.get_slice(name).get_dtype()
-                    if kind not in _FLOATS and not name.endswith(_BUFFER):
+                    if kind not in _FLOATS and not name.endswith(_BUFFERS):
                         raise CheckpointError(
                             f"{file}: {name} is of type {kind}; weights of {', '.join(_FLOATS)} can be read, so the "
                             "model before it was quantised would work"

@@ -77,8 +77,11 @@ def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
         name = next(name for name, module in model.named_modules() if module is entrance)
         model.set_submodule(name, keep_rows(entrance, keep))
     norms = {id(norm): norm for norm in family.stream_norms(model)}
+    of_heads = family.head_table(model)
     for module in () if entrance is not None else family.embedding_modules(model):
         for part in module.modules():
+            if part is of_heads:
+                continue
             if isinstance(part, nn.Embedding):
                 part.weight = nn.Parameter(_kept(part.weight, keep))
                 part.embedding_dim = int(keep.sum())

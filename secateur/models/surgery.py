@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import compress
 
 import torch
 from torch import nn
@@ -73,12 +74,14 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[PreTrainedModel]:
 
 def _narrow_attention(attention: Attention, heads: torch.Tensor) -> Attention:
     features, keys = (heads.repeat_interleave(size) for size in (attention.unit_size, attention.head_dim))
+    numbers = attention.numbers
     return replace(
         attention,
         query=keep_rows(attention.query, features),
         key=keep_rows(attention.key, keys),
         value=keep_rows(attention.value, keys),
         output=keep_columns(attention.output, features),
+        numbers=None if numbers is None else tuple(compress(numbers, heads.tolist())),
     )
 
 

@@ -124,9 +124,10 @@ def expanded(
         heads = _Placing(kept.heads[index], into.heads[index], columns=columns)
         ffn = _Placing(kept.ffn[index], into.ffn[index], columns=columns)
         if heads.changes:
-            merged, output = heads.merged(of_attention(layer.attention), of_attention(sources[number].attention))
-            query, key, value = merged
-            attention = replace(layer.attention, query=query, key=key, value=value, output=output)
+            source = sources[number].attention
+            (query, key, value), output = heads.merged(of_attention(layer.attention), of_attention(source))
+            columns_of = None if source.numbers is None else tuple(source.numbers[head] for head in into.heads[index])
+            attention = replace(layer.attention, query=query, key=key, value=value, output=output, numbers=columns_of)
             family.replace_attention_(model, index, attention)
         if ffn.changes:
             ups, down = ffn.merged(of_ffn(layer.ffn), of_ffn(sources[number].ffn))

@@ -1,6 +1,7 @@
 """What holds for every model family: being in FAMILIES is being tested."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,12 @@ def test_the_order_of_heads_and_neurons_is_without_meaning(model_type):
     """Cutting the same head after the heads were permuted gives the same function."""
     model, permuted = tiny_model(model_type), tiny_model(model_type)
     order, neurons = torch.tensor([2, 0, 3, 1]), torch.randperm(24, generator=torch.Generator().manual_seed(3))
-    for layer in family_of(permuted).layers(permuted):
+    for index, layer in enumerate(family_of(permuted).layers(permuted)):
         for groups, permutation in ((of_attention(layer.attention), order), (of_ffn(layer.ffn), neurons)):
             permute_(groups, permutation)
+        if layer.attention.numbers is not None:  # their columns go with them
+            moved = replace(layer.attention, numbers=tuple(order.tolist()))
+            family_of(permuted).replace_attention_(permuted, index, moved)
     masks = some_masks(model)
     cut_(model, masks)
     cut_(
@@ -248,7 +252,8 @@ def test_every_parameter_is_embedding_layer_or_head(model_type, choose):
     cost, prices = cost_of(model), structure_costs(model.config, length=32)
     assert cost.params == total
     assert cost.nonembedding_params == total - embeddings == prices.total(widths_of(model)).params
-    assert cost.bytes == 4 * total
+    buffers = [tensor for tensor in model.state_dict().values() if not tensor.is_floating_point()]
+    assert cost.bytes == 4 * total + sum(tensor.nbytes for tensor in buffers)
     assert encoder_macs(model, 32) == prices.total(widths_of(model)).macs
     assert amount_of(model, length=32) == amount_of(model.config, length=32) == prices.total(widths_of(model))
 

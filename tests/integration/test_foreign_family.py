@@ -30,12 +30,12 @@ SOURCE = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs/howto/family.md")
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
-    offer(folder, "data2vec-family", "data2vec_family", **{"data2vec-text": "data2vec_family:DATA2VEC_TEXT"})
+    offer(folder, "layoutlm-family", "layoutlm_family", **{"layoutlm": "layoutlm_family:LAYOUTLM"})
     monkeypatch.syspath_prepend(str(folder))
     forget()
     yield folder
     forget()
-    sys.modules.pop("data2vec_family", None)
+    sys.modules.pop("layoutlm_family", None)
 
 
 def offer(site: Path, name: str, module: str, **entries: str) -> None:
@@ -47,65 +47,65 @@ def config_of(**baseline):
 
 
 def test_nobody_knows_it_without_the_package() -> None:
-    with pytest.raises(ModelError, match=r"^model_type 'data2vec-text' is not supported; supported: bert, "):
-        family_named("data2vec-text")
+    with pytest.raises(ModelError, match=r"^model_type 'layoutlm' is not supported; supported: bert, "):
+        family_named("layoutlm")
     with pytest.raises(
-        ConfigError, match=r"^baseline\.family: 'data2vec-text' is no family of another package; known: none"
+        ConfigError, match=r"^baseline\.family: 'layoutlm' is no family of another package; known: none"
     ):
-        config_of(family="data2vec-text")
+        config_of(family="layoutlm")
 
 
 @pytest.mark.usefixtures("site")
 def test_it_is_found_when_it_is_asked_for() -> None:
-    assert config_of(family="data2vec-text").baseline.family == "data2vec-text"
-    assert "data2vec_family" not in sys.modules
-    assert family_named("data2vec-text").model_type == "data2vec-text"
-    assert "| `data2vec-text` | label texts | data2vec-family 1.0 |" in reference_of_families()
+    assert config_of(family="layoutlm").baseline.family == "layoutlm"
+    assert "layoutlm_family" not in sys.modules
+    assert family_named("layoutlm").model_type == "layoutlm"
+    assert "| `layoutlm` | label texts | layoutlm-family 1.0 |" in reference_of_families()
     with pytest.raises(
         ModelError,
-        match=r"^model_type 'data2vec' is not supported; supported: bert, .*, data2vec-text, .*, xlm-roberta$",
+        match=r"^model_type 'layout' is not supported; supported: bert, .*, layoutlm, .*, xlm-roberta$",
     ):
-        family_named("data2vec")
-    with pytest.raises(ConfigError, match=r"^baseline\.family: 'data2vec-tex' is no .*; did you mean data2vec-text\?"):
-        config_of(family="data2vec-tex")
+        family_named("layout")
+    with pytest.raises(ConfigError, match=r"^baseline\.family: 'layoutl' is no .*; did you mean layoutlm\?"):
+        config_of(family="layoutl")
 
 
 def test_a_name_of_ours_and_a_family_of_another_name_are_refused(site: Path) -> None:
-    offer(site, "greedy", "greedy", bert="greedy:DATA2VEC_TEXT", other="greedy:DATA2VEC_TEXT")
+    offer(site, "greedy", "greedy", bert="greedy:LAYOUTLM", other="greedy:LAYOUTLM")
     forget()
     with pytest.raises(ModelError, match=r"^model_type bert is ours, and greedy 1\.0 brings another family for it"):
         family_named("bert")
-    with pytest.raises(ConfigError, match=r"greedy:DATA2VEC_TEXT calls itself data2vec-text; both must be one$"):
+    with pytest.raises(ConfigError, match=r"greedy:LAYOUTLM calls itself layoutlm; both must be one$"):
         family_named("other")
     assert family_named("roberta").model_type == "roberta"
 
 
 @pytest.mark.usefixtures("site")
 def test_a_project_names_it_or_is_told_to(tmp_path: Path) -> None:
-    check_chosen("data2vec-text", family="data2vec-text", model="m")
+    check_chosen("layoutlm", family="layoutlm", model="m")
     check_chosen("bert", family=None, model="m")
     with pytest.raises(
-        ModelError, match=r"^baseline\.family=data2vec-text is not that of baseline\.model=m, which is bert$"
+        ModelError, match=r"^baseline\.family=layoutlm is not that of baseline\.model=m, which is bert$"
     ):
-        check_chosen("bert", family="data2vec-text", model="m")
+        check_chosen("bert", family="layoutlm", model="m")
     root = make_project(tmp_path / "project")
     base = next(root.rglob("config.json"))
-    base.write_text(json.dumps(json.loads(base.read_text()) | {"model_type": "data2vec-text"}))
+    base.write_text(json.dumps(json.loads(base.read_text()) | {"model_type": "layoutlm"}))
     error = refused(root, "run")
     assert isinstance(error, ModelError)
-    brings = "whose family data2vec-family 1.0 brings; baseline.family=data2vec-text"
-    assert f"is of model_type data2vec-text, {brings}" in str(error)
+    brings = "whose family layoutlm-family 1.0 brings; baseline.family=layoutlm"
+    assert f"is of model_type layoutlm, {brings}" in str(error)
 
 
 def test_its_code_is_part_of_the_identity_of_what_uses_families(site: Path, tmp_path: Path) -> None:
-    project, file = Project(make_project(tmp_path / "project")), site / "data2vec_family.py"
+    project, file = Project(make_project(tmp_path / "project")), site / "layoutlm_family.py"
     plain = code_lock.code_of(project, read_config(project))
-    assert [name for name, code in plain.items() if "data2vec_family.py" in code.files] == []
+    assert [name for name, code in plain.items() if "layoutlm_family.py" in code.files] == []
     params = json.loads(project.params_file.read_text())
-    params["baseline"]["family"] = "data2vec-text"
+    params["baseline"]["family"] = "layoutlm"
     project.params_file.write_text(json.dumps(params))
     before = code_lock.code_of(project, read_config(project))
-    assert [name for name, code in before.items() if "data2vec_family.py" in code.files] == [
+    assert [name for name, code in before.items() if "layoutlm_family.py" in code.files] == [
         "baseline", "prune", "evaluate", "register",
     ]  # fmt: skip
     for code in before.values():
@@ -123,7 +123,7 @@ def test_its_code_is_part_of_the_identity_of_what_uses_families(site: Path, tmp_
         "baseline", "prune", "evaluate", "register",
     ]  # fmt: skip
     [change] = code_snapshots.changes(project, before["baseline"].digest, after["baseline"])
-    assert (change.name, change.what, change.lines) == ("data2vec_family.py", "changed", ("+9: UNUSED = 1",))
+    assert (change.name, change.what, change.lines) == ("layoutlm_family.py", "changed", ("+9: UNUSED = 1",))
 
 
 def test_it_passes_the_contract_suite(site: Path) -> None:
@@ -137,7 +137,7 @@ def test_it_passes_the_contract_suite(site: Path) -> None:
             "-p",
             "no:xdist",
             "-k",
-            "data2vec-text",
+            "layoutlm",
         ],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(site)},

@@ -14,6 +14,7 @@ from transformers import (
     BertTokenizer,
     CamembertTokenizer,
     DebertaV2Tokenizer,
+    MPNetTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -64,7 +65,15 @@ def pieces(kind: type[PreTrainedTokenizerBase], *special: str) -> PreTrainedToke
     return kind(vocab=vocabulary, model_max_length=32)
 
 
+def mpnet_pieces() -> PreTrainedTokenizerBase:
+    """BERT's pieces between RoBERTa's special tokens."""
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *word_piece().get_vocab(), "<mask>"]
+    return MPNetTokenizer(vocab={token: number for number, token in enumerate(tokens)}, model_max_length=32)
+
+
 TOKENIZER_OF = {
+    "data2vec-text": byte_pairs,
+    "mpnet": mpnet_pieces,
     "roberta": byte_pairs,
     "xlm-roberta": lambda: pieces(XLMRobertaTokenizer, "<s>", "<pad>", "</s>", "<unk>", "<mask>"),
     "camembert": lambda: pieces(
