@@ -80,7 +80,7 @@ class LinearEncoder:
     # keys of the config that are as large as the hidden size
     widths_of_head: tuple[str, ...] = ()
     # in place of the attention's own forward pass, where that cannot be used with other widths
-    forward_with_heads: Callable[..., tuple[Tensor, ...] | tuple[Tensor, None]] | None = None
+    forward_with_heads: Callable[..., tuple[Tensor | None, ...]] | None = None
     check_variant: Callable[[PreTrainedConfig], None] = accept
 
     generates = False

@@ -11,11 +11,12 @@ import torch
 from transformers import PreTrainedModel
 
 from secateur.budget.graph_slicing import DenseGraph
-from secateur.budget.latency_measurement import cut_copy
+from secateur.budget.latency_measurement import _random_model, cut_copy
 from secateur.families.structures import Widths
 from secateur.formats.onnx import quantize_
 from secateur.inference.runners import OnnxRunner, TorchRunner
-from tests.tiny_models import GRAPHS, tiny_model
+from secateur.models.surgery import widths_of
+from tests.tiny_models import GRAPHS, tiny_config, tiny_model
 
 WIDTHS = [
     Widths(heads=(4, 4, 4), ffn=(24, 24, 24), head_dim=8),
@@ -62,6 +63,12 @@ def test_slicing_commutes_with_quantisation(graph_of, widths: Widths, tmp_path: 
 
 def shapes(model: onnx.ModelProto) -> list[tuple[int, tuple[int, ...]]]:
     return sorted((tensor.data_type, tuple(tensor.dims)) for tensor in model.graph.initializer)
+
+
+def test_a_model_of_random_weights_can_be_cut():
+    config = tiny_config("gpt2")  # whose projections are linears once it is prepared
+    config.architectures = ["GPT2LMHeadModel"]
+    assert widths_of(cut_copy(_random_model(config), WIDTHS[1])) == WIDTHS[1]
 
 
 def test_the_model_behind_a_cut_copy_stays_as_it_is():
