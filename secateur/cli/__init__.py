@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from secateur import __version__
-from secateur.cli.checkpoints import bench, export, inspect
+from secateur.cli.checkpoints import bench, convert, export, inspect
 from secateur.cli.evaluation import evaluate
 from secateur.cli.generation import generate
 from secateur.cli.init import init
@@ -68,8 +68,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    init, run, plan, why, stage, sweep, prune, inspect, bench, evaluate, predict, generate, export, models, report,
-    params, doctor, gc, retrain, schedule, watch, serve, token, ui,
+    init, run, plan, why, stage, sweep, prune, inspect, convert, bench, evaluate, predict, generate, export, models,
+    report, params, doctor, gc, retrain, schedule, watch, serve, token, ui,
 )  # fmt: skip
 
 for _command in _COMMANDS:

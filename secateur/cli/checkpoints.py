@@ -36,6 +36,28 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
+@_JSON
+def convert(folder: Path, out: Path, as_json: bool) -> None:
+    """Turn pickled weights (pytorch_model.bin) into safetensors.
+
+    A pickle can run code when it is loaded, so nothing else here reads one. This opens it in a process without secrets,
+    home and network, as weights alone: whatever asks for more is refused. Only convert what you would trust anyway.
+
+    Example: secateur convert downloads/old-bert --out old-bert
+    """
+    from secateur.models.conversion import convert as converted
+
+    found = converted(folder, out)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), **asdict(found)}, indent=2))
+        return
+    files = found.files[0] if len(found.files) == 1 else f"{len(found.files)} files"
+    click.echo(f"{out}: {found.tensors} tensors, {found.bytes / 1e6:.1f} MB in {files}; `secateur inspect {out}`")
+
+
+@click.command()
 @click.argument("checkpoints", type=click.Path(path_type=Path), metavar="CKPT...", nargs=-1, required=True)
 @click.option("--runtime", type=click.Choice(_RUNTIMES), multiple=True, default=("onnx",), show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows per call.")

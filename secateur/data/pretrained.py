@@ -132,7 +132,7 @@ def _no_weights(location: Location, folder: Path) -> str:
         held = pickled[0] if pickled else "other weights"
         return (
             f"{_ASKED_BY}={location.name} holds {held} and no safetensors; pickle can run code when it is loaded, so "
-            "it is refused: convert it once with save_pretrained() in a place you trust"
+            "it is refused: `secateur convert FOLDER --out NEW` reads nothing but weights, and writes safetensors"
         )
     return f"{_ASKED_BY}={location.name} has no model.safetensors; it holds {_listing(folder)}"
 

@@ -21,7 +21,7 @@ WEIGHTS = "model.safetensors"
 
 _INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
-_PICKLED = "pytorch_model*.bin"
+PICKLED = "pytorch_model*.bin"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _BUFFERS = ("position_ids", HEAD_NUMBERS)
 """Buffers of whole numbers: old folders hold the first, which is computed; layers that have lost heads the second."""
@@ -174,8 +174,9 @@ def _variant(folder: Path) -> tuple[Path, ...]:
     if indexes or single:
         names = ", ".join(file.name for file in (*single, *indexes))
         raise CheckpointError(f"{folder} holds several variants ({names}); leave one, or name it {WEIGHTS}")
-    unread = "pickled weights" if any(folder.glob(_PICKLED)) else "other formats"
-    raise CheckpointError(f"{folder} has no {WEIGHTS} ({unread} are not read); save_pretrained writes safetensors")
+    unread = "pickled weights" if any(folder.glob(PICKLED)) else "other formats"
+    remedy = f"`secateur convert {folder} --out NEW`" if unread == "pickled weights" else "save_pretrained"
+    raise CheckpointError(f"{folder} has no {WEIGHTS} ({unread} are not read); {remedy} writes safetensors")
 
 
 def check_weights_are_plain(file: Path, config: Mapping[str, Any]) -> None:

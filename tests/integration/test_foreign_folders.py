@@ -357,7 +357,7 @@ LOADING = {
         _instead(lambda: LlamaForTokenClassification(LlamaConfig(**SMALL, intermediate_size=48))),
         "holds a LlamaForTokenClassification; of llama models, ...ForSequenceClassification and ...ForCausalLM",
     ),
-    "pickled weights": (_pickled, "(pickled weights are not read); save_pretrained writes safetensors"),
+    "pickled weights": (_pickled, "(pickled weights are not read); `secateur convert"),
     "no weights": (_without("model.safetensors"), "has no model.safetensors (other formats are not read)"),
     "weights that were cut off": (_cut_off, "model.safetensors is damaged"),
     "weights that are text": (_text("model.safetensors", "weights"), "model.safetensors is damaged"),
