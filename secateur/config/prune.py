@@ -202,6 +202,9 @@ class Round(Section):
             description="static = no cut: a vector per token, summed, and one hidden layer learn the dense model's answers; classifiers only"
         ),
     ] = None
+    deploy: Annotated[
+        bool, Field(description="false = measured, shown and registered as every round, and never the challenger")
+    ] = True
     action: Annotated[Action | None, Field(description="null takes prune.action")] = None
     budget: Annotated[
         PositiveFraction | None, Field(description="fraction of dense after this round; null follows the schedule")
@@ -440,6 +443,8 @@ class PruneSection(PruneSettings):
                 known.append(name)  # of a student nothing can be cut
         if not rounds:
             raise ValueError("at least r1: {prev: baseline} is needed")
+        if not any(entry.deploy for entry in rounds.values()):
+            raise ValueError("no round may be deployed (deploy: false); one or more would work")
         return rounds
 
     @model_validator(mode="after")

@@ -20,9 +20,14 @@ def chosen_round(cards: Mapping[str, Card]) -> str:
     """
     chosen = next(iter(cards))
     for name, card in cards.items():
-        if not buys_nothing(card, before=cards[chosen]):
+        if not is_set_aside(name, card) and not buys_nothing(card, before=cards[chosen]):
             chosen = name
     return chosen
+
+
+def is_set_aside(name: str, card: Card) -> bool:
+    """Tell whether a round is to be looked at only (``deploy: false``)."""
+    return card.parameters.get(f"prune.rounds.{name}.deploy") is False
 
 
 def buys_nothing(card: Card, *, before: Card) -> bool:

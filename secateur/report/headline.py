@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from secateur.models.chosen_round import chosen_round, cost_left
+from secateur.models.chosen_round import chosen_round, cost_left, is_set_aside
 from secateur.report import formats
 from secateur.report.presentation import Score
 from secateur.report.refusal import refusal
@@ -63,10 +63,13 @@ def headline(results: Sequence[ModelResult], details: Json) -> Headline:
 
 def _choice(best: ModelResult, accepted: Sequence[ModelResult]) -> Iterator[str]:
     """Say why this round, and what every later one has left that may lose more."""
-    last = accepted[-1]
-    yield f"{best.title} is the last accepted round{'' if best is last else ' that is worth what it may lose'}."
+    aside = [one for one in accepted if is_set_aside(one.name, one.card)]
+    left = [one for one in accepted if one not in aside]
+    yield f"{best.title} is the last accepted round{'' if best is left[-1] else ' that is worth what it may lose'}."
+    for one in aside:
+        yield f"{one.title} is shown, and never deployed (prune.rounds.{one.name}.deploy=false)."
     whole = formats.of_dense(best.card.price or "")
-    for passed in accepted[accepted.index(best) + 1 :]:
+    for passed in left[left.index(best) + 1 :]:
         known, cost = (formats.percent(cost_left(one.card) or 0.0, 1) for one in (best, passed))
         told = f"{passed.title} may lose more, and by the prices of the budget keeps {cost} of {whole}"
         yield f"{told}, {best.title} {known}."

@@ -10,8 +10,9 @@ def refusal(results: Sequence[ModelResult]) -> str:
     """Return one sentence for a run without an accepted round; ``results`` begins with the dense model."""
     if len(results) == 1:
         return "There is no pruned model yet: no round has run."
-    first = results[1]
-    said = f"No round was accepted, so the dense model stays: {first.title} was rolled back, since {reason_of(first)}"
+    first = next((one for one in results[1:] if not one.accepted), results[1])
+    which = "round that may be deployed" if any(one.accepted for one in results[1:]) else "round"
+    said = f"No {which} was accepted, so the dense model stays: {first.title} was rolled back, since {reason_of(first)}"
     return f"{said}; to change that, {_either(_advice(first))}."
 
 

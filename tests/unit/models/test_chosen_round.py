@@ -31,3 +31,9 @@ def _card(left, *, promise=None, kind="latency"):
 def test_a_larger_promise_must_pay(rounds, chosen):
     cards = {"baseline": Card()} | {f"r{number}": card for number, card in enumerate(rounds, start=1)}
     assert chosen_round(cards) == chosen
+
+
+def test_a_round_that_is_only_to_be_looked_at_is_never_chosen():
+    aside = Card(parameters={"prune.rounds.r2.deploy": False})
+    assert chosen_round({"baseline": Card(), "r1": Card(), "r2": aside}) == "r1"
+    assert chosen_round({"baseline": Card(), "r2": aside}) == "baseline"

@@ -99,6 +99,17 @@ def test_a_round_that_may_lose_more_and_is_faster_is_chosen():
     assert "r3 is the last accepted round. Validation" in chosen.rule
 
 
+def test_a_round_that_is_never_deployed_is_told():
+    data = measured_run()
+    change_card(data, "r3", parameters={"prune.rounds.r3.deploy": False})
+    chosen = _said(read_results(data))
+    assert chosen.best is not None
+    assert chosen.best.name == "r2"
+    assert (
+        "r2 is the last accepted round. r3 is shown, and never deployed (prune.rounds.r3.deploy=false)." in chosen.rule
+    )
+
+
 def test_without_an_accepted_round_the_first_sentence_says_why_and_what_to_change():
     data = report_data(**rolled_back("r1", "r2", "r3"))
     settings = {"prune.max_drop": 0.03, "prune.recovery.epochs": 2, "prune.vocabulary_min_count": 5}
