@@ -3,6 +3,7 @@
 from secateur.errors import ConfigError, ModelError
 from secateur.kinds.registry import kind_named
 from secateur.registry.history import Event
+from secateur.registry.history_check import tell_history
 from secateur.registry.model_source import resolve
 from secateur.registry.promotion import (
     announce,
@@ -97,6 +98,7 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
             f"{name} has no champion before version {champion}; `secateur models history {name}` shows all"
         )
     resolved = resolve(project, f"models:/{name}/{to}", registry=records.registry)
+    tell_history(records)
 
     def prove() -> None:
         answers_of(resolved, config, kind_named(config.run.task).greetings)

@@ -40,7 +40,7 @@ def reproduce(
     tolerance = read_config(project).retrain.metric_tolerance
     registry = ModelRegistry(project)
     # Its files are compared at the end: whether they are in order should not be known hours later.
-    resolve(project, reference, registry=registry).close()
+    resolve(project, reference, registry=registry, all_tags=True).close()
     with tempfile.TemporaryDirectory(prefix=REBUILD_PREFIX) as temporary:
         folder = Path(temporary)
         recipe = read_recipe(project, registry, reference, into=folder / "kept")

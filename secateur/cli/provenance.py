@@ -8,6 +8,9 @@ import click
 from secateur.errors import CheckFailed, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from secateur.registry.keys import Key
     from secateur.registry.mlflow_records import Records
     from secateur.registry.tags import VersionTags
     from secateur.workflow.project import Project
@@ -20,40 +23,53 @@ _REFERENCE = click.argument("reference", metavar="models:/NAME@ALIAS|models:/NAM
 @_REFERENCE
 @_JSON
 def verify(reference: str, as_json: bool) -> None:
-    """Compare every file of a version with its digest, and check its signature.
+    """Compare every file and tag of a version with its digest, and check its signature.
 
-    A signature is asked for when SECATEUR_VERIFY_KEY or SECATEUR_SIGNING_KEY is set (hmac:SECRET or ed25519:BASE64).
-    Exit code 1 names the first file that is missing, changed or added.
+    A signature is asked for when SECATEUR_VERIFY_KEY or SECATEUR_SIGNING_KEY is set (hmac:SECRET, ed25519:BASE64 or
+    ecdsa:BASE64). Exit code 1 names the first file or tag that is missing, changed or added.
 
     Example: secateur models verify models:/tweets-sentiment@champion
     """
+    from secateur.registry.as_registered import all_problems
+    from secateur.registry.history_check import history_problems
+    from secateur.registry.keys import verify_key
+    from secateur.registry.manifest import describe
     from secateur.registry.model_source import check_files, problem_of_script, resolve
-    from secateur.registry.signing import problem_of, verify_key
+    from secateur.registry.signing import problem_of
 
     project, records, version = _opened(reference)
     key = verify_key()
     named = f"models:/{records.name}/{version}"
+    entry = records.registry.version(named)
+    signature = None if key is None else problem_of(records.name, version, entry.tags, key)
+    found_wrong = all_problems(records, entry, key=key)
+    if deciding := [problem.said for problem in found_wrong if problem.decides]:
+        raise CheckFailed(f"{named} {signature}" if signature else f"{named}: {_first_of(deciding)}")
     resolved = resolve(project, named, verify=False, registry=records.registry)
     checks = check_files(resolved)
     problems = [check.problem for check in checks if check.problem is not None]
     script = problem_of_script(resolved)
     problems += [] if script is None else [script]
-    signature = None if key is None else problem_of(records.name, version, resolved.tags, key)
+    wrong = [problem.said for problem in found_wrong]
+    wrong += [problem.said for problem in history_problems(records, key=key) if problem.version == version]
+    said = describe(resolved.tags) + _signed_entries(resolved.tags, key)
     if as_json:
         files = [
             {"file": str(c.file), "expected": c.expected, "found": c.found, "intact": not c.problem} for c in checks
         ]
         signed = _signature(key is not None, signature, resolved.tags)
-        found = {"model": records.name, "version": version, "intact": not problems, "signature": signed, "files": files}
+        found = {"model": records.name, "version": version, "intact": not problems, "signature": signed}
+        found |= {"manifest": said, "manifest_problems": wrong, "files": files}
         click.echo(json.dumps(found, indent=2))
     if problems:
-        raise CheckFailed(f"{named}: {problems[0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
+        raise CheckFailed(f"{named}: {_first_of(problems)}")
     if signature is not None:
         raise CheckFailed(f"{named} {signature}")
+    if wrong:
+        raise CheckFailed(f"{named}: {_first_of(wrong)}")
     if not as_json:
-        click.echo(
-            f"{named}: {len(checks)} files have their digests; {_signature(key is not None, None, resolved.tags)}"
-        )
+        signed = _signature(key is not None, None, resolved.tags)
+        click.echo(f"{named}: {len(checks)} files have their digests; {said}; {signed}")
 
 
 @click.command()
@@ -61,22 +77,28 @@ def verify(reference: str, as_json: bool) -> None:
 def sign(reference: str) -> None:
     """Sign a version with the key in SECATEUR_SIGNING_KEY, after every file was verified.
 
-    The key is hmac:SECRET or ed25519:BASE64 of a private key. A promotion signs what has passed when it is set.
+    The key is hmac:SECRET, or ed25519:BASE64 or ecdsa:BASE64 of a private key. A promotion signs what has passed when
+    it is set.
 
     Example: secateur models sign models:/tweets-sentiment@champion
     """
+    from secateur.registry.as_registered import all_problems
+    from secateur.registry.keys import SIGNING_VARIABLE, signing_key
     from secateur.registry.model_source import problem_of_script, resolve
-    from secateur.registry.signing import SIGNING_VARIABLE, signing_key
     from secateur.registry.signing import sign as sign_
+    from secateur.registry.tags import SIGNATURE
 
     key = signing_key()
     if key is None:
-        raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET or ed25519:BASE64")
+        raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET, ed25519:BASE64 or ecdsa:BASE64")
     project, records, version = _opened(reference)
     named = f"models:/{records.name}/{version}"
     resolved = resolve(project, named, registry=records.registry, signature="ignored")
     if (problem := problem_of_script(resolved)) is not None:
         raise CheckFailed(f"{named} is not signed: {problem}")
+    wrong = [one.said for one in all_problems(records, records.registry.version(named)) if one.tag != SIGNATURE]
+    if wrong:
+        raise CheckFailed(f"{named} is not signed: {_first_of(wrong)}")
     sign_(records, version, key, tags=resolved.tags)
     click.echo(f"{named} is signed with {key.algorithm} {key.id}")
 
@@ -90,9 +112,13 @@ def lineage(reference: str, as_json: bool) -> None:
     Example: secateur models lineage models:/tweets-sentiment@champion
     """
     from secateur.cli import promotion_display
+    from secateur.registry.as_registered import tell_all
+    from secateur.registry.history_check import tell_history
     from secateur.registry.lineage import lineage as lineage_
 
     _, records, version = _opened(reference)
+    tell_all(records, records.registry.version(f"models:/{records.name}/{version}"))
+    tell_history(records)
     root = lineage_(records, version)
     if as_json:
         click.echo(json.dumps(root.as_json(), indent=2, ensure_ascii=False))
@@ -136,6 +162,20 @@ def _opened(reference: str) -> "tuple[Project, Records, str]":
     project = find_project()
     records = open_records(project, reference)
     return project, records, records.find(reference)
+
+
+def _first_of(problems: "Sequence[str]") -> str:
+    return problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _signed_entries(tags: "VersionTags", key: "Key | None") -> str:
+    from secateur.registry.as_registered import signed_entries
+    from secateur.registry.manifest import manifest_of
+
+    manifest = manifest_of(tags)
+    if key is None or manifest is None or not manifest.entries:
+        return ""
+    return f", {signed_entries(manifest, key)} of them signed with this key"
 
 
 def _signature(asked: bool, problem: str | None, tags: "VersionTags") -> str:

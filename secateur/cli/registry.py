@@ -22,10 +22,13 @@ def list_(wide: bool, as_json: bool) -> None:
     Example: secateur models list --json
     """
     from secateur.cli import display
+    from secateur.registry.as_registered import tell
     from secateur.registry.mlflow_store import ModelRegistry
     from secateur.workflow.project import find_project
 
     found = ModelRegistry(find_project()).models()
+    for entry in (version for model in found for version in model.versions):
+        tell(entry)
     if as_json:
         click.echo(json.dumps([model.as_json() for model in found], indent=2))
     else:
@@ -41,13 +44,17 @@ def show(reference: str, as_json: bool) -> None:
     Example: secateur models show models:/tweets-sentiment@challenger
     """
     from secateur.cli import promotion_display, version_display
+    from secateur.registry.as_registered import tell_all
     from secateur.registry.history import events
+    from secateur.registry.history_check import tell_history
     from secateur.registry.promotion import open_records
     from secateur.registry.verdict import kept
     from secateur.workflow.project import find_project
 
     records = open_records(find_project(), reference)
     entry = records.registry.version(reference)
+    tell_all(records, entry)
+    tell_history(records)
     if as_json:
         click.echo(json.dumps(entry.as_json(), indent=2))
         return
@@ -71,6 +78,7 @@ def history(name: str | None, as_json: bool) -> None:
     """
     from secateur.cli import promotion_display
     from secateur.registry.history import events
+    from secateur.registry.history_check import tell_history
     from secateur.registry.promotion import open_records
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
@@ -78,6 +86,7 @@ def history(name: str | None, as_json: bool) -> None:
     project = find_project()
     records = open_records(project, name or read_config(project).register_.model_name)
     found = events(records)
+    tell_history(records)
     if as_json:
         click.echo(json.dumps([event.as_json() for event in found], indent=2, ensure_ascii=False))
     else:

@@ -95,10 +95,13 @@ def _described(tags: "VersionTags") -> Sequence[tuple[str, str]]:
         names.FINGERPRINT: "Made with",
         names.FLOW_RUN: "Prefect flow run",
         names.SIGNATURE: "Signature",
+        names.MANIFEST: "Manifest",
     }
     rank = {tag: place for place, tag in enumerate(words)}
     ordered = sorted(tags, key=lambda tag: (rank.get(tag, len(rank)), tag))
-    return [(words.get(tag) or _other(tag), _value(tag, tags)) for tag in ordered if tag != names.VERDICT]
+    shown = [tag for tag in ordered if tag != names.VERDICT and not tag.startswith(names.ENTRY)]
+    rows = [(words.get(tag) or _other(tag), _value(tag, tags)) for tag in shown]
+    return rows if names.MANIFEST in tags else [*rows, ("Manifest", "none: it was registered before there were any")]
 
 
 def _other(tag: str) -> str:
@@ -113,11 +116,14 @@ def _other(tag: str) -> str:
 
 def _value(tag: str, tags: "VersionTags") -> str:
     from secateur.registry import tags as names
+    from secateur.registry.manifest import describe
     from secateur.report import formats
 
     text, values = tags[tag], tags.json(tag)
     if tag == names.RUNTIME:
         return formats.runtime(text)
+    if tag == names.MANIFEST:
+        return describe(tags)
     if tag == names.REPRODUCIBLE:
         return "yes, so it can be rebuilt" if tags.is_reproducible else "no"
     if isinstance(values, Mapping):

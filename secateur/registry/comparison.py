@@ -6,6 +6,7 @@ from typing import Any
 from secateur.errors import ModelError
 from secateur.inference.latency import torch_threads
 from secateur.kinds.registry import kind_named
+from secateur.registry.as_registered import tell_of_scores
 from secateur.registry.measurement import read_judged_rows
 from secateur.registry.model_source import kind_of, resolve
 from secateur.registry.registered_version import RegisteredVersion
@@ -37,6 +38,8 @@ def compare(
         ProjectError: there are no test rows.
     """
     rows = read_judged_rows(project)
+    for entry in entries.values():
+        tell_of_scores(entry)
     models = {side: resolve(project, entry.reference, registry=registry) for side, entry in entries.items()}
     kinds = {side: kind_of(model.checkpoint) for side, model in models.items()}
     if kinds["a"] != kinds["b"]:

@@ -1,16 +1,16 @@
 """The history of a model's champions, kept in the registry itself, one tag per event."""
 
-import getpass
+import base64
 import json
 import logging
-import os
-import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from secateur.files import to_json
+from secateur.registry.keys import signing_key
+from secateur.registry.manifest import digest_of, manifest_of
+from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import HISTORY
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 What = Literal["promoted", "rolled_back", "restored"]
 
-_WHO_VARIABLE = "SECATEUR_USER"
+FIRST = ""
+"""What the first event names in the place of the one before."""
+
+_LATER = ("previous", "manifest", "key", "signature")
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +39,10 @@ class Event:
         when: UTC, ISO 8601.
         why: a reason, one line.
         forced: although a condition of the gate failed.
+        previous: sha256 of the event before, as the registry holds it; None of events that were written before 0.4.
+        manifest: what the manifest of ``to`` came to just before; None where it has none.
+        key: name of the key that signed the event; None for none.
+        signature: of ``message``, base64.
     """
 
     number: int
@@ -46,35 +53,31 @@ class Event:
     when: str
     why: str
     forced: bool
+    previous: str | None = None
+    manifest: str | None = None
+    key: str | None = None
+    signature: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON values; ``from_`` is called ``from``."""
-        values = asdict(self)
+        """Return JSON values; ``from_`` is called ``from``, and what is not known of the last four is left out."""
+        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
         return {"from" if name == "from_" else name: value for name, value in values.items()}
+
+    @property
+    def message(self) -> bytes:
+        """What is signed."""
+        return to_json({name: value for name, value in self.as_json().items() if name != "signature"}).encode()
+
+    @property
+    def text(self) -> str:
+        """What the registry holds."""
+        return to_json(self.as_json())
 
     def describe(self) -> str:
         """Return one line."""
         if self.what == "restored":
             return f"version {self.to} was not promoted, {self.from_ or 'nothing'} is champion still ({self.why})"
         return f"version {self.to} is the champion, it was {self.from_ or 'none'} ({self.why})"
-
-
-def who_asks() -> str:
-    """Return ``SECATEUR_USER`` or user@host."""
-    return os.environ.get(_WHO_VARIABLE) or f"{_user()}@{socket.gethostname()}"
-
-
-def _user() -> str:
-    """Return the name of the user, or the number where a container gave none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0).isoformat()
 
 
 def events(records: "Records") -> list[Event]:
@@ -96,18 +99,51 @@ def next_number(records: "Records") -> int:
 def _event_of(text: str) -> Event | None:
     try:
         entry = json.loads(text)
-        event = Event(**{name: entry["from" if name == "from_" else name] for name in Event.__dataclass_fields__})
+        named = {name: "from" if name == "from_" else name for name in Event.__dataclass_fields__}
+        event = Event(**{name: entry[said] for name, said in named.items() if name not in _LATER or said in entry})
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     texts = (event.to, event.who, event.when, event.why)
+    maybe = (event.from_, event.previous, event.manifest, event.key, event.signature)
     is_whole = isinstance(event.number, int) and isinstance(event.forced, bool) and event.what in get_args(What)
-    is_whole = is_whole and isinstance(event.from_, str | None) and all(isinstance(text, str) for text in texts)
+    is_whole = is_whole and all(isinstance(text, str) for text in texts)
+    is_whole = is_whole and all(isinstance(text, str | None) for text in maybe)
     return event if is_whole else None
 
 
-def write(records: "Records", event: Event) -> None:
-    """Keep an event; writing the same one again changes nothing."""
-    records.tag(f"{HISTORY}{event.number:06d}", to_json(event.as_json()))
+def tag_of(number: int) -> str:
+    """Return the tag that holds an event."""
+    return f"{HISTORY}{number:06d}"
+
+
+def write(records: "Records", event: Event) -> Event:
+    """Keep an event, linked with the one before, and with what its version is; return it as it is kept.
+
+    Writing the same one again, as after a kill, changes nothing. It is signed when a signing key is set.
+    """
+    tags = records.tags()
+    linked = _linked(records, event, tags)
+    found = _event_of(tags.get(tag_of(event.number), ""))
+    if found is not None and replace(found, key=None, signature=None, manifest=linked.manifest) == linked:
+        linked = found
+    else:
+        key = signing_key()
+        linked = linked if key is None else replace(linked, key=key.id)
+        if key is not None:
+            linked = replace(linked, signature=base64.b64encode(key.sign(linked.message)).decode())
+        records.tag(tag_of(event.number), linked.text)
+    extend(records, event.to, event.what, {}, event=(event.number, digest_of(linked.text)))
+    return linked
+
+
+def _linked(records: "Records", event: Event, tags: Mapping[str, str]) -> Event:
+    manifest = manifest_of(records.version_tags(event.to))
+    before = [tag for tag in sorted(tags) if tag.startswith(HISTORY) and tag < tag_of(event.number)]
+    return replace(
+        event,
+        previous=digest_of(tags[before[-1]]) if before else FIRST,
+        manifest=None if manifest is None else manifest.head,
+    )
 
 
 def champions(history: Sequence[Event]) -> list[str]:

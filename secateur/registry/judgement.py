@@ -16,7 +16,7 @@ from secateur.registry.lock import stages_of
 from secateur.registry.measurement import answers_here, read_judged_rows
 from secateur.registry.model_source import Resolved, kind_of, resolve
 from secateur.registry.signing import asked_of_a_challenger
-from secateur.registry.tags import VersionTags
+from secateur.registry.tags import GATE, VERDICT, VersionTags
 from secateur.registry.unseen import unseen_by
 from secateur.workflow.project import Project
 
@@ -64,7 +64,7 @@ def judge_version(
     begun(f"{records.name}: version {version} is judged{against}, on {len(rows.texts)} test rows")
     sample = kind_named(config.run.task).askable(rows.texts[:_NUM_SAMPLES])
     answers: list[Answer] = []
-    resolved, condition = _digests(project, config, records, version)
+    resolved, condition = _digests(project, config, records, version, is_judged=True)
     conditions = [condition]
     if resolved is not None:
         answers, condition = _reload(resolved, sample, config)
@@ -76,12 +76,19 @@ def judge_version(
 
 
 def _digests(
-    project: Project, config: RunConfig, records: "Records", version: str
+    project: Project, config: RunConfig, records: "Records", version: str, *, is_judged: bool
 ) -> tuple[Resolved | None, Condition]:
-    asked = "every file as it was registered"
+    asked = "every file and tag as it was registered" if is_judged else "every file as it was registered"
     try:
         reference, asked_of_it = f"models:/{records.name}/{version}", asked_of_a_challenger()
-        resolved = resolve(project, reference, registry=records.registry, signature=asked_of_it)
+        resolved = resolve(
+            project,
+            reference,
+            registry=records.registry,
+            signature=asked_of_it,
+            all_tags=is_judged,
+            but=(GATE, VERDICT),
+        )
         _require_kind(resolved, config)
     except CheckFailed as error:
         return None, Condition("digests", asked, "a file that is not", False, str(error))
@@ -130,7 +137,7 @@ def _worth(
 ) -> list[Condition]:
     models, conditions = {"challenger": challenger}, []
     if champion is not None:
-        old, condition = _digests(project, config, records, champion)
+        old, condition = _digests(project, config, records, champion, is_judged=False)
         if old is None:
             conditions.append(_no_comparison(champion, condition.reason))
         else:

@@ -56,7 +56,7 @@ def lineage(records: "Records", version: str) -> Node:
         ModelError: no dvc.lock was stored with its build, so nothing says what it was made of.
     """
     tags = records.version_tags(version)
-    stages = stages_of(records.stored_with_build(version, "dvc.lock"))
+    stages = stages_of(records.stored_with_build(version, "dvc.lock", checked=False))
     if not stages:
         raise ModelError(
             f"models:/{records.name}/{version} has no lineage: no dvc.lock was stored with its build; "

@@ -1,10 +1,12 @@
 """What the registry keeps beside the files: aliases, tags, and what was stored with a run."""
 
 import ast
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +18,23 @@ from mlflow import MlflowClient
 
 from secateur.errors import ModelError, ProjectError
 from secateur.readers.pairs import texts_in
+from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.mlflow_versions import aliases_of, find_model, find_version
 from secateur.registry.tags import CHAMPION, Aliases, VersionTags
+
+_log = logging.getLogger(__name__)
 
 _PARENT = "mlflow.parentRunId"
 _STATEMENT = re.compile(r"\[SQL:|\(Background on this error")
 """Where the statement begins behind what a database says."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run of MLflow holds, as texts."""
+
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
 class Records:
@@ -105,14 +118,34 @@ class Records:
             return {}
         return {name: _value(text) for name, text in run.data.params.items()}
 
-    def stored_with_build(self, version: str, file: str) -> str | None:
-        """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None."""
+    def run_of(self, version: str) -> "RunRecord | None":
+        """Return what the run that made a version holds; None when it is gone."""
+        try:
+            data = self._client.get_run(self._client.get_model_version(self.name, version).run_id).data
+        except MlflowException:
+            return None
+        return RunRecord(dict(data.params), dict(data.tags))
+
+    def stored_with_build(self, version: str, file: str, *, checked: bool = True) -> str | None:
+        """Return the text of a file that was stored with the build of a version (``dvc.lock``), or None.
+
+        One that is not what the manifest of the version says counts for nothing, and is told, unless ``checked`` is
+        False.
+        """
+        text = self._stored(version, file)
+        manifest = manifest_of(self.version_tags(version)) if checked and text is not None else None
+        if text is None or manifest is None or manifest.kept.get(file, digest_of(text)) == digest_of(text):
+            return text
+        _log.warning("models:/%s/%s: the %s that was kept with its build was changed", self.name, version, file)
+        return None
+
+    def _stored(self, version: str, file: str) -> str | None:
         try:
             run = self._client.get_run(self._client.get_model_version(self.name, version).run_id)
             with TemporaryDirectory() as folder:
                 path = self._client.download_artifacts(run.data.tags.get(_PARENT, run.info.run_id), file, folder)
-                return Path(path).read_text(encoding="utf-8")
-        except (MlflowException, OSError):
+                return Path(path).read_bytes().decode("utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError):
             return None
 
 

@@ -33,6 +33,7 @@ from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.progress import progress
+from secateur.registry.manifest import digest_of, written_for
 from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
 from secateur.registry.mlflow_versions import (
     aliases_of,
@@ -44,7 +45,7 @@ from secateur.registry.mlflow_versions import (
 )
 from secateur.registry.model_source import artifact_digests
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
-from secateur.registry.tags import ARTIFACTS, KEY, RUNTIME, WEIGHTS, WRAPPER, Aliases, VersionTags
+from secateur.registry.tags import ARTIFACTS, KEY, MANIFEST, RUNTIME, WEIGHTS, WRAPPER, Aliases, VersionTags
 from secateur.workflow.project import Project
 from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, without_secret
 
@@ -162,13 +163,15 @@ class ModelRegistry:
         if not missing:
             return published
         experiment_id = self._experiment(experiment)
+        kept = {file.name: sha256_file(file) for file in files if file.exists()}
         with mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_shared_tags(missing)) as parent:
             for file in files:
                 if file.exists():
                     mlflow.log_artifact(str(file))
             with progress("register", total=len(missing), note=missing[0].name) as advance:
                 for version in missing:
-                    published[version.name] = self._publish_one(version, experiment_id, model_name, parent.info.run_id)
+                    made_with = (experiment_id, model_name, parent.info.run_id)
+                    published[version.name] = self._publish_one(version, *made_with, kept=kept)
                     advance(version.name)
         return published
 
@@ -197,11 +200,6 @@ class ModelRegistry:
                         if isinstance(value, int | float) and key not in ("front", "seconds")
                     ]
                     self._client.log_batch(child.info.run_id, metrics=metrics)
-
-    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
-        """Add tags to a version, or replace those of the same name."""
-        for key, value in tags.items():
-            self._client.set_model_version_tag(model_name, version, key, value)
 
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
@@ -246,7 +244,9 @@ class ModelRegistry:
         local = None if URI_VARIABLE in os.environ else (self._project.home / ARTIFACTS_FOLDER).as_uri()
         return str(self._client.create_experiment(name, artifact_location=local))
 
-    def _publish_one(self, version: Version, experiment_id: str, model_name: str, parent: str) -> str:
+    def _publish_one(
+        self, version: Version, experiment_id: str, model_name: str, parent: str, *, kept: Mapping[str, str]
+    ) -> str:
         stored = artifact_digests(version.checkpoint, version.deployed)
         tags = {**version.tags, RUNTIME: version.runtime, ARTIFACTS: to_json(stored)}
         run_tags = {**tags, "mlflow.parentRunId": parent}
@@ -256,8 +256,9 @@ class ModelRegistry:
             for row in version.history:
                 step = int(row["step"])
                 metrics += [Metric(f"training/{k}", v, 0, step) for k, v in row.items() if k != "step"]
+            metrics, parameters = metrics[:1000], parameters[:100]
             self._client.log_batch(
-                child.info.run_id, metrics=metrics[:1000], params=parameters[:100], tags=[RunTag("model", version.name)]
+                child.info.run_id, metrics=metrics, params=parameters, tags=[RunTag("model", version.name)]
             )
             with quiet():
                 logged = mlflow.pyfunc.log_model(
@@ -270,8 +271,24 @@ class ModelRegistry:
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         with quiet():
             tags[WRAPPER] = to_json(_wrapper_digests(logged.model_id))
+        tags[MANIFEST] = written_for(
+            model=model_name,
+            run=child.info.run_id,
+            tags=tags,
+            metrics=_latest(metrics),
+            parameters={parameter.key: parameter.value for parameter in parameters},
+            kept=kept,
+        )
+        self._client.set_tag(child.info.run_id, MANIFEST, digest_of(tags[MANIFEST]))
+        with quiet():
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
+
+
+def _latest(metrics: Sequence[Metric]) -> dict[str, float]:
+    """Return what MLflow shows of metrics that were logged at several steps."""
+    ordered = sorted(metrics, key=lambda metric: (metric.step, metric.timestamp, metric.value))
+    return {metric.key: metric.value for metric in ordered}
 
 
 def _signature(name: str, *, num_texts: int) -> ModelSignature:

@@ -4,7 +4,7 @@ Nothing is loaded here, and neither torch nor transformers is imported for a reg
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,6 +15,7 @@ from secateur.errors import CheckFailed, CheckpointError, NotRegistered
 from secateur.files import replacing, sha256_file
 from secateur.kinds.registry import DEFAULT
 from secateur.models.card import CARD, Card
+from secateur.registry.as_registered import require_as_registered
 from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.signing import Signature, require_signature
@@ -83,6 +84,8 @@ def resolve(
     verify: bool = True,
     registry: "ModelRegistry | None" = None,
     signature: Signature = "asked",
+    all_tags: bool = False,
+    but: Collection[str] = (),
 ) -> Resolved:
     """Find the files of a model and check every one against its digest, before anything is loaded.
 
@@ -96,6 +99,8 @@ def resolve(
         verify: False looks at neither digests nor signature, and names the files where they lie, for ``check_files``.
         registry: an open one, so that asking often costs nothing.
         signature: what is asked of it, see ``secateur/registry/signing.py``.
+        all_tags: every tag must be that of its manifest; else those that say which files are opened, others are told.
+        but: tags that are about to be replaced.
 
     Raises:
         CheckFailed: a file of a version is missing, differs from its digest or was added, and it is named; or the
@@ -115,6 +120,7 @@ def resolve(
     entry = _entry(found, reference)
     if verify:
         require_signature(entry.name, entry.version, entry.tags, signature)
+        require_as_registered(entry, all_tags=all_tags, but=but)
     local = local_folder(found, entry.name, entry.version)
     if local is None:
         return _downloaded(project, entry, verify=verify)

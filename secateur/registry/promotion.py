@@ -10,11 +10,12 @@ from secateur.files import write_json
 from secateur.gate.condition import Condition
 from secateur.registry.announcement import post
 from secateur.registry.fresh_process import Answer, answers_of_version, require_equal
-from secateur.registry.history import Event, now, who_asks
+from secateur.registry.history import Event
 from secateur.registry.model_source import Resolved, resolve
 from secateur.registry.tags import DIGESTS
 from secateur.registry.transition import move_champion, recover
 from secateur.registry.verdict import Verdict
+from secateur.registry.who import now, who_asks
 from secateur.workflow.announce import emit
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json

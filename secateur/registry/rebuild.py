@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from secateur import __version__
 from secateur.errors import CheckFailed, ProjectError
 from secateur.models.card import Card
+from secateur.registry.keys import SIGNING_VARIABLE
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
 from secateur.registry.reproduction import (
@@ -29,7 +30,6 @@ from secateur.registry.reproduction import (
     different_files,
     different_packages,
 )
-from secateur.registry.signing import SIGNING_VARIABLE
 from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import PACKAGE

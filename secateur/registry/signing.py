@@ -5,89 +5,21 @@ signature needs a key that the registry does not hold.
 """
 
 import base64
-import binascii
-import hashlib
-import hmac
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from secateur.errors import CheckFailed, ConfigError
+from secateur.errors import CheckFailed
 from secateur.files import to_json
-from secateur.registry.tags import SIGNATURE, SIGNED, VersionTags
+from secateur.registry.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, signing_key, verify_key
+from secateur.registry.manifest_entries import extend
+from secateur.registry.tags import MANIFEST, SIGNATURE, SIGNED, VersionTags
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
-SIGNING_VARIABLE = "SECATEUR_SIGNING_KEY"
-VERIFY_VARIABLE = "SECATEUR_VERIFY_KEY"
-
 Signature = Literal["asked", "if present", "ignored"]
 """What a version must show when a key is set: a signature that fits; one that fits or none; nothing."""
-
-_MIN_SECRET_CHARS = 16
-_NUM_BYTES = 32
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key from the environment: ``hmac:SECRET`` or ``ed25519:BASE64`` of 32 bytes.
-
-    Attributes:
-        algorithm: ``hmac`` signs and verifies with one secret, ``ed25519`` verifies with a public key.
-        private: what signs; None when it can only verify.
-        public: what names the key and verifies: the secret for hmac.
-    """
-
-    algorithm: Literal["hmac", "ed25519"]
-    private: bytes | None
-    public: bytes
-
-    @property
-    def id(self) -> str:
-        """A short name of the key, which does not give it away."""
-        return hashlib.sha256(b"secateur key " + self.public).hexdigest()[:16]
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of a message."""
-        assert self.private is not None
-        if self.algorithm == "hmac":
-            return hmac.new(self.private, message, hashlib.sha256).digest()
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return Ed25519PrivateKey.from_private_bytes(self.private).sign(message)
-
-    def fits(self, message: bytes, signature: bytes) -> bool:
-        """Tell whether the signature of a message was made with this key."""
-        if self.algorithm == "hmac":
-            return hmac.compare_digest(self.sign(message), signature)
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
-
-
-def signing_key() -> Key | None:
-    """Return the key of ``SECATEUR_SIGNING_KEY``, which holds the private part; None when it is not set.
-
-    Raises:
-        ConfigError: it is no key.
-    """
-    return _read(SIGNING_VARIABLE, private=True)
-
-
-def verify_key() -> Key | None:
-    """Return the key of ``SECATEUR_VERIFY_KEY``, or else that of ``SECATEUR_SIGNING_KEY``; None when none is set.
-
-    Raises:
-        ConfigError: it is no key.
-    """
-    return _read(VERIFY_VARIABLE, private=False) or signing_key()
 
 
 def sign(records: "Records", version: str, key: Key, *, tags: VersionTags) -> None:
@@ -100,7 +32,8 @@ def sign(records: "Records", version: str, key: Key, *, tags: VersionTags) -> No
         tags: that the caller has verified the files against; not asked for again, since they may be others by now.
     """
     value = base64.b64encode(key.sign(_statement(records.name, version, tags))).decode()
-    records.tag_version(version, SIGNATURE, to_json({"algorithm": key.algorithm, "key": key.id, "value": value}))
+    text = to_json({"algorithm": key.algorithm, "key": key.id, "value": value})
+    extend(records, version, "signed", {SIGNATURE: text})
 
 
 def sign_if_asked(records: "Records", version: str, *, tags: VersionTags) -> None:
@@ -161,32 +94,6 @@ def problem_of(name: str, version: str, tags: VersionTags, key: Key) -> str | No
 
 
 def _statement(name: str, version: str, tags: VersionTags) -> bytes:
-    """Return what is signed: which version, its digests, and what it was made of."""
-    return to_json({"model": name, "version": version, **{tag: tags.get(tag) for tag in SIGNED}}).encode()
-
-
-def _read(variable: str, *, private: bool) -> Key | None:
-    text = os.environ.get(variable)
-    if not text:
-        return None
-    algorithm, _, value = text.partition(":")
-    if algorithm == "hmac" and len(value) >= _MIN_SECRET_CHARS:
-        return Key("hmac", value.encode(), value.encode())
-    if algorithm == "ed25519":
-        try:
-            raw = base64.b64decode(value, validate=True)
-        except binascii.Error:
-            raw = b""
-        if len(raw) == _NUM_BYTES and private:
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-            from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-            made = Ed25519PrivateKey.from_private_bytes(raw).public_key()
-            return Key("ed25519", raw, made.public_bytes(Encoding.Raw, PublicFormat.Raw))
-        if len(raw) == _NUM_BYTES:
-            return Key("ed25519", None, raw)
-    part = "private key" if private else "public key"
-    raise ConfigError(
-        f"{variable} is no key: it must be hmac:SECRET with {_MIN_SECRET_CHARS} characters or more, or ed25519:BASE64 "
-        f"of the {_NUM_BYTES} bytes of a {part}"
-    )
+    """Return what is signed: which version, its digests, what it was made of, and its manifest where it has one."""
+    signed = {tag: tags.get(tag) for tag in SIGNED} | {tag: tags[tag] for tag in (MANIFEST,) if tag in tags}
+    return to_json({"model": name, "version": version, **signed}).encode()

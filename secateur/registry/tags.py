@@ -43,12 +43,24 @@ SIGNATURE = "secateur.signature"
 ROLLED_BACK = "secateur.rolled_back."
 """The beginning of one tag per round that was not accepted."""
 
+MANIFEST = "secateur.manifest"
+"""What a version was when it was registered, see ``secateur/registry/manifest.py``."""
+
+ENTRY = "secateur.manifest."
+"""The beginning of one tag per thing that happened to a version afterwards."""
+
+APPROVAL = "secateur.approval."
+"""The beginning of one tag per key that approves of a version."""
+
 TRANSITION = "secateur.transition"
 HISTORY = "secateur.history."
 """The beginning of one tag of the registered model per event; ``TRANSITION`` is the journal of a move."""
 
 DIGESTS = (ARTIFACTS, WRAPPER, FILES)
 """What a version consists of."""
+
+LOADED = frozenset({*DIGESTS, WEIGHTS, RUNTIME})
+"""What says which files of a version are opened, and by what."""
 
 MAX_CHARS = 5000
 """That a tag of MLflow may have."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import ProjectError, SecateurError
 from secateur.files import to_json
-from secateur.registry.history import Event, What, champions, events, next_number, now, who_asks, write
+from secateur.registry.history import Event, What, champions, events, next_number, write
 from secateur.registry.tags import CHAMPION, PREVIOUS, TRANSITION
 from secateur.registry.verdict import mark_promoted
+from secateur.registry.who import now, who_asks
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
@@ -142,8 +143,7 @@ def _complete(records: "Records", move: Move) -> Event:
         return _take_back(records, move, why=f"somebody made version {found or 'none'} the champion meanwhile")
     if found != move.to:
         records.point(CHAMPION, move.to)
-    event = move.event(move.what)
-    write(records, event)
+    event = write(records, move.event(move.what))
     pile = champions(events(records))
     records.point(PREVIOUS, pile[-2] if len(pile) > 1 else None)
     if move.what == "promoted":
@@ -156,8 +156,7 @@ def _take_back(records: "Records", move: Move, *, why: str) -> Event:
     # Before 0.3.1 the alias moved while a move was pending.
     if move.state == "pending" and move.from_ != move.to and records.alias(CHAMPION) == move.to:
         records.point(CHAMPION, move.from_)
-    event = move.event("restored", why=why)
-    write(records, event)
+    event = write(records, move.event("restored", why=why))
     records.tag(TRANSITION, None)
     return event
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.files import to_json
 from secateur.gate.condition import UNKNOWN, Condition
+from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import GATE, VERDICT, VersionTags
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Verdict:
 def keep(records: "Records", verdict: Verdict) -> None:
     """Keep a verdict with its version: in full, and in one word under ``secateur.gate``."""
     word = "held" if verdict.failed and not verdict.forced else "forced" if verdict.forced else "passed"
-    records.tag_version(verdict.version, GATE, word)
-    records.tag_version(verdict.version, VERDICT, to_json(verdict.as_json()))
+    what = "promoted" if verdict.promoted else "judged"
+    extend(records, verdict.version, what, {GATE: word, VERDICT: to_json(verdict.as_json())})
 
 
 def kept(tags: VersionTags) -> Verdict | None:

@@ -24,7 +24,7 @@ from flows.reproduce import reproduce
 from secateur.cli import cli
 from secateur.errors import CheckFailed, SecateurError
 from secateur.files import sha256_file, to_json, write_json
-from secateur.registry.tags import ARTIFACTS, WRAPPER
+from secateur.registry.tags import ARTIFACTS, MANIFEST, WRAPPER
 from secateur.serving.served import load
 from tests.integration.registry_stand import Stand
 
@@ -233,6 +233,12 @@ def _list_again(stand: Stand, root: Path) -> None:
     records.tag_version("3", ARTIFACTS, to_json(stored))
     records.tag_version("3", WRAPPER, to_json(around))
     records.tag_version("3", "secateur.files", to_json(card["files"]))
+    # Who can write tags can take the manifest away, from the version and from its run.
+    for name in [name for name in records.version_tags("3") if name.startswith(MANIFEST)]:
+        records._client.delete_model_version_tag("tiny", "3", name)
+    run = records._client.get_model_version("tiny", "3").run_id
+    if MANIFEST in records._client.get_run(run).data.tags:
+        records._client.delete_tag(run, MANIFEST)
 
 
 def _edit(root: Path, name: str, **values: Any) -> None:

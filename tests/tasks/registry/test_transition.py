@@ -9,10 +9,14 @@ import pytest
 
 from secateur.errors import CheckFailed, ProjectError
 from secateur.registry import transition
-from secateur.registry.history import Event, champions, events, who_asks
-from secateur.registry.tags import VERDICT, VersionTags
+from secateur.registry.history import Event, champions, events
+from secateur.registry.history_check import history_problems
+from secateur.registry.manifest import manifest_of, problems, written_for
+from secateur.registry.registered_version import RegisteredVersion
+from secateur.registry.tags import MANIFEST, VERDICT, Aliases, VersionTags
 from secateur.registry.transition import move_champion, recover
 from secateur.registry.verdict import Verdict, keep, kept
+from secateur.registry.who import who_asks
 
 
 class Killed(BaseException):
@@ -106,6 +110,59 @@ def test_a_kill_after_any_write_leaves_a_proven_champion(writes: int, monkeypatc
     assert [event.number for event in events(records)] == list(range(1, len(events(records)) + 1))
     assert champions(events(records))[-1] == expected
     assert Verdict.from_json(json.loads(records.tags_of["2"][VERDICT])).promoted == (expected == "2")
+
+
+class _Asked:
+    """What looks at a registry in memory."""
+
+    name = "tiny"
+
+    def __init__(self, memory: Memory) -> None:
+        self.tags, self.registry = memory.tags, self
+        self._memory = memory
+
+    def aliases(self) -> Aliases:
+        return Aliases(dict(self._memory.aliases))
+
+    def versions(self, _: str) -> list[RegisteredVersion]:
+        made = [(number, self._memory.version_tags(number)) for number in self._memory.tags_of]
+        return [RegisteredVersion("tiny", number, (), 0, f"run{number}", {}, tags) for number, tags in made]
+
+
+@pytest.mark.parametrize("what", ["promoted", "rolled_back"])
+@pytest.mark.parametrize("writes", range(12))
+def test_a_kill_after_any_write_leaves_manifests_and_history_that_fit(
+    writes: int, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records: Any = Memory()
+    for number in ("1", "2", "3"):
+        tags = {"secateur.key": number}
+        records.tags_of[number] = tags | {
+            MANIFEST: written_for(model="tiny", run=f"run{number}", tags=tags, metrics={}, parameters={}, kept={})
+        }
+        keep(records, Verdict(False, False, number, None, (), "all 0 conditions hold"))
+    _move(records, "1")
+    _move(records, "2")
+    to = "1" if what == "rolled_back" else "3"
+    records.writes_left = writes
+    with monkeypatch.context() as patch:
+        patch.setattr(transition, "_take_back", _nothing)  # a kill runs no handler
+        try:
+            _move(records, to, what=what)
+            killed = False
+        except Killed:
+            killed = True
+    assert killed == (writes < (11 if what == "promoted" else 7))
+    records.writes_left = None
+    asked: Any = _Asked(records)
+    assert [one for entry in asked.versions("tiny") for one in problems(entry.tags, model="tiny", run=entry.run)] == []
+    recover(records)
+    assert history_problems(asked) == []
+    assert [one for entry in asked.versions("tiny") for one in problems(entry.tags, model="tiny", run=entry.run)] == []
+    last = events(records)[-1]
+    manifest = manifest_of(records.version_tags(last.to))
+    assert manifest is not None
+    assert last.number in {entry.event[0] for entry in manifest.entries if entry.event is not None}
 
 
 def test_a_move_that_version_0_3_0_left_unproven_is_taken_back() -> None:
