@@ -44,8 +44,6 @@ def measure(job: Job, *, register: RegisterSection) -> None:
     from secateur.kinds.registry import DEFAULT
     from secateur.models.card import Card
     from secateur.models.chosen_round import chosen_round
-    from secateur.registry.manifest_entries import add_tags
-    from secateur.registry.mlflow_records import Records
     from secateur.registry.mlflow_store import ModelRegistry, Version
     from secateur.registry.publication import (
         deployed_folder,
@@ -101,7 +99,7 @@ def measure(job: Job, *, register: RegisterSection) -> None:
         )
     chosen = chosen_round(accepted)
     # It may have been registered before they were tried.
-    add_tags(Records(registry, register.model_name), published[chosen], rolled_back)
+    registry.tag(register.model_name, published[chosen], rolled_back)
     registry.set_alias(register.model_name, CHALLENGER, published[chosen])
     written = {"tracking_uri": registry.uri, "model": register.model_name, "versions": published, "alias": CHALLENGER}
     known = {"chosen": chosen, "champion": registry.aliases(register.model_name).get(CHAMPION), "when": now()}

@@ -201,6 +201,13 @@ class ModelRegistry:
                     ]
                     self._client.log_batch(child.info.run_id, metrics=metrics)
 
+    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, or replace those of the same name; its manifest says so."""
+        from secateur.registry.manifest_entries import add_tags
+        from secateur.registry.mlflow_records import Records
+
+        add_tags(Records(self, model_name), version, tags)
+
     def set_alias(self, model_name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
         self._client.set_registered_model_alias(model_name, alias, version)
