@@ -77,6 +77,8 @@ def goal_of(number: int, *, round_: Round, settings: PruneSettings) -> Goal:
         own = round_.max_drop
         drop = promise_after(number, steps=schedule.steps, final=budget.max_drop, shape=schedule.shape)
         return Goal(max_drop=drop if own is None else own)
+    if round_.student is not None and round_.max_drop is not None:  # it has one size, whatever is asked of cuts
+        return Goal(max_drop=round_.max_drop)
     assert budget.fraction is not None  # a budget is the one or the other
     return Goal(target=target_of(number, round_=round_, schedule=schedule, final=budget.fraction))
 

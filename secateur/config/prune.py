@@ -457,7 +457,7 @@ class PruneSection(PruneSettings):
                     f"rounds.{name}.budget={entry.budget:g} is a fraction of dense, and {asked} asks for a quality; "
                     f"rounds.{name}.max_drop would work"
                 )
-            if not promise and entry.max_drop is not None:
+            if not promise and entry.max_drop is not None and entry.student is None:
                 raise ValueError(
                     f"rounds.{name}.max_drop={entry.max_drop:g} is a promise of quality, and {asked} asks for a size; "
                     f"rounds.{name}.budget, or budget.max_drop for all rounds, would work"

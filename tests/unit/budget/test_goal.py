@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.budget.goal import Goal, density_after, goal_of, promise_after, target_of
-from secateur.config.prune import Budget, Round, Schedule
+from secateur.config.prune import Budget, PruneSection, Round, Schedule
 from tests.unit.pruning.prune_settings import prune_settings
 
 SHAPES = ("linear", "geometric", "cubic")
@@ -51,3 +51,12 @@ def test_the_goal_of_a_round():
     goal = goal_of(1, round_=Round(prev="baseline"), settings=fractions)
     assert (goal, goal.asked("sparsity")) == (Goal(target=0.25), {"sparsity": 0.75})
     assert Goal(max_drop=0.01).asked("latency") == {"max_drop": 0.01}
+
+
+def test_a_student_has_one_size_and_may_promise_whatever_is_asked_of_cuts():
+    fractions = prune_settings(budget=Budget(macs=0.5))
+    student = Round(prev="baseline", student="static", max_drop=0.04)
+    assert goal_of(4, round_=student, settings=fractions) == Goal(max_drop=0.04)
+    assert (
+        PruneSection(budget={"macs": 0.5}, rounds={"r1": Round(prev="baseline"), "r2": student}).rounds["r2"] == student
+    )
