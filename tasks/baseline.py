@@ -96,6 +96,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         write_logits(tokens, logits)
     write_history(job.outputs["history"], trained.history, kind=run.task)
     widths = widths_of(model).as_dict()
+    windowed = {} if train.windows is None else {"windowed": train.windowed}
     card = Card(
         stage=job.stage,
         key=job.key,
@@ -119,5 +120,5 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         stopped=False,
         reason=None,
         tried=None,
-    ).changed(**kind.in_card(controls), **in_card(job.inputs["train"]))
+    ).changed(**kind.in_card(controls), **in_card(job.inputs["train"]), **windowed)
     save(model.cpu(), tokenizer, job.outputs["model"], card=card)

@@ -117,6 +117,11 @@ def _of_rows(
         raise DataError("there is no row; one or more, each with a text, would work")
     limit = min(max_length, family_of(model).max_tokens(model.config))
     encoded = encode(tokenizer, [text for text, _ in found], max_length=limit)
+    if encoded.windows is not None and (long := [n for n, ids in enumerate(encoded.ids, start=1) if len(ids) > limit]):
+        raise DataError(
+            f"row {long[0]} has more than {limit} tokens (max_length), and the tokenizer reads such texts in windows: "
+            "`secateur prune` on the saved model does so; shorter texts, or a loss over batches of your own, would work"
+        )
     if empty := [number for number, ids in enumerate(encoded.ids, start=1) if not ids]:
         raise DataError(f"row {empty[0]} has no token")
     if full := sum(len(ids) == limit for ids in encoded.ids):

@@ -122,16 +122,16 @@ def _evaluate_against(
 
 
 def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:
+    from secateur.inference.answers import remark_on_length
+
     said = [f"{count} rows are left out: {reason}" for reason, count in result["left_out"].items()]
     if learned := result["learned"]:
         said.append(
             f"{learned} of {result['rows']} texts are among those that the models of this project have learned from or "
             "were chosen by: a score on them says little about other texts"
         )
-    if cut := result["cut"]:
-        share = f"{cut} of {result['rows']} texts ({cut / result['rows']:.1%})"
-        said.append(f"{share} were cut at the {max_length} tokens that the model reads")
-    return said
+    read = {name: result.get(name, 0) for name in ("cut", "long", "windows")}
+    return [*said, *remark_on_length(result["rows"], max_length, **read)]
 
 
 def _show_scores(title: str, result: Mapping[str, Any]) -> None:

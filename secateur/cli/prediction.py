@@ -164,6 +164,7 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
         remarks = [*rows.remarks, *told.remarks(ready.max_length)]
     if as_json:
         counts = {"rows": told.rows, "empty": told.empty, "cut": told.num_cut, "unanswered": told.unanswered}
+        counts |= {"long": told.num_long, "windows": told.num_windows}
         click.echo(json.dumps({"out": str(out), **counts, "remarks": remarks}, indent=2, ensure_ascii=False))
         return
     for remark in remarks:

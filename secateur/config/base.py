@@ -22,8 +22,8 @@ Runtime = Literal["torch", "onnx", "onnx-int8"]
 ClassWeights = Literal["none", "balanced"]
 """What a row counts in the loss on the labels: all the same, or those of each label as much as those of any other."""
 
-LongTexts = Literal["head", "head_tail"]
-"""What is read of a text that is longer than a model reads: its beginning, or both ends."""
+LongTexts = Literal["head", "head_tail", "windows"]
+"""What is read of a text that is longer than a model reads: its beginning, both ends, or all of it piece by piece."""
 
 TextAttack = Literal["typos", "swaps", "homoglyphs", "casing", "deletion"]
 """What is done to a text by an attack that knows no model."""

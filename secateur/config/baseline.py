@@ -69,9 +69,17 @@ class BaselineSection(TrainingSection):
     long_texts: Annotated[
         LongTexts,
         Field(
-            description="what is read of a text that is longer than max_length, also when the model is used: head = its first tokens; head_tail = a quarter from its beginning and the rest from its end"
+            description="what is read of a text that is longer than max_length, also when the model is used: head = its first tokens; head_tail = a quarter from its beginning and the rest from its end; windows = all of it in windows of max_length that overlap by a quarter, and the answer is the mean of their logits"
         ),
     ] = "head"
+    max_windows: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=256,
+            description="long_texts windows: windows of a text that are read, at most; those of a longer one are spread over it",
+        ),
+    ] = 8
     class_weights: Annotated[
         ClassWeights,
         Field(

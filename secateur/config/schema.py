@@ -60,16 +60,28 @@ class RunConfig(Section):
             problems.append(
                 f"prune.max_drop must be below 1, found {self.prune.max_drop:g}: it is lost {kind.measure.title}"
             )
-        if self.baseline.long_texts != "head" and kind.route == "generate":
-            problems.append("baseline.long_texts must be head, found head_tail: writing is learned from whole texts")
-        if self.baseline.long_texts != "head" and len(self.ingest.text_columns) > 1:
-            problems.append("baseline.long_texts must be head, found head_tail: of a pair the longer text is cut")
+        problems += _of_long_texts(self, kind)
         students = [name for name, entry in self.prune.rounds.items() if entry.student is not None]
         if students and not kind.predicts_labels:
             problems.append(f"prune.rounds.{students[0]}.student must be null, found static: a student tells labels")
         for problem in problems:
             raise ValueError(f"{problem} (run.task is {self.run.task})")
         return self
+
+
+def _of_long_texts(config: RunConfig, kind: Kind) -> Iterator[str]:
+    """Yield what does not go with the way in which long texts are read."""
+    if (asked := config.baseline.long_texts) == "head":
+        return
+    if kind.route == "generate":
+        yield f"baseline.long_texts must be head, found {asked}: writing is learned from whole texts"
+    elif len(config.ingest.text_columns) > 1:
+        yield f"baseline.long_texts must be head, found {asked}: of a pair the longer text is cut"
+    elif asked == "windows" and not kind.reads_windows:
+        yield (
+            "baseline.long_texts must be head or head_tail, found windows: what is said of windows makes no answer for "
+            "their text"
+        )
 
 
 def _of_labels(config: RunConfig, kind: Kind) -> Iterator[str]:

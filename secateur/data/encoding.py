@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.config.base import LongTexts
+from secateur.data.windows import MAX_WINDOWS, Windows
 from secateur.errors import DataError, ModelError
 from secateur.readers.pairs import num_texts, texts_in
 
@@ -15,9 +16,9 @@ Integers = npt.NDArray[np.int64]
 
 Item = TypeVar("Item")
 
-_LONG_TEXTS = "long_texts"
-"""Entry of tokenizer_config.json, which goes wherever the tokenizer goes. transformers keeps it and does not know it:
-its own ``truncation_side`` cuts one end."""
+_LONG_TEXTS, _MAX_WINDOWS = "long_texts", "max_windows"
+"""Entries of tokenizer_config.json, which goes wherever the tokenizer goes. transformers keeps them and does not know
+them: its own ``truncation_side`` cuts one end."""
 
 _PAIRS_AT_ONCE = 64
 """A tokenizer keeps all combinations of what it has cut off two texts: of two long ones hundreds of rows."""
@@ -31,18 +32,21 @@ class Encoded:
         ids: of every row.
         cut: which rows lost tokens; a tokenizer that does not say is taken to have cut all that are full.
         second: where the second text of every pair begins; None where the tokenizer gives no token types that say so.
+        windows: that rows are read in which are longer than a model reads: ``ids`` has them whole; None where they
+            were cut.
     """
 
     ids: list[list[int]]
     cut: list[bool]
     second: list[int] | None = None
+    windows: Windows | None = None
 
 
 def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
     """Tokenise texts, without padding, each once.
 
-    A text that is too long loses its end, or its middle where the tokenizer says so (``long_texts_of``). Of a pair the
-    longer text is cut first, token by token from its end.
+    A text that is too long loses its end, or its middle where the tokenizer says so (``long_texts_of``), or stays whole
+    to be read in windows. Of a pair the longer text is cut first, token by token from its end.
 
     Args:
         tokenizer: of transformers.
@@ -57,9 +61,12 @@ def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
     cut: list[bool] = []
     second: list[int] = []
     are_pairs = num_texts(texts) == 2
-    if not are_pairs and long_texts_of(tokenizer) == "head_tail":
+    if not are_pairs and (read := long_texts_of(tokenizer)) != "head":
         whole = [row for part in encoded_parts(tokenizer, texts, max_length=None) for row in part["input_ids"]]
-        return Encoded([head_and_tail(row, max_length) for row in whole], [len(row) > max_length for row in whole])
+        if read == "head_tail":
+            return Encoded([head_and_tail(row, max_length) for row in whole], [len(row) > max_length for row in whole])
+        windows = windows_of(tokenizer, max_length)
+        return Encoded(whole, windows.unread(np.array([len(row) for row in whole])).tolist(), windows=windows)
     for part in encoded_parts(tokenizer, texts, max_length=max_length):
         ids += part["input_ids"]
         cut += _cut_rows(part, max_length=max_length)
@@ -76,16 +83,58 @@ def long_texts_of(tokenizer: Any) -> LongTexts:
     """
     said: LongTexts = getattr(tokenizer, "init_kwargs", {}).get(_LONG_TEXTS, "head")
     if said not in get_args(LongTexts):
-        known = " and ".join(get_args(LongTexts))
-        raise ModelError(f"the tokenizer says {_LONG_TEXTS}={said!r}; {known} are known here")
+        known = ", ".join(get_args(LongTexts))
+        raise ModelError(f"the tokenizer says {_LONG_TEXTS}={said!r}; known here are {known}")
     return said
 
 
-def read_long_texts_(tokenizer: Any, asked: LongTexts) -> None:
-    """Let a tokenizer, and whatever is saved or copied of it, cut long texts in this way."""
-    tokenizer.init_kwargs.pop(_LONG_TEXTS, None)
+def max_windows_of(tokenizer: Any) -> int:
+    """Return how many windows of a text are read, at most, where long texts are read in windows.
+
+    Raises:
+        ModelError: the tokenizer says something that is no such number.
+    """
+    said = getattr(tokenizer, "init_kwargs", {}).get(_MAX_WINDOWS, MAX_WINDOWS)
+    if not isinstance(said, int) or isinstance(said, bool) or said < 2:
+        raise ModelError(f"the tokenizer says {_MAX_WINDOWS}={said!r}; a whole number of 2 or more would work")
+    return said
+
+
+def windows_of(tokenizer: Any, max_length: int) -> Windows:
+    """Return the windows that a tokenizer's long texts are read in; it says how many, at most.
+
+    Raises:
+        ModelError: there is no room for a text between the special tokens, or they stand elsewhere than at the ends.
+    """
+    special = [bool(flag) for flag in tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]]
+    if all(special):
+        raise ModelError(f"the tokenizer ({type(tokenizer).__name__}) does not say which tokens are those of a text")
+    before, after = special.index(False), special[::-1].index(False)
+    if before + after != tokenizer.num_special_tokens_to_add(pair=False) or before + after >= max_length:
+        found = f"{before} before a text and {after} behind it, of {tokenizer.num_special_tokens_to_add(pair=False)}"
+        raise ModelError(f"windows of {max_length} tokens leave no room between the special ones: {found}")
+    return Windows(max_length, before, after, most=max_windows_of(tokenizer))
+
+
+def read_long_texts_(tokenizer: Any, asked: LongTexts, *, max_windows: int = MAX_WINDOWS) -> None:
+    """Let a tokenizer, and whatever is saved or copied of it, cut or divide long texts in this way."""
+    for name in (_LONG_TEXTS, _MAX_WINDOWS):
+        tokenizer.init_kwargs.pop(name, None)
     if asked != "head":
         tokenizer.init_kwargs[_LONG_TEXTS] = asked
+    if asked == "windows":
+        tokenizer.init_kwargs[_MAX_WINDOWS] = max_windows
+
+
+def said_of_long_texts(tokenizer: Any) -> dict[str, Any]:
+    """Return what the card of a model says of long texts: nothing where their beginning is read.
+
+    Raises:
+        ModelError: the tokenizer says what nobody knows.
+    """
+    read = long_texts_of(tokenizer)
+    said: dict[str, Any] = {} if read == "head" else {_LONG_TEXTS: read}
+    return {**said, _MAX_WINDOWS: max_windows_of(tokenizer)} if read == "windows" else said
 
 
 def head_length(max_length: int) -> int:

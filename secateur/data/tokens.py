@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from secateur.data.encoding import encode, token_types
 from secateur.data.units import Units
+from secateur.data.windows import Windows
 from secateur.errors import DataError
 from secateur.readers.pairs import texts_in
 
 _ROWS_PER_BATCH = 2000
 
-_GIVEN, _KIND, _UNITS = b"given", b"kind", b"units"
+_GIVEN, _KIND, _UNITS, _WINDOWS = b"given", b"kind", b"units", b"windows"
 _SECOND = "second"
 
 
@@ -39,6 +40,7 @@ class TokenRows:
         spelling: predicted tokens per predicted token of the first tokenizer; above 1 where a vocabulary was cut and
             rare tokens are spelled. What a generator loses per token is told per token of the first tokenizer.
         units: that numbers are learned in; None where a target is none.
+        windows: that rows are read in which are longer than the model reads; None where none is.
     """
 
     values: npt.NDArray[np.int32]
@@ -50,6 +52,7 @@ class TokenRows:
     second: npt.NDArray[np.int64] | None = None
     spelling: float = 1.0
     units: Units | None = None
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +61,34 @@ class TokenRows:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of every row, (rows,)."""
         return np.diff(self.offsets)
+
+    @property
+    def num_windows(self) -> npt.NDArray[np.int64]:
+        """Pieces in which a model reads every row, (rows,)."""
+        lengths = self.lengths
+        return np.ones_like(lengths) if self.windows is None else self.windows.counts(lengths)
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Tokens that a model reads for every row, (rows,): of one in windows those of all of them."""
+        lengths = self.lengths
+        return lengths if self.windows is None else np.minimum(lengths, self.windows.length) * self.num_windows
+
+    @property
+    def windowed(self) -> dict[str, int]:
+        """Rows that are read in several windows, the windows of all of these, and those of the longest."""
+        counts = self.num_windows
+        several = counts[counts > 1]
+        found = {"texts": len(several), "windows": several.sum(), "most": several.max(initial=0)}
+        return {name: int(value) for name, value in found.items()}
+
+    def described(self) -> dict[str, Any]:
+        """Return what details.json says of rows that may be read in windows: nothing of others."""
+        if self.windows is None:
+            return {}
+        unread = int(self.windows.unread(self.lengths).sum())
+        limits = {"tokens": self.windows.length, "limit": self.windows.most}
+        return {"windows": {**limits, **self.windowed, "unread": unread}}
 
     @property
     def num_predicted(self) -> int:
@@ -70,6 +101,19 @@ class TokenRows:
         """Return the token ids of one row, (length,)."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def pieces(self, index: npt.NDArray[np.int64]) -> tuple[list[npt.NDArray[np.int32]], npt.NDArray[np.int64] | None]:
+        """Return what a model reads of some rows: a piece for each, or of a row in windows all of them.
+
+        Returns:
+            The token ids of every piece, and the place in ``index`` of its row, (pieces,), ascending; None for that
+            where every row is one piece.
+        """
+        rows = [self.ids(int(row)) for row in index]
+        if self.windows is None or max(map(len, rows), default=0) <= self.windows.length:
+            return rows, None
+        found = [(piece, place) for place, row in enumerate(rows) for piece in self.windows.of(row)]
+        return [piece for piece, _ in found], np.array([place for _, place in found], np.int64)
+
     def types(self, index: npt.NDArray[np.int64], *, width: int) -> npt.NDArray[np.int64] | None:
         """Return 1 on the tokens of second texts and 0 elsewhere, (B, width); None where no model is told."""
         return None if self.second is None else token_types(self.second[index], self.lengths[index], width=width)
@@ -80,7 +124,7 @@ class TokenRows:
         index = np.asarray(indices, dtype=np.int64)
         taken = from_lists(chosen, labels=self.labels[index], rows=self.rows[index], given=self.given, kind=self.kind)
         second = None if self.second is None else self.second[index]
-        return replace(taken, second=second, spelling=self.spelling, units=self.units)
+        return replace(taken, second=second, spelling=self.spelling, units=self.units, windows=self.windows)
 
 
 def from_lists(
@@ -91,6 +135,7 @@ def from_lists(
     given: tuple[int, ...] | None = None,
     kind: str | None = None,
     second: Sequence[int] | None = None,
+    windows: Windows | None = None,
 ) -> TokenRows:
     """Build token rows from one list of ids per row.
 
@@ -101,6 +146,7 @@ def from_lists(
         given: as in ``TokenRows``.
         kind: None is told by ``given``, as before there were more kinds than two.
         second: as in ``TokenRows``.
+        windows: as in ``TokenRows``.
     """
     lengths = [len(ids) for ids in input_ids]
     flat = [np.asarray(ids, dtype=np.int32) for ids in input_ids]
@@ -112,6 +158,7 @@ def from_lists(
         given=given,
         kind=kind or told_by(given),
         second=None if second is None else np.asarray(second, dtype=np.int64),
+        windows=windows,
     )
 
 
@@ -121,7 +168,13 @@ def told_by(given: tuple[int, ...] | None) -> str:
 
 
 def _schema(
-    target: pa.DataType, *, given: tuple[int, ...] | None, kind: str, typed: bool, units: Units | None
+    target: pa.DataType,
+    *,
+    given: tuple[int, ...] | None,
+    kind: str,
+    typed: bool,
+    units: Units | None,
+    windows: Windows | None = None,
 ) -> pa.Schema:
     """Return the columns of a token file. An Arrow stream, so ``datasets.Dataset.from_file`` maps it as well."""
     columns = [
@@ -136,6 +189,8 @@ def _schema(
         said[_KIND] = kind
     if units is not None:
         said[_UNITS] = json.dumps([units.mean, units.scale])
+    if windows is not None:
+        said[_WINDOWS] = json.dumps(asdict(windows))
     return pa.schema(columns, metadata=said or None)
 
 
@@ -155,13 +210,13 @@ def tokenize(
     Args:
         table: parquet with the columns ``text``, ``label`` and ``row``.
         tokenizer: a transformers tokenizer.
-        max_length: longer rows are cut, tokens (special tokens included).
+        max_length: longer rows are cut, or read in windows, tokens (special tokens included).
         out: the file to write.
         kind: of the task that the labels are targets of.
         units: that they are learned in, where they are numbers.
 
     Returns:
-        How many rows were cut.
+        Of how many rows something is not read.
     """
     num_cut = 0
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +227,8 @@ def tokenize(
             encoded = encode(tokenizer, texts, max_length=max_length)
             num_cut += sum(encoded.cut)
             if writer is None:
-                schema = _schema(target, given=None, kind=kind, typed=encoded.second is not None, units=units)
+                typed, windows = encoded.second is not None, encoded.windows
+                schema = _schema(target, given=None, kind=kind, typed=typed, units=units, windows=windows)
                 writer = pa.ipc.new_stream(sink, schema)
             labels = batch.column("label").cast(target)
             columns = [pa.array(encoded.ids, pa.list_(pa.int32())), labels, batch.column("row")]
@@ -205,8 +261,14 @@ def in_card(table: Path) -> dict[str, int]:
 def write_tokens(rows: TokenRows, out: Path) -> None:
     """Write rows as ``tokenize`` does, with what is given in the metadata of the schema; equal rows, equal bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    typed, units = rows.second is not None, rows.units
-    schema = _schema(as_arrow(rows.labels).type, given=rows.given, kind=rows.kind, typed=typed, units=units)
+    schema = _schema(
+        as_arrow(rows.labels).type,
+        given=rows.given,
+        kind=rows.kind,
+        typed=rows.second is not None,
+        units=rows.units,
+        windows=rows.windows,
+    )
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for start in range(0, len(rows), _ROWS_PER_BATCH):
             end = min(start + _ROWS_PER_BATCH, len(rows))
@@ -241,6 +303,7 @@ def read_tokens(path: Path) -> TokenRows:
         kind=said[_KIND].decode() if _KIND in said else told_by(given),
         second=table.column(_SECOND).to_numpy().copy() if _SECOND in table.column_names else None,
         units=Units(*json.loads(said[_UNITS])) if _UNITS in said else None,
+        windows=Windows(**json.loads(said[_WINDOWS])) if _WINDOWS in said else None,
     )
 
 

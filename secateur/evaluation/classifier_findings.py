@@ -55,6 +55,7 @@ def evaluate_classifiers(given: Given, kind: Kind) -> Findings:
         **({} if kind.name == DEFAULT else {"task": kind.name}),
         "labels": names,
         "test_rows": len(rows),
+        **rows.described(),
         "confidence_level": settings.confidence_level,
         "deployed": settings.deployed,
         "robustness": settings.robustness.model_dump(mode="json"),

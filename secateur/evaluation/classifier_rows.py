@@ -9,7 +9,7 @@ from secateur.data.labelled import as_known, indices_of
 from secateur.evaluation.metrics import FloatArray, IntArray, Interval, bootstrap, confusion
 from secateur.evaluation.row_scores import Measured
 from secateur.inference.answers import Answers
-from secateur.inference.prediction import Predictor
+from secateur.inference.prediction import Predictor, read_of
 
 
 def labels_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
@@ -18,7 +18,7 @@ def labels_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
     columns: dict[str, list[Any]] = {"label": [one.label for one in found], "score": [one.score for one in found]}
     for name in model.labels:
         columns[f"score_{name}"] = [one.scores[name] for one in found]
-    return Answers(columns, num_cut=sum(one.cut for one in found))
+    return Answers(columns, **read_of(found))
 
 
 def labels_not_of(model: Predictor, labels: Sequence[str]) -> list[str]:
@@ -33,7 +33,7 @@ def true_and_said(model: Predictor, texts: Sequence[str], labels: Sequence[str |
     found = model.predict(texts)
     true = [index_of[str(as_known(label, index_of))] for label in labels]
     values = np.array([true, [place_of[one.label] for one in found]], np.float64).T
-    return Measured(values, num_cut=sum(one.cut for one in found))
+    return Measured(values, **read_of(found))
 
 
 def counts_of(model: Predictor, values: FloatArray) -> IntArray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from secateur.config.base import Runtime
 from secateur.data.tokens import TokenRows
+from secateur.data.windows import mean_of
 from secateur.inference.runners import Runner, exported_folder, open_folder, rows_per_call
 
 
@@ -55,9 +56,13 @@ def evaluate_deployed(
 def answers(runner: Runner, rows: TokenRows, *, batch_size: int) -> Tensor:
     """Return the logits of all rows in the order of the rows, (rows, C) fp32."""
     collected: Tensor | None = None
-    for index in _equally_long(rows.lengths, batch_size=batch_size):
-        ids = np.stack([rows.ids(int(row)) for row in index]).astype(np.int64)
-        logits = torch.from_numpy(runner(ids, np.ones_like(ids), rows.types(index, width=ids.shape[1])))
+    longest = rows.lengths.max() if rows.windows is None else rows.windows.length
+    for index in _equally_long(np.minimum(rows.lengths, longest), batch_size=batch_size):
+        pieces, row_of = rows.pieces(index)
+        types = rows.types(index, width=len(pieces[0]))
+        calls = [np.stack(pieces[first : first + batch_size]) for first in range(0, len(pieces), batch_size)]
+        found = [runner(ids.astype(np.int64), np.ones_like(ids, np.int64), types) for ids in calls]
+        logits = torch.from_numpy(mean_of(np.concatenate(found), row_of))
         if collected is None:
             collected = torch.zeros(len(rows), logits.shape[-1])
         collected[torch.from_numpy(index)] = logits

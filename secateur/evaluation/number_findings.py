@@ -41,6 +41,7 @@ def evaluate_numbers(given: Given, kind: "Numeric") -> Findings:
         "task": kind.name,
         "labels": names,
         "test_rows": len(rows),
+        **rows.described(),
         "confidence_level": given.settings.confidence_level,
         "deployed": given.settings.deployed,
         "slices": descriptions_of(texts),

@@ -8,7 +8,7 @@ import numpy as np
 from secateur.evaluation.metrics import FloatArray, Interval
 from secateur.evaluation.row_scores import Measured
 from secateur.inference.answers import Answers
-from secateur.inference.prediction import Predictor
+from secateur.inference.prediction import Predictor, read_of
 from secateur.readers.numbers import as_number
 from secateur.statistics.numbers import Scoring
 
@@ -16,14 +16,14 @@ from secateur.statistics.numbers import Scoring
 def numbers_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
     """Return the number of every text."""
     found = model.predict(texts)
-    return Answers({"number": [one.number for one in found]}, num_cut=sum(one.cut for one in found))
+    return Answers({"number": [one.number for one in found]}, **read_of(found))
 
 
 def grades_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
     """Return the grade of every text, and where between the grades it is."""
     found = model.predict(texts)
     columns: dict[str, list[Any]] = {"grade": [one.label for one in found], "value": [one.value for one in found]}
-    return Answers(columns, num_cut=sum(one.cut for one in found))
+    return Answers(columns, **read_of(found))
 
 
 def no_grades(model: Predictor, labels: Sequence[str]) -> list[str]:
@@ -37,7 +37,7 @@ def true_and_said_grade(model: Predictor, texts: Sequence[str], labels: Sequence
     place = {float(grade): index for index, grade in enumerate(model.labels)}
     found = model.predict(texts)
     pairs = [(place[float(str(label))], place[float(one.label)]) for label, one in zip(labels, found, strict=True)]
-    return Measured(np.array(pairs, np.float64), num_cut=sum(one.cut for one in found))
+    return Measured(np.array(pairs, np.float64), **read_of(found))
 
 
 def no_numbers(labels: Sequence[str]) -> list[str]:
@@ -49,7 +49,7 @@ def true_and_said(model: Predictor, texts: Sequence[str], labels: Sequence[str |
     """Return the number of every row, and the one that is said, (N, 2)."""
     found = model.predict(texts)
     pairs = [(float(str(label)), one.number) for label, one in zip(labels, found, strict=True)]
-    return Measured(np.array(pairs, np.float64), num_cut=sum(one.cut for one in found))
+    return Measured(np.array(pairs, np.float64), **read_of(found))
 
 
 def intervals_of(

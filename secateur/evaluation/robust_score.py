@@ -97,7 +97,7 @@ def attacked(
 def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Any, *, max_length: int) -> TokenRows:
     """Tokenise texts as the token files are."""
     encoded = encode(tokenizer, texts, max_length=max_length)
-    return from_lists(encoded.ids, labels=labels, second=encoded.second)
+    return from_lists(encoded.ids, labels=labels, second=encoded.second, windows=encoded.windows)
 
 
 def robust_score(

@@ -95,9 +95,9 @@ def _attacked_rows(
         changed = [attack_text(text, attack=attack, num_words=settings.words_per_text, seed=seed) for text in texts]
         return token_rows(victim.tokenizer, changed, victim.rows.labels, max_length=victim.max_length)
     whole = whole_words(victim.tokenizer, vocab_size=victim.model.config.vocab_size)
-    cut = partial(head_and_tail, max_length=victim.max_length)
-    loses_middle = num_texts(texts) == 1 and long_texts_of(victim.tokenizer) == "head_tail"
-    parts = encoded_parts(victim.tokenizer, texts, max_length=None if loses_middle else victim.max_length)
+    read = long_texts_of(victim.tokenizer) if num_texts(texts) == 1 else "head"
+    cut = partial(head_and_tail, max_length=victim.max_length) if read == "head_tail" else list
+    parts = encoded_parts(victim.tokenizer, texts, max_length=victim.max_length if read == "head" else None)
     return swap_words(
         victim.model,
         victim.rows,

@@ -34,11 +34,15 @@ class Measured:
 
     Attributes:
         values: a few numbers of every row, (N, K), as its kind has them.
-        num_cut: texts that are longer than the model reads.
+        num_cut: texts of which something is not read.
+        num_long: texts that were read in windows.
+        num_windows: of those.
     """
 
     values: npt.NDArray[np.float64]
     num_cut: int = 0
+    num_long: int = 0
+    num_windows: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ def score_file(
         learned: counts the texts that the model has learned from; None where nobody knows.
 
     Returns:
-        JSON values: ``rows`` that were scored, ``left_out`` (reason -> rows), ``cut`` (texts), ``learned`` (texts, None
+        JSON values: ``rows`` that were scored, ``left_out`` (reason -> rows), ``cut`` (texts of which something is not
+        read), ``long`` (texts that were read in windows) and ``windows`` (of those), ``learned`` (texts, None
         where nobody knows), ``scores`` (name -> value, low, high of the 95 % interval over resampled rows), ``slices``
         (column -> value -> rows and scores, the most frequent value first) and ``confusion`` (labels, and counts by
         true label and the one that is said).
@@ -120,6 +125,8 @@ def score_file(
         "rows": len(read.texts),
         "left_out": read.left_out,
         "cut": found.num_cut,
+        "long": found.num_long,
+        "windows": found.num_windows,
         "learned": None if learned is None else learned(read.texts),
         "scores": scores(found.values),
         "slices": {
@@ -201,4 +208,9 @@ def _measured(kind: "Kind", model: Any, read: _Rows) -> Measured:
             window = slice(start, start + WINDOW)
             found.append(kind.measure_rows(model, read.texts[window], read.labels[window]))
             advance(steps=len(read.texts[window]))
-    return Measured(np.concatenate([one.values for one in found]), sum(one.num_cut for one in found))
+    return Measured(
+        np.concatenate([one.values for one in found]),
+        num_cut=sum(one.num_cut for one in found),
+        num_long=sum(one.num_long for one in found),
+        num_windows=sum(one.num_windows for one in found),
+    )

@@ -11,7 +11,7 @@ from secateur.evaluation.metrics import FloatArray, IntArray, Interval
 from secateur.evaluation.row_scores import Measured
 from secateur.evaluation.said import counted_rows, intervals_of_sets
 from secateur.inference.answers import Answers
-from secateur.inference.prediction import Predictor
+from secateur.inference.prediction import Predictor, read_of
 from secateur.readers.label_sets import labels_in
 
 _SEPARATORS = ("|", ";", ",", "/", "~", "¦")
@@ -26,7 +26,7 @@ def sets_of_rows(model: Predictor, texts: Sequence[str]) -> Answers:
     columns: dict[str, list[Any]] = {"labels": [between.join(one.labels) for one in found]}
     for name in model.labels:
         columns[f"score_{name}"] = [one.scores[name] for one in found]
-    return Answers(columns, num_cut=sum(one.cut for one in found))
+    return Answers(columns, **read_of(found))
 
 
 def separator_of(labels: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def true_and_said(model: Predictor, texts: Sequence[str], labels: Sequence[str |
     for row, (label, one) in enumerate(zip(labels, found, strict=True)):
         values[row, [index_of[str(as_known(name, index_of))] for name in labels_in(str(label))]] = 1.0
         values[row, width:] = [name in one.labels for name in model.labels]
-    return Measured(values, num_cut=sum(one.cut for one in found))
+    return Measured(values, **read_of(found))
 
 
 def halves(values: FloatArray) -> tuple[IntArray, IntArray]:

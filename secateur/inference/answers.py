@@ -29,13 +29,17 @@ class Answers:
 
     Attributes:
         columns: name -> a value for every row, or None; always the same names and types.
-        num_cut: texts that are longer than the model reads.
+        num_cut: texts of which something is not read.
+        num_long: texts that were read in windows.
+        num_windows: of those.
         unanswered: reason -> rows that have None.
     """
 
     columns: Mapping[str, Sequence[Any]]
     num_cut: int = 0
     unanswered: Mapping[str, int] = field(default_factory=dict)
+    num_long: int = 0
+    num_windows: int = 0
 
 
 @dataclass
@@ -46,8 +50,10 @@ class Told:
         rows: of the file.
         empty: those without a text, which have no answer.
         first_empty: numbers of the first of them, from 1.
-        num_cut: texts that were cut at the tokens that the model reads.
+        num_cut: texts of which something is not read.
         unanswered: reason -> rows without an answer, besides the empty ones.
+        num_long: texts that were read in windows.
+        num_windows: of those.
     """
 
     rows: int = 0
@@ -55,6 +61,8 @@ class Told:
     first_empty: list[int] = field(default_factory=list)
     num_cut: int = 0
     unanswered: dict[str, int] = field(default_factory=dict)
+    num_long: int = 0
+    num_windows: int = 0
 
     def remarks(self, max_length: int) -> list[str]:
         """Return a line for each thing that was not as it should be."""
@@ -66,12 +74,8 @@ class Told:
             said.append(f"{self.empty} {what} (row {listed})")
         for reason, count in self.unanswered.items():
             said.append(f"{count} {'row has' if count == 1 else 'rows have'} no answer: {reason}")
-        if self.num_cut:
-            said.append(
-                f"{self.num_cut} of {self.rows} texts ({self.num_cut / self.rows:.1%}) were cut at the {max_length} "
-                "tokens that the model reads"
-            )
-        return said
+        read = remark_on_length(self.rows, max_length, cut=self.num_cut, long=self.num_long, windows=self.num_windows)
+        return [*said, *read]
 
     def count(self, texts: Sequence[str | None], asked: Sequence[int], answers: Answers | None) -> None:
         """Add a window of rows, of which those at the places ``asked`` have a text."""
@@ -81,8 +85,28 @@ class Told:
         self.rows += len(texts)
         if answers is not None:
             self.num_cut += answers.num_cut
+            self.num_long += answers.num_long
+            self.num_windows += answers.num_windows
             for reason, count in answers.unanswered.items():
                 self.unanswered[reason] = self.unanswered.get(reason, 0) + count
+
+
+def remark_on_length(rows: int, max_length: int, *, cut: int, long: int, windows: int) -> list[str]:
+    """Say how many of some texts are longer than a model reads, and what became of them; nothing where none is.
+
+    Args:
+        rows: texts.
+        max_length: tokens that the model reads at once.
+        cut: texts of which something is not read.
+        long: texts that were read in windows.
+        windows: of those.
+    """
+    share = f"of {rows} texts ({(long or cut) / max(1, rows):.1%})"
+    if long:
+        unread = f"; of {cut} of them something between two windows is not read" if cut else ""
+        found = f"have more than the {max_length} tokens that the model reads at once"
+        return [f"{long} {share} {found}, and were read in {windows / long:.1f} windows on average{unread}"]
+    return [f"{cut} {share} were cut at the {max_length} tokens that the model reads"] if cut else []
 
 
 def answer_file(

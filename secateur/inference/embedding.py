@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.config.base import Runtime
+from secateur.data.encoding import long_texts_of
 from secateur.errors import CheckpointError
 from secateur.formats.onnx import ONNX_MODEL
 from secateur.inference.encoding import Encoder
@@ -66,6 +67,8 @@ class Embedder:
         if kind.route != "embed":
             raise CheckpointError(f"{folder} holds a model for {kind.name}, which gives no vectors")
         encoder, held = Encoder.of(folder, card), held_runtime(folder)
+        if long_texts_of(encoder.tokenizer) == "windows":
+            raise CheckpointError(f"the tokenizer of {folder} says long_texts='windows'; a vector is that of one text")
         if held == "torch":
             runner: Runner = TorchRunner(load(folder, verify=False))
         else:

@@ -1,9 +1,9 @@
 """From texts to the arrays that a model reads: cleaned, cut, and in calls with texts of similar length."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from secateur.data.encoding import Encoded, encode, token_types
 from secateur.data.text_rules import TextRules, clean_texts
+from secateur.data.windows import Windows
 from secateur.errors import ModelError
 from secateur.families import family_of
 from secateur.models.card import Card
@@ -25,21 +26,40 @@ _PADDED = 1.25
 
 @dataclass(frozen=True)
 class Call:
-    """Texts that a model reads at once.
+    """Texts that a model reads at once, or windows of such as are longer than it reads.
 
     Attributes:
-        places: of each among those that were given, (B,).
+        places: of the text of each among those that were given, (B,).
+        windows: that this text is read in, (B,).
         ids: token ids, padded on the right, (B, T).
         mask: 1 = token, 0 = padding, (B, T).
         types: 1 = token of the second text of a pair, (B, T); None where the model is not told.
-        cut: whether a text is longer than the model reads, (B,).
+        cut: whether something of the text is not read, (B,).
     """
 
     places: list[int]
+    windows: list[int]
     ids: npt.NDArray[np.int64]
     mask: npt.NDArray[np.int64]
     types: npt.NDArray[np.int64] | None
     cut: list[bool]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of some texts.
+
+    Attributes:
+        places: of each among those that were given, (B,).
+        values: (B, K); of a text in windows the mean of what is said of them.
+        cut: whether something of it is not read, (B,).
+        windows: that it was read in, (B,).
+    """
+
+    places: list[int]
+    values: npt.NDArray[Any]
+    cut: list[bool]
+    windows: list[int]
 
 
 @final
@@ -86,7 +106,9 @@ class Encoder:
         return clean_texts(texts, self.text_rules)[0] if self.text_rules else list(texts)
 
     def calls(self, texts: Sequence[str], *, batch_size: int) -> Iterator[Call]:
-        """Yield all texts, the shortest first. To a model of pairs a text alone is one whose second text is empty.
+        """Yield all texts, the shortest first; of long ones what the tokenizer says is read of them.
+
+        To a model of pairs a text alone is one whose second text is empty.
 
         Raises:
             ModelError: the tokenizer knows more tokens than the model, or the model reads one text and finds two.
@@ -99,12 +121,18 @@ class Encoder:
         if self.num_texts == 2:
             texts = [text if len(texts_in(text)) > 1 else as_text([text, ""]) for text in texts]
         encoded = encode(self.tokenizer, self.cleaned(texts), max_length=self.max_length)
-        for places in similar_lengths([max(1, len(row)) for row in encoded.ids], batch_size=batch_size):
-            yield self._call(encoded, places)
+        pieces = [_pieces(row, encoded.windows) for row in encoded.ids]
+        every = [(place, piece) for place, of_text in enumerate(pieces) for piece in of_text]
+        for chosen in similar_lengths([max(1, len(piece)) for _, piece in every], batch_size=batch_size):
+            places = [every[index][0] for index in chosen]
+            counts = [len(pieces[place]) for place in places]
+            yield self._call(encoded, places, [every[index][1] for index in chosen], windows=counts)
 
-    def _call(self, encoded: Encoded, places: list[int]) -> Call:
+    def _call(
+        self, encoded: Encoded, places: list[int], pieces: Sequence[Sequence[int]], *, windows: list[int]
+    ) -> Call:
         # A text without any token is read as one that only pads: no mask of nothing makes sense to a model.
-        rows = [encoded.ids[place] or [self.pad_token_id] for place in places]
+        rows = [piece or [self.pad_token_id] for piece in pieces]
         length = max(map(len, rows))
         ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -116,7 +144,41 @@ class Encoder:
             begins = np.array([encoded.second[place] for place in places])
             types = token_types(begins, mask.sum(axis=1), width=length)
         require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
-        return Call(places, ids, mask, types=types, cut=[encoded.cut[place] for place in places])
+        cut = [encoded.cut[place] for place in places]
+        return Call(places, windows, ids, mask, types=types, cut=cut)
+
+
+def answered(calls: Iterable[Call], say: Callable[[Call], npt.NDArray[Any]]) -> Iterator[Said]:
+    """Yield what a model says of texts, each once all of its windows are read.
+
+    Args:
+        calls: of ``Encoder.calls``: of a text's windows the first comes first.
+        say: of every row of a call, (B, K).
+    """
+    waiting: dict[int, list[npt.NDArray[Any]]] = {}
+    for call in calls:
+        values = say(call)
+        if max(call.windows) == 1:
+            yield Said(call.places, values, call.cut, call.windows)
+            continue
+        found = Said([], values[:0], [], [])
+        means = []
+        for place, row, was_cut, count in zip(call.places, values, call.cut, call.windows, strict=True):
+            held = waiting.setdefault(place, [])
+            held.append(row)
+            if len(held) == count:
+                means.append(np.stack(waiting.pop(place)).mean(axis=0))
+                found.places.append(place)
+                found.cut.append(was_cut)
+                found.windows.append(count)
+        if means:
+            yield replace(found, values=np.stack(means))
+
+
+def _pieces(row: list[int], windows: Windows | None) -> list[list[int]]:
+    if windows is None or len(row) <= windows.length:
+        return [row]
+    return [piece.tolist() for piece in windows.of(np.array(row))]
 
 
 def similar_lengths(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:

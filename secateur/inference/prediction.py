@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +14,7 @@ from scipy.special import expit
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError
 from secateur.formats.onnx import ONNX_MODEL
-from secateur.inference.encoding import Encoder
+from secateur.inference.encoding import Encoder, answered
 from secateur.inference.language_model import require_numbers
 from secateur.inference.runners import Logits, OnnxRunner, Runner, TorchRunner, held_runtime, rows_per_call
 from secateur.models.checkpoint import kind_of_folder, load
@@ -37,11 +37,12 @@ class Prediction:
         label: the most probable label; of equal ones, the first. Of a model that gives several, all of ``labels``.
         score: its probability; of several that of the least probable one, of none that there is none.
         scores: probability of every label, summing to 1, but for a model that gives several: there of each by itself.
-        cut: whether the text is longer than the model reads.
+        cut: whether something of the text is not read.
         labels: ``label`` alone; of a model that gives several those above ``THRESHOLD``, in the order of the model.
         number: that the model tells, where it tells one: ``label`` spells it, and there is no probability (NaN). Of
             grades the place in their order, and ``label`` is the nearest.
         value: the same between the numbers that grades are; else ``number``.
+        windows: that the text was read in.
     """
 
     label: str
@@ -51,6 +52,13 @@ class Prediction:
     labels: tuple[str, ...] = ()
     number: float = math.nan
     value: float = math.nan
+    windows: int = 1
+
+
+def read_of(found: Sequence[Prediction]) -> dict[str, Any]:
+    """Return what ``Answers`` and ``Measured`` say of how much of texts was read."""
+    windows = [one.windows for one in found if one.windows > 1]
+    return {"num_cut": sum(one.cut for one in found), "num_long": len(windows), "num_windows": sum(windows)}
 
 
 @final
@@ -120,6 +128,8 @@ class Predictor:
     ) -> list[Prediction]:
         """Classify texts, cleaned as those of the training set were; the order is kept, longer texts are cut.
 
+        Of a model that reads them in windows what is said of a text is the mean of its logits for each.
+
         What a text is told does not depend on its company: see ``rows_per_call``. Where rows share a call, they are of
         similar length; padding moves their logits by rounding alone.
 
@@ -135,10 +145,10 @@ class Predictor:
         calls = self.encoder.calls(texts, batch_size=rows_per_call(self.runtime, batch_size=batch_size))
         own = progress("predict", total=len(texts), after_s=PATIENCE_S) if advance is None else nullcontext(advance)
         with own as tell:
-            for call in calls:
-                said = self._predictions(self.runner(call.ids, call.mask, call.types), call.cut)
-                found.update(zip(call.places, said, strict=True))
-                tell(steps=len(said))
+            for said in answered(calls, lambda call: self.runner(call.ids, call.mask, call.types)):
+                made = self._predictions(said.values, said.cut)
+                found.update(zip(said.places, map(_in_windows, made, said.windows), strict=True))
+                tell(steps=len(made))
         return [found[place] for place in range(len(texts))]
 
     def _predictions(self, logits: Logits, cut: Sequence[bool]) -> list[Prediction]:
@@ -165,6 +175,10 @@ class Predictor:
         said = tuple(name for name, score in scores.items() if score > THRESHOLD)
         score = min(scores[name] for name in said) if said else 1.0 - max(row)
         return Prediction(label=shown(as_set(said)), score=score, scores=scores, cut=was_cut, labels=said)
+
+
+def _in_windows(made: Prediction, windows: int) -> Prediction:
+    return made if windows == 1 else replace(made, windows=windows)
 
 
 def _told(value: np.float32, was_cut: bool, grades: Sequence[str]) -> Prediction:

@@ -60,6 +60,8 @@ class Kind(ABC):
         is_attacked: scored under attack as well.
         full_precision: int8 is refused.
         weighs_classes: rows may count by their label (``baseline.class_weights``), see ``weighted_loss``.
+        reads_windows: what a model says of a text may be the mean of the logits that it has for its windows
+            (``secateur.data.windows``).
         problem_type: of the config, in the words of transformers; None where it says nothing.
         hub_example: of a model to start from, where no encoder will do; None where any does.
         route: of the server: ``predict`` and ``embed`` take texts, ``generate`` prompts.
@@ -85,6 +87,7 @@ class Kind(ABC):
     is_attacked: ClassVar[bool]
     full_precision: ClassVar[bool]
     weighs_classes: ClassVar[bool] = False
+    reads_windows: ClassVar[bool] = False
     problem_type: ClassVar[str | None]
     hub_example: ClassVar[str | None]
     route: ClassVar[Route]

@@ -64,6 +64,7 @@ class Labelled(OfWholeTexts):
     min_labels: ClassVar[int] = 2
     keeps_logits: ClassVar[bool] = True
     full_precision: ClassVar[bool] = False
+    reads_windows: ClassVar[bool] = True
     hub_example: ClassVar[str | None] = None
     route: ClassVar[Route] = "predict"
     greetings: ClassVar[tuple[str, ...]] = ("a text", "another one, somewhat longer than the first", "?")

@@ -49,6 +49,7 @@ class Numeric(OfWholeTexts):
     keeps_logits: ClassVar[bool] = True
     is_attacked: ClassVar[bool] = False
     full_precision: ClassVar[bool] = False
+    reads_windows: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
     hub_example: ClassVar[str | None] = None
     route: ClassVar[Route] = "predict"

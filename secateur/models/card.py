@@ -56,7 +56,9 @@ class Card(Result):
         control: label -> control token of a generator that can be asked for one.
         max_length: tokens that the model reads, at most.
         long_texts: what it reads of longer texts, where that is not their beginning; its tokenizer says the same.
-        cut_texts: training texts that were longer.
+        max_windows: windows of a longer text that it reads, at most, where it reads such; its tokenizer says the same.
+        cut_texts: training texts of which something is not read.
+        windowed: of the longer training texts, where they are read in windows: see ``TokenRows.windowed``.
         text_rules: how the training texts were cleaned.
         texts: of a row; 2 of a model that reads pairs, and None of all others.
         dense_widths: of the model before any round.
@@ -87,7 +89,9 @@ class Card(Result):
     control: Mapping[str, str] = {}
     max_length: int | None = None
     long_texts: str | None = None
+    max_windows: int | None = None
     cut_texts: int | None = None
+    windowed: Mapping[str, int] | None = None
     text_rules: Json | None = None
     texts: int | None = None
     dense_widths: Json | None = None

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from secateur.data.encoding import long_texts_of
+from secateur.data.encoding import said_of_long_texts
 from secateur.errors import CheckpointError
 from secateur.families import family_of
 from secateur.files import write_json, write_text
@@ -85,8 +85,7 @@ def save(
         _save_tokenizer(tokenizer, folder)
     if beside is not None:
         beside(folder)
-    read = "head" if tokenizer is None else long_texts_of(tokenizer)
-    said: dict[str, Any] = {} if read == "head" else {"long_texts": read}
+    said = {} if tokenizer is None else said_of_long_texts(tokenizer)
     write_card(folder, Card.of(card).changed(weights_sha256=digest_weights(state), **said))
     if check_reload:
         run_reload_check(model, folder)

@@ -169,11 +169,13 @@ def remap(
         max_length: rows that grew beyond it lose what stands before their last token, of a pair the longer text
             first, as truncation does.
         long_texts: ``head_tail`` takes it out of their middle, where those that have ``max_length`` were cut before;
-            pairs have no such middle.
+            pairs have no such middle. Rows that are read in windows are whole, and stay so.
     """
     new_rows: list[list[int]] = []
     second: list[int] | None = None if rows.second is None else []
     keeps_tail = long_texts == "head_tail" and rows.second is None  # as `encode` does
+    if rows.windows is not None:
+        max_length = None
     for index in range(len(rows)):
         old = rows.ids(index)
         # A word does not go on behind the gap.
@@ -190,7 +192,7 @@ def remap(
     given = None if rows.given is None else tuple(table.row(np.array(rows.given, np.int32)))
     new = from_lists(new_rows, labels=rows.labels, rows=rows.rows, given=given, kind=rows.kind, second=second)
     if given is None:
-        return replace(new, units=rows.units)
+        return replace(new, units=rows.units, windows=rows.windows)
     return replace(new, spelling=rows.spelling * new.num_predicted / rows.num_predicted)
 
 

@@ -62,7 +62,8 @@ def taylor(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Preci
             loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, outputs)
             for place, output, gradient in zip(there, outputs, gradients, strict=True):
-                totals[place] += mask_gradients(output, gradient, unit_size=groups[place].unit_size).abs().sum(dim=0)
+                of_pieces = mask_gradients(output, gradient, unit_size=groups[place].unit_size)
+                totals[place] += batch.summed(of_pieces).abs().sum(dim=0)
             num_rows += len(batch.labels)
             outputs.clear()
     means = [total.cpu() / num_rows for total in totals]

@@ -128,6 +128,7 @@ def _of_results(data: ReportData, results: Sequence[ModelResult], chosen: Headli
         "best": chosen.best,
         "interval": formats.percent(level) if level else "confidence",
         "test_rows": details.get("test_rows", 0),
+        "windows": details.get("windows", {}),
         "runtimes": timed,
         "reference_runtime": reference_runtime(results, details),
         "batches": sorted({batch for result in results for batch in result.tokens_per_second}),

@@ -18,7 +18,7 @@ from secateur.data.assembly import Copied
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL
+from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL, kind_named
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
 from secateur.readers.fetching import FETCHED
 from secateur.readers.label_cells import likely_separator
@@ -379,6 +379,7 @@ def _on_long_texts(seen: Survey, config: RunConfig) -> list[str]:
         ""
         if len(config.ingest.text_columns) > 1
         else "; with -S baseline.long_texts=head_tail their ends are read, too"
+        + (", with windows all of them" if kind_named(config.run.task).reads_windows else "")
     )
     return [f"more than 5 % of the {seen.units} have more than {length} tokens, and are read up to there{ends}"]
 

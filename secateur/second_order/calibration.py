@@ -65,7 +65,7 @@ def moments(
     generator = torch.Generator().manual_seed(seed)
     for batch in (host_batch.to(model.device) for host_batch in batches):
         tokens = batch.attention_mask.bool()
-        num_rows += len(tokens)
+        num_rows += len(batch.index)
         if weighting == "tokens":
             for block, inputs, outputs in zip(there, *_activations(model, there, batch, precision), strict=True):
                 sums[id(block)].add_(inputs[tokens], outputs[tokens], None)

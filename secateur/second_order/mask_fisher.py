@@ -30,7 +30,7 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
             loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, outputs)
             for block, output, gradient in zip(there, outputs, gradients, strict=True):
-                of_rows = mask_gradients(output, gradient, unit_size=block.unit_size)
+                of_rows = batch.summed(mask_gradients(output, gradient, unit_size=block.unit_size))
                 totals[id(block)] += (of_rows.T @ of_rows).cpu()
             num_rows += len(batch.labels)
             outputs.clear()

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,18 @@ class Replica:
     precision: Precision
 
     def backward(self, batch: Batch, *, share: float) -> Tensor:
-        """Leave ``share`` of the gradients of rows, and return that share of their loss."""
+        """Leave ``share`` of the gradients of rows, and return that share of their loss; long ones bit by bit."""
+        first, *others = batch.bounded()
+        if not others:
+            return self._backward(first, share=share)
+        # Processes that wait for each other's gradients have as many windows as their rows have: they wait once.
+        alone = getattr(self.model, "no_sync", nullcontext)
+        with alone():
+            losses = [self._backward(bit, share=share * _part(bit, batch)) for bit in (first, *others[:-1])]
+        losses.append(self._backward(others[-1], share=share * _part(others[-1], batch)))
+        return torch.stack(losses).sum()
+
+    def _backward(self, batch: Batch, *, share: float) -> Tensor:
         hidden_states = self.objective.needs_hidden_states
         outputs = outputs_of(self.model, batch, precision=self.precision, hidden_states=hidden_states)
         loss = share * self.objective(outputs, batch)
@@ -140,6 +151,11 @@ def data_parallel(
             yield DataParallel(replicas, pool)
         finally:
             torch.set_num_threads(num_threads)  # also the default of threads that start later
+
+
+def _part(bit: Batch, batch: Batch) -> float:
+    """Return how much of a batch some of its rows are."""
+    return len(bit.index) / len(batch.index)
 
 
 def _counted(part: Batch) -> int:

@@ -32,7 +32,7 @@ def tokenizer_of(
     else:
         texts = (text for row in read_texts(train, labels=()) for text in texts_in(row.text))
         tokenizer = train_tokenizer(texts, baseline.tokenizer, labels=labels, max_length=baseline.max_length)
-    read_long_texts_(tokenizer, baseline.long_texts)
+    read_long_texts_(tokenizer, baseline.long_texts, max_windows=baseline.max_windows)
     return tokenizer
 
 

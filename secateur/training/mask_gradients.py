@@ -11,7 +11,7 @@ from secateur.models.hooks import hooked
 
 
 def mask_gradients(output: Tensor, gradient: Tensor, *, unit_size: int) -> Tensor:
-    """Return dL/dm of every unit and row, (B, U), from outputs and their gradients, (B, T, U * unit_size)."""
+    """Return dL/dm of every unit and piece, (W, U), from outputs and their gradients, (W, T, U * unit_size)."""
     per_feature = (output.detach().float() * gradient.float()).sum(dim=1)
     return per_feature.view(len(per_feature), per_feature.shape[1] // unit_size, unit_size).sum(dim=2)
 

@@ -170,7 +170,10 @@ class Distillation:
 
 
 def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hidden_states: bool = False) -> Outputs:
-    """Run a model on a batch; hidden states come in the precision they were computed in."""
+    """Run a model on a batch; hidden states come in the precision they were computed in.
+
+    What it says of a row that is read in windows is the mean of what it says of them (``data.windows``).
+    """
     asked: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
     if family_named(unwrapped(model).config.model_type).generates:
         asked["use_cache"] = False  # nobody reads a next token; the keys and values would be kept for it
@@ -179,7 +182,8 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
         outputs: Any = model(**batch.inputs(), **asked)
     # A generator's copy in fp32 is large; a loss of one's own may multiply logits by what is fp32.
     if outputs.logits.dim() != 3 or isinstance(batch, OwnBatch):
-        outputs.logits = outputs.logits.float()
+        logits = outputs.logits.float()
+        outputs.logits = logits if batch.row_of is None else batch.summed(logits) / batch.row_of.bincount()[:, None]
     return Outputs(
         logits=outputs.logits,
         hidden_states=tuple(outputs.hidden_states) if hidden_states else None,

@@ -43,23 +43,30 @@ def _of_vocabulary(card: Card) -> tuple[str, ...]:
 
 
 def _of_cut(card: Card, *, root: Path) -> tuple[str, ...]:
-    """Say how many training texts the dense model did not see to their end."""
-    if not (cut := card.cut_texts):
+    """Say of how many training texts the dense model did not see all, or not at once."""
+    cut, found = card.cut_texts or 0, card.windowed or {}
+    if not (long := found.get("texts", cut)):
         return ()
     report, limit = read_json(root / "reports" / "data.json"), card.require_max_length()
-    rows = report.get("rows", {}).get("train", cut)
-    said = f"{cut} of {rows} training texts ({cut / rows:.1%}) were cut at baseline.max_length={limit} tokens"
+    rows = report.get("rows", {}).get("train", long)
+    share = f"{long} of {rows} training texts ({long / rows:.1%})"
+    said = f"{share} were cut at baseline.max_length={limit} tokens"
     if card.long_texts is None:
         return (f"{said}: what stands behind is not read",)
-    head = head_length(limit)
     cut_before = [rule["rows"] for rule in report.get("rules", ()) if rule["rule"] == "max_chars" and rule["rows"]]
-    ends = (
-        f"{cut_before[0]} texts had lost their end before that, at clean.max_chars: what baseline.long_texts="
-        f"{card.long_texts} takes for their last tokens stands in their middle; a larger one keeps it",
-    )
+    lost = f"{cut_before[0]} texts had lost their end before that, at clean.max_chars" if cut_before else ""
+    if card.windowed is not None:
+        told = (
+            f"{share} have more than baseline.max_length={limit} tokens, and are read in windows: "
+            f"{found['windows'] / long:.1f} on average, {found['most']} at most"
+        )
+        unread = f"; of {cut} something between two of baseline.max_windows={card.max_windows} is not read"
+        return (told + (unread if cut else ""), *([f"{lost}; a larger one keeps it"] if lost else []))
+    head = head_length(limit)
+    ends = f"what baseline.long_texts={card.long_texts} takes for their last tokens stands in their middle"
     return (
         f"{said}: what stands between their first {head} and last {limit - head} is not read",
-        *(ends if cut_before else ()),
+        *([f"{lost}: {ends}; a larger one keeps it"] if lost else []),
     )
 
 

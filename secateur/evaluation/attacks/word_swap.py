@@ -110,20 +110,51 @@ def swap_words(
         return rows
     for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
         gradient = embedding_gradient(model, batch, precision=precision)
-        place = _places(batch, rows=rows)
-        free = torch.from_numpy(swappable)[place] & (batch.attention_mask == 1)
-        rise, token = _best_swaps(batch.input_ids, free=free, gradient=gradient, table=table)
+        ids, mask = batch.input_ids, batch.attention_mask
+        if batch.row_of is not None:
+            gradient, ids, mask = _of_whole_rows(gradient, batch, rows=rows)
+        place = _places(batch, rows=rows, width=ids.shape[1])
+        free = torch.from_numpy(swappable)[place] & (mask == 1)
+        rise, token = _best_swaps(ids, free=free, gradient=gradient, table=table)
         best = rise.topk(min(num_words, rise.shape[1]), dim=-1).indices
         taken = (rise.gather(1, best) > 0).numpy()
         values[place.gather(1, best).numpy()[taken]] = token.gather(1, best).numpy()[taken]
     return replace(rows, values=values)
 
 
-def _places(batch: Batch, *, rows: TokenRows) -> Tensor:
-    """Return where each token of a batch stands among all tokens, (B, T); padding points at any place."""
+def _places(batch: Batch, *, rows: TokenRows, width: int) -> Tensor:
+    """Return where each token of the rows of a batch stands among all tokens, (B, width); padding points anywhere."""
     starts = torch.from_numpy(rows.offsets)[batch.index]
-    places = starts[:, None] + torch.arange(batch.input_ids.shape[1])[None, :]
+    places = starts[:, None] + torch.arange(width)[None, :]
     return places.clamp(max=len(rows.values) - 1)
+
+
+def _of_whole_rows(gradient: Tensor, batch: Batch, *, rows: TokenRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Put the windows of rows together: a swap changes a token in all of them that it stands in.
+
+    Args:
+        gradient: at the embeddings of every window, (W, T, E).
+        batch: the windows.
+        rows: all of them.
+
+    Returns:
+        Gradients (B, L, E), ids (B, L) and mask (B, L) of whole rows; where no window reads, the gradient is 0.
+    """
+    assert rows.windows is not None and batch.row_of is not None
+    lengths = torch.from_numpy(rows.lengths)[batch.index]
+    mask = (torch.arange(int(lengths.max()))[None, :] < lengths[:, None]).long()
+    ids = torch.zeros_like(mask)
+    ids[mask == 1] = torch.cat([torch.from_numpy(rows.ids(row).astype(np.int64)) for row in batch.index.tolist()])
+    starts = torch.tensor([start for length in lengths.tolist() for start in rows.windows.starts(length)])
+    columns = torch.arange(batch.input_ids.shape[1]).expand(batch.input_ids.shape)
+    text = (columns >= rows.windows.before) & (columns < batch.attention_mask.sum(dim=1)[:, None] - rows.windows.after)
+    summed = torch.zeros(*ids.shape, gradient.shape[-1])
+    summed.index_put_(
+        (batch.row_of[:, None].expand_as(columns)[text], (columns + starts[:, None])[text]),
+        gradient[text],
+        accumulate=True,
+    )
+    return summed, ids, mask
 
 
 def _best_swaps(ids: Tensor, *, free: Tensor, gradient: Tensor, table: "_Neighbours") -> tuple[Tensor, Tensor]:
