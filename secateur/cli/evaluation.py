@@ -122,7 +122,7 @@ def _evaluate_against(
 
 
 def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:
-    from secateur.inference.answers import remark_on_length
+    from secateur.data.windows import remark_on_length
 
     said = [f"{count} rows are left out: {reason}" for reason, count in result["left_out"].items()]
     if learned := result["learned"]:

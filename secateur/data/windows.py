@@ -92,3 +92,21 @@ def mean_of(values: npt.NDArray[Any], row_of: Integers | None) -> npt.NDArray[An
         return values
     parts = np.split(values, np.flatnonzero(np.diff(row_of)) + 1)
     return np.stack([part.mean(axis=0) for part in parts])
+
+
+def remark_on_length(rows: int, max_length: int, *, cut: int, long: int, windows: int) -> list[str]:
+    """Say how many of some texts are longer than a model reads, and what became of them; nothing where none is.
+
+    Args:
+        rows: texts.
+        max_length: tokens that the model reads at once.
+        cut: texts of which something is not read.
+        long: texts that were read in windows.
+        windows: of those.
+    """
+    share = f"of {rows} texts ({(long or cut) / max(1, rows):.1%})"
+    if long:
+        unread = f"; of {cut} of them something between two windows is not read" if cut else ""
+        found = f"have more than the {max_length} tokens that the model reads at once"
+        return [f"{long} {share} {found}, and were read in {windows / long:.1f} windows on average{unread}"]
+    return [f"{cut} {share} were cut at the {max_length} tokens that the model reads"] if cut else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from secateur.data.windows import remark_on_length
 from secateur.errors import DataError
 from secateur.files import replacing, sync
 from secateur.progress import progress
@@ -89,24 +90,6 @@ class Told:
             self.num_windows += answers.num_windows
             for reason, count in answers.unanswered.items():
                 self.unanswered[reason] = self.unanswered.get(reason, 0) + count
-
-
-def remark_on_length(rows: int, max_length: int, *, cut: int, long: int, windows: int) -> list[str]:
-    """Say how many of some texts are longer than a model reads, and what became of them; nothing where none is.
-
-    Args:
-        rows: texts.
-        max_length: tokens that the model reads at once.
-        cut: texts of which something is not read.
-        long: texts that were read in windows.
-        windows: of those.
-    """
-    share = f"of {rows} texts ({(long or cut) / max(1, rows):.1%})"
-    if long:
-        unread = f"; of {cut} of them something between two windows is not read" if cut else ""
-        found = f"have more than the {max_length} tokens that the model reads at once"
-        return [f"{long} {share} {found}, and were read in {windows / long:.1f} windows on average{unread}"]
-    return [f"{cut} {share} were cut at the {max_length} tokens that the model reads"] if cut else []
 
 
 def answer_file(

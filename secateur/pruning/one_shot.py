@@ -28,7 +28,7 @@ from secateur.models.heads import head_of
 from secateur.models.pooling import said_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.once import Once, check_model, table_for
-from secateur.pruning.one_shot_rows import Request, Rows, limit_of, read_rows
+from secateur.pruning.one_shot_rows import Request, Rows, as_served, limit_of, read_rows
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
 from secateur.pruning.training import DenseModel
@@ -66,6 +66,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
     kind = kind_named(card.task or DEFAULT)
+    request = as_served(request, tokenizer, card, kind)
     rules = TextRules.of(card.text_rules)
     rows = read_rows(request, model, tokenizer, rules=rules, kind=kind, controls=card.control, say=say)
     if kind.follows_dense:

@@ -11,14 +11,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings
 from secateur.config.run import Precision
+from secateur.data.encoding import long_texts_of
 from secateur.data.labelled import Labelled, read_labelled, read_texts_of
 from secateur.data.learned_rows import learned_beside
 from secateur.data.splits import split_rows
 from secateur.data.text_rules import TextRules
 from secateur.data.tokens import TokenRows
-from secateur.errors import DataError
+from secateur.data.windows import remark_on_length
+from secateur.errors import DataError, ModelError
 from secateur.families import family_of
 from secateur.kinds.base import Kind
+from secateur.models.card import Card
 from secateur.models.heads import head_of
 from secateur.models.vocabulary import require_known_ids
 from secateur.pruning.vocabulary import Vocabulary
@@ -83,6 +86,22 @@ class Rows:
     def _each(self, change: Callable[[TokenRows], TokenRows]) -> "Rows":
         calibration, validation, held_out = map(change, (self.calibration, self.validation, self.held_out))
         return Rows(calibration, validation, held_out, probed=self.probed)
+
+
+def as_served(request: Request, tokenizer: PreTrainedTokenizerBase, card: Card, kind: Kind) -> Request:
+    """Return what is asked for with the length of the windows that the model reads, where it reads such.
+
+    Raises:
+        ModelError: the tokenizer says that it does, and the kind of task has no answer for windows.
+    """
+    if long_texts_of(tokenizer) != "windows":
+        return request
+    if not kind.reads_windows:
+        raise ModelError(
+            f"the tokenizer of {request.checkpoint} says long_texts='windows', and what a model for {kind.name} says "
+            "of windows makes no answer for their text"
+        )
+    return replace(request, max_length=card.max_length or request.max_length)
 
 
 def limit_of(request: Request, model: PreTrainedModel) -> int:
@@ -152,9 +171,14 @@ def read_rows(
             f"{learned} of {len(split.test)} held-out rows are among those that the model of this project learned "
             "from: what the two scores differ by counts, neither of them does"
         )
-    if cut:
+    limit, counts = limit_of(request, model), [part.windowed for part in parts]
+    long, windows = (sum(found[name] for found in counts) for name in ("texts", "windows"))
+    if long:
+        for remark in remark_on_length(len(data.texts), limit, cut=cut, long=long, windows=windows):
+            say(remark)
+    elif cut:
         share = f"{cut} of {len(data.texts)} texts ({cut / len(data.texts):.1%})"
-        say(f"{share} were cut at --max-length {limit_of(request, model)} tokens")
+        say(f"{share} were cut at --max-length {limit} tokens")
     known = np.asarray(data.labels)
     calibration, validation, held_out = parts
     return Rows(calibration, validation, held_out, probed=(known[split.train], known[split.test]) if probes else None)

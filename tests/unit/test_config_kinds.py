@@ -6,6 +6,7 @@ import pytest
 
 from secateur.config.schema import parse_config
 from secateur.errors import ConfigError
+from secateur.kinds.registry import kind_named
 from tests.tiny import full_params
 
 SHIPPED = full_params()
@@ -48,6 +49,8 @@ def test_both_tasks_have_parameters_that_fit():
         ({**GENERATION, "baseline.class_weights": "balanced"}, "baseline.class_weights must be none, found bal"),
         ({**GENERATION, "baseline.long_texts": "head_tail"}, "must be head, found head_tail: writing is learned"),
         ({"baseline.long_texts": "head_tail", "ingest.text_column": ["a", "b"]}, "found head_tail: of a pair the"),
+        ({**GENERATION, "baseline.long_texts": "windows"}, "must be head, found windows: writing is learned"),
+        ({"baseline.long_texts": "windows", "ingest.text_column": ["a", "b"]}, "found windows: of a pair the"),
         ({**GENERATION, "prune.max_robust_drop": 0.1}, "prune.max_robust_drop must be null, found 0.1"),
         ({**GENERATION, "evaluate.robustness.rows": 9}, "evaluate.robustness.rows must be 0, found 9"),
         ({**GENERATION, "evaluate.deployed": "onnx-int8"}, "evaluate.deployed must be torch or onnx, found onnx-int8"),
@@ -69,3 +72,10 @@ def test_what_does_not_go_with_the_task_is_refused_in_one_line(changes, message)
         parsed(changes)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kind_that_has_no_answer_for_windows_is_not_asked_for_one(monkeypatch):
+    assert parsed({"baseline.long_texts": "windows"}).baseline.max_windows == 8
+    monkeypatch.setattr(type(kind_named("classification")), "reads_windows", False)
+    with pytest.raises(ConfigError, match="must be head or head_tail, found windows: what is said of windows makes no"):
+        parsed({"baseline.long_texts": "windows"})

@@ -80,7 +80,9 @@ def test_it_goes_with_the_tokenizer_and_plain_transformers_reads_on(tokenizer, f
 
 def test_what_nobody_knows_is_refused(tokenizer):
     tokenizer.init_kwargs["long_texts"] = "middle"
-    with pytest.raises(ModelError, match="the tokenizer says long_texts='middle'; known here are head, head_tail, windows"):
+    with pytest.raises(
+        ModelError, match="the tokenizer says long_texts='middle'; known here are head, head_tail, windows"
+    ):
         encode(tokenizer, TEXTS, max_length=LENGTH)
 
 
