@@ -74,8 +74,8 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
     type=click.IntRange(min=4),
     default=128,
     show_default=True,
-    help="Tokens per text; of a generator per row, of which a long text is several, of a model that reads long texts in "
-    "windows those of its card.",
+    help="Tokens per text; of a generator per row, of which a long text is several, of a model that reads long texts "
+    "in windows those of its card.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")

@@ -75,6 +75,12 @@ class TokenRows:
         return lengths if self.windows is None else np.minimum(lengths, self.windows.length) * self.num_windows
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest row that a model reads, or of the longest window."""
+        longest = int(self.lengths.max())
+        return longest if self.windows is None else min(longest, self.windows.length)
+
+    @property
     def windowed(self) -> dict[str, int]:
         """Rows that are read in several windows, the windows of all of these, and those of the longest."""
         counts = self.num_windows

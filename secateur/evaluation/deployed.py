@@ -56,8 +56,7 @@ def evaluate_deployed(
 def answers(runner: Runner, rows: TokenRows, *, batch_size: int) -> Tensor:
     """Return the logits of all rows in the order of the rows, (rows, C) fp32."""
     collected: Tensor | None = None
-    longest = rows.lengths.max() if rows.windows is None else rows.windows.length
-    for index in _equally_long(np.minimum(rows.lengths, longest), batch_size=batch_size):
+    for index in _equally_long(np.minimum(rows.lengths, rows.longest), batch_size=batch_size):
         pieces, row_of = rows.pieces(index)
         types = rows.types(index, width=len(pieces[0]))
         calls = [np.stack(pieces[first : first + batch_size]) for first in range(0, len(pieces), batch_size)]

@@ -78,7 +78,7 @@ def attention_as_products(model: PreTrainedModel, precision: Precision, *, rows:
     weights, and so never use the fused kernel; nor do models that cap their scores (Gemma 2).
     """
     is_fused = family_of(model).generates and model.config._attn_implementation == "sdpa"
-    is_short = is_fused and int(rows.lengths.max()) <= _LONGEST
+    is_short = is_fused and rows.longest <= _LONGEST
     if not is_short or resolve(precision) == "fp32" or model.device.type != "cpu":
         yield
         return

@@ -140,6 +140,11 @@ class ReadyBatches:
         """Tokens of every row, (rows,)."""
         return np.concatenate([batch.attention_mask.sum(dim=1).numpy() for batch in self.batches])
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.lengths.max())
+
 
 Rows = TokenRows | ReadyBatches
 """What a model is calibrated with, trained on and judged by."""
@@ -188,8 +193,7 @@ def collate(rows: TokenRows, index: npt.NDArray[np.int64], *, pad_token_id: int)
     lengths = np.array([len(piece) for piece in pieces])
     rounded = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
     # The longest row of all may be as long as the model's table of positions.
-    longest = int(rows.lengths.max())
-    width = min(rounded, longest if rows.windows is None else min(longest, rows.windows.length))
+    width = min(rounded, rows.longest)
     input_ids = np.full((len(pieces), width), pad_token_id, dtype=np.int64)
     for position, piece in enumerate(pieces):
         input_ids[position, : lengths[position]] = piece

@@ -1,6 +1,7 @@
 """Texts whose middle says what they are: a model that reads windows learns it, and all its forms answer the same."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from secateur.models.checkpoint import load, load_tokenizer
 from secateur.workflow.remarks import remarks
 from tests.integration.in_process import output
 from tests.tasks.stage_chain import BASELINE, PRUNE, TEXT_RULES, run_baseline, run_evaluate, run_round, write_inputs
-from tests.tiny import sentences
+from tests.tiny import REPOSITORY, sentences
 
 FILLING = ["river", "stone"] * 8
 
@@ -73,6 +74,20 @@ def test_every_form_of_a_pruned_model_says_what_was_scored(finished, tmp_path):
         assert sum(right) / len(right) == pytest.approx(scored["accuracy"], abs=1e-9)
         assert [one.windows for one in said[:2]] == [1, 4] and not any(one.cut for one in said)
         assert [one.score for one in said] == pytest.approx([one.score for one in answers[0]], abs=1e-4)
+
+
+def test_the_recipe_for_people_without_secateur_gives_the_same_answer(finished, tmp_path):
+    export_onnx(finished / "models/r1", tmp_path / "exported")
+    page = (REPOSITORY / "docs/howto/own-data.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"### Windows\n.*?```python\n(.*?)```", page, flags=re.DOTALL)
+    texts = pq.read_table(finished / "test.parquet")["text"].to_pylist()[:2]
+    for text, said in zip(texts, Predictor.load(tmp_path / "exported").predict(texts), strict=True):
+        given = recipe.replace('"exported", "a long text"', repr((str(tmp_path / "exported"), text)))
+        found = {}
+        exec(given, found)
+        assert len(found["windows"]) == said.windows
+        odds = np.exp(found["logits"] - found["logits"].max())
+        assert list(said.scores.values()) == pytest.approx(odds / odds.sum(), abs=1e-6)
 
 
 def test_an_int8_graph_reads_the_windows_of_a_text_one_by_one(finished, tmp_path):
