@@ -147,7 +147,7 @@ def test_commands_on_a_finished_model_read_its_windows(finished, tmp_path, monke
     assert scored["scores"]["macro_f1"]["value"] == pytest.approx(metrics["macro_f1"], abs=1e-9)
     assert (scored["cut"], scored["long"], scored["windows"]) == (0, 36, 144)
     told = json.loads(output(tmp_path, "predict", model, "--data", "test.csv", "--out", "said.csv", "--json"))
-    assert told["remarks"] == [f"{long} windows on average"] and (told["long"], told["windows"]) == (36, 144)
+    assert told["remarks"] == [f"{long} on average"] and (told["long"], told["windows"]) == (36, 144)
     quick = ("-S", "calibration_rows=48", "-S", "search_trials=0", "-S", "ffn_multiple=8", "--threads", "1")
     output(tmp_path, "prune", model, "--data", "train.csv", "--out", "cut", "--macs", "0.6", *quick)
     pruned = Card.read(tmp_path / "cut")
