@@ -21,6 +21,7 @@ from transformers import (
     ElectraConfig,
     ErnieConfig,
     GPT2Config,
+    ModernBertConfig,
     MPNetConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -98,6 +99,9 @@ def tiny_config(
     if model_type == "gpt2":
         return GPT2Config(n_inner=24, **sizes, **shared)
     sizes["intermediate_size"] = 24
+    if model_type == "modernbert":
+        special = {f"{name}_token_id": number for number, name in enumerate(("pad", "bos", "eos", "cls", "sep"))}
+        return ModernBertConfig(global_attn_every_n_layers=2, local_attention=6, **special, **sizes, **shared)
     if model_type == "ernie":
         return ErnieConfig(use_task_id=True, **sizes, **shared)
     if model_type == "electra":

@@ -7,6 +7,7 @@ import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,12 @@ class _Projection:
     Attributes:
         weight: name of the initialiser.
         transposed: the initialiser is (in, out).
-        bias: name of its bias.
+        bias: name of its bias, if it has one.
     """
 
     weight: str
     transposed: bool
-    bias: str
+    bias: str | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class _Layer:
     ffn_rows: tuple[_Projection, ...]
     ffn_columns: _Projection
 
+
+_NOTHING = "nothing_of_a_block"
+"""What a block without units and without a bias leaves behind."""
 
 _FROM_TABLE = ("Transpose", "Unsqueeze", "Expand", "Slice", "DequantizeLinear", "Cast", "Mul")
 """What stands between a table and the scores that it is added to, in fp32 and in int8."""
@@ -70,6 +74,7 @@ class DenseGraph:
         _make_distinct_(model)
         dense = family_of(model).dense_widths(model.config)
         self._head_dim, self._dense_heads = dense.head_dim, dense.heads[0]
+        self._hidden_size = family_of(model).hidden_size(model.config)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / ONNX_MODEL
             trace(model, file)
@@ -96,14 +101,15 @@ class DenseGraph:
         model = copy.deepcopy(self._graph)
         arrays = dict(self._arrays)
         layers = self._layers[len(self._layers) - widths.num_layers :]
-        replaced = {self._input_of(layers[0]): self._input_of(self._layers[0])}
+        replaced = {self._stream_before(layers[0]): self._stream_before(self._layers[0])}
         for layer, heads, neurons in zip(layers, widths.heads, widths.ffn, strict=True):
             for rows, columns, width in (
                 (layer.attention_rows, layer.attention_columns, heads * self._head_dim),
                 (layer.ffn_rows, layer.ffn_columns, neurons),
             ):
                 if width == 0:
-                    replaced[self._biased_output(columns)] = columns.bias
+                    replaced[self._output_of(columns)] = columns.bias or _NOTHING
+                    arrays[_NOTHING] = np.zeros(self._hidden_size, dtype=np.float32)
                     continue
                 for projection in rows:
                     self._narrow_(arrays, projection, rows=width)
@@ -130,22 +136,27 @@ class DenseGraph:
             return
         # In int8 every output feature has a scale of its own.
         for part in (projection.bias, f"{projection.weight}_scale", f"{projection.weight}_zero_point"):
-            if part in arrays:
+            if part is not None and part in arrays:
                 arrays[part] = arrays[part][:rows]
 
-    def _input_of(self, layer: _Layer) -> str:
-        """Return the value that a layer's first projection reads, before it is quantised."""
-        # The value: queries and keys may read a table of positions as well.
-        (node,) = self._readers(layer.attention_rows[-1].weight + self._suffix)
-        value = str(node.input[0])
-        makers = {output: maker for maker in self._graph.graph.node for output in maker.output}
-        if node.op_type == "MatMulInteger":
-            value = str(makers[value].input[0])
-        return value
+    def _stream_before(self, layer: _Layer) -> str:
+        """Return the residual stream in front of a layer: what its attention is added to."""
+        added = self._output_of(layer.attention_columns)
+        (node,) = self._readers(added)
+        (stream,) = (str(name) for name in node.input if name != added)
+        return stream
 
-    def _biased_output(self, projection: _Projection) -> str:
-        (node,) = self._readers(projection.bias)
-        return str(node.output[0])
+    def _output_of(self, projection: _Projection) -> str:
+        """Return what a projection puts out, with its bias if it has one."""
+        if projection.bias is not None:
+            (node,) = self._readers(projection.bias)
+            return str(node.output[0])
+        (node,) = self._readers(projection.weight + self._suffix)
+        while True:  # in int8 it is scaled behind the product
+            (after,) = self._readers(str(node.output[0]))
+            if after.op_type not in ("Cast", "Mul"):
+                return str(node.output[0])
+            node = after
 
     def _readers(self, name: str) -> list[onnx.NodeProto]:
         return [node for node in self._graph.graph.node if name in node.input]
@@ -169,9 +180,12 @@ def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...
     names = {(array.ndim, float(array.flat[0])): name for name, array in arrays.items() if array.size > 1}
 
     def find(linear: nn.Linear) -> _Projection:
-        weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+        weight = linear.weight.detach().numpy()
+        # torch declares a bias that may be None as one that is there.
+        bias = cast("torch.Tensor | None", linear.bias)
         try:
-            name, bias_name = names[2, float(weight.flat[0])], names[1, float(bias[0])]
+            name = names[2, float(weight.flat[0])]
+            bias_name = None if bias is None else names[1, float(bias.detach()[0])]
         except KeyError as error:
             raise ModelError("a projection is not in the exported graph, so the graph cannot be sliced") from error
         return _Projection(name, transposed=not np.array_equal(arrays[name], weight), bias=bias_name)

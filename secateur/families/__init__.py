@@ -20,6 +20,7 @@ from secateur.families.gpt2 import GPT2
 from secateur.families.granite import GRANITE
 from secateur.families.llama import LLAMA
 from secateur.families.mistral import MISTRAL
+from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
@@ -29,7 +30,7 @@ from secateur.families.static import STATIC
 from secateur.families.xlm_roberta import XLM_ROBERTA
 
 _ENCODERS: tuple[Family, ...] = (
-    BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, ERNIE, DATA2VEC_TEXT,
+    BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, MODERNBERT, ERNIE, DATA2VEC_TEXT,
 )  # fmt: skip
 _DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3)
 

@@ -141,6 +141,10 @@ class Family(Protocol):
         """Return the first layer that is called with the same masks and positions as layer ``index``."""
         ...
 
+    def window(self, config: PreTrainedConfig) -> int | None:
+        """Return how many tokens to either side some layers of an encoder see; None where all see everything."""
+        ...
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """Return the modules between the last layer and the logits."""
         ...

@@ -228,6 +228,10 @@ class Decoder:
         """See ``Family.entrance_size``."""
         return None
 
+    def window(self, config: PreTrainedConfig) -> int | None:
+        """See ``Family.window``."""
+        return None
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
         language_head = self._language_head(model)

@@ -1,4 +1,4 @@
-"""Post-norm encoders whose projections are separate linears: a family of this kind is a table of names."""
+"""Encoders with one attention and one feed-forward block per layer: a family of this kind is a table of names."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -12,10 +12,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.families.bare import is_bare
+from secateur.families.fused import separated
 from secateur.families.head_filling import filling_heads
 from secateur.families.structures import HEAD_NUMBERS, Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
+Part = Callable[..., tuple[Tensor | None, ...]]
+"""A forward pass in place of an attention's own one."""
+
+_FIRST_NORM = "first_attention_norm"
+"""Key of the config, our own: the first layer reads the stream through a norm, where transformers builds none."""
 _HEAD_DIM = "head_dim"
 """Key of the config for features per head, where they are not ``hidden size / heads``: our own, loaders ignore it."""
 _PADDING = "pad_token_id"
@@ -28,6 +34,10 @@ def no_positions(_: PreTrainedConfig) -> int:
 
 def accept(_: PreTrainedConfig) -> None:
     """Accept every variant of an architecture."""
+
+
+def as_built(_: nn.Module) -> None:
+    """Leave a layer as transformers builds it."""
 
 
 @final
@@ -50,10 +60,10 @@ class LinearEncoder:
     key_path: str
     value_path: str
     output_path: str
-    up_path: str
+    up_paths: tuple[str, ...]
     down_path: str
     # attributes of the attention module
-    num_heads_attribute: str
+    num_heads_attribute: str | None
     all_heads_attribute: str | None
     # relative to the model; {base} is the name of the base model there
     head_paths: tuple[str, ...]
@@ -79,20 +89,49 @@ class LinearEncoder:
     head_table_path: str | None = None
     # keys of the config that are as large as the hidden size
     widths_of_head: tuple[str, ...] = ()
+    # norms that the two blocks of a layer read the stream through (layer), and behind the last one (base model)
+    block_norm_paths: tuple[str, str] | None = None
+    final_norm_path: str | None = None
+    # transformers builds the first layer without the first of these norms
+    first_norm_is_missing: bool = False
+    # linears of a layer that are stored as one: path and number of parts
+    fused_paths: tuple[tuple[str, int], ...] = ()
+    # keys of the config that say whether there are biases; a boolean where it is fixed
+    attention_bias: bool | str = True
+    ffn_bias: bool | str = True
+    norm_bias: bool | str = True
+    head_bias: bool | str = True
+    # a norm in front of the classifier
+    head_has_norm: bool = False
+    # positions turn the features of a head, so it cannot have more of them
+    is_rotary: bool = False
     # in place of the attention's own forward pass, where that cannot be used with other widths
-    forward_with_heads: Callable[..., tuple[Tensor | None, ...]] | None = None
+    forward_with_heads: Part | None = None
+    # changes what else of a layer cannot be used so
+    adapt_layer_: Callable[[nn.Module], None] = as_built
     check_variant: Callable[[PreTrainedConfig], None] = accept
 
     generates = False
-    is_pre_norm = False
     adds_directly = True
+
+    @property
+    def is_pre_norm(self) -> bool:
+        """See ``Family.is_pre_norm``."""
+        return self.block_norm_paths is not None
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
         self.check_variant(config)
 
     def prepare_(self, model: PreTrainedModel) -> None:
-        """See ``Family.prepare_``: these models have linears."""
+        """See ``Family.prepare_``."""
+        for block in self._blocks(model):
+            for path, num_parts in self.fused_paths:
+                module = block.get_submodule(path)
+                if not hasattr(module, "parts"):
+                    block.set_submodule(path, separated(module, num_parts))
+            self.adapt_layer_(block)
+        self._give_first_norm_(model)
         if self.forward_with_heads is None:
             return
         for layer, block in zip(self.layers(model), self._blocks(model), strict=True):
@@ -105,7 +144,8 @@ class LinearEncoder:
 
     def first_alike(self, config: PreTrainedConfig, index: int) -> int:
         """See ``Family.first_alike``."""
-        return 0
+        kinds = vars(config).get("layer_types")  # a layer may look at a window only
+        return 0 if not kinds else list(kinds).index(kinds[index])
 
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
@@ -115,7 +155,8 @@ class LinearEncoder:
         block.set_submodule(self.value_path, attention.value)
         block.set_submodule(self.output_path, attention.output)
         owner = block.get_submodule(self.attention_path)
-        setattr(owner, self.num_heads_attribute, attention.num_heads)
+        if self.num_heads_attribute is not None:
+            setattr(owner, self.num_heads_attribute, attention.num_heads)
         setattr(owner, self.head_dim_attribute, attention.head_dim)
         setattr(owner, self.scaling_attribute, attention.head_dim**-0.5)
         if self.all_heads_attribute is not None:
@@ -127,8 +168,8 @@ class LinearEncoder:
     def replace_ffn_(self, model: PreTrainedModel, index: int, ffn: Ffn) -> None:
         """See ``Family.replace_ffn_``."""
         block = self._blocks(model)[index]
-        (up,) = ffn.up
-        block.set_submodule(self.up_path, up)
+        for path, up in zip(self.up_paths, ffn.up, strict=True):
+            block.set_submodule(path, up)
         block.set_submodule(self.down_path, ffn.down)
 
     def keep_layers_(self, model: PreTrainedModel, keep: Sequence[int]) -> None:
@@ -144,7 +185,12 @@ class LinearEncoder:
         if hasattr(owner, self.num_layers_key):
             setattr(owner, self.num_layers_key, len(keep))
         model.config.per_layer_config = None
+        kinds = vars(model.config).get("layer_types")
         setattr(model.config, self.num_layers_key, len(keep))
+        if kinds is not None:
+            model.config.layer_types = [kinds[index] for index in keep]
+        if self.first_norm_is_missing and keep[0] != 0:
+            setattr(model.config, _FIRST_NORM, True)
         self.write_widths_(model.config, widths.take(keep))
 
     def replace_vocabulary_(self, model: PreTrainedModel, rows: Sequence[int]) -> None:
@@ -161,11 +207,19 @@ class LinearEncoder:
 
     @property
     def takes_biases(self) -> bool:
-        """See ``Family.takes_biases``: every linear has one."""
-        return True
+        """See ``Family.takes_biases``: every linear has one, or can."""
+        return bool(self.attention_bias) and bool(self.ffn_bias)
 
     def add_biases_(self, model: PreTrainedModel) -> None:
-        """See ``Family.add_biases_``: there is nothing to add."""
+        """See ``Family.add_biases_``."""
+        for layer in self.layers(model):
+            attention, ffn = layer.attention, layer.ffn
+            of_attention = (attention.query, attention.key, attention.value, attention.output)
+            for key, linears in ((self.attention_bias, of_attention), (self.ffn_bias, (*ffn.up, ffn.down))):
+                if isinstance(key, str):
+                    setattr(model.config, key, True)
+                    for linear in linears:
+                        give_bias_(linear)
 
     def tie_(self, model: PreTrainedModel) -> None:
         """See ``Family.tie_``: a classifier ties nothing."""
@@ -186,6 +240,11 @@ class LinearEncoder:
             return None
         size = self._global(config, self.embedding_size_key)
         return None if size == self.hidden_size(config) else size
+
+    def window(self, config: PreTrainedConfig) -> int | None:
+        """See ``Family.window``."""
+        sees_less = "sliding_attention" in (vars(config).get("layer_types") or ())
+        return int(config.sliding_window) if sees_less else None
 
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``: an encoder alone has none."""
@@ -208,37 +267,49 @@ class LinearEncoder:
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``: all norms there are, but for one before the entrance, or of positions."""
+        paths = self.block_norm_paths or ()
+        first = [block.get_submodule(path) for block in self._blocks(model) for path in paths]
         apart = [module for part in self.embedding_modules(model)[1:] for module in part.modules()]
         if self.entrance(model) is not None:
             apart += self.embeddings(model).modules()
-        return tuple(
+        apart += first
+        others = (
             module
             for module in model.base_model.modules()
             if isinstance(module, nn.LayerNorm) and all(module is not other for other in apart)
         )
+        return (*first, *others)
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
-        """See ``Family.readings``: norms stand inside the stream."""
+        """See ``Family.readings``: norms stand inside the stream, or take its mean off."""
         return None
 
     def head_anatomy(self, config: PreTrainedConfig) -> Head:
         """See ``Family.head_anatomy``: a dense layer, then the classifier, which see one token per row."""
+        norms = (self.final_norm_path is not None) - (self.first_norm_is_missing and not vars(config).get(_FIRST_NORM))
         if is_bare(config):
-            return Head(sizes=(), params=0, every_token=False)
+            return Head(sizes=(), params=norms * self._norm_params(config), every_token=False)
         hidden = self.hidden_size(config)
         sizes = ((hidden, hidden), (hidden, config.num_labels))
-        return Head(sizes=sizes, params=sum(rows * columns + columns for rows, columns in sizes), every_token=False)
+        biases = hidden * _flag(config, self.head_bias) + config.num_labels
+        params = sum(rows * columns for rows, columns in sizes) + biases
+        return Head(
+            sizes=sizes,
+            params=params + (norms + self.head_has_norm) * self._norm_params(config),
+            every_token=False,
+        )
 
     def anatomy(self, config: PreTrainedConfig) -> Anatomy:
-        """See ``Family.anatomy``: every linear has a bias; two norms of a gain and a bias each."""
+        """See ``Family.anatomy``: two norms, and biases where the config says so."""
+        of_attention, of_ffn = _flag(config, self.attention_bias), _flag(config, self.ffn_bias)
         return Anatomy(
             queries_per_head=1,
-            num_ups=1,
-            query_bias=True,
-            output_bias=True,
-            up_bias=True,
-            down_bias=True,
-            norm_params=4 * self.hidden_size(config),
+            num_ups=len(self.up_paths),
+            query_bias=of_attention,
+            output_bias=of_attention,
+            up_bias=of_ffn,
+            down_bias=of_ffn,
+            norm_params=2 * self._norm_params(config),
             positions=self.num_positions(config),
         )
 
@@ -288,6 +359,8 @@ class LinearEncoder:
     def is_dense(self, config: PreTrainedConfig) -> bool:
         """See ``Family.is_dense``."""
         dense = self.dense_widths(config)
+        if vars(config).get(_FIRST_NORM):
+            return False
         return not config.is_heterogeneous and dense.heads[0] * dense.head_dim == self.hidden_size(config)
 
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
@@ -314,11 +387,27 @@ class LinearEncoder:
         dense = self.dense_widths(config)
         # transformers wants heads that divide the hidden size; one always does.
         plain = dense.heads[0] * dense.head_dim == self.hidden_size(config)
-        return self.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
+        found = self.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
+        if self.is_rotary and not plain:
+            setattr(found, _HEAD_DIM, dense.head_dim)  # transformers turns features by it
+        return found
 
     def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
         """See ``Family.padded_heads``."""
-        return filling_heads(self.dense_widths(config), hidden_size=self.hidden_size(config), at_least=at_least)
+        if vars(config).get(_FIRST_NORM):
+            raise ModelError(
+                f"plain transformers gives the first layer of {self.model_type} no norm before its attention, and the "
+                "one that was left first has one; a model that keeps the first layer of the dense one would work"
+            )
+        dense = self.dense_widths(config)
+        found = filling_heads(dense, hidden_size=self.hidden_size(config), at_least=at_least)
+        if self.is_rotary and found[1] != dense.head_dim:
+            raise ModelError(
+                f"plain transformers would give the heads of this {self.model_type} {found[1]} features in place of "
+                f"{dense.head_dim}, and positions turn them; a hidden size that is a multiple of {dense.head_dim} "
+                "would work"
+            )
+        return found
 
     def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
         """See ``Family.take_widths_``."""
@@ -362,7 +451,19 @@ class LinearEncoder:
             head_dim=head_dim,
             numbers=numbers,
         )
-        return Layer(attention=attention, ffn=Ffn(up=(linear(self.up_path),), down=linear(self.down_path)))
+        ups = tuple(linear(path) for path in self.up_paths)
+        return Layer(attention=attention, ffn=Ffn(up=ups, down=linear(self.down_path)))
+
+    def _give_first_norm_(self, model: PreTrainedModel) -> None:
+        """Put the norm into the first layer that the config tells of, without values yet."""
+        if self.block_norm_paths is None or not vars(model.config).get(_FIRST_NORM):
+            return
+        (attention_path, ffn_path), block = self.block_norm_paths, self._blocks(model)[0]
+        if isinstance(block.get_submodule(attention_path), nn.Identity):
+            block.set_submodule(attention_path, copy.deepcopy(block.get_submodule(ffn_path)))
+
+    def _norm_params(self, config: PreTrainedConfig) -> int:
+        return self.hidden_size(config) * (1 + _flag(config, self.norm_bias))
 
     @staticmethod
     def _global(config: PreTrainedConfig, key: str) -> int:
@@ -379,6 +480,17 @@ def _number_heads_(owner: nn.Module, attention: Attention, *, num_columns: int) 
         device = attention.query.weight.device
         # Shapes are made on the meta device before there are weights; a buffer has its values at once.
         owner.register_buffer(HEAD_NUMBERS, torch.tensor(numbers, device=None if device.type == "meta" else device))
+
+
+def give_bias_(linear: nn.Linear) -> None:
+    """Give a linear a bias of zero where it has none."""
+    # torch declares a bias that may be None as one that is there.
+    if cast("Tensor | None", linear.bias) is None:
+        linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
+
+
+def _flag(config: PreTrainedConfig, value: bool | str) -> bool:
+    return bool(vars(config)[value]) if isinstance(value, str) else value
 
 
 def _found(model: nn.Module, path: str) -> nn.Module | None:

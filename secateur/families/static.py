@@ -190,6 +190,10 @@ class Static:
         """See ``Family.first_alike``."""
         return 0
 
+    def window(self, config: PreTrainedConfig) -> int | None:
+        """See ``Family.window``."""
+        return None
+
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
         return (model.get_submodule("hidden"), model.get_submodule("classifier"))

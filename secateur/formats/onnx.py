@@ -18,6 +18,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from transformers import PreTrainedModel
 
 from secateur.errors import CheckpointError
+from secateur.families import family_of
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
 from secateur.formats.outliers import spare_outliers_
@@ -111,7 +112,7 @@ def quantize_(graph: onnx.ModelProto, file: Path, *, but_for: Sequence[str] = ()
 def _compare(model: PreTrainedModel, file: Path, *, typed: bool) -> None:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
-    for batch, length in ((1, 1), (3, 11)):
+    for batch, length in ((1, 1), (3, 11), *_beyond_windows(model)):
         ids = torch.randint(model.config.vocab_size, (batch, length), generator=generator)
         mask = torch.ones_like(ids)
         mask[batch // 2 :, length - length // 3 :] = 0
@@ -122,6 +123,12 @@ def _compare(model: PreTrainedModel, file: Path, *, typed: bool) -> None:
             expected = model(**inputs).logits.numpy()
         found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0]
         require_close(found, expected, what="the ONNX graph")
+
+
+def _beyond_windows(model: PreTrainedModel) -> list[tuple[int, int]]:
+    """Return a batch of rows longer than any window that layers look at, if they do: its mask is part of the graph."""
+    window = family_of(model).window(model.config)
+    return [] if window is None else [(2, min(2 * window + 3, family_of(model).max_tokens(model.config)))]
 
 
 def _compare_steps(model: PreTrainedModel, file: Path) -> None:

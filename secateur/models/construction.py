@@ -151,17 +151,17 @@ def _shape_(model: PreTrainedModel, widths: Widths, *, dense_heads: int) -> None
     for index, (layer, heads, ffn) in enumerate(zip(family.layers(model), widths.heads, widths.ffn, strict=True)):
         attention = replace(layer.attention, head_dim=widths.head_dim)
         features, keys = heads * attention.unit_size, heads * attention.head_dim
-        if (heads, widths.head_dim) != (layer.attention.num_heads, layer.attention.head_dim):
-            narrow = replace(
-                attention,
-                query=_resized(attention.query, rows=features),
-                key=_resized(attention.key, rows=keys),
-                value=_resized(attention.value, rows=keys),
-                output=_resized(attention.output, columns=features),
-                # Whose columns these are stands among the tensors.
-                numbers=None if attention.numbers is None else tuple(range(heads)),
-            )
-            family.replace_attention_(model, index, narrow)
+        # All of them: what was built may have as many features, but of other heads.
+        narrow = replace(
+            attention,
+            query=_resized(attention.query, rows=features),
+            key=_resized(attention.key, rows=keys),
+            value=_resized(attention.value, rows=keys),
+            output=_resized(attention.output, columns=features),
+            # Whose columns these are stands among the tensors.
+            numbers=None if attention.numbers is None else tuple(range(heads)),
+        )
+        family.replace_attention_(model, index, narrow)
         if ffn != layer.ffn.width:
             ups = tuple(_resized(up, rows=ffn) for up in layer.ffn.up)
             family.replace_ffn_(model, index, Ffn(up=ups, down=_resized(layer.ffn.down, columns=ffn)))

@@ -88,18 +88,23 @@ def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
             elif isinstance(part, nn.LayerNorm):
                 norms[id(part)] = part
     for norm in norms.values():
-        for name, vector in list(norm.named_parameters()):
-            setattr(norm, name, nn.Parameter(_kept(vector, keep)))
-        if isinstance(norm, nn.LayerNorm):
-            norm.normalized_shape = (int(keep.sum()),)
+        _narrow_norm_(norm, keep)
+
+
+def _narrow_norm_(norm: nn.Module, keep: torch.Tensor) -> None:
+    for name, vector in list(norm.named_parameters()):
+        setattr(norm, name, nn.Parameter(_kept(vector, keep)))
+    if isinstance(norm, nn.LayerNorm):
+        norm.normalized_shape = (int(keep.sum()),)
 
 
 def _narrow_head_(model: PreTrainedModel, keep: torch.Tensor, inner: torch.Tensor) -> None:
-    """Narrow the linears of the head; the rows of the last one are the labels, or tokens, and stay."""
+    """Narrow linears and norms of the head; the rows of the last one are the labels, or tokens, and stay."""
     modules = {id(module): name for name, module in model.named_modules()}
-    linears = [
-        module for part in family_of(model).head(model) for module in part.modules() if isinstance(module, nn.Linear)
-    ]
+    parts = [module for part in family_of(model).head(model) for module in part.modules()]
+    for norm in (module for module in parts if isinstance(module, nn.LayerNorm)):
+        _narrow_norm_(norm, inner)
+    linears = [module for module in parts if isinstance(module, nn.Linear)]
     for number, linear in enumerate(linears):
         narrow = keep_columns(linear, keep if number == 0 else inner)
         if number + 1 < len(linears):

@@ -261,13 +261,13 @@ def test_every_parameter_is_embedding_layer_or_head(model_type, choose):
 def test_the_attributes_that_tools_read_follow_the_cut(model_type):
     model = tiny_model(model_type)
     cut_(model, some_masks(model))
-    names = {"distilbert": "n_heads", "gpt2": "num_heads"}
+    names = {"distilbert": "n_heads", "gpt2": "num_heads", "modernbert": "head_dim"}
     name = names.get(model_type, "num_attention_heads")
     found = [getattr(module, name) for module in model.modules() if hasattr(module, name)]
     if model_type not in (*MODEL_TYPES, "gpt2"):
         assert found == []  # there are none to follow
         return
-    assert tuple(found) == widths_of(model).heads
+    assert tuple(found) == ((8, 8, 8) if name == "head_dim" else widths_of(model).heads)
 
 
 def test_a_copy_is_independent(model_type):
@@ -310,7 +310,7 @@ def test_a_row_of_max_tokens_can_be_read_and_a_longer_one_not(model_type):
     limit = family_of(model).max_tokens(model.config)
     with torch.inference_mode():
         model(input_ids=torch.full((1, limit), 7))
-        if model_type == "deberta-v2" or (model_type in DECODER_TYPES and model_type != "gpt2"):
+        if model_type in ("deberta-v2", "modernbert") or (model_type in DECODER_TYPES and model_type != "gpt2"):
             return  # relative and rotary positions have no table that ends
         with pytest.raises((IndexError, RuntimeError)):
             model(input_ids=torch.full((1, limit + 1), 7))

@@ -152,10 +152,11 @@ def test_every_family_exports_whatever_is_gone(model_type, tmp_path: Path, batch
     graph = onnx.load(file).graph
     assert all(0 not in tensor.dims for tensor in graph.initializer)
     # What is left of three layers: q, k, v, output of one attention, two of one FFN, and two of the head; q and k again
-    # where they read relative positions.
+    # where they read relative positions, and a second one into the FFN where that is gated.
     products = [node.op_type for node in graph.node if node.op_type == "MatMulInteger"]
     family = family_of(model)
-    more = (family.entrance(model) is not None) + 2 * (family.anatomy(model.config).positions > 0)
+    parts = family.anatomy(model.config)
+    more = (family.entrance(model) is not None) + 2 * (parts.positions > 0) + parts.num_ups - 1
     assert len(products) == 8 + more
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import WordLevel
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import BPE, WordLevel
 from transformers import (
     AutoModelForSequenceClassification,
     BertTokenizer,
@@ -71,7 +71,23 @@ def mpnet_pieces() -> PreTrainedTokenizerBase:
     return MPNetTokenizer(vocab={token: number for number, token in enumerate(tokens)}, model_max_length=32)
 
 
+def late_specials() -> PreTrainedTokenizerBase:
+    """ModernBERT's: bytes, tokens of several spaces that are no special ones, and special tokens behind all others."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(left + right for left, right in MERGES)]
+    made = Tokenizer(BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=MERGES))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.add_tokens([AddedToken(" " * count, normalized=True) for count in (4, 2)])
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    made.add_special_tokens(special)
+    ends = [(token, made.token_to_id(token)) for token in special[1:3]]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = {f"{token[1:-1].lower()}_token": token for token in special}
+    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=32, **names)
+
+
 TOKENIZER_OF = {
+    "modernbert": late_specials,
     "data2vec-text": byte_pairs,
     "mpnet": mpnet_pieces,
     "roberta": byte_pairs,
@@ -88,6 +104,8 @@ def model_and_tokenizer(model_type: str) -> tuple[PreTrainedModel, PreTrainedTok
     config = tiny_config(model_type)
     tokenizer = TOKENIZER_OF.get(model_type, word_piece)()
     config.vocab_size = len(tokenizer)
+    if model_type == "modernbert":
+        config.pad_token_id = tokenizer.pad_token_id
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config)
     for parameter in model.parameters():

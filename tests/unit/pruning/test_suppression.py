@@ -13,7 +13,7 @@ DIVISOR = 10_000.0
 
 
 def tensors(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -25,15 +25,16 @@ def test_the_whole_group_is_divided_and_nothing_else_changes(model_type):
     suppress_(model, masks, divisor=DIVISOR, already=None)
     after = tensors(model)
     layers = family_of(model).layers(model)
-    attention, (up,), down = layers[1].attention, layers[2].ffn.up, layers[2].ffn.down
+    attention, down = layers[1].attention, layers[2].ffn.down
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     expected = {name: torch.ones_like(tensor) for name, tensor in before.items()}
     for linear in (attention.query, attention.key, attention.value):
-        expected[names[id(linear.weight)]][16:24] /= DIVISOR
-        expected[names[id(linear.bias)]][16:24] /= DIVISOR
+        for parameter in linear.parameters():
+            expected[names[id(parameter)]][16:24] /= DIVISOR
     expected[names[id(attention.output.weight)]][:, 16:24] /= DIVISOR
-    expected[names[id(up.weight)]][7] /= DIVISOR
-    expected[names[id(up.bias)]][7] /= DIVISOR
+    for up in layers[2].ffn.up:
+        for parameter in up.parameters():
+            expected[names[id(parameter)]][7] /= DIVISOR
     expected[names[id(down.weight)]][:, 7] /= DIVISOR
     for name, tensor in before.items():
         untouched = expected[name] == 1
