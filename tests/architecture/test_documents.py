@@ -68,7 +68,7 @@ def test_both_readmes_say_the_same_of_what_can_be_counted() -> None:
     assert installing in re.findall(r"（(\d) 到 (\d) 分钟，([\d.]+ GB)）", chinese)
     for text in (english, chinese):
         letters = re.sub(r"[^a-z0-9]", "", text.lower())
-        assert not [name for name in FAMILIES if re.sub(r"_text|[^a-z0-9]", "", name) not in letters]
+        assert not [name for name in FAMILIES if re.sub(r"[_-]text|[^a-z0-9]", "", name) not in letters]
         assert set(re.findall(r"\bsecateur\.([a-z_]+)\(", text)) <= set(secateur.__all__)
         blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
         for target in re.findall(r"^make ([a-z-]+)", blocks, re.MULTILINE):
