@@ -40,6 +40,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
                 "reports/gate.json",
                 "reports/drift.json",
                 "reports/retrain.json",
+                "reports/live.json",
             ),
         )
     ]
@@ -50,7 +51,8 @@ def measure(job: Job, *, report: ReportSection) -> None:
 
     Inputs are ``metrics``, ``details``, ``data``, and per model ``model.NAME`` (a checkpoint folder, of which
     only the card is read) and ``history.NAME``. What is written outside of the
-    graph or never compared (``latency``, ``registered``, ``gate``, ``drift``, ``retrain``) is shown when it is there.
+    graph or never compared (``latency``, ``registered``, ``gate``, ``drift``, ``retrain``, ``live``) is shown when it
+    is there.
 
     Raises:
         CheckpointError: a model folder has no card.
@@ -75,6 +77,7 @@ def measure(job: Job, *, report: ReportSection) -> None:
             cards={name: _read_card(path) for name, path in _named(job, _MODEL)},
             histories={name: _read_history(path) for name, path in _named(job, _HISTORY)},
             max_examples=report.max_examples,
+            live=_read_live(job),
         )
     )
     write_text(job.effects["page"], page)
@@ -87,6 +90,14 @@ def _named(job: Job, prefix: str) -> list[tuple[str, Path]]:
 def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
     path = job.effects.get(name)
     return _read_json(path) if path is not None and path.exists() else None
+
+
+def _read_live(job: Job) -> dict[str, Any] | None:
+    from secateur.workflow.live import live_in
+
+    path = job.effects.get("live")
+    found = None if path is None else live_in(path)
+    return None if found is None else found.model_dump(mode="json")
 
 
 def _read_card(folder: Path) -> Card:

@@ -45,6 +45,9 @@ _FILE = click.Path(dir_okay=False, resolve_path=True)
     default=None,
     help="Compare the traffic with the training rows, in /metrics and reports/live.json; no text is kept.",
 )
+@click.option(
+    "--shadow", metavar="MODEL", help="With --live: also ask models:/name@challenger; count where it disagrees."
+)
 @click.option("--certificate", type=_FILE, help="Speak TLS: the certificate and its chain, PEM.")
 @click.option("--private-key", type=_FILE, help="The key of --certificate, where it has a file of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it listens as JSON.")

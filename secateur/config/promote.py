@@ -117,6 +117,18 @@ class PromoteGenerationSection(Section):
     max_control_drop: Annotated[_Score, Field(description="of the champion's control accuracy")] = 0.1
 
 
+class PromoteShadowSection(Section):
+    """What `serve --shadow` found of the traffic: texts that challenger and champion answer differently."""
+
+    min_texts: Annotated[PositiveInt, Field(description="texts that both were asked, at least")] = 1000
+    max_disagreement: Annotated[
+        _Score | None,
+        Field(
+            description="share that they answer differently, at most; the texts must show that it is less; null = no limit"
+        ),
+    ] = None
+
+
 class PromoteSection(Section):
     """The gate between ``challenger`` and ``champion``; measured on the deployed form, on the test rows.
 
@@ -147,6 +159,7 @@ class PromoteSection(Section):
     slices: Annotated[PromoteSlicesSection, Field(description="per slice")] = PromoteSlicesSection()
     robustness: Annotated[PromoteRobustnessSection, Field(description="under attack")] = PromoteRobustnessSection()
     generation: Annotated[PromoteGenerationSection, Field(description="of generators")] = PromoteGenerationSection()
+    shadow: Annotated[PromoteShadowSection, Field(description="beside the champion")] = PromoteShadowSection()
     smoke_timeout_s: Annotated[
         float, Field(gt=0.0, le=3600.0, description="seconds for a fresh process to load a model and predict")
     ] = 120.0

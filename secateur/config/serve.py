@@ -80,4 +80,13 @@ class ServeSection(Section):
             description="with serve.live: answers that /feedback may still speak of, the newest (about 400 bytes each)"
         ),
     ] = 20_000
+    shadow: Annotated[
+        str | None,
+        Field(
+            description="with serve.live: models:/name@challenger, which is asked in a process of its own what the champion answers; promote.shadow judges the disagreements"
+        ),
+    ] = None
+    shadow_queue: Annotated[
+        PositiveInt, Field(description="texts that may wait for the shadow; those beyond them are dropped and counted")
+    ] = 256
     drain_s: Annotated[PositiveInt, Field(description="how long open requests may take after SIGTERM")] = 30

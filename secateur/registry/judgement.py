@@ -9,6 +9,7 @@ import numpy as np
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ModelError, NotJudged, SecateurError
 from secateur.gate.condition import UNKNOWN, Condition, JudgedRows
+from secateur.gate.shadow import Beside, shadow
 from secateur.kinds.registry import kind_named
 from secateur.progress import begun
 from secateur.registry.fresh_process import Answer, answers_of_folder, require_equal
@@ -18,6 +19,7 @@ from secateur.registry.model_source import Resolved, kind_of, resolve
 from secateur.registry.signing import asked_of_a_challenger
 from secateur.registry.tags import GATE, VERDICT, VersionTags
 from secateur.registry.unseen import unseen_by
+from secateur.workflow.live import read_live
 from secateur.workflow.project import Project
 
 if TYPE_CHECKING:
@@ -147,7 +149,19 @@ def _worth(
     conditions.insert(0, condition)
     folders = {name: model.folder for name, model in models.items()}
     kind = kind_named(config.run.task)
-    return [*conditions, *kind.judge_models(folders, rows, config=config, root=project.root)]
+    conditions += kind.judge_models(folders, rows, config=config, root=project.root)
+    beside = None if champion is None else _beside(project, records.name, (champion, str(challenger.version)))
+    judged = shadow(beside, config.promote.shadow, level=config.promote.significance.level)
+    return conditions if judged is None or champion is None else [*conditions, judged]
+
+
+def _beside(project: Project, model: str, versions: tuple[str, str]) -> Beside | None:
+    """Return what a server of this project counted of a champion and a challenger."""
+    live = read_live(project)
+    found = live.shadow if live is not None and live.model == model else None
+    if found is None or (found.champion, found.challenger) != versions:
+        return None
+    return Beside(texts=found.texts, disagreed=found.disagreed)
 
 
 def _no_comparison(champion: str, reason: str) -> Condition:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from secateur.report import formats
+from secateur.report import formats, live
 from secateur.report.results import DENSE, Json, ModelResult, ReportData
 
 Mood = Literal["good", "bad", "plain"]
@@ -34,7 +34,7 @@ class Condition:
 def states(data: ReportData, results: Sequence[ModelResult], *, best: ModelResult | None) -> tuple[State, ...]:
     """Say what is deployed, what was registered, what the gate said and what the last retraining did."""
     found = [_deployed(best, str(data.details.get("deployed", ""))), _registered(data.registered, best)]
-    found += [_champion(data, best), _retrained(data.retrain), _drifted(data.drift)]
+    found += [_champion(data, best), _retrained(data.retrain), _drifted(data.drift), _traffic(data.live)]
     return tuple(state for state in found if state is not None)
 
 
@@ -161,3 +161,15 @@ def _drifted(drift: Json | None) -> State | None:
     if drift.get("reference") is None:
         return State("Data", "fit to train on", "nothing to compare with yet", "plain")
     return State("Data", "no drift", "against the champion’s rows", "good")
+
+
+def _traffic(values: Json | None) -> State | None:
+    if values is None:
+        return None
+    said = [f"{row.said}, version {row.version}" for row in live.feedback(values)[:1]]
+    if values["missing"] or not values["windows"]:
+        why = [values["missing"]] if values["missing"] else []
+        return State("Traffic", "compared with nothing yet", "; ".join([*why, *said]), "plain")
+    if drifted := live.drift(values):
+        return State("Traffic", "drifted", "; ".join([drifted, *said]), "bad")
+    return State("Traffic", "like the training rows", "; ".join(said), "good")

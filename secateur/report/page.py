@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from secateur.report import drift, formats, operations, plots, provenance, rounds, tables
+from secateur.report import drift, formats, live, operations, plots, provenance, rounds, tables
 from secateur.report.headline import Headline, headline, reference_runtime
 from secateur.report.presentation import Evaluated
 from secateur.report.refusal import reason_of
@@ -43,6 +43,7 @@ def render(data: ReportData) -> str:
         **({"robustness": "Attacks"} if shared["attacked"] else {}),
         "clean": "Data",
         **({"drift": "Drift"} if data.drift else {}),
+        **({"live": "Live"} if data.live else {}),
         **({"gate": "Gate"} if data.gate else {}),
         "lineage": "Lineage",
     }
@@ -51,6 +52,7 @@ def render(data: ReportData) -> str:
         | _of_rounds(data, results, runtime=shared["reference_runtime"], form=shared["form"])
         | _of_rows(data)
         | {"pairs_of_texts": results[0].card.num_texts == 2}
+        | _of_traffic(data)
         | _of_origin(data, results)
         | {"title": data.title, "headline": chosen, "sections": there, "of_kind": of_kind}
     )
@@ -193,6 +195,16 @@ def _of_rows(data: ReportData) -> dict[str, Any]:
         "drift_measures": drift.measures(data.drift),
         "drift_shares": drift.shares(data.drift),
         "quality_conditions": operations.conditions((data.drift or {}).get("quality")),
+    }
+
+
+def _of_traffic(data: ReportData) -> dict[str, Any]:
+    """Return what is told of the traffic of the server."""
+    return {
+        "live": data.live,
+        "live_measures": live.measures(data.live),
+        "live_drifted": live.drifted_windows(data.live),
+        "live_feedback": live.feedback(data.live),
     }
 
 

@@ -33,6 +33,7 @@ class ReportData:
         drift: content of ``reports/drift.json``, or None when nothing was retrained.
         retrain: content of ``reports/retrain.json``, or None when nothing was retrained.
         max_examples: examples per cleaning rule.
+        live: content of ``reports/live.json``, or None when no server watches.
     """
 
     title: str
@@ -47,6 +48,7 @@ class ReportData:
     cards: Mapping[str, Card]
     histories: Mapping[str, Sequence[HistoryRow]]
     max_examples: int
+    live: Json | None = None
 
 
 @dataclass(frozen=True)

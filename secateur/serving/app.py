@@ -103,6 +103,8 @@ def _beside(
             running.append(asyncio.create_task(_reread(guarded.tokens, every_s=poll_s)))
         if watched is not None:
             running.append(asyncio.create_task(watched.run()))
+            if watched.shadow is not None:
+                running.append(asyncio.create_task(watched.shadow.run(poll_s=poll_s)))
         try:
             yield
         finally:

@@ -186,6 +186,8 @@ def require_watchable(project: Project | None, settings: ServeSection) -> None:
         ConfigError: there is no project to keep anything in, or there are several processes.
     """
     if not settings.live:
+        if settings.shadow is not None:
+            raise ConfigError(f"serve.shadow={settings.shadow} needs serve.live, which keeps what it finds; add --live")
         return
     if project is None:
         raise ConfigError("serve.live keeps reports/live.json in a project, and there is none here; serve without it")
@@ -207,11 +209,16 @@ def watched_by(
     if not settings.live or project is None:
         return None
     from secateur.serving.live.gauges import Gauges
+    from secateur.serving.live.shadow import Shadow
     from secateur.serving.live.traffic import Traffic
 
-    return Traffic(
-        project, first, window=settings.live_window, max_ids=settings.feedback_ids, gauges=Gauges.make(figures.registry)
-    )
+    shadow = None
+    if settings.shadow is not None and first.kind.route == "predict":
+        threads, room = settings.num_threads, settings.shadow_queue
+        shadow = Shadow(project, settings.shadow, first, num_threads=threads, max_queue=room)
+    gauges = Gauges.make(figures.registry)
+    size, max_ids = settings.live_window, settings.feedback_ids
+    return Traffic(project, first, window=size, max_ids=max_ids, gauges=gauges, shadow=shadow)
 
 
 def guarded_by(settings: ServeSection, *, root: Path) -> "Guarded":

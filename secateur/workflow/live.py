@@ -4,23 +4,15 @@ Counts alone, of at most a hundred bins a measure: whatever was asked, no text i
 """
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from secateur.report.live import MEASURES
 from secateur.workflow.project import Project
 
 LIVE = "reports/live.json"
-
-MEASURES = {
-    "labels": "label shares",
-    "numbers": "numbers",
-    "confidence": "confidence",
-    "lengths": "length",
-    "scripts": "scripts",
-    "tokens": "tokens that the training rows did not have",
-}
-"""Name of a measure -> what it is called."""
 
 _MAX_BYTES = 4_000_000
 _log = logging.getLogger(__name__)
@@ -86,6 +78,32 @@ class Judged(_Part):
     high: float
 
 
+class Shadowed(_Part):
+    """How often another version says something else than the one that answers.
+
+    Attributes:
+        champion: version that answers.
+        challenger: version that was asked the same.
+        texts: that both were asked.
+        disagreed: that they answered differently; numbers by more than a quarter of their standard deviation.
+        dropped: that there was no time for.
+        problem: why nothing is compared now; None where it is.
+        value: share of the texts that they answered differently; None where there are none.
+        low: end of Wilson's 95 % interval.
+        high: end of it.
+    """
+
+    champion: str | None
+    challenger: str | None
+    texts: Count = 0
+    disagreed: Count = 0
+    dropped: Count = 0
+    problem: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class Live(_Part):
     """What ``serve --live`` writes.
 
@@ -103,6 +121,7 @@ class Live(_Part):
         windows: those that have ended, the newest last.
         unfinished: the open one.
         feedback: per version, the newest last.
+        shadow: another version beside it, where one was asked for.
     """
 
     model: str
@@ -118,6 +137,7 @@ class Live(_Part):
     windows: tuple[Window, ...] = ()
     unfinished: Unfinished = Unfinished()
     feedback: tuple[Judged, ...] = ()
+    shadow: Shadowed | None = None
 
     @property
     def drift(self) -> str | None:
@@ -131,8 +151,12 @@ class Live(_Part):
 
 
 def read_live(project: Project) -> Live | None:
-    """Read it; None where no server has written one, or something that is not ours lies there."""
-    path = project.root / LIVE
+    """Read that of a project; None where no server has written one, or something that is not ours lies there."""
+    return live_in(project.root / LIVE)
+
+
+def live_in(path: Path) -> Live | None:
+    """Read a file; None where there is none, or something that is not ours."""
     try:
         if not path.is_file():
             return None

@@ -21,6 +21,7 @@ import secateur.registry.promotion
 from flows.promote import promote, rollback
 from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
+from secateur.files import write_json
 from secateur.registry import fresh_process
 from secateur.registry.announcement import signature
 from secateur.registry.fresh_process import Answer
@@ -28,6 +29,7 @@ from secateur.registry.history import events
 from secateur.registry.measurement import answers_here
 from secateur.registry.model_source import Resolved
 from secateur.registry.verdict import Verdict, kept
+from secateur.workflow.live import LIVE, Live, Shadowed
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 
 
@@ -112,6 +114,27 @@ def test_a_time_out_is_no_verdict(stand: Stand) -> None:
         promote(stand.project)
     assert stand.records.version_tags("1") == before
     assert stand.records.alias("champion") is None
+
+
+def test_a_challenger_that_the_traffic_is_answered_differently_by_is_held(quick: Stand) -> None:
+    assert promote(quick.project).promoted
+    version = _better(quick, "beside")
+    quick.configure(promote__shadow__max_disagreement=0.1)
+    held = promote(quick.project)
+    assert (held.promoted, held.lasts) == (False, False), "nobody has compared them yet: it is judged again"
+    assert held.reason.startswith("shadow: 0 texts were asked of both; `secateur serve ")
+    counted = Shadowed(champion="1", challenger=version, texts=1000, disagreed=90)
+    live = Live(model="tiny", version="1", digest="", since="", written="", texts=1000, window=100,
+                reference_rows=None, missing=None, shadow=counted)  # fmt: skip
+    write_json(quick.root / LIVE, live.model_dump(mode="json"))
+    held = promote(quick.project)
+    assert (held.promoted, held.lasts) == (False, True)
+    assert held.reason == (
+        "shadow: 90 of 1000 texts of the traffic were answered differently, 0.1060 at most; "
+        "the bound is above the limit 0.1000"
+    )
+    quick.configure(promote__shadow__max_disagreement=0.11)
+    assert promote(quick.project).promoted
 
 
 def test_a_time_out_in_the_move_takes_it_back(quick: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,20 @@ class _Remembered:
     said: Truth
 
 
+def field_of(kind: Kind) -> str:
+    """Return the field of an answer that clients correct, under the name that it has there."""
+    if kind.tells_numbers:
+        return "grade" if "grade" in kind.columns else "number"
+    return "labels" if kind.label_sets else "label"
+
+
+def truth_of(prediction: Prediction, field: str) -> Truth:
+    """Return what an answer comes to, without probabilities."""
+    if field == "number":
+        return prediction.number
+    return tuple(sorted(prediction.labels)) if field == "labels" else prediction.label
+
+
 @final
 class Feedback:
     """Remembers the newest answers, and counts how many were right."""
@@ -51,7 +65,7 @@ class Feedback:
             kind: of task; it decides what a truth is.
             max_ids: answers that are remembered, the newest.
         """
-        self.field = _field_of(kind)
+        self.field = field_of(kind)
         self._max_ids = max_ids
         self._answers: OrderedDict[str, _Remembered] = OrderedDict()
         self._version: _Version | None = None
@@ -72,7 +86,7 @@ class Feedback:
                 ids.append(None)
                 continue
             ids.append(f"{request}.{place}")
-            self._answers[f"{request}.{place}"] = _Remembered(version, owner, self._said(prediction))
+            self._answers[f"{request}.{place}"] = _Remembered(version, owner, truth_of(prediction, self.field))
         while len(self._answers) > self._max_ids:
             self._answers.popitem(last=False)
         return ids
@@ -115,11 +129,6 @@ class Feedback:
             self._version = _Version(served.source.version, frozenset(served.labels))
         return self._version
 
-    def _said(self, prediction: Prediction) -> Truth:
-        if self.field == "number":
-            return prediction.number
-        return tuple(sorted(prediction.labels)) if self.field == "labels" else prediction.label
-
 
 @dataclass
 class _Counts:
@@ -159,10 +168,3 @@ class _Counts:
             low=max(0.0, mean - 1.96 * spread),
             high=mean + 1.96 * spread,
         )
-
-
-def _field_of(kind: Kind) -> str:
-    """Return the field of an answer that clients correct, under the name that it has there."""
-    if kind.tells_numbers:
-        return "grade" if "grade" in kind.columns else "number"
-    return "labels" if kind.label_sets else "label"

@@ -6,7 +6,7 @@ from typing import final
 from prometheus_client import CollectorRegistry, Gauge
 
 from secateur.serving.live.windows import Windows
-from secateur.workflow.live import Judged
+from secateur.workflow.live import Judged, Shadowed
 
 
 @final
@@ -22,6 +22,8 @@ class Gauges:
     reference: Gauge
     quality: Gauge
     feedback: Gauge
+    shadow: Gauge
+    disagreement: Gauge
 
     @classmethod
     def make(cls, registry: CollectorRegistry) -> "Gauges":
@@ -52,11 +54,19 @@ class Gauges:
                 registry=registry,
             ),
             feedback=Gauge("secateur_live_feedback_texts", "Texts of that feedback", registry=registry),
+            shadow=Gauge(
+                "secateur_live_shadow_texts", "Texts for the shadow of this version by outcome", ["outcome"],
+                registry=registry,
+            ),
+            disagreement=Gauge(
+                "secateur_live_shadow_disagreement", "Share of texts that the shadow answers differently", ["bound"],
+                registry=registry,
+            ),
         )  # fmt: skip
 
     def clear(self) -> None:
         """Forget the version before."""
-        for gauge in (self.psi, self.limit, self.drifted, self.shares, self.quality):
+        for gauge in (self.psi, self.limit, self.drifted, self.shares, self.quality, self.shadow, self.disagreement):
             gauge.clear()
 
     def show_feedback(self, judged: Judged | None) -> None:
@@ -65,6 +75,17 @@ class Gauges:
         if judged is not None:
             for bound in ("value", "low", "high"):
                 self.quality.labels(bound).set(getattr(judged, bound))
+
+    def show_shadow(self, shadowed: Shadowed) -> None:
+        """Show how often another version disagrees."""
+        agreed = shadowed.texts - shadowed.disagreed
+        counts = {"agreed": agreed, "disagreed": shadowed.disagreed, "dropped": shadowed.dropped}
+        for outcome, count in counts.items():
+            self.shadow.labels(outcome).set(count)
+        self.disagreement.clear()
+        if shadowed.value is not None:
+            for bound in ("value", "low", "high"):
+                self.disagreement.labels(bound).set(getattr(shadowed, bound))
 
     def show(self, windows: Windows) -> None:
         """Show how the traffic stands."""

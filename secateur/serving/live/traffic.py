@@ -16,6 +16,7 @@ from secateur.serving.live.feedback import Feedback
 from secateur.serving.live.gauges import Gauges
 from secateur.serving.live.measures import answer_values
 from secateur.serving.live.reference import Learned, digest_of, learn
+from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.windows import Windows
 from secateur.serving.served import Served
 from secateur.workflow.live import LIVE, Judged, Live, Measured, Unfinished, read_live
@@ -37,7 +38,16 @@ class Traffic:
     texts are held, for a second.
     """
 
-    def __init__(self, project: Project, first: Served, *, window: int, max_ids: int, gauges: Gauges) -> None:
+    def __init__(
+        self,
+        project: Project,
+        first: Served,
+        *,
+        window: int,
+        max_ids: int,
+        gauges: Gauges,
+        shadow: Shadow | None = None,
+    ) -> None:
         """Take the project's file, and measure what the first model was trained from.
 
         Args:
@@ -46,6 +56,7 @@ class Traffic:
             window: texts between two comparisons.
             max_ids: answers that feedback may speak of, the newest.
             gauges: where they are shown.
+            shadow: another version that is asked the same.
 
         Raises:
             ConfigError: the model says neither labels nor numbers.
@@ -62,6 +73,7 @@ class Traffic:
         self._project = project
         self._size = window
         self._gauges = gauges
+        self.shadow = shadow
         self._random = random.Random()
         self.feedback = Feedback(first.kind, max_ids=max_ids)
         self._sample: list[str] = []
@@ -82,6 +94,8 @@ class Traffic:
         self._since = _now()
         self._sample, self._sampled_of = [], 0
         self._gauges.clear()
+        if self.shadow is not None:
+            self.shadow.begin(served)
         self._gauges.reference.set(learned.rows or 0)
 
     def saw(
@@ -107,6 +121,8 @@ class Traffic:
                 windows.add(name, values)
             self._draw(text)
         windows.took(answered)
+        if self.shadow is not None:
+            self.shadow.offer(texts, said)
         return ids
 
     def _draw(self, text: str) -> None:
@@ -128,11 +144,11 @@ class Traffic:
                 except Exception as error:  # noqa: BLE001
                     self._tell(f"the traffic was not looked at: {type(error).__name__}: {error}")
         finally:
-            await self.tick(last=True)
+            await self.tick(write=True)
             self._held.close()
 
-    async def tick(self, *, last: bool = False) -> None:
-        """Do what is due."""
+    async def tick(self, *, write: bool = False) -> None:
+        """Do what is due; with ``write`` the file is."""
         learned, windows = self._learned, self.windows
         texts, self._sample, self._sampled_of = self._sample, [], 0
         if texts and learned.texts is not None:
@@ -142,7 +158,9 @@ class Traffic:
             _log.warning("%s", self.report().drift)
         self._gauges.show(windows)
         self._gauges.show_feedback(self._judged())
-        if last or ended is not None or time.monotonic() - self._written >= _WRITE_S:
+        if self.shadow is not None:
+            self._gauges.show_shadow(self.shadow.shadowed())
+        if write or ended is not None or time.monotonic() - self._written >= _WRITE_S:
             self._written = time.monotonic()
             await asyncio.to_thread(self._write, self.report())
 
@@ -189,6 +207,7 @@ class Traffic:
                 texts=windows.texts, counts={name: tuple(counts) for name, counts in windows.counts.items()}
             ),
             feedback=self.feedback.judged(),
+            shadow=None if self.shadow is None else self.shadow.shadowed(),
         )
 
     def _resume(self) -> None:
@@ -196,6 +215,8 @@ class Traffic:
         before = read_live(self._project)
         if before is not None and before.model == self._served.name:
             self.feedback.resume(before.feedback)
+            if self.shadow is not None:
+                self.shadow.resume(before.shadow)
         if before is None or before.digest != digest_of(self._served):
             return
         self._since = before.since

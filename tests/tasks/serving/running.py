@@ -17,6 +17,7 @@ from secateur.serving.app import create_app
 from secateur.serving.figures import Figures
 from secateur.serving.following import Models
 from secateur.serving.guard import Guarded
+from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.traffic import Traffic
 from secateur.serving.served import Served, load
 from secateur.serving.server import certificates_of, configuration_of, guarded_by, watched_by
@@ -42,14 +43,21 @@ class Running:
         """Let the server look at its alias now."""
         asyncio.run_coroutine_threadsafe(self.models.look(), self.loop).result(timeout=60)
 
+    @property
+    def shadow(self) -> Shadow:
+        """Another version that is asked the same."""
+        assert self.watched is not None
+        assert self.watched.shadow is not None
+        return self.watched.shadow
+
     def tick(self) -> None:
         """Let the server compare its traffic now."""
         assert self.watched is not None
-        asyncio.run_coroutine_threadsafe(self.watched.tick(), self.loop).result(timeout=60)
+        asyncio.run_coroutine_threadsafe(self.watched.tick(write=True), self.loop).result(timeout=60)
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool], *, within_s: float = 30) -> None:
         """Wait until something holds."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < end, "waited in vain"
             time.sleep(0.01)

@@ -10,14 +10,16 @@ from prometheus_client import CollectorRegistry
 
 from secateur.config.serve import ServeSection
 from secateur.errors import ConfigError, Occupied
+from secateur.inference.prediction import Predictor
 from secateur.kinds.registry import kind_named
 from secateur.serving.live.gauges import Gauges
+from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.traffic import Traffic
 from secateur.serving.served import Served, load
 from secateur.serving.server import require_watchable
 from secateur.workflow.live import LIVE, Live, read_live
 from secateur.workflow.project import Project
-from tests.integration.registry_stand import Stand
+from tests.integration.registry_stand import Stand, without_class
 from tests.tasks.serving.running import Running, running
 from tests.tiny import sentences
 
@@ -122,6 +124,11 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_loaded(
         require_watchable(project, ServeSection(live=True, workers=workers))
 
 
+def test_a_shadow_needs_what_keeps_its_findings() -> None:
+    with pytest.raises(ConfigError, match=r"serve\.shadow=models:/a@b needs serve\.live"):
+        require_watchable(Project(Path("x")), ServeSection(shadow="models:/a@b"))
+
+
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"model": 3}), "x" * 5_000_000], ids=len)
 def test_a_file_that_is_not_ours_counts_for_nothing(stand: Stand, content: str, caplog: Any) -> None:
     (stand.root / LIVE).parent.mkdir(exist_ok=True)
@@ -157,3 +164,55 @@ def test_feedback_gives_live_accuracy_and_is_taken_once(stand: Stand) -> None:
     with running(stand.project, ALIAS) as server:
         assert "id" not in server.predict("a good day").json()["predictions"][0]
         assert server.client.post("/feedback", json=told[0]).json()["detail"].startswith("there is no /feedback")
+
+
+def test_a_worse_challenger_disagrees_and_one_that_fails_is_told_and_dropped(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secateur.serving.live.shadow.NICENESS", 0)  # other tests would go first
+    worse = stand.register("worse", without_class(stand, 2))
+    both = ("1", worse)
+    said = [Predictor.load(stand.registry.checkpoint(f"models:/tiny/{version}")).predict(TEXTS) for version in both]
+    differ = sum(one.label != other.label for one, other in zip(*said, strict=True))
+    assert differ > 20
+    stand.registry.set_alias("tiny", "champion", "1")
+    settings = {"live": True, "shadow": "models:/tiny@challenger", "poll_s": 0.2, "shadow_queue": 200}
+    with running(stand.project, ALIAS, **cast("Any", settings)) as server:
+        shadow = server.shadow
+        server.wait_for(lambda: shadow.shadowed().problem is None, within_s=90)
+        _ask(server, [*TEXTS[:100], ""])
+        server.wait_for(lambda: shadow.shadowed().texts + shadow.shadowed().dropped == 100)
+        _ask(server, TEXTS[100:])
+        server.wait_for(lambda: shadow.shadowed().texts + shadow.shadowed().dropped == 200)
+        server.tick()
+        metrics = server.client.get("/metrics").text
+        found = _written(stand).shadow
+        assert found is not None
+        assert (found.champion, found.challenger, found.texts, found.dropped) == ("1", worse, 200, 0)
+        assert found.disagreed == differ
+        assert f'secateur_live_shadow_texts{{outcome="disagreed"}} {float(differ)}' in metrics
+        assert shadow._process is not None
+        shadow._process.kill()
+        _ask(server, TEXTS[:50])
+        server.wait_for(lambda: shadow.shadowed().problem is not None)
+        _ask(server, TEXTS[50:])
+        server.tick()
+    found = _written(stand).shadow
+    assert found is not None
+    assert (found.texts, found.problem) == (200, "its process ended with code -9")
+
+
+def test_what_a_shadow_has_no_time_for_is_dropped_and_counted(stand: Stand) -> None:
+    shadow = Shadow(stand.project, "models:/tiny/2", _loaded(stand), num_threads=1, max_queue=5)
+    said = _loaded(stand).model.predict(TEXTS[:8])
+    shadow.offer(TEXTS[:8], said)
+    assert shadow.shadowed().dropped == 0, "before it has started nothing is held"
+    shadow._process = cast("Any", object())
+    shadow.offer(TEXTS[:8], said)
+    assert (len(shadow._queue), shadow.shadowed().dropped) == (5, 3)
+
+
+@pytest.mark.parametrize("reference", ["models/r3", "models:/tiny", "tiny@champion"])
+def test_a_shadow_is_a_registered_version(stand: Stand, reference: str) -> None:
+    with pytest.raises(ConfigError, match=f"serve.shadow={reference} names no version"):
+        Shadow(stand.project, reference, _loaded(stand), num_threads=1, max_queue=5)

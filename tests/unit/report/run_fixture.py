@@ -292,7 +292,32 @@ def complete_run() -> ReportData:
             won = {**example, "dense": "neutral", "predicted": "positive", "text": TWEETS[0]}
             model["changes"] = {"both_right": 2200, "lost": 90 + index, "gained": 71, "both_wrong": 500 - index,
                                 "lost_examples": [example], "gained_examples": [won]}  # fmt: skip
-    return replace(data, details=named, gate=gate(), drift=drift(), retrain={"action": "promoted", "reason": "rows"})
+    return replace(
+        data, details=named, gate=gate(), drift=drift(), retrain={"action": "promoted", "reason": "rows"}, live=live()
+    )
+
+
+def live() -> dict[str, Any]:
+    """What a server knows of its traffic: one of two windows drifted, one wrong answer of twenty, a worse shadow."""
+    window = {"ended": "2026-01-05T10:00:00+00:00", "texts": 1000, "limits": {"labels": 0.25, "lengths": 0.25}}
+    windows = [window | {"psi": {"labels": 0.01, "lengths": 0.02}}, window | {"psi": {"labels": 0.61, "lengths": 0.02}}]
+    measures = [
+        {"name": "labels", "bins": ("negative", "positive"), "reference": (500, 500), "current": (840, 160)},
+        {
+            "name": "lengths",
+            "bins": ("below 5", "5 to 9", "9 or more"),
+            "reference": (10, 20, 970),
+            "current": (40, 5, 955),
+        },
+    ]
+    return {
+        "model": "tweets-sentiment", "version": "4", "digest": "", "since": "2026-01-05T09:00:00+00:00", "written": "",
+        "texts": 2300, "window": 1000, "reference_rows": 9000, "missing": None,
+        "measures": measures, "windows": windows,
+        "feedback": [{"version": "4", "texts": 20, "right": 19, "value": 0.95, "low": 0.764, "high": 0.991}],
+        "shadow": {"champion": "4", "challenger": "5", "texts": 1000, "disagreed": 120, "dropped": 7, "value": 0.12,
+                   "low": 0.1, "high": 0.14, "problem": None},
+    }  # fmt: skip
 
 
 def gate() -> dict[str, Any]:

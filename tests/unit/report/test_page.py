@@ -19,6 +19,7 @@ from tests.unit.report.run_fixture import (
     details,
     gate,
     latency,
+    live,
     measured_run,
     metrics,
     report_data,
@@ -341,6 +342,27 @@ def test_gate_drift_and_retraining_are_shown_and_summed_up_first(complete):
     assert "promote version 4 was held; the champion before is version 2" in complete.text
 
 
+def test_the_traffic_is_shown_and_summed_up_first(complete):
+    text = complete.text.replace("\u00a0", " ").replace("\u202f", " ")
+    overview = text[: text.index("Dense against rounds")]
+    assert "Traffic drifted label shares (PSI 0.61); 95.0 % right (76.4 % to 99.1 %), version 4" in overview
+    assert "version 4 answered 2 300 texts since 2026-01-05 09:00 UTC. 1 of the last 2 windows differ" in text
+    assert "label shares negative: 50.0 % → 84.0 % 0.610 0.250 yes" in text
+    assert "length below 5: 1.0 % → 4.0 % 0.020 0.250 no" in text
+    assert "Version 4: 95.0 % right (76.4 % to 99.1 %) of 20 answers" in text
+    assert (
+        "Version 5 beside version 4: 120 of 1 000 texts answered differently, 12.0 % (10.0 % to 14.0 %); 7 dropped"
+        in text
+    )
+
+
+def test_traffic_that_is_compared_with_nothing_says_why():
+    nothing = live() | {"missing": "the rows are gone", "windows": [], "shadow": None, "feedback": []}
+    text = Page(render(report_data(live=nothing))).text
+    assert "Traffic compared with nothing yet the rows are gone" in text
+    assert "The rows are gone." in text
+
+
 def test_the_champion_is_the_one_that_was_written_down_last_beside_the_round_that_would_be_chosen():
     """Rules of choice change with the package, and the registry keeps what it was told under the old ones."""
     registered = {**report_data().registered, "chosen": "r2", "champion": "9", "when": "2026-01-02T00:00:00+00:00"}
@@ -372,7 +394,7 @@ def test_scores_say_of_which_form_they_are_where_another_one_is_deployed(page, c
 
 
 def test_what_never_happened_has_no_section(page):
-    assert not {"gate", "drift", "slices"} & set(page.values("id"))
+    assert not {"gate", "drift", "live", "slices"} & set(page.values("id"))
     assert "Champion" not in page.text
 
 
