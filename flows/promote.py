@@ -39,15 +39,17 @@ def promote(
         project: its params.yaml holds the thresholds, its test rows are judged on.
         model_name: None takes ``register.model_name``.
         reference: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; None takes the challenger of the model.
-        force_reason: promotes although conditions fail; digests and loading are never forced.
+        force_reason: promotes although conditions fail or approvals are missing; digests and loading are never forced.
         why: kept in the history when nothing is forced.
 
     Raises:
-        ConfigError: ``force_reason`` is empty.
+        ConfigError: ``force_reason`` is empty; or approvals are asked of keys that are not known, or lifted by force
+            without a key.
         ModelError: no such model or alias.
         CheckFailed: the version is not signed as the environment asks.
         ProjectError: there are no test rows, or another promotion is under way.
     """
+    from secateur.registry.approvals import approvals_asked
     from secateur.registry.judgement import UNFORCEABLE, judge_version
     from secateur.registry.signing import asked_of_a_challenger, require_signature
 
@@ -62,15 +64,19 @@ def promote(
     if version == champion:
         return Verdict(False, False, version, champion, (), f"version {version} is the champion already")
     require_signature(records.name, version, records.version_tags(version), asked_of_a_challenger())
+    people = approvals_asked(config, records, version, forced=force_reason is not None)
     judgement = judge_version(project, config, records, version=version, champion=champion)
-    failed = [condition for condition in judgement.conditions if not condition.passed]
+    conditions = (*judgement.conditions, *people.conditions)
+    failed = [condition for condition in conditions if not condition.passed]
     forced = bool(failed) and force_reason is not None and not UNFORCEABLE & {condition.name for condition in failed}
-    reason = reason_of(judgement.conditions, force_reason=force_reason if forced else None)
-    verdict = Verdict(False, forced, version, champion, judgement.conditions, reason)
+    reason = reason_of(conditions, force_reason=force_reason if forced else None)
+    verdict = Verdict(False, forced, version, champion, conditions, reason)
     keep(records, verdict)
     event = None
     if forced or not failed:
-        verdict, event = carry_through(project, config, records, verdict, judgement, why=force_reason or why)
+        verdict, event = carry_through(
+            project, config, records, verdict, judgement, why=force_reason or why, approvals=people.keys
+        )
         keep(records, verdict)
     write_gate(project, records, verdict, judgement, why=force_reason or why)
     refresh(project)

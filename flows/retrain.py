@@ -111,6 +111,7 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
 
 def _judge(project: Project, before: Before, built: Retraining) -> Retraining:
     """Promote or hold what was built, or what an earlier run left unjudged; else look after the champion."""
+    from secateur.registry.approvals import still_waits
     from secateur.registry.mlflow_runs import aliased
 
     name, config = before.config.register_.model_name, before.config
@@ -125,6 +126,9 @@ def _judge(project: Project, before: Before, built: Retraining) -> Retraining:
         if reviewed.action != "up to date":
             return reviewed
         return replace(built, reason=f"{built.reason}; version {challenger.version} stays held: {held}")
+    waits = still_waits(challenger, config.promote, champion=version_of(champion))
+    if waits is not None:
+        return replace(built, action="held", reason=f"version {challenger.version} {waits}")
     promote = function_of(project.root, "flows", "promote", "promote")
     verdict = promote(project, reference=f"models:/{name}/{challenger.version}")
     conditions = tuple(

@@ -20,7 +20,7 @@ from secateur.cli.init import init
 from secateur.cli.operations import retrain, schedule, watch
 from secateur.cli.parameters import params
 from secateur.cli.prediction import predict
-from secateur.cli.promotion import promote, rollback
+from secateur.cli.promotion import approve, promote, rollback
 from secateur.cli.provenance import compare, lineage, sign, verify
 from secateur.cli.pruning import prune, sweep
 from secateur.cli.registry import models
@@ -75,7 +75,7 @@ _COMMANDS = (
 for _command in _COMMANDS:
     cli.add_command(_command)
 
-for _command in (promote, rollback, verify, sign, lineage, compare, reproduce):
+for _command in (approve, promote, rollback, verify, sign, lineage, compare, reproduce):
     models.add_command(_command)
 
 

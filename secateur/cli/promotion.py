@@ -25,7 +25,7 @@ def promote(reference: str | None, force: bool, reason: str | None, as_json: boo
 
     The conditions stand in the section promote of params.yaml; the verdict is kept with the version and in
     reports/gate.json. The version must answer in a fresh process before the alias moves, else it does not move.
-    Exit code 1 when the challenger is held.
+    Exit code 1 when the challenger is held, or waits for approvals (promote.approvals).
 
     Example: secateur models promote models:/tweets-sentiment@challenger
     """
@@ -46,6 +46,38 @@ def promote(reference: str | None, force: bool, reason: str | None, as_json: boo
         promotion_display.verdict(verdict)
     if not verdict.promoted and verdict.version != verdict.champion_before:
         sys.exit(1)
+
+
+@click.command()
+@click.argument("reference", metavar="models:/NAME@ALIAS|models:/NAME/VERSION")
+@click.option("--reason", default="", help="Kept in the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print the approval as JSON.")
+def approve(reference: str, reason: str, as_json: bool) -> None:
+    """Sign that a version may become the champion, with the key in SECATEUR_SIGNING_KEY.
+
+    promote.approvals in params.yaml says how many keys must have signed, promote.approvers which keys count. What is
+    signed is the version's manifest; the same key counts once.
+
+    Example: secateur models approve models:/tweets-sentiment@challenger --reason "looked at 50 changed answers"
+    """
+    from dataclasses import asdict
+
+    from secateur.registry.approvals import approve as approve_
+    from secateur.registry.keys import SIGNING_VARIABLE, signing_key
+    from secateur.registry.promotion import open_records
+    from secateur.workflow.params import read_config
+    from secateur.workflow.project import find_project
+
+    key = signing_key()
+    if key is None:
+        raise ConfigError(f"{SIGNING_VARIABLE} is not set; it holds hmac:SECRET, ed25519:BASE64 or ecdsa:BASE64")
+    project = find_project()
+    records, section = open_records(project, reference), read_config(project).promote
+    found = approve_(records, records.find(reference), key, section=section, why=reason)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"models:/{found.model}/{found.version} is approved by {found.who} with {key.algorithm} {key.id}")
 
 
 @click.command()

@@ -27,7 +27,7 @@ def verdict(found: "Verdict") -> None:
     elif found.promoted:
         click.echo(f"version {found.version} is the champion, {before}: {found.reason}")
     else:
-        click.echo(f"version {found.version} is held: {found.reason}")
+        click.echo(f"version {found.version} {'' if found.waits else 'is held: '}{found.reason}")
 
 
 def history(found: "Sequence[Event]") -> None:

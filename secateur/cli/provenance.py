@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from secateur.registry.keys import Key
     from secateur.registry.mlflow_records import Records
+    from secateur.registry.model_source import Resolved
     from secateur.registry.tags import VersionTags
     from secateur.workflow.project import Project
 
@@ -49,7 +50,8 @@ def verify(reference: str, as_json: bool) -> None:
     checks = check_files(resolved)
     problems = [check.problem for check in checks if check.problem is not None]
     script = problem_of_script(resolved)
-    problems += [] if script is None else [script]
+    foreign, of_foreign = _model_signature(resolved, key)
+    problems += [one for one in (script, of_foreign) if one is not None]
     wrong = [problem.said for problem in found_wrong]
     wrong += [problem.said for problem in history_problems(records, key=key) if problem.version == version]
     said = describe(resolved.tags) + _signed_entries(resolved.tags, key)
@@ -59,7 +61,7 @@ def verify(reference: str, as_json: bool) -> None:
         ]
         signed = _signature(key is not None, signature, resolved.tags)
         found = {"model": records.name, "version": version, "intact": not problems, "signature": signed}
-        found |= {"manifest": said, "manifest_problems": wrong, "files": files}
+        found |= {"model_signature": foreign, "manifest": said, "manifest_problems": wrong, "files": files}
         click.echo(json.dumps(found, indent=2))
     if problems:
         raise CheckFailed(f"{named}: {_first_of(problems)}")
@@ -69,7 +71,9 @@ def verify(reference: str, as_json: bool) -> None:
         raise CheckFailed(f"{named}: {_first_of(wrong)}")
     if not as_json:
         signed = _signature(key is not None, None, resolved.tags)
-        click.echo(f"{named}: {len(checks)} files have their digests; {said}; {signed}")
+        click.echo(
+            f"{named}: {len(checks)} files have their digests; {said}; {signed}" + ("; " * bool(foreign)) + foreign
+        )
 
 
 @click.command()
@@ -78,15 +82,17 @@ def sign(reference: str) -> None:
     """Sign a version with the key in SECATEUR_SIGNING_KEY, after every file was verified.
 
     The key is hmac:SECRET, or ed25519:BASE64 or ecdsa:BASE64 of a private key. A promotion signs what has passed when
-    it is set.
+    it is set. With ecdsa the files are signed in the format of OpenSSF Model Signing as well (model.sig).
 
     Example: secateur models sign models:/tweets-sentiment@champion
     """
     from secateur.registry.as_registered import all_problems
     from secateur.registry.keys import SIGNING_VARIABLE, signing_key
-    from secateur.registry.model_source import problem_of_script, resolve
+    from secateur.registry.model_signature import can_sign
+    from secateur.registry.model_source import listing_of, problem_of_script, resolve
     from secateur.registry.signing import sign as sign_
     from secateur.registry.tags import SIGNATURE
+    from secateur.registry.version_files import SIGNATURE_FILE
 
     key = signing_key()
     if key is None:
@@ -99,8 +105,9 @@ def sign(reference: str) -> None:
     wrong = [one.said for one in all_problems(records, records.registry.version(named)) if one.tag != SIGNATURE]
     if wrong:
         raise CheckFailed(f"{named} is not signed: {_first_of(wrong)}")
-    sign_(records, version, key, tags=resolved.tags)
-    click.echo(f"{named} is signed with {key.algorithm} {key.id}")
+    sign_(records, version, key, tags=resolved.tags, files=listing_of(resolved)[0])
+    written = f"; {SIGNATURE_FILE}, for other tools, lies beside its files" if can_sign(key) else ""
+    click.echo(f"{named} is signed with {key.algorithm} {key.id}{written}")
 
 
 @click.command()
@@ -162,6 +169,21 @@ def _opened(reference: str) -> "tuple[Project, Records, str]":
     project = find_project()
     records = open_records(project, reference)
     return project, records, records.find(reference)
+
+
+def _model_signature(resolved: "Resolved", key: "Key | None") -> tuple[str, str | None]:
+    """Return what is said of ``model.sig``, nothing without one, and what is wrong with it."""
+    from secateur.registry.model_signature import can_sign, problem_of
+    from secateur.registry.model_source import listing_of
+    from secateur.registry.version_files import SIGNATURE_FILE
+
+    file = None if resolved.root is None else resolved.root / SIGNATURE_FILE
+    if file is None or not file.is_file() or file.is_symlink():
+        return "", None
+    if key is None or not can_sign(key):
+        return f"{SIGNATURE_FILE} is there, but no ecdsa key is set to check it", None
+    problem = problem_of(file.read_text(encoding="utf-8", errors="replace"), listing_of(resolved)[0], key)
+    return f"{SIGNATURE_FILE} fits" if problem is None else problem, problem
 
 
 def _first_of(problems: "Sequence[str]") -> str:

@@ -105,8 +105,10 @@ def _described(tags: "VersionTags") -> Sequence[tuple[str, str]]:
 
 
 def _other(tag: str) -> str:
-    from secateur.registry.tags import ROLLED_BACK
+    from secateur.registry.tags import APPROVAL, ROLLED_BACK
 
+    if tag.startswith(APPROVAL):
+        return f"Approved with {tag.removeprefix(APPROVAL)}"
     if tag.startswith(ROLLED_BACK):
         return f"{tag.removeprefix(ROLLED_BACK)}, rolled back"
     if tag.startswith("secateur.") and tag.endswith("_sha256"):
@@ -120,6 +122,8 @@ def _value(tag: str, tags: "VersionTags") -> str:
     from secateur.report import formats
 
     text, values = tags[tag], tags.json(tag)
+    if tag.startswith(names.APPROVAL) and isinstance(values, Mapping):
+        values = {name: values.get(name) for name in ("who", "when", "why") if values.get(name)}
     if tag == names.RUNTIME:
         return formats.runtime(text)
     if tag == names.MANIFEST:

@@ -10,6 +10,7 @@ from secateur.config.evaluate import check_named_once
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+_PublicKey = Annotated[str, Field(pattern=r"^(ed25519|ecdsa):[A-Za-z0-9+/=]+$", max_length=1000)]
 _Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -163,6 +164,13 @@ class PromoteSection(Section):
     smoke_timeout_s: Annotated[
         float, Field(gt=0.0, le=3600.0, description="seconds for a fresh process to load a model and predict")
     ] = 120.0
+    approvals: Annotated[
+        int, Field(ge=0, le=100, description="people who must sign first, each with another key; 0 = nobody")
+    ] = 0
+    approvers: Annotated[
+        tuple[_PublicKey, ...],
+        Field(description="public keys whose approvals count; none = SECATEUR_VERIFY_KEY alone"),
+    ] = ()
     webhook: Annotated[
         str | None,
         Field(

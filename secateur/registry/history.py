@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from secateur.errors import ProjectError
 from secateur.files import to_json
 from secateur.registry.keys import signing_key
 from secateur.registry.manifest import digest_of, manifest_of
@@ -16,12 +17,13 @@ from secateur.registry.tags import HISTORY
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
 
-What = Literal["promoted", "rolled_back", "restored"]
+What = Literal["promoted", "rolled_back", "restored", "approved"]
 
 FIRST = ""
 """What the first event names in the place of the one before."""
 
-_LATER = ("previous", "manifest", "key", "signature")
+_LATER = ("previous", "manifest", "approvals", "key", "signature")
+_TRIES = 5
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,8 @@ class Event:
 
     Attributes:
         number: 1, 2, ...
-        what: ``restored`` means that a promotion or rollback did not come through, and ``from_`` is champion still.
+        what: ``restored`` means that a promotion or rollback did not come through, and ``from_`` is champion still;
+            ``approved`` moves nothing.
         from_: champion before; None when there was none.
         to: the version that became champion, or was to.
         who: who asked for it.
@@ -41,6 +44,7 @@ class Event:
         forced: although a condition of the gate failed.
         previous: sha256 of the event before, as the registry holds it; None of events that were written before 0.4.
         manifest: what the manifest of ``to`` came to just before; None where it has none.
+        approvals: names of the keys that had approved of it, with commas; None where nobody had to.
         key: name of the key that signed the event; None for none.
         signature: of ``message``, base64.
     """
@@ -55,11 +59,12 @@ class Event:
     forced: bool
     previous: str | None = None
     manifest: str | None = None
+    approvals: str | None = None
     key: str | None = None
     signature: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON values; ``from_`` is called ``from``, and what is not known of the last four is left out."""
+        """Return JSON values; ``from_`` is called ``from``, and what is not known of the last five is left out."""
         values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
         return {"from" if name == "from_" else name: value for name, value in values.items()}
 
@@ -75,6 +80,8 @@ class Event:
 
     def describe(self) -> str:
         """Return one line."""
+        if self.what == "approved":
+            return f"version {self.to} is approved ({self.why})"
         if self.what == "restored":
             return f"version {self.to} was not promoted, {self.from_ or 'nothing'} is champion still ({self.why})"
         return f"version {self.to} is the champion, it was {self.from_ or 'none'} ({self.why})"
@@ -104,7 +111,7 @@ def _event_of(text: str) -> Event | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     texts = (event.to, event.who, event.when, event.why)
-    maybe = (event.from_, event.previous, event.manifest, event.key, event.signature)
+    maybe = (event.from_, event.previous, event.manifest, event.approvals, event.key, event.signature)
     is_whole = isinstance(event.number, int) and isinstance(event.forced, bool) and event.what in get_args(What)
     is_whole = is_whole and all(isinstance(text, str) for text in texts)
     is_whole = is_whole and all(isinstance(text, str | None) for text in maybe)
@@ -134,6 +141,19 @@ def write(records: "Records", event: Event) -> Event:
         records.tag(tag_of(event.number), linked.text)
     extend(records, event.to, event.what, {}, event=(event.number, digest_of(linked.text)))
     return linked
+
+
+def append(records: "Records", event: Event) -> Event:
+    """Keep an event under the next number, whatever others write at the same time; return it as it is kept.
+
+    Raises:
+        ProjectError: others wrote over it again and again.
+    """
+    for _ in range(_TRIES):
+        written = write(records, replace(event, number=next_number(records)))
+        if records.tags().get(tag_of(written.number)) == written.text:
+            return written
+    raise ProjectError(f"others write into the history of {records.name} at this moment; look and try again")
 
 
 def _linked(records: "Records", event: Event, tags: Mapping[str, str]) -> Event:

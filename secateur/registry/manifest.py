@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from secateur.registry.tags import APPROVAL, ENTRY, LOADED, MANIFEST, VersionTags
+from secateur.registry.tags import ENTRY, LOADED, MANIFEST, VersionTags
 
 FORMAT = 1
 METRICS = "metrics"
@@ -207,8 +207,8 @@ def problems(
         found.append(Problem(MANIFEST, f"the tag {MANIFEST} is that of another version: run {manifest.run}, not {run}"))
     allowed = manifest.allowed()
     for tag in sorted({*allowed, *tags.ours}):
-        if tag == MANIFEST or tag.startswith(ENTRY) or (tag.startswith(APPROVAL) and tag not in allowed):
-            continue  # an approval is worth what its own signature is
+        if tag == MANIFEST or tag.startswith(ENTRY):
+            continue
         if (said := _difference(tag, tags, allowed.get(tag))) is not None:
             found.append(Problem(tag, said))
     if metrics is not None and metrics_digest(metrics) != manifest.metrics:

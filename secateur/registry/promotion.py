@@ -11,10 +11,10 @@ from secateur.gate.condition import Condition
 from secateur.registry.announcement import post
 from secateur.registry.fresh_process import Answer, answers_of_version, require_equal
 from secateur.registry.history import Event
-from secateur.registry.model_source import Resolved, resolve
-from secateur.registry.tags import DIGESTS
+from secateur.registry.model_source import Resolved, listing_of, resolve
+from secateur.registry.tags import DIGESTS, MANIFEST
 from secateur.registry.transition import move_champion, recover
-from secateur.registry.verdict import Verdict
+from secateur.registry.verdict import APPROVALS, Verdict
 from secateur.registry.who import now, who_asks
 from secateur.workflow.announce import emit
 from secateur.workflow.project import Project
@@ -54,7 +54,7 @@ def reason_of(conditions: Sequence[Condition], *, force_reason: str | None) -> s
     failed = [condition for condition in conditions if not condition.passed]
     if not failed:
         return f"all {len(conditions)} conditions hold"
-    said = f"{failed[0].name}: {failed[0].reason}"
+    said = failed[0].reason if failed[0].name == APPROVALS else f"{failed[0].name}: {failed[0].reason}"
     if len(failed) > 1:
         said += f" (and {', '.join(condition.name for condition in failed[1:])})"
     return said if force_reason is None else f"{said}; forced: {force_reason}"
@@ -68,6 +68,7 @@ def carry_through(
     judgement: "Judgement",
     *,
     why: str | None,
+    approvals: str | None = None,
 ) -> tuple[Verdict, Event | None]:
     """Move the alias; the verdict that comes back has one condition more, ``smoke``.
 
@@ -80,10 +81,10 @@ def carry_through(
 
     def prove() -> None:
         resolved = resolve(project, reference, registry=records.registry, signature=asked_of_a_challenger())
-        if any(resolved.tags.get(tag) != judgement.tags.get(tag) for tag in DIGESTS):
+        if any(resolved.tags.get(tag) != judgement.tags.get(tag) for tag in (*DIGESTS, MANIFEST)):
             raise CheckFailed(f"{reference} has other digests than a moment ago, when it was judged")
         require_equal(answers_of(resolved, config, judgement.sample), judgement.answers, what="the version")
-        sign_if_asked(records, verdict.version, tags=resolved.tags)
+        sign_if_asked(records, verdict.version, tags=resolved.tags, files=listing_of(resolved)[0])
 
     smoke = Condition("smoke", asked, "does", True, f"{len(judgement.sample)} texts have the same answers")
     conditions = (*verdict.conditions, smoke)
@@ -97,6 +98,7 @@ def carry_through(
             why=why or reason,
             forced=verdict.forced,
             prove=prove,
+            approvals=approvals,
         )
     except CheckFailed as error:
         back = verdict.champion_before

@@ -47,10 +47,12 @@ class Move:
     state: Literal["pending", "proven"]
     host: str
     process: str
+    approvals: str | None = None
 
     def event(self, what: What, *, why: str | None = None) -> Event:
         """Return what the history says about it."""
-        return Event(self.number, what, self.from_, self.to, self.who, self.when, why or self.why, self.forced)
+        said = Event(self.number, what, self.from_, self.to, self.who, self.when, why or self.why, self.forced)
+        return replace(said, approvals=self.approvals)
 
 
 def move_champion(
@@ -62,6 +64,7 @@ def move_champion(
     why: str,
     forced: bool,
     prove: Callable[[], None],
+    approvals: str | None = None,
 ) -> Event:
     """Let a version prove itself, then point ``champion`` at it.
 
@@ -72,6 +75,7 @@ def move_champion(
         what: a promotion, or a rollback.
         why: kept in the history.
         forced: kept in the history.
+        approvals: names of the keys that approved; kept in the history.
         prove: lets the version answer in a fresh process; raises a ``SecateurError`` when it does not.
 
     Raises:
@@ -97,6 +101,7 @@ def move_champion(
         state="pending",
         host=socket.gethostname(),
         process=_process(os.getpid()),
+        approvals=approvals,
     )
     _write(records, move)
     _require_own(records, move)
@@ -187,7 +192,8 @@ def _read(records: "Records") -> Move | None:
 
 def _is_ours(move: Move) -> bool:
     texts = (move.to, move.who, move.when, move.why, move.host, move.process)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(move.from_, str | None):
+    maybe = (move.from_, move.approvals)
+    if not (all(isinstance(text, str) for text in texts) and all(isinstance(text, str | None) for text in maybe)):
         return False
     pid = move.process.partition("@")[0]
     known = move.what in ("promoted", "rolled_back") and move.state in ("pending", "proven")

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OF_THE_MOMENT = frozenset({"digests", "champion", "reload", "smoke"})
-"""Conditions on what lies in a store and on what a process does: both can be put right with the model as it is."""
+APPROVALS = "approvals"
+"""The condition that people have to meet."""
+
+_OF_THE_MOMENT = frozenset({"digests", "champion", "reload", "smoke", APPROVALS})
+"""Conditions on what lies in a store, on what a process does and on who signed: the model need not change for them."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Verdict:
         return tuple(condition for condition in self.conditions if not condition.passed)
 
     @property
+    def waits(self) -> bool:
+        """Whether nothing but approvals is missing."""
+        return not self.promoted and not self.forced and {one.name for one in self.failed} == {APPROVALS}
+
+    @property
     def lasts(self) -> bool:
         """Whether judging the same bits under the same thresholds would come to the same failure."""
         return any(one.name not in _OF_THE_MOMENT and one.found != UNKNOWN for one in self.failed)
@@ -63,6 +71,7 @@ class Verdict:
 def keep(records: "Records", verdict: Verdict) -> None:
     """Keep a verdict with its version: in full, and in one word under ``secateur.gate``."""
     word = "held" if verdict.failed and not verdict.forced else "forced" if verdict.forced else "passed"
+    word = "waits" if verdict.waits else word
     what = "promoted" if verdict.promoted else "judged"
     extend(records, verdict.version, what, {GATE: word, VERDICT: to_json(verdict.as_json())})
 
