@@ -1,16 +1,19 @@
 """Where an alias points and where the files of a version lie, asked of MLflow without describing every version."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # Before MLflow: this module sets what MLflow reads while it is imported.
 from secateur.registry.mlflow_store import MlflowException, ModelRegistry  # isort: split
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from secateur.errors import ModelError
+from secateur.files import sync
 
 
 def version_of_alias(registry: ModelRegistry, name: str, alias: str) -> str:
@@ -49,6 +52,27 @@ def download(name: str, version: str, target: Path) -> None:
         mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(target))
     except (MlflowException, OSError) as error:
         raise ModelError(f"the files of models:/{name}/{version} cannot be downloaded: {_line(error)}") from error
+
+
+def put(registry: ModelRegistry, name: str, version: str, file: str, text: str) -> None:
+    """Write a file into the root of a version, the old one or the new one whole.
+
+    Raises:
+        ModelError: the store does not take it.
+    """
+    root = local_folder(registry, name, version)
+    try:
+        with TemporaryDirectory(dir=None if root is None else root.parent, prefix=".secateur-") as folder:
+            written = Path(folder) / file
+            written.write_text(text, encoding="utf-8")
+            if root is not None:
+                sync(written)
+                written.rename(root / file)
+            else:
+                uri = MlflowClient(registry.uri).get_model_version_download_uri(name, version)
+                get_artifact_repository(str(uri)).log_artifact(str(written))
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"{file} of models:/{name}/{version} cannot be written: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

@@ -7,13 +7,16 @@ signature needs a key that the registry does not hold.
 import base64
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import CheckFailed
 from secateur.files import to_json
+from secateur.registry import model_signature
 from secateur.registry.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, signing_key, verify_key
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import MANIFEST, SIGNATURE, SIGNED, VersionTags
+from secateur.registry.version_files import SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
@@ -22,25 +25,31 @@ Signature = Literal["asked", "if present", "ignored"]
 """What a version must show when a key is set: a signature that fits; one that fits or none; nothing."""
 
 
-def sign(records: "Records", version: str, key: Key, *, tags: VersionTags) -> None:
-    """Keep a signature with a version.
+def sign(records: "Records", version: str, key: Key, *, tags: VersionTags, files: Mapping[str, str]) -> None:
+    """Keep a signature with a version; a key on an elliptic curve writes ``model.sig`` as well, for other tools.
 
     Args:
         records: of the model.
         version: its number.
         key: with its private part.
         tags: that the caller has verified the files against; not asked for again, since they may be others by now.
+        files: path below the root -> sha256, of what was verified.
     """
+    if model_signature.can_sign(key):
+        from secateur.registry.mlflow_artifacts import put
+
+        text = model_signature.signed(f"{records.name}-{version}", files, key)
+        put(records.registry, records.name, version, SIGNATURE_FILE, text)
     value = base64.b64encode(key.sign(_statement(records.name, version, tags))).decode()
     text = to_json({"algorithm": key.algorithm, "key": key.id, "value": value})
     extend(records, version, "signed", {SIGNATURE: text})
 
 
-def sign_if_asked(records: "Records", version: str, *, tags: VersionTags) -> None:
+def sign_if_asked(records: "Records", version: str, *, tags: VersionTags, files: Mapping[str, str]) -> None:
     """Sign what passed the gate when a signing key is set, unless the environment asks for another key's signature."""
     key, asked = signing_key(), verify_key()
     if key is not None and asked is not None and key.id == asked.id:
-        sign(records, version, key, tags=tags)
+        sign(records, version, key, tags=tags, files=files)
 
 
 def require_signature(name: str, version: str, tags: VersionTags, asked: Signature) -> None:

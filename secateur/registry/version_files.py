@@ -24,6 +24,11 @@ from secateur.files import NO_SPACE, sha256_file
 _CHUNK_BYTES = 1 << 20
 _OWNER_ONLY = 0o700
 _META_BYTES = 4096
+SIGNATURE_FILE = "model.sig"
+"""What signs the files of a version for other tools; it is none of them, and no reader opens it but who verifies."""
+
+MAX_SIGNATURE_BYTES = 16 << 20
+
 _MLFLOW_META = "registered_model_meta"
 """Two lines, name and number, that MLflow leaves beside the files whenever somebody loads them."""
 
@@ -81,6 +86,8 @@ def check_tree(root: Path, listed: Mapping[str, str], *, meta: Mapping[str, str]
             check = FileCheck(file, listed.get(name), digest)
         else:
             check = FileCheck(file, listed.get(name), None, irregular=_kind(mode))
+        if name == SIGNATURE_FILE and name not in listed and meta is not None and _is_signature(file, mode):
+            continue
         if name == _MLFLOW_META and name not in listed and meta is not None and _says(file, mode, meta):
             continue
         checks.append(check)
@@ -152,6 +159,10 @@ def _says(file: Path, mode: int | None, meta: Mapping[str, str]) -> bool:
         return False
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     return sorted(line.replace("'", "") for line in lines) == sorted(f"{key}: {value}" for key, value in meta.items())
+
+
+def _is_signature(file: Path, mode: int | None) -> bool:
+    return mode is not None and stat.S_ISREG(mode) and file.stat().st_size <= MAX_SIGNATURE_BYTES
 
 
 def _own_folder(base: Path) -> tuple[Path, int | None]:
