@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from secateur.workflow.child_server import free_port
+from secateur.processes.child_server import free_port
 from tests import warm
 from tests.shared import held, join, once
 

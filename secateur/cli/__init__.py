@@ -32,7 +32,7 @@ from secateur.cli.workflow import plan, run, stage, why
 from secateur.cli.workspace import doctor, report
 from secateur.errors import SecateurError
 from secateur.files import NO_SPACE
-from secateur.workflow.stopping import Stopping
+from secateur.processes.stopping import Stopping
 
 _ENVIRONMENT = {
     # Read when torch is loaded. Threads that wait by spinning take the cores from whatever else runs: beside another

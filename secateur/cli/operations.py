@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.errors import CheckFailed
-from secateur.workflow.stopping import only_unwind
+from secateur.processes.stopping import only_unwind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from secateur.errors import CheckFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from secateur.registry.rebuild import Reproduction
+    from secateur.reproduction.rebuild import Reproduction
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from secateur.errors import ProjectError
-from secateur.workflow.stopping import only_unwind
+from secateur.processes.stopping import only_unwind
 
 if TYPE_CHECKING:
     from secateur.config.serve import ServeSection

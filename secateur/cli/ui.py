@@ -7,7 +7,7 @@ from threading import Event
 
 import click
 
-from secateur.workflow.stopping import only_unwind
+from secateur.processes.stopping import only_unwind
 
 
 @click.command()

@@ -169,7 +169,7 @@ def review(project: Project, before: Before, built: Retraining, champion: "Regis
     age = now() - seen
     if age < limit:
         return built
-    from secateur.registry.reproduction import score_again
+    from secateur.registry.scored_again import score_again
 
     scored = score_again(project, before.registry, before.config, version=champion.version)
     old = f"the champion, version {champion.version}, is older than retrain.max_age={before.config.retrain.max_age}"

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from secateur.errors import ProjectError
+from secateur.processes.child_server import HOST, ChildServer, free_port
 from secateur.report.index import Place, render_index
-from secateur.workflow.child_server import HOST, ChildServer, free_port
 from secateur.workflow.project import Project
 
 _PAGE = Path("reports") / "report.html"

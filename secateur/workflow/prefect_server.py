@@ -14,7 +14,7 @@ from pathlib import Path
 import secateur
 from secateur.errors import ProjectError
 from secateur.files import remove, write_json
-from secateur.workflow.child_server import ChildServer, free_port
+from secateur.processes.child_server import ChildServer, free_port
 from secateur.workflow.prefect_app import HOST, OPEN, origins
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json

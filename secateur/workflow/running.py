@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from secateur.processes.child_server import ServerDidNotStart
 from secateur.workflow.chain import Watcher
-from secateur.workflow.child_server import ServerDidNotStart
 from secateur.workflow.full_form import function_of
 from secateur.workflow.prefect_server import api_of_settings, serving_prefect
 from secateur.workflow.project import Project

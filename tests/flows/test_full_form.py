@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from secateur.processes.child_server import ServerDidNotStart
 from secateur.workflow import running
-from secateur.workflow.child_server import ServerDidNotStart
 from secateur.workflow.project import Project
 from tests.tiny import dvc, git, secateur
 

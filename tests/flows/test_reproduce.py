@@ -82,7 +82,7 @@ def test_another_thread_count_is_named_and_the_scores_decide(project: Path, monk
         return 0.0
 
     monkeypatch.setattr("flows.reproduce.run_stage", put)
-    monkeypatch.setattr("secateur.registry.rebuild.different_packages", lambda _: [])
+    monkeypatch.setattr("secateur.reproduction.rebuild.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1", num_threads=2)
     assert done.environment == ("num_threads: 1 -> 2",)
     assert (done.verdict, done.files["model.safetensors"]) == ("metric-equivalent", False)
@@ -173,7 +173,7 @@ def test_other_bits_in_the_same_environment_are_a_failure(project: Path, monkeyp
         return 0.0
 
     monkeypatch.setattr("flows.reproduce.run_stage", put_another)
-    monkeypatch.setattr("secateur.registry.rebuild.different_packages", lambda _: [])
+    monkeypatch.setattr("secateur.reproduction.rebuild.different_packages", lambda _: [])
     done = reproduce(Project(project), "models:/tiny/1")
     assert done.verdict == "different"
     assert "in the same environment: the rebuild should have given the same bits" in done.reason

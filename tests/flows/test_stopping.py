@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from secateur.workflow.stopping import GRACE_S
+from secateur.processes.stopping import GRACE_S
 from tests.tiny import REPOSITORY
 
 _MAIN = """
 import concurrent.futures, signal, subprocess, sys, time
-from secateur.workflow.stopping import Stopping
+from secateur.processes.stopping import Stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 stopping = Stopping("one line")
 print("ready", flush=True)

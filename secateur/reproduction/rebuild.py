@@ -20,16 +20,14 @@ from secateur.models.card import Card
 from secateur.registry.keys import SIGNING_VARIABLE
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
-from secateur.registry.reproduction import (
-    LOCK,
-    PARAMS,
+from secateur.reproduction.differences import (
     Comparison,
-    Recipe,
     compare_models,
     different_environment,
     different_files,
     different_packages,
 )
+from secateur.reproduction.recipe import LOCK, PARAMS, Recipe
 from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import PACKAGE

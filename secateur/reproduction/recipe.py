@@ -1,7 +1,5 @@
-"""What a rebuild of a registered version starts from, and what it is compared with."""
+"""What a rebuild of a registered version starts from: all that it says of how it was made."""
 
-import hashlib
-import importlib.metadata
 import json
 import re
 from collections.abc import Mapping
@@ -11,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
-from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
-from secateur.evaluation.findings import same_answer
 from secateur.files import sha256_file
-from secateur.kinds.registry import kind_named
-from secateur.models.card import CARD
 from secateur.registry.mlflow_runs import download_run_files
-from secateur.registry.model_source import kind_of
-from secateur.registry.tags import DATA_REPORT, DIRTY_FILES, FILES, FINGERPRINT, STAGE, sha256_of
+from secateur.registry.tags import DIRTY_FILES, FILES, FINGERPRINT, STAGE, sha256_of
 from secateur.workflow.project import Project, git
 from secateur.yaml_text import read_yaml
 
@@ -30,7 +23,6 @@ LOCK = "dvc.lock"
 PARAMS = "params.yaml"
 _ADDRESS = re.compile(r"[a-z]\w*(@\w[\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 
 
 @dataclass(frozen=True)
@@ -151,114 +143,6 @@ def _require_plain_names(named: str, recipe: Recipe) -> None:
     if wrong or recipe.stage not in recipe.lock:
         said = wrong[0] if wrong else f"{recipe.stage}, which it does not hold"
         raise CheckFailed(f"{named}: the {LOCK} that its run kept names {said}; refused")
-
-
-def different_packages(constraints: Path) -> list[str]:
-    """Name the pinned packages that are installed in another version; nothing where nothing is pinned."""
-    if not constraints.is_file():
-        return []
-    lines = []
-    for line in constraints.read_text(encoding="utf-8").splitlines():
-        if pin := _PIN.match(line.strip()):
-            try:
-                found = importlib.metadata.version(pin[1])
-            except importlib.metadata.PackageNotFoundError:
-                continue  # an extra that is not needed here
-            if found.partition("+")[0] != pin[2].partition("+")[0]:
-                lines.append(f"{pin[1]}: {pin[2]} -> {found}")
-    return lines
-
-
-def different_environment(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two fingerprints; what an earlier version did not record is not known to differ."""
-    return [f"{name}: {was} -> {now.get(name)}" for name, was in sorted(recorded.items()) if was != now.get(name)]
-
-
-def different_files(checkpoint: Path, files: Mapping[str, str]) -> list[str]:
-    """Name the files of a checkpoint that differ from their digests, are missing or were added (but for the card)."""
-    found = {
-        file.relative_to(checkpoint).as_posix(): sha256_file(file)
-        for file in sorted(checkpoint.rglob("*"))
-        if file.is_file() and file.name != CARD
-    }
-    return [name for name in sorted({*files, *found}) if files.get(name) != found.get(name)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same rows.
-
-    Attributes:
-        rows: how many.
-        metrics: name -> value of the registered and of the rebuilt model; of generators ``char_loss``, nats per
-            character.
-        agreement: share of rows on which both say the same label, or for which generators have the same loss per
-            character within 0.01 nats.
-    """
-
-    rows: int
-    metrics: Mapping[str, tuple[float, float]]
-    agreement: float
-
-    def within(self, tolerance: float) -> bool:
-        """Tell whether no metric differs by more than ``tolerance``."""
-        return all(abs(one - other) <= tolerance for one, other in self.metrics.values())
-
-
-def compare_models(registered: Path, rebuilt: Path, *, test: Path, labels: Path) -> Comparison:
-    """Let two checkpoints answer the test rows.
-
-    Args:
-        registered: a verified folder.
-        rebuilt: another one.
-        test: Parquet with ``text`` and ``label``.
-        labels: JSON list of names in index order.
-    """
-    kind = kind_named(kind_of(registered))
-    one, other = (kind.answer_again(folder, test=test, labels=labels) for folder in (registered, rebuilt))
-    return Comparison(
-        rows=len(one.per_row),
-        metrics={name: (one.values[name], other.values[name]) for name in one.values},
-        agreement=sum(map(same_answer, one.per_row, other.per_row)) / len(one.per_row),
-    )
-
-
-@dataclass(frozen=True)
-class ScoredAgain:
-    """An unchanged champion, looked at again: what is wrong with it, or its score in words."""
-
-    problem: str | None
-    summary: str = ""
-
-
-def score_again(project: Project, registry: "ModelRegistry", config: RunConfig, *, version: str) -> ScoredAgain:
-    """Check every file of a version and score its deployed form on the test rows of this workspace.
-
-    The score is compared with the registered one where the version was evaluated on these rows.
-    """
-    from secateur.registry.model_source import resolve
-
-    reference = f"models:/{config.register_.model_name}/{version}"
-    try:
-        resolved = resolve(project, reference, registry=registry)
-    except CheckFailed as error:
-        return ScoredAgain(str(error))
-    clean = project.root / "data" / "clean"
-    test, labels = clean / "test.parquet", clean / "labels.json"
-    kind = kind_named(kind_of(resolved.checkpoint))
-    found = kind.answer_again(resolved.folder, test=test, labels=labels)
-    said = found.said
-    data = project.root / "reports" / "data.json"
-    same_rows = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest() == resolved.tags.get(DATA_REPORT)
-    registered = kind.registered_score(registry.version(reference).metrics)
-    if not same_rows or registered is None:
-        return ScoredAgain(None, said)
-    if abs(found.value - registered) > config.retrain.metric_tolerance:
-        return ScoredAgain(
-            f"its {said} is not the {registered:.4f} that was registered "
-            f"(retrain.metric_tolerance={config.retrain.metric_tolerance:g})"
-        )
-    return ScoredAgain(None, f"{said}, registered {registered:.4f}")
 
 
 def _require_commit(project: Project, named: str, commit: str) -> None:

@@ -1,0 +1,1 @@
+"""Processes that we start, and how ours ends: child servers and signals."""
