@@ -23,6 +23,7 @@ from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.scheduling.retraining import Retraining, judged_before, now, record, remember_hold
 from secateur.workflow.driver import run_stage
 from secateur.workflow.full_form import function_of
+from secateur.workflow.live import read_live
 from secateur.workflow.project import Project
 from secateur.workflow.report import refresh
 from secateur.workflow.stages import find_stage, stages
@@ -54,6 +55,9 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
     def finished(done: Retraining) -> Retraining:
         seconds = round(time.monotonic() - clock, 1)
         kept = replace(done, cause=cause, started=started.isoformat(timespec="seconds"), seconds=seconds)
+        live = read_live(project)
+        if kept.action == "up to date" and live is not None and live.drift is not None:
+            kept = replace(kept, reason=f"{kept.reason}; {live.drift}: the source needs rows like them")
         record(project, kept)
         if kept.action != "up to date":
             refresh(project)

@@ -39,7 +39,12 @@ class _Duration(click.ParamType[timedelta]):
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a line.")
-def retrain(as_json: bool) -> None:
+@click.option(
+    "--if-drifted",
+    is_flag=True,
+    help="Only where the last window of `serve --live` is not like the training rows.",
+)
+def retrain(as_json: bool, if_drifted: bool) -> None:
     """Fetch the source again, and build, judge and promote if anything changed.
 
     Says `up to date` within seconds when neither data nor parameters nor code changed. Rows that fail
@@ -53,7 +58,14 @@ def retrain(as_json: bool) -> None:
 
     project = find_project()
     run_once: Callable[..., Retraining] = function_of(project.root, "flows", "retrain", "retrain")
-    done = run_once(project, cause="by hand", build=lambda: _build(project, as_json=as_json))
+    cause = "by hand"
+    if if_drifted:
+        drift, traffic = _drift(project)
+        if drift is None:
+            click.echo(json.dumps({"action": "up to date", "reason": traffic}) if as_json else f"up to date: {traffic}")
+            return
+        cause = f"by hand, because {drift}"
+    done = run_once(project, cause=cause, build=lambda: _build(project, as_json=as_json))
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     elif done.action != "held":
@@ -105,9 +117,10 @@ def schedule(cron: str | None, every: timedelta | None, timezone: str) -> None:
 @click.command()
 @click.option("--every", type=_Duration(), default="5s", show_default=True, help="Time between two looks.")
 def watch(every: timedelta) -> None:
-    """Tell the schedule when the source has changed.
+    """Tell the schedule when the source has changed, or the traffic has.
 
-    A local file is compared by its digest, a package by its version, a hub id by its newest commit.
+    A local file is compared by its digest, a package by its version, a hub id by its newest commit; of the traffic
+    the last window of `serve --live` counts.
 
     Example: secateur watch --every 5s
     """
@@ -116,7 +129,7 @@ def watch(every: timedelta) -> None:
 
     project = find_project()
     source = read_config(project).ingest.source
-    from secateur.scheduling.schedule import EVENT, resource_id
+    from secateur.scheduling.schedule import DRIFTED, EVENT, resource_id
     from secateur.scheduling.watch import send_event
     from secateur.scheduling.watch import watch as look
     from secateur.workflow.prefect_server import find_server
@@ -125,13 +138,35 @@ def watch(every: timedelta) -> None:
     only_unwind()
     click.echo(f"watching {source} every {every.total_seconds():g} s", err=True)
 
-    def emit(change: str) -> None:
-        send_event(find_server(project), event=EVENT, resource=resource_id(project), change=change)
+    def emit(change: str, event: str = EVENT) -> None:
+        send_event(find_server(project), event=event, resource=resource_id(project), change=change)
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
 
     try:
-        look(project, every_s=every.total_seconds(), emit=emit, told=lambda line: click.echo(line, err=True))
+        look(project, every_s=every.total_seconds(), emit=emit, told=tell, drifted=lambda line: emit(line, DRIFTED))
     except KeyboardInterrupt:
         click.echo("no longer watching", err=True)
+
+
+def _drift(project: "Project") -> tuple[str | None, str]:
+    """Return what drifted in the last window of the traffic, and how the traffic stands in any case.
+
+    Raises:
+        ProjectError: no server has watched it.
+    """
+    from secateur.errors import ProjectError
+    from secateur.workflow.live import LIVE, read_live
+
+    live = read_live(project)
+    if live is None:
+        raise ProjectError(f"there is no {LIVE} of a server: `secateur serve MODEL --live` writes it")
+    if live.missing is not None:
+        raise ProjectError(f"nobody can say whether the traffic drifted: {live.missing}")
+    if not live.windows:
+        return None, f"the first window of {live.window} texts has not ended"
+    return live.drift, f"the last {live.windows[-1].texts} texts are like the training rows of {live.model}"
 
 
 def _build(project: "Project", *, as_json: bool) -> list[dict[str, Any]]:

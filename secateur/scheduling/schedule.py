@@ -41,6 +41,8 @@ from secateur.workflow.remarks import remarks
 from secateur.workflow.running import without_record
 
 EVENT = "secateur.data-changed"
+DRIFTED = "secateur.traffic-drifted"
+_CAUSES = {EVENT: "data changed", DRIFTED: "traffic drifted"}
 _FLOW = "retrain"
 _ROOT_VARIABLE = "SECATEUR_ROOT"
 _POLL_SECONDS = 3.0
@@ -151,17 +153,20 @@ def serve(project: Project, schedule: Schedule) -> None:
     """
     os.environ[_ROOT_VARIABLE] = str(project.root)  # the runs are children of this process
     runner = Runner(name=deployment_name(project), limit=1, query_seconds=_POLL_SECONDS)
-    trigger = DeploymentEventTrigger(
-        name=f"{deployment_name(project)}: data changed",
-        expect={EVENT},
-        match={"prefect.resource.id": resource_id(project)},
-        parameters={"cause": "event: data changed"},
-    )
+    triggers: list[Any] = [
+        DeploymentEventTrigger(
+            name=f"{deployment_name(project)}: {what}",
+            expect={event},
+            match={"prefect.resource.id": resource_id(project)},
+            parameters={"cause": f"event: {what}"},
+        )
+        for event, what in _CAUSES.items()
+    ]
     identity: Any = runner.add_flow(
         retrain_flow,
         name=deployment_name(project),
         schedule=schedule,
-        triggers=[trigger],
+        triggers=triggers,
         parameters={"cause": "schedule"},
         description=f"Retrains {project.root}",
         tags=["secateur"],

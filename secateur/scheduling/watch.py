@@ -1,4 +1,4 @@
-"""``watch``: look at the source, and tell the Prefect server when it changed."""
+"""``watch``: look at the source and at the traffic, and tell the Prefect server when one of them moved."""
 
 import time
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ProjectError
 from secateur.files import write_json
 from secateur.readers.sources import expand, locate
+from secateur.workflow.live import read_live
 from secateur.workflow.params import read_config
 from secateur.workflow.prefect_server import Server, using
 from secateur.workflow.project import Project
@@ -27,6 +28,7 @@ def watch(
     every_s: float,
     emit: Callable[[str], None],
     told: Callable[[str], None],
+    drifted: Callable[[str], None] | None = None,
     rounds: int | None = None,
 ) -> None:
     """Look at the source again and again; tell about every change once, also about one made while nobody watched.
@@ -36,6 +38,7 @@ def watch(
         every_s: seconds between two looks.
         emit: sends the event, given one line about the change; what it cannot send is sent at the next look.
         told: is given one line for the user.
+        drifted: sends the event of a server whose traffic is not like its training rows, likewise; None = nobody looks.
         rounds: how often to look; None = until interrupted.
     """
     seen: tuple[tuple[int, int], ...] | None = None
@@ -47,6 +50,8 @@ def watch(
             if stamp is None or stamp != seen:
                 _look(project, emit=emit, told=told)
                 seen = stamp
+            if drifted is not None:
+                _look_at_traffic(project, drifted=drifted, told=told)
             told_problem = ""
         except (DataError, ProjectError) as error:
             seen = None
@@ -90,8 +95,23 @@ def _look(project: Project, *, emit: Callable[[str], None], told: Callable[[str]
     if read_json(memory).get("told") == change:
         return
     emit(change)
-    write_json(memory, {"told": change})
+    write_json(memory, {**read_json(memory), "told": change})
     told(f"{change}: told the schedule")
+
+
+def _look_at_traffic(project: Project, *, drifted: Callable[[str], None], told: Callable[[str], None]) -> None:
+    """Tell of a drift once for as long as it lasts: of one version, in the same measures."""
+    live, memory = read_live(project), project.state / _MEMORY
+    drift = None if live is None else live.drift
+    what = None
+    if live is not None and drift is not None:
+        what = f"{live.model} {live.version or live.digest[:12]}: {', '.join(live.windows[-1].drifted)}"
+    if read_json(memory).get("drift") == what:
+        return
+    if drift is not None:
+        drifted(drift)
+        told(f"{drift}: told the schedule")
+    write_json(memory, {**read_json(memory), "drift": what})
 
 
 def _change(project: Project, config: RunConfig) -> str | None:

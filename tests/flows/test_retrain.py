@@ -22,6 +22,7 @@ from secateur.workflow.full_form import module_of
 from secateur.workflow.project import Project, exclusive
 from tests.integration.in_process import output, refused
 from tests.tiny import REPOSITORY, environment, git, sentences
+from tests.tiny_live import write_live
 
 Gate = Callable[..., list[str]]
 
@@ -103,6 +104,23 @@ def test_says_up_to_date_without_loading_torch_or_prefect(champion: Path) -> Non
     assert completed.stderr.splitlines()[-1] == "[]"
     assert json.loads((champion / "reports/retrain.json").read_text())["latest"] == done
     assert not (champion / ".secateur/retrain.jsonl").exists()
+
+
+def test_drift_of_the_traffic_asks_for_rows_and_builds_where_there_are_some(champion: Path) -> None:
+    asked = ("retrain", "--if-drifted")
+    assert "there is no reports/live.json of a server: `secateur serve MODEL --live`" in str(refused(champion, *asked))
+    write_live(champion, psi=0.1)
+    assert output(champion, *asked) == "up to date: the last 1000 texts are like the training rows of tiny\n"
+    assert not (champion / "reports/retrain.json").exists(), "nothing was looked at"
+    write_live(champion, psi=0.4)
+    drift = "1000 texts that tiny version 3 was asked about are not like its training rows: label shares (PSI 0.40)"
+    assert drift + ": the source needs rows like them" in output(champion, *asked)
+    latest = json.loads((champion / "reports/retrain.json").read_text())["latest"]
+    assert latest["cause"] == f"by hand, because {drift}"
+    _write(champion, sentences(200))
+    assert _run(champion, lambda: [{"stage": "ingest", "action": "run"}]).stages == {"ingest": "run"}
+    write_live(champion, psi=0.4, missing="the rows are gone")
+    assert str(refused(champion, *asked)) == "nobody can say whether the traffic drifted: the rows are gone"
 
 
 def test_a_challenger_that_nobody_judged_is_judged_and_nothing_is_built(project: Path, gate: Gate) -> None:

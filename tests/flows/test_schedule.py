@@ -20,13 +20,22 @@ from prefect.server.schemas.schedules import CronSchedule
 
 from secateur.cli import cli
 from secateur.errors import ConfigError, ProjectError
-from secateur.scheduling.schedule import EVENT, deployment_name, one_schedule, parse_schedule, resource_id, retrain_flow
+from secateur.scheduling.schedule import (
+    DRIFTED,
+    EVENT,
+    deployment_name,
+    one_schedule,
+    parse_schedule,
+    resource_id,
+    retrain_flow,
+)
 from secateur.scheduling.watch import send_event, watch
 from secateur.workflow.full_form import module_of
 from secateur.workflow.prefect_server import Server
 from secateur.workflow.project import Project
 from tests.integration.in_process import refused
 from tests.tiny import REPOSITORY, write_rows
+from tests.tiny_live import write_live
 
 
 @pytest.mark.parametrize("cron", ["every day", "* * * *", "61 * * * *", "0 0 3 * * *", "* * * * * * * *", ""])
@@ -130,6 +139,33 @@ def test_a_change_is_told_once_and_kept_until_it_could_be_sent(project: Path) ->
     assert len(sent) == 2
 
 
+def test_drifted_traffic_is_told_once_for_as_long_as_it_lasts(project: Path) -> None:
+    changes: list[str] = []
+    sent: list[str] = []
+    told: list[str] = []
+
+    def look(psi: float | None, emit: Any = sent.append) -> None:
+        if psi is not None:
+            write_live(project, psi=psi)
+        watch(Project(project), every_s=0.0, emit=changes.append, told=told.append, drifted=emit, rounds=2)
+
+    def refuse(_: str) -> None:
+        raise ProjectError("the server is away")
+
+    look(None)
+    look(0.1)
+    look(0.4, refuse)
+    assert (sent, told) == ([], ["the server is away"])
+    look(0.4)
+    look(0.5)
+    assert sent == [
+        "1000 texts that tiny version 3 was asked about are not like its training rows: label shares (PSI 0.40)"
+    ]
+    look(0.1)
+    look(0.4)
+    assert (len(sent), changes) == (2, []), "a drift that comes back is another one"
+
+
 def test_a_source_that_is_being_replaced_is_waited_for(project: Path) -> None:
     told: list[str] = []
     (project / "rows.csv").rename(project / "away.csv")
@@ -187,8 +223,8 @@ def test_the_deployments_for_teams_name_what_is_there() -> None:
         assert (REPOSITORY / file).is_file()
         assert name == retrain_flow.fn.__name__
         assert set(entry["parameters"]) == {"cause"}
-    [trigger] = values["deployments"][1]["triggers"]
-    assert trigger["expect"] == [EVENT]
+    expected = [trigger["expect"] for entry in values["deployments"][1:] for trigger in entry["triggers"]]
+    assert expected == [[EVENT], [DRIFTED]]
 
 
 def test_the_commands_for_teams_make_a_pool_and_its_deployments(prefect_server: str, tmp_path: Path) -> None:
