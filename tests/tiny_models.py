@@ -21,13 +21,17 @@ from transformers import (
     ElectraConfig,
     ErnieConfig,
     GPT2Config,
+    MegatronBertConfig,
     ModernBertConfig,
     MPNetConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    RemBertConfig,
     RobertaConfig,
+    RobertaPreLayerNormConfig,
     XLMRobertaConfig,
+    XLMRobertaXLConfig,
 )
 
 from secateur.config.families import OTHERS
@@ -51,18 +55,25 @@ ENCODER_TABLES = sorted(
     }.values()
 )
 """One encoder for every table: to tests that take seconds, families that differ in their name alone are one."""
-GRAPHS = [name for name in ENCODER_TABLES if name != "roberta"]
-"""Encoders whose graphs differ: ELECTRA has BERT's layers and RoBERTa's head."""
+GRAPHS = [
+    name
+    for name in ENCODER_TABLES
+    if name not in ("megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "xlm-roberta-xl")
+]
+"""Encoders whose graphs differ: ELECTRA has BERT's layers, RoBERTa's head and RemBERT's entrance; the products of
+Megatron are MPNet's, and norms in front of the blocks are ModernBERT's."""
 _ENCODERS = {
-    "bert": BertConfig, "camembert": CamembertConfig, "data2vec-text": Data2VecTextConfig, "mpnet": MPNetConfig,
-    "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig,
+    "bert": BertConfig, "camembert": CamembertConfig, "data2vec-text": Data2VecTextConfig,
+    "megatron-bert": MegatronBertConfig, "mpnet": MPNetConfig, "roberta": RobertaConfig,
+    "roberta-prelayernorm": RobertaPreLayerNormConfig, "xlm-roberta": XLMRobertaConfig,
+    "xlm-roberta-xl": XLMRobertaXLConfig,
 }  # fmt: skip
 _POSITIONS = {
     "relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "position_buckets": 6,
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
 QUERIES_PER_HEAD = dict.fromkeys(("gemma2", "gemma3_text", "granite", "llama", "mistral", "qwen3", "smollm3"), 2)
-EAGER = ("deberta-v2", "gemma2", "mpnet")
+EAGER = ("deberta-v2", "gemma2", "megatron-bert", "mpnet", "rembert")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
 _OWN = {
@@ -83,7 +94,7 @@ def tiny_config(
 ) -> PreTrainedConfig:
     """4 heads of 8 features (with grouped queries: of 2 queries each), 24 neurons, 3 labels.
 
-    Embeddings are as wide as the layers, but for ELECTRA's.
+    Embeddings are as wide as the layers, but for those of ELECTRA and RemBERT.
     """
     shared = {
         "vocab_size": 60,
@@ -102,6 +113,8 @@ def tiny_config(
     if model_type == "modernbert":
         special = {f"{name}_token_id": number for number, name in enumerate(("pad", "bos", "eos", "cls", "sep"))}
         return ModernBertConfig(global_attn_every_n_layers=2, local_attention=6, **special, **sizes, **shared)
+    if model_type == "rembert":
+        return RemBertConfig(input_embedding_size=embedding_size, output_embedding_size=20, **sizes, **shared)
     if model_type == "ernie":
         return ErnieConfig(use_task_id=True, **sizes, **shared)
     if model_type == "electra":

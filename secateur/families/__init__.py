@@ -19,18 +19,23 @@ from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
 from secateur.families.granite import GRANITE
 from secateur.families.llama import LLAMA
+from secateur.families.megatron_bert import MEGATRON_BERT
 from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
+from secateur.families.rembert import REMBERT
 from secateur.families.roberta import ROBERTA
+from secateur.families.roberta_prelayernorm import ROBERTA_PRELAYERNORM
 from secateur.families.smollm3 import SMOLLM3
 from secateur.families.static import STATIC
 from secateur.families.xlm_roberta import XLM_ROBERTA
+from secateur.families.xlm_roberta_xl import XLM_ROBERTA_XL
 
 _ENCODERS: tuple[Family, ...] = (
     BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, MODERNBERT, ERNIE, DATA2VEC_TEXT,
+    ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT,
 )  # fmt: skip
 _DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3)
 

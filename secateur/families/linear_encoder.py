@@ -82,6 +82,8 @@ class LinearEncoder:
     # of a linear between embeddings and layers, where the former are narrower: their size, and its path (base model)
     embedding_size_key: str | None = None
     entrance_path: str | None = None
+    # there is one where they are as wide, too
+    entrance_is_always: bool = False
     # tables that queries and keys are projected for beside tokens, with their norm (base model), and how many rows
     position_paths: tuple[str, ...] = ()
     num_positions: Callable[[PreTrainedConfig], int] = no_positions
@@ -232,14 +234,14 @@ class LinearEncoder:
         """See ``Family.entrance``."""
         if self.entrance_path is None:
             return None
-        return cast("nn.Linear | None", getattr(model.base_model, self.entrance_path, None))
+        return cast("nn.Linear | None", _found(model.base_model, self.entrance_path))
 
     def entrance_size(self, config: PreTrainedConfig) -> int | None:
         """See ``Family.entrance_size``."""
         if self.embedding_size_key is None:
             return None
         size = self._global(config, self.embedding_size_key)
-        return None if size == self.hidden_size(config) else size
+        return None if size == self.hidden_size(config) and not self.entrance_is_always else size
 
     def window(self, config: PreTrainedConfig) -> int | None:
         """See ``Family.window``."""
@@ -320,7 +322,7 @@ class LinearEncoder:
     def write_hidden_size_(self, config: PreTrainedConfig, hidden_size: int) -> None:
         """See ``Family.write_hidden_size_``."""
         head_dim, entrance = self.dense_widths(config).head_dim, self.entrance_size(config)
-        if hidden_size == entrance:
+        if hidden_size == entrance and not self.entrance_is_always:
             raise ModelError(
                 f"a hidden size of {hidden_size} is that of the embeddings, and then {self.model_type} has no linear "
                 f"between the two; {hidden_size - 1} or {hidden_size + 1} would work"

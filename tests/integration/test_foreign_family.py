@@ -63,7 +63,7 @@ def test_it_is_found_when_it_is_asked_for() -> None:
     assert "| `layoutlm` | label texts | layoutlm-family 1.0 |" in reference_of_families()
     with pytest.raises(
         ModelError,
-        match=r"^model_type 'layout' is not supported; supported: bert, .*, layoutlm, .*, xlm-roberta$",
+        match=r"^model_type 'layout' is not supported; supported: bert, .*, layoutlm, .*, xlm-roberta-xl$",
     ):
         family_named("layout")
     with pytest.raises(ConfigError, match=r"^baseline\.family: 'layoutl' is no .*; did you mean layoutlm\?"):

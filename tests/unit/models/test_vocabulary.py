@@ -65,6 +65,14 @@ def pieces(kind: type[PreTrainedTokenizerBase], *special: str) -> PreTrainedToke
     return kind(vocab=vocabulary, model_max_length=32)
 
 
+def pieces_without_class() -> PreTrainedTokenizerBase:
+    """Sentencepiece, under the class that transformers reads the tokenizer of this family as."""
+    made = pieces(XLMRobertaTokenizer, "<s>", "<pad>", "</s>", "<unk>", "<mask>").backend_tokenizer
+    names = {"bos": "<s>", "cls": "<s>", "pad": "<pad>", "eos": "</s>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    named = {f"{name}_token": token for name, token in names.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=32, **named)
+
+
 def mpnet_pieces() -> PreTrainedTokenizerBase:
     """BERT's pieces between RoBERTa's special tokens."""
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *word_piece().get_vocab(), "<mask>"]
@@ -91,6 +99,8 @@ TOKENIZER_OF = {
     "data2vec-text": byte_pairs,
     "mpnet": mpnet_pieces,
     "roberta": byte_pairs,
+    "roberta-prelayernorm": byte_pairs,
+    "xlm-roberta-xl": pieces_without_class,
     "xlm-roberta": lambda: pieces(XLMRobertaTokenizer, "<s>", "<pad>", "</s>", "<unk>", "<mask>"),
     "camembert": lambda: pieces(
         CamembertTokenizer, "<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>", "<mask>"
