@@ -72,7 +72,9 @@ _POSITIONS = {
     "relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "position_buckets": 6,
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
-QUERIES_PER_HEAD = dict.fromkeys(("gemma2", "gemma3_text", "granite", "llama", "mistral", "qwen3", "smollm3"), 2)
+QUERIES_PER_HEAD = dict.fromkeys(
+    ("gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2"), 2
+)
 EAGER = ("deberta-v2", "gemma2", "megatron-bert", "mpnet", "rembert")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
@@ -84,6 +86,7 @@ _OWN = {
     "granite": {
         "embedding_multiplier": 1.5, "logits_scaling": 0.7, "residual_multiplier": 0.6, "attention_multiplier": 0.3,
     },
+    "phi3": {"partial_rotary_factor": 0.5, "sliding_window": 6, "rms_norm_eps": 1e-6},
     "smollm3": {**_WINDOWS, "use_sliding_window": True, "no_rope_layers": [0, 1, 0, 1]},
 }  # fmt: skip
 """What a family has besides sizes; of lists with a value per layer the first ones are taken."""
@@ -141,7 +144,7 @@ def tiny_model(
     config.architectures = ["ForSequenceClassification"]
     torch.manual_seed(seed)
     attention = "eager" if model_type in EAGER else attention
-    return _spread(AutoModelForSequenceClassification.from_config(config, attn_implementation=attention))
+    return spread(AutoModelForSequenceClassification.from_config(config, attn_implementation=attention))
 
 
 def tiny_generator(
@@ -151,10 +154,11 @@ def tiny_generator(
     config = tiny_config(model_type, num_layers=num_layers, tied=tied)
     torch.manual_seed(seed)
     attention = "eager" if model_type in EAGER else attention
-    return _spread(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
+    return spread(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
 
 
-def _spread(model: PreTrainedModel) -> PreTrainedModel:
+def spread(model: PreTrainedModel) -> PreTrainedModel:
+    """Draw weights wider, and make the model one that can be cut."""
     for parameter in model.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     family_of(model).prepare_(model)

@@ -23,6 +23,7 @@ from secateur.families.megatron_bert import MEGATRON_BERT
 from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
+from secateur.families.phi3 import PHI3
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
 from secateur.families.rembert import REMBERT
@@ -37,7 +38,7 @@ _ENCODERS: tuple[Family, ...] = (
     BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, MODERNBERT, ERNIE, DATA2VEC_TEXT,
     ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT,
 )  # fmt: skip
-_DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3)
+_DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3)
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
 """What may be pruned. ``static.py`` is what a round may end with."""

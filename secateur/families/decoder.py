@@ -12,7 +12,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from secateur.errors import ModelError
 from secateur.families.absent_heads import AbsentHeads
 from secateur.families.decoder_config import DecoderConfig
-from secateur.families.fused import separated
+from secateur.families.fused import Fused, Fusion, separated
+from secateur.families.layer_config import LayerConfig
 from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
@@ -54,14 +55,16 @@ class Decoder:
     label_head_path: str = "score"
     # what a block puts out is multiplied before it is added to the residual stream
     adds_scaled: bool = False
-    # linears of a layer that are stored as one, or transposed: path and number of parts
-    fused_paths: tuple[tuple[str, int], ...] = ()
-    # attributes of the attention that follow its heads
+    fusions: tuple[Fusion, ...] = ()
+    # attributes of the attention that follow its heads, or keys and values
     num_heads_attribute: str | None = None
+    key_heads_attribute: str | None = None
     split_size_attribute: str | None = None
     head_dim_attribute: str = "head_dim"
     scaling_attribute: str = "scaling"
     layer_index_attribute: str = "layer_idx"
+    # the forward pass of the attention asks the config for the number of queries
+    asks_config: bool = False
     # norms divide by the root mean square and have a gain alone
     norm_is_rms: bool = True
     # keys of the config that say whether linears have biases; a boolean where it is fixed
@@ -90,11 +93,15 @@ class Decoder:
         """See ``Family.prepare_``."""
         # Both heads have the same config; this is what tells them apart.
         model.config.architectures = [type(model).__name__]
+        queries, head_dim = self.config.queries_per_head(model.config), self.config.head_dim(model.config)
         for block in self._blocks(model):
-            for path, num_parts in self.fused_paths:
-                module = block.get_submodule(path)
-                if not hasattr(module, "parts"):
-                    block.set_submodule(path, separated(module, num_parts))
+            for fusion in self.fusions:
+                module = block.get_submodule(fusion.path)
+                if not isinstance(module, Fused):
+                    parts = separated(module, fusion, queries_per_head=queries, head_dim=head_dim)
+                    block.set_submodule(fusion.path, parts)
+        for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
+            self._follow_(block, layer.attention, model.config)
 
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """See ``Family.layers``."""
@@ -119,15 +126,13 @@ class Decoder:
 
     def replace_attention_(self, model: PreTrainedModel, index: int, attention: Attention) -> None:
         """See ``Family.replace_attention_``."""
-        owner = self._blocks(model)[index].get_submodule(self.attention_path)
+        block = self._blocks(model)[index]
+        owner = block.get_submodule(self.attention_path)
         owner.set_submodule(self.query_path, attention.query)
         owner.set_submodule(self.key_path, attention.key)
         owner.set_submodule(self.value_path, attention.value)
         owner.set_submodule(self.output_path, attention.output)
-        if self.num_heads_attribute is not None:
-            setattr(owner, self.num_heads_attribute, attention.num_heads * attention.queries_per_head)
-        if self.split_size_attribute is not None:
-            setattr(owner, self.split_size_attribute, attention.num_heads * attention.unit_size)
+        self._follow_(block, attention, model.config)
         if self.config.query_counts == "filling":
             # Worked out from the config's sizes, which may be others by now.
             setattr(owner, self.head_dim_attribute, attention.head_dim)
@@ -272,7 +277,7 @@ class Decoder:
 
     def max_tokens(self, config: PreTrainedConfig) -> int:
         """See ``Family.max_tokens``."""
-        return self.config.value(config, self.config.max_positions)
+        return self.config.max_tokens(config)
 
     def dense_widths(self, config: PreTrainedConfig) -> Widths:
         """See ``Family.dense_widths``."""
@@ -333,6 +338,23 @@ class Decoder:
             found.append(Reading(block.get_submodule(self.ffn_norm_path), layer.ffn.up))
         (head,) = self.head(model)
         return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
+
+    def _follow_(self, block: nn.Module, attention: Attention, config: PreTrainedConfig) -> None:
+        """Let what counts heads beside the projections count those of this layer."""
+        owner, queries = block.get_submodule(self.attention_path), attention.num_heads * attention.queries_per_head
+        counted = {
+            self.num_heads_attribute: queries,
+            self.key_heads_attribute: attention.num_heads,
+            self.split_size_attribute: queries * attention.head_dim,
+        }
+        for name, value in counted.items():
+            if name is not None:
+                setattr(owner, name, value)
+        if self.asks_config:
+            vars(owner)["config"] = LayerConfig(config, {self.config.num_queries: queries})
+        for fusion in self.fusions:
+            if fusion.interleaved:
+                cast("Fused", block.get_submodule(fusion.path)).interleaved = attention.head_dim
 
     def _without_heads(self) -> AbsentHeads:
         return AbsentHeads(

@@ -40,6 +40,8 @@ class DecoderConfig:
     query_counts: QueryCounts = "any"
     # Llama's own check reads the number of queries, which must not be a per-layer value then.
     queries_per_layer: bool = True
+    # its own check looks for as many factors of long texts as hidden size and queries leave features of a head
+    checks_factors: bool = False
     # lists with one value per layer
     of_layers: tuple[str, ...] = ("layer_types",)
     # the architecture computes with it outside of the weights
@@ -64,6 +66,17 @@ class DecoderConfig:
         if key == self.ffn and vars(config)[key] is None:
             return 4 * self.value(config, self.hidden_size)
         return int(vars(config)[key])
+
+    def max_tokens(self, config: PreTrainedConfig) -> int:
+        """See ``Family.max_tokens``: with factors for long texts, those that are read with the others.
+
+        Which factors a graph uses is settled when it is exported.
+        """
+        limit, rope = self.value(config, self.max_positions), _rope(config)
+        if rope.get("rope_type") != "longrope":
+            return limit
+        short = rope.get("original_max_position_embeddings") or vars(config).get("original_max_position_embeddings")
+        return min(limit, int(short or limit))
 
     def queries_per_head(self, config: PreTrainedConfig) -> int:
         """Return G."""
@@ -194,11 +207,17 @@ class DecoderConfig:
         uniform = widths.heads[0]
         if set(widths.heads) == {uniform} and uniform > 0 and self._accepted(config, heads=uniform, queries=queries):
             return uniform
-        if self.query_counts != "dividing":
+        if self.query_counts == "filling":
             return dense.heads[0]
         for heads in range(dense.heads[0], 0, -1):
             if self._accepted(config, heads=heads, queries=queries):
                 return heads
+        if self.checks_factors:
+            raise ModelError(
+                f"no number of queries leaves {self.model_type} heads of {self.head_dim(config)} features, as its "
+                f"rotary factors ask for, at a hidden size of {self.value(config, self.hidden_size)}; a multiple of "
+                f"{queries * self.head_dim(config)} would"
+            )
         raise ModelError(
             f"the config of {self.model_type} accepts numbers of queries that divide the hidden size; "
             f"{self.value(config, self.hidden_size)} is no multiple of the {queries} queries of a head"
@@ -206,6 +225,9 @@ class DecoderConfig:
 
     def _accepted(self, config: PreTrainedConfig, *, heads: int, queries: int) -> bool:
         hidden_size = self.value(config, self.hidden_size)
+        if self.checks_factors and (factors := _rope(config).get("short_factor")) is not None:
+            turned = hidden_size // (heads * queries) * _rope(config).get("partial_rotary_factor", 1.0)
+            return int(turned) // 2 == len(factors)
         if self.query_counts == "any":
             return True
         if self.query_counts == "dividing":
@@ -246,6 +268,11 @@ class DecoderConfig:
         if self.num_heads is None or self.queries_per_layer:
             values[self.num_queries] = heads * queries
         return values
+
+
+def _rope(config: PreTrainedConfig) -> Mapping[str, Any]:
+    """Return how positions turn queries and keys; nothing where kinds of layers differ in it."""
+    return vars(config).get("rope_parameters") or {}
 
 
 def _of_layer(layer: Any, key: str, everywhere: int) -> int:

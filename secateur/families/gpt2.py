@@ -6,6 +6,7 @@ padded. Query, key and value are one matrix, stored as ``(in, out)`` like all ot
 
 from secateur.families.decoder import Decoder
 from secateur.families.decoder_config import DecoderConfig
+from secateur.families.fused import Fusion
 
 GPT2 = Decoder(
     config=DecoderConfig(
@@ -32,7 +33,7 @@ GPT2 = Decoder(
     output_path="c_proj.parts.0",
     up_paths=("c_fc.parts.0",),
     down_path="c_proj.parts.0",
-    fused_paths=(("attn.c_attn", 3), ("attn.c_proj", 1), ("mlp.c_fc", 1), ("mlp.c_proj", 1)),
+    fusions=(Fusion("attn.c_attn", 3), Fusion("attn.c_proj"), Fusion("mlp.c_fc"), Fusion("mlp.c_proj")),
     num_heads_attribute="num_heads",
     split_size_attribute="split_size",
     norm_is_rms=False,
