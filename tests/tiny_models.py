@@ -47,6 +47,12 @@ FAMILY_TYPES = sorted([*FAMILIES, *OTHERS])
 MODEL_TYPES = [name for name in FAMILY_TYPES if not family_named(name).generates]
 DECODER_TYPES = [name for name in FAMILY_TYPES if family_named(name).generates]
 CLASSIFIER_TYPES = [name for name in FAMILY_TYPES if labels_texts(CONFIG_MAPPING[name])]
+FILLING = [
+    name
+    for name in DECODER_TYPES
+    if isinstance(family := family_named(name), Decoder) and family.config.query_counts == "filling"
+]
+"""Decoders whose config knows no features of a head: heads fill the hidden size, as those of encoders do."""
 ENCODER_TABLES = sorted(
     {
         repr(replace(family_named(name), model_type="")): name
@@ -83,11 +89,14 @@ _OWN = {
         **_WINDOWS, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0,
     },
     "gemma3_text": {**_WINDOWS, "query_pre_attn_scalar": 8},
+    "gpt_neox": {"rotary_pct": 0.5},
     "granite": {
         "embedding_multiplier": 1.5, "logits_scaling": 0.7, "residual_multiplier": 0.6, "attention_multiplier": 0.3,
     },
     "phi3": {"partial_rotary_factor": 0.5, "sliding_window": 6, "rms_norm_eps": 1e-6},
+    "opt": {"ffn_dim": 24},
     "smollm3": {**_WINDOWS, "use_sliding_window": True, "no_rope_layers": [0, 1, 0, 1]},
+    "starcoder2": {"sliding_window": 6},
 }  # fmt: skip
 """What a family has besides sizes; of lists with a value per layer the first ones are taken."""
 
@@ -128,8 +137,9 @@ def tiny_config(
         return _ENCODERS[model_type](**sizes, **shared)
     if model_type not in FAMILIES:
         return AutoConfig.for_model(model_type, **sizes, **shared)  # another package's
-    queries = QUERIES_PER_HEAD.get(model_type, 1)
-    sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
+    if model_type not in FILLING:
+        queries = QUERIES_PER_HEAD.get(model_type, 1)
+        sizes |= {"num_attention_heads": 4 * queries, "num_key_value_heads": 4, "head_dim": 8}
     own = {
         key: value[:num_layers] if isinstance(value, list) else value for key, value in _OWN.get(model_type, {}).items()
     }

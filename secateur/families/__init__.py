@@ -17,12 +17,14 @@ from secateur.families.ernie import ERNIE
 from secateur.families.gemma2 import GEMMA2
 from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
+from secateur.families.gpt_neox import GPT_NEOX
 from secateur.families.granite import GRANITE
 from secateur.families.llama import LLAMA
 from secateur.families.megatron_bert import MEGATRON_BERT
 from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
+from secateur.families.opt import OPT
 from secateur.families.phi3 import PHI3
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
@@ -30,6 +32,7 @@ from secateur.families.rembert import REMBERT
 from secateur.families.roberta import ROBERTA
 from secateur.families.roberta_prelayernorm import ROBERTA_PRELAYERNORM
 from secateur.families.smollm3 import SMOLLM3
+from secateur.families.starcoder2 import STARCODER2
 from secateur.families.static import STATIC
 from secateur.families.xlm_roberta import XLM_ROBERTA
 from secateur.families.xlm_roberta_xl import XLM_ROBERTA_XL
@@ -38,7 +41,9 @@ _ENCODERS: tuple[Family, ...] = (
     BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, MODERNBERT, ERNIE, DATA2VEC_TEXT,
     ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT,
 )  # fmt: skip
-_DECODERS: tuple[Family, ...] = (GEMMA2, GEMMA3, GPT2, GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3)
+_DECODERS: tuple[Family, ...] = (
+    GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OPT, PHI3, QWEN2, QWEN3, SMOLLM3, STARCODER2,
+)  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
 """What may be pruned. ``static.py`` is what a round may end with."""
@@ -53,9 +58,9 @@ def family_of(model: PreTrainedModel | PreTrainedConfig) -> Family:
         ModelError: the architecture is not supported.
     """
     config = model.config if isinstance(model, PreTrainedModel) else model
-    if getattr(config, "is_decoder", False):
-        raise ModelError(f"{config.model_type} with is_decoder: true is not supported; encoders are")
     family = family_named(config.model_type)
+    if getattr(config, "is_decoder", False) and not family.generates:
+        raise ModelError(f"{config.model_type} with is_decoder: true is not supported; encoders are")
     family.check(config)
     return family
 
@@ -82,8 +87,13 @@ def family_named(model_type: object) -> Family:
     return FAMILIES[name]
 
 
+_ACROSS_HEADS = ("flex_olmo", "olmo2", "olmo3")
+
+
 def _why_not(model_type: str) -> str:
     """Return what keeps an architecture out, as far as its config of transformers tells."""
+    if model_type in _ACROSS_HEADS:
+        return "has norms across all heads of a layer, so one that goes would change what the others attend to"
     if model_type not in CONFIG_MAPPING:  # its `get` finds nothing
         return "is not supported"
     known = CONFIG_MAPPING[model_type]

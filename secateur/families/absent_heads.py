@@ -19,16 +19,16 @@ class AbsentHeads:
         output_path: of the output projection.
         norm_paths: of the norms over queries and over keys.
         layer_index_attribute: says where in the cache the layer stands.
+        cache_argument: name that the cache is passed by.
     """
 
     projection_paths: tuple[str, str, str]
     output_path: str
     norm_paths: tuple[str, str] | None
     layer_index_attribute: str
+    cache_argument: str
 
-    def __call__(
-        self, attention: Any, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
-    ) -> tuple[Tensor, None]:
+    def __call__(self, attention: Any, hidden_states: Tensor, *_: Any, **given: Any) -> tuple[Tensor, None]:
         """Stand in for ``attention.forward``: (B, T, E) to (B, T, E)."""
         query, key, value = (attention.get_submodule(path)(hidden_states) for path in self.projection_paths)
         if self.norm_paths is not None:
@@ -36,9 +36,9 @@ class AbsentHeads:
                 _normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
                 for path, empty in zip(self.norm_paths, (query, key), strict=True)
             )
-        if past_key_values is not None:
+        if (cache := given.get(self.cache_argument)) is not None:
             zeros = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
-            past_key_values.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
+            cache.update(zeros, zeros, getattr(attention, self.layer_index_attribute))
         bias: Tensor = attention.get_submodule(self.output_path)(query + key + value)
         return bias, None
 

@@ -1,6 +1,6 @@
 """Pre-norm decoders with one attention and one feed-forward block per layer: a family is a table of names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast, final
@@ -53,8 +53,8 @@ class Decoder:
     # relative to the model: of a generator, of a classifier
     language_head_path: str = "lm_head"
     label_head_path: str = "score"
-    # what a block puts out is multiplied before it is added to the residual stream
-    adds_scaled: bool = False
+    # what a block puts out is added, without a factor, to what the next block reads
+    adds_plainly: bool = True
     fusions: tuple[Fusion, ...] = ()
     # attributes of the attention that follow its heads, or keys and values
     num_heads_attribute: str | None = None
@@ -63,6 +63,10 @@ class Decoder:
     head_dim_attribute: str = "head_dim"
     scaling_attribute: str = "scaling"
     layer_index_attribute: str = "layer_idx"
+    # name that the attention is given the cache by
+    cache_argument: str = "past_key_values"
+    # takes the place of a layer's forward pass, the layer first
+    layer_forward: Callable[..., Tensor] | None = None
     # the forward pass of the attention asks the config for the number of queries
     asks_config: bool = False
     # norms divide by the root mean square and have a gain alone
@@ -83,7 +87,7 @@ class Decoder:
     @property
     def adds_directly(self) -> bool:
         """See ``Family.adds_directly``."""
-        return not self.output_norm_paths and not self.adds_scaled
+        return not self.output_norm_paths and self.adds_plainly
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
@@ -100,6 +104,8 @@ class Decoder:
                 if not isinstance(module, Fused):
                     parts = separated(module, fusion, queries_per_head=queries, head_dim=head_dim)
                     block.set_submodule(fusion.path, parts)
+            if self.layer_forward is not None:
+                block.__dict__["forward"] = partial(self.layer_forward, block)
         for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
             self._follow_(block, layer.attention, model.config)
 
@@ -316,7 +322,7 @@ class Decoder:
 
     def _layer(self, block: nn.Module, *, head_dim: int, queries: int) -> Layer:
         def linear(owner: str, path: str) -> nn.Linear:
-            return cast("nn.Linear", block.get_submodule(f"{owner}.{path}"))
+            return cast("nn.Linear", block.get_submodule(owner).get_submodule(path))
 
         attention = Attention(
             query=linear(self.attention_path, self.query_path),
@@ -362,6 +368,7 @@ class Decoder:
             output_path=self.output_path,
             norm_paths=self.query_key_norm_paths,
             layer_index_attribute=self.layer_index_attribute,
+            cache_argument=self.cache_argument,
         )
 
     def _language_head(self, model: PreTrainedModel) -> nn.Linear | None:

@@ -12,6 +12,8 @@ from secateur.families.head_filling import filling_heads
 from secateur.families.structures import Widths
 
 _HEAD_DIM = "head_dim"
+_ROPE = "rope_parameters"
+_SHARE = "partial_rotary_factor"
 _DENSE = "dense_widths"
 """Our own key: heads and neurons before any cut, where the config's global values are others. Loaders ignore it."""
 
@@ -42,6 +44,10 @@ class DecoderConfig:
     queries_per_layer: bool = True
     # its own check looks for as many factors of long texts as hidden size and queries leave features of a head
     checks_factors: bool = False
+    # its own check looks whether the queries divide the hidden size, also where no head has so many features
+    checks_division: bool = False
+    # numbers that are the hidden size under another name
+    equal_to_hidden: tuple[str, ...] = ()
     # lists with one value per layer
     of_layers: tuple[str, ...] = ("layer_types",)
     # the architecture computes with it outside of the weights
@@ -59,6 +65,12 @@ class DecoderConfig:
             if vars(config).get(key, value) != value:
                 raise ModelError(
                     f"{self.model_type} with {key}: {vars(config)[key]} is not supported; {key}: {value} is"
+                )
+        for key in self.equal_to_hidden:
+            if vars(config)[key] != (hidden_size := vars(config)[self.hidden_size]):
+                raise ModelError(
+                    f"{self.model_type} with {key}: {vars(config)[key]} beside a hidden size of {hidden_size} is not "
+                    "supported; equal ones are"
                 )
 
     def value(self, config: PreTrainedConfig, key: str) -> int:
@@ -156,13 +168,16 @@ class DecoderConfig:
         setattr(config, self.ffn, self._global(config)["ffn"])
         setattr(config, _DENSE, {"heads": dense.heads[0], "ffn": dense.ffn[0]})
         setattr(config, _HEAD_DIM, head_dim)
-        setattr(config, self.hidden_size, hidden_size)
+        for key in (self.hidden_size, *self.equal_to_hidden):
+            setattr(config, key, hidden_size)
         self.write_widths_(config, widths)
 
     def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
         """See ``Family.take_widths_``."""
         config.per_layer_config = None
-        for key in (self.num_queries, self.num_heads, self.ffn, _HEAD_DIM, _DENSE):
+        # The factor of rotary features, which `uniform` changes.
+        rope = _ROPE if self.query_counts == "filling" else None
+        for key in (self.num_queries, self.num_heads, self.ffn, _HEAD_DIM, _DENSE, rope):
             if key is None:
                 continue
             vars(config).pop(key, None)
@@ -187,6 +202,10 @@ class DecoderConfig:
         self._write_global_(uniform, {"heads": heads, "ffn": ffn}, queries=queries)
         if self.query_counts != "filling":
             setattr(uniform, _HEAD_DIM, head_dim)
+        elif (rope := _rope(config)) and self.head_dim(uniform) != head_dim:
+            # Positions turn as many features of a head as before; transformers rounds their share down.
+            turned = int(head_dim * rope.get(_SHARE, 1.0))
+            setattr(uniform, _ROPE, {**rope, _SHARE: (turned + 0.5) / self.head_dim(uniform)})
         return uniform
 
     def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
@@ -208,7 +227,9 @@ class DecoderConfig:
         if set(widths.heads) == {uniform} and uniform > 0 and self._accepted(config, heads=uniform, queries=queries):
             return uniform
         if self.query_counts == "filling":
-            return dense.heads[0]
+            hidden_size = self.value(config, self.hidden_size)
+            most = dense.heads[0]
+            return next(n for n in range(most, 0, -1) if hidden_size % n == 0) if self.checks_division else most
         for heads in range(dense.heads[0], 0, -1):
             if self._accepted(config, heads=heads, queries=queries):
                 return heads
@@ -226,7 +247,7 @@ class DecoderConfig:
     def _accepted(self, config: PreTrainedConfig, *, heads: int, queries: int) -> bool:
         hidden_size = self.value(config, self.hidden_size)
         if self.checks_factors and (factors := _rope(config).get("short_factor")) is not None:
-            turned = hidden_size // (heads * queries) * _rope(config).get("partial_rotary_factor", 1.0)
+            turned = hidden_size // (heads * queries) * _rope(config).get(_SHARE, 1.0)
             return int(turned) // 2 == len(factors)
         if self.query_counts == "any":
             return True
@@ -272,7 +293,7 @@ class DecoderConfig:
 
 def _rope(config: PreTrainedConfig) -> Mapping[str, Any]:
     """Return how positions turn queries and keys; nothing where kinds of layers differ in it."""
-    return vars(config).get("rope_parameters") or {}
+    return vars(config).get(_ROPE) or {}
 
 
 def _of_layer(layer: Any, key: str, everywhere: int) -> int:

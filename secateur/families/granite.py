@@ -9,4 +9,4 @@ from dataclasses import replace
 from secateur.families.decoder_config import DecoderConfig
 from secateur.families.llama import LLAMA
 
-GRANITE = replace(LLAMA, config=DecoderConfig(model_type="granite"), adds_scaled=True)
+GRANITE = replace(LLAMA, config=DecoderConfig(model_type="granite"), adds_plainly=False)

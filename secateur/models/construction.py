@@ -18,6 +18,8 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 
 from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_named, family_of, is_static
@@ -93,7 +95,7 @@ def build(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor]) -> PreT
         raise CheckpointError(f"no model can be built from {CONFIG}: {one_line(error)}") from error
     model.config.dtype = config.dtype
     family.take_widths_(model.config, config)
-    tensors = _without_copies(model, tensors)
+    tensors = _without_copies(model, _renamed(model, tensors))
     _check_fit(model, tensors)
     # What is tied is not in the file.
     model.load_state_dict(tensors, strict=False, assign=True)
@@ -125,6 +127,23 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
             raise CheckpointError(f"{file} is damaged: {one_line(error)}") from error
     check_finite(folder, tensors)
     return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _renamed(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Call tensors what the model calls them: ``save_pretrained`` writes names that older versions read (GPT-NeoX)."""
+    known = model.state_dict()
+    if not set(tensors) - set(known):
+        return tensors
+    renamings = [
+        found for found in get_model_conversion_mapping(model, add_legacy=False) if isinstance(found, WeightRenaming)
+    ]
+
+    def here(name: str) -> str:
+        for renaming in () if name in known else renamings:
+            name = renaming.rename_source_key(name)[0]
+        return name
+
+    return {here(name): tensor for name, tensor in tensors.items()}
 
 
 def _without_copies(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

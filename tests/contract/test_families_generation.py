@@ -23,6 +23,7 @@ from secateur.models.rotation import can_rotate, keep_coordinates_, principal_ba
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import (
     DECODER_TYPES,
+    FILLING,
     LABELS,
     QUERIES_PER_HEAD,
     logits_of,
@@ -145,11 +146,11 @@ def test_a_fresh_process_computes_the_same_logits(model_type, tmp_path: Path):
 
 @TIED
 def test_uniform_widths_are_a_plain_checkpoint(model_type, tied, tmp_path: Path):
-    """Of 2 heads with 8 features each; only GPT-2 wants heads that fill the hidden size."""
+    """Of 2 heads with 8 features each, but where heads have to fill the hidden size."""
     model = tiny_generator(model_type, tied=tied)
     masks = Masks.ones(widths_of(model))
     for heads, neurons in zip(masks.heads, masks.ffn, strict=True):
-        heads[:2] = model_type == "gpt2"
+        heads[:2] = model_type in FILLING
         neurons[::3] = False
     cut_(model, masks)
     assert not model.config.is_heterogeneous
@@ -179,14 +180,15 @@ def test_counts_by_hand(model_type, tied):
     """60 tokens, 3 layers of 32 features, 4 heads of 8 with G queries, 24 neurons."""
     model = tiny_generator(model_type, tied=tied)
     queries = QUERIES_PER_HEAD.get(model_type, 1)
-    if model_type == "gpt2":
-        attention, neurons, norms = 4 * 32 * 32 + 4 * 32, 2 * 32 * 24 + 24 + 32, 2 * 2 * 32
-        embeddings, last = (60 + 40) * 32, 2 * 32
-    else:
-        attention, neurons, norms = 2 * 4 * queries * 8 * 32 + 2 * 4 * 8 * 32, 3 * 32 * 24, 2 * 32
-        attention += {"qwen2": 3 * 32, "qwen3": 2 * 8, "gemma3_text": 2 * 8}.get(model_type, 0)
-        norms = 4 * 32 if model_type in ("gemma2", "gemma3_text") else norms
-        embeddings, last = 60 * 32, 32
+    attention, neurons, norms = 2 * 4 * queries * 8 * 32 + 2 * 4 * 8 * 32, 3 * 32 * 24, 2 * 32
+    attention += {"qwen2": 3 * 32, "qwen3": 2 * 8, "gemma3_text": 2 * 8}.get(model_type, 0)
+    embeddings, last = 60 * 32, 32
+    if model_type in ("gemma2", "gemma3_text"):
+        norms = 4 * 32
+    if model_type in (*FILLING, "starcoder2"):  # biases everywhere, ungated neurons, norms with a bias
+        attention += queries * 32 + 3 * 32
+        neurons, norms, last = 2 * 32 * 24 + 24 + 32, 2 * 2 * 32, 2 * 32
+    embeddings += {"gpt2": 40 * 32, "opt": 42 * 32}.get(model_type, 0)
     head = 0 if tied else 60 * 32
     cost = cost_of(model)
     assert cost.nonembedding_params == 3 * (attention + neurons + norms) + last + head

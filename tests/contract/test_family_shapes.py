@@ -20,6 +20,7 @@ from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_, widths_of
 from tests.tiny_models import (
     CLASSIFIER_TYPES,
+    FILLING,
     MODEL_TYPES,
     QUERIES_PER_HEAD,
     is_hidden_size_fixed,
@@ -125,6 +126,10 @@ def test_a_smaller_hidden_size_is_the_model_of_that_shape(model_type):
     cut_hidden_(model, keep)
     config = family_of(model).uniform_config(tiny_config(model_type), heads=3, ffn=24)
     setattr(config, "dim" if model_type == "distilbert" else "hidden_size", 24)
+    if model_type == "opt":
+        config.word_embed_proj_dim = 24
+    if model_type == "gpt_neox":
+        config.rope_parameters = tiny_config(model_type).rope_parameters  # a head has its 8 features again
     if model_type == "deberta-v2":
         config.pooler_hidden_size = 24
     reference = AutoModelForSequenceClassification.from_config(config).eval()
@@ -161,8 +166,9 @@ def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_pat
     assert widths_of(loaded) == widths == family_of(loaded).widths(loaded.config)
     again = saved_and_loaded(loaded, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "model" / "config.json").read_bytes()
-    # Llama's config accepts no 8 queries for 26 features, so the global values cannot be those of the layers.
-    assert loaded.config.is_heterogeneous == (narrow or (model_type == "llama" and num_features == 26))
+    # These configs accept no 8 queries, or 4, for 26 features, so the global values cannot be those of the layers.
+    dividing = model_type in ("gpt_neox", "llama")
+    assert loaded.config.is_heterogeneous == (narrow or (dividing and num_features == 26))
     assert torch.equal(logits_of(again), logits_of(model))
 
 
@@ -245,7 +251,7 @@ def test_a_smaller_hidden_size_is_padded_where_heads_fill_it(model_type, num_fea
 
 
 def test_a_hidden_size_that_heads_cannot_fill_is_not_padded(model_type, tmp_path: Path):
-    if model_type not in (*MODEL_TYPES, "gpt2"):
+    if model_type not in (*MODEL_TYPES, *FILLING):
         pytest.skip("the config names the features of a head")
     model = tiny_model(model_type)
     cut_hidden_(model, some_features(26))

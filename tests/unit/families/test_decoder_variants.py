@@ -26,6 +26,12 @@ LONG = {
 VARIANTS = [
     pytest.param("llama", {"num_key_value_heads": 1, "head_dim": 16}, id="llama, one wide head"),
     pytest.param("phi3", LONG, id="phi3 of long texts"),
+    pytest.param(
+        "gpt_neox",
+        {"use_parallel_residual": False, "attention_bias": False, "is_decoder": True},
+        id="gpt_neox, in sequence",
+    ),
+    pytest.param("opt", {"enable_bias": False}, id="opt without biases"),
 ]
 
 
@@ -49,6 +55,14 @@ def test_a_variant_is_cut_saved_loaded_and_padded(model_type: str, changes: dict
     export_padded(tmp_path / "model", tmp_path / "padded")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "padded").eval()
     torch.testing.assert_close(logits_of(plain), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("key", ["do_layer_norm_before", "word_embed_proj_dim"])
+def test_what_opt_350m_has_is_refused(key: str) -> None:
+    config = tiny_config("opt")
+    setattr(config, key, False if key == "do_layer_norm_before" else 16)
+    with pytest.raises(ModelError, match=rf"opt with {key}: (False|16 beside a hidden size of 32) is not supported"):
+        family_of(config)
 
 
 def test_factors_of_long_texts_limit_what_is_read_and_what_is_cut(tmp_path: Path) -> None:

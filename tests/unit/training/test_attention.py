@@ -12,7 +12,7 @@ from secateur.training.objectives import loss_of, outputs_of
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.tiny import tiny_model
 
-GENERATORS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma3_text")
+GENERATORS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma3_text", "gpt_neox", "opt", "phi3")
 
 
 def text_rows(*lengths: int):
