@@ -106,8 +106,8 @@ class Fused(nn.Module):
         ]
 
 
-def separated(module: nn.Module, fusion: Fusion, *, queries_per_head: int, head_dim: int) -> Fused:
-    """Split a linear, or a ``Conv1D``, into its parts."""
+def separated(module: nn.Module, fusion: Fusion, *, queries_per_head: int = 1, head_dim: int = 0) -> Fused:
+    """Split a linear, or a ``Conv1D``, into its parts; those of heads that are interleaved need ``head_dim``."""
     weight, bias = cast("Tensor", module.weight), cast("Tensor | None", module.bias)
     transposed = isinstance(module, Conv1D)
     rows = weight.detach().t() if transposed else weight.detach()

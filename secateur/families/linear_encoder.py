@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.families.bare import is_bare
-from secateur.families.fused import separated
+from secateur.families.fused import Fused, Fusion, separated
 from secateur.families.head_filling import filling_heads
 from secateur.families.structures import HEAD_NUMBERS, Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
@@ -96,8 +96,8 @@ class LinearEncoder:
     final_norm_path: str | None = None
     # transformers builds the first layer without the first of these norms
     first_norm_is_missing: bool = False
-    # linears of a layer that are stored as one: path and number of parts
-    fused_paths: tuple[tuple[str, int], ...] = ()
+    # linears of a layer that are stored as one
+    fusions: tuple[Fusion, ...] = ()
     # keys of the config that say whether there are biases; a boolean where it is fixed
     attention_bias: bool | str = True
     ffn_bias: bool | str = True
@@ -128,10 +128,10 @@ class LinearEncoder:
     def prepare_(self, model: PreTrainedModel) -> None:
         """See ``Family.prepare_``."""
         for block in self._blocks(model):
-            for path, num_parts in self.fused_paths:
-                module = block.get_submodule(path)
-                if not hasattr(module, "parts"):
-                    block.set_submodule(path, separated(module, num_parts))
+            for fusion in self.fusions:
+                module = block.get_submodule(fusion.path)
+                if not isinstance(module, Fused):
+                    block.set_submodule(fusion.path, separated(module, fusion))
             self.adapt_layer_(block)
         self._give_first_norm_(model)
         if self.forward_with_heads is None:

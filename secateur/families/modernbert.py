@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb, eager_attention_forward
 
+from secateur.families.fused import Fusion
 from secateur.families.linear_encoder import LinearEncoder
 
 
@@ -89,7 +90,7 @@ MODERNBERT = LinearEncoder(
     block_norm_paths=("attn_norm", "mlp_norm"),
     final_norm_path="final_norm",
     first_norm_is_missing=True,
-    fused_paths=(("attn.Wqkv", 3), ("mlp.Wi", 2)),
+    fusions=(Fusion("attn.Wqkv", 3), Fusion("mlp.Wi", 2)),
     attention_bias="attention_bias",
     ffn_bias="mlp_bias",
     norm_bias="norm_bias",
