@@ -5,8 +5,8 @@ from secateur.kinds.registry import kind_named
 from secateur.registry.history import Event
 from secateur.registry.history_check import tell_history
 from secateur.registry.model_source import resolve
+from secateur.registry.news import tell_event, tell_verdict
 from secateur.registry.promotion import (
-    announce,
     answers_of,
     carry_through,
     open_records,
@@ -81,7 +81,9 @@ def promote(
     write_gate(project, records, verdict, judgement, why=force_reason or why)
     refresh(project)
     if event is not None:
-        announce(config, records.name, event)
+        tell_event(project, config, records.name, event)
+    else:
+        tell_verdict(project, config, records.name, verdict)
     return verdict
 
 
@@ -113,5 +115,5 @@ def rollback(project: Project, *, model_name: str | None = None, why: str | None
     event = move_champion(records, to, from_=champion, what="rolled_back", why=reason, forced=False, prove=prove)
     write_rollback(project, name, event)
     refresh(project)
-    announce(config, name, event)
+    tell_event(project, config, name, event)
     return event

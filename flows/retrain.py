@@ -13,14 +13,15 @@ from secateur.readers.sources import expand, locate
 from secateur.registry.before_retraining import (
     Before,
     held,
+    instead_of_judging,
     judge_rows,
     look,
     push,
-    review,
     version_of,
 )
+from secateur.registry.news import failures_told, tell_hold
 from secateur.registry.tags import CHALLENGER, CHAMPION
-from secateur.scheduling.retraining import Retraining, judged_before, now, record, remember_hold
+from secateur.scheduling.retraining import Retraining, now, record, remember_hold
 from secateur.workflow.driver import run_stage
 from secateur.workflow.full_form import function_of
 from secateur.workflow.live import read_live
@@ -63,15 +64,17 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
             refresh(project)
         return kept
 
-    with held(project, wait=wait):
-        before = look(project)
-        if before.moved or before.stale:
-            built = _build_if_fit(project, before, build)
-        else:
-            built = Retraining("up to date", "neither data nor parameters nor code changed")
-    if built.action == "held":
-        return finished(replace(built, champion=version_of(before.champion)))
-    return finished(_judge(project, before, built))
+    with failures_told(project, cause=cause):
+        with held(project, wait=wait):
+            before = look(project)
+            if before.moved or before.stale:
+                built = _build_if_fit(project, before, build)
+            else:
+                built = Retraining("up to date", "neither data nor parameters nor code changed")
+        if built.action == "held":
+            built = replace(built, champion=version_of(before.champion))
+            return finished(tell_hold(project, before.config, built))
+        return finished(_judge(project, before, built))
 
 
 def _build_if_fit(project: Project, before: Before, build: Builder) -> Retraining:
@@ -115,24 +118,15 @@ def _build_if_fit(project: Project, before: Before, build: Builder) -> Retrainin
 
 def _judge(project: Project, before: Before, built: Retraining) -> Retraining:
     """Promote or hold what was built, or what an earlier run left unjudged; else look after the champion."""
-    from secateur.registry.approvals import still_waits
     from secateur.registry.mlflow_runs import aliased
 
     name, config = before.config.register_.model_name, before.config
     champion = aliased(before.registry, name, CHAMPION)
     challenger = aliased(before.registry, name, CHALLENGER)
     built = replace(built, champion=version_of(champion), challenger=version_of(challenger))
-    if challenger is None or version_of(challenger) == version_of(champion):
-        return review(project, before, built, champion)
-    held = judged_before(project, config, challenger=challenger.version, champion=version_of(champion))
-    if held is not None:
-        reviewed = review(project, before, built, champion)
-        if reviewed.action != "up to date":
-            return reviewed
-        return replace(built, reason=f"{built.reason}; version {challenger.version} stays held: {held}")
-    waits = still_waits(challenger, config.promote, champion=version_of(champion))
-    if waits is not None:
-        return replace(built, action="held", reason=f"version {challenger.version} {waits}")
+    done = instead_of_judging(project, before, built, challenger=challenger, champion=champion)
+    if done is not None or challenger is None:
+        return done or built
     promote = function_of(project.root, "flows", "promote", "promote")
     verdict = promote(project, reference=f"models:/{name}/{challenger.version}")
     conditions = tuple(

@@ -174,12 +174,26 @@ class PromoteSection(Section):
     webhook: Annotated[
         str | None,
         Field(
-            description="address that is told of a promotion or rollback by POST: https, or http on this machine; null = nobody"
+            description="address that is told by POST what became of a version: https, or http on this machine; null = nobody"
         ),
     ] = None
+    webhook_events: Annotated[
+        tuple[Literal["promoted", "rolled_back", "held", "waits", "failed"], ...],
+        Field(description="what it is told of"),
+    ] = ("promoted", "rolled_back", "held", "waits", "failed")
+    webhook_format: Annotated[
+        Literal["secateur", "slack", "teams"],
+        Field(description="JSON of secateur, or a message for Slack's incoming webhooks or a workflow of Teams"),
+    ] = "secateur"
     webhook_timeout_s: Annotated[
         float, Field(gt=0.0, le=60.0, description="seconds; a failure is reported and undoes nothing")
     ] = 5.0
+    webhook_tries: Annotated[
+        int, Field(ge=1, le=10, description="in all, where it does not answer or asks to come again")
+    ] = 3
+    webhook_backoff_s: Annotated[
+        float, Field(ge=0.0, le=30.0, description="seconds before the second try, twice that before the third, ...")
+    ] = 1.0
 
     @field_validator("webhook")
     @classmethod

@@ -1,54 +1,79 @@
-"""Telling the outside that the champion changed. It never undoes the change."""
+"""Telling the outside what became of a model: promoted, rolled back, held, waiting, failed. It undoes nothing."""
 
 import hashlib
-import hmac
-import os
-import urllib.error
-import urllib.request
+import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from http.client import HTTPException
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from secateur.config.promote import PromoteSection
+from secateur.errors import ProjectError
 from secateur.files import to_json
+from secateur.registry.outbox import Outbox
+from secateur.registry.webhook import Letter, post
+from secateur.registry.webhook_bodies import body_of
+from secateur.workflow.announce import emit
+from secateur.workflow.project import Project
 
-SECRET_VARIABLE = "SECATEUR_WEBHOOK_SECRET"  # noqa: S105  # its name, not its value
+What = Literal["promoted", "rolled_back", "held", "waits", "failed"]
+
+_log = logging.getLogger(__name__)
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it could lead to an address that nobody allowed."""
+@dataclass(frozen=True)
+class News:
+    """What is told.
 
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Return nothing, so that the redirect itself is the error."""
-
-
-def post(address: str, event: Mapping[str, Any], *, timeout_s: float) -> str | None:
-    """Send an event as JSON by POST; return what went wrong in one line, None when nothing did.
-
-    With a secret in ``SECATEUR_WEBHOOK_SECRET`` the header ``X-Secateur-Signature: sha256=...`` holds the HMAC-SHA256
-    of ``<X-Secateur-Timestamp>.<body>``.
-
-    Args:
-        address: checked by the schema of params.yaml: https, or http on this machine.
-        event: JSON values.
-        timeout_s: of the connection and of every read.
+    Attributes:
+        what: happened.
+        model: name of the registered model.
+        about: JSON values that say more.
+        same: those of which the same are the same news, and are told once; None takes all.
     """
-    body = to_json(event).encode()
-    headers = {"Content-Type": "application/json", "User-Agent": "secateur"}
-    secret = os.environ.get(SECRET_VARIABLE)
-    if secret:
-        timestamp = str(int(datetime.now(UTC).timestamp()))
-        headers |= {"X-Secateur-Timestamp": timestamp, "X-Secateur-Signature": signature(secret, timestamp, body)}
-    request = urllib.request.Request(address, data=body, headers=headers, method="POST")  # noqa: S310
+
+    what: What
+    model: str
+    about: Mapping[str, Any]
+    same: Mapping[str, Any] | None = None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What Prefect is told, and a webhook that takes secateur's own form."""
+        return {"event": f"secateur.{self.what}", "model": self.model, **self.about, "id": self.id}
+
+    @property
+    def id(self) -> str:
+        """By which a receiver knows what it was told before."""
+        same = self.about if self.same is None else self.same
+        return hashlib.sha256(to_json([self.what, self.model, dict(same)]).encode()).hexdigest()
+
+
+def tell(project: Project, section: PromoteSection, news: News) -> None:
+    """Tell Prefect, and the webhook where there is one; what was told before is not told again.
+
+    What cannot be delivered is logged, and tried again with the next news, for a week.
+    """
+    outbox = Outbox(project.state)
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s):
-            return None
-    except urllib.error.HTTPError as error:
-        return f"promote.webhook {address} answered {error.code}"
-    except (OSError, HTTPException) as error:
-        return f"promote.webhook {address} was not reached: {' '.join(str(error).split())}"
+        with outbox.held():
+            if outbox.was_told(news.id):
+                return
+            emit(news.what, model=news.model, payload=news.payload, key=news.id)
+            if section.webhook is not None and news.what in section.webhook_events:
+                outbox.put(Letter(section.webhook, body_of(news.payload, section.webhook_format), news.id))
+            outbox.note(news.id)
+            _deliver(outbox, section)
+    except (OSError, ProjectError) as error:
+        _log.warning("%s of %s was not told: %s", news.what, news.model, error)
 
 
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the header that proves who sent a body, and when."""
-    return "sha256=" + hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+def _deliver(outbox: Outbox, section: PromoteSection) -> None:
+    tries, backoff_s = section.webhook_tries, section.webhook_backoff_s
+    for letter in outbox.waiting(section.webhook):
+        sent = post(letter, timeout_s=section.webhook_timeout_s, tries=tries, backoff_s=backoff_s)
+        if sent.problem is not None:
+            later = "it is told with the next news" if sent.again else "it is not told again"
+            _log.warning("%s; %s; what was done stays done", sent.problem, later)
+        if sent.again:
+            return  # the others would wait as long
+        outbox.remove(letter)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.config.schema import RunConfig
 from secateur.errors import Occupied, ProjectError
+from secateur.registry.news import tell_hold
 from secateur.registry.tags import CHAMPION
-from secateur.scheduling.retraining import Retraining, last_review, now, remember_review
+from secateur.scheduling.retraining import Retraining, judged_before, last_review, now, remember_review
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.outcome import nothing_to_do
 from secateur.workflow.params import read_config
@@ -174,9 +175,36 @@ def review(project: Project, before: Before, built: Retraining, champion: "Regis
     scored = score_again(project, before.registry, before.config, version=champion.version)
     old = f"the champion, version {champion.version}, is older than retrain.max_age={before.config.retrain.max_age}"
     if scored.problem is not None:
-        return replace(built, action="held", reason=f"{old}, and {scored.problem}")
+        return tell_hold(project, before.config, replace(built, action="held", reason=f"{old}, and {scored.problem}"))
     remember_review(project, champion.version)
     return replace(built, action="verified", reason=f"{old}: its files are intact, {scored.summary}")
+
+
+def instead_of_judging(
+    project: Project,
+    before: Before,
+    built: Retraining,
+    *,
+    challenger: "RegisteredVersion | None",
+    champion: "RegisteredVersion | None",
+) -> Retraining | None:
+    """Return what is done where no challenger is new; None for one that has to be judged.
+
+    One that was held stays so, one that waits for approvals waits, and without any the champion is looked after.
+    """
+    from secateur.registry.approvals import still_waits
+
+    number = version_of(champion)
+    if challenger is None or challenger.version == number:
+        return review(project, before, built, champion)
+    reason = judged_before(project, before.config, challenger=challenger.version, champion=number)
+    if reason is not None:
+        reviewed = review(project, before, built, champion)
+        if reviewed.action != "up to date":
+            return reviewed
+        return replace(built, reason=f"{built.reason}; version {challenger.version} stays held: {reason}")
+    waits = still_waits(challenger, before.config.promote, champion=number)
+    return None if waits is None else replace(built, action="held", reason=f"version {challenger.version} {waits}")
 
 
 def version_of(entry: "RegisteredVersion | None") -> str | None:

@@ -8,7 +8,6 @@ from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import write_json
 from secateur.gate.condition import Condition
-from secateur.registry.announcement import post
 from secateur.registry.fresh_process import Answer, answers_of_version, require_equal
 from secateur.registry.history import Event
 from secateur.registry.model_source import Resolved, listing_of, resolve
@@ -16,7 +15,6 @@ from secateur.registry.tags import DIGESTS, MANIFEST
 from secateur.registry.transition import move_champion, recover
 from secateur.registry.verdict import APPROVALS, Verdict
 from secateur.registry.who import now, who_asks
-from secateur.workflow.announce import emit
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
 
@@ -137,13 +135,3 @@ def write_rollback(project: Project, model: str, event: Event) -> None:
     """Note in ``reports/gate.json`` that the model of its verdict was rolled back."""
     if (verdict := read_json(project.root / GATE)).get("model") == model:
         write_json(project.root / GATE, {**verdict, "rolled_back": event.as_json()})
-
-
-def announce(config: RunConfig, model: str, event: Event) -> None:
-    """Tell Prefect, and the webhook where there is one; a problem with either is logged."""
-    payload = {"event": f"secateur.{event.what}", "model": model, **event.as_json()}
-    emit(event.what, model=model, payload=payload)
-    if config.promote.webhook is not None:
-        problem = post(config.promote.webhook, payload, timeout_s=config.promote.webhook_timeout_s)
-        if problem is not None:
-            logger.warning("%s; version %s is the champion all the same", problem, event.to)

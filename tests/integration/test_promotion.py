@@ -23,12 +23,12 @@ from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
 from secateur.files import write_json
 from secateur.registry import fresh_process
-from secateur.registry.announcement import signature
 from secateur.registry.fresh_process import Answer
 from secateur.registry.history import events
 from secateur.registry.measurement import answers_here
 from secateur.registry.model_source import Resolved
 from secateur.registry.verdict import Verdict, kept
+from secateur.registry.webhook import signature
 from secateur.workflow.live import LIVE, Live, Shadowed
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 
@@ -380,17 +380,30 @@ def test_a_promotion_is_told_and_signed(quick: Stand, listener: Any, monkeypatch
     assert headers["X-Secateur-Signature"] == signature("a secret", headers["X-Secateur-Timestamp"], body)
 
 
+def test_a_hold_is_told_once(quick: Stand, listener: Any) -> None:
+    quick.configure(promote__webhook=listener.address, promote__size__max_bytes=10)
+    assert not promote(quick.project).promoted
+    assert not promote(quick.project).promoted
+    [(_, body)] = listener.got
+    told = json.loads(body)
+    assert (told["event"], told["model"], told["version"], told["failed"]) == ("secateur.held", "tiny", "1", ["size"])
+    assert "10" in told["why"]
+
+
 @pytest.mark.parametrize("answer", [500, 302, None])
 def test_a_webhook_that_fails_undoes_nothing(
     quick: Stand, listener: Any, answer: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener.answer = answer
-    quick.configure(promote__webhook="http://127.0.0.1:9/" if answer is None else listener.address)
+    address = "http://127.0.0.1:9/" if answer is None else listener.address
+    quick.configure(promote__webhook=address, promote__webhook_backoff_s=0.0)
     assert promote(quick.project).promoted
     assert quick.records.alias("champion") == "1"
     said = "was not reached" if answer is None else f"answered {answer}"
     assert said in caplog.text
-    assert "version 1 is the champion all the same" in caplog.text
+    assert "what was done stays done" in caplog.text
+    assert "hook" not in caplog.text.replace("webhook", "")  # the path of an address may be a secret
+    assert len(listener.got) == (0 if answer is None else 1 if answer == 302 else 3)
 
 
 @pytest.mark.parametrize(
