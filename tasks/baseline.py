@@ -60,7 +60,6 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     from secateur.training.loop import Plan, train_
     from secateur.training.objectives import LabelLoss, logits_of
     from secateur.training.prepared_rows import TRAIN, VALIDATION, write_logits
-    from secateur.training.standard_head import start_in_
 
     fix_randomness(seed=run.seed, num_threads=run.num_threads)
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
@@ -79,7 +78,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     # Read back as every round will.
     train, validation = read_tokens(tokens / TRAIN), read_tokens(tokens / VALIDATION)
     model = model_for(job.inputs["base"], tokenizer, kind=kind, labels=labels, baseline=baseline)
-    start_in_(model, train.units)
+    kind.start_(model, train)
     plan = Plan(
         title=job.stage,
         settings=baseline.settled(rows=len(train), labels=len(labels) if kind.predicts_labels else 0),

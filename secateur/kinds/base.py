@@ -243,6 +243,14 @@ class Kind(ABC):
         signed = probabilities.sqrt() * signs
         return signed - probabilities * signed.sum(dim=-1, keepdim=True)
 
+    def start_(self, model: "PreTrainedModel", rows: "TokenRows") -> None:  # noqa: B027  a kind may leave it so
+        """Let the fresh head of a dense model, in place, say what rows are like before any is read; by default nothing.
+
+        Args:
+            model: untrained but for its encoder.
+            rows: for training.
+        """
+
     @abstractmethod
     def recovery(self, lesson: "Lesson") -> "Objective":
         """Return what a pruned model minimises: the loss on the labels, and what the dense model has to teach."""

@@ -141,6 +141,12 @@ class Numeric(OfWholeTexts):
         """See ``Kind``; the Hessian of squares is a constant."""
         return signs
 
+    def start_(self, model: "PreTrainedModel", rows: "TokenRows") -> None:
+        """See ``Kind``; about their mean, in their units."""
+        from secateur.training.standard_head import start_in_
+
+        start_in_(model, rows.units)
+
     def recovery(self, lesson: "Lesson") -> "Objective":
         """See ``Kind``; what the dense model says of a row is a second number to come near to."""
         from secateur.training.lesson import from_logits
