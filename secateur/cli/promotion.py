@@ -63,8 +63,8 @@ def approve(reference: str, reason: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from secateur.registry.approvals import approve as approve_
-    from secateur.registry.keys import SIGNING_VARIABLE, signing_key
     from secateur.registry.promotion import open_records
+    from secateur.verification.keys import SIGNING_VARIABLE, signing_key
     from secateur.workflow.params import read_config
     from secateur.workflow.project import find_project
 

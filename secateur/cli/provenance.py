@@ -10,10 +10,10 @@ from secateur.errors import CheckFailed, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from secateur.registry.keys import Key
     from secateur.registry.mlflow_records import Records
     from secateur.registry.model_source import Resolved
     from secateur.registry.tags import VersionTags
+    from secateur.verification.keys import Key
     from secateur.workflow.project import Project
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -33,10 +33,10 @@ def verify(reference: str, as_json: bool) -> None:
     """
     from secateur.registry.as_registered import all_problems
     from secateur.registry.history_check import history_problems
-    from secateur.registry.keys import verify_key
     from secateur.registry.manifest import describe
     from secateur.registry.model_source import check_files, problem_of_script, resolve
     from secateur.registry.signing import problem_of
+    from secateur.verification.keys import verify_key
 
     project, records, version = _opened(reference)
     key = verify_key()
@@ -87,12 +87,12 @@ def sign(reference: str) -> None:
     Example: secateur models sign models:/tweets-sentiment@champion
     """
     from secateur.registry.as_registered import all_problems
-    from secateur.registry.keys import SIGNING_VARIABLE, signing_key
-    from secateur.registry.model_signature import can_sign
     from secateur.registry.model_source import listing_of, problem_of_script, resolve
     from secateur.registry.signing import sign as sign_
     from secateur.registry.tags import SIGNATURE
-    from secateur.registry.version_files import SIGNATURE_FILE
+    from secateur.verification.keys import SIGNING_VARIABLE, signing_key
+    from secateur.verification.model_signature import can_sign
+    from secateur.verification.version_files import SIGNATURE_FILE
 
     key = signing_key()
     if key is None:
@@ -173,9 +173,9 @@ def _opened(reference: str) -> "tuple[Project, Records, str]":
 
 def _model_signature(resolved: "Resolved", key: "Key | None") -> tuple[str, str | None]:
     """Return what is said of ``model.sig``, nothing without one, and what is wrong with it."""
-    from secateur.registry.model_signature import can_sign, problem_of
     from secateur.registry.model_source import listing_of
-    from secateur.registry.version_files import SIGNATURE_FILE
+    from secateur.verification.model_signature import can_sign, problem_of
+    from secateur.verification.version_files import SIGNATURE_FILE
 
     file = None if resolved.root is None else resolved.root / SIGNATURE_FILE
     if file is None or not file.is_file() or file.is_symlink():

@@ -17,12 +17,12 @@ from secateur.files import to_json
 from secateur.gate.condition import Condition
 from secateur.registry.as_registered import all_problems
 from secateur.registry.history import Event, append
-from secateur.registry.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, public_key, signing_key, verify_key
 from secateur.registry.manifest import manifest_of
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import APPROVAL, CHAMPION, VersionTags
 from secateur.registry.verdict import APPROVALS, kept
 from secateur.registry.who import now, who_asks
+from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, public_key, signing_key, verify_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from secateur.errors import ProjectError
 from secateur.files import to_json
-from secateur.registry.keys import signing_key
 from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import HISTORY
+from secateur.verification.keys import signing_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

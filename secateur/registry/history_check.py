@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.registry.history import FIRST, Event, champions, events, tag_of
-from secateur.registry.keys import Key, verify_key
 from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.tags import CHAMPION, HISTORY, PREVIOUS, TRANSITION, Aliases
+from secateur.verification.keys import Key, verify_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

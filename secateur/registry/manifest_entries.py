@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from secateur.errors import CheckFailed, ProjectError
-from secateur.registry.keys import signing_key
 from secateur.registry.manifest import ABSENT, Entry, Manifest, digest_of, manifest_of
 from secateur.registry.tags import VersionTags
 from secateur.registry.who import now, who_asks
+from secateur.verification.keys import signing_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

@@ -20,7 +20,7 @@ from secateur.registry.model_description import SCRIPT, folders_of, problem_of_d
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.signing import Signature, require_signature
 from secateur.registry.tags import ARTIFACTS, CHAMPION, FILES, WRAPPER, VersionTags
-from secateur.registry.version_files import FileCheck, PrivateCopy, check_tree
+from secateur.verification.version_files import FileCheck, PrivateCopy, check_tree
 from secateur.workflow.project import Project, find_project
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from secateur.announcements.announcement import News, tell
 from secateur.config.schema import RunConfig
 from secateur.errors import Occupied, SecateurError
-from secateur.registry.announcement import News, tell
 from secateur.registry.history import Event
 from secateur.registry.verdict import Verdict
 from secateur.registry.who import now

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import CheckFailed
 from secateur.files import to_json
-from secateur.registry import model_signature
-from secateur.registry.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, signing_key, verify_key
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import MANIFEST, SIGNATURE, SIGNED, VersionTags
-from secateur.registry.version_files import SIGNATURE_FILE
+from secateur.verification import model_signature
+from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, signing_key, verify_key
+from secateur.verification.version_files import SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

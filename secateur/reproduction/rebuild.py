@@ -17,7 +17,6 @@ from ruamel.yaml import YAML
 from secateur import __version__
 from secateur.errors import CheckFailed, ProjectError
 from secateur.models.card import Card
-from secateur.registry.keys import SIGNING_VARIABLE
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
 from secateur.reproduction.differences import (
@@ -28,6 +27,7 @@ from secateur.reproduction.differences import (
     different_packages,
 )
 from secateur.reproduction.recipe import LOCK, PARAMS, Recipe
+from secateur.verification.keys import SIGNING_VARIABLE
 from secateur.workflow import code_lock
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import PACKAGE

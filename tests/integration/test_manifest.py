@@ -15,13 +15,13 @@ from secateur.gate.condition import Condition
 from secateur.registry.as_registered import require_as_registered, tell
 from secateur.registry.history import Event, events, write
 from secateur.registry.history_check import history_problems
-from secateur.registry.keys import verify_key
 from secateur.registry.manifest import manifest_of
 from secateur.registry.manifest_entries import extend
 from secateur.registry.mlflow_records import Records
 from secateur.registry.model_source import resolve
 from secateur.registry.tags import ARTIFACTS, ENTRY, GATE, HISTORY, LOADED, MANIFEST
 from secateur.registry.verdict import Verdict, keep
+from secateur.verification.keys import verify_key
 from tests.integration.registry_stand import Stand
 
 ONE = "models:/tiny/1"

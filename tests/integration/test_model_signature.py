@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from secateur.cli import cli
 from secateur.errors import SecateurError
 from secateur.files import sha256_file
-from secateur.registry.keys import public_key
-from secateur.registry.model_signature import problem_of
+from secateur.verification.keys import public_key
+from secateur.verification.model_signature import problem_of
 from tests.integration.registry_stand import Stand
 from tests.integration.test_approvals import ecdsa
 

@@ -15,12 +15,12 @@ import pytest
 
 import flows.retrain
 from flows.retrain import retrain
+from secateur.announcements import announcement
+from secateur.announcements.announcement import News, tell
+from secateur.announcements.webhook import Letter, post, signature
+from secateur.announcements.webhook_bodies import body_of
 from secateur.config.promote import PromoteSection
 from secateur.errors import Occupied, ProjectError
-from secateur.registry import announcement
-from secateur.registry.announcement import News, tell
-from secateur.registry.webhook import Letter, post, signature
-from secateur.registry.webhook_bodies import body_of
 from secateur.scheduling.retraining import Retraining
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project

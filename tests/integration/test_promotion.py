@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import secateur.registry.judgement
 import secateur.registry.promotion
 from flows.promote import promote, rollback
+from secateur.announcements.webhook import signature
 from secateur.cli import cli
 from secateur.errors import ConfigError, ModelError, NotJudged, ProjectError, SecateurError
 from secateur.files import write_json
@@ -28,7 +29,6 @@ from secateur.registry.history import events
 from secateur.registry.measurement import answers_here
 from secateur.registry.model_source import Resolved
 from secateur.registry.verdict import Verdict, kept
-from secateur.registry.webhook import signature
 from secateur.workflow.live import LIVE, Live, Shadowed
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from secateur.announcements.outbox import Outbox
+from secateur.announcements.webhook import Letter, post
+from secateur.announcements.webhook_bodies import body_of
 from secateur.config.promote import PromoteSection
 from secateur.errors import ProjectError
 from secateur.files import to_json
-from secateur.registry.outbox import Outbox
-from secateur.registry.webhook import Letter, post
-from secateur.registry.webhook_bodies import body_of
 from secateur.workflow.announce import emit
 from secateur.workflow.project import Project
 

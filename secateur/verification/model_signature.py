@@ -15,8 +15,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from secateur.registry.keys import Key
-from secateur.registry.version_files import SIGNATURE_FILE
+from secateur.verification.keys import Key
+from secateur.verification.version_files import SIGNATURE_FILE
 
 _BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD = "application/vnd.in-toto+json"

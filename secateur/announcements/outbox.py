@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from secateur.announcements.webhook import Letter
 from secateur.files import write_json
-from secateur.registry.webhook import Letter
 
 _TOLD_FOR = timedelta(days=30)
 _WAITS_FOR = timedelta(days=7)
