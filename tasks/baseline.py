@@ -81,7 +81,9 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     kind.start_(model, train)
     plan = Plan(
         title=job.stage,
-        settings=baseline.settled(rows=len(train), labels=len(labels) if kind.predicts_labels else 0),
+        settings=baseline.settled(
+            rows=len(train), labels=len(labels) if kind.predicts_labels else 0, sets=kind.label_sets
+        ),
         seed=run.seed,
         precision=run.precision,
         evaluations_per_epoch=baseline.evaluations_per_epoch,

@@ -152,7 +152,7 @@ class Recovery(TrainingSection):
         ),
     ] = "loss"
 
-    def _auto_epochs(self, rows: int, labels: int) -> float:
+    def _auto_epochs(self, rows: int, labels: int, sets: bool) -> float:
         return 1.0
 
 

@@ -164,7 +164,7 @@ def _rate(base: Base) -> Iterator[Choice]:
 
 
 def _looks(seen: Survey, train: int) -> str:
-    settings = BaselineSection().settled(rows=train, labels=len(seen.labels))
+    settings = BaselineSection().settled(rows=train, labels=len(seen.labels), sets=seen.sets)
     length = Length.of(settings, steps_per_epoch=ceil(train / settings.batch_size))
     return f"{length.epochs:.3g} times through {seen.least}{train} rows, {length.steps} steps"
 

@@ -35,3 +35,10 @@ def test_numbers_that_were_asked_for_stay():
 
 def test_larger_batches_take_fewer_steps_for_as_many_rows_of_a_label():
     assert Recovery(batch_size=8).settled(rows=5000, labels=40).least_steps == 1667
+
+
+def test_rows_with_several_labels_are_seen_more_often():
+    assert BaselineSection().settled(rows=4492, labels=23, sets=True).passes == 10.0
+    assert BaselineSection().settled(rows=4492, labels=23).passes == 3.0
+    assert BaselineSection().settled(rows=400_000, labels=23, sets=True).passes == 1.2
+    assert Recovery().settled(rows=4492, labels=23, sets=True).passes == Recovery().settled(rows=4492, labels=23).passes
