@@ -132,7 +132,7 @@ def test_suppressed_weights_are_divided_and_not_zero(name):
 
 
 @EVERY
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"granite"}))  # transformers has no classifiers of it
 def test_every_family_ends_with_a_checkpoint_that_reloads(name, family, tmp_path):
     model = tiny_model_of(family)
     prune_(name, model, 0.5)

@@ -16,8 +16,8 @@ import pytest
 
 import secateur.workflow.prefect_server as prefect_server_module
 from secateur.errors import ProjectError
+from secateur.processes import child_server
 from secateur.scheduling.watch import send_event
-from secateur.workflow import child_server
 from secateur.workflow.prefect_app import OPEN
 from secateur.workflow.prefect_server import Server, _own_server, find_server, key_file
 from secateur.workflow.project import Project

@@ -100,7 +100,16 @@ def test_every_row_comes_back_with_all_its_columns_in_its_order(
     rows = table()
     data, out = write(tmp_path / f"rows{given}", rows), tmp_path / f"out{wanted}"
     told = json.loads(output(home, "predict", "ours", "--data", data, "--out", out, "--text-column", "said", "--json"))
-    assert told == {"out": str(out), "rows": 30, "empty": 0, "cut": 0, "unanswered": {}, "remarks": []}
+    assert told == {
+        "out": str(out),
+        "rows": 30,
+        "empty": 0,
+        "cut": 0,
+        "unanswered": {},
+        "remarks": [],
+        "long": 0,
+        "windows": 0,
+    }
     found = read(out)
     assert [list(row) for row in found] == [[*rows[0], *ADDED]] * 30
     typed = given in (".jsonl", ".parquet") and wanted in (".jsonl", ".parquet")

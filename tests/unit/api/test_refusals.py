@@ -123,7 +123,8 @@ def test_models_that_are_not_supported() -> None:
     assert "memory holds a BertForMaskedLM; of bert models" in refusal(secateur.ModelError, masked, [batch()])
     strange = T5EncoderModel(T5Config(d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2, vocab_size=60))
     message = refusal(secateur.ModelError, strange, [batch()])
-    assert "model_type 't5' is not supported; supported: bert, " in message
+    assert "model_type 't5' is an encoder with a decoder that attends to it" in message
+    assert "supported: bert, " in message
     broken = tiny_model("bert")
     with torch.no_grad():
         broken.get_parameter("bert.embeddings.word_embeddings.weight")[3, 2] = math.inf
