@@ -66,6 +66,7 @@ def promote(
     require_signature(records.name, version, records.version_tags(version), asked_of_a_challenger())
     people = approvals_asked(config, records, version, forced=force_reason is not None)
     judgement = judge_version(project, config, records, version=version, champion=champion)
+    people.require_same(judgement.tags)
     conditions = (*judgement.conditions, *people.conditions)
     failed = [condition for condition in conditions if not condition.passed]
     forced = bool(failed) and force_reason is not None and not UNFORCEABLE & {condition.name for condition in failed}

@@ -8,8 +8,9 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from typing import Any
+from urllib.parse import urlsplit
 
 SECRET_VARIABLE = "SECATEUR_WEBHOOK_SECRET"  # noqa: S105  # its name, not its value
 
@@ -95,12 +96,13 @@ def _once(letter: Letter, *, timeout_s: float) -> Sent:
             return Sent(None)
     except urllib.error.HTTPError as error:
         return Sent(f"{where} answered {error.code}", again=error.code in _AGAIN)
+    except (InvalidURL, ValueError) as error:  # their words hold the address
+        return Sent(f"{where} is no address that can be asked: {type(error).__name__}")
     except (OSError, HTTPException) as error:
         return Sent(f"{where} was not reached: {' '.join(str(error).split())}", again=True)
 
 
 def _shown(address: str) -> str:
     """Return an address without what comes behind its host: for Slack and Teams the path is the secret."""
-    scheme, _, rest = address.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2]
-    return f"{scheme}://{host}/..."
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/..."

@@ -200,6 +200,8 @@ class PromoteSection(Section):
     def _check_webhook(cls, address: str | None) -> str | None:
         if address is None:
             return None
+        if not address.isascii() or not address.isprintable() or " " in address:
+            raise ValueError("must be written in ASCII without blanks; others are written as %20 and the like")
         parts = urlsplit(address)
         local = parts.scheme == "http" and parts.hostname in LOOPBACK
         if not parts.hostname or not (parts.scheme == "https" or local):

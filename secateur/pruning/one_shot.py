@@ -50,7 +50,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 
     Returns:
         ``kind`` (of task), ``dense`` and ``pruned`` (params, macs, and the scores of the kind on the held-out rows),
-        ``achieved`` (fractions of dense), ``seconds`` (of choosing and cutting, training included) and ``rows``.
+        ``achieved`` (fractions of dense), ``seconds`` (of choosing and cutting, training included) and ``rows`` (of a
+        generator those that calibrate are packed, ``max_length`` tokens each).
 
     Raises:
         CheckpointError, ModelError: the checkpoint cannot be used.
@@ -118,7 +119,8 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
 def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]:
     card = card_of(folder)
     model, kind = load(folder, verify=False), kind_of_folder(folder, card)
-    limits = {"max_length": described(folder).max_length} if kind.follows_dense else {}
+    # What a generator, or an embedding model, can read is no matter of the rows that it is pruned with.
+    limits = {} if kind.needs_labels else {"max_length": described(folder).max_length}
     return model, load_tokenizer(folder), card.changed(task=kind.name, **limits)
 
 

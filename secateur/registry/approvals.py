@@ -19,7 +19,8 @@ from secateur.registry.as_registered import all_problems
 from secateur.registry.history import Event, append
 from secateur.registry.manifest import manifest_of
 from secateur.registry.manifest_entries import extend
-from secateur.registry.tags import APPROVAL, CHAMPION, VersionTags
+from secateur.registry.tags import APPROVAL, CHAMPION, MANIFEST, VersionTags
+from secateur.registry.transition import require_idle
 from secateur.registry.verdict import APPROVALS, kept
 from secateur.registry.who import now, who_asks
 from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, public_key, signing_key, verify_key
@@ -104,11 +105,13 @@ def approve(records: "Records", version: str, key: Key, *, section: PromoteSecti
     Raises:
         CheckFailed: a tag, or what lies with the run, is not what was registered.
         ConfigError: the key is none of those that count.
-        ProjectError: the version has no manifest.
+        ProjectError: the version has no manifest, or a promotion is under way.
     """
-    trusted = trusted_keys(section) if section.approvers else ()
+    trusted = trusted_keys(section) if section.approvals or section.approvers else ()
     if trusted and all(key.public != one.public for one in trusted):
-        raise ConfigError(f"{SIGNING_VARIABLE} ({key.algorithm} {key.id}) is none of the keys in promote.approvers")
+        where = "in promote.approvers" if section.approvers else f"that count, which is that of {VERIFY_VARIABLE}"
+        raise ConfigError(f"{SIGNING_VARIABLE} ({key.algorithm} {key.id}) is none of the keys {where}")
+    require_idle(records)  # a move has numbered its event already
     entry = records.registry.version(f"models:/{records.name}/{version}")
     manifest = manifest_of(entry.tags)
     if manifest is None:
@@ -167,10 +170,21 @@ class Asked:
     Attributes:
         conditions: one, or none.
         keys: names of those that have approved, with commas; None where nobody had to.
+        manifest: that they were asked about; None where nobody had to.
     """
 
     conditions: tuple[Condition, ...] = ()
     keys: str | None = None
+    manifest: str | None = None
+
+    def require_same(self, tags: VersionTags) -> None:
+        """Refuse a version that was judged by another manifest than people were asked about.
+
+        Raises:
+            CheckFailed: somebody changed it in between.
+        """
+        if self.keys is not None and tags.get(MANIFEST) != self.manifest:
+            raise CheckFailed("the version has another manifest than a moment ago, when its approvals were counted")
 
 
 def approvals_asked(config: RunConfig, records: "Records", version: str, *, forced: bool) -> Asked:
@@ -191,7 +205,7 @@ def approvals_asked(config: RunConfig, records: "Records", version: str, *, forc
             f"promote.approvals={section.approvals} is not met; --force lifts it for somebody who signs: set "
             f"{SIGNING_VARIABLE}, the history keeps its name beside the reason"
         )
-    return Asked((condition,), ", ".join(one.key for one in approvals_of(entry, keys)))
+    return Asked((condition,), ", ".join(one.key for one in approvals_of(entry, keys)), entry.tags.get(MANIFEST))
 
 
 def still_waits(entry: "RegisteredVersion", section: PromoteSection, *, champion: str | None) -> str | None:

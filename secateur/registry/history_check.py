@@ -1,7 +1,6 @@
 """Whether the history of a model is whole: each event names the one before, and each version the moves that made it."""
 
 import base64
-import binascii
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +79,9 @@ def _unknown_to_version(
         manifest = None if entry is None else manifest_of(entry.tags)
         if manifest is None or event.manifest is None:
             continue
-        kept = (event.number, digest_of(tags[tag_of(event.number)]))
-        if all(one.event != kept for one in manifest.entries):
+        text = tags.get(tag_of(event.number))  # an event may stand under the tag of another
+        kept = None if text is None else (event.number, digest_of(text))
+        if kept is None or all(one.event != kept for one in manifest.entries):
             said = f"the tag {tag_of(event.number)} is not in the manifest of version {event.to}"
             yield HistoryProblem(event.to, said)
 
@@ -104,7 +104,7 @@ def _unlike(found: Sequence[Event], key: Key) -> Iterator[HistoryProblem]:
             continue
         try:
             fits = key.fits(event.message, base64.b64decode(event.signature or "", validate=True))
-        except binascii.Error:
+        except ValueError:
             fits = False
         if not fits:
             yield HistoryProblem(event.to, f"the tag {tag_of(event.number)} has a signature of something else")

@@ -279,7 +279,7 @@ def _with_entries(manifest: Manifest, tags: VersionTags, names: Sequence[str]) -
                 broken.append(f"the tag {expected} is gone: {name} follows it")
                 break
             entry = _entry(tags[name])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             broken.append(f"the tag {name} is no entry of ours")
             break
         if entry.tag != name or entry.number != number or entry.previous != previous:

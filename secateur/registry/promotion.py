@@ -103,6 +103,9 @@ def carry_through(
         found = f"{error}; " + (f"version {back} is the champion still" if back else "there is no champion still")
         fails = Condition("smoke", asked, "does not", False, found)
         return Verdict(False, False, verdict.version, back, (*verdict.conditions, fails), f"smoke: {found}"), None
+    if event.what == "restored":  # somebody moved the alias by other means meanwhile
+        found = f"not promoted: {event.why}"
+        return Verdict(False, False, verdict.version, verdict.champion_before, conditions, found), None
     return Verdict(True, verdict.forced, verdict.version, verdict.champion_before, conditions, reason), event
 
 

@@ -1,9 +1,10 @@
 """The application: routes, refusals, and what runs beside the requests."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,8 @@ from secateur.serving.live.traffic import Traffic
 from secateur.serving.refusals import Refused, without_folders
 from secateur.serving.schema import Health, ModelDescription, ModelName, Probe, Problem, Rejected
 from secateur.serving.tokens import Tokens
+
+_log = logging.getLogger(__name__)
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _REFUSALS = (400, 401, 408, 413, 415, 421, 422, 429, 500, 503, 504)
@@ -111,8 +114,12 @@ def _beside(
             # The server has waited for every open request by now.
             for task in running:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
+                try:
                     await task
+                except asyncio.CancelledError:
+                    pass
+                except Exception:  # noqa: BLE001  what goes on beside the server must not keep it from ending as it should
+                    _log.exception("a task beside the server had ended")
             batcher.close()
 
     return lifespan

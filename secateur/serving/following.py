@@ -120,7 +120,12 @@ class Models:
                 Rejection(version, f"it reads {_read_by(successor)}, this server answers for {_read_by(before)}")
             )
             return
-        learned = None if self._watched is None else await asyncio.to_thread(self._watched.learn, successor)
+        try:
+            learned = None if self._watched is None else await asyncio.to_thread(self._watched.learn, successor)
+        # Asking a model and a registry may raise anything, too; nobody takes over what cannot be asked.
+        except Exception as error:  # noqa: BLE001
+            self._reject(Rejection(version, f"its rows cannot be measured: {' '.join(str(error).split())}"))
+            return
         self.current = successor
         if self._watched is not None and learned is not None:
             self._watched.begin(successor, learned)

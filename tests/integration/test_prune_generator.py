@@ -69,6 +69,9 @@ def test_a_recovery_makes_up_for_some_of_it_and_a_foreign_folder_is_the_same(hom
     trained = pruned(home, tmp_path / "trained", "--macs", "0.3", "--epochs", "6", checkpoint="plain")
     assert trained["pruned"]["perplexity"] < cut["pruned"]["perplexity"]
     assert read_card(tmp_path / "trained")["state"] == "recovered"
+    short = pruned(home, tmp_path / "short", "--max-length", "16", checkpoint="plain")
+    assert short["rows"]["calibration"] > cut["rows"]["calibration"]
+    assert read_card(tmp_path / "short")["max_length"] == 64, "what it can read, however short the rows were"
 
 
 @pytest.mark.parametrize("option", [("--params", "0.6"), ("--criterion", "l1"), ("--criterion", "wanda")])
