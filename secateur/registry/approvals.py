@@ -180,10 +180,12 @@ class Asked:
     def require_same(self, tags: VersionTags) -> None:
         """Refuse a version that was judged by another manifest than people were asked about.
 
+        One that could not be opened was judged by none, and goes nowhere.
+
         Raises:
             CheckFailed: somebody changed it in between.
         """
-        if self.keys is not None and tags.get(MANIFEST) != self.manifest:
+        if self.keys is not None and tags.get(MANIFEST) not in (None, self.manifest):
             raise CheckFailed("the version has another manifest than a moment ago, when its approvals were counted")
 
 

@@ -228,7 +228,8 @@ def _never(*_: Any, **__: Any) -> None:
 def test_the_key_that_verifies_may_approve_alone(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.configure(promote__approvals=1)
     monkeypatch.setenv("SECATEUR_VERIFY_KEY", BERT[1])
-    _approve(stand, "anna", ANNA)
+    code, said = _run(stand, "approve", "models:/tiny/1", key=ANNA[0])
+    assert (code, "is none of the keys that count, which is that of SECATEUR_VERIFY_KEY" in said) == (2, True)
     _approve(stand, "bert", BERT)
     keys = trusted_keys(read_config(stand.project).promote)
     assert [one.who for one in approvals_of(stand.registry.version("models:/tiny/1"), keys)] == ["bert"]
