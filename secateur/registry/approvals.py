@@ -185,7 +185,7 @@ class Asked:
         Raises:
             CheckFailed: somebody changed it in between.
         """
-        if self.keys is not None and tags.get(MANIFEST) not in (None, self.manifest):
+        if self.keys is not None and tags and tags.get(MANIFEST) != self.manifest:
             raise CheckFailed("the version has another manifest than a moment ago, when its approvals were counted")
 
 

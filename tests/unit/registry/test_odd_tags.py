@@ -24,8 +24,9 @@ def test_approvals_of_another_manifest_than_was_judged_are_refused() -> None:
     Asked().require_same(VersionTags({}))
     asked = Asked((), "k1", "the one")
     asked.require_same(VersionTags({MANIFEST: "the one"}))
-    with pytest.raises(CheckFailed, match="another manifest than a moment ago"):
-        asked.require_same(VersionTags({MANIFEST: "another"}))
+    for tags in ({MANIFEST: "another"}, {"secateur.commit": "x"}):
+        with pytest.raises(CheckFailed, match="another manifest than a moment ago"):
+            asked.require_same(VersionTags(tags))
 
 
 @pytest.mark.parametrize("address", ["https://host/ä", "https://host/a b", "https://host/a\n"])
