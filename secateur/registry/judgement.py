@@ -159,7 +159,7 @@ def _beside(project: Project, model: str, versions: tuple[str, str]) -> Beside |
     """Return what a server of this project counted of a champion and a challenger."""
     live = read_live(project)
     found = live.shadow if live is not None and live.model == model else None
-    if found is None or (found.champion, found.challenger) != versions:
+    if found is None or (found.name, found.champion, found.challenger) != (model, *versions):
         return None
     return Beside(texts=found.texts, disagreed=found.disagreed)
 

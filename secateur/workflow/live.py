@@ -82,8 +82,9 @@ class Shadowed(_Part):
     """How often another version says something else than the one that answers.
 
     Attributes:
+        name: registered model of the challenger; it may be another one than the champion's.
         champion: version that answers.
-        challenger: version that was asked the same.
+        challenger: version of ``name`` that was asked the same.
         texts: that both were asked.
         disagreed: that they answered differently; numbers by more than a quarter of their standard deviation.
         dropped: that there was no time for.
@@ -93,6 +94,7 @@ class Shadowed(_Part):
         high: end of it.
     """
 
+    name: str
     champion: str | None
     challenger: str | None
     texts: Count = 0

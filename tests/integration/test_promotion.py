@@ -123,7 +123,7 @@ def test_a_challenger_that_the_traffic_is_answered_differently_by_is_held(quick:
     held = promote(quick.project)
     assert (held.promoted, held.lasts) == (False, False), "nobody has compared them yet: it is judged again"
     assert held.reason.startswith("shadow: 0 texts were asked of both; `secateur serve ")
-    counted = Shadowed(champion="1", challenger=version, texts=1000, disagreed=90)
+    counted = Shadowed(name="tiny", champion="1", challenger=version, texts=1000, disagreed=90)
     live = Live(model="tiny", version="1", digest="", since="", written="", texts=1000, window=100,
                 reference_rows=None, missing=None, shadow=counted)  # fmt: skip
     write_json(quick.root / LIVE, live.model_dump(mode="json"))

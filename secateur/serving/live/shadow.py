@@ -88,7 +88,7 @@ class Shadow:
 
     def resume(self, before: Shadowed | None) -> None:
         """Go on with what another process has counted of the same two versions, once it is known that they are."""
-        self._before = before
+        self._before = before if before is not None and before.name == self._name else None
 
     def offer(self, texts: Sequence[str], said: Sequence[Prediction | str]) -> None:
         """Take the answers to a request, where there is room for them."""
@@ -110,6 +110,7 @@ class Shadow:
             low, high = wilson(self._disagreed, self._texts, level=LEVEL)
             share = {"value": self._disagreed / self._texts, "low": low, "high": high}
         return Shadowed(
+            name=self._name,
             champion=self._champion.source.version,
             challenger=self._version,
             texts=self._texts,

@@ -19,7 +19,7 @@ from secateur.serving.live.reference import Learned, digest_of, learn
 from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.windows import Windows
 from secateur.serving.served import Served
-from secateur.workflow.live import LIVE, Judged, Live, Measured, Unfinished, read_live
+from secateur.workflow.live import LIVE, Judged, Live, Measured, Shadowed, Unfinished, read_live
 from secateur.workflow.project import Project, locked
 
 TEXTS_PER_S = 64
@@ -213,16 +213,19 @@ class Traffic:
     def _resume(self) -> None:
         """Go on with the counts of a server that watched the same files."""
         before = read_live(self._project)
-        if before is not None and before.model == self._served.name:
-            self.feedback.resume(before.feedback)
+        if before is None:
+            return
+        is_same = before.digest == digest_of(self._served)
+        if before.model == self._served.name:
+            feedback, shadow = known_again(before, is_same=is_same)
+            self.feedback.resume(feedback)
             if self.shadow is not None:
-                self.shadow.resume(before.shadow)
-        if before is None or before.digest != digest_of(self._served):
+                self.shadow.resume(shadow)
+        if not is_same:
             return
         self._since = before.since
         self.windows.total = before.texts
-        last = {measured.name: measured.current for measured in before.measures}
-        self.windows.resume(before.unfinished, before.windows, last=last)
+        self.windows.resume(before.unfinished, before.windows, before.measures)
 
     def _write(self, report: Live) -> None:
         try:
@@ -235,6 +238,18 @@ class Traffic:
         if problem != self._problem:
             _log.error("%s", problem)
         self._problem = problem
+
+
+def known_again(before: Live, *, is_same: bool) -> tuple[tuple[Judged, ...], Shadowed | None]:
+    """Return what feedback and a shadow said of models that are still known by their version.
+
+    Args:
+        before: what a server kept of a model of this name.
+        is_same: its files are those that are served now; a folder, which has no version, is known by nothing else.
+    """
+    feedback = tuple(judged for judged in before.feedback if is_same or judged.version is not None)
+    shadow = before.shadow
+    return feedback, shadow if shadow is not None and (is_same or shadow.champion is not None) else None
 
 
 def _now() -> str:

@@ -6,7 +6,7 @@ from typing import final
 
 from secateur.data.drift import LARGE_PSI, population_stability, stability_by_chance
 from secateur.serving.live.measures import Measure, Value
-from secateur.workflow.live import Unfinished, Window
+from secateur.workflow.live import Measured, Unfinished, Window
 
 LEVEL = 1e-3
 """Chance that one measure of one window is beyond its limit where nothing has changed, at most."""
@@ -60,17 +60,27 @@ class Windows:
         self.last, self.counts, self.texts = self.counts, self._none(), 0
         return window
 
-    def resume(self, unfinished: Unfinished, ended: Sequence[Window], *, last: Mapping[str, Sequence[int]]) -> None:
-        """Go on where a server has stopped; counts of other bins are left."""
-        self.texts, self.ended = unfinished.texts, list(ended)[-MAX_WINDOWS:]
-        self.counts |= self._fitting(unfinished.counts)
-        self.last = {**self._none(), **self._fitting(last)} if self.ended else None
+    def resume(self, unfinished: Unfinished, ended: Sequence[Window], measures: Sequence[Measured]) -> None:
+        """Go on where a server has stopped; an open window is dropped where not all of it was counted in these bins.
 
-    def _fitting(self, counts: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+        Args:
+            unfinished: the open window.
+            ended: those before it.
+            measures: with their bins, and the counts of the last window.
+        """
+        bins = {measured.name: measured.bins for measured in measures}
+        counts = self._fitting(unfinished.counts, bins)
+        if counts.keys() == self.measures.keys():
+            self.texts, self.counts = unfinished.texts, counts
+        self.ended = list(ended)[-MAX_WINDOWS:]
+        last = self._fitting({measured.name: measured.current for measured in measures}, bins)
+        self.last = {**self._none(), **last} if self.ended else None
+
+    def _fitting(self, counts: Mapping[str, Sequence[int]], bins: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
         return {
-            name: list(given)
-            for name, given in counts.items()
-            if name in self.measures and len(given) == len(self.measures[name].bins)
+            name: list(counts[name])
+            for name, measure in self.measures.items()
+            if bins.get(name) == measure.bins and len(counts.get(name, ())) == len(measure.bins)
         }
 
     def _none(self) -> dict[str, list[int]]:

@@ -7,6 +7,7 @@ from secateur.data.scripts import script_of
 from secateur.kinds.registry import kind_named
 from secateur.serving.live.measures import OTHERS, Measure, answer_measures, deciles, text_measures
 from secateur.serving.live.windows import LEVEL, Windows, judged
+from secateur.workflow.live import Measured, Unfinished
 
 
 def _drawn(generator: np.random.Generator, shares: list[float], count: int) -> list[int]:
@@ -58,6 +59,17 @@ def test_a_window_ends_when_it_is_full_and_the_next_one_is_empty() -> None:
     assert ended is not None
     assert (ended.texts, ended.drifted, windows.last) == (100, ("labels",), {"labels": [99, 1, 0]})
     assert (windows.texts, windows.counts, windows.total) == (0, {"labels": [0, 0, 0]}, 100)
+
+
+@pytest.mark.parametrize(("edge", "texts", "counts"), [(0.5, 3, [1, 2]), (0.9, 0, [0, 0])])
+def test_an_open_window_goes_on_in_the_same_bins_alone(edge: float, texts: int, counts: list[int]) -> None:
+    """As many bins of other edges would be drift; and texts without their counts would end a window early."""
+    before = [Measure("labels", names=("a",)), Measure("confidence", edges=(0.5,))]
+    kept = [Measured(name=one.name, bins=one.bins, reference=None, current=(1, 2)) for one in before]
+    now = {"labels": before[0], "confidence": Measure("confidence", edges=(edge,))}
+    windows = Windows(now, {}, size=100)
+    windows.resume(Unfinished(texts=3, counts={one.name: (1, 2) for one in before}), (), kept)
+    assert (windows.texts, windows.counts) == (texts, {"labels": counts, "confidence": counts})
 
 
 def test_no_measure_has_more_bins_than_a_hundred() -> None:
