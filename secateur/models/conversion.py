@@ -13,7 +13,7 @@ from shutil import copyfile
 from secateur.errors import CheckpointError
 from secateur.files import replacing, write_json
 from secateur.models import unpickling
-from secateur.models.folders import CONFIG, PICKLED, TOKENIZER_FILES, require_model_folder
+from secateur.models.folders import CONFIG, PICKLED, TOKENIZER_FILES, require_model_folder, shards
 
 _INDEX = "pytorch_model.bin.index.json"
 _BESIDE = (
@@ -55,8 +55,8 @@ def convert(folder: Path, out: Path) -> Converted:
     sources = pickled_files(folder)
     with replacing(out) as made:
         made.mkdir()
-        shards = [f"-{number:05}-of-{len(sources):05}" for number in range(1, len(sources) + 1)]
-        targets = [made / f"model{shard}.safetensors" for shard in (shards if len(sources) > 1 else [""])]
+        places = [f"-{number:05}-of-{len(sources):05}" for number in range(1, len(sources) + 1)]
+        targets = [made / f"model{place}.safetensors" for place in (places if len(sources) > 1 else [""])]
         found = _unpickled(sources, targets)
         weight_map = {name: target.name for names, target in zip(found, targets, strict=True) for name in names}
         if len(sources) > 1:
@@ -85,14 +85,7 @@ def pickled_files(folder: Path) -> tuple[Path, ...]:
             held = ", ".join(file.name for file in found) or "none"
             raise CheckpointError(f"{folder} must hold one {PICKLED}, or its shards with {_INDEX}; found {held}")
         return (found[0],)
-    try:
-        names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{folder / _INDEX} is damaged: it names no weight files") from error
-    wrong = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-    if wrong or not names or not all((folder / name).is_file() for name in names):
-        raise CheckpointError(f"{folder / _INDEX} names files that do not lie beside it: {', '.join(map(str, names))}")
-    return tuple(folder / name for name in names)
+    return shards(folder / _INDEX)
 
 
 def _unpickled(sources: Sequence[Path], targets: Sequence[Path]) -> list[list[str]]:

@@ -102,7 +102,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if (folder / WEIGHTS).is_file():
         files: tuple[Path, ...] = (folder / WEIGHTS,)
     elif (folder / _INDEX).is_file():
-        files = _shards(folder / _INDEX)
+        files = shards(folder / _INDEX)
     else:
         files = _variant(folder)
     if pointers := [file for file in files if is_lfs_pointer(file)]:
@@ -153,7 +153,12 @@ def companions(folder: Path) -> list[str]:
     return sorted(name for name in names if (folder / name).is_file())
 
 
-def _shards(index: Path) -> tuple[Path, ...]:
+def shards(index: Path) -> tuple[Path, ...]:
+    """Return the files that an index of weights names, all of them beside it.
+
+    Raises:
+        CheckpointError: it names none, or one that is not there.
+    """
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -170,7 +175,7 @@ def _variant(folder: Path) -> tuple[Path, ...]:
     indexes = sorted(folder.glob("model.safetensors.index.*.json"))
     single = sorted(file for file in folder.glob("model.*.safetensors") if "-of-" not in file.name)
     if len(indexes) + len(single) == 1:
-        return _shards(indexes[0]) if indexes else (single[0],)
+        return shards(indexes[0]) if indexes else (single[0],)
     if indexes or single:
         names = ", ".join(file.name for file in (*single, *indexes))
         raise CheckpointError(f"{folder} holds several variants ({names}); leave one, or name it {WEIGHTS}")

@@ -105,4 +105,4 @@ def test_there_must_be_something_to_convert(tmp_path: Path) -> None:
     (tmp_path / "old/card.json").unlink(missing_ok=True)
     assert "found none" in str(refused(tmp_path, "convert", "old", "--out", "new"))
     (tmp_path / "old/pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../x.bin"}}')
-    assert "do not lie beside it" in str(refused(tmp_path, "convert", "old", "--out", "new"))
+    assert "weight files lie beside it, found ['../x.bin']" in str(refused(tmp_path, "convert", "old", "--out", "new"))
