@@ -7,7 +7,7 @@ from pathlib import Path
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.model_source import resolve
 from secateur.reproduction.rebuild import Reproduction, code_for, furnish, judge, run_stage, set_threads, worktree
-from secateur.reproduction.recipe import read_recipe
+from secateur.reproduction.recipe_reading import read_recipe
 from secateur.workflow.execution import require_space
 from secateur.workflow.params import read_config
 from secateur.workflow.project import REBUILD_PREFIX, Project

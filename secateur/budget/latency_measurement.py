@@ -12,8 +12,9 @@ import onnx
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from secateur.budget.block_prices import BlockPrices, corrected, fit_prices
 from secateur.budget.graph_slicing import DenseGraph
-from secateur.budget.latency_design import BlockPrices, Design, corrected, design_for, fit_prices, solutions
+from secateur.budget.latency_design import Design, design_for, solutions
 from secateur.budget.latency_table import Check, LatencyTable, Shape, check_measurable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.families import family_of

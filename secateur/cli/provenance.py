@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records
     from secateur.registry.model_source import Resolved
     from secateur.registry.tags import VersionTags
-    from secateur.verification.keys import Key
+    from secateur.verification.key_text import Key
     from secateur.workflow.project import Project
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

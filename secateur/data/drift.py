@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2, ks_2samp, mannwhitneyu
 
-from secateur.data.quality import LabelledTexts
+from secateur.data.profile import LabelledTexts
 from secateur.readers.label_sets import counted
 from secateur.readers.numbers import numbers_of
 

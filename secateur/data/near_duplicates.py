@@ -10,22 +10,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from rensa import RMinHash
+
+from secateur.data.signatures import _ESTIMATE_SLACK, bands_of, rows_per_band, signatures_of
 
 SHINGLE_CHARS = 5
-_NUM_PERM = 128
-_SIGNATURE_SEED = 20
-_CHUNK_CHARS = 1_000_000
 _PAIRS_AT_ONCE = 20_000
-# A pair at the threshold shares a band with at least this probability.
-_RECALL = 0.9999
-# The estimate from 128 hashes has a standard deviation of at most 0.045; four of them.
-_ESTIMATE_SLACK = 0.18
 # How many members of one bucket are compared with all others; bounds the work on texts made from one template.
 _MAX_LEADERS = 64
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def representatives(texts: Sequence[str], *, threshold: float, num_chars: int = SHINGLE_CHARS) -> NDArray[np.int64]:
@@ -95,9 +86,9 @@ def _first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, num_chars: int) -> None:
-    signatures = _signatures(texts, num_chars=num_chars)
+    signatures = signatures_of(texts, num_chars=num_chars)
     refused: set[tuple[int, int]] = set()
-    for rows, starts in _bands(signatures, rows_per_band(threshold)):
+    for rows, starts in bands_of(signatures, rows_per_band(threshold)):
         members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
         for _ in range(_MAX_LEADERS):
             members, leaders = _apart(forest, members, leaders)
@@ -125,27 +116,6 @@ def _apart(
     return members[apart], leaders[apart]
 
 
-def rows_per_band(threshold: float) -> int:
-    """Return the most hashes per band with which a pair at the threshold is still found."""
-    fitting = [rows for rows in range(1, _NUM_PERM + 1) if 1 - (1 - threshold**rows) ** (_NUM_PERM // rows) >= _RECALL]
-    return max(fitting, default=1)
-
-
-def _bands(signatures: NDArray[np.uint32], rows_in_band: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield per band the rows that share a bucket, bucket after bucket, and where each bucket starts."""
-    for first in range(0, _NUM_PERM - rows_in_band + 1, rows_in_band):
-        keys = np.zeros(len(signatures), np.uint64)
-        for column in range(first, first + rows_in_band):
-            keys = (keys ^ signatures[:, column]) * _MULTIPLIER
-            keys ^= keys >> np.uint64(29)
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        same_as_last = np.append(False, ordered[1:] == ordered[:-1])
-        same_as_next = np.append(same_as_last[1:], False)
-        shared = same_as_last | same_as_next
-        yield order[shared], np.flatnonzero(~same_as_last[shared])
-
-
 def _promising(
     signatures: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64], *, threshold: float
 ) -> Iterator[tuple[int, int]]:
@@ -155,41 +125,3 @@ def _promising(
         estimate = (signatures[a] == signatures[b]).mean(axis=1)
         likely = estimate >= threshold
         yield from zip(a[likely].tolist(), b[likely].tolist(), strict=True)
-
-
-def _signatures(texts: Sequence[str], *, num_chars: int) -> NDArray[np.uint32]:
-    """Return the MinHash signatures, shape (len(texts), 128)."""
-    signatures = np.empty((len(texts), _NUM_PERM), np.uint32)
-    for start, end in _chunks(texts, num_chars=num_chars):
-        hashes, offsets = _shingle_hashes(texts[start:end], num_chars=num_chars)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _NUM_PERM, _SIGNATURE_SEED)
-        signatures[start:end] = np.array(matrix.to_rows(), np.uint32)
-    return signatures
-
-
-def _chunks(texts: Sequence[str], *, num_chars: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows of about ``_CHUNK_CHARS`` characters, which bounds the memory of the hashes."""
-    start, held = 0, 0
-    for i, text in enumerate(texts):
-        held += len(text) + num_chars
-        if held >= _CHUNK_CHARS:
-            yield start, i + 1
-            start, held = i + 1, 0
-    if start < len(texts):
-        yield start, len(texts)
-
-
-def _shingle_hashes(texts: Sequence[str], *, num_chars: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Hash every run of so many code points; return the hashes of all texts, and where each text's start."""
-    padded = [text.ljust(num_chars, "\0") for text in texts]
-    points = np.frombuffer("".join(padded).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    counts = np.fromiter((len(text) - num_chars + 1 for text in padded), np.int64, count=len(padded))
-    # Each text has so many positions less one fewer than characters: skip them at every border.
-    begins = np.arange(counts.sum()) + np.repeat(np.arange(len(padded)) * (num_chars - 1), counts)
-    rolled = np.zeros(len(points) - num_chars + 1, np.uint64)
-    for shift in range(num_chars):
-        rolled = (rolled + points[shift : shift + len(rolled)]) * _MULTIPLIER
-        rolled ^= rolled >> np.uint64(31)
-    hashes = rolled[begins] * _MIX
-    hashes ^= hashes >> np.uint64(32)
-    return hashes, np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)

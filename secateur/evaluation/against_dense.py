@@ -3,15 +3,9 @@
 import numpy as np
 
 from secateur.config.evaluate import EvaluateSection
+from secateur.statistics.discordant import Discordant, FloatArray, IntArray, mcnemar
 from secateur.statistics.f1 import macro_f1_of_rows
-from secateur.statistics.paired import (
-    Discordant,
-    FloatArray,
-    IntArray,
-    bootstrap_growth,
-    bootstrap_macro_f1,
-    mcnemar,
-)
+from secateur.statistics.paired import bootstrap_growth, bootstrap_macro_f1
 
 
 def classifier_change(

@@ -7,8 +7,8 @@ import numpy as np
 from secateur.config.evaluate import EvaluateSection
 from secateur.evaluation.against_dense import perplexity_change
 from secateur.evaluation.perplexity import DocumentLosses
+from secateur.statistics.discordant import Discordant, IntArray, lowest_change, mcnemar
 from secateur.statistics.margins import USUAL
-from secateur.statistics.paired import Discordant, IntArray, lowest_change, mcnemar
 
 _LEVEL = 0.05
 

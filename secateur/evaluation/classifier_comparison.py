@@ -17,8 +17,8 @@ from secateur.gate.condition import IntArray, JudgedRows
 from secateur.inference.prediction import Predictor
 from secateur.progress import progress
 from secateur.readers.pairs import shown
+from secateur.statistics.discordant import Discordant, mcnemar
 from secateur.statistics.f1 import f1_by_label, micro_f1_of_rows, right_rows
-from secateur.statistics.paired import Discordant, mcnemar
 
 
 def compare_classifiers(

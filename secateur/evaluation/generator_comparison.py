@@ -13,7 +13,8 @@ from secateur.evaluation.generator_measurement import losses_of
 from secateur.evaluation.perplexity import document_losses
 from secateur.gate.condition import JudgedRows
 from secateur.inference.writing import Writer
-from secateur.statistics.paired import Discordant, bootstrap_growth, mcnemar
+from secateur.statistics.discordant import Discordant, mcnemar
+from secateur.statistics.paired import bootstrap_growth
 
 _BATCH_SIZE = 64
 _SAMPLES = 1000

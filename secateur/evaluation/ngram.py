@@ -19,31 +19,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-_Ints = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float64]
+from secateur.evaluation.ngram_counts import Floats, Ints, Order, count_ngrams, find
 
 UNKNOWN, END = 0, 1
 _NUM_SPECIAL = 2
 _NUM_CODE_POINTS = 0x110000
-
-
-@dataclass(frozen=True)
-class _Order:
-    """The counts of the n-grams of one order. N-grams are numbered from 0; a history is an n-gram of the order below.
-
-    Attributes:
-        keys: history number * base + symbol of every n-gram, ascending; its place is its number.
-        counts: ``C(hc)`` of every n-gram.
-        totals: ``C(h)`` of every history.
-        types: ``T(h)`` of every history.
-        discount: ``D``.
-    """
-
-    keys: _Ints
-    counts: _Ints
-    totals: _Ints
-    types: _Ints
-    discount: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,7 @@ class NgramModel:
 
     code_points: npt.NDArray[np.int32]
     num_symbols: int
-    orders: tuple[_Order, ...]
+    orders: tuple[Order, ...]
 
     @classmethod
     def fit(cls, texts: Sequence[str], *, order: int = 5, unknown: Collection[str] = ()) -> Self:
@@ -76,9 +56,9 @@ class NgramModel:
         code_points[found] = np.arange(len(found)) + _NUM_SPECIAL
         num_symbols = len(found) + _NUM_SPECIAL
         symbols = _sequence(texts, code_points, start=num_symbols, order=order)
-        return cls(code_points, num_symbols, _count(symbols, start=num_symbols, order=order))
+        return cls(code_points, num_symbols, count_ngrams(symbols, start=num_symbols, order=order))
 
-    def losses(self, texts: Sequence[str]) -> _Floats:
+    def losses(self, texts: Sequence[str]) -> Floats:
         """Return minus the log-probability of every text, its end included, in nats, (texts,)."""
         if not texts:
             return np.zeros(0)
@@ -92,20 +72,20 @@ class NgramModel:
         symbols = self.code_points[_code_points("".join(texts))]
         return float(np.mean(symbols == UNKNOWN)) if len(symbols) else 0.0
 
-    def distribution(self, beginning: str) -> _Floats:
+    def distribution(self, beginning: str) -> Floats:
         """Return the probability of every symbol after the beginning of a text, (num_symbols,)."""
         before = _sequence([beginning], self.code_points, start=self.num_symbols, order=len(self.orders))[:-1]
         rows = np.tile(before, (self.num_symbols, 1))
         symbols = np.concatenate([rows, np.arange(self.num_symbols)[:, None]], axis=1)
         return self._probabilities(symbols.ravel()).reshape(symbols.shape)[:, -1]
 
-    def _probabilities(self, symbols: _Ints) -> _Floats:
+    def _probabilities(self, symbols: Ints) -> Floats:
         """Return the probability of every symbol after those before it; at start symbols it means nothing."""
         base = self.num_symbols + 1
         probabilities = np.full(len(symbols), 1.0 / self.num_symbols)
         history = np.zeros(len(symbols), dtype=np.int64)  # the empty one
         for order in self.orders:
-            number = _find(order.keys, np.where(history < 0, -1, history * base + symbols))
+            number = find(order.keys, np.where(history < 0, -1, history * base + symbols))
             count = np.where(number < 0, 0, order.counts[number])
             total = np.where(history < 0, 0, order.totals[history])
             lower = order.discount * order.types[history] * probabilities
@@ -115,7 +95,7 @@ class NgramModel:
         return probabilities
 
 
-def perplexity(losses: _Floats, texts: Sequence[str]) -> float:
+def perplexity(losses: Floats, texts: Sequence[str]) -> float:
     """Return the perplexity per character; the end of a text counts as one."""
     return float(np.exp(losses.sum() / sum(len(text) + 1 for text in texts)))
 
@@ -124,55 +104,9 @@ def _code_points(text: str) -> npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
 
 
-def _sequence(texts: Sequence[str], code_points: npt.NDArray[np.int32], *, start: int, order: int) -> _Ints:
+def _sequence(texts: Sequence[str], code_points: npt.NDArray[np.int32], *, start: int, order: int) -> Ints:
     """Return the symbols of all texts in a row: ``order - 1`` start symbols, the characters, the end."""
     begin = np.full(order - 1, start, dtype=np.int64)
     end = np.array([END], dtype=np.int64)
     parts = [part for text in texts for part in (begin, code_points[_code_points(text)].astype(np.int64), end)]
     return np.concatenate(parts)
-
-
-def _count(symbols: _Ints, *, start: int, order: int) -> tuple[_Order, ...]:
-    is_predicted = symbols != start
-    made: list[_Order] = []
-    shorter = _Numbered(
-        np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.zeros(len(symbols), dtype=np.int64)
-    )
-    current = shorter.longer(symbols, base=start + 1)
-    for place in range(order):
-        longer = current.longer(symbols, base=start + 1) if place + 1 < order else None
-        # How many different symbols stood before: every longer n-gram that ends with this one has another.
-        occurrences = np.flatnonzero(is_predicted) if longer is None else longer.first[is_predicted[longer.first]]
-        counts = np.bincount(current.number[occurrences], minlength=len(current.keys))
-        history, num_histories = current.keys // (start + 1), len(shorter.keys)
-        totals = np.bincount(history, weights=counts, minlength=num_histories).astype(np.int64)
-        types = np.bincount(history[counts > 0], minlength=num_histories)
-        made.append(_Order(current.keys, counts, totals, types, _discount(counts)))
-        shorter, current = current, current if longer is None else longer
-    return tuple(made)
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    """All n-grams of one order: keys (see ``_Order``), where the first of each ends, and which one ends where."""
-
-    keys: _Ints
-    first: _Ints
-    number: _Ints
-
-    def longer(self, symbols: _Ints, *, base: int) -> "_Numbered":
-        """Return the n-grams with one more symbol."""
-        history = np.concatenate([[0], self.number[:-1]])
-        return _Numbered(*np.unique(history * base + symbols, return_index=True, return_inverse=True))
-
-
-def _discount(counts: _Ints) -> float:
-    once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-    # Without any n-gram that occurred once the formula gives 0, and nothing would be left for what is new.
-    return once / (once + 2 * twice) if once else 0.5
-
-
-def _find(keys: _Ints, wanted: _Ints) -> _Ints:
-    """Return the places of the wanted keys, -1 for those that are not there."""
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, place, -1)

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from secateur.data.encoding import encode
 from secateur.errors import CheckpointError
+from secateur.formats.graph_editing import add_, array_of, drop_unused_, initializers, insert_before_, products
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
 
@@ -56,19 +57,19 @@ def spare_outliers_(graph: onnx.ModelProto, folder: Path) -> list[str]:
     normed = {node.output[0] for node in graph.graph.node if node.op_type == "LayerNormalization"}
     spared: list[str] = []
     for name, found in largest.items():
-        products = [node for node in _products(graph) if node.input[0] == name]
+        reading = [node for node in products(graph) if node.input[0] == name]
         if name in normed:
-            _even_(graph, products, found)
+            _even_(graph, reading, found)
         else:
-            for product in products:
+            for product in reading:
                 spared += _split_(graph, product, found)
-    _drop_unused_(graph)
+    drop_unused_(graph)
     return spared
 
 
 def _largest(graph: onnx.ModelProto, folder: Path) -> Largest:
     """Return the largest absolute value of every feature of every input of a product with weights."""
-    names = list(dict.fromkeys(node.input[0] for node in _products(graph)))
+    names = list(dict.fromkeys(node.input[0] for node in products(graph)))
     watched = onnx.ModelProto()
     watched.CopyFrom(graph)
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
@@ -88,7 +89,7 @@ def _largest(graph: onnx.ModelProto, folder: Path) -> Largest:
 
 def _words(graph: onnx.ModelProto, folder: Path) -> list[npt.NDArray[np.int64]]:
     """Return rows of random words, (1, tokens) each, with what the tokenizer puts around them."""
-    weights = _initializers(graph)
+    weights = initializers(graph)
     looked_up = next(node for node in graph.graph.node if node.op_type == "Gather" and node.input[1] == "input_ids")
     drawn = np.random.default_rng(0).integers(weights[looked_up.input[0]].dims[0], size=(_TEXTS, _TOKENS))
     try:
@@ -102,18 +103,18 @@ def _words(graph: onnx.ModelProto, folder: Path) -> list[npt.NDArray[np.int64]]:
 
 def _even_(graph: onnx.ModelProto, products: list[onnx.NodeProto], found: npt.NDArray[np.float32]) -> None:
     """Divide what products share by a factor for every feature, and multiply the weights by it."""
-    weights = {node.input[1]: _array(graph, node.input[1]) for node in products}
+    weights = {node.input[1]: array_of(graph, node.input[1]) for node in products}
     heaviest = np.max([np.abs(weight).max(axis=1) for weight in weights.values()], axis=0)
     factors = np.maximum(found, _LEAST) ** _ALPHA / np.maximum(heaviest, _LEAST) ** (1.0 - _ALPHA)
     factors = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
     shared = products[0].input[0]
     divided = helper.make_node("Mul", [shared, f"{shared}_factors"], [f"{shared}_even"], name=f"{shared}_even")
-    _add_(graph, f"{shared}_factors", 1.0 / factors)
-    _insert_before_(graph, products[0], [divided])
+    add_(graph, f"{shared}_factors", 1.0 / factors)
+    insert_before_(graph, products[0], [divided])
     for node in products:
         name = f"{node.input[1]}_even"
-        if name not in _initializers(graph):
-            _add_(graph, name, weights[node.input[1]] * factors[:, None])
+        if name not in initializers(graph):
+            add_(graph, name, weights[node.input[1]] * factors[:, None])
         node.input[:] = [divided.output[0], name]
 
 
@@ -125,12 +126,12 @@ def _split_(graph: onnx.ModelProto, product: onnx.NodeProto, found: npt.NDArray[
     out = np.sort([place for place in order[:_FEATURES] if found[place] > _OUTLIER * found[order[_FEATURES]]])
     if not len(out):
         return []
-    shared, name, weight = product.input[0], product.name, _array(graph, product.input[1])
+    shared, name, weight = product.input[0], product.name, array_of(graph, product.input[1])
     rest, kept = weight.copy(), np.ones(len(found), np.float32)
     rest[out], kept[out] = 0.0, 0.0
     tensors = {"places": out.astype(np.int64), "large": weight[out], "kept": kept, "rest": rest}
     for part, values in tensors.items():
-        _add_(graph, f"{name}_{part}", values)
+        add_(graph, f"{name}_{part}", values)
     few, product_of_few = f"{name}_few{IN_FP32}", f"{name}{IN_FP32}"
     nodes = [
         helper.make_node("Gather", [shared, f"{name}_places"], [few], name=few, axis=-1),
@@ -139,38 +140,6 @@ def _split_(graph: onnx.ModelProto, product: onnx.NodeProto, found: npt.NDArray[
         helper.make_node("MatMul", [f"{name}_others", f"{name}_rest"], [f"{name}_int8"], name=f"{name}_int8"),
         helper.make_node("Add", [product_of_few, f"{name}_int8"], [product.output[0]], name=f"{name}_sum"),
     ]
-    _insert_before_(graph, product, nodes)
+    insert_before_(graph, product, nodes)
     graph.graph.node.remove(product)
     return [few, product_of_few]
-
-
-def _products(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Return the products with weights."""
-    weights = _initializers(graph)
-    return [node for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-
-
-def _initializers(graph: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    return {tensor.name: tensor for tensor in graph.graph.initializer}
-
-
-def _array(graph: onnx.ModelProto, name: str) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = numpy_helper.to_array(_initializers(graph)[name])
-    return values
-
-
-def _add_(graph: onnx.ModelProto, name: str, values: npt.NDArray[np.generic]) -> None:
-    graph.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-
-
-def _insert_before_(graph: onnx.ModelProto, node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> None:
-    place = next(number for number, one in enumerate(graph.graph.node) if one.name == node.name)
-    for number, one in enumerate(nodes):
-        graph.graph.node.insert(place + number, one)
-
-
-def _drop_unused_(graph: onnx.ModelProto) -> None:
-    used = {name for node in graph.graph.node for name in node.input}
-    left = [tensor for tensor in graph.graph.initializer if tensor.name in used]
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(left)

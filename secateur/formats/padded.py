@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from secateur.families.linears import linear_from
 from secateur.families.structures import Attention, Ffn
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
+from secateur.formats.padding import _pad_vectors, pad_attention, pad_columns, pad_rows
 from secateur.models.card import Card
 from secateur.models.checkpoint import described, load, load_tokenizer, save
 from secateur.models.construction import quiet
@@ -79,10 +79,10 @@ def pad_(model: PreTrainedModel) -> None:
         table.weight = nn.Parameter(_pad_vectors(table.weight.detach()[:, shared], num_heads))
         table.embedding_dim = num_heads
     for index, layer in enumerate(layers):
-        attention = _pad_attention(_at_their_columns(layer.attention, shared), num_heads, head_dim)
+        attention = pad_attention(_at_their_columns(layer.attention, shared), num_heads, head_dim)
         family.replace_attention_(model, index, attention)
-        ups = tuple(_pad_rows(up, width) for up in layer.ffn.up)
-        family.replace_ffn_(model, index, Ffn(up=ups, down=_pad_columns(layer.ffn.down, width)))
+        ups = tuple(pad_rows(up, width) for up in layer.ffn.up)
+        family.replace_ffn_(model, index, Ffn(up=ups, down=pad_columns(layer.ffn.down, width)))
     model.config = family.uniform_config(model.config, heads=num_heads, ffn=width)
 
 
@@ -113,67 +113,6 @@ def _at_their_columns(attention: Attention, shared: Sequence[int]) -> Attention:
         output=linear_from(weight, None if own.bias is None else own.bias.detach()),
         head_dim=size,
     )
-
-
-def _pad_attention(attention: Attention, num_heads: int, head_dim: int) -> Attention:
-    if head_dim != attention.head_dim:
-        attention = _pad_features(attention, head_dim)
-    features, keys = num_heads * attention.unit_size, num_heads * attention.head_dim
-    return replace(
-        attention,
-        query=_pad_rows(attention.query, features),
-        key=_pad_rows(attention.key, keys),
-        value=_pad_rows(attention.value, keys),
-        output=_pad_columns(attention.output, features),
-    )
-
-
-def _pad_features(attention: Attention, head_dim: int) -> Attention:
-    """Give every head more features, all zero; the larger queries make up for the smaller ``head_dim ** -0.5``.
-
-    Architectures that need it know no grouped queries.
-    """
-    count, old = attention.num_heads, attention.head_dim
-    rows = (torch.arange(count)[:, None] * head_dim + torch.arange(old)).reshape(-1)
-
-    def spread(linear: nn.Linear, factor: float = 1.0) -> nn.Linear:
-        weight = linear.weight.new_zeros(count * head_dim, linear.in_features)
-        weight[rows] = linear.weight.detach() * factor
-        bias = None
-        if linear.bias is not None:
-            bias = linear.bias.new_zeros(count * head_dim)
-            bias[rows] = linear.bias.detach() * factor
-        return linear_from(weight, bias)
-
-    weight = attention.output.weight.new_zeros(attention.output.out_features, count * head_dim)
-    weight[:, rows] = attention.output.weight.detach()
-    output = linear_from(weight, None if attention.output.bias is None else attention.output.bias.detach())
-    query = spread(attention.query, (head_dim / old) ** 0.5)
-    return Attention(query, spread(attention.key), spread(attention.value), output, head_dim=head_dim)
-
-
-def _pad_rows(linear: nn.Linear, rows: int) -> nn.Linear:
-    weight = linear.weight.detach()
-    padded = weight.new_zeros(rows, weight.shape[1])
-    padded[: weight.shape[0]] = weight
-    return linear_from(padded, None if linear.bias is None else _pad_vector(linear.bias.detach(), rows))
-
-
-def _pad_vector(vector: torch.Tensor, size: int) -> torch.Tensor:
-    padded = vector.new_zeros(size)
-    padded[: len(vector)] = vector
-    return padded
-
-
-def _pad_vectors(rows: torch.Tensor, size: int) -> torch.Tensor:
-    padded = rows.new_zeros(rows.shape[0], size)
-    padded[:, : rows.shape[1]] = rows
-    return padded
-
-
-def _pad_columns(linear: nn.Linear, columns: int) -> nn.Linear:
-    padded = _pad_vectors(linear.weight.detach(), columns)
-    return linear_from(padded, None if linear.bias is None else linear.bias.detach())
 
 
 def _logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,10 @@ from secateur.gate.condition import Answers, Condition, GateRows, change
 from secateur.gate.costs import latency, size
 from secateur.gate.groups import classes, slices
 from secateur.gate.harmless import Change, harmless
+from secateur.statistics.discordant import Discordant, lowest_change
 from secateur.statistics.f1 import macro_f1_of_rows, of_each, right_rows
 from secateur.statistics.margins import margin_of
-from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change
+from secateur.statistics.paired import bootstrap_macro_f1
 
 __all__ = ["Answers", "Condition", "GateRows", "judge"]
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from secateur.config.promote import PromoteGenerationSection, PromoteSection
 from secateur.gate.condition import Condition
 from secateur.gate.costs import latency, size
-from secateur.statistics.paired import FloatArray, bootstrap_growth
+from secateur.statistics.discordant import FloatArray
+from secateur.statistics.paired import bootstrap_growth
 
 
 @dataclass(frozen=True)

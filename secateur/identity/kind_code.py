@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from secateur.identity.closure import ANSWERS, Source, Sources, absolute, closure, digest_of, file_of
+from secateur.identity.closure import closure, digest_of
+from secateur.identity.sources import ANSWERS, Source, Sources, absolute, file_of
 from secateur.kinds.base import Kind
 
 _REGISTRY = "secateur/kinds/registry.py"

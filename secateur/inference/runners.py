@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
+import secateur.formats.graph_editing
 import secateur.formats.onnx
 import secateur.formats.outliers
 import secateur.formats.tracing
@@ -27,7 +28,7 @@ from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
 from secateur.models.heads import head_of
 from secateur.models.token_types import TYPES
 
-_SOURCES = (secateur.formats.onnx, secateur.formats.outliers, secateur.formats.tracing)
+_SOURCES = (secateur.formats.graph_editing, secateur.formats.onnx, secateur.formats.outliers, secateur.formats.tracing)
 """What decides the bytes of an export."""
 
 Ids = npt.NDArray[np.int64]

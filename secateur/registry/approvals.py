@@ -23,7 +23,8 @@ from secateur.registry.tags import APPROVAL, CHAMPION, MANIFEST, VersionTags
 from secateur.registry.transition import require_idle
 from secateur.registry.verdict import APPROVALS, kept
 from secateur.registry.who import now, who_asks
-from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, public_key, signing_key, verify_key
+from secateur.verification.key_text import Key
+from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, public_key, signing_key, verify_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

@@ -9,7 +9,8 @@ from secateur.errors import CheckFailed
 from secateur.registry.manifest import METRICS, Manifest, Problem, digest_of, manifest_of, parameters_digest, problems
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.tags import MANIFEST
-from secateur.verification.keys import Key, verify_key
+from secateur.verification.key_text import Key
+from secateur.verification.keys import verify_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

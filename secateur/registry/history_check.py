@@ -10,7 +10,8 @@ from secateur.registry.history import FIRST, Event, champions, events, tag_of
 from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.tags import CHAMPION, HISTORY, PREVIOUS, TRANSITION, Aliases
-from secateur.verification.keys import Key, verify_key
+from secateur.verification.key_text import Key
+from secateur.verification.keys import verify_key
 
 if TYPE_CHECKING:
     from secateur.registry.mlflow_records import Records

@@ -15,7 +15,8 @@ from secateur.files import to_json
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import MANIFEST, SIGNATURE, SIGNED, VersionTags
 from secateur.verification import model_signature
-from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, Key, signing_key, verify_key
+from secateur.verification.key_text import Key
+from secateur.verification.keys import SIGNING_VARIABLE, VERIFY_VARIABLE, signing_key, verify_key
 from secateur.verification.version_files import SIGNATURE_FILE
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from secateur.report.presentation import Column, Json
-from secateur.report.scales import Scale
+from secateur.report.scale import Scale
 
 
 def number(value: float | None, form: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secateur.report.scales import Scale
+from secateur.report.scale import Scale
 
 if TYPE_CHECKING:
     from secateur.report.results import ModelResult

@@ -12,7 +12,8 @@ from secateur.config.schema import RunConfig
 from secateur.data.acquisition import read_copied, read_source
 from secateur.data.document_splitting import split_documents
 from secateur.data.drift import added_rows, compare, embedding_shift, findings
-from secateur.data.quality import DataCondition, LabelledTexts, Profile, check_quality
+from secateur.data.profile import LabelledTexts, Profile
+from secateur.data.quality import DataCondition, check_quality
 from secateur.errors import CheckFailed, DataError, ProjectError
 from secateur.files import remove, replacing, write_json
 from secateur.kinds.registry import kind_named

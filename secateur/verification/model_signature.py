@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from secateur.verification.keys import Key
+from secateur.verification.key_text import Key
 from secateur.verification.version_files import SIGNATURE_FILE
 
 _BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"

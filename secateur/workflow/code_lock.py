@@ -22,8 +22,9 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ProjectError
 from secateur.extensions import root_of
 from secateur.files import write_json, write_text
-from secateur.identity.closure import Sources, closure
+from secateur.identity.closure import closure
 from secateur.identity.kind_code import with_kind
+from secateur.identity.sources import Sources
 from secateur.kinds.registry import KINDS
 from secateur.workflow.full_form import PACKAGE, folder_of
 from secateur.workflow.project import Project, is_read_only

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.files import write_bytes, write_json
-from secateur.identity.closure import Sources
+from secateur.identity.sources import Sources
 from secateur.workflow.code_lock import StageCode
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json

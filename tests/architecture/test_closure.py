@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import secateur
-from secateur.identity.closure import Sources, closure, digest_of
+from secateur.identity.closure import closure, digest_of
 from secateur.identity.kind_code import with_kind
 from secateur.identity.source_text import essential
+from secateur.identity.sources import Sources
 
 
 def _write(root: Path, name: str, text: str = "") -> Path:
@@ -192,7 +193,7 @@ def test_what_was_looked_at_is_not_parsed_again(tmp_path: Path, monkeypatch: pyt
     files = closure("pack.a", roots={"pack": tmp_path}, sources=first)
     assert not first.complete
     again = Sources(first.as_json())
-    monkeypatch.setattr("secateur.identity.closure.essential", None)
+    monkeypatch.setattr("secateur.identity.sources.essential", None)
     assert closure("pack.a", roots={"pack": tmp_path}, sources=again) == files
     assert digest_of(files, again) == digest_of(files, first)
     assert again.complete

@@ -2,7 +2,8 @@ import pytest
 
 from secateur.config.prune import Budget
 from secateur.config.schema import RunConfig
-from secateur.data.quality import Profile, check_quality
+from secateur.data.profile import Profile
+from secateur.data.quality import check_quality
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.table_size import shortfalls

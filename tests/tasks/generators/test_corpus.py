@@ -2,7 +2,8 @@
 
 from secateur.config.retrain import QualitySection
 from secateur.data.drift import added_rows, compare, findings
-from secateur.data.quality import LabelledTexts, Profile, check_quality
+from secateur.data.profile import LabelledTexts, Profile
+from secateur.data.quality import check_quality
 from secateur.scheduling import drift
 from secateur.workflow.params import read_config
 from tests.tasks.generators.stand import GeneratorStand

@@ -4,14 +4,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from secateur.budget.latency_design import BlockPrices, corrected, design_for, fit_prices, solutions
+from secateur.budget.block_prices import BlockPrices, corrected, fit_prices
+from secateur.budget.latency_design import design_for, solutions
 from secateur.budget.latency_table import Shape
 from secateur.budget.prices import PriceTable
 from secateur.families.structures import Widths
 
 SHAPE = Shape("bert", num_layers=6, num_heads=12, head_dim=32, hidden_size=384, ffn=1536, kept_hidden_size=384)
-
-
 TRUTH = np.random.default_rng(0)
 ATTENTION = 0.03 + np.concatenate([[0], TRUTH.uniform(0.0, 0.1, size=12).cumsum()])
 FFN = 0.03 + np.concatenate([[0], TRUTH.uniform(0.0, 0.05, size=26).cumsum()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from secateur.data.drift import added_rows, compare, embedding_shift, findings, population_stability
-from secateur.data.quality import LabelledTexts
+from secateur.data.profile import LabelledTexts
 
 _WORDS = [f"word{i}" for i in range(50)]
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data.near_duplicates import jaccard, representatives, rows_per_band
+from secateur.data.near_duplicates import jaccard, representatives
+from secateur.data.signatures import rows_per_band
 
 WORDS = ["the", "driver", "flight", "was", "late", "again", "and", "nobody", "said", "why", "for", "hours", "gate"]
 

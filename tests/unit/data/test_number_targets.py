@@ -9,7 +9,8 @@ from secateur.config.retrain import QualitySection
 from secateur.data.cleaning import clean_rows
 from secateur.data.drift import compare, findings
 from secateur.data.number_targets import number_targets, strata_of
-from secateur.data.quality import LabelledTexts, Profile, check_quality
+from secateur.data.profile import LabelledTexts, Profile
+from secateur.data.quality import check_quality
 from secateur.data.rules import row_rules_of
 from secateur.errors import DataError
 from secateur.readers.layout import Columns

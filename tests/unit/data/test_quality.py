@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from secateur.config.retrain import QualitySection, RetrainSection, parse_duration
-from secateur.data.quality import LabelledTexts, Profile, check_quality
+from secateur.data.profile import LabelledTexts, Profile
+from secateur.data.quality import check_quality
 
 _LIMITS: dict[str, Any] = {
     "min_rows": 10,

@@ -13,9 +13,10 @@ from secateur.evaluation.tf_idf import fit
 from secateur.gate.condition import Answers, GateRows
 from secateur.gate.groups import classes, slices
 from secateur.kinds.registry import kind_named
+from secateur.statistics.discordant import Discordant
 from secateur.statistics.f1 import f1_by_label, macro_f1_of_rows, micro_f1_of_rows
 from secateur.statistics.margins import effective_rows
-from secateur.statistics.paired import Discordant, bootstrap_macro_f1
+from secateur.statistics.paired import bootstrap_macro_f1
 
 DRAW = np.random.default_rng(0)
 TRUTH = (DRAW.random((400, 3)) < [0.5, 0.3, 0.1]).astype(np.int64)

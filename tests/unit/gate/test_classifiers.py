@@ -9,7 +9,7 @@ import pytest
 
 from secateur.config.promote import PromoteSection
 from secateur.gate.classifiers import Answers, GateRows, judge
-from secateur.statistics.paired import Discordant, lowest_change
+from secateur.statistics.discordant import Discordant, lowest_change
 from tests.tiny import full_params
 
 ROWS = 600

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from secateur.statistics.discordant import Discordant, lowest_change
 from secateur.statistics.margins import effective_rows, margin_of, passes, provable, rows_for
-from secateur.statistics.paired import Discordant, lowest_change
 
 
 def test_balanced_rows_count_in_full_and_a_rare_label_decides() -> None:

@@ -9,8 +9,9 @@ from scipy.stats import norm
 from sklearn.metrics import f1_score, recall_score
 
 from secateur.statistics import bootstrap
+from secateur.statistics.discordant import Discordant, lowest_change, mcnemar
 from secateur.statistics.f1 import f1_by_label
-from secateur.statistics.paired import Discordant, bootstrap_macro_f1, lowest_change, mcnemar
+from secateur.statistics.paired import bootstrap_macro_f1
 
 
 def test_drawing_in_small_steps_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
