@@ -11,7 +11,7 @@ BENCH := $(VENV)/.bench
 TEAM := $(VENV)/.team
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 
-.PHONY: help setup demo demo-generation test test-team check bench team team-down docs clean
+.PHONY: help setup demo demo-generation test test-team gpu check bench team team-down docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,10 @@ team-down: ## end what `make team` started; databases and objects stay
 
 test-team: $(TEAM) ## the team set-up: build, promote, reproduce from a second clone, some minutes
 	@$(BIN)/python -m pytest -m team tests/integration/test_team.py
+
+gpu: $(READY) ## where there is a GPU: the tests that need one, then a benchmark beside the CPU, under ten minutes
+	@$(BIN)/python -m pytest -m gpu tests/contract/test_gpu.py
+	@$(BIN)/python -m benchmarks.devices $(ARGS)
 
 docs: $(READY) ## the documentation site, in site/; generated parts are written anew
 	@$(BIN)/python docs/generate.py

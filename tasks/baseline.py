@@ -45,11 +45,12 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     Raises:
         DataError: there are no rows.
         ModelError: the base cannot be used, or training diverged.
-        ConfigError: the tokenizer has no room, or texts are longer than the model can read.
+        ConfigError: the tokenizer has no room, texts are longer than the model can read, or the device is not there.
     """
     from secateur.data.tokenizer_training import control_token
     from secateur.data.tokens import in_card, read_tokens
     from secateur.determinism import fingerprint, fix_randomness
+    from secateur.inference.device import find_device
     from secateur.kinds.registry import kind_named
     from secateur.models.card import Card
     from secateur.models.checkpoint import save
@@ -61,7 +62,8 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     from secateur.training.objectives import LabelLoss, logits_of
     from secateur.training.prepared_rows import TRAIN, VALIDATION, write_logits
 
-    fix_randomness(seed=run.seed, num_threads=run.num_threads)
+    device = find_device(run.device)
+    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=device)
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     controls = {label: control_token(label) for label in labels} if baseline.control else {}
     tokenizer = tokenizer_of(job.inputs["base"], job.inputs["train"], baseline, labels=list(controls))
@@ -79,6 +81,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     train, validation = read_tokens(tokens / TRAIN), read_tokens(tokens / VALIDATION)
     model = model_for(job.inputs["base"], tokenizer, kind=kind, labels=labels, baseline=baseline)
     kind.start_(model, train)
+    model.to(device)
     plan = Plan(
         title=job.stage,
         settings=baseline.settled(
@@ -106,7 +109,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
         parameters=dict(job.parameters),
         inputs=dict(job.digests),
         seed=run.seed,
-        fingerprint=fingerprint(constraints=job.constraints),
+        fingerprint=fingerprint(constraints=job.constraints, device=device),
         labels=labels,
         max_length=baseline.max_length,
         cut_texts=cut,

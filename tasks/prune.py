@@ -62,9 +62,11 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
 
     Raises:
         BudgetError: the target of the round is out of reach.
+        ConfigError: the device is not there.
     """
     from secateur.budget.goal import goal_of
     from secateur.determinism import fix_randomness
+    from secateur.inference.device import find_device
     from secateur.models.card import Card
     from secateur.models.checkpoint import load, save
     from secateur.pruning.state_files import read_state, write_state
@@ -83,7 +85,8 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         vocabulary_of,
     )
 
-    fix_randomness(seed=run.seed, num_threads=run.num_threads)
+    device = find_device(run.device)
+    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=device)
     before, dense = Card.read(job.inputs["prev"]), Card.read(job.inputs["dense"])
     name = job.stage.partition("@")[2]
     goal = goal_of(number_of(name), round_=round, settings=prune)
@@ -92,10 +95,10 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         changes: dict[str, Any] = {"reason": before.reason, "tried": None, "tries": [], "probes": []}
         save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
         return
-    model, vocabulary = load(job.inputs["prev"]), vocabulary_of(job)
+    model, vocabulary = load(job.inputs["prev"]).to(device), vocabulary_of(job)
     state = read_state(job.inputs["prev"], model, card=before)
     prepared = read_prepared_rows(job.inputs["tokens"])
-    dense_model = load(job.inputs["dense"])
+    dense_model = load(job.inputs["dense"]).to(device)
     judge = judge_of(dense_model, prepared, dense=dense, run=run, prune=prune, promise=goal.max_drop)
     cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
     vocabulary = vocabulary.narrowed_(model, prepared.train, min_count=cut.min_count if cut else 0)

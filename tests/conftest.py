@@ -44,6 +44,18 @@ gc.set_threshold(100_000, 50, 100)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs an accelerator where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: torch {torch.__version__} finds none"))
+
+
 def pytest_collection_finish() -> None:
     """Let the collector walk through nothing that was imported before the first test: timing asks for it often."""
     gc.collect()

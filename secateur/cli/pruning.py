@@ -79,6 +79,13 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless given.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where it computes; auto = a GPU where there is one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
     """Prune anybody's finished model, without a project.
@@ -115,6 +122,7 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
         seed=options["seed"],
         num_threads=options["threads"] or os.cpu_count() or 1,
         precision="auto",
+        device=options["device"],
         probes=bool(options["label_columns"]),
     )
     result = prune_checkpoint(request, out, say=(lambda _: None) if as_json else say)

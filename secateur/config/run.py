@@ -10,6 +10,9 @@ from secateur.kinds.registry import DEFAULT, KINDS
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+"""Where a model computes; ``auto`` takes an accelerator where the machine has one."""
+
 
 def _known(name: str) -> str:
     try:
@@ -41,9 +44,15 @@ class RunSection(Section):
     num_threads: Annotated[
         PositiveInt, Field(description="CPU threads of a training stage; other counts give other bits")
     ] = 2
+    device: Annotated[
+        Device,
+        Field(
+            description="where models train and are scored; auto = an accelerator where there is one; other devices give other bits"
+        ),
+    ] = "cpu"
     precision: Annotated[
         Precision,
         Field(
-            description="auto = bf16 autocast where that is faster: with AMX, or with AVX-512 BF16 on AMD; else fp32"
+            description="auto = bf16 autocast where that is faster: with AMX, with AVX-512 BF16 on AMD, on a GPU that has it; else fp32"
         ),
     ] = "auto"

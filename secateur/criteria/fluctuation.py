@@ -32,13 +32,17 @@ def score(
     import torch
 
     from secateur.budget.scores import Scores
+    from secateur.inference.device import for_sums, wide
     from secateur.second_order.blocks import blocks_of
     from secateur.training.mask_gradients import inputs_of
     from secateur.training.objectives import forward
 
     blocks = blocks_of(model)
     there = [block for block in blocks if block.num_units > 0]
-    sums = {id(block): torch.zeros(2, block.projection.in_features, dtype=torch.float64) for block in there}
+    device = for_sums(model.device)
+    sums = {
+        id(block): torch.zeros(2, block.projection.in_features, dtype=torch.float64, device=device) for block in there
+    }
     num_tokens = 0
     model.eval()
     with torch.no_grad(), inputs_of([block.projection for block in there]) as inputs:
@@ -47,8 +51,8 @@ def score(
             tokens = batch.attention_mask.bool()
             num_tokens += int(tokens.sum())
             for block, given in zip(there, inputs, strict=True):
-                values = given[tokens].double()
-                sums[id(block)] += torch.stack([values.sum(dim=0), values.square().sum(dim=0)]).cpu()
+                values = wide(given[tokens])
+                sums[id(block)] += torch.stack([values.sum(dim=0), values.square().sum(dim=0)])
             inputs.clear()
         scores = [_score(block, sums[id(block)], num_tokens) if block.num_units else torch.zeros(0) for block in blocks]
     return Scores(heads=tuple(scores[: len(blocks) // 2]), ffn=tuple(scores[len(blocks) // 2 :]))
@@ -57,7 +61,7 @@ def score(
 def _score(block: "Block", sums: "Tensor", num_tokens: int) -> "Tensor":
     import torch
 
-    mean, squares = sums / max(num_tokens, 1)
+    mean, squares = sums.cpu() / max(num_tokens, 1)
     variance = (squares - mean.square()).clamp_min(0.0)
     lost = fluctuation(variance, block.projection.weight.detach().cpu())
     of_units = lost.view(block.num_units, block.unit_size).sum(dim=1).float()

@@ -117,7 +117,7 @@ def _evaluate_one(
 ) -> Evaluated:
     """Score one model; its card is read by the caller. ``advance`` is called after each of the steps."""
     run, settings = given.run, given.settings
-    model = load(folder)
+    model = load(folder).to(given.device)
     attacked = None
     if settings.robustness.rows:
         attacked = robustness(

@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from secateur.config.evaluate import EvaluateSection
 from secateur.config.run import RunSection
 from secateur.files import replacing
+from secateur.inference.device import find_device
 
 _ROUNDING = 0.01
 """Nats per character, or points of a number, that another environment may move an answer by."""
@@ -23,7 +25,7 @@ class Given:
     Attributes:
         folders: model -> its checkpoint, the dense one first, under the name ``baseline``.
         inputs: ``test`` (parquet), ``labels`` (JSON), those of ``Kind.evaluated_with``, perhaps ``judge``.
-        run: seed, threads, precision.
+        run: seed, threads, precision, and the device on which PyTorch models are scored; deployed forms run on the CPU.
         settings: how models are measured.
         max_length: tokens of a row, at most.
         exports: folder of what is exported on the way.
@@ -35,6 +37,11 @@ class Given:
     settings: EvaluateSection
     max_length: int
     exports: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where PyTorch models are scored."""
+        return find_device(self.run.device)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _evaluate_one(
 ) -> EvaluatedGenerator:
     """Score one model and let its deployed form, whose logits are the same, write; its card is read by the caller."""
     run, settings = given.run, given.settings
-    model = load(folder)
+    model = load(folder).to(given.device)
     deployed = exported_folder(folder, runtime=settings.deployed, workdir=given.exports)
     writer = Writer.load(deployed, num_threads=run.num_threads)
     documents = documents_of(rows, writer.tokenizer, controls=writer.controls)

@@ -15,9 +15,9 @@ from secateur.families import family_of
 from secateur.models.heads import last_of_head
 
 
-def resolve(precision: Precision) -> Literal["fp32", "bf16"]:
-    """Replace ``auto`` by what trains faster here."""
-    return fastest_precision() if precision == "auto" else precision
+def resolve(precision: Precision, *, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Replace ``auto`` by what trains faster on a device of this machine."""
+    return fastest_precision(device) if precision == "auto" else precision
 
 
 def autocast(precision: Precision, *, device: torch.device) -> AbstractContextManager[Any]:
@@ -26,7 +26,7 @@ def autocast(precision: Precision, *, device: torch.device) -> AbstractContextMa
     Not ``Accelerator(mixed_precision=...)``: that is a process-wide singleton which refuses a second value,
     and it patches the forward of the model that is to be cut and saved.
     """
-    if resolve(precision) == "fp32":
+    if resolve(precision, device=device) == "fp32":
         return nullcontext()
     # The cache serves weights that are used twice in a pass. Threads share it, so bits would depend on who is first.
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
@@ -43,7 +43,7 @@ def exact_head(model: PreTrainedModel, precision: Precision) -> Iterator[None]:
         with torch.autocast(inputs[0].device.type, enabled=False):
             return linear(inputs[0].float(), module.weight, module.bias)
 
-    if resolve(precision) == "fp32":
+    if resolve(precision, device=model.device) == "fp32":
         yield
         return
     handle = last_of_head(model).register_forward_hook(again, prepend=True)
@@ -66,7 +66,7 @@ def narrow_stream(model: PreTrainedModel, precision: Precision) -> Iterator[None
     def cast(module: nn.Module, _: Any, output: Tensor) -> Tensor:
         return output.to(torch.bfloat16) if module.training else output
 
-    if resolve(precision) == "fp32":
+    if resolve(precision, device=model.device) == "fp32":
         yield
         return
     handle = family_of(model).embeddings(model).register_forward_hook(cast)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.families import family_of
+from secateur.inference.device import for_sums, wide
 from secateur.kinds.registry import kind_named
 from secateur.models.depth import drop_layers_
 from secateur.models.heads import last_of_head
@@ -125,16 +126,16 @@ def best_features(
     norms = family.stream_norms(model)
     last = last_of_head(model)
     width = family.hidden_size(model.config)
-    stream, head = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
+    stream, head = (torch.zeros(width, dtype=torch.float64, device=for_sums(model.device)) for _ in range(2))
     current: list[Batch] = []
 
     def see_norm(_: nn.Module, __: object, output: Tensor) -> None:
         real = current[0].attention_mask[..., None]
         means = (output.abs() * real).sum(dim=1) / real.sum(dim=1)
-        stream.add_(means.double().square().sum(dim=0).cpu())
+        stream.add_(wide(means).square().sum(dim=0))
 
     def see_head(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        head.add_(inputs[0].flatten(0, -2).double().square().sum(dim=0).cpu())
+        head.add_(wide(inputs[0].flatten(0, -2)).square().sum(dim=0))
 
     model.eval()
     with hooked(before=[(last, see_head)], after=[(norm, see_norm) for norm in norms]):
@@ -142,7 +143,7 @@ def best_features(
         for batch in batches_of(rows, batch_size=size, pad_token_id=pad_token_id(model)):
             current[:] = [batch.to(model.device)]
             forward(model, current[0], precision=precision)
-    return _largest(stream, hidden_size), _largest(head, hidden_size)
+    return _largest(stream.cpu(), hidden_size), _largest(head.cpu(), hidden_size)
 
 
 @torch.no_grad()
@@ -156,13 +157,13 @@ def best_basis(model: PreTrainedModel, rows: Rows, *, precision: Precision) -> T
     readings = family_of(model).readings(model)
     assert readings is not None  # see can_rotate
     width = family_of(model).hidden_size(model.config)
-    moments = torch.zeros(width, width, dtype=torch.float64)
+    moments = torch.zeros(width, width, dtype=torch.float64, device=for_sums(model.device))
     current: list[Tensor] = []
 
     def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         tokens = inputs[0][current[0]].float()
         tokens = tokens / tokens.square().mean(dim=1, keepdim=True).sqrt().clamp_min(_TINY)
-        moments.add_((tokens.T @ tokens).double().cpu())
+        moments.add_(wide(tokens.T @ tokens))
 
     model.eval()
     with hooked(before=[(reading.norm, see) for reading in readings]):
@@ -170,7 +171,7 @@ def best_basis(model: PreTrainedModel, rows: Rows, *, precision: Precision) -> T
             on_device = batch.to(model.device)
             current[:] = [on_device.attention_mask.bool()]
             forward(model, on_device, precision=precision)
-    return principal_basis(moments)
+    return principal_basis(moments.cpu())
 
 
 @torch.no_grad()

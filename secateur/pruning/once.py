@@ -76,7 +76,7 @@ class Once:
             "state": "recovered" if self.settings.recovery.epochs else "compact",
             "parameters": self.settings.model_dump(mode="json"),
             "seed": self.seed,
-            "fingerprint": fingerprint(constraints=None),
+            "fingerprint": fingerprint(constraints=None, device=outcome.model.device),
             "widths": widths_of(outcome.model).as_dict(),
             "kept": outcome.state.kept.as_dict(),
             "asked": self.goal.asked(self.settings.budget.kind),

@@ -20,6 +20,7 @@ from secateur.errors import CheckFailed
 from secateur.families import family_of
 from secateur.families.linears import convert_
 from secateur.files import replacing
+from secateur.inference.device import find_device
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import described, kind_of_folder, load, load_tokenizer, save
@@ -56,14 +57,16 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     Raises:
         CheckpointError, ModelError: the checkpoint cannot be used.
         DataError: the table cannot be used.
+        ConfigError: the device is not there.
         BudgetError: the budget is out of reach; nothing is written.
         CheckFailed: not even the gentlest cut that was tried keeps the promise or the floor; nothing is written.
     """
-    fix_randomness(seed=request.seed, num_threads=request.num_threads)
+    device = find_device(request.device, said="--device")
+    fix_randomness(seed=request.seed, num_threads=request.num_threads, device=device)
     model, tokenizer, card = _open(request.checkpoint)
     # Small types are for keeping, not for computing: what is left is saved, and scored, in the type that came in.
     dtype = model.dtype
-    model = model.float()
+    model = model.float().to(device)
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
     kind = kind_named(card.task or DEFAULT)
@@ -105,7 +108,13 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     described = once.facts(result) | {"dense_widths": card.dense_widths or dense.as_dict()}
     described |= _facts(request, card, model=model, scores=after, probed=probed_after)
     with replacing(out) as folder:
-        save(model, vocabulary.tokenizer, folder, card=described, beside=lambda path: write_state(path, outcome.state))
+        save(
+            model.cpu(),
+            vocabulary.tokenizer,
+            folder,
+            card=described,
+            beside=lambda path: write_state(path, outcome.state),
+        )
     return {
         "kind": card.task,
         "dense": _entry(before, cost=dense_cost) | probed,

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.config.prune import PruneSettings
-from secateur.config.run import Precision
+from secateur.config.run import Device, Precision
 from secateur.data.encoding import long_texts_of
 from secateur.data.labelled import Labelled, read_labelled, read_texts_of
 from secateur.data.learned_rows import learned_beside
@@ -43,6 +43,7 @@ class Request:
         max_length: longer texts are cut, those of a generator go on in the next row; tokens.
         seed: of every random draw.
         num_threads: CPU threads.
+        device: where the model is calibrated, trained and scored.
         precision: arithmetic of the matrix products.
         probes: the label column was named; of a model that says no labels they tell what its vectors are good for, or
             what it is told a text should be.
@@ -56,6 +57,7 @@ class Request:
     seed: int
     num_threads: int
     precision: Precision
+    device: Device = "cpu"
     probes: bool = False
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.inference.device import for_sums, wide
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.second_order.blocks import Block, blocks_of
 from secateur.second_order.taps import tapped
@@ -60,7 +61,8 @@ def moments(
     blocks = blocks_of(model)
     there = [block for block in blocks if block.num_units > 0]
     model.eval()
-    sums = {id(block): _Sums.empty(block) for block in there}
+    device = for_sums(model.device)
+    sums = {id(block): _Sums.empty(block, device=device) for block in there}
     num_rows = 0
     generator = torch.Generator().manual_seed(seed)
     for batch in (host_batch.to(model.device) for host_batch in batches):
@@ -73,7 +75,7 @@ def moments(
             inputs_, gradients = _gradients(model, there, batch, precision=precision, generator=generator)
             for block, inputs, gradient in zip(there, inputs_, gradients, strict=True):
                 sums[id(block)].add_(inputs[tokens], None, gradient[tokens])
-    return tuple(sums.get(id(block), _Sums.empty(block)).finished(num_rows) for block in blocks)
+    return tuple(sums.get(id(block), _Sums.empty(block, device=device)).finished(num_rows) for block in blocks)
 
 
 def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision, generator: torch.Generator) -> Tensor:
@@ -136,16 +138,18 @@ class _Sums:
     has_bias: bool
     inputs: Tensor
     outputs: Tensor
-    energy: float = 0.0
-    weight: float = 0.0
+    energy: Tensor
+    weight: Tensor
 
     @classmethod
-    def empty(cls, block: Block) -> "_Sums":
+    def empty(cls, block: Block, *, device: torch.device) -> "_Sums":
         num_inputs, num_outputs = block.projection.in_features + 1, block.projection.out_features
         return cls(
             has_bias=block.projection.bias is not None,
-            inputs=torch.zeros(num_inputs, num_inputs, dtype=torch.float64),
-            outputs=torch.zeros(num_outputs, num_outputs, dtype=torch.float64),
+            inputs=torch.zeros(num_inputs, num_inputs, dtype=torch.float64, device=device),
+            outputs=torch.zeros(num_outputs, num_outputs, dtype=torch.float64, device=device),
+            energy=torch.zeros((), dtype=torch.float64, device=device),
+            weight=torch.zeros((), dtype=torch.float64, device=device),
         )
 
     def add_(self, inputs: Tensor, outputs: Tensor | None, gradients: Tensor | None) -> None:
@@ -153,23 +157,24 @@ class _Sums:
         if gradients is not None:
             gradients = gradients.float()
             squares = gradients.square().sum(dim=1)
-            self.weight += float(squares.double().sum())
-            self.outputs += (gradients.T @ gradients).cpu()
+            self.weight += wide(squares).sum()
+            self.outputs += (gradients.T @ gradients).to(self.outputs.device)
             extended = extended * squares.sqrt()[:, None]
         else:
             assert outputs is not None
             self.weight += len(inputs)
-            self.energy += float(outputs.float().square().sum(dtype=torch.float64))
-        self.inputs += (extended.T @ extended).cpu()
+            self.energy += wide(outputs.float().square()).sum()
+        self.inputs += (extended.T @ extended).to(self.inputs.device)
 
     def finished(self, num_rows: int) -> Moments:
         tiny = torch.finfo(torch.float64).tiny
-        inputs = self.inputs / max(self.weight, tiny)
+        weight, energy = float(self.weight), float(self.energy)
+        inputs = self.inputs.cpu() / max(weight, tiny)  # copied once, from wherever they were summed up
         if not self.has_bias:
             # A constant that goes with nothing: no solution gives it a weight.
             inputs[-1], inputs[:, -1] = 0.0, 0.0
             inputs[-1, -1] = 1.0
-        if self.energy > 0.0:
-            share = self.weight / self.energy
+        if energy > 0.0:
+            share = weight / energy
             return Moments(inputs=inputs, outputs=torch.eye(len(self.outputs), dtype=torch.float64) * share)
-        return Moments(inputs=inputs, outputs=self.outputs / max(num_rows, 1))
+        return Moments(inputs=inputs, outputs=self.outputs.cpu() / max(num_rows, 1))

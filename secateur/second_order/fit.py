@@ -5,6 +5,7 @@ from typing import Literal, assert_never
 import torch
 from torch import Tensor
 
+from secateur.inference.device import for_sums, wide
 from secateur.second_order.blocks import Block
 from secateur.second_order.surgeon import damped
 
@@ -35,9 +36,10 @@ class Fit:
         # Without a bias there is nothing for a constant input to change.
         self._constant = 0.0 if block.projection.bias is None else 1.0
         size = len(self._kept)
-        self._gram = torch.zeros(size, size, dtype=torch.float64)
-        self._cross = torch.zeros(size, block.projection.out_features, dtype=torch.float64)
-        self._weight = 0.0
+        device = for_sums(block.projection.weight.device)
+        self._gram = torch.zeros(size, size, dtype=torch.float64, device=device)
+        self._cross = torch.zeros(size, block.projection.out_features, dtype=torch.float64, device=device)
+        self._weight = torch.zeros((), dtype=torch.float64, device=device)
 
     def add_(self, inputs: Tensor, missing: Tensor, weights: Tensor) -> None:
         """Add the tokens of a batch.
@@ -51,14 +53,15 @@ class Fit:
         extended = torch.cat([inputs, constant], dim=1)[:, self._kept.to(inputs.device)]
         roots = weights.to(inputs).sqrt()[:, None]
         extended = extended * roots
-        self._gram += (extended.T @ extended).cpu()
-        self._cross += (extended.T @ (missing * roots)).cpu()
-        self._weight += float(weights.double().sum())
+        self._gram += (extended.T @ extended).to(self._gram.device)
+        self._cross += (extended.T @ (missing * roots)).to(self._cross.device)
+        self._weight += wide(weights).sum().to(self._weight.device)
 
     def apply_(self) -> None:
         """Change the projection in place; without any weight on any token it stays as it is."""
-        if self._weight == 0.0:
+        if float(self._weight) == 0.0:
             return
+        self._gram, self._cross = self._gram.cpu(), self._cross.cpu()  # copied once; they are solved there
         if self._constant == 0.0:
             self._gram[-1, -1] = 1.0
         weight = self.block.extended_weight()

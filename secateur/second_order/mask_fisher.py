@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.inference.device import for_sums
 from secateur.second_order.blocks import blocks_of
 from secateur.second_order.surgeon import Removals
 from secateur.training.batches import Batch
@@ -22,7 +23,10 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
     """
     blocks = blocks_of(model)
     there = [block for block in blocks if block.num_units > 0]
-    totals = {id(block): torch.zeros(block.num_units, block.num_units, dtype=torch.float64) for block in blocks}
+    device = for_sums(model.device)
+    totals = {
+        id(block): torch.zeros(block.num_units, block.num_units, dtype=torch.float64, device=device) for block in blocks
+    }
     num_rows = 0
     model.eval()
     with graph_from_embeddings(model), inputs_of([block.projection for block in there]) as outputs:
@@ -31,10 +35,10 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
             gradients = torch.autograd.grad(loss, outputs)
             for block, output, gradient in zip(there, outputs, gradients, strict=True):
                 of_rows = batch.summed(mask_gradients(output, gradient, unit_size=block.unit_size))
-                totals[id(block)] += (of_rows.T @ of_rows).cpu()
+                totals[id(block)] += (of_rows.T @ of_rows).to(device)
             num_rows += len(batch.labels)
             outputs.clear()
-    return [totals[id(block)] / max(num_rows, 1) for block in blocks]
+    return [totals[id(block)].cpu() / max(num_rows, 1) for block in blocks]
 
 
 def rearrange(fisher: Tensor, *, factors: Tensor) -> Removals:

@@ -79,7 +79,7 @@ def attention_as_products(model: PreTrainedModel, precision: Precision, *, rows:
     """
     is_fused = family_of(model).generates and model.config._attn_implementation == "sdpa"
     is_short = is_fused and rows.longest <= _LONGEST
-    if not is_short or resolve(precision) == "fp32" or model.device.type != "cpu":
+    if not is_short or resolve(precision, device=model.device) == "fp32" or model.device.type != "cpu":
         yield
         return
     before = model.config._attn_implementation

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -102,11 +101,11 @@ def train_(
 ) -> Trained:
     """Train a model in place; it ends in evaluation mode with the weights of its best validation pass.
 
-    Linear warm-up and a decay towards 0. Deterministic for a fixed seed, thread count and CPU, given
+    Linear warm-up and a decay towards 0. Deterministic for a fixed seed, thread count and device, given
     ``fix_randomness`` at the entry of the stage (dropout of attention weights draws from torch's global generator).
 
     Args:
-        model: changed in place.
+        model: changed in place, on the device where it is.
         train: rows to learn from.
         validation: rows that choose the weights to keep.
         objective: loss of a batch.
@@ -118,15 +117,13 @@ def train_(
     """
     check_weights(model, title=plan.title)
     settings = plan.settings
-    accelerator = Accelerator()
     units = None if isinstance(train, ReadyBatches) else train.units
     try:
         if not settings.train_embeddings:
             for module in family_of(model).embedding_modules(model):
                 module.requires_grad_(False)
-        wrapped: PreTrainedModel = accelerator.prepare(model)
         parallel = data_parallel(
-            wrapped,
+            model,
             rows=train,
             batch_size=settings.batch_size,
             objective=objective,
@@ -146,8 +143,8 @@ def train_(
             run = _Run(
                 model,
                 gradients=gradients,
-                optimizer=accelerator.prepare(optimizer),
-                batches=accelerator.prepare(rows),
+                optimizer=optimizer,
+                batches=rows,
                 validation=validation,
                 plan=plan,
                 constraint=constraint,

@@ -29,12 +29,17 @@ def arguments(stage: Stage, config: RunConfig) -> dict[str, Any]:
     return {parameter.argument: parameter.value(config) for parameter in stage.parameters}
 
 
+_UNSAID = frozenset({"run.device"})
+"""Came when cards had been written: at their default they are left out, so that those cards keep their bytes."""
+
+
 def parameters_of(stage: Stage, config: RunConfig) -> dict[str, Any]:
     """Return dotted name -> value of every parameter that decides the stage's result, its default or not."""
     return flatten(
         {
             entry.name: entry.value
             for entry in effective(config)
+            if entry.origin != "default" or entry.name not in _UNSAID
             if any(f"{entry.name}.".startswith(f"{key}.") for key in stage.keys)
         }
     )

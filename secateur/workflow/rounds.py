@@ -15,6 +15,7 @@ from secateur.config.run import RunSection
 from secateur.data.tokens import TokenRows
 from secateur.determinism import fingerprint
 from secateur.evaluation.robust_score import robust_score
+from secateur.inference.device import find_device
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.models.checkpoint import load, load_tokenizer, save
@@ -179,7 +180,7 @@ def card_of(job: Job, *, run: RunSection, prune: PruneSettings, before: Card, go
         parameters=dict(job.parameters),
         inputs=dict(job.digests),
         seed=run.seed,
-        fingerprint=fingerprint(constraints=job.constraints),
+        fingerprint=fingerprint(constraints=job.constraints, device=find_device(run.device)),
         labels=before.labels,
         **before.given("control", "texts"),
         max_length=before.max_length,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 from safetensors import SafetensorError
 from transformers import GPTNeoConfig, T5Config
@@ -85,6 +86,20 @@ def test_plan_refuses_what_run_refuses(workspace: Path, tmp_path: Path) -> None:
     assert str(refused(workspace, "plan", "-S", source)) == str(refused(workspace, "run", "-S", source))
     asked = ("-S", "baseline.max_length=99999")
     assert str(refused(workspace, "plan", *asked)) == str(refused(workspace, "run", *asked))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there(workspace: Path, tmp_path: Path) -> None:
+    for command in ("run", "plan"):
+        error = refused(workspace, command, "-S", "run.device=cuda")
+        assert isinstance(error, ConfigError)
+        assert str(error).startswith("run.device=cuda: found no such device here")
+        assert str(error).endswith("cpu or auto would work")
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    rows.write_text(HEADER + ROWS)
+    asked = ("--data", str(rows), "--out", str(out), "--device", "cuda")
+    assert str(refused(workspace, "prune", "models/baseline", *asked)).startswith("--device=cuda: found no such")
+    assert not out.exists()
 
 
 def test_plan_looks_at_whatever_run_looks_at(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,8 @@ def evaluate_job(root: Path, names: tuple[str, ...]) -> Job:
     return Job("evaluate", "key", inputs, _fresh(root, outputs), effects={"latency": root / "latency.json"})
 
 
-def run_evaluate(root: Path, *names: str) -> None:
-    evaluate.run(evaluate_job(root, names), run=RUN, evaluate=EVALUATE, max_length=16)
+def run_evaluate(root: Path, *names: str, run: RunSection = RUN) -> None:
+    evaluate.run(evaluate_job(root, names), run=run, evaluate=EVALUATE, max_length=16)
 
 
 def _fresh(root: Path, outputs: dict[str, str]) -> dict[str, Path]:

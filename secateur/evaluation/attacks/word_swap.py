@@ -205,7 +205,7 @@ class _Neighbours:
 
 
 def embedding_gradient(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
-    """Return the gradient of every row's loss at its word embeddings, (B, T, E) fp32."""
+    """Return the gradient of every row's loss at its word embeddings, (B, T, E) fp32 on the CPU."""
     leaves: list[Tensor] = []
 
     def detach(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
@@ -215,14 +215,14 @@ def embedding_gradient(model: PreTrainedModel, batch: Batch, *, precision: Preci
     handle = model.get_input_embeddings().register_forward_hook(detach)
     try:
         with torch.enable_grad():
-            loss = summed_loss(model, batch, precision=precision)
+            loss = summed_loss(model, batch.to(model.device), precision=precision)
         (gradient,) = torch.autograd.grad(loss, leaves)
     finally:
         handle.remove()
-    return gradient.float()
+    return gradient.float().cpu()
 
 
 def _word_embeddings(model: PreTrainedModel) -> Tensor:
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, Tensor)
-    return weight.detach()
+    return weight.detach().cpu()

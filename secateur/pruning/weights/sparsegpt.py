@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.errors import ModelError
+from secateur.inference.device import wide
 from secateur.pruning.weights.activations import summed_over_tokens
 from secateur.pruning.weights.matrices import WeightScores, prunable, source_of
 from secateur.pruning.weights.ranking import GONE, STAYS, Removal, lowest, may_go
@@ -35,7 +36,7 @@ def saliencies(model: PreTrainedModel, batches: Iterable[Batch], *, precision: P
         for name, gram in gram_matrices(model, batches, names=tuple(linears), precision=precision).items()
     }
     return {
-        name: (linear.weight.detach().double().square() / inverses[source_of(name)]).float()
+        name: (wide(linear.weight.detach()).square() / inverses[source_of(name)]).float()
         for name, linear in linears.items()
     }
 
@@ -74,7 +75,7 @@ def solve(weight: Tensor, gram: Tensor, removal: Removal, *, name: str = "weight
     """
     upper = torch.linalg.cholesky(torch.cholesky_inverse(_cholesky(gram, name=name)), upper=True)
     fires = gram.diagonal() > 0
-    new = weight.detach().to(torch.float64, copy=True)
+    new = wide(weight.detach()).clone()
     removed = torch.zeros_like(weight, dtype=torch.bool)
     num_columns = weight.shape[1]
     step = _BLOCK if removal.pattern is None else removal.pattern.group
@@ -99,7 +100,7 @@ def solve(weight: Tensor, gram: Tensor, removal: Removal, *, name: str = "weight
 
 def _cholesky(gram: Tensor, *, name: str) -> Tensor:
     """Factor H = X^T X + lambda I, lambda = 1 % of the mean of its diagonal (1 where nothing fires), in fp64."""
-    gram = gram.double()
+    gram = wide(gram)
     damping = _DAMPING * float(gram.diagonal().mean()) or 1.0
     factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(

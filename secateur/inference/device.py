@@ -1,0 +1,52 @@
+"""Where models compute: chosen here and nowhere else, then carried by the model."""
+
+import torch
+from torch import Tensor
+
+from secateur.config.run import Device
+from secateur.errors import ConfigError
+
+_ACCELERATORS = ("cuda", "mps")
+
+
+def find_device(asked: Device, *, said: str = "run.device") -> torch.device:
+    """Return the device that was asked for, if this machine has it.
+
+    A model is moved there once; rows, calibration and regularisers follow ``model.device``. What is written, exported
+    or timed comes from the CPU.
+
+    Args:
+        asked: ``auto`` takes the first of cuda and mps that is there, else the CPU.
+        said: name of the setting, for the message.
+
+    Raises:
+        ConfigError: this machine, or this build of torch, has no such device.
+    """
+    there = [name for name in _ACCELERATORS if _has(name)]
+    if asked == "auto":
+        return torch.device(there[0] if there else "cpu")
+    if asked == "cpu" or asked in there:
+        return torch.device(asked)
+    why = "" if getattr(torch.backends, asked).is_built() else f" (torch {torch.__version__} is built without {asked})"
+    raise ConfigError(
+        f"{said}={asked}: found no such device here{why}; {', '.join([*there, 'cpu'])} or auto would work"
+    )
+
+
+def for_sums(device: torch.device) -> torch.device:
+    """Return where sums in float64 over what is computed on a device are kept: there, or on the CPU beside MPS.
+
+    That has no such type.
+    """
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values in float64, where sums over them are kept."""
+    return values.to(for_sums(values.device)).double()
+
+
+def _has(name: str) -> bool:
+    if name == "cuda":
+        return torch.cuda.is_available()
+    return torch.backends.mps.is_available()
