@@ -10,6 +10,7 @@ READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 TEAM := $(VENV)/.team
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
+INSTALL := $(CLEAN_ENV) $(BIN)/python deploy/install.py# by uv where the index has it; INSTALLER=pip asks for pip
 
 .PHONY: help setup demo demo-generation test test-team gpu check bench team team-down docs clean
 
@@ -21,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "secateur needs Python 3.11 or newer, found " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(CLEAN_ENV) $(PYTHON) -m venv $(VENV)
 	@start=$$(date +%s); \
-	$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'; \
+	$(INSTALL) '.[demo,dev]'; \
 	echo "installed in $$(( $$(date +%s) - start )) s"
 	@touch $(READY)
 
@@ -52,14 +53,14 @@ check: $(READY) ## style, types and import contracts
 
 # What the comparison needs beyond the rest is installed when somebody asks for it.
 $(BENCH): $(READY)
-	@$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,bench]'
+	@$(INSTALL) '.[demo,dev,bench]'
 	@touch $(BENCH)
 
 bench: $(BENCH) ## a benchmark: make bench NAME=quality_speed ARGS="--seeds 1"; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks.$(or $(NAME),alternatives) $(ARGS)
 
 $(TEAM): $(READY)
-	@$(CLEAN_ENV) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,team]'
+	@$(INSTALL) '.[demo,dev,team]'
 	@touch $(TEAM)
 
 # One process holds all servers: Ctrl-C and team-down end it, and it ends them. `exec` leaves no shell between.
