@@ -10,7 +10,8 @@ READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 TEAM := $(VENV)/.team
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
-INSTALL := $(CLEAN_ENV) $(BIN)/python deploy/install.py# by uv where the index has it; INSTALLER=pip asks for pip
+# By uv, which comes from the index, or by pip; INSTALLER=pip asks for that.
+INSTALL := $(CLEAN_ENV) $(BIN)/python deploy/install.py
 
 .PHONY: help setup demo demo-generation test test-team gpu check bench team team-down docs clean
 
