@@ -115,7 +115,7 @@ def _described(device: torch.device) -> str:
     if device.type != "cuda":
         return device.type
     name = torch.cuda.get_device_name(device)
-    return f"cuda: {name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    return f"cuda: {name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
 
 
 def _installed() -> list[str]:

@@ -49,8 +49,8 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     """
     from secateur.data.tokenizer_training import control_token
     from secateur.data.tokens import in_card, read_tokens
-    from secateur.determinism import fingerprint, fix_randomness
-    from secateur.inference.device import find_device
+    from secateur.determinism import fingerprint
+    from secateur.inference.device import enter
     from secateur.kinds.registry import kind_named
     from secateur.models.card import Card
     from secateur.models.checkpoint import save
@@ -62,8 +62,7 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     from secateur.training.objectives import LabelLoss, logits_of
     from secateur.training.prepared_rows import TRAIN, VALIDATION, write_logits
 
-    device = find_device(run.device)
-    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=device)
+    device = enter(run)
     labels: list[str] = json.loads(job.inputs["labels"].read_text(encoding="utf-8"))
     controls = {label: control_token(label) for label in labels} if baseline.control else {}
     tokenizer = tokenizer_of(job.inputs["base"], job.inputs["train"], baseline, labels=list(controls))

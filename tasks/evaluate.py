@@ -50,15 +50,14 @@ def run(job: Job, *, run: RunSection, evaluate: EvaluateSection, max_length: Max
     Raises:
         ConfigError: the judge does not know what the generators can be asked for, or the device is not there.
     """
-    from secateur.determinism import fix_randomness
     from secateur.evaluation.comparison import write_plot
     from secateur.evaluation.findings import Given
     from secateur.files import write_json
-    from secateur.inference.device import find_device
+    from secateur.inference.device import enter
     from secateur.workflow.exports import exports_of
     from secateur.workflow.tried import entries_of_rounds, models_of
 
-    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=find_device(run.device))
+    enter(run)
     with exports_of(job) as exports:
         folders = models_of(job)
         given = Given(folders, job.inputs, run=run, settings=evaluate, max_length=max_length, exports=exports)

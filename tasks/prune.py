@@ -61,12 +61,10 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     (``secateur.workflow.tried``).
 
     Raises:
-        BudgetError: the target of the round is out of reach.
-        ConfigError: the device is not there.
+        BudgetError, ConfigError: the target of the round is out of reach, or the device is not there.
     """
     from secateur.budget.goal import goal_of
-    from secateur.determinism import fix_randomness
-    from secateur.inference.device import find_device
+    from secateur.inference.device import enter
     from secateur.models.card import Card
     from secateur.models.checkpoint import load, save
     from secateur.pruning.state_files import read_state, write_state
@@ -85,8 +83,7 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
         vocabulary_of,
     )
 
-    device = find_device(run.device)
-    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=device)
+    device = enter(run)
     before, dense = Card.read(job.inputs["prev"]), Card.read(job.inputs["dense"])
     name = job.stage.partition("@")[2]
     goal = goal_of(number_of(name), round_=round, settings=prune)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from secateur.config.run import Device
+from secateur.config.run import Device, RunSection
+from secateur.determinism import fix_randomness
 from secateur.errors import ConfigError
 
 _ACCELERATORS = ("cuda", "mps")
@@ -31,6 +32,19 @@ def find_device(asked: Device, *, said: str = "run.device") -> torch.device:
     raise ConfigError(
         f"{said}={asked}: found no such device here{why}; {', '.join([*there, 'cpu'])} or auto would work"
     )
+
+
+def enter(run: RunSection) -> torch.device:
+    """Fix what decides the bits of a stage, for the whole process, and return where its models compute.
+
+    Call it once, at the entry of a stage.
+
+    Raises:
+        ConfigError: as ``find_device``.
+    """
+    device = find_device(run.device)
+    fix_randomness(seed=run.seed, num_threads=run.num_threads, device=device)
+    return device
 
 
 def for_sums(device: torch.device) -> torch.device:

@@ -24,15 +24,13 @@ def run_sweep(
     Returns:
         The content of ``reports/sweep.json``: ``dense``, ``points``, ``calibration_s``.
     """
-    from secateur.determinism import fix_randomness
-    from secateur.inference.device import find_device
+    from secateur.inference.device import enter
     from secateur.models.checkpoint import load
     from secateur.pruning.sweep import sweep
     from secateur.report.sweep_plot import draw_sweep
     from secateur.training.prepared_rows import read_prepared_rows
 
-    device = find_device(config.run.device)
-    fix_randomness(seed=config.run.seed, num_threads=config.run.num_threads, device=device)
+    device = enter(config.run)
     prepared = read_prepared_rows(project.root / "data/tokens")
     result = sweep(
         load(project.root / "models/baseline").to(device),
