@@ -14,6 +14,7 @@ from secateur.determinism import fingerprint
 from secateur.errors import CheckpointError, ConfigError
 from secateur.families import family_of
 from secateur.files import replacing
+from secateur.formats.numpy_export import export_numpy
 from secateur.formats.onnx import export_onnx
 from secateur.formats.padded import export_padded
 from secateur.kinds.registry import kind_of_config
@@ -24,7 +25,7 @@ from secateur.pruning.state_files import write_state
 
 Model: TypeAlias = "PreTrainedModel | Pruned | str | Path"
 """A model in memory, what ``prune`` returned, or a folder."""
-Target = Literal["onnx", "padded"]
+Target = Literal["onnx", "padded", "numpy"]
 
 
 def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
@@ -80,17 +81,18 @@ def export(
     int8: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Path:
-    """Write a model for ONNX Runtime, or padded with zeros for plain transformers; the logits are compared.
+    """Write a model for ONNX Runtime, padded with zeros for plain transformers, or for numpy; the logits are compared.
 
     Args:
         model: in memory, what ``prune`` returned, or a folder.
         path: folder to write; it must not exist.
-        to: ``onnx`` (``model.onnx`` with dynamic batch and length) or ``padded`` (``from_pretrained`` loads it).
+        to: ``onnx`` (``model.onnx`` with dynamic batch and length), ``padded`` (``from_pretrained`` loads it) or
+            ``numpy`` (a static student that ``reader.py`` beside it answers from).
         int8: quantise the weights to int8 (onnx only).
         tokenizer: saved beside it, for a model in memory.
 
     Returns:
-        ``model.onnx``, or the padded folder.
+        ``model.onnx``, or the folder.
 
     Raises:
         CheckpointError: the folder exists, or the model cannot be read.
@@ -105,7 +107,9 @@ def export(
     if out.exists():
         raise CheckpointError(f"{out} exists already; name a new folder")
     with _as_folder(model, tokenizer=tokenizer) as folder:
-        return export_onnx(folder, out, int8=int8) if to == "onnx" else export_padded(folder, out)
+        if to == "onnx":
+            return export_onnx(folder, out, int8=int8)
+        return export_padded(folder, out) if to == "padded" else export_numpy(folder, out)
 
 
 @contextmanager

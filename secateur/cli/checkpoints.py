@@ -117,14 +117,19 @@ def bench(
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CKPT")
 @click.option(
-    "--to", "target", type=click.Choice(["onnx", "padded"]), required=True, help="ONNX Runtime, or plain transformers."
+    "--to",
+    "target",
+    type=click.Choice(["onnx", "padded", "numpy"]),
+    required=True,
+    help="ONNX Runtime, plain transformers, or (static students) numpy.",
 )
 @click.option("--int8", is_flag=True, help="Quantise the weights to int8 (onnx only).")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
 def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
-    """Write a checkpoint for ONNX Runtime or plain transformers.
+    """Write a checkpoint for ONNX Runtime, plain transformers or numpy.
 
-    onnx takes dynamic batch and length; padded loads by AutoModelForSequenceClassification.from_pretrained.
+    onnx takes dynamic batch and length; padded loads by AutoModelForSequenceClassification.from_pretrained; numpy is a
+    static student that reader.py beside it answers from, with Python and numpy alone.
 
     Example: secateur export models/r3 --to onnx --out exported
     """
@@ -140,10 +145,14 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
             from secateur.formats.onnx import export_onnx
 
             export_onnx(folder, written, int8=int8)
-        else:
+        elif target == "padded":
             from secateur.formats.padded import export_padded
 
             export_padded(folder, written)
+        else:
+            from secateur.formats.numpy_export import export_numpy
+
+            export_numpy(folder, written)
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     click.echo(f"{out}: {total / 1e6:.1f} MB")
 

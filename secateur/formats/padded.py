@@ -13,7 +13,7 @@ from secateur.families.linears import linear_from
 from secateur.families.structures import Attention, Ffn
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
-from secateur.formats.padding import _pad_vectors, pad_attention, pad_columns, pad_rows
+from secateur.formats.padding import pad_attention, pad_columns, pad_rows, pad_vectors
 from secateur.models.card import Card
 from secateur.models.checkpoint import described, load, load_tokenizer, save
 from secateur.models.construction import quiet
@@ -76,7 +76,7 @@ def pad_(model: PreTrainedModel) -> None:
     num_heads, head_dim = family.padded_heads(model.config, at_least=at_least)
     width = max((1, *widths_of(model).ffn))
     if (table := family.head_table(model)) is not None:
-        table.weight = nn.Parameter(_pad_vectors(table.weight.detach()[:, shared], num_heads))
+        table.weight = nn.Parameter(pad_vectors(table.weight.detach()[:, shared], num_heads))
         table.embedding_dim = num_heads
     for index, layer in enumerate(layers):
         attention = pad_attention(_at_their_columns(layer.attention, shared), num_heads, head_dim)

@@ -61,7 +61,8 @@ def _pad_vector(vector: torch.Tensor, size: int) -> torch.Tensor:
     return padded
 
 
-def _pad_vectors(rows: torch.Tensor, size: int) -> torch.Tensor:
+def pad_vectors(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Return rows with so many columns, the added ones of zeros."""
     padded = rows.new_zeros(rows.shape[0], size)
     padded[:, : rows.shape[1]] = rows
     return padded
@@ -69,5 +70,5 @@ def _pad_vectors(rows: torch.Tensor, size: int) -> torch.Tensor:
 
 def pad_columns(linear: nn.Linear, columns: int) -> nn.Linear:
     """Return a linear layer that reads so many inputs and gives the added ones no weight."""
-    padded = _pad_vectors(linear.weight.detach(), columns)
+    padded = pad_vectors(linear.weight.detach(), columns)
     return linear_from(padded, None if linear.bias is None else linear.bias.detach())
