@@ -200,7 +200,7 @@ def test_folders_are_never_written_over_and_targets_exist(tmp_path: Path) -> Non
         with pytest.raises(secateur.CheckpointError, match="exists already; name a new folder"):
             call(MODEL, tmp_path / "there")
     for options, message in (
-        ({"to": "gguf"}, "to='gguf': onnx or padded would work"),
+        ({"to": "gguf"}, "to='gguf': onnx or padded or numpy would work"),
         ({"int8": True, "to": "padded"}, "int8 goes with"),
     ):
         with pytest.raises(secateur.ConfigError, match=message):
