@@ -128,7 +128,11 @@ def _paired(best: ModelResult, level: float | None, test_rows: int) -> tuple[str
     shown = best.kind.presentation()
     what = f"In pairs on the same {formats.count(test_rows)} test {shown.words.rows}"
     ends = shown.scale.between(best.kind.measure.title, change.low, change.high)
-    p_value = "" if change.p_value is None else f"; exact McNemar test, p = {change.p_value:.2g}"
+    p_value = (
+        ""
+        if change.p_value is None
+        else f"; of the rows lost and won the exact McNemar test has p = {change.p_value:.2g}"
+    )
     return (f"{what}, the {formats.percent(level)} interval of the change {ends}{p_value}.",)
 
 

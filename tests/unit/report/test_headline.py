@@ -49,7 +49,7 @@ def test_the_sentence_speaks_of_the_deployed_form_and_of_a_paired_test(changes, 
 def test_the_figures_behind_the_test_stand_below_the_sentence():
     rule = _said(_with_last(value=-0.014, low=-0.0231, high=-0.0052)).rule.replace("\u00a0", " ").replace("\u202f", " ")
     assert "In pairs on the same 2 861 test rows, the 95 % interval of the change against dense in PyTorch" in rule
-    assert "is −2.3 to −0.5 points; exact McNemar test, p = 0.0015" in rule
+    assert "is −2.3 to −0.5 points; of the rows lost and won the exact McNemar test has p = 0.0015" in rule
 
 
 def test_without_the_deployed_form_nothing_is_said_of_chance():
