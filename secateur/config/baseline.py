@@ -90,7 +90,7 @@ class BaselineSection(TrainingSection):
     patience: Annotated[
         PositiveInt,
         Field(
-            description="stop after so many validation passes without a better score, not before min_steps; the best weights are kept"
+            description="stop after so many validation passes without a better score, before min_steps not unless the loss was no better in 5 either; the best weights are kept"
         ),
     ] = 3
 

@@ -1,11 +1,15 @@
-"""Which weights training ends with: those of the best validation pass."""
+"""Which weights training ends with: those of the best validation pass; and when no better one is to be expected."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 
 from secateur.training.validation import Scores
+
+_NO_HOPE = 5
+"""Passes without a better loss or score. Of 119 rows the loss fell for 8 and 13 epochs, and 62 to 67 came after."""
 
 BestBy = Literal["quality", "loss", "last"]
 """The score that decides, the loss, or the last pass whatever its score."""
@@ -49,3 +53,30 @@ class Best:
         if self.by == "loss":
             return scores.loss < than.loss
         return scores.measure.is_better(scores.quality, than.quality)
+
+
+@dataclass
+class Hope:
+    """Whether more of the same steps may still bring something: whether the loss or the score was better than ever.
+
+    Attributes:
+        loss: lowest so far.
+        scores: those of the best score so far.
+        passes: since either of them.
+    """
+
+    loss: float = math.inf
+    scores: Scores | None = None
+    passes: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether neither was better for a while."""
+        return self.passes >= _NO_HOPE
+
+    def update(self, scores: Scores) -> None:
+        """Take a validation pass."""
+        better = self.scores is None or scores.measure.is_better(scores.quality, self.scores.quality)
+        self.passes = 0 if better or scores.loss < self.loss else self.passes + 1
+        self.loss = min(self.loss, scores.loss)
+        self.scores = scores if better else self.scores

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from secateur.inference.precision import narrow_stream
 from secateur.progress import progress
 from secateur.training.attention import attention_as_products
 from secateur.training.batches import Batch, ReadyBatches, Rows, loader
-from secateur.training.best_weights import Best, BestBy
+from secateur.training.best_weights import Best, BestBy, Hope
 from secateur.training.data_parallel import DataParallel, data_parallel
 from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import Pass
@@ -43,7 +43,8 @@ class Plan:
         seed: of the order of the rows.
         precision: arithmetic of the matrix products.
         evaluations_per_epoch: validation passes per epoch; one more always follows the last step.
-        patience: validation passes without a better score after which training ends, once ``min_steps`` are done.
+        patience: validation passes without a better score after which training ends, once ``min_steps`` are done;
+            before that it ends when the loss was no better either for some passes.
         evaluate_first: score the model before the first step as well.
         best_by: the validation score that decides which weights are kept, and when patience counts.
         floor: worst score that was promised: weights that hold it are kept before others; None = no promise.
@@ -193,6 +194,7 @@ class _Run:
         self._looks = evaluation_steps(self._num_steps, self._steps_per_epoch, plan.evaluations_per_epoch)
         self._history: list[Pass] = []
         self._best = Best(by=plan.best_by, floor=plan.floor)
+        self._hope = Hope()
 
     def execute(self) -> Trained:
         if self._length.is_extended:
@@ -218,10 +220,21 @@ class _Run:
                     scores = self._look(step=step, train_loss=mean)
                     note = f"{scores.measure.title} {scores.quality:.4f}"
                 advance(note)
-                # Patience counts epochs, and of few rows an epoch is over before anything is learned.
-                if self._best.passes_since >= self._plan.patience and step >= self._length.min_steps:
-                    _log.info("%s: no better score in %d passes", self._plan.title, self._best.passes_since)
+                if step in self._looks and step < self._num_steps and self._is_over(step):
+                    self._length = replace(self._length, ended=step)
+                    _log.info("%s: %s", self._plan.title, self._length.summary())
                     return
+
+    def _is_over(self, step: int) -> bool:
+        """Tell whether the steps that are left will bring nothing.
+
+        Patience counts epochs, and of few rows an epoch is over before anything is learned: it waits for the floor. But
+        few rows are known by heart long before, and then the loss gets worse as well.
+        """
+        if self._best.passes_since >= self._plan.patience and step >= self._length.min_steps:
+            return True
+        warm = step >= 2 * self._plan.settings.warmup_fraction * self._num_steps
+        return self._length.is_extended and warm and self._hope.is_lost
 
     def _batches(self) -> Iterator[Batch]:
         """Yield exactly as many batches as there are steps, epoch after epoch."""
@@ -263,6 +276,7 @@ class _Run:
             dense_logits=plan.dense_logits,
         )
         self._best.update(scores, self._model, step=step)
+        self._hope.update(scores)
         row = Pass(
             step=step,
             epoch=step / self._steps_per_epoch,

@@ -16,12 +16,14 @@ class Length:
         min_steps: as in the parameters.
         epochs: passes over the training rows that the steps come to.
         steps: of the optimiser.
+        ended: the step after which it ended before that; None where all were taken.
     """
 
     asked_epochs: float
     min_steps: int
     epochs: float
     steps: int
+    ended: int | None = None
 
     @classmethod
     def of(cls, settings: TrainingSection, *, steps_per_epoch: int) -> Self:
@@ -39,6 +41,8 @@ class Length:
 
     def summary(self) -> str:
         """Say in a line what was asked, and what it came to."""
+        if self.ended is not None:
+            return f"ended after {self.ended} of {self.steps} steps: neither loss nor score got better any more"
         if not self.is_extended:
             return f"{self.epochs:g} epochs, {self.steps} steps"
         return (
@@ -48,7 +52,7 @@ class Length:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def warm_up_and_decay(

@@ -90,8 +90,12 @@ def _of_learning(card: Card, *, root: Path) -> tuple[str, ...]:
 
 
 def _of_training(card: Card, *, section: str) -> tuple[str, ...]:
-    """Say when the floor under the steps decided how long a model was trained."""
+    """Say when the floor under the steps, or the end of all progress, decided how long a model was trained."""
     length = card.came_to.training
+    if length and "ended" in length:
+        epochs = length["epochs"] * length["ended"] / length["steps"]
+        said = f"trained for {length['ended']} of {length['steps']} steps, {epochs:.1f} epochs"
+        return (f"{said}: neither the loss nor the score on validation got better any more",)
     if not length or length["epochs"] <= length["asked_epochs"]:
         return ()
     return (

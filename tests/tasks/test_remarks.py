@@ -24,6 +24,13 @@ def test_a_floor_under_the_steps_is_told(tmp_path, address, card, section):
     )
 
 
+def test_an_early_end_is_told(tmp_path):
+    write_json(tmp_path / "models/baseline/card.json", {"training": _EXTENDED | {"ended": 100}})
+    assert remarks(tmp_path, "baseline") == (
+        "trained for 100 of 300 steps, 5.3 epochs: neither the loss nor the score on validation got better any more",
+    )
+
+
 def test_what_came_out_as_asked_is_not_told(tmp_path):
     write_json(tmp_path / "models/baseline/card.json", {"training": _EXTENDED | {"epochs": 1.2}})
     assert remarks(tmp_path, "baseline") == ()

@@ -10,7 +10,7 @@ from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
 from secateur.families import family_of
 from secateur.quality import MACRO_F1
-from secateur.training.best_weights import Best
+from secateur.training.best_weights import Best, Hope
 from secateur.training.history import Pass, write_history
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
@@ -209,6 +209,37 @@ def test_patience_waits_for_the_floor():
         floor: train(epochs=6, min_steps=floor, learning_rate=1e-9, patience=1)[1].history[-1].step for floor in (0, 24)
     }
     assert stopped == {0: 16, 24: 24}
+
+
+def test_below_the_floor_it_ends_when_loss_and_score_stay_where_they_are():
+    # Such a rate changes no weight in fp32.
+    _, trained, _ = train(epochs=1, min_steps=120, learning_rate=1e-12)
+    length = trained.length
+    assert length.ended is not None and 24 < length.ended == trained.history[-1].step < 120
+    assert length.as_dict() == {
+        "asked_epochs": 1,
+        "min_steps": 120,
+        "epochs": 15.0,
+        "steps": 120,
+        "ended": length.ended,
+    }
+    assert length.summary().startswith(f"ended after {length.ended} of 120 steps: ")
+    falling = train(epochs=1, min_steps=48, learning_rate=1e-4)[1]
+    assert falling.length.ended is None and falling.history[-1].step == 48
+
+
+def test_hope_is_lost_when_neither_loss_nor_score_was_better_for_five_passes():
+    def came_to(loss: float, score: float) -> Scores:
+        return Scores(MACRO_F1, loss=loss, values={"macro_f1": score})
+
+    hope = Hope()
+    for loss, score in ((0.7, 0.5), (0.6, 0.4), (0.9, 0.6), *[(0.8, 0.6)] * 4):
+        hope.update(came_to(loss, score))
+        assert not hope.is_lost
+    hope.update(came_to(0.6, 0.5))
+    assert hope.is_lost
+    hope.update(came_to(0.5, 0.3))
+    assert not hope.is_lost
 
 
 def test_no_epochs_have_no_floor():
