@@ -105,7 +105,7 @@ def problem_of(written: Written, damaged: bool, *, folder: Path, patience_s: flo
     try:
         with _patience(patience_s):
             ended, found = _read(path, reading)
-            also, whole = _read_row_by_row(path, reading) if written.name != "rows.db" else (ended, None)
+            also, whole = _read_row_by_row(path, reading) if _is_row_file(written) else (ended, None)
     except Stuck:
         return "stuck", f"no end within {patience_s:g} s"
     except MemoryError:
@@ -125,6 +125,11 @@ def problem_of(written: Written, damaged: bool, *, folder: Path, patience_s: flo
         elif rows is not None and (wrong := _difference(rows, written.rows)):
             return "different", wrong
     return ended, None
+
+
+def _is_row_file(written: Written) -> bool:
+    """Tell whether ``--data`` takes the file, which databases and plain text are not for."""
+    return written.name != "rows.db" and written.ingest.get("format") != "fasttext"
 
 
 def _reading(written: Written) -> Reading:

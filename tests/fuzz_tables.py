@@ -70,7 +70,10 @@ class Written:
 
 def some_table(draw: random.Random) -> Written:
     """Write some rows in some form."""
-    often = {_delimited: 4, _tabs_without_quotes: 1, _json: 2, _json_lines: 2, _parquet: 1, _sqlite: 1}
+    often = {
+        _delimited: 4, _tabs_without_quotes: 1, _json: 2, _json_lines: 2, _parquet: 1, _sqlite: 1, _fasttext: 1,
+        _apostrophes: 1,
+    }  # fmt: skip
     form = _workbook if draw.random() < _WORKBOOKS else draw.choices([*often], [*often.values()])[0]
     return form(draw)
 
@@ -141,6 +144,8 @@ def _delimited(draw: random.Random) -> Written:
         writer.writerow([values[name] for name in header])
     written = stream.getvalue()
     body = written.removeprefix(f"sep={delimiter}\n")
+    if body == written and draw.random() < 0.1:
+        written = draw.choice(("# made by a tool\n", "A report\n\n", "# a\n# b\n")) + written
     read = csv.DictReader(io.StringIO(body, newline=""), **settings, strict=True)
     expected = [(row["text"], row["label"]) for row in read]
     content, ingest = _encoded(draw, written)
@@ -150,6 +155,34 @@ def _delimited(draw: random.Random) -> Written:
     escaping = {"escapes": "backslash"} if escapes else {}
     # A text that holds lines which could be rows is what a stray quote makes of rows: no reader can tell.
     return Written(name, content, {**ingest, **told, **escaping}, expected, ("holds whole rows", "goes on behind it"))
+
+
+def _apostrophes(draw: random.Random) -> Written:
+    rows, delimiter = (
+        [(text.replace("\n", " ").replace("\r", " "), label) for text, label in _rows_of_text(draw)],
+        draw.choice(",;\t|"),
+    )
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, delimiter=delimiter, quotechar="'", quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows([_NAMES, *rows])
+    content, ingest = _encoded(draw, stream.getvalue())
+    name, content = _packed(draw, "rows.csv", content)
+    return Written(name, content, ingest, rows)
+
+
+def _fasttext(draw: random.Random) -> Written:
+    rows: list[Row] = []
+    for text, label in _rows_of_text(draw):
+        words = " ".join(text.replace("__label__", "").split())
+        rows.append((words, "_".join((label or "x").split())))
+    lines = [f"__label__{label} {text}" for text, label in rows]
+    content, ingest = _encoded(draw, draw.choice(("\n", "\r\n")).join(lines))
+    name, content = _packed(draw, "rows.txt", content)
+    return Written(name, content, {**ingest, "format": "fasttext"}, rows)
+
+
+def _rows_of_text(draw: random.Random) -> list[tuple[str, str]]:
+    return [(text or "", str(label or "")) for text, label in _rows(draw)]
 
 
 def _tabs_without_quotes(draw: random.Random) -> Written:
@@ -173,7 +206,10 @@ def _json(draw: random.Random) -> Written:
         lambda: {name: {str(n): row[place] for n, row in enumerate(rows)} for place, name in enumerate(_NAMES)},
         lambda: {"text": [row[0] for row in rows], "label": [row[1] for row in rows]},
     )  # fmt: skip
-    text = json.dumps(draw.choice(forms)(), ensure_ascii=draw.random() < 0.5, indent=draw.choice((None, 2)))
+    settings: dict[str, Any] = {"ensure_ascii": draw.random() < 0.5, "indent": draw.choice((None, 2))}
+    text = json.dumps(draw.choice(forms)(), **settings)
+    if draw.random() < 0.15:
+        text = draw.choice((" ", "\n")).join(json.dumps(row, **settings) for row in objects)
     content, ingest = _encoded(draw, text)
     name, content = _packed(draw, "rows.json", content)
     return Written(name, content, ingest, rows)

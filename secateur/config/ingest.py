@@ -33,7 +33,7 @@ def _one_or_more(given: Any) -> Any:
 
 
 PlainName = Annotated[str, BeforeValidator(_by_number), Field(min_length=1)]
-SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "text", "lines"]
+SourceFormat = Literal["auto", "csv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "text", "lines", "fasttext"]
 
 SQLITE = "sqlite:///"
 """Stands before the path of a database in an address, as SQLAlchemy writes it; an absolute path has a slash more."""
@@ -66,7 +66,7 @@ class IngestSection(Section):
     format: Annotated[
         SourceFormat,
         Field(
-            description="auto = by the file's ending; lines = plain text, a row per line; text = a row per file. Both have the columns text and file (its name without the ending)"
+            description="auto = by the file's ending; lines = plain text, a row per line; text = a row per file. Both have the columns text and file (its name without the ending); fasttext = lines of labels (__label__x) and a text, with the columns text and label"
         ),
     ] = "auto"
     encoding: Annotated[
@@ -92,7 +92,7 @@ class IngestSection(Section):
     quotes: Annotated[
         Literal["auto", "text"],
         Field(
-            description='auto = a " encloses a cell, and in a table with tabs it is text where that cannot be; text = it is a character like any other'
+            description='auto = a " encloses a cell (where all names of columns stand in apostrophes, these do), and in a table with tabs it is text where that cannot be; text = it is a character like any other'
         ),
     ] = "auto"
     escapes: Annotated[
@@ -299,8 +299,9 @@ class IngestSection(Section):
             )
         if self.time_format is not None and self.time_column is None:
             raise ValueError("time_format says how time_column is written, and no column is named")
-        if self.format in ("text", "lines"):
-            unknown = [column for column in named if column not in (None, "text", "file")]
+        if self.format in ("text", "lines", "fasttext"):
+            other = "label" if self.format == "fasttext" else "file"
+            unknown = [column for column in named if column not in (None, "text", other)]
             if unknown:
-                raise ValueError(f"format {self.format} has the columns text and file, found {unknown[0]!r}")
+                raise ValueError(f"format {self.format} has the columns text and {other}, found {unknown[0]!r}")
         return self

@@ -10,6 +10,7 @@ from secateur.readers.header import header_of
 from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
 from secateur.readers.parquet import parquet_names
+from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.source_files import require_file
 from secateur.readers.sources import DATABASES, Location
 from secateur.readers.tables import encoding_for, format_of
@@ -62,8 +63,8 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         raise DataError(f"ingest.source={location.name} is on a hub; its columns are not known before it is here")
     require_file(location, path)
     kind = format_of(path, file_format)
-    if kind in ("lines", "text"):
-        return ["text", "file"]
+    if kind in PLAIN_COLUMNS:
+        return [*PLAIN_COLUMNS[kind]]
     decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
     with explained(path):
         if kind in DATABASES:

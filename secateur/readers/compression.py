@@ -21,6 +21,7 @@ _ZIP = b"PK\x03\x04"
 _OFFICE = "[Content_Types].xml"
 _FOREIGN = {
     _ZIP: "is a zip archive in another archive; unpack it",
+    **dict.fromkeys((_GZIP, _BZIP2, _XZ, _ZSTANDARD), "is packed twice; unpack it once"),
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook (or another Office file); set ingest.format=excel",
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it",
     b"%PDF": "is a PDF",

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from secateur.errors import DataError
 from secateur.readers.delimited_scan import Quoting, Record, Table
-from secateur.readers.header import find_header, first_lines, large_cells
+from secateur.readers.header import Header, find_header, first_lines, large_cells
 from secateur.readers.layout import Columns, Found, Layout, require
 
 _NAMES = {"\t": "tabs"}
@@ -60,14 +60,32 @@ def open_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     """
     lines = first_lines(path, encoding)
     with large_cells():
-        delimiter, header, first = find_header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
+        found_header = find_header(lines, tabs=tabs, columns=columns, layout=layout, name=path.name)
+    header = found_header.names
     require(columns, header, name=path.name)
     texts = [header.index(column) for column in columns.texts]
     telling = [header.index(name) for name in columns.labels] or [n for n in range(len(header)) if n not in texts]
-    table = Table(path, encoding, first, delimiter, len(header), tuple(telling), exact=columns.label is not None)
+    table = Table(
+        path,
+        encoding,
+        found_header.end,
+        found_header.delimiter,
+        len(header),
+        tuple(telling),
+        exact=columns.label is not None,
+        quote=found_header.quote,
+    )
     quoting, found, remarks = _decided(table, layout)
     remarks += _dropped(found, layout, name=path.name)
-    return Delimited(header, found.num_rows, tuple(remarks), table, quoting)
+    return Delimited(header, found.num_rows, (*_on_header(found_header, path.name), *remarks), table, quoting)
+
+
+def _on_header(header: Header, name: str) -> Iterator[str]:
+    if header.above:
+        lines = "1 line above is" if header.above == 1 else f"{header.above} lines above are"
+        yield f"{name}: the columns have their names in line {header.end}; {lines} left out"
+    if header.quote != '"':
+        yield f"{name}: an apostrophe was read as enclosing cells, because it encloses the names (ingest.quotes)"
 
 
 def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, layout: Layout) -> Found:
@@ -124,7 +142,7 @@ def _survey(table: Table, quoting: Quoting) -> _Survey:
             found.faults.append(record)
             continue
         found.num_rows += 1
-        found.escaped += any('\\"' in cell for cell in record.cells)
+        found.escaped += any(f"\\{table.quote}" in cell for cell in record.cells)
         takes_several = record.end - record.begin > 1
         if len(found.marks[takes_several]) < _MAX_MARKS:
             found.marks[takes_several].add(table.mark(record.cells))
@@ -150,7 +168,10 @@ def _decided(table: Table, layout: Layout) -> tuple[Quoting, _Survey, list[str]]
             break
     if found.escaped and not quoting.escapes:
         rows = "1 row holds" if found.escaped == 1 else f"{found.escaped} rows hold"
-        remarks.append(rf'{table.path.name}: {rows} \" as it stands; ingest.escapes=backslash reads it as a "')
+        sign = table.quote
+        remarks.append(
+            f"{table.path.name}: {rows} \\{sign} as it stands; ingest.escapes=backslash reads it as a {sign}"
+        )
     return quoting, found, [*remarks, *_broken(table, found)]
 
 
@@ -173,7 +194,7 @@ def _others(table: Table, quoting: Quoting, found: _Survey) -> Iterator[tuple[Qu
             "a backslash was read as making a part of the cell of the sign behind it (ingest.escapes)",
         )
     if table.delimiter == "\t" and any(record.fault and record.fault.of_quotes for record in found.faults):
-        yield replace(quoting, plain=True, is_row=None), 'the sign " was read as text (ingest.quotes)'
+        yield replace(quoting, plain=True, is_row=None), f"the sign {table.quote} was read as text (ingest.quotes)"
 
 
 def _broken(table: Table, found: _Survey) -> list[str]:
@@ -204,6 +225,11 @@ def _dropped(found: _Survey, layout: Layout, *, name: str) -> list[str]:
     first = faults[0]
     others = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
     tip = first.fault.tip if first.fault else ""
+    if found.num_rows == 0 and others and not any(fault.fault and fault.fault.of_quotes for fault in faults):
+        raise DataError(
+            f"{name}: no row can be read: in line {first.begin + 1} {first.fault}{others}; name every column in the "
+            "header, one of row numbers as well, and end rows with a delimiter only where the header does"
+        )
     if layout.bad_rows == "refuse":
         raise DataError(
             f"{name} line {first.begin + 1} cannot be read: {first.fault}{others}; {tip}; ingest.bad_rows=drop leaves "

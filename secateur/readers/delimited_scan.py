@@ -94,6 +94,7 @@ class Table:
         width: cells of a record.
         telling: places of the cells by which a row is known: that of the label, else all but that of the text.
         exact: whether these must be equal; else their digits may differ, as numbers of rows do.
+        quote: encloses cells.
     """
 
     path: Path
@@ -103,10 +104,11 @@ class Table:
     width: int
     telling: tuple[int, ...]
     exact: bool
+    quote: str = '"'
 
     def mark(self, cells: Sequence[str]) -> tuple[str, ...]:
         """Return what tells by its cells whether a line could be a row."""
-        found = (cells[place].strip(' "') for place in self.telling)
+        found = (cells[place].strip(f" {self.quote}") for place in self.telling)
         return tuple(found) if self.exact else tuple(_DIGITS.sub("0", cell) for cell in found)
 
     def scan(self, quoting: Quoting) -> Iterator[Record]:
@@ -122,6 +124,7 @@ class Table:
                 escapechar="\\" if quoting.escapes else None,
                 delimiter=self.delimiter,
                 strict=True,
+                quotechar=self.quote,
                 quoting=csv.QUOTE_NONE if quoting.plain else csv.QUOTE_MINIMAL,
             )
             fault = None
@@ -131,7 +134,7 @@ class Table:
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    fault = _said(error, same_line=len(feed.read) == 1)
+                    fault = _said(error, same_line=len(feed.read) == 1, quote=self.quote)
                     break
                 end = begin + len(feed.read)
                 if len(cells) != self.width or end - begin > 1:
@@ -147,14 +150,14 @@ class Table:
 
     def _protected(self, line: str) -> str:
         """Double the backslashes that escape nothing, which the csv module would take away."""
-        special = f'"\\\r\n{self.delimiter}'
+        special = f"{self.quote}\\\r\n{self.delimiter}"
         return re.sub(rf"\\([{re.escape(special)}])?", lambda found: found[0] if found[1] else r"\\", line)
 
     def _fault(
         self, lines: Sequence[str], end: int, cells: Sequence[str], is_row: Callable[[str], bool] | None
     ) -> Fault | None:
         if is_row and len(lines) > 1 and 2 * sum(map(is_row, lines)) > len(lines):
-            return _of_quotes(f"a quote opens a cell that holds whole rows, up to line {end}")
+            return _of_quotes(f"a quote opens a cell that holds whole rows, up to line {end}", self.quote)
         if cells and len(cells) != self.width:
             said = f"it has {len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {self.width}"
             return Fault(said) if len(cells) > self.width else Fault(said, tip="write all of its cells, or nothing")
@@ -172,17 +175,17 @@ class Table:
         return is_row
 
 
-def _said(error: csv.Error, *, same_line: bool) -> Fault:
+def _said(error: csv.Error, *, same_line: bool, quote: str) -> Fault:
     """Put into words what the csv module found; its errors have nothing but a message."""
     if "unexpected end of data" in str(error):
-        return _of_quotes("a quote opens a cell that never closes")
+        return _of_quotes("a quote opens a cell that never closes", quote)
     if not same_line:
-        return _of_quotes("a quote opens a cell that does not close in its row")
+        return _of_quotes("a quote opens a cell that does not close in its row", quote)
     if "expected after" in str(error):
-        return _of_quotes("a quote closes a cell that goes on behind it")
+        return _of_quotes("a quote closes a cell that goes on behind it", quote)
     return Fault(str(error))
 
 
-def _of_quotes(said: str) -> Fault:
-    tip = 'double the " inside cells, or set ingest.quotes=text if it is a character like others'
+def _of_quotes(said: str, quote: str) -> Fault:
+    tip = f"double the {quote} inside cells, or set ingest.quotes=text if it is a character like others"
     return Fault(said, tip=tip, of_quotes=True)

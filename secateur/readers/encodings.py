@@ -11,6 +11,7 @@ from secateur.readers.sources import SourceKind
 
 _CHUNK_BYTES = 1 << 22
 _FALLBACK = "latin-1"
+_LOOKED_AT = 4096
 
 
 def encoding_of(path: Path, *, asked: str, kind: SourceKind) -> str:
@@ -29,11 +30,14 @@ def encoding_of(path: Path, *, asked: str, kind: SourceKind) -> str:
         return encoding
     if asked == "auto" and kind == "package":
         return _FALLBACK
-    tip = (
-        "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"
-        if asked == "auto"
-        else "set ingest.encoding to the right one"
-    )
+    tip = "set ingest.encoding to the right one"
+    if asked == "auto":
+        wide = _without_mark(path)
+        tip = (
+            f"it looks like {wide} without a mark, which ingest.encoding={wide} reads"
+            if wide
+            else "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"
+        )
     raise DataError(f"{path.name} is not {encoding.upper()}: {problem}; {tip}")
 
 
@@ -44,7 +48,7 @@ def open_text(raw: IO[bytes], encoding: str) -> io.TextIOWrapper:
 
 def _first_problem(path: Path, encoding: str) -> str | None:
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset = 0
+    offset, line = 0, 1
     with explained(path), open_bytes(path) as file:
         while True:
             chunk = file.read(_CHUNK_BYTES)
@@ -53,12 +57,25 @@ def _first_problem(path: Path, encoding: str) -> str | None:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 where = offset - len(pending) + error.start
-                return f"byte 0x{error.object[error.start]:02x} at offset {where}"
+                line += error.object[: error.start].count(b"\n")
+                in_line = f", in line {line}" if "\n".encode(encoding) == b"\n" else ""
+                return f"byte 0x{error.object[error.start]:02x} at offset {where}{in_line}"
             except UnicodeError as error:
                 return str(error)
             if not chunk:
                 return None
             offset += len(chunk)
+            line += chunk.count(b"\n")
+
+
+def _without_mark(path: Path) -> str | None:
+    """Return the encoding of two bytes for each letter that a file without a byte order mark very likely has."""
+    with explained(path), open_bytes(path) as file:
+        start = file.read(_LOOKED_AT)
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if max(even, odd) * 4 < len(start) or min(even, odd) * 8 > len(start):
+        return None
+    return "utf-16-be" if even > odd else "utf-16-le"
 
 
 def _marked(path: Path) -> str | None:

@@ -20,15 +20,23 @@ _NAMED = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """Excel's line before the header, which says what the delimiter is."""
 _TOO_LARGE = 1 << 30
 _HEADER_LINES = 1000
+_LINES_ABOVE = 50
+"""How far down a header is looked for: above it stand titles, dates and comments."""
+_APOSTROPHES = re.compile(r"\s*'[^']*'(\s*[,;\t|]\s*'[^']*')*\s*")
 _SAMPLE_ROWS = 100
 
 
 class Header(NamedTuple):
-    """How a header reads under a delimiter, and the line behind it, from 0."""
+    """How a header reads under a delimiter, the line behind it, from 0, and how many lines stand above it.
+
+    ``quote`` encloses cells: an apostrophe where it encloses all names, else a quotation mark.
+    """
 
     delimiter: str
     names: list[str]
     end: int
+    quote: str = '"'
+    above: int = 0
 
 
 def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[str]:
@@ -39,7 +47,7 @@ def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[
     """
     lines = first_lines(path, encoding)
     with large_cells():
-        read = _headers(lines, tabs=tabs, layout=layout, name=path.name)
+        read = _headers(_without_comments(lines), tabs=tabs, layout=layout, name=path.name)
     return max((header.names for header in read), key=len) if layout.header else read[0].names
 
 
@@ -63,21 +71,49 @@ def large_cells() -> Iterator[None]:
 def find_header(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str) -> Header:
     """Return the header under the delimiter by which it has the columns, also with blanks around their names.
 
+    It is the first line, or the first of some that has the columns.
+
     Raises:
         DataError: the header line cannot be read, or has not each of the columns once.
     """
     read = _headers(lines, tabs=tabs, layout=layout, name=name)
-    bare = [header._replace(names=[column.strip() for column in header.names]) for header in read]
-    fits = next((header for header in (*read, *bare) if set(columns.names) <= set(header.names)), None)
+    fits = _fitting(read, columns) or _below(lines, tabs=tabs, columns=columns, layout=layout, name=name)
     try:
         require(columns, (fits or read[0]).names, name=name)
     except DataError as error:
         if fits is not None or not layout.header:
             raise
+        whole = len(read[0].names) == 1 and not read[0].names[0].replace("_", "").replace(" ", "").isalnum()
+        tip = "if these are several, ingest.delimiter says what stands between them; " if whole else ""
         raise DataError(
-            f"{error}; if the first line is a row, set ingest.header=false: columns are 0, 1, ..."
+            f"{error}; {tip}if the first line is a row, set ingest.header=false: columns are 0, 1, ..."
         ) from error
     return fits or read[0]
+
+
+def _fitting(read: Sequence[Header], columns: Columns) -> Header | None:
+    bare = [header._replace(names=[column.strip() for column in header.names]) for header in read]
+    return next((header for header in (*read, *bare) if set(columns.names) <= set(header.names)), None)
+
+
+def _below(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str) -> Header | None:
+    """Return the first header that has the columns below the first line; None where there is none."""
+    filled = [number for number, line in enumerate(lines) if line.strip()][1:_LINES_ABOVE]
+    for above, number in enumerate(filled if layout.header else (), start=1):
+        try:
+            read = _headers(lines[number:], tabs=tabs, layout=layout, name=name)
+        except DataError:
+            continue
+        if found := _fitting(read, columns):
+            return found._replace(end=number + found.end, above=above)
+    return None
+
+
+def _without_comments(lines: Sequence[str]) -> Sequence[str]:
+    """Return lines without those at the start that begin with # and hold one cell, where others follow."""
+    is_comment = [line.startswith("#") and not set(line) & set(_DELIMITERS) for line in lines]
+    start = next((number for number, told in enumerate(is_comment) if not told and lines[number].strip()), 0)
+    return lines[start:]
 
 
 def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> list[Header]:
@@ -95,14 +131,15 @@ def _headers(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> 
         return _numbered(lines[first:], guesses, first=first)
     read: list[Header] = []
     problem: csv.Error | None = None
+    quote = "'" if layout.quotes == "auto" and any(map(_APOSTROPHES.fullmatch, lines[first : first + 1])) else '"'
     for delimiter in guesses:
-        reader = csv.reader(iter(lines[first:]), delimiter=delimiter, strict=True)
+        reader = csv.reader(iter(lines[first:]), delimiter=delimiter, strict=True, quotechar=quote)
         try:
             names = next(reader, [])
         except csv.Error as error:
             problem = problem or error  # names in quotes can be read under one delimiter only
             continue
-        read.append(Header(delimiter, names, first + reader.line_num))
+        read.append(Header(delimiter, names, first + reader.line_num, quote))
     if not read:
         raise DataError(f"{name} has no readable header line: {problem}")
     return read

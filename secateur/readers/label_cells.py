@@ -5,14 +5,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from secateur.errors import DataError
 from secateur.readers.label_sets import as_set
-from secateur.readers.labels import canonical_labels
+from secateur.readers.labels import SeveralLabels, canonical_labels
 from secateur.readers.layout import Columns
 
 _LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
@@ -40,8 +40,45 @@ def labels_of(raw: Mapping[str, Values], columns: Columns, *, separator: str | N
     if columns.more:
         return _flagged({name: raw[name] for name in columns.labels})
     if not columns.sets:
-        return canonical_labels(raw[columns.label], name=columns.label)
+        values = raw[columns.label]
+        name = columns.label
+        return canonical_labels(_alone(values, name=name) if are_lists(values) else values, name=name)
     return _listed(_plain(raw[columns.label]), name=columns.label, separator=separator)
+
+
+def are_lists(values: Values) -> bool:
+    """Tell whether cells are lists, or texts that JSON or Python wrote of some, wherever anything stands in them."""
+    if isinstance(values, pa.ChunkedArray):
+        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+            return True
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            return False
+    cells = (value for value in _plain(values) if not _is_empty(value))
+    first = next(cells, None)
+    return first is not None and all(_is_list(value) for value in chain([first], cells))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, str) and _LIST.fullmatch(value) is not None)
+
+
+def _alone(values: Values, *, name: str) -> Sequence[Any]:
+    """Return the label of each list, None where it is empty.
+
+    Raises:
+        SeveralLabels: a list holds more, or its labels cannot be told apart.
+    """
+    alone: list[Any] = []
+    for value in _plain(values):
+        cell = () if _is_empty(value) else _as_list(value) if isinstance(value, str) else value
+        if not isinstance(cell, list | tuple) or len(cell) > 1:
+            raise SeveralLabels(name)
+        alone.append(cell[0] if cell else None)
+    return alone
 
 
 def _plain(values: Values) -> Sequence[Any]:
@@ -72,6 +109,16 @@ def _read_list(text: str, *, name: str) -> list[Any] | None:
         return None
     if _NO_COMMA.search(text):
         raise DataError(f"label column {name!r} holds {text[:60]!r}: a list needs commas between its labels")
+    if (found := _as_list(text)) is not None:
+        return found
+    raise DataError(
+        f"label column {name!r} holds {text.strip()[:60]!r}: the labels of a list stand in quotes, as in "
+        '["sales", "returns"]'
+    )
+
+
+def _as_list(text: str) -> list[Any] | None:
+    """Return the list that JSON or Python wrote as a text; None where it is none."""
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(text.strip())
@@ -79,10 +126,7 @@ def _read_list(text: str, *, name: str) -> list[Any] | None:
             continue
         if isinstance(found, list):
             return found
-    raise DataError(
-        f"label column {name!r} holds {text.strip()[:60]!r}: the labels of a list stand in quotes, as in "
-        '["sales", "returns"]'
-    )
+    return None
 
 
 def _flagged(columns: Mapping[str, Values]) -> pa.Array:

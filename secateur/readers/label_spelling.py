@@ -17,10 +17,12 @@ from secateur.readers.numbers import settle_numbers
 
 _NULL_WORDS = frozenset(
     {"nan", "-nan", "none", "null", "nil", "n/a", "na", "<na>", "<null>", "\\n", "#n/a", "#na", "#n/a n/a", "nat"}
-) | {"-", "--", "?", "."}
+) | {"-", "--", "?", ".", "n.a.", "k.a.", "k. a.", "keine angabe", "无", "空"}
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _MAX_NAMED = 8
+_DRAWN_ALIKE = str.maketrans("асеорхуіјѕԁһοανικρτυ", "aceopxyijsdhoavikptu")
+"""Small Cyrillic and Greek letters -> the Latin ones that look the same: keyboards with two alphabets mix them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
         found = settle_numbers(_renamed(rows, names, sets=False), column=column)
         return Found(found.rows, (*remarks, *found.remarks))
     if alike := _alike({label: rows for label, rows in counts.items() if label not in names}):
-        listed = "; ".join(_listed(spellings, counts, joined=" = ") for spellings in alike[:_MAX_NAMED])
+        listed = "; ".join(_listed(spellings, counts, alike=True) for spellings in alike[:_MAX_NAMED])
         if rules.lookalike_labels == "merge":
             names |= {spelling: spellings[0] for spellings in alike for spelling in spellings[1:]}
             remarks.append(f"labels that look alike are one by ingest.lookalike_labels: {listed}")
@@ -93,7 +95,7 @@ def _alike(counts: Mapping[str, int]) -> list[list[str]]:
     """Return the groups of labels that differ in nothing that is seen, the most frequent spelling first."""
     groups: dict[str, list[str]] = defaultdict(list)
     for label in counts:
-        groups[_seen(label)].append(label)
+        groups[_seen(label).translate(_DRAWN_ALIKE)].append(label)
     found = [sorted(labels, key=lambda label: (-counts[label], label)) for labels in groups.values() if len(labels) > 1]
     return sorted(found)
 
@@ -106,8 +108,12 @@ def _seen(label: str) -> str:
     return whole.group(1) if whole else folded
 
 
-def _listed(labels: Sequence[str], counts: Mapping[str, int], *, joined: str = ", ") -> str:
-    named = [f"{_shown(label)} ({counts[label]} row{'s' if counts[label] > 1 else ''})" for label in labels]
+def _listed(labels: Sequence[str], counts: Mapping[str, int], *, alike: bool = False) -> str:
+    """Name labels and their rows; of those that are drawn alike so that the difference shows."""
+    composed = {unicodedata.normalize("NFC", label) for label in labels}
+    same_look = len(set(map(_seen, labels))) > 1 or len(composed) < len(labels)
+    write, joined = (ascii if alike and same_look else _shown), " = " if alike else ", "
+    named = [f"{write(label)} ({counts[label]} row{'s' if counts[label] > 1 else ''})" for label in labels]
     more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     return joined.join(named[:_MAX_NAMED]) + more
 

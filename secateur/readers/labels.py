@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -70,6 +71,11 @@ def _name(value: Any, *, column: str, what: str) -> str | None:
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else str(value)
     if isinstance(value, bool | int):
         return str(value)
+    if isinstance(value, dict):
+        tip = f"; {column}.{next(iter(value))} names a value in them" if value else ""
+        raise DataError(f"{what} {column!r} holds objects, and takes text or numbers{tip}")
+    if isinstance(value, date | time):
+        raise DataError(f"{what} {column!r} holds dates or times; where these are names, write them as text")
     raise DataError(f"{what} {column!r} holds {type(value).__name__}; it takes text or numbers")
 
 

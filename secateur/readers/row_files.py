@@ -18,9 +18,11 @@ from secateur.errors import DataError
 from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.delimited import Delimited, open_delimited
 from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
-from secateur.readers.json_rows import Repeated, json_records, require_once
+from secateur.readers.json_rows import json_records
+from secateur.readers.json_values import Repeated, require_once
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
+from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.reading import Reading
 from secateur.readers.sources import DATABASES, TableFormat, locate
 from secateur.readers.tables import encoding_for, format_of
@@ -80,7 +82,7 @@ def open_rows(data: str, reading: Reading, *, also: Sequence[str] = ()) -> RowFi
     if path.stat().st_size == 0:
         raise DataError(f"{DATA}: {path.name} is empty (0 bytes)")
     kind = format_of(path, reading.file_format)
-    if kind in ("lines", "text") or kind in DATABASES:
+    if kind in PLAIN_COLUMNS or kind in DATABASES:
         raise DataError(f"{DATA}: rows come from csv, jsonl, parquet or excel, and not from ingest.format={kind}")
     with explained(path):
         encoding = encoding_for(path, kind, asked=reading.encoding, kind=location.kind, query=reading.layout.query)

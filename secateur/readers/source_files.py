@@ -73,10 +73,12 @@ def require_file(location: Location, path: Path) -> None:
     """
     if path.is_dir():
         held = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-        raise DataError(
-            f"{location.asked_by}={location.name} is a folder (it holds {held}); name one file in it"
-            ", or have files of one format there"
+        tip = (
+            "where each text is a file in the folder of its label, write them into one CSV of texts and labels"
+            if {inside.is_dir() for inside in path.iterdir()} == {True}
+            else "name one file in it, or have files of one format there"
         )
+        raise DataError(f"{location.asked_by}={location.name} is a folder (it holds {held}); {tip}")
     if path.stat().st_size == 0:
         raise DataError(f"{location.asked_by}={location.name} is empty (0 bytes)")
 

@@ -26,7 +26,8 @@ _WILDCARDS = frozenset("*?[")
 _OUTSIDE = r"((?:\$\{\w+\}|[^{}])*)"
 _BRACES = re.compile(rf"{_OUTSIDE}\{{([^{{}}]*,[^{{}}]*)\}}{_OUTSIDE}")
 SourceKind = Literal["file", "package", "address", "database", "hub"]
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "duckdb", "lines", "text"]
+PlainFormat = Literal["lines", "text", "fasttext"]
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet", "excel", "sqlite", "duckdb"] | PlainFormat
 
 BY_ENDING: Mapping[str, TableFormat] = {
     ".csv": "csv",

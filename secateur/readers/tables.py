@@ -8,24 +8,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare, explained, name_inside, open_bytes, require_text
+from secateur.readers.compression import explained, name_inside, require_text
 from secateur.readers.database import read_query
 from secateur.readers.delimited import read_delimited
-from secateur.readers.encodings import encoding_of, open_text
+from secateur.readers.encodings import encoding_of
 from secateur.readers.json_rows import read_json
-from secateur.readers.label_cells import labels_of
+from secateur.readers.label_cells import are_lists, labels_of
 from secateur.readers.labels import canonical_labels
-from secateur.readers.layout import Columns, Found, Layout, require
+from secateur.readers.layout import Columns, Found, Layout
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
+from secateur.readers.plain import PLAIN_COLUMNS, is_fasttext, read_plain
 from secateur.readers.sources import BY_ENDING, DATABASES, PLAIN_TEXT, SourceKind, TableFormat
 from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
 
 _NUL = "\0"
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
-_NOTHING = {
-    **dict.fromkeys(("lines", "text"), "no line that is not blank"),
+_NOTHING: Mapping[str, str] = {
+    **dict.fromkeys(PLAIN_COLUMNS, "no line that is not blank"),
     **dict.fromkeys(DATABASES, "no row that answers ingest.query"),
 }
 
@@ -38,9 +39,11 @@ def format_of(path: Path, asked: str) -> TableFormat:
     """
     ending = name_inside(path).suffix.lower()
     by_ending = BY_ENDING.get(ending)
-    if asked in ("lines", "text"):
-        return "lines" if asked == "lines" else "text"
+    if asked in PLAIN_COLUMNS:
+        return cast(TableFormat, asked)
     if asked == "auto" and ending in PLAIN_TEXT:
+        if is_fasttext(path):
+            raise DataError(f"{path.name} holds lines with labels as fastText has them; set ingest.format=fasttext")
         raise DataError(
             f"{path.name} is plain text, which has no labels; set ingest.format to lines (a row per line, "
             "labelled with its file's name if ingest.label_column is file) or to text, or use CSV, JSONL or Parquet"
@@ -102,8 +105,8 @@ def read_rows(
         elif file_format == "excel":
             sheet = read_workbook(path, columns=columns, layout=layout or Layout())
             raw, remarks = {name: sheet.column(name) for name in columns.names}, sheet.remarks
-        elif file_format in ("lines", "text"):
-            raw = _read_plain(path, whole=file_format == "text", encoding=encoding or "utf-8", columns=columns)
+        elif file_format in PLAIN_COLUMNS:
+            raw = read_plain(path, file_format, encoding=encoding or "utf-8", columns=columns)
         else:
             found = read_delimited(
                 path,
@@ -133,6 +136,8 @@ def read_rows(
             },
         }
     )
+    if columns.label and not columns.sets and are_lists(raw[columns.label]):
+        remarks += (f"{path.name}: the cells of {columns.label!r} are lists of one label each, which is taken",)
     remarks += tuple(_told_of_nul(rows["text"], name=path.name, decoded=encoding is not None))
     if columns.time is not None:
         asked = layout.time_format if layout else None
@@ -185,15 +190,6 @@ def _as_chunks(values: Any) -> pa.ChunkedArray:
     if isinstance(values, pa.ChunkedArray):
         return values
     return pa.chunked_array([pa.array([None if value is None else str(value) for value in values], pa.string())])
-
-
-def _read_plain(path: Path, *, whole: bool, encoding: str, columns: Columns) -> dict[str, list[str]]:
-    """Read plain text: one record per line that is not blank, or one in all."""
-    require(columns, ["text", "file"], name=path.name)
-    with open_bytes(path) as raw, open_text(raw, encoding) as file:
-        content = file.read().replace("\r\n", "\n").replace("\r", "\n")
-    texts = [text for text in ([content] if whole else content.split("\n")) if text.strip()]
-    return {"text": texts, "file": [bare(path).stem] * len(texts)}
 
 
 def _confidence(column: pa.ChunkedArray, *, name: str) -> pa.ChunkedArray:

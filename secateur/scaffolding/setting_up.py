@@ -20,12 +20,14 @@ from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL, kind_named
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
+from secateur.readers.compression import bare
 from secateur.readers.fetching import FETCHED
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Columns
 from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
+from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.source_files import PARTS, parameter_of
 from secateur.readers.sources import PLAIN_TEXT, Location, expand
@@ -38,6 +40,7 @@ from secateur.scaffolding.wish import Wish
 from secateur.workflow.params import assigned
 from secateur.workflow.project import Project
 
+_FORMS = {"lines": "plain text: a row per line", "fasttext": "lines begin with their labels: __label__x"}
 _PIECES_PER_WORD = 2.0
 """English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
 
@@ -95,8 +98,8 @@ def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
     if location.kind == "database":  # what it answered is a file that is here
         for name in ("query", "format"):
             said.pop(name, None)
-    if path is not None and path.suffix.lower() in PLAIN_TEXT:
-        said.setdefault("format", "lines")
+    if path is not None and bare(path).suffix.lower() in PLAIN_TEXT:
+        said.setdefault("format", "fasttext" if path.is_file() and is_fasttext(path) else "lines")
     return said
 
 
@@ -137,6 +140,11 @@ def columns(wish: Wish, origin: Origin) -> Guess:
         return [] if found is None else list(found.rows["text"].to_pylist())
 
     names = column_names(wish, origin)
+    if labelled and not labels and said.get("format") == "lines" and len(expand(origin.asked)) == 1:
+        raise DataError(
+            f"{origin.location.path.name} is plain text, a row per line and no labels; --task generation learns to "
+            "write it, {a,b}.txt are rows labelled by their file, and a CSV may hold texts and labels"
+        )
     found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=values)
     return replace(found, more=more)
 
@@ -286,7 +294,7 @@ def _named(
         *_threads(),
         Choice("ingest.source", origin.name),
         *(Choice(f"ingest.{part}_source", place.name) for part, place in given.items()),
-        *([Choice("ingest.format", said["format"], "plain text: a row per line")] if "format" in said else []),
+        *([Choice("ingest.format", said["format"], _FORMS.get(said["format"], ""))] if "format" in said else []),
         Choice("ingest.text_column", named, "" if texts else how),
         *([Choice("ingest.label_column", label_column, "" if labels else how)] if guess.labels else []),
         *([Choice("ingest.label_separator", wish.separator, _SEEN)] if wish.separator is not None else []),

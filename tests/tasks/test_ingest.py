@@ -102,7 +102,7 @@ def test_a_package_is_recorded_with_version_and_licence(tmp_path, model):
     [
         (b"", r"ingest.source=reviews.csv is empty \(0 bytes\)"),
         (b"body,tone\nx,y\n", "reviews.csv has no column 'text'; its columns are: body, tone"),
-        (b"text,tone\ncaf\xe9,a\n", "reviews.csv is not UTF-8: byte 0xe9 at offset 13; convert the file"),
+        (b"text,tone\ncaf\xe9,a\n", "reviews.csv is not UTF-8: byte 0xe9 at offset 13, in line 2; convert the file"),
         (b"text,tone\nx,a\ny,a\n", "all 2 rows have the label 'a' in column 'tone' of reviews.csv; classif"),
         (b"text,tone\n" + b"x,a\n" * 3 + b"y,b\n", "label 'b' has 1 row in column 'tone' of reviews.csv"),
         (b"text,tone\n", "reviews.csv has a header and no rows"),
@@ -312,7 +312,7 @@ ODD = {
     "dates as labels": (
         "a.parquet",
         lambda p: pq.write_table(pa.table({"text": ["x"], "tone": [date(2026, 1, 1)]}), p),
-        "label column 'tone' holds date; it takes text or numbers",
+        "label column 'tone' holds dates or times",
     ),
     "half a Parquet": ("a.parquet", lambda p: p.write_bytes(b"PAR1" + b"x" * 40), "a.parquet is not a Parquet file"),
     "a unit separator": (

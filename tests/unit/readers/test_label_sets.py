@@ -88,7 +88,7 @@ def test_a_label_in_brackets_is_a_label_where_rows_have_several():
 
 
 def test_one_label_per_row_is_what_is_learned_unless_asked(tmp_path):
-    pq.write_table(pa.table({"text": ["x"], "tags": [["a"]]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["x"], "tags": [["a", "b"]]}), tmp_path / "a.parquet")
     with pytest.raises(SeveralLabels, match=r"holds lists: rows with several labels each .* run.task=multi_label"):
         read(tmp_path / "a.parquet", Columns("text", "tags", None))
 
