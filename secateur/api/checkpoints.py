@@ -1,8 +1,9 @@
 """``secateur.load``, ``save`` and ``export``: models in memory, and their folders."""
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from secateur.api.given import copied
 from secateur.api.result import Pruned
 from secateur.determinism import fingerprint
-from secateur.errors import CheckpointError, ConfigError
+from secateur.errors import CheckpointError, ConfigError, ProjectError
 from secateur.families import family_of
 from secateur.files import replacing
 from secateur.formats.numpy_export import export_numpy
@@ -22,6 +23,9 @@ from secateur.models import checkpoint
 from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.state_files import write_state
+from secateur.registry.model_source import SCHEME, resolve
+from secateur.workflow.project import Project, find_project
+from secateur.workflow.tracking_server import URI_VARIABLE
 
 Model: TypeAlias = "PreTrainedModel | Pruned | str | Path"
 """A model in memory, what ``prune`` returned, or a folder."""
@@ -34,14 +38,34 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
     Its tokenizer, where it was saved with one, is read by ``transformers.AutoTokenizer.from_pretrained(path)``.
 
     Args:
-        path: a folder of ``save``, of a project, or of ``save_pretrained``, dense or pruned.
-        verify: compare every file with the digest that the card lists first.
+        path: a folder of ``save``, of a project, or of ``save_pretrained``, dense or pruned; or a registered version
+            (``models:/name@alias``, ``models:/name/3``): of the registry that MLFLOW_TRACKING_URI names, or of the
+            project around the current folder. No code that is stored there is run.
+        verify: compare every file with the digest that the card lists first. A version's are always compared, with
+            what was registered, and its signature is asked for where SECATEUR_VERIFY_KEY is set.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or a file is missing or differs; it is named.
-        ModelError: the architecture or its head is not supported.
+        CheckFailed: a version is not what was registered, or not signed.
+        ModelError: the architecture or its head is not supported; or there is no such version (``NotRegistered``).
+        ProjectError: there is no registry.
     """
-    return checkpoint.load(path, verify=verify)
+    if not str(path).startswith(SCHEME):
+        return checkpoint.load(path, verify=verify)
+    with ExitStack() as stack:
+        resolved = resolve(_project(stack), str(path))
+        stack.callback(resolved.close)
+        return checkpoint.load(resolved.checkpoint)
+
+
+def _project(stack: ExitStack) -> Project:
+    """Return the project around the current folder; where a registry is named that needs none, an empty one."""
+    try:
+        return find_project()
+    except ProjectError:
+        if URI_VARIABLE not in os.environ:
+            raise
+        return Project(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-"))))
 
 
 def save(

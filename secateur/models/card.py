@@ -191,7 +191,7 @@ def write_card(path: Path, card: Card) -> None:
 def read_card(path: str | Path) -> dict[str, Any]:
     """Return the content of a checkpoint's card as it stands there.
 
-    Readers take ``Card.read``; the scripts that are stored with registered versions (``registered_model``) take this.
+    Readers take ``Card.read``; the scripts that are stored with versions from before 0.4 take this.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or its card cannot be read.

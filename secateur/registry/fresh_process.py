@@ -66,10 +66,10 @@ def answers_of_folder(folder: Path, texts: Sequence[str], *, num_threads: int, t
 
 
 def answers_of_version(resolved: Resolved, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
-    """Load a verified version in a fresh process as anybody would, by MLflow and the stored script, and predict.
+    """Load a verified version in a fresh process as anybody would, by MLflow, and predict.
 
     Raises:
-        CheckFailed: the script is not one of ours, or the model does not load.
+        CheckFailed: it has a script that is none of ours, or does not load.
         NotJudged: it does not answer in time.
     """
     assert resolved.root is not None
@@ -161,7 +161,7 @@ def _answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     texts: list[str] = request["texts"]
     if "folder" in request:
         return ask_folder(Path(request["folder"]), texts)
-    from secateur.inference import prediction  # noqa: F401  what the script imports, with the bytecode that is there
+    from secateur.inference import prediction  # noqa: F401  what loads it, with the bytecode that is there
     from secateur.registry.mlflow_records import predict_by_mlflow
 
     rows = predict_by_mlflow(Path(request["version"]), texts, params=SMOKE, bytecode=Path.cwd() / "bytecode")

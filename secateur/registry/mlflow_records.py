@@ -163,10 +163,10 @@ def predict_by_mlflow(
     """Load a version as MLflow's own tools do, and return ``label`` and ``score`` of every text, or what was written.
 
     Args:
-        folder: root of the version, verified: its script is run.
+        folder: root of the version, verified: a script of before 0.4 is run.
         texts: to classify, or to continue.
         params: of a generator; a classifier takes none and is given none.
-        bytecode: empty folder where Python looks for bytecode from here on, and not beside the script.
+        bytecode: empty folder where Python looks for bytecode from here on, and not beside a script.
     """
     import mlflow.pyfunc  # before that: to compile its modules anew costs 5 s of CPU
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Runs and registered models in MLflow; only ``secateur/registry/mlflow_*.py`` and ``registered_model`` import it."""
+"""Runs and registered models in MLflow; only ``secateur/registry/mlflow_*.py`` import it."""
 
 import errno
 import fcntl
@@ -33,6 +33,7 @@ from secateur.errors import ProjectError
 from secateur.files import sha256_file, to_json
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.progress import progress
+from secateur.registry import mlflow_flavor
 from secateur.registry.manifest import digest_of, written_for
 from secateur.registry.mlflow_relocation import ARTIFACTS_FOLDER, DATABASE, bring_home
 from secateur.registry.mlflow_versions import (
@@ -43,7 +44,8 @@ from secateur.registry.mlflow_versions import (
     parse_reference,
     quoted,
 )
-from secateur.registry.model_source import artifact_digests
+from secateur.registry.model_description import SCRIPT
+from secateur.registry.model_source import AROUND, artifact_digests
 from secateur.registry.registered_version import ListedModel, RegisteredVersion
 from secateur.registry.tags import ARTIFACTS, KEY, MANIFEST, RUNTIME, WEIGHTS, WRAPPER, Aliases, VersionTags
 from secateur.workflow.project import Project
@@ -51,7 +53,6 @@ from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, with
 
 _MAX_PARAMETER_CHARS = 500
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-_SCRIPT = Path(__file__).with_name("registered_model.py")
 
 
 @dataclass(frozen=True)
@@ -268,12 +269,13 @@ class ModelRegistry:
                 child.info.run_id, metrics=metrics, params=parameters, tags=[RunTag("model", version.name)]
             )
             with quiet():
-                logged = mlflow.pyfunc.log_model(
+                logged = Model.log(
+                    artifact_path=None,
+                    flavor=mlflow_flavor,
                     name="model",
-                    python_model=str(_SCRIPT),
-                    artifacts=_artifacts(version),
+                    folders=_folders(version),
                     signature=_signature(version.kind, num_texts=version.num_texts),
-                    pip_requirements=_requirements(version),
+                    requirements=_requirements(version),
                 )
         # From the logged model's own address: one made of the run id finds nothing in MLflow 3.
         with quiet():
@@ -350,16 +352,15 @@ def _shared_tags(versions: Sequence[Version]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(v.tags.get(key) == value for v in versions)}
 
 
-def _artifacts(version: Version) -> dict[str, str]:
+def _folders(version: Version) -> dict[str, Path]:
     """Name the folders that are stored with a version; the checkpoint is there whatever predicts."""
-    # As addresses: MLflow would take a percent sign in a path for the beginning of an escape.
-    artifacts = {"checkpoint": version.checkpoint.resolve().as_uri()}
-    return artifacts if version.deployed is None else artifacts | {"deployed": version.deployed.resolve().as_uri()}
+    folders = {"checkpoint": version.checkpoint}
+    return folders if version.deployed is None else folders | {"deployed": version.deployed}
 
 
 def _wrapper_digests(model_id: str) -> dict[str, str]:
-    """Return name -> sha256 of what MLflow reads or runs before it opens our folders."""
-    names = ("MLmodel", _SCRIPT.name, "conda.yaml", "python_env.yaml", "requirements.txt")
+    """Return name -> sha256 of what MLflow reads before it opens our folders."""
+    names = [name for name in AROUND if name != SCRIPT]
     location = mlflow.get_logged_model(model_id).artifact_location
     with TemporaryDirectory() as folder:
         files = [mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=folder) for name in names]

@@ -1,36 +1,32 @@
-"""``MLmodel``: which folder of a version is what, and whether MLflow would run anything but the script that we know."""
+"""``MLmodel``: which folder of a version is what, and whether MLflow would run anything but ours."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from secateur.errors import CheckFailed, ModelError
 
+DESCRIPTION = "MLmodel"
+LOADER = "secateur.registry.registered_model"
+"""The installed module that MLflow loads a version with; its name stands in every version, so it stays."""
+
 SCRIPT = "registered_model.py"
-_LOADERS = ("mlflow.pyfunc.loaders.code_model", "mlflow.pyfunc.model")
-_KEYS = frozenset(
-    {
-        "artifacts",
-        "cloudpickle_version",
-        "code",
-        "env",
-        "loader_module",
-        "model_code_path",
-        "python_version",
-        "streamable",
-    }
-)
-"""What the description of a model from code may say; ``python_model`` would be a pickle."""
+"""Of versions from before 0.4, which MLflow loads by running it."""
+
+_SCRIPT_LOADERS = ("mlflow.pyfunc.loaders.code_model", "mlflow.pyfunc.model")
+_KEYS = frozenset({"artifacts", "code", "env", "loader_module", "python_version", "streamable"})
+_SCRIPT_KEYS = _KEYS | {"cloudpickle_version", "model_code_path"}
+"""What a description may say; ``data`` would be another folder, ``python_model`` a pickle."""
 
 _RELEASED_SCRIPTS = frozenset(
     {
         "7dca21a9b253a8c1b4dc78a33faa293e82aff4471e7489b61874e60a39bbc195",  # 0.1.0
         "1d8f5b231faae7d9f8e90bb16934b390bec57cc3baecd513924e8beb5836c55f",  # 0.2.0, 0.3.0
         "7c150b91453ca10921df6bd619d741623699ee289bb07f23880d28d44be8b15e",  # 0.3.1
+        "050bdfde46c78aa6c562a418f35c86df290eaba6ee55da6bff08988e4880e8ff",  # before 0.4 stored none
     }
 )
-"""sha256 of the scripts of earlier releases: their versions stay good. A changed script adds its last one here.
+"""sha256 of the scripts of earlier releases: their versions stay good.
 
 What they import stays where they look for it: ``secateur.evaluation`` has three modules for them."""
 
@@ -67,21 +63,28 @@ def folders_of(text: bytes, *, where: Path, named: str) -> dict[str, str]:
 
 
 def problem_of_digest(digest: str | None) -> str | None:
-    """Return what is wrong with a script that has this sha256, None when it is ours or that of an earlier release."""
-    own = hashlib.sha256(Path(__file__).with_name(SCRIPT).read_bytes()).hexdigest()
-    if digest == own or digest in _RELEASED_SCRIPTS:
+    """Return what is wrong with a script that has this sha256, None when it is that of an earlier release."""
+    if digest in _RELEASED_SCRIPTS:
         return None
     return (
-        f"its {SCRIPT}, which MLflow would run, is neither this secateur's nor that of an earlier release; register "
-        "the model again, or use the secateur that registered it"
+        f"its {SCRIPT}, which MLflow would run, is that of no release; register the model again, or use the secateur "
+        "that registered it"
     )
 
 
+def runs_a_script(text: bytes) -> bool:
+    """Tell whether MLflow would run a script that is stored with a version; ``folders_of`` took its ``MLmodel``."""
+    from secateur.yaml_text import read_yaml
+
+    return bool(read_yaml(text.decode("utf-8"))["flavors"]["python_function"]["loader_module"] != LOADER)
+
+
 def _require_plain(flavor: Mapping[str, Any], *, where: Path, named: str) -> None:
+    loader, by_script = flavor.get("loader_module"), flavor.get("loader_module") in _SCRIPT_LOADERS
+    said = [f"{key}: {flavor[key]}" for key in sorted(set(flavor) - (_SCRIPT_KEYS if by_script else _KEYS))]
+    said += [f"loader_module: {loader}"] * (loader != LOADER and not by_script)
     script = PurePosixPath(str(flavor.get("model_code_path", ""))).name
-    said = [f"{key}: {flavor[key]}" for key in sorted(set(flavor) - _KEYS)]
-    said += [f"loader_module: {flavor.get('loader_module')}"] * (flavor.get("loader_module") not in _LOADERS)
-    said += [f"model_code_path: {flavor.get('model_code_path')}"] * (script != SCRIPT)
+    said += [f"model_code_path: {flavor.get('model_code_path')}"] * (by_script and script != SCRIPT)
     said += [f"code: {flavor['code']}"] * (flavor.get("code") is not None)
     if said:
         raise CheckFailed(

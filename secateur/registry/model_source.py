@@ -16,7 +16,7 @@ from secateur.files import replacing, sha256_file
 from secateur.kinds.registry import DEFAULT
 from secateur.models.card import CARD, Card
 from secateur.registry.as_registered import require_as_registered
-from secateur.registry.model_description import SCRIPT, folders_of, problem_of_digest
+from secateur.registry.model_description import DESCRIPTION, SCRIPT, folders_of, problem_of_digest, runs_a_script
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.signing import Signature, require_signature
 from secateur.registry.tags import ARTIFACTS, CHAMPION, FILES, WRAPPER, VersionTags
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from secateur.registry.mlflow_store import ModelRegistry
 
 SCHEME = "models:/"
-AROUND = ("MLmodel", SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
+AROUND = (DESCRIPTION, SCRIPT, "conda.yaml", "python_env.yaml", "requirements.txt")
 """Names of the files that MLflow puts around."""
-
-_DESCRIPTION = "MLmodel"
 
 
 @dataclass(frozen=True)
@@ -168,11 +166,16 @@ def listing_of(resolved: Resolved) -> tuple[dict[str, str], list[FileCheck]]:
 
 
 def problem_of_script(resolved: Resolved) -> str | None:
-    """Return what is wrong with the script that MLflow runs to load a version; None when it is one of ours.
+    """Return what is wrong with the script that MLflow runs to load a version; None when it is one of ours, or none.
 
-    No reader here runs it but the fresh process of a promotion; those who load a version with MLflow do.
+    Versions from before 0.4 have one. No reader here runs it but the fresh process of a promotion; those who load such
+    a version with MLflow do.
     """
-    return problem_of_digest(listing_of(resolved)[0].get(SCRIPT))
+    assert resolved.root is not None
+    listed = listing_of(resolved)[0]
+    if SCRIPT not in listed and not runs_a_script((resolved.root / DESCRIPTION).read_bytes()):
+        return None
+    return problem_of_digest(listed.get(SCRIPT))
 
 
 def kind_of(checkpoint: Path) -> str:
@@ -220,7 +223,7 @@ def _entry(registry: "ModelRegistry", reference: str) -> RegisteredVersion:
 def _registered(root: Path, entry: RegisteredVersion) -> Resolved:
     """Read from a version's own description which folder is what."""
     named = entry.reference
-    description = root / _DESCRIPTION
+    description = root / DESCRIPTION
     if not description.is_file():
         raise CheckFailed(f"{named}: {description} is missing; the files of this version are gone, rebuild the model")
     found = Resolved(
@@ -233,7 +236,7 @@ def _registered(root: Path, entry: RegisteredVersion) -> Resolved:
         root=root,
     )
     text = description.read_bytes()
-    digest = found.digests(WRAPPER).get(_DESCRIPTION)
+    digest = found.digests(WRAPPER).get(DESCRIPTION)
     if digest is not None and hashlib.sha256(text).hexdigest() != digest:
         # It says which folders are loaded, so nothing of it is read before its digest is known.
         raise CheckFailed(f"{named}: {description} differs from its digest; restore or rebuild the model")

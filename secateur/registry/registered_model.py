@@ -1,33 +1,35 @@
-"""The script that MLflow stores with every registered model: safetensors and this text, no pickle."""
+"""What MLflow loads a version with, wherever secateur is installed: ``MLmodel`` names this module, and stores no code.
 
-import json
-from collections.abc import Sequence
-from contextlib import suppress
+Versions of before 0.4 have a script beside them, which MLflow runs; ``model_description`` knows those by their digests.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 
+from secateur.kinds.registry import DEFAULT, kind_named
+from secateur.models.card import CARD, Card
+from secateur.registry.model_description import folders_of
 
-class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is not typed
+
+class RegisteredModel:
     """Works on strings: a list, a data frame with a ``text`` column, or a single string; of pairs on two columns."""
 
-    def load_context(self, context: Any) -> None:
-        """Load the deployed form, or the checkpoint where there is none, after its digests are verified."""
-        from secateur.kinds.registry import DEFAULT, kind_named
+    def __init__(self, folder: Path) -> None:
+        """Load a folder after its files were compared with its card.
 
-        folders = context.artifacts
-        folder = Path(folders.get("deployed", folders["checkpoint"]))
-        _remove_own_bytecode()
+        Raises:
+            ModelError: it cannot be read, or a file is missing, changed or added.
+        """
         _require_listed(folder)
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        self._kind = kind_named(card.get("task") or DEFAULT)
+        card = Card.read(folder)
+        self._kind = kind_named(card.task or DEFAULT)
         self._model = self._kind.open_model(folder)
-        self._pairs = card.get("texts") == 2
+        self._pairs = card.texts == 2
 
-    # Without annotations: MLflow would take them for a schema and warn about it.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return a row per text, in the columns of the model's kind: ``label`` and ``score``, or the ``text`` it wrote.
 
         A generator takes the parameters ``control`` (empty = none), ``max_tokens``, ``temperature``, ``top_p`` and
@@ -36,18 +38,17 @@ class RegisteredModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         return pd.DataFrame(self._kind.answer_texts(self._model, _texts(model_input, pairs=self._pairs), params or {}))
 
 
-def _remove_own_bytecode() -> None:
-    """Take away what Python wrote beside this script to load it: nobody registered it."""
-    written = Path(globals().get("__cached__") or "")
-    if written.parent.parent == Path(__file__).parent:
-        with suppress(OSError):
-            written.unlink()
-            written.parent.rmdir()
+def _load_pyfunc(path: str) -> RegisteredModel:
+    """Load what lies below the root of a version; the name is MLflow's."""
+    root = Path(path)
+    described = root / "MLmodel"
+    folders = folders_of(described.read_bytes(), where=described, named=str(root))
+    return RegisteredModel(root / folders.get("deployed", folders["checkpoint"]))
 
 
 def _require_listed(folder: Path) -> None:
     """Refuse a folder with more in it than its card lists; the digests of those files are compared by who loads it."""
-    listed = {"card.json", *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"]}
+    listed = {CARD, *Card.read(folder).files}
     for entry in folder.rglob("*"):
         name = entry.relative_to(folder).as_posix()
         if entry.is_symlink() or (name not in listed and not entry.is_dir()):
@@ -66,6 +67,3 @@ def _texts(model_input: Any, *, pairs: bool) -> Sequence[str]:
         column = "text" if "text" in model_input.columns else model_input.columns[0]
         return [str(text) for text in model_input[column]]
     return [str(text) for text in model_input]
-
-
-mlflow.models.set_model(RegisteredModel())

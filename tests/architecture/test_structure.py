@@ -136,10 +136,10 @@ def test_mlflow_prefect_and_dvc_are_imported_where_they_belong() -> None:
         "mlflow": {
             "secateur/registry/mlflow_store.py",
             "secateur/registry/mlflow_artifacts.py",
+            "secateur/registry/mlflow_flavor.py",
             "secateur/registry/mlflow_records.py",
             "secateur/registry/mlflow_runs.py",
             "secateur/registry/mlflow_versions.py",
-            "secateur/registry/registered_model.py",
         },
         "dvc": {
             "secateur/workflow/dvc_lock.py",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from secateur.files import sha256_file, write_json
 from secateur.models.card import Card
 from secateur.models.checkpoint import save
-from secateur.registry import mlflow_store
+from secateur.registry import mlflow_flavor, mlflow_store
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry, Version
 from secateur.registry.publication import tags_of
@@ -192,16 +193,31 @@ def broken_config(folder: Path) -> None:
     write_json(folder / "config.json", {**config, "num_hidden_layers": config["num_hidden_layers"] + 1})
 
 
-def use_script(monkeypatch: pytest.MonkeyPatch, folder: Path, *, instead: str) -> None:
-    """Let MLflow store another script with the next models: its ``predict`` does something else."""
-    script = Path(mlflow_store.__file__).with_name("registered_model.py")
-    text = script.read_text(encoding="utf-8")
-    [marker] = [
-        line for line in text.splitlines(keepends=True) if "return pd.DataFrame(self._kind.answer_texts(" in line
-    ]
+def use_script(monkeypatch: pytest.MonkeyPatch, folder: Path, *, instead: str | None = None) -> None:
+    """Register the next models as they were before 0.4, with a script; its ``predict`` may do something else."""
+    text = (Path(__file__).with_name("released") / "registered_model-0.4-script.txt").read_text(encoding="utf-8")
+    if instead is not None:
+        [marker] = [line for line in text.splitlines(keepends=True) if "return pd.DataFrame(self._kind" in line]
+        text = text.replace(marker, f"        {instead}\n{marker}")
+    script = folder / "registered_model.py"
     folder.mkdir()
-    (folder / script.name).write_text(text.replace(marker, f"        {instead}\n{marker}"), encoding="utf-8")
-    monkeypatch.setattr(mlflow_store, "_SCRIPT", folder / script.name)
+    script.write_text(text, encoding="utf-8")
+
+    def save_model(
+        path: str, mlflow_model: Any, *, folders: Mapping[str, Path], signature: Any, requirements: list[str]
+    ) -> None:
+        artifacts = {name: place.resolve().as_uri() for name, place in folders.items()}
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(script),
+            artifacts=artifacts,
+            mlflow_model=mlflow_model,
+            signature=signature,
+            pip_requirements=requirements,
+        )
+
+    monkeypatch.setattr(mlflow_flavor, "save_model", save_model)
+    monkeypatch.setattr(mlflow_store, "SCRIPT", "")  # it is listed with the others
 
 
 def _sign_again(folder: Path) -> None:

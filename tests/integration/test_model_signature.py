@@ -100,7 +100,7 @@ def _models(stand: Stand, *arguments: str, signing: str = "", verify: str = "") 
 
 
 def test_a_version_is_signed_for_others_and_stays_as_it_is(stand: Stand) -> None:
-    root = stand.stored("1", "registered_model.py").parent
+    root = stand.stored("1", "MLmodel").parent
     statement = json.loads(base64.b64decode(json.loads((root / "model.sig").read_text())["dsseEnvelope"]["payload"]))
     names = [one["name"] for one in statement["predicate"]["resources"]]
     assert names == sorted(names)
@@ -123,7 +123,7 @@ def test_a_version_is_signed_for_others_and_stays_as_it_is(stand: Stand) -> None
     ],
 )
 def test_what_takes_its_place_is_noticed(stand: Stand, plant: Callable[[Path], Any]) -> None:
-    file = stand.stored("1", "registered_model.py").with_name("model.sig")
+    file = stand.stored("1", "MLmodel").with_name("model.sig")
     text = file.read_text()
     try:
         plant(file)
@@ -139,7 +139,7 @@ def test_the_reference_implementation_verifies_ours(stand: Stand, tmp_path: Path
     command = shutil.which(os.environ.get("MODEL_SIGNING", "model_signing"))
     if command is None:
         pytest.skip("model-signing is not installed")
-    root = stand.stored("1", "registered_model.py").parent
+    root = stand.stored("1", "MLmodel").parent
     key = tmp_path / "key.pub"
     key.write_bytes(public_key(KEY[1], where="key").pem())
     asked = [command, "verify", "key", str(root), "--signature", str(root / "model.sig"), "--public_key", str(key)]

@@ -30,6 +30,7 @@ from tests.integration.registry_stand import Stand
 
 THREE = "models:/tiny/3"
 KEY = "hmac:a long enough secret"
+RELEASED = Path(__file__).with_name("released") / "registered_model-0.4-script.txt"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def stand(made: Stand) -> Iterator[Stand]:
 
 
 def _root(stand: Stand) -> Path:
-    return stand.stored("3", "registered_model.py").parent
+    return stand.stored("3", "MLmodel").parent
 
 
 def _code(mark: Path) -> str:
@@ -70,10 +71,8 @@ def _code(mark: Path) -> str:
 
 
 def _pyc(root: Path, mark: Path) -> str:
-    """Plant bytecode that Python takes without a look at its source."""
-    code = marshal.dumps(
-        compile((root / "registered_model.py").read_text() + _code(mark), "registered_model.py", "exec")
-    )
+    """Plant bytecode that Python takes without a look at its source, of the script that versions once had."""
+    code = marshal.dumps(compile(_code(mark), "registered_model.py", "exec"))
     target = root / "__pycache__" / Path(importlib.util.cache_from_source("registered_model.py")).name
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code)
@@ -247,16 +246,22 @@ def _edit(root: Path, name: str, **values: Any) -> None:
 
 
 def _script(root: Path, mark: Path) -> None:
-    file = root / "registered_model.py"
-    file.write_text(file.read_text() + _code(mark))
+    """Describe the version as those from before 0.4 were, with a script that is none of ours."""
+    _replaced(root, "loader_module:", "    loader_module: mlflow.pyfunc.loaders.code_model")
+    _replaced(root, "streamable:", "    model_code_path: registered_model.py")
+    (root / "registered_model.py").write_text(RELEASED.read_text() + _code(mark))
+
+
+def _replaced(root: Path, line: str, instead: str) -> None:
+    file = root / "MLmodel"
+    lines = [instead if at.strip().startswith(line) else at for at in file.read_text().splitlines()]
+    assert instead in lines
+    file.write_text("\n".join(lines) + "\n")
 
 
 def _described(line: str, instead: str) -> Callable[[Path, Path], None]:
     def plant(root: Path, mark: Path) -> None:
-        file = root / "MLmodel"
-        lines = [instead if at.strip().startswith(line) else at for at in file.read_text().splitlines()]
-        assert instead in lines
-        file.write_text("\n".join(lines) + "\n")
+        _replaced(root, line, instead)
         (root / "evil.py").write_text(_code(mark))
         (root / "python_model.pkl").write_bytes(pickle.dumps(_Opens(str(mark))))
 
@@ -296,7 +301,7 @@ LISTED: dict[str, tuple[Callable[[Path, Path], None], set[str]]] = {
     "another loader": (_described("loader_module:", "    loader_module: evil"), set(READERS)),
     "a folder for the import path": (_described("code: null", "    code: ."), set(READERS)),
     "a pickle in the description": (
-        _described("model_code_path:", "    python_model: python_model.pkl"),
+        _described("streamable:", "    python_model: python_model.pkl"),
         set(READERS),
     ),
     "a folder outside": (_outside, set(READERS)),

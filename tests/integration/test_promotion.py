@@ -234,6 +234,18 @@ def test_a_version_that_does_not_answer_by_mlflow_never_becomes_champion(
     assert stand.records.version_tags(version)["secateur.gate"] == "held"
 
 
+@pytest.mark.usefixtures("forked_proofs")
+def test_a_version_from_before_04_is_promoted_by_its_own_script(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_script(monkeypatch, tmp_path / "script")
+    version = _better(stand, "scripted")
+    assert stand.stored(version, "registered_model.py").with_name("MLmodel").is_file()
+    monkeypatch.setattr(secateur.registry.judgement, "answers_of_folder", _as_here)
+    verdict = promote(stand.project)
+    assert (verdict.promoted, verdict.version) == (True, version)
+
+
 def _as_here(folder: Path, texts: Sequence[str], *, num_threads: int, timeout_s: float) -> list[Answer]:
     return answers_here(folder, texts, num_threads=num_threads)
 

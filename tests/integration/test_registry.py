@@ -5,16 +5,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import mlflow
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
 
-from secateur.errors import ModelError
+import secateur
+from secateur.errors import ModelError, NotRegistered, ProjectError
 from secateur.files import write_json
 from secateur.inference.prediction import Predictor
 from secateur.models.card import read_card
@@ -159,14 +162,34 @@ def test_a_fresh_process_loads_the_model_with_plain_mlflow(finished_project: Pat
     assert list(tmp_path.iterdir()) == [], "no second database where it was called"
 
 
-def test_no_pickle_among_the_artifacts(finished_project: Path) -> None:
+def test_no_code_and_no_pickle_among_the_artifacts(finished_project: Path) -> None:
     files = [file for file in (finished_project / "mlruns").rglob("*") if file.is_file()]
     assert len(files) > 20
-    suffixes = {".json", ".safetensors", ".onnx", ".py", ".txt", ".yaml", ".lock", ""}
+    suffixes = {".json", ".safetensors", ".onnx", ".txt", ".yaml", ".lock", ""}
     assert {file.suffix for file in files} <= suffixes
     assert {file.name for file in files if not file.suffix} <= {"MLmodel", "registered_model_meta"}
     for file in files:
         assert not file.read_bytes().startswith((b"\x80", b"PK\x03\x04")), f"{file} is pickle or a torch archive"
+
+
+def test_python_loads_a_version_without_a_project_where_a_registry_is_named(
+    finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished_project)
+    expected = load(finished_project / "models" / "r2").state_dict()
+    assert _same(secateur.load("models:/tiny@challenger").state_dict(), expected)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProjectError, match="no project here"):
+        secateur.load("models:/tiny/3")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished_project}/mlflow.db")
+    assert _same(secateur.load("models:/tiny/3").state_dict(), expected)
+    with pytest.raises(NotRegistered, match="tiny has no version 9"):
+        secateur.load("models:/tiny/9")
+    assert list(tmp_path.iterdir()) == [], "nothing is left where it was called"
+
+
+def _same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_registered_checkpoint_is_the_one_of_the_run(

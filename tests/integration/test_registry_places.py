@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,12 @@ _MAIN = "import sys; sys.argv[0] = 'secateur'; from secateur.cli import main; ma
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
-    """Version 1 is the champion."""
+    """Version 1 is the champion; who registered it was in a folder whose packages uv installs."""
     made = Stand(tmp_path_factory.mktemp("places") / AWKWARD)
-    made.register("baseline")
+    for name in ("uv.lock", "pyproject.toml"):  # MLflow would copy them to the files of a version
+        (made.root / name).touch()
+    with chdir(made.root):
+        made.register("baseline")
     made.records.point("champion", "1")
     return made
 

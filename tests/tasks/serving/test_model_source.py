@@ -17,7 +17,7 @@ from secateur.registry.tags import ARTIFACTS, WRAPPER, VersionTags
 from tests.integration.registry_stand import Stand
 
 FILES = {"card.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-AROUND = {"MLmodel", "registered_model.py", "conda.yaml", "python_env.yaml", "requirements.txt"}
+AROUND = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"}
 
 
 @contextmanager
