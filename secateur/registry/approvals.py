@@ -112,7 +112,7 @@ def approve(records: "Records", version: str, key: Key, *, section: PromoteSecti
     if trusted and all(key.public != one.public for one in trusted):
         where = "in promote.approvers" if section.approvers else f"that count, which is that of {VERIFY_VARIABLE}"
         raise ConfigError(f"{SIGNING_VARIABLE} ({key.algorithm} {key.id}) is none of the keys {where}")
-    require_idle(records)  # a move has numbered its event already
+    require_idle(records)  # a move has judged the version as it is
     entry = records.registry.version(f"models:/{records.name}/{version}")
     manifest = manifest_of(entry.tags)
     if manifest is None:

@@ -1,4 +1,7 @@
-"""The history of a model's champions, kept in the registry itself, one tag per event."""
+"""The history of a model's champions, kept in the registry itself, one tag per event.
+
+Each is a tag of its own name, so that nobody writes over another; those of the same moment have the same number.
+"""
 
 import base64
 import json
@@ -7,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from secateur.errors import ProjectError
 from secateur.files import to_json
 from secateur.registry.manifest import digest_of, manifest_of
-from secateur.registry.manifest_entries import extend
+from secateur.registry.manifest_entries import begin, finish
 from secateur.registry.tags import HISTORY
 from secateur.verification.keys import signing_key
 
@@ -23,7 +25,8 @@ FIRST = ""
 """What the first event names in the place of the one before."""
 
 _LATER = ("previous", "manifest", "approvals", "key", "signature")
-_TRIES = 5
+_NAME_CHARS = 12
+"""Of the digest of an event, in the name of its tag."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,8 @@ class Event:
         when: UTC, ISO 8601.
         why: a reason, one line.
         forced: although a condition of the gate failed.
-        previous: sha256 of the event before, as the registry holds it; None of events that were written before 0.4.
+        previous: sha256 of the event before, as the registry holds it, or of several with blanks; None of events that
+            were written before 0.4.
         manifest: what the manifest of ``to`` came to just before; None where it has none.
         approvals: names of the keys that had approved of it, with commas; None where nobody had to.
         key: name of the key that signed the event; None for none.
@@ -78,6 +82,21 @@ class Event:
         """What the registry holds."""
         return to_json(self.as_json())
 
+    @property
+    def said(self) -> "Event":
+        """What happened, without what it was linked with when it was written down."""
+        return replace(self, previous=None, manifest=None, key=None, signature=None)
+
+    @property
+    def tag(self) -> str:
+        """The tag that holds it, the same one whoever writes it down."""
+        return f"{self.numbered}.{digest_of(self.said.text)[:_NAME_CHARS]}"
+
+    @property
+    def numbered(self) -> str:
+        """The beginning of its tag; until 0.3 all of it."""
+        return f"{HISTORY}{self.number:06d}"
+
     def describe(self) -> str:
         """Return one line."""
         if self.what == "approved":
@@ -89,16 +108,24 @@ class Event:
 
 def events(records: "Records") -> list[Event]:
     """Return all events, oldest first. What is no event of ours is told and left out: anybody may write tags."""
-    found = {name: _event_of(value) for name, value in records.tags().items() if name.startswith(HISTORY)}
-    foreign = sorted(name for name, event in found.items() if event is None)
+    tags = records.tags()
+    found = events_in(tags)
+    foreign = sorted(name for name in tags if name.startswith(HISTORY) and name not in found)
     if foreign:
         _log.warning("%s has tags that are no events of ours and are left out: %s", records.name, ", ".join(foreign))
-    return sorted((event for event in found.values() if event is not None), key=lambda event: event.number)
+    return list(found.values())
+
+
+def events_in(tags: Mapping[str, str]) -> dict[str, Event]:
+    """Return tag -> event of those that can be read, oldest first."""
+    read = {name: _event_of(value) for name, value in tags.items() if name.startswith(HISTORY)}
+    found = [(name, event) for name, event in read.items() if event is not None]
+    return dict(sorted(found, key=lambda pair: (pair[1].number, pair[1].when, pair[0])))
 
 
 def next_number(records: "Records") -> int:
-    """Return a number that no event has, not even one that cannot be read: it is not written over."""
-    names = [name.removeprefix(HISTORY) for name in records.tags() if name.startswith(HISTORY)]
+    """Return a number that no event has, not even one that cannot be read."""
+    names = [name.removeprefix(HISTORY).partition(".")[0] for name in records.tags() if name.startswith(HISTORY)]
     taken = [int(name) for name in names if name.isdecimal()] + [event.number for event in events(records)]
     return max(taken, default=0) + 1
 
@@ -118,52 +145,48 @@ def _event_of(text: str) -> Event | None:
     return event if is_whole else None
 
 
-def tag_of(number: int) -> str:
-    """Return the tag that holds an event."""
-    return f"{HISTORY}{number:06d}"
-
-
 def write(records: "Records", event: Event) -> Event:
-    """Keep an event, linked with the one before, and with what its version is; return it as it is kept.
+    """Keep an event, linked with those before, and with what its version is; return it as it is kept.
 
-    Writing the same one again, as after a kill, changes nothing. It is signed when a signing key is set.
+    The manifest of its version names it first, so that a kill leaves no event that the version does not know. Writing
+    the same one again, as after a kill, changes nothing. It is signed when a signing key is set.
     """
     tags = records.tags()
-    linked = _linked(records, event, tags)
-    found = _event_of(tags.get(tag_of(event.number), ""))
-    if found is not None and replace(found, key=None, signature=None, manifest=linked.manifest) == linked:
-        linked = found
-    else:
+    linked = next((one for one in events_in(tags).values() if one.said == event.said), None)
+    known = linked is not None
+    if linked is None:
+        linked = _linked(records, event, tags)
         key = signing_key()
         linked = linked if key is None else replace(linked, key=key.id)
         if key is not None:
             linked = replace(linked, signature=base64.b64encode(key.sign(linked.message)).decode())
-        records.tag(tag_of(event.number), linked.text)
-    extend(records, event.to, event.what, {}, event=(event.number, digest_of(linked.text)))
+    entry = begin(records, event.to, event.what, {}, event=(event.number, digest_of(linked.text)))
+    if not known:
+        records.tag(linked.tag, linked.text)
+    finish(records, event.to, entry)
     return linked
 
 
 def append(records: "Records", event: Event) -> Event:
-    """Keep an event under the next number, whatever others write at the same time; return it as it is kept.
-
-    Raises:
-        ProjectError: others wrote over it again and again.
-    """
-    for _ in range(_TRIES):
-        written = write(records, replace(event, number=next_number(records)))
-        if records.tags().get(tag_of(written.number)) == written.text:
-            return written
-    raise ProjectError(f"others write into the history of {records.name} at this moment; look and try again")
+    """Keep an event under the next number; return it as it is kept."""
+    return write(records, replace(event, number=next_number(records)))
 
 
 def _linked(records: "Records", event: Event, tags: Mapping[str, str]) -> Event:
     manifest = manifest_of(records.version_tags(event.to))
-    before = [tag for tag in sorted(tags) if tag.startswith(HISTORY) and tag < tag_of(event.number)]
+    before = {name: one for name, one in events_in(tags).items() if one.number < event.number}
     return replace(
         event,
-        previous=digest_of(tags[before[-1]]) if before else FIRST,
+        previous=" ".join(sorted(digest_of(tags[name]) for name in _last(before, tags))) or FIRST,
         manifest=None if manifest is None else manifest.head,
     )
+
+
+def _last(found: Mapping[str, Event], tags: Mapping[str, str]) -> list[str]:
+    """Return the tags of events that no other one names; of those from before 0.4, which name none, the last."""
+    named = {digest for event in found.values() for digest in (event.previous or "").split()}
+    linked = [name for name, event in found.items() if event.previous is not None]
+    return [name for name in linked if digest_of(tags[name]) not in named] or list(found)[-1:]
 
 
 def champions(history: Sequence[Event]) -> list[str]:

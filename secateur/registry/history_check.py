@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secateur.registry.history import FIRST, Event, champions, events, tag_of
+from secateur.registry.history import Event, champions, events, events_in
 from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.tags import CHAMPION, HISTORY, PREVIOUS, TRANSITION, Aliases
@@ -39,52 +39,56 @@ def history_problems(records: "Records", *, key: Key | None = None) -> list[Hist
         records: of the model.
         key: events that were signed with it must fit; None asks for none.
     """
-    tags, found = records.tags(), events(records)
+    tags, said = records.tags(), events(records)
+    found = events_in(tags)
     versions = {entry.version: entry for entry in records.registry.versions(records.name)}
     problems = [*_unlinked(tags, found), *_unknown_to_history(tags, versions)]
     problems += [] if key is None else _unlike(found, key)
     if TRANSITION not in tags:  # else a move is under way, and not all of it is written yet
-        problems += [*_unknown_to_version(tags, found, versions), *_elsewhere(found, records.aliases())]
+        problems += [*_unknown_to_version(tags, found, versions), *_elsewhere(said, records.aliases())]
     return problems
 
 
-def _unlinked(tags: Mapping[str, str], found: Sequence[Event]) -> Iterator[HistoryProblem]:
-    names = sorted(tag for tag in tags if tag.startswith(HISTORY))
-    before = dict(zip(names[1:], names[:-1], strict=True))
-    for event in found:
-        tag = tag_of(event.number)
-        expected = digest_of(tags[before[tag]]) if tag in before else FIRST
-        if event.previous is not None and event.previous != expected:
-            said = f"the tag {tag} does not follow {before.get(tag, 'nothing')}: an event was changed or taken out"
-            yield HistoryProblem(event.to, said)
+def _unlinked(tags: Mapping[str, str], found: Mapping[str, Event]) -> Iterator[HistoryProblem]:
+    for tag, event in found.items():
+        before = {name: digest_of(tags[name]) for name, one in found.items() if one.number < event.number}
+        named = (event.previous or "").split()
+        if event.previous is None or (named and set(named) <= {*before.values()}) or (not named and not before):
+            continue
+        at = max((found[name].number for name in before), default=0)
+        last = ", ".join(name for name in before if found[name].number == at) or "nothing"
+        yield HistoryProblem(event.to, f"the tag {tag} does not follow {last}: an event was changed or taken out")
 
 
 def _unknown_to_history(tags: Mapping[str, str], versions: Mapping[str, RegisteredVersion]) -> Iterator[HistoryProblem]:
+    held: dict[str, set[str]] = {}
+    for name, text in tags.items():
+        if name.startswith(HISTORY):
+            held.setdefault(name.removeprefix(HISTORY).partition(".")[0], set()).add(digest_of(text))
     for version, entry in sorted(versions.items(), key=lambda pair: int(pair[0])):
         manifest = manifest_of(entry.tags)
-        # Numbers are given again where tags were taken away: the last one of a number counts.
-        known = {} if manifest is None else {one.event[0]: one for one in manifest.entries if one.event is not None}
-        for number, one in sorted(known.items()):
-            text = tags.get(tag_of(number))
-            if text is None or (one.event is not None and digest_of(text) != one.event[1]):
-                what = "is gone" if text is None else "was changed"
-                said = f"the tag {tag_of(number)} {what}: version {version} was {one.what.replace('_', ' ')} by it"
+        for one in () if manifest is None else manifest.entries:
+            if one.event is None or one.pending:  # else it is being written, or was not
+                continue
+            number = f"{one.event[0]:06d}"
+            if one.event[1] not in held.get(number, set()):
+                what = "was changed" if number in held else "is gone"
+                said = f"the tag {HISTORY}{number} {what}: version {version} was {one.what.replace('_', ' ')} by it"
                 yield HistoryProblem(version, said)
 
 
 def _unknown_to_version(
-    tags: Mapping[str, str], found: Sequence[Event], versions: Mapping[str, RegisteredVersion]
+    tags: Mapping[str, str], found: Mapping[str, Event], versions: Mapping[str, RegisteredVersion]
 ) -> Iterator[HistoryProblem]:
-    for event in found:
+    for tag, event in found.items():
         entry = versions.get(event.to)
         manifest = None if entry is None else manifest_of(entry.tags)
         if manifest is None or event.manifest is None:
             continue
-        text = tags.get(tag_of(event.number))  # an event may stand under the tag of another
-        kept = None if text is None else (event.number, digest_of(text))
-        if kept is None or all(one.event != kept for one in manifest.entries):
-            said = f"the tag {tag_of(event.number)} is not in the manifest of version {event.to}"
-            yield HistoryProblem(event.to, said)
+        kept = (event.number, digest_of(tags[tag]))
+        # An event may stand under the tag of another.
+        if tag not in (event.tag, event.numbered) or all(one.event != kept for one in manifest.entries):
+            yield HistoryProblem(event.to, f"the tag {tag} is not in the manifest of version {event.to}")
 
 
 def _elsewhere(found: Sequence[Event], aliases: Aliases) -> Iterator[HistoryProblem]:
@@ -99,8 +103,8 @@ def _elsewhere(found: Sequence[Event], aliases: Aliases) -> Iterator[HistoryProb
             yield HistoryProblem(at, f"the alias {alias} {where}, the history says {version or 'none'}")
 
 
-def _unlike(found: Sequence[Event], key: Key) -> Iterator[HistoryProblem]:
-    for event in found:
+def _unlike(found: Mapping[str, Event], key: Key) -> Iterator[HistoryProblem]:
+    for tag, event in found.items():
         if event.key != key.id:
             continue
         try:
@@ -108,7 +112,7 @@ def _unlike(found: Sequence[Event], key: Key) -> Iterator[HistoryProblem]:
         except ValueError:
             fits = False
         if not fits:
-            yield HistoryProblem(event.to, f"the tag {tag_of(event.number)} has a signature of something else")
+            yield HistoryProblem(event.to, f"the tag {tag} has a signature of something else")
 
 
 def tell_history(records: "Records") -> None:

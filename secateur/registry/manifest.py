@@ -2,13 +2,17 @@
 
 The first part is written with the version and never changes. What may change later (the verdict, a signature) is said
 by entries, each of which names the digest of the one before it, so that nothing can be altered or taken out in between
-unnoticed. Aliases are not part of it: the history of the model says where they went.
+unnoticed. A registry cannot be asked to write only if nobody else has: each entry is a tag of its own name, those that
+were written at the same moment name the same one, and the next names them all. Aliases are not part of it: the history
+of the model says where they went.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from secateur.registry.tags import ENTRY, LOADED, MANIFEST, VersionTags
@@ -20,6 +24,12 @@ METRICS = "metrics"
 ABSENT = ""
 """The digest of a tag that is not there."""
 
+PATIENCE = timedelta(minutes=10)
+"""After that, what an entry says is being written counts as left by somebody who was stopped."""
+
+_NAME_CHARS = 12
+"""Of the digest of an entry, in the name of its tag."""
+
 _LARGEST = 1.7976931348623157e308
 """What MLflow keeps of an infinite metric."""
 
@@ -30,7 +40,8 @@ class Entry:
 
     Attributes:
         number: 1, 2, ...
-        previous: sha256 of the entry before, or of the manifest.
+        previous: sha256 of the entry before, or of the manifest; of all before with blanks, where several were written
+            at the same moment.
         what: ``judged``, ``signed``, ``promoted``, ...
         when: UTC, ISO 8601.
         who: asked for it.
@@ -38,7 +49,7 @@ class Entry:
         event: number and sha256 of the event in the history of the model; None when it is no move.
         key: name of the key that signed the entry; None for none.
         signature: of ``message``, base64.
-        pending: its tags are being written: each may still hold what it held before.
+        pending: its tags, or its event, are being written: each may still be what it was before.
     """
 
     number: int
@@ -54,8 +65,18 @@ class Entry:
 
     @property
     def tag(self) -> str:
-        """The tag that holds it."""
+        """The tag that holds it: nobody else writes to one of this name."""
+        return f"{self.numbered}.{self.digest[:_NAME_CHARS]}"
+
+    @property
+    def numbered(self) -> str:
+        """The beginning of its tag."""
         return f"{ENTRY}{self.number:06d}"
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The digests of what it follows."""
+        return tuple(self.previous.split())
 
     @property
     def message(self) -> bytes:
@@ -106,20 +127,48 @@ class Manifest:
     @property
     def head(self) -> str:
         """What the next entry has to name."""
-        return self.entries[-1].digest if self.entries else self.digest
+        return self.head_of(self.entries)
+
+    def head_of(self, entries: Sequence[Entry]) -> str:
+        """Return what an entry has to name that follows some of them."""
+        named = {digest for entry in entries for digest in entry.before}
+        return " ".join(sorted(entry.digest for entry in entries if entry.digest not in named)) or self.digest
+
+    @cached_property
+    def followers(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Return digest of an entry -> those that were written in the knowledge of it."""
+        found: dict[str, list[Entry]] = {entry.digest: [] for entry in self.entries}
+        known: dict[str, frozenset[str]] = {}
+        for entry in self.entries:
+            direct = [digest for digest in entry.before if digest in known]
+            known[entry.digest] = frozenset(direct).union(*(known[digest] for digest in direct))
+            for digest in known[entry.digest]:
+                found[digest].append(entry)
+        return {digest: tuple(entries) for digest, entries in found.items()}
 
     @property
-    def unfinished(self) -> Entry | None:
-        """The last entry, when its tags are still being written, or whoever wrote them was stopped."""
-        return self.entries[-1] if self.entries and self.entries[-1].pending else None
+    def unfinished(self) -> tuple[Entry, ...]:
+        """The entries that are being written, or whose writer was stopped and nobody has ended them yet."""
+        return tuple(entry for entry in self.entries if self._is_open(entry))
+
+    def _is_open(self, entry: Entry) -> bool:
+        followers = self.followers[entry.digest]
+        if not entry.pending or any(is_late(entry, follower.when) for follower in followers):
+            return False
+        ended = {tag for follower in followers for tag in follower.tags}
+        return not followers or not set(entry.tags) <= ended
 
     def allowed(self) -> dict[str, tuple[str, ...]]:
-        """Return tag -> the digests that it may have; more than one while it is being written."""
-        found: dict[str, tuple[str, ...]] = {tag: (digest,) for tag, digest in self.tags.items()}
+        """Return tag -> the digests that it may have; more than one where it is, or was at once, being written."""
+        found = {tag: [((digest,), "")] for tag, digest in self.tags.items()}
         for entry in self.entries:
+            is_open = self._is_open(entry)
             for tag, digest in entry.tags.items():
-                found[tag] = (digest, *found.get(tag, (ABSENT,))) if entry is self.unfinished else (digest,)
-        return found
+                last = found.get(tag, [((ABSENT,), "")])
+                beside = [one for one in last if one[1] and entry not in self.followers[one[1]]]
+                before = [one for digests, by in last if (digests, by) not in beside for one in digests]
+                found[tag] = [*beside, ((digest, *(before if is_open else ())), entry.digest)]
+        return {tag: tuple(one for digests, _ in last for one in digests) for tag, last in found.items()}
 
 
 @dataclass(frozen=True)
@@ -225,9 +274,17 @@ def describe(tags: VersionTags) -> str:
         return "a damaged manifest"
     count = len(manifest.entries)
     said = f"manifest {manifest.digest[:12]}" + (f" and {count} entr{'y' if count == 1 else 'ies'}" if count else "")
-    if (entry := manifest.unfinished) is not None:
-        said += f"; {entry.tag} ({entry.what}, {entry.when}) is being written, or was not finished"
+    for entry in manifest.unfinished:
+        said += f"; {entry.numbered} ({entry.what}, {entry.when}) is being written, or was not finished"
     return said
+
+
+def is_late(entry: Entry, when: str) -> bool:
+    """Tell whether an entry should be finished by a time; one that is no time is late."""
+    try:
+        return datetime.fromisoformat(when) - datetime.fromisoformat(entry.when) > PATIENCE
+    except (ValueError, TypeError):
+        return True
 
 
 def digest_of(text: str) -> str:
@@ -271,23 +328,33 @@ def _read(text: str) -> Manifest:
 
 def _with_entries(manifest: Manifest, tags: VersionTags, names: Sequence[str]) -> Manifest:
     found: list[Entry] = []
-    previous, broken = manifest.digest, []
-    for number, name in enumerate(names, 1):
-        expected = f"{ENTRY}{number:06d}"
+    number_of = {manifest.digest: 0}
+    for name in names:
         try:
-            if name != expected and expected < name:
-                broken.append(f"the tag {expected} is gone: {name} follows it")
-                break
             entry = _entry(tags[name])
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            broken.append(f"the tag {name} is no entry of ours")
-            break
-        if entry.tag != name or entry.number != number or entry.previous != previous:
-            broken.append(f"the tag {name} does not follow what is before it: an entry was changed or taken out")
-            break
+            return replace(manifest, entries=tuple(found), broken=(f"the tag {name} is no entry of ours",))
+        if not _follows(entry, name, number_of):
+            unlike = f"the tag {name} does not follow what is before it: an entry was changed or taken out"
+            said = _gone(name, found) or unlike
+            return replace(manifest, entries=tuple(found), broken=(said,))
         found.append(entry)
-        previous = entry.digest
-    return replace(manifest, entries=tuple(found), broken=tuple(broken))
+        number_of[entry.digest] = entry.number
+    return replace(manifest, entries=tuple(found))
+
+
+def _follows(entry: Entry, name: str, number_of: Mapping[str, int]) -> bool:
+    """Tell whether an entry stands under its own name, behind entries that are there."""
+    known = [number_of[digest] for digest in entry.before if digest in number_of]
+    # Before 0.4 was released the name was the number alone.
+    own = name in (entry.tag, entry.numbered)
+    return own and 0 < len(known) == len(entry.before) and entry.number == 1 + max(known)
+
+
+def _gone(name: str, before: Sequence[Entry]) -> str | None:
+    """Say which entry is missing before a tag, where its number tells."""
+    missing = f"{ENTRY}{max((entry.number for entry in before), default=0) + 1:06d}"
+    return f"the tag {missing} is gone: {name} follows it" if missing < name[: len(missing)] else None
 
 
 def _entry(text: str) -> Entry:

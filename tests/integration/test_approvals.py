@@ -2,6 +2,7 @@
 
 import base64
 import json
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -20,6 +21,7 @@ from secateur.cli import cli
 from secateur.errors import CheckFailed, ConfigError, SecateurError
 from secateur.files import to_json
 from secateur.gate.condition import Condition
+from secateur.registry import manifest_entries
 from secateur.registry.approvals import approvals_of, still_waits, trusted_keys
 from secateur.registry.fresh_process import Answer
 from secateur.registry.history import events
@@ -142,6 +144,33 @@ def test_a_promotion_waits_for_two_keys(stand: Stand) -> None:
     # Who takes one away afterwards is noticed.
     stand.records._client.delete_model_version_tag("tiny", "1", f"{APPROVAL}{sorted(keys)[0]}")
     assert f"the tag {APPROVAL}{sorted(keys)[0]} is gone" in _run(stand, "verify", "models:/tiny/1")[1]
+
+
+def test_two_who_approve_at_the_same_moment_both_have_approved(stand: Stand) -> None:
+    """Two processes read before either of them writes, and write at once."""
+    forked = multiprocessing.get_context("fork")
+    both = forked.Barrier(2)
+
+    def approve(who: str, key: tuple[str, str]) -> None:
+        def met(*arguments: Any, original: Any = manifest_entries._next, **named: Any) -> Any:
+            both.wait(timeout=60)
+            return original(*arguments, **named)
+
+        manifest_entries._next = met  # of the approval, and of the event: in this process alone
+        _approve(stand, who, key)
+
+    keys = (("anna", ANNA), ("bert", BERT))
+    started = [forked.Process(target=approve, args=arguments) for arguments in keys]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=120)
+    assert [process.exitcode for process in started] == [0, 0]
+    assert sorted(event.who for event in events(stand.records)) == ["anna", "bert"]
+    assert history_problems(stand.records) == []
+    code, printed = _run(stand, "promote")
+    assert (code, stand.records.alias("champion")) == (0, "1"), printed
+    assert _run(stand, "verify", "models:/tiny/1")[0] == 0
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -4,6 +4,8 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import chdir
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
@@ -12,11 +14,12 @@ from click.testing import CliRunner, Result
 from secateur.cli import cli
 from secateur.errors import CheckFailed
 from secateur.gate.condition import Condition
+from secateur.registry import manifest_entries
 from secateur.registry.as_registered import require_as_registered, tell
 from secateur.registry.history import Event, events, write
 from secateur.registry.history_check import history_problems
-from secateur.registry.manifest import manifest_of
-from secateur.registry.manifest_entries import extend
+from secateur.registry.manifest import PATIENCE, manifest_of
+from secateur.registry.manifest_entries import begin, extend
 from secateur.registry.mlflow_records import Records
 from secateur.registry.model_source import resolve
 from secateur.registry.tags import ARTIFACTS, ENTRY, GATE, HISTORY, LOADED, MANIFEST
@@ -25,7 +28,7 @@ from secateur.verification.keys import verify_key
 from tests.integration.registry_stand import Stand
 
 ONE = "models:/tiny/1"
-BY_COMMAND = (MANIFEST, f"{ENTRY}000001", ARTIFACTS, GATE, "secateur.commit")
+BY_COMMAND = (MANIFEST, ARTIFACTS, GATE, "secateur.commit")
 KEY = "hmac:a long enough secret"
 
 
@@ -107,6 +110,7 @@ def test_every_tag_that_is_changed_taken_away_or_added_is_noticed(
     assert len(tags) > 15
     last = max(name for name in tags if name.startswith(ENTRY))
     for name, text in tags.items():
+        said = name.rpartition(".")[0] if name.startswith(ENTRY) else name
         for changed in (text[:-1] + ("x" if text[-1:] != "x" else "y"), None):
             if changed is None:
                 records._client.delete_model_version_tag("tiny", "1", name)
@@ -116,23 +120,23 @@ def test_every_tag_that_is_changed_taken_away_or_added_is_noticed(
             entry = stand.registry.version(ONE)
             if name == last and changed is None:
                 # Nothing followed it here, and a rollback changes no tag: the history knows of it.
-                assert "secateur.history.000003 is not in the manifest of version 1" in _verified(stand)
+                assert "is not in the manifest of version 1" in _verified(stand)
                 records.tag_version("1", name, text)
                 continue
             if name == MANIFEST or name.startswith(ENTRY) or name in LOADED:
-                with pytest.raises(CheckFailed, match=name.replace(".", r"\.")):
+                with pytest.raises(CheckFailed, match=said.replace(".", r"\.")):
                     require_as_registered(entry, all_tags=False)
                 tell(entry)
             else:
                 require_as_registered(entry, all_tags=False)
-            assert name in caplog.text, (name, changed)
-            with pytest.raises(CheckFailed, match=name.replace(".", r"\.")):
+            assert said in caplog.text, (name, changed)
+            with pytest.raises(CheckFailed, match=said.replace(".", r"\.")):
                 require_as_registered(entry, all_tags=True)
-            if name in BY_COMMAND:
-                assert name in _verified(stand)
+            if name in BY_COMMAND or name.startswith(f"{ENTRY}000001"):
+                assert said in _verified(stand)
                 caplog.clear()
                 assert _models(stand, "show", ONE, "--json").exit_code == 0
-                assert name in caplog.text
+                assert said in caplog.text
             records.tag_version("1", name, text)
     entry = stand.registry.version(ONE)
     records.tag_version("1", "secateur.rolled_back.r7", "{}")
@@ -181,7 +185,7 @@ def test_what_lies_with_the_run_is_covered_too(stand: Stand, caplog: pytest.LogC
 
 def _event(number: int, **changes: Any) -> Callable[[Records], None]:
     def change(records: Records) -> None:
-        name = f"{HISTORY}{number:06d}"
+        [name] = [name for name in records.tags() if name.startswith(f"{HISTORY}{number:06d}")]
         records.tag(name, json.dumps({**json.loads(records.tags()[name]), **changes}) if changes else None)
 
     return change
@@ -259,27 +263,43 @@ def test_a_kill_at_any_write_leaves_the_old_tags_or_the_new_ones(
 
 
 def test_two_who_write_at_once_both_write(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one reads the same end and writes all of its own between two writes of ours, wherever that falls."""
+    records, tags = stand.records, ("secateur.rolled_back.r8", "secateur.rolled_back.r9", GATE)
+    original, other = records.tag_version, Records(stand.registry, "tiny")
+    for at in range(4):
+        calls = count()
+
+        def tag_version(version: str, key: str, value: str, *, at: int = at, calls: Iterator[int] = calls) -> None:
+            if next(calls) == at:
+                extend(other, "1", "told more", {tags[1]: str(at), GATE: f"theirs {at}"})
+            original(version, key, value)
+
+        monkeypatch.setattr(records, "tag_version", tag_version)
+        before = manifest_of(records.version_tags("1"))
+        extend(records, "1", "told more", {tags[0]: str(at), GATE: f"ours {at}"})
+        after = manifest_of(records.version_tags("1"))
+        assert before is not None
+        assert after is not None
+        assert len(after.entries) == len(before.entries) + 2
+        assert _verified(stand) == ""
+        assert {records.version_tags("1")[tag] for tag in tags[:2]} == {str(at)}
+        monkeypatch.setattr(records, "tag_version", original)
+    # What either of them has written is known; a third text is not.
+    records.tag_version("1", GATE, "nobody's")
+    assert f"the tag {GATE} was changed" in _verified(stand)
+
+
+def test_who_was_stopped_is_ended_by_a_later_entry(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     records = stand.records
-    original, other = records.tag_version, Records(records.registry, "tiny")
-    once = iter([True])
-
-    def tag_version(version: str, key: str, value: str) -> None:
-        original(version, key, value)
-        if next(once, False):  # another process read the same end, and writes its entry over ours
-            text = json.loads(value)
-            other.tag_version(
-                version, key, json.dumps({**text, "who": "another"}, sort_keys=True, separators=(",", ":"))
-            )
-
-    monkeypatch.setattr(records, "tag_version", tag_version)
-    before = manifest_of(records.version_tags("1"))
+    begin(records, "1", "told more", {GATE: "never written"})
     extend(records, "1", "told more", {"secateur.rolled_back.r9": "{}"})
-    after = manifest_of(records.version_tags("1"))
-    assert before is not None
-    assert after is not None
-    assert after.entries[len(before.entries)].who == "another"
-    assert len(after.entries) == len(before.entries) + 2
-    assert _verified(stand) == ""
+    assert "is being written, or was not finished" in _models(stand, "verify", ONE).stdout
+    late = (datetime.now(UTC) + 2 * PATIENCE).isoformat(timespec="seconds")
+    monkeypatch.setattr(manifest_entries, "now", lambda: late)
+    extend(records, "1", "told more", {"secateur.rolled_back.r9": "[]"})
+    assert "is being written" not in _models(stand, "verify", ONE).stdout
+    records.tag_version("1", GATE, "never written")
+    assert f"the tag {GATE} was changed" in _verified(stand)
 
 
 def test_entries_and_events_are_signed_where_there_is_a_key(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,6 +321,6 @@ def test_entries_and_events_are_signed_where_there_is_a_key(stand: Stand, monkey
     stand.records.tag_version("2", manifest.entries[-1].tag, text)
     assert f"{manifest.entries[-1].tag} has a signature of something else" in _verified(stand, "models:/tiny/2")
     text = json.dumps({**json.loads(again.text), "why": "another"})
-    stand.records.tag("secateur.history.000004", text)
+    stand.records.tag(again.tag, text)
     said = [problem.said for problem in history_problems(stand.records, key=verify_key())]
-    assert "the tag secateur.history.000004 has a signature of something else" in said
+    assert f"the tag {again.tag} has a signature of something else" in said

@@ -130,7 +130,7 @@ class _Asked:
 
 
 @pytest.mark.parametrize("what", ["promoted", "rolled_back"])
-@pytest.mark.parametrize("writes", range(12))
+@pytest.mark.parametrize("writes", range(13))
 def test_a_kill_after_any_write_leaves_manifests_and_history_that_fit(
     writes: int, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_kill_after_any_write_leaves_manifests_and_history_that_fit(
             killed = False
         except Killed:
             killed = True
-    assert killed == (writes < (11 if what == "promoted" else 7))
+    assert killed == (writes < (12 if what == "promoted" else 8))
     records.writes_left = None
     asked: Any = _Asked(records)
     assert [one for entry in asked.versions("tiny") for one in problems(entry.tags, model="tiny", run=entry.run)] == []
