@@ -31,7 +31,7 @@ _CHANGES = {
 }
 
 
-def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     log = (root.parent / f"{arguments[0]}.log").open("a")
     home = {"PREFECT_HOME": str(root.parent / "prefect")}
     return subprocess.Popen(
@@ -45,13 +45,13 @@ def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _latest(root: Path) -> dict[str, Any]:
+def latest(root: Path) -> dict[str, Any]:
     path = root / "reports" / "retrain.json"
     found: dict[str, Any] = json.loads(path.read_text())["latest"] if path.exists() else {}
     return found
 
 
-def _wait(what: str, found: Callable[[], Any]) -> Any:
+def wait_for(what: str, found: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if value := found():
@@ -60,15 +60,15 @@ def _wait(what: str, found: Callable[[], Any]) -> Any:
     raise AssertionError(f"waited in vain for: {what}")
 
 
-def _next(root: Path, what: str, *actions: str) -> dict[str, Any]:
+def next_run(root: Path, what: str, *actions: str) -> dict[str, Any]:
     """Wait for a run that starts after now and ends in one of these ways."""
-    before = _latest(root).get("started", "")
+    before = latest(root).get("started", "")
 
     def found() -> dict[str, Any] | None:
-        latest = _latest(root)
-        return latest if latest.get("started", "") > before and latest["action"] in actions else None
+        now = latest(root)
+        return now if now.get("started", "") > before and now["action"] in actions else None
 
-    done: dict[str, Any] = _wait(what, found)
+    done: dict[str, Any] = wait_for(what, found)
     return {key: done[key] for key in ("action", "reason", "cause", "started", "seconds")}
 
 
@@ -89,20 +89,20 @@ def main(folder: Path) -> None:
     """Go through a schedule's life."""
     root = make_project(folder / "project", changes=_CHANGES)
     happened: dict[str, Any] = {}
-    schedule = _start(root, "schedule", "--cron", "* * * * *")
+    schedule = start(root, "schedule", "--cron", "* * * * *")
     try:
-        happened["first run"] = _next(root, "the first run", "promoted")
-        happened["nothing to do"] = _next(root, "a run with nothing to do", "up to date")
+        happened["first run"] = next_run(root, "the first run", "promoted")
+        happened["nothing to do"] = next_run(root, "a run with nothing to do", "up to date")
         _append(root, 80, seed=5)
-        happened["rows added"] = _next(root, "a run on more rows", "promoted", "held")
-        happened["nothing to do again"] = _next(root, "a run with nothing to do", "up to date")
+        happened["rows added"] = next_run(root, "a run on more rows", "promoted", "held")
+        happened["nothing to do again"] = next_run(root, "a run with nothing to do", "up to date")
 
-        watch = _start(root, "watch", "--every", "1s")
-        _wait("the watch", lambda: "watching" in (root.parent / "watch.log").read_text())
+        watch = start(root, "watch", "--every", "1s")
+        wait_for("the watch", lambda: "watching" in (root.parent / "watch.log").read_text())
         rows = (root / "rows.csv").read_text().splitlines(keepends=True)
         (root / "rows.csv").write_text("".join(rows[:80]))
         changed = time.time()
-        held = _wait("a run by event", lambda: (now := _latest(root)).get("cause", "").startswith("event") and now)
+        held = wait_for("a run by event", lambda: (now := latest(root)).get("cause", "").startswith("event") and now)
         started = datetime.fromisoformat(held["started"]).timestamp()
         happened["event"] = {
             "seconds until the run started": round(started - changed, 1),
@@ -116,14 +116,14 @@ def main(folder: Path) -> None:
         (root / "rows.csv").write_text("".join(rows))
         _append(root, 60, seed=7)
         before = _recorded(root, "baseline")
-        _wait("the dense model of the next run", lambda: _recorded(root, "baseline") not in (None, before))
+        wait_for("the dense model of the next run", lambda: _recorded(root, "baseline") not in (None, before))
         os.killpg(schedule.pid, signal.SIGKILL)
         schedule.wait()
         happened["killed"] = "after the dense model, with kill -9"
-        _no_child_is_left(root)
-        schedule = _start(root, "schedule", "--every", "1m")
-        done = _next(root, "the run after the kill", "promoted", "held")
-        stages = _latest(root)["stages"]
+        no_child_is_left(root)
+        schedule = start(root, "schedule", "--every", "1m")
+        done = next_run(root, "the run after the kill", "promoted", "held")
+        stages = latest(root)["stages"]
         assert stages["baseline"] == "cached", stages
         happened["after the kill"] = done | {"stages": stages}
     finally:
@@ -132,11 +132,11 @@ def main(folder: Path) -> None:
         code = schedule.wait(timeout=90)
         happened["SIGTERM"] = {"exit code": code, "seconds": round(time.monotonic() - began, 1)}
         sys.stdout.write(json.dumps(happened, indent=2) + "\n")
-    _no_child_is_left(root)
+    no_child_is_left(root)
     assert code == 0
 
 
-def _no_child_is_left(root: Path) -> None:
+def no_child_is_left(root: Path) -> None:
     """Wait until no server and no run of this project is alive."""
 
     def nobody() -> bool:
@@ -146,7 +146,7 @@ def _no_child_is_left(root: Path) -> None:
         ]
         return not environments
 
-    _wait("the end of all children", nobody)
+    wait_for("the end of all children", nobody)
 
 
 def _belongs(pid: int, root: Path) -> bool:
