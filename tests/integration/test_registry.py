@@ -183,7 +183,7 @@ def test_python_loads_a_version_without_a_project_where_a_registry_is_named(
         secateur.load("models:/tiny/3")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished_project}/mlflow.db")
     assert _same(secateur.load("models:/tiny/3").state_dict(), expected)
-    with pytest.raises(NotRegistered, match="tiny has no version 9"):
+    with pytest.raises(NotRegistered, match="tiny has no such version or alias"):
         secateur.load("models:/tiny/9")
     assert list(tmp_path.iterdir()) == [], "nothing is left where it was called"
 

@@ -315,8 +315,8 @@ def live() -> dict[str, Any]:
         "texts": 2300, "window": 1000, "reference_rows": 9000, "missing": None,
         "measures": measures, "windows": windows,
         "feedback": [{"version": "4", "texts": 20, "right": 19, "value": 0.95, "low": 0.764, "high": 0.991}],
-        "shadow": {"champion": "4", "challenger": "5", "texts": 1000, "disagreed": 120, "dropped": 7, "value": 0.12,
-                   "low": 0.1, "high": 0.14, "problem": None},
+        "shadow": {"name": "tweets-sentiment", "champion": "4", "challenger": "5", "texts": 1000, "disagreed": 120,
+                   "dropped": 7, "value": 0.12, "low": 0.1, "high": 0.14, "problem": None},
     }  # fmt: skip
 
 

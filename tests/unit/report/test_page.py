@@ -354,6 +354,8 @@ def test_the_traffic_is_shown_and_summed_up_first(complete):
         "Version 5 beside version 4: 120 of 1 000 texts answered differently, 12.0 % (10.0 % to 14.0 %); 7 dropped"
         in text
     )
+    other = live() | {"shadow": live()["shadow"] | {"name": "tweets-small"}}
+    assert "tweets-small version 5 beside version 4" in Page(render(report_data(live=other))).text
 
 
 def test_traffic_that_is_compared_with_nothing_says_why():
