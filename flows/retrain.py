@@ -57,7 +57,8 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
         seconds = round(time.monotonic() - clock, 1)
         kept = replace(done, cause=cause, started=started.isoformat(timespec="seconds"), seconds=seconds)
         live = read_live(project)
-        if kept.action == "up to date" and live is not None and live.drift is not None:
+        of_champion = live is not None and live.version in (None, kept.champion)
+        if kept.action == "up to date" and live is not None and of_champion and live.drift is not None:
             kept = replace(kept, reason=f"{kept.reason}; {live.drift}: the source needs rows like them")
         record(project, kept)
         if kept.action != "up to date":

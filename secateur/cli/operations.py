@@ -157,6 +157,9 @@ def _drift(project: "Project") -> tuple[str | None, str]:
         ProjectError: no server has watched it.
     """
     from secateur.errors import ProjectError
+    from secateur.registry.mlflow_records import Records
+    from secateur.registry.mlflow_store import ModelRegistry
+    from secateur.registry.tags import CHAMPION
     from secateur.workflow.live import LIVE, read_live
 
     live = read_live(project)
@@ -166,6 +169,10 @@ def _drift(project: "Project") -> tuple[str | None, str]:
         raise ProjectError(f"nobody can say whether the traffic drifted: {live.missing}")
     if not live.windows:
         return None, f"the first window of {live.window} texts has not ended"
+    if live.drift is not None and live.version is not None:
+        champion = Records(ModelRegistry(project), live.model).alias(CHAMPION)
+        if champion != live.version:  # the server takes over the new one, and writes, some seconds later
+            return None, f"version {live.version} was asked about other texts, and the champion is {champion or 'none'}"
     return live.drift, f"the last {live.windows[-1].texts} texts are like the training rows of {live.model}"
 
 

@@ -15,6 +15,7 @@ import pytest
 from flows.retrain import retrain
 from secateur.errors import CheckFailed, NotJudged, ProjectError
 from secateur.gate.condition import Condition
+from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.verdict import Verdict
 from secateur.workflow.dvc_store import DvcStore
@@ -117,6 +118,10 @@ def test_drift_of_the_traffic_asks_for_rows_and_builds_where_there_are_some(cham
     assert drift + ": the source needs rows like them" in output(champion, *asked)
     latest = json.loads((champion / "reports/retrain.json").read_text())["latest"]
     assert latest["cause"] == f"by hand, because {drift}"
+    records = Records(ModelRegistry(Project(champion)), "tiny")
+    records.point("champion", "2")
+    assert output(champion, *asked) == "up to date: version 3 was asked about other texts, and the champion is 2\n"
+    records.point("champion", "3")
     _write(champion, sentences(200))
     assert _run(champion, lambda: [{"stage": "ingest", "action": "run"}]).stages == {"ingest": "run"}
     write_live(champion, psi=0.4, missing="the rows are gone")
