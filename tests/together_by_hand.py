@@ -2,7 +2,7 @@
 
 In each round ``secateur run`` is started eight times at the same moment in one project with something to do. One of
 them does it, all others are told in one line who has it; what is there afterwards are the bytes of an undisturbed run,
-and no stage was computed twice. Every fourth round the one that works is stopped (SIGSTOP), as by a terminal or a debugger:
+and no stage was computed twice. Every fourth round the one that works is stopped (SIGSTOP), as a debugger would:
 whoever comes is told its number at once, reads what can be read, and nothing is done beside it; it goes on, and ends.
 
 All runs share one Prefect server. Prints one line of JSON per round, and fails when one was not as it should be.
