@@ -67,14 +67,14 @@ def case(seed: int, number: int) -> tuple[Written, bool]:
         return written, False
     content = written.content
     for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
-        content = _damaged(draw, content)
+        content = damaged_bytes(draw, content)
     ingest = dict(written.ingest)
     if draw.random() < 0.1:
         ingest |= draw.choice(({"bad_rows": "drop"}, {"quotes": "text"}, {"escapes": "backslash"}, {"header": True}))
     return replace(written, content=content, ingest=ingest), True
 
 
-def _damaged(draw: random.Random, content: bytes) -> bytes:
+def damaged_bytes(draw: random.Random, content: bytes) -> bytes:
     """Change some bytes, anywhere, or in a line."""
     at = draw.randrange(len(content) + 1)
     to = min(len(content), at + draw.choice((1, 1, 2, 8, 64, 4096)))

@@ -1,0 +1,242 @@
+"""Files and rows that others may write: ``python -m tests.fuzz_files --inputs 5000 --seed 1``.
+
+A params.yaml, a card, a dvc.lock, an MLmodel, a file of tokens, what a server left of its traffic, a signature, the
+rows of a registry, and the files of a checkpoint: each input is a good one with some bytes, lines or values changed,
+doubled, moved, cut. Whoever reads it gives something, or one line of an error that is meant for the user. No other
+error, no file written or changed, no more than ``--patience`` seconds, no code run, and never the end of the process.
+
+Inputs are numbered: what one is follows from ``--seed`` and its number, so ``--only 4711`` reads one again. They are
+read in forked children. Prints a line of JSON per finding, at the end the counts, and fails when there was a finding.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import SecateurError
+from tests.fuzz_readers import damaged_bytes
+
+_CHUNK = 250
+_MEMORY_BYTES = 6 << 30
+_ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2**40, 10**400, -(2**70), 1e308, -0.5, "", "x", "../../etc/passwd", "/", "\0", "a\nb",
+    "0" * 5000, [], {}, [[]], {"": None}, ["a", 1], "1970-01-01T00:00:00+00:00", "secateur", "models:/x@y",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One kind of input.
+
+    Attributes:
+        name: of it.
+        content: a good one.
+        read: whoever reads it: file -> anything.
+        is_json: values are changed as well, not bytes alone.
+    """
+
+    name: str
+    content: bytes
+    read: Callable[[Path], object]
+    is_json: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An input that did not end as it should."""
+
+    number: int
+    subject: str
+    what: str
+
+
+class Stuck(BaseException):
+    """It took too long."""
+
+
+def _changed(draw: random.Random, values: Any) -> Any:
+    """Return JSON values with one of them, at any depth, changed, taken away, or under another name."""
+    if isinstance(values, dict) and values and draw.random() < 0.85:
+        name = draw.choice(sorted(values))
+        way = draw.random()
+        if way < 0.15:
+            return {key: value for key, value in values.items() if key != name}
+        if way < 0.25:
+            return {**values, f"{name}{draw.choice(('x', ' ', '.', chr(0)))}": values[name]}
+        return {**values, name: _changed(draw, values[name])}
+    if isinstance(values, list) and values and draw.random() < 0.7:
+        at = draw.randrange(len(values))
+        way = draw.random()
+        if way < 0.2:
+            return values[:at] + values[at + 1 :]
+        return [*values[:at], _changed(draw, values[at]), *values[at + (way < 0.8) :]]
+    if isinstance(values, str) and values.startswith("{") and draw.random() < 0.7:
+        return json.dumps(_changed(draw, json.loads(values)), sort_keys=draw.random() < 0.5)
+    if isinstance(values, str) and draw.random() < 0.3:
+        return damaged_bytes(draw, values.encode()).decode("utf-8", "replace")
+    return draw.choice(_ODD)
+
+
+def damaged(draw: random.Random, subject: Subject) -> bytes:
+    """Return a bad one."""
+    content = subject.content
+    if subject.is_json and draw.random() < 0.75:
+        values = json.loads(content)
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            with suppress(ValueError):  # of a text that is no JSON any more
+                values = _changed(draw, values)
+        return json.dumps(values).encode()
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        content = damaged_bytes(draw, content)
+    return content
+
+
+@cache
+def subjects() -> tuple[Subject, ...]:
+    """Return all kinds of input; what they are made of is made once."""
+    from tests.fuzz_subjects import every_subject
+
+    return every_subject()
+
+
+def problem_of(number: int, *, seed: int, folder: Path, patience_s: float) -> tuple[str, str, str | None]:
+    """Read an input; return what it is, how it ended, and what is wrong with that."""
+    draw = random.Random(f"{seed} {number}")
+    subject = draw.choice(subjects())
+    path = folder / "input"
+    path.write_bytes(damaged(draw, subject))
+    before = _tree(folder)
+    ended, wrong = "read", None
+    try:
+        with _patience(patience_s), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            subject.read(path)
+    except SecateurError as error:
+        ended = "one line"
+        if len(str(error).splitlines()) != 1 or not str(error).isprintable():
+            wrong = f"not one printable line: {str(error)!r}"
+    except Stuck:
+        ended, wrong = "stuck", f"no end within {patience_s:g} s"
+    except MemoryError:
+        ended, wrong = "memory", "more memory than there is"
+    except Exception:  # noqa: BLE001  the point of it all
+        ended, wrong = "traceback", traceback.format_exc(limit=-4)
+    if wrong is None and _tree(folder) != before:
+        wrong = "files were written or changed"
+    return subject.name, ended, wrong
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {str(file): hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() for file in files}
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise Stuck
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run(numbers: list[int], *, seed: int, patience_s: float = 20.0) -> tuple[Counter[str], list[Finding]]:
+    """Read inputs in this process, and return how many ended how, and those that ended wrongly."""
+    counts, findings = Counter[str](), []
+    for number in numbers:
+        with tempfile.TemporaryDirectory() as folder:
+            name, ended, wrong = problem_of(number, seed=seed, folder=Path(folder), patience_s=patience_s)
+        counts[f"{name}: {ended}"] += 1
+        if wrong:
+            findings.append(Finding(number, name, wrong))
+    return counts, findings
+
+
+def _in_a_child(numbers: list[int], *, seed: int, patience_s: float) -> tuple[Counter[str], list[Finding]]:
+    """Read inputs in a fork; where it dies, the input that it died of is a finding and the others are read again."""
+    counts, findings = Counter[str](), []
+    while numbers:
+        with tempfile.NamedTemporaryFile() as told:
+            child = os.fork()
+            if child == 0:
+                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+                with Path(told.name).open("w") as file:
+                    for number in numbers:
+                        some, found = run([number], seed=seed, patience_s=patience_s)
+                        file.write(json.dumps({"counts": some, "findings": [vars(one) for one in found]}) + "\n")
+                        file.flush()
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            lines = [json.loads(line) for line in Path(told.name).read_text().splitlines()]
+        for line in lines:
+            counts.update(line["counts"])
+            findings += [Finding(**entry) for entry in line["findings"]]
+        if status == 0:
+            break
+        findings.append(Finding(numbers[len(lines)], "?", f"the process ended by {status}"))
+        numbers = numbers[len(lines) + 1 :]
+    return counts, findings
+
+
+def _tell(said: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=20.0, help="seconds for one input")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no more after so many minutes")
+    parser.add_argument("--only", type=int, help="read one, and keep it in the folder `found`")
+    asked = parser.parse_args()
+    if asked.only is not None:
+        shutil.rmtree("found", ignore_errors=True)
+        Path("found").mkdir()
+        print(*problem_of(asked.only, seed=asked.seed, folder=Path("found"), patience_s=asked.patience), sep="\n")  # noqa: T201
+        return
+    subjects()
+    numbers = list(range(asked.first, asked.first + asked.inputs))
+    started, counts, num_findings = time.monotonic(), Counter[str](), 0
+    for begin in range(0, len(numbers), _CHUNK):
+        if time.monotonic() - started > 60 * asked.minutes:
+            break
+        some, findings = _in_a_child(numbers[begin : begin + _CHUNK], seed=asked.seed, patience_s=asked.patience)
+        counts += some
+        num_findings += len(findings)
+        for finding in findings:
+            _tell(vars(finding))
+    seconds = round(time.monotonic() - started, 1)
+    _tell(
+        {"inputs": sum(counts.values()), "seconds": seconds, "findings": num_findings, **dict(sorted(counts.items()))}
+    )
+    sys.exit(1 if num_findings else 0)
+
+
+if __name__ == "__main__":
+    main()
