@@ -13,7 +13,7 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 # By uv, which comes from the index, or by pip; INSTALLER=pip asks for that.
 INSTALL := $(CLEAN_ENV) $(BIN)/python deploy/install.py
 
-.PHONY: help setup demo demo-generation test test-team gpu check bench team team-down docs clean
+.PHONY: help setup demo demo-generation test test-team gpu check chaos fuzz bench team team-down docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,23 @@ check: $(READY) ## style, types and import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# Each campaign goes on where it was stopped, and counts what it tried and what was as it should be.
+CHAOS ?= chaos
+MINUTES ?= 30
+chaos: $(READY) ## kills, full and read-only disks, two hosts, eight runs at once: MINUTES of each; goes on in chaos/
+	@export PYTHONUNBUFFERED=1; failed=0; \
+	$(BIN)/python -m tests.faults_in_registry $(CHAOS)/registry --minutes $(MINUTES) || failed=1; \
+	$(BIN)/python -m tests.kills_by_hand $(CHAOS)/runs --random 300 --lock 60 --writes 300 --minutes $(MINUTES) || failed=1; \
+	$(BIN)/python -m tests.together_by_hand $(CHAOS)/together --rounds 20 --minutes $(MINUTES) || failed=1; \
+	exit $$failed
+
+fuzz: $(READY) ## damaged tables, files, registry rows and requests: SEED chooses which
+	@failed=0; \
+	$(BIN)/python -m tests.fuzz_readers --inputs 5000 --seed $(or $(SEED),1) || failed=1; \
+	$(BIN)/python -m tests.fuzz_files --inputs 5000 --seed $(or $(SEED),1) || failed=1; \
+	$(BIN)/python -m tests.fuzz_requests --inputs 10000 --seed $(or $(SEED),1) || failed=1; \
+	exit $$failed
 
 # What the comparison needs beyond the rest is installed when somebody asks for it.
 $(BENCH): $(READY)

@@ -71,7 +71,7 @@ class Stuck(BaseException):
     """It took too long."""
 
 
-def _changed(draw: random.Random, values: Any) -> Any:
+def changed(draw: random.Random, values: Any) -> Any:
     """Return JSON values with one of them, at any depth, changed, taken away, or under another name."""
     if isinstance(values, dict) and values and draw.random() < 0.85:
         name = draw.choice(sorted(values))
@@ -80,15 +80,15 @@ def _changed(draw: random.Random, values: Any) -> Any:
             return {key: value for key, value in values.items() if key != name}
         if way < 0.25:
             return {**values, f"{name}{draw.choice(('x', ' ', '.', chr(0)))}": values[name]}
-        return {**values, name: _changed(draw, values[name])}
+        return {**values, name: changed(draw, values[name])}
     if isinstance(values, list) and values and draw.random() < 0.7:
         at = draw.randrange(len(values))
         way = draw.random()
         if way < 0.2:
             return values[:at] + values[at + 1 :]
-        return [*values[:at], _changed(draw, values[at]), *values[at + (way < 0.8) :]]
+        return [*values[:at], changed(draw, values[at]), *values[at + (way < 0.8) :]]
     if isinstance(values, str) and values.startswith("{") and draw.random() < 0.7:
-        return json.dumps(_changed(draw, json.loads(values)), sort_keys=draw.random() < 0.5)
+        return json.dumps(changed(draw, json.loads(values)), sort_keys=draw.random() < 0.5)
     if isinstance(values, str) and draw.random() < 0.3:
         return damaged_bytes(draw, values.encode()).decode("utf-8", "replace")
     return draw.choice(_ODD)
@@ -101,7 +101,7 @@ def damaged(draw: random.Random, subject: Subject) -> bytes:
         values = json.loads(content)
         for _ in range(draw.choice((1, 1, 2, 4))):
             with suppress(ValueError):  # of a text that is no JSON any more
-                values = _changed(draw, values)
+                values = changed(draw, values)
         return json.dumps(values).encode()
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         content = damaged_bytes(draw, content)

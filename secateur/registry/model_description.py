@@ -85,7 +85,7 @@ def _require_plain(flavor: Mapping[str, Any], *, where: Path, named: str) -> Non
     said += [f"loader_module: {loader}"] * (loader != LOADER and not by_script)
     script = PurePosixPath(str(flavor.get("model_code_path", ""))).name
     said += [f"model_code_path: {flavor.get('model_code_path')}"] * (by_script and script != SCRIPT)
-    said += [f"code: {flavor['code']}"] * (flavor.get("code") is not None)
+    said += [f"code: {flavor.get('code')}"] * (flavor.get("code") is not None)
     if said:
         raise CheckFailed(
             f"{named}: {where} says {said[0]}, with which MLflow would run something that secateur did not register; "

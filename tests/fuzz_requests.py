@@ -1,0 +1,184 @@
+"""Requests as they should not be: ``python -m tests.fuzz_requests --inputs 10000 --seed 1``.
+
+A real server of a tiny model is sent what no client should send: good requests of every route with bytes of their head
+or body changed, doubled, moved, cut, with odd values in their JSON, sent in pieces, or not to the end. Each is answered
+below 500 in one line, or not at all where it was no request; no answer takes more than ``--patience`` seconds. Between
+them a good request is answered as at the beginning, and in the end the server has said nothing of a traceback.
+
+Inputs are numbered: what one is follows from ``--seed`` and its number. Prints a line of JSON per finding, at the end
+the counts, and fails when there was a finding.
+"""
+
+import argparse
+import io
+import json
+import logging
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.fuzz_files import changed
+from tests.fuzz_readers import damaged_bytes
+
+_BODIES: tuple[tuple[str, Any], ...] = (
+    ("/predict", {"texts": ["a good day", "my awful house"], "probabilities": True}),
+    ("/predict", {"texts": "a good day"}),
+    ("/feedback", {"id": "0" * 16, "label": "negative"}),
+)
+_GETS = ("/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "/")
+_LIMITS = {"max_texts": 8, "max_chars": 300, "max_body_bytes": 5000, "timeout_s": 5.0, "header_timeout_s": 2.0}
+_CHECK = 100
+
+
+def request(draw: random.Random, host: str) -> bytes:
+    """Return the bytes of one."""
+    if draw.random() < 0.2:
+        whole = f"{draw.choice(('GET', 'HEAD', 'PUT'))} {draw.choice(_GETS)} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        return _some_bytes(draw, whole)
+    path, values = draw.choice(_BODIES)
+    for _ in range(draw.choice((0, 1, 1, 2))):
+        values = changed(draw, values)
+    body = json.dumps(values).encode()
+    if draw.random() < 0.4:
+        body = _some_bytes(draw, body)
+    length = len(body) if draw.random() < 0.9 else draw.choice((0, 1, len(body) + 1, 10**12, -1))
+    kind = (
+        "application/json" if draw.random() < 0.95 else draw.choice(("text/plain", "", "application/json; charset=x"))
+    )
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode()
+    return (_some_bytes(draw, head) if draw.random() < 0.4 else head) + body
+
+
+def _some_bytes(draw: random.Random, content: bytes) -> bytes:
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        content = damaged_bytes(draw, content)
+    return content
+
+
+def ask(address: tuple[str, int], content: bytes, *, patience_s: float, ends: bool = False) -> bytes:
+    """Send bytes, and the end of them where asked; return what comes until the other side has answered or closes."""
+    found = b""
+    with socket.create_connection(address, timeout=patience_s) as connection:
+        with suppress(OSError):
+            connection.sendall(content)
+            if ends:
+                connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                found += part
+                if _is_whole(found, has_body=not content.startswith(b"HEAD ")):
+                    break
+    return found
+
+
+def _is_whole(found: bytes, *, has_body: bool) -> bool:
+    head, ended, body = found.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return bool(ended and lengths and len(body) >= int(lengths[0]) * has_body)
+
+
+def problem_of(answer: bytes) -> tuple[str, str | None]:
+    """Return the status of an answer, and what is wrong with it."""
+    if not answer:
+        return "closed", None
+    line, _, rest = answer.partition(b"\r\n")
+    words = line.split(b" ", 2)
+    if not line.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
+        return "no answer", f"it is no answer: {line[:100]!r}"
+    status, body = int(words[1]), rest.partition(b"\r\n\r\n")[2]
+    if status >= 500 and status != 503:
+        return str(status), f"{line!r} {body[:300]!r}"
+    if b"Traceback" in body or (status >= 400 and len(body.strip().splitlines()) > 1):
+        return str(status), f"more than a line: {body[:300]!r}"
+    return str(status), None
+
+
+def run(numbers: range, *, seed: int, patience_s: float, folder: Path, minutes: float = 1e9) -> dict[str, Any]:
+    """Send them; return the counts and findings."""
+    counts, findings, said = Counter[str](), [], io.StringIO()
+    handler, deadline = logging.StreamHandler(said), time.monotonic() + 60 * minutes
+    logging.getLogger().addHandler(handler)
+    with _server(folder) as (address, host):
+        good = request_of("/predict", _BODIES[1][1], host)
+        expected = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
+        for number in numbers:
+            if time.monotonic() > deadline:
+                break
+            draw = random.Random(f"{seed} {number}")
+            content, ends = request(draw, host), draw.random() < 0.3
+            try:
+                status, wrong = problem_of(ask(address, content, patience_s=patience_s, ends=ends))
+            except OSError as error:
+                status, wrong = "stuck", f"{type(error).__name__} after {patience_s:g} s"
+            counts[status] += 1
+            if wrong:
+                findings.append({"number": number, "what": wrong, "request": repr(content[:300])})
+            if number % _CHECK == 0:
+                now = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
+                if _label(now) != _label(expected):
+                    findings.append({"number": number, "what": f"a good request gets {now[:200]!r}"})
+    logging.getLogger().removeHandler(handler)
+    if "Traceback" in said.getvalue():
+        findings.append({"number": -1, "what": said.getvalue()[-2000:]})
+    return {"requests": sum(counts.values()), "findings": findings, "statuses": dict(sorted(counts.items()))}
+
+
+def _label(body: bytes) -> Any:
+    try:
+        return json.loads(body)["predictions"][0]["label"]
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def request_of(path: str, values: Any, host: str) -> bytes:
+    """Return a good one."""
+    body = json.dumps(values).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[tuple[str, int], str]]:
+    from tests.integration.registry_stand import Stand
+    from tests.tasks.serving.running import running
+
+    stand = Stand(folder / "project")
+    stand.register("baseline")
+    with running(stand.project, "models:/tiny/1", **_LIMITS) as server:
+        address = urlsplit(server.url)
+        assert address.hostname is not None
+        assert address.port is not None
+        yield (address.hostname, address.port), address.netloc
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=15.0, help="seconds for one answer")
+    parser.add_argument("--minutes", type=float, default=1e9, help="send no more after so many minutes")
+    asked = parser.parse_args()
+    numbers, began = range(asked.first, asked.first + asked.inputs), time.monotonic()
+    with tempfile.TemporaryDirectory() as home:
+        found = run(
+            numbers, seed=asked.seed, patience_s=asked.patience, folder=Path(home) / "fuzz", minutes=asked.minutes
+        )
+    for finding in found["findings"]:
+        sys.stdout.write(json.dumps(finding) + "\n")
+    counts = {**found, "findings": len(found["findings"]), "seconds": round(time.monotonic() - began, 1)}
+    sys.stdout.write(json.dumps(counts) + "\n")
+    return 1 if found["findings"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
