@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from secateur.data.encoding import Encoded, encode, token_types
 from secateur.data.text_rules import TextRules, clean_texts
 from secateur.data.windows import Windows
-from secateur.errors import ModelError
+from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_of
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
@@ -88,14 +88,18 @@ class Encoder:
         """Read that of a folder whose files fit its card.
 
         Raises:
-            CheckpointError: the folder holds no tokenizer or no config.
+            CheckpointError: the folder holds no tokenizer or no config, or one that fails at letters it does not know.
         """
         config, tokenizer = read_config(folder), load_tokenizer(folder)
+        _require_any_letter(tokenizer, folder)
         limits = (card.max_length, tokenizer.model_max_length, family_of(config).max_tokens(config))
+        for limit in limits:
+            if limit is not None and not (isinstance(limit, int | float) and limit >= 1):
+                raise CheckpointError(f"{folder} says that it reads {limit!r} tokens; 1 or more would work")
         return cls(
             tokenizer=tokenizer,
             text_rules=TextRules.of(card.text_rules),
-            max_length=min(limit for limit in limits if limit is not None),
+            max_length=int(min(limit for limit in limits if limit is not None)),
             pad_token_id=_padding(tokenizer, config),
             vocab_size=int(config.vocab_size),
             num_texts=card.num_texts,
@@ -146,6 +150,18 @@ class Encoder:
         require_known_ids(int(ids.max()), vocab_size=self.vocab_size)
         cut = [encoded.cut[place] for place in places]
         return Call(places, windows, ids, mask, types=types, cut=cut)
+
+
+def _require_any_letter(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Ask for letters that hardly anybody knows, before somebody's text does."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return
+    try:
+        backend.encode("\u597d \u0416\U0001f642")
+    except Exception as error:  # what the library raises has no type of its own
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"the tokenizer of {folder} cannot read letters that it does not know: {said}") from error
 
 
 def answered(calls: Iterable[Call], say: Callable[[Call], npt.NDArray[Any]]) -> Iterator[Said]:

@@ -76,8 +76,7 @@ _Step = tuple[str, str, Mapping[str, Any]]
 
 def _data(stages: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[_Step]:
     ingest = _params(stages, "ingest")
-    section = ingest.get("ingest") or {}
-    source = section.get("source", "unknown")
+    source = _section(ingest, "ingest").get("source", "unknown")
     yield "data", str(source), {"md5": outputs_of(stages, "ingest").get("data/raw"), **_inputs(stages, "ingest")}
     kept_rows = {path.rpartition("/")[2]: md5 for path, md5 in outputs_of(stages, "clean").items()}
     yield "clean", "clean", {**kept_rows, "seed": _params(stages, "clean").get("run.seed", known.get("run.seed"))}
@@ -90,13 +89,13 @@ def _models(stages: Mapping[str, Any], address: str, known: Mapping[str, Any]) -
     while name and name != "baseline" and name not in rounds:
         rounds.append(name)
         params = _params(stages, f"prune@{name}")
-        name = (params.get(f"prune.rounds.{name}") or {}).get("prev", "baseline")
+        name = str(_section(params, f"prune.rounds.{name}").get("prev", "baseline"))
     base = _params(stages, "ingest").get("baseline.model", known.get("baseline.model", "the default"))
     facts = {"md5": outputs_of(stages, "baseline").get("models/baseline"), "base": base}
     yield "baseline", "baseline", facts
     for name in reversed(rounds):
         params = _params(stages, f"prune@{name}")
-        budget = params.get("prune.budget") or _set(known, "prune.budget.")
+        budget = _section(params, "prune.budget") or _set(known, "prune.budget.")
         asked = {f"budget.{kind}": value for kind, value in budget.items()}
         criterion = params.get("prune.criterion", known.get("prune.criterion"))
         md5 = outputs_of(stages, f"prune@{name}").get(f"models/{name}")
@@ -132,7 +131,12 @@ def _params(stages: Mapping[str, Any], address: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _section(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = params.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _inputs(stages: Mapping[str, Any], address: str) -> dict[str, str]:
     """Return path -> md5 of what a stage read, less the code."""
-    found = stages.get(address, {}).get("deps", [])
+    found = stages.get(address, {}).get("deps") or []
     return {dep["path"]: dep["md5"] for dep in found if not dep["path"].startswith(_CODE)}
