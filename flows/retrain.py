@@ -57,8 +57,7 @@ def retrain(project: Project, *, cause: str, build: Builder, wait: bool = False)
         seconds = round(time.monotonic() - clock, 1)
         kept = replace(done, cause=cause, started=started.isoformat(timespec="seconds"), seconds=seconds)
         live = read_live(project)
-        of_champion = live is not None and live.version in (None, kept.champion)
-        if kept.action == "up to date" and live is not None and of_champion and live.drift is not None:
+        if kept.action == "up to date" and live and live.drift and live.version in (None, kept.champion):
             kept = replace(kept, reason=f"{kept.reason}; {live.drift}: the source needs rows like them")
         record(project, kept)
         if kept.action != "up to date":
