@@ -116,6 +116,13 @@ def test_long_texts_are_read_as_far_as_the_model_can() -> None:
     assert config_of(survey).clean.max_chars == 6000
 
 
+def test_a_step_of_long_texts_has_fewer_of_them() -> None:
+    config = config_of(seen(5000, 2, chars=2000))
+    assert (config.baseline.batch_size, config.prune.recovery.batch_size) == (8, 8)
+    config = config_of(seen(5000, 2, chars=200))
+    assert (config.baseline.batch_size, config.prune.recovery.batch_size) == (32, 32)
+
+
 def test_chinese_is_compared_by_fewer_characters() -> None:
     for chars, n in ((80, 3), (10, 2)):
         assert config_of(seen(600, 2, chars=chars, script="Chinese or Japanese")).clean.near_duplicate_chars == n
