@@ -18,6 +18,7 @@ def declare(_config: "RunConfig", _root: Path) -> list[Stage]:
     return [
         Stage(
             name="baseline",
+            trains=True,
             inputs={
                 "train": "data/clean/train.parquet",
                 "validation": "data/clean/validation.parquet",
@@ -97,6 +98,8 @@ def run(job: Job, *, run: RunSection, baseline: BaselineSection) -> None:
     if kind.keeps_logits:
         logits = logits_of(model, train, batch_size=2 * baseline.batch_size, precision=run.precision)
         write_logits(tokens, logits)
+    if job.rank > 0:
+        return  # the first process writes
     write_history(job.outputs["history"], trained.history, kind=run.task)
     widths = widths_of(model).as_dict()
     windowed = {} if train.windows is None else {"windowed": train.windowed}

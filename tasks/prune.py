@@ -27,6 +27,7 @@ def declare(config: "RunConfig", _root: Path) -> list[Stage]:
         Stage(
             name="prune",
             item=item,
+            trains=True,
             inputs={"tokens": "data/tokens", "dense": "models/baseline", "prev": f"models/{entry.prev}", **shared},
             parameters=(section("run"), _SETTINGS, _round(item)),
             outputs={
@@ -72,63 +73,58 @@ def run(job: Job, *, run: RunSection, prune: PruneSettings, round: Round) -> Non
     from secateur.pruning.vocabulary_check import choose_cut
     from secateur.training.history import write_history
     from secateur.training.prepared_rows import read_prepared_rows
-    from secateur.workflow.rounds import (
-        came_to,
-        card_of,
-        dense_model_of,
-        judge_of,
-        number_of,
-        save_tried,
-        save_unchanged,
-        vocabulary_of,
-    )
+    from secateur.workflow import rounds
 
     device = enter(run)
     before, dense = Card.read(job.inputs["prev"]), Card.read(job.inputs["dense"])
     name = job.stage.partition("@")[2]
-    goal = goal_of(number_of(name), round_=round, settings=prune)
+    goal = goal_of(rounds.number_of(name), round_=round, settings=prune)
     if before.stopped:
         write_history(job.outputs["history"], (), kind=run.task)
         changes: dict[str, Any] = {"reason": before.reason, "tried": None, "tries": [], "probes": []}
-        save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
+        rounds.save_unchanged(job, run=run, before=before, goal=goal, prune=prune, changes=changes)
         return
-    model, vocabulary = load(job.inputs["prev"]).to(device), vocabulary_of(job)
+    model, vocabulary = load(job.inputs["prev"]).to(device), rounds.vocabulary_of(job)
     state = read_state(job.inputs["prev"], model, card=before)
     prepared = read_prepared_rows(job.inputs["tokens"])
     dense_model = load(job.inputs["dense"]).to(device)
-    judge = judge_of(dense_model, prepared, dense=dense, run=run, prune=prune, promise=goal.max_drop)
+    judge = rounds.judge_of(dense_model, prepared, dense=dense, run=run, prune=prune, promise=goal.max_drop)
     cut = choose_cut(vocabulary, judge, asked=prune.vocabulary_min_count)
     vocabulary = vocabulary.narrowed_(model, prepared.train, min_count=cut.min_count if cut else 0)
     result = run_round(
         model,
         train=vocabulary.translate(prepared.train, max_length=before.require_max_length()),
         validation=vocabulary.translate(prepared.validation, max_length=before.require_max_length()),
-        dense_model=dense_model_of(job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune),
+        dense_model=rounds.dense_model_of(job, dense_model, prepared, vocabulary, dense=dense, run=run, prune=prune),
         goal=goal,
         settings=prune,
         round_=round,
         # Rounds differ in the order of the rows, and none repeats the baseline's.
-        seed=run.seed + number_of(name),
+        seed=run.seed + rounds.number_of(name),
         precision=run.precision,
         title=job.stage,
         state=state,
     )
+    if job.rank > 0:
+        return  # the first process writes
     outcome = result.outcome
     write_history(job.outputs["history"], outcome.history, kind=run.task)
-    card = card_of(job, run=run, before=before, goal=goal, prune=prune).changed(
-        **came_to(outcome), **result.as_card(), vocabulary=cut.as_dict() if cut else before.vocabulary
+    card = rounds.card_of(job, run=run, before=before, goal=goal, prune=prune).changed(
+        **rounds.came_to(outcome), **result.as_card(), vocabulary=cut.as_dict() if cut else before.vocabulary
     )
     if not outcome.accepted:
         tried = {**outcome.tried(), "vocabulary": card.vocabulary}
         changes = {"reason": f"{name} was rolled back: {outcome.reason}", "tried": tried, **result.as_card()}
-        save_unchanged(
+        rounds.save_unchanged(
             job,
             run=run,
             before=before,
             goal=goal,
             prune=prune,
             changes=changes,
-            tried=lambda folder: save_tried(folder, outcome, vocabulary, card=card.changed(reason=outcome.reason)),
+            tried=lambda folder: rounds.save_tried(
+                folder, outcome, vocabulary, card=card.changed(reason=outcome.reason)
+            ),
         )
         return
     save(

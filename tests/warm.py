@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POSSIBLE = sys.platform == "linux" and not os.environ.get("COLD")
+_FRESH = ("secateur.models.reload_check", "secateur.workflow.dvc_repro", "secateur.workflow.rank")
 _PYTHON = "TESTS_WARM_PYTHON"
 _ADDRESS = "TESTS_WARM_ADDRESS"
 
@@ -128,7 +129,12 @@ def _start(_: Path) -> str:
 def _as_python(address: str, arguments: list[str]) -> int:
     """Become what proves that a model loads, in a fork; whatever else is asked for, the real Python does."""
     match arguments:
-        case ["-P", "-m", "secateur.models.reload_check" | "secateur.workflow.dvc_repro" as module, *rest]:
+        case [
+            "-P",
+            "-m",
+            "secateur.models.reload_check" | "secateur.workflow.dvc_repro" | "secateur.workflow.rank" as module,
+            *rest,
+        ]:
             asked = module
         case ["-P", "-m", "secateur.cli" as module, "stage", *_] if not os.environ.get("PYTHONPATH"):
             asked, rest = module, arguments[3:]  # a rebuild by the installed code

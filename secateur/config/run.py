@@ -50,6 +50,12 @@ class RunSection(Section):
             description="where models train and are scored; auto = an accelerator where there is one; other devices give other bits"
         ),
     ] = "cpu"
+    processes: Annotated[
+        PositiveInt,
+        Field(
+            description="processes that share out the rows of a training step, each with num_threads; other counts give other bits"
+        ),
+    ] = 1
     precision: Annotated[
         Precision,
         Field(

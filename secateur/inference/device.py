@@ -34,6 +34,20 @@ def find_device(asked: Device, *, said: str = "run.device") -> torch.device:
     )
 
 
+def check_processes(device: torch.device, *, count: int) -> None:
+    """Refuse more processes than a machine has accelerators: each needs one of its own.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type != "cpu" and count > there:
+        raise ConfigError(
+            f"run.processes={count}: every process needs a device of its own, found {there} of {device.type}; "
+            f"run.processes={there} or run.device=cpu would work"
+        )
+
+
 def enter(run: RunSection) -> torch.device:
     """Fix what decides the bits of a stage, for the whole process, and return where its models compute.
 

@@ -1,9 +1,9 @@
-"""Gradients of a batch whose rows are split among threads: data parallelism inside one process."""
+"""Gradients of a batch whose rows are split among processes, and in each among its threads."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.training.batches import IGNORED, Batch, ReadyBatches, Rows, batches_of
-from secateur.training.objectives import Objective, outputs_of, pad_token_id, unwrapped
+from secateur.training.objectives import Objective, outputs_of, pad_token_id
+from secateur.training.processes import Ranks
 
 Preparation = Callable[[PreTrainedModel, int], AbstractContextManager[Any]]
 """Gives a model its dropout and its hooks for a while; takes the seed of what they draw."""
@@ -42,11 +43,7 @@ class Replica:
         first, *others = batch.bounded()
         if not others:
             return self._backward(first, share=share)
-        # Processes that wait for each other's gradients have as many windows as their rows have: they wait once.
-        alone = getattr(self.model, "no_sync", nullcontext)
-        with alone():
-            losses = [self._backward(bit, share=share * _part(bit, batch)) for bit in (first, *others[:-1])]
-        losses.append(self._backward(others[-1], share=share * _part(others[-1], batch)))
+        losses = [self._backward(bit, share=share * _part(bit, batch)) for bit in (first, *others)]
         return torch.stack(losses).sum()
 
     def _backward(self, batch: Batch, *, share: float) -> Tensor:
@@ -64,9 +61,11 @@ class DataParallel:
     16 rows of 96 tokens takes 252 ms per step with two threads in every product, and 148 ms with two replicas.
     """
 
-    def __init__(self, replicas: Sequence[Replica], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, replicas: Sequence[Replica], pool: ThreadPoolExecutor, ranks: Ranks) -> None:
         self._first, *self._others = replicas
         self._pool = pool
+        self._ranks = ranks
+        self._trained = [parameter for parameter in self._first.model.parameters() if parameter.requires_grad]
         self.num_replicas = len(replicas)
 
     def train(self) -> None:
@@ -79,16 +78,18 @@ class DataParallel:
 
         A replica counts by its rows, that of a generator by its predicted tokens.
         """
-        if not self._others:
+        if not self._others and self._ranks.count == 1:
             return self._first.backward(batch, share=1.0)
-        parts = [batch.part(index, of=self.num_replicas) for index in range(self.num_replicas)]
-        counts = [_counted(part) for part in parts]
+        places = range(self._ranks.rank * self.num_replicas, (self._ranks.rank + 1) * self.num_replicas)
+        parts = [batch.part(place, of=self._ranks.count * self.num_replicas) for place in places]
+        counts, total = [_counted(part) for part in parts], _counted(batch)
         replicas = (self._first, *self._others)
         # A part without anything to predict has no mean.
-        work = [(*pair, count / sum(counts)) for *pair, count in zip(replicas, parts, counts, strict=True) if count]
+        work = [(*pair, count / total) for *pair, count in zip(replicas, parts, counts, strict=True) if count]
         losses = list(self.map(lambda item: item[0].backward(item[1], share=item[2]), work))
         self._gather_()
-        return torch.stack(losses).sum()
+        nothing = torch.zeros(1, device=batch.input_ids.device)
+        return self._ranks.add_(torch.stack(losses).sum() if losses else nothing.sum(), self._trained)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Call a function for every item, as many at once as there are replicas."""
@@ -125,7 +126,7 @@ def data_parallel(
     attention weights draws from torch's global generator: threads would share its numbers in no fixed order.
 
     Args:
-        model: what is trained; several processes may have wrapped it.
+        model: what is trained, the same in every process.
         rows: what it learns from.
         batch_size: rows per step.
         objective: shared by the threads, so calling it must change nothing.
@@ -133,22 +134,23 @@ def data_parallel(
         seed: of what the preparation draws.
         prepared: entered for every replica.
     """
-    num_threads = torch.get_num_threads()
+    num_threads, ranks = torch.get_num_threads(), Ranks.now()
     with ExitStack() as stack:
         replicas = [Replica(model, objective=objective, precision=precision)]
-        count = _num_replicas(unwrapped(model), rows, batch_size=batch_size, num_threads=num_threads)
+        count = _num_replicas(model, rows, batch_size=batch_size // ranks.count, num_threads=num_threads)
         for index in range(1, count):
             twin = _sharing_weights(model)
-            stack.enter_context(prepared(twin, _seed(seed, index)))
+            stack.enter_context(prepared(twin, _seed(seed, ranks.rank * count + index)))
             if index == 1 and _draws_from_torch(twin, rows, precision=precision):
                 count = 1
                 break
             replicas.append(Replica(twin, objective=objective, precision=precision))
-        stack.enter_context(prepared(unwrapped(model), seed))
+        stack.enter_context(prepared(model, _seed(seed, ranks.rank * count) if ranks.rank else seed))
+        stack.enter_context(ranks.own_draws(model.device))
         threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(num_threads // count,))
         pool = stack.enter_context(threads)
         try:
-            yield DataParallel(replicas, pool)
+            yield DataParallel(replicas, pool, ranks)
         finally:
             torch.set_num_threads(num_threads)  # also the default of threads that start later
 

@@ -26,6 +26,7 @@ from secateur.training.dropout import block_dropout, fast_dropout
 from secateur.training.history import Pass
 from secateur.training.objectives import Objective, pad_token_id
 from secateur.training.optimizer import check_weights, clip_, optimizer_for
+from secateur.training.processes import Ranks
 from secateur.training.schedule import Length, evaluation_steps, warm_up_and_decay
 from secateur.training.standard_head import standard_head
 from secateur.training.validation import Scores, validate
@@ -114,7 +115,7 @@ def train_(
         constraint: called after every step of the optimiser.
 
     Raises:
-        ModelError: weights, loss or gradients are not finite.
+        ModelError: weights, loss or gradients are not finite, or processes that train together have come apart.
     """
     check_weights(model, title=plan.title)
     settings = plan.settings
@@ -150,7 +151,9 @@ def train_(
                 plan=plan,
                 constraint=constraint,
             )
-            return run.execute()
+            trained = run.execute()
+        Ranks.now().check_same(model, title=plan.title)
+        return trained
     finally:
         for parameter in model.parameters():
             parameter.requires_grad_(True)

@@ -175,9 +175,9 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
     What it says of a row that is read in windows is the mean of what it says of them (``data.windows``).
     """
     asked: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
-    if family_named(unwrapped(model).config.model_type).generates:
+    if family_named(model.config.model_type).generates:
         asked["use_cache"] = False  # nobody reads a next token; the keys and values would be kept for it
-    exact = exact_head(unwrapped(model), precision) if kind_named(batch.kind).tells_numbers else nullcontext()
+    exact = exact_head(model, precision) if kind_named(batch.kind).tells_numbers else nullcontext()
     with autocast(precision, device=batch.input_ids.device), exact:
         outputs: Any = model(**batch.inputs(), **asked)
     # A generator's copy in fp32 is large; a loss of one's own may multiply logits by what is fp32.
@@ -189,12 +189,6 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
         hidden_states=tuple(outputs.hidden_states) if hidden_states else None,
         whole=outputs,
     )
-
-
-def unwrapped(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the model inside what several processes wrap around it."""
-    inner: PreTrainedModel = getattr(model, "module", model)
-    return inner
 
 
 def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from secateur.workflow.full_form import function_of
 from secateur.workflow.job import Job
 from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
+from secateur.workflow.ranks import run_in_processes
 from secateur.workflow.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ def arguments(stage: Stage, config: RunConfig) -> dict[str, Any]:
     return {parameter.argument: parameter.value(config) for parameter in stage.parameters}
 
 
-_UNSAID = frozenset({"run.device"})
+_UNSAID = frozenset({"run.device", "run.processes"})
 """Came when cards had been written: at their default they are left out, so that those cards keep their bytes."""
 
 
@@ -67,12 +69,21 @@ def execute(project: Project, stage: Stage, config: RunConfig, identity: Identit
             _body(project, stage, name)  # one that is missing is refused before anything is computed
     if stage.outputs:
         with _outputs(project, stage) as outputs:
-            _body(project, stage, "run")(
-                _job(project, stage, config, identity, outputs=outputs), **arguments(stage, config)
-            )
+            if stage.trains and config.run.processes > 1:
+                run_in_processes(project, stage, identity, count=config.run.processes, outputs=outputs)
+            else:
+                run_body(project, stage, config, identity, outputs=outputs)
     if stage.effects:
         _measure(project, stage, config, identity)
     return time.monotonic() - started
+
+
+def run_body(
+    project: Project, stage: Stage, config: RunConfig, identity: Identity, *, outputs: dict[str, Path], rank: int = 0
+) -> None:
+    """Run the body of a stage in this process, which is one of several where ``rank`` says so."""
+    job = _job(project, stage, config, identity, outputs=outputs)
+    _body(project, stage, "run")(replace(job, rank=rank), **arguments(stage, config))
 
 
 def execute_effects(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:

@@ -20,6 +20,7 @@ class Job:
         parameters: dotted name -> value of every parameter that decides the result, defaults too.
         constraints: the file that pins the environment, part of the fingerprint.
         state: folder for what may be deleted at any time.
+        rank: which of ``run.processes`` this is; what others than the first (0) write is thrown away.
     """
 
     stage: str
@@ -31,3 +32,4 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     constraints: Path | None = None
     state: Path | None = None
+    rank: int = 0

@@ -37,10 +37,10 @@ def check(project: Project, config: RunConfig) -> None:
             f"register.runtime={config.register_.runtime} is not what was evaluated "
             f"(evaluate.deployed={config.evaluate.deployed}); set both to the same"
         )
-    if config.run.device not in ("auto", "cpu"):
-        from secateur.inference.device import find_device  # imports torch
+    if config.run.device != "cpu":
+        from secateur.inference.device import check_processes, find_device  # imports torch
 
-        find_device(config.run.device)
+        check_processes(find_device(config.run.device), count=config.run.processes)
     _check_judge(project, config)
     check_source(config.ingest, root=project.root, kind=config.run.task)
     model_config = check_model(config.baseline.model, root=project.root)

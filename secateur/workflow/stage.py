@@ -47,6 +47,7 @@ class Stage:
         outputs: argument name -> what is stored by DVC and compared.
         effects: argument name -> path of what is written but never compared (measured times, the page).
         effect_inputs: effects of earlier stages, and what promotion and retraining write, that the effect shows.
+        trains: its body may run in several processes (``run.processes``), of which the first writes.
         chosen: modules that the parameters choose by name (``secateur.extensions``), whose code is the stage's own.
     """
 
@@ -56,6 +57,7 @@ class Stage:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     effects: Mapping[str, str] = field(default_factory=dict)
     effect_inputs: tuple[str, ...] = ()
+    trains: bool = False
     chosen: tuple[str, ...] = ()
     item: str | None = None
 

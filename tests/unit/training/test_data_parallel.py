@@ -8,11 +8,13 @@ import torch
 from secateur.data.tokens import from_lists
 from secateur.determinism import fix_randomness
 from secateur.errors import ModelError
+from secateur.training import data_parallel as data_parallel_module
 from secateur.training.batches import IGNORED, batches_of
 from secateur.training.data_parallel import data_parallel
 from secateur.training.lesson import Lesson
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss
+from secateur.training.processes import Ranks
 from secateur.training.text_distillation import TextDistillation
 from tests.tiny_models import tiny_generator
 from tests.unit.pruning.tiny import tiny_model, tiny_rows
@@ -73,6 +75,32 @@ CASES = {
         TextDistillation(Lesson(tiny_generator("llama", seed=1), None, 0.5, 2.0, 0.0, "fp32")),
     ),
 }
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("case", CASES)
+def test_processes_have_the_gradient_of_the_whole_batch(case, num_threads, monkeypatch):
+    build, rows, objective = CASES[case]
+    model = build()
+    _, loss, whole = copied(gradients_of(model, rows, num_threads=1, objective=objective))
+    monkeypatch.setattr(data_parallel_module, "_MIN_ROWS", 2)
+    monkeypatch.setattr(Ranks, "add_", lambda self, loss, _: loss)
+    parts = []
+    for rank in range(3):
+        alone = Ranks(rank, 3)
+        monkeypatch.setattr(Ranks, "now", lambda alone=alone: alone)
+        parts.append(copied(gradients_of(model, rows, num_threads=num_threads, objective=objective)))
+    assert {count for count, _, _ in parts} == {num_threads}
+    assert sum(float(of_part) for _, of_part, _ in parts) == pytest.approx(float(loss), rel=1e-5)
+    for place, gradient in enumerate(whole):
+        if gradient is not None:
+            summed = sum(of_part[place] for _, _, of_part in parts if of_part[place] is not None)
+            assert torch.allclose(summed, gradient, atol=1e-6, rtol=1e-4)
+
+
+def copied(found):
+    count, loss, gradients = found
+    return count, loss, [None if gradient is None else gradient.clone() for gradient in gradients]
 
 
 @pytest.mark.parametrize("case", CASES)
