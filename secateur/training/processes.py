@@ -69,7 +69,7 @@ class Ranks:
             return
         digest = hashlib.sha256()
         for tensor in model.state_dict().values():
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         found: list[str | None] = [None] * self.count
         distributed.all_gather_object(found, digest.hexdigest())
         if len(set(found)) > 1:

@@ -16,6 +16,7 @@ from secateur.models.card import CARD
 from secateur.workflow.execution import require_space
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import require_ours
+from secateur.workflow.stages import stages
 from secateur.workflow.tracking_server import require_answer
 
 _CONFIG = "config.json"
@@ -41,6 +42,7 @@ def check(project: Project, config: RunConfig) -> None:
         from secateur.inference.device import check_processes, find_device  # imports torch
 
         check_processes(find_device(config.run.device), count=config.run.processes)
+    _check_processes(project, config)
     _check_judge(project, config)
     check_source(config.ingest, root=project.root, kind=config.run.task)
     model_config = check_model(config.baseline.model, root=project.root)
@@ -66,6 +68,17 @@ def check_source(ingest: IngestSection, *, root: Path | None = None, kind: KindN
         root=root,
         min_labels=asked.min_labels,
     )
+
+
+def _check_processes(project: Project, config: RunConfig) -> None:
+    """Refuse several processes where a project's own stages do not know of them."""
+    for stage in stages(config, project.root) if config.run.processes > 1 else ():
+        if stage.name in ("baseline", "prune") and not stage.trains:
+            raise ConfigError(
+                f"run.processes={config.run.processes}: tasks/{stage.name}.py of this project does not say that its "
+                "body may run in several processes (trains=True, and what job.rank > 0 leaves to the first one); "
+                "run.processes=1 would work"
+            )
 
 
 def _check_judge(project: Project, config: RunConfig) -> None:

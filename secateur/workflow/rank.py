@@ -9,9 +9,9 @@ import os
 import sys
 import threading
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from secateur.config.schema import RunConfig
 from secateur.errors import SecateurError
 from secateur.identity.key import Identity
 from secateur.workflow.params import read_config
@@ -21,29 +21,33 @@ from secateur.workflow.stages import find_stage
 
 def main() -> int:
     """Run the body as the rank that the environment names; return the exit code."""
+    from secateur.inference.device import find_device
+    from secateur.training.processes import joined
+
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    try:
-        _run(asked)
-    except SecateurError as error:
-        Path(asked["error"]).write_text(json.dumps([type(error).__name__, str(error)]), encoding="utf-8")
-        return error.exit_code
+    project = Project(Path(asked["root"]))
+    config = read_config(project)
+    with joined(device=find_device(config.run.device)) as ranks:
+        try:
+            _run(project, config, asked, rank=ranks.rank)
+        except SecateurError as error:
+            refusal = Path(asked["folder"], f"{ranks.rank}.json")
+            refusal.write_text(json.dumps([type(error).__name__, str(error)]), encoding="utf-8")
+            os._exit(error.exit_code)  # the others wait for this one, so it takes no leave of them
     return 0
 
 
-def _run(asked: dict[str, Any]) -> None:
-    from secateur.inference.device import find_device
-    from secateur.training.processes import joined
+def _run(project: Project, config: RunConfig, asked: dict[str, Any], *, rank: int) -> None:
     from secateur.workflow.execution import run_body
 
-    project = Project(Path(asked["root"]))
-    config = read_config(project)
     stage, identity = find_stage(config, project.root, asked["stage"]), Identity(**asked["identity"])
     outputs = {name: Path(path) for name, path in asked["outputs"].items()}
-    with joined(device=find_device(config.run.device)) as ranks, TemporaryDirectory(dir=project.state) as scratch:
-        if ranks.rank > 0:
-            outputs = {name: Path(scratch) / f"{name}-{path.name}" for name, path in outputs.items()}
-        run_body(project, stage, config, identity, outputs=outputs, rank=ranks.rank)
+    if rank > 0:
+        scratch = Path(asked["folder"], str(rank))
+        scratch.mkdir()
+        outputs = {name: scratch / f"{name}-{path.name}" for name, path in outputs.items()}
+    run_body(project, stage, config, identity, outputs=outputs, rank=rank)
 
 
 def _end_with_input() -> None:
