@@ -54,7 +54,8 @@ class Ranks:
         told = torch.cat([loss.reshape(1), there, *(gradient.flatten() for gradient in gradients)])
         distributed.all_reduce(told)
         sizes = [1, len(there), *(gradient.numel() for gradient in gradients)]
-        total, present, *summed = told.split(sizes)
+        parts: tuple[Tensor, ...] = torch.split(told, sizes)
+        total, present, *summed = parts
         for parameter, has, values in zip(parameters, present.tolist(), summed, strict=True):
             parameter.grad = values.view_as(parameter).clone() if has else None
         return total[0]
