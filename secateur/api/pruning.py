@@ -20,7 +20,7 @@ from secateur.families.linears import convert_
 from secateur.families.structures import Kept, Widths
 from secateur.models.heads import VECTORS, head_of
 from secateur.models.surgery import widths_of
-from secateur.pruning.once import Once, check_model, table_for
+from secateur.pruning.once import Once, check_model, dense_beside, table_for
 from secateur.pruning.selection import COST_LENGTH
 from secateur.pruning.state import State
 from secateur.pruning.training import DenseModel
@@ -197,7 +197,7 @@ def _dense_model(
     settings = once.settings
     teaches = (settings.recovery.epochs != 0.0 or settings.trains_before_cut) and not head_of(model).per_token
     return DenseModel(
-        model=copy.deepcopy(model),
+        model=dense_beside(model, settings),
         quality=loss,
         table=table or table_for(model.config, settings),
         logits=logits_of(model, rows, batch_size=1, precision=once.precision) if teaches else torch.zeros(0),

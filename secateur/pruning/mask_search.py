@@ -1,6 +1,5 @@
 """Widths by the Fisher information of masks, and masks tuned by least squares: what criterion ``fisher`` does."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import final
@@ -15,7 +14,7 @@ from secateur.families.structures import Masks
 from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
-from secateur.second_order.blocks import blocks_of
+from secateur.second_order.blocks import blocks_of, with_own_projections
 from secateur.second_order.mask_fisher import mask_fisher, rearrange
 from secateur.training.batches import Batch
 
@@ -41,7 +40,7 @@ class MaskSearch:
         repair_(
             model,
             masks,
-            dense=copy.deepcopy(model),
+            dense=with_own_projections(model),
             batches=self.batches,
             mode=mode,
             seed=self.terms.seed,

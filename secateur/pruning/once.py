@@ -1,8 +1,11 @@
 """One model, one round, no project: what `secateur prune` and ``secateur.prune`` have in common."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.budget.goal import Goal
@@ -88,6 +91,17 @@ class Once:
             "tried": None,
             **result.as_card(),
         }
+
+
+def dense_beside(model: PreTrainedModel, settings: PruneSettings) -> PreTrainedModel:
+    """Return the dense model as a round needs it beside the one that it cuts: a copy, or a shell of its shapes.
+
+    Its weights teach, and come back where structures are regrown; else none is read, and budgets ask for its config.
+    """
+    if settings.recovery.epochs != 0.0 or settings.trains_before_cut or settings.regrow_fraction:
+        return copy.deepcopy(model)
+    shells = {id(one): nn.Parameter(torch.empty_like(one, device="meta")) for one in model.parameters()}
+    return copy.deepcopy(model, shells)
 
 
 def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -> None:

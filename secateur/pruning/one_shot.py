@@ -28,7 +28,7 @@ from secateur.models.folders import card_of
 from secateur.models.heads import head_of
 from secateur.models.pooling import said_of
 from secateur.models.surgery import widths_of
-from secateur.pruning.once import Once, check_model, table_for
+from secateur.pruning.once import Once, check_model, dense_beside, table_for
 from secateur.pruning.one_shot_rows import Request, Rows, as_served, limit_of, read_rows
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
@@ -146,7 +146,7 @@ def _dense_model(model: PreTrainedModel, rows: Rows, request: Request, *, card: 
     trains = settings.recovery.epochs != 0.0 or settings.trains_before_cut
     judges = settings.budget.max_drop is not None and kind_named(rows.validation.kind).judges_by_dense
     return DenseModel(
-        model=copy.deepcopy(model),
+        model=dense_beside(model, request.settings),
         table=table_for(model.config, request.settings),
         quality=_score(model, rows.validation, request).quality,
         logits=_taught(model, rows.calibration, request) if trains else Tensor(),

@@ -1,6 +1,5 @@
 """One calibration of one model, from which every budget takes what stays."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -24,6 +23,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Survey, Terms
 from secateur.pruning.multipliers import apply_multipliers
 from secateur.pruning.repair import repair_
+from secateur.second_order.blocks import with_own_projections
 from secateur.training.batches import Batch, ReadyBatches, Rows, batches_of
 from secateur.training.objectives import pad_token_id
 
@@ -187,7 +187,7 @@ class Ranking:
             repair_(
                 model,
                 masks,
-                dense=copy.deepcopy(model),
+                dense=with_own_projections(model),
                 batches=lambda: calibration.batches(model),
                 mode=calibration.settings.repair,
                 seed=calibration.seed,

@@ -11,10 +11,12 @@ from secateur.budget.goal import Goal, nothing_to_choose_from
 from secateur.budget.promise import Ladder, Seen, first_loss, fit_law, next_error, within_reach
 from secateur.config.prune import PruneSettings, Round
 from secateur.config.run import Precision
+from secateur.data.tokens import TokenRows
 from secateur.pruning.round import Begun, Outcome, begin_, finish_, overridden
 from secateur.pruning.state import State, achieved_fractions
 from secateur.pruning.student import taught_student
 from secateur.pruning.training import DenseModel, Work, num_labels
+from secateur.second_order.blocks import with_own_projections
 from secateur.training.batches import Rows
 from secateur.training.schedule import Length
 
@@ -241,7 +243,14 @@ class _Tries:
             return begin_(model, self._state, work), model
         if self._begun is None:
             self._begun = begin_(self._model, self._state, work)
-        return self._begun, copy.deepcopy(self._model)
+        return self._begun, self._copied(work)
+
+    def _copied(self, work: Work) -> PreTrainedModel:
+        """Return a copy of the model that may be cut: where the cut is all there is, it writes projections alone."""
+        settings = work.settings
+        cuts = settings.granularity == "structures" and work.action == "remove" and settings.regrow_fraction == 0.0
+        trains = work.recovery.passes != 0.0 or not isinstance(work.train, TokenRows) or work.train.units is not None
+        return with_own_projections(self._model) if cuts and not trains else copy.deepcopy(self._model)
 
     def _ladder(self) -> Ladder:
         begun, model = self._begin(self._work)

@@ -1,5 +1,6 @@
 """The blocks of a model as second-order methods see them: a projection whose input columns come in units."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,17 @@ def blocks_of(model: PreTrainedModel) -> list[Block]:
         Block(entry, layer.ffn.down, of_ffn(layer.ffn).unit_size)
         for layer, (_, entry) in zip(layers, readers, strict=True)
     ]
+
+
+def with_own_projections(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy whose last projections are its own, and which shares all else with the model.
+
+    For whoever writes or silences projections and wants the model, or what it was, beside it: a third of the memory of
+    a whole copy. What changes any other parameter in place changes both.
+    """
+    own = {id(parameter) for block in blocks_of(model) for parameter in block.projection.parameters()}
+    shared = {id(parameter): parameter for parameter in model.parameters() if id(parameter) not in own}
+    return copy.deepcopy(model, shared)
 
 
 def masks_of_blocks(masks: Masks) -> list[Tensor]:

@@ -75,7 +75,8 @@ def moments(
             inputs_, gradients = _gradients(model, there, batch, precision=precision, generator=generator)
             for block, inputs, gradient in zip(there, inputs_, gradients, strict=True):
                 sums[id(block)].add_(inputs[tokens], None, gradient[tokens])
-    return tuple(sums.get(id(block), _Sums.empty(block, device=device)).finished(num_rows) for block in blocks)
+    # One block after the other, so that sums and moments of all of them are never there together.
+    return tuple(sums.pop(id(block), _Sums.empty(block, device=device)).finished_(num_rows) for block in blocks)
 
 
 def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision, generator: torch.Generator) -> Tensor:
@@ -166,10 +167,11 @@ class _Sums:
             self.energy += wide(outputs.float().square()).sum()
         self.inputs += (extended.T @ extended).to(self.inputs.device)
 
-    def finished(self, num_rows: int) -> Moments:
+    def finished_(self, num_rows: int) -> Moments:
+        """Return the moments, in the memory of the sums where these are on the CPU."""
         tiny = torch.finfo(torch.float64).tiny
         weight, energy = float(self.weight), float(self.energy)
-        inputs = self.inputs.cpu() / max(weight, tiny)  # copied once, from wherever they were summed up
+        inputs = self.inputs.cpu().div_(max(weight, tiny))  # copied once, from wherever they were summed up
         if not self.has_bias:
             # A constant that goes with nothing: no solution gives it a weight.
             inputs[-1], inputs[:, -1] = 0.0, 0.0
@@ -177,4 +179,4 @@ class _Sums:
         if energy > 0.0:
             share = weight / energy
             return Moments(inputs=inputs, outputs=torch.eye(len(self.outputs), dtype=torch.float64) * share)
-        return Moments(inputs=inputs, outputs=self.outputs.cpu() / max(num_rows, 1))
+        return Moments(inputs=inputs, outputs=self.outputs.cpu().div_(max(num_rows, 1)))

@@ -17,10 +17,10 @@ from secateur.models.surgery import widths_of
 from secateur.progress import PATIENCE_S, progress
 from secateur.second_order.blocks import Block, blocks_of
 from secateur.second_order.calibration import Moments, Weighting, moments
-from secateur.second_order.surgeon import damped, remove_groups, solve_kept
+from secateur.second_order.surgeon import damped_, remove_groups, solve_kept
 from secateur.training.batches import Batch
 
-_CACHED = 256
+_CACHED, _CACHED_BYTES = 256, 640 * 1024**2
 """Solved weights that are kept for further budgets and trials; each is one projection in fp32."""
 
 
@@ -29,7 +29,7 @@ class Entry:
     """One block of the database.
 
     Attributes:
-        weight: (E, N) float64 before any removal, bias last.
+        weight: (E, N) before any removal, bias last, as the model has it; computed with in float64.
         hessian: (N, N) float64, damped.
         curve: order and errors.
     """
@@ -46,9 +46,9 @@ class Entry:
         kept = features.nonzero()[:, 0]
         if len(kept) == len(features):
             return self.weight.float()
-        solved = torch.zeros_like(self.weight)
-        solved[:, kept] = solve_kept(self.weight, self.hessian, kept)
-        return solved.float()
+        solved = torch.zeros(self.weight.shape)
+        solved[:, kept] = solve_kept(self.weight.double(), self.hessian, kept).float()
+        return solved
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class Database:
     def _at(self, place: int, width: int) -> Tensor:
         key = (place, width)
         if key not in self._solved:
-            if len(self._solved) >= _CACHED:
+            weight = self.entries[place].weight
+            room = min(_CACHED, _CACHED_BYTES // (4 * max(weight.numel(), 1)))
+            while len(self._solved) >= max(room, 1):
                 self._solved.pop(next(iter(self._solved)))
             self._solved[key] = self.entries[place].solved(width)
         return self._solved[key]
@@ -114,7 +116,7 @@ def build(
     Raises:
         ModelError: weights or activations hold NaN or infinity; names the blocks.
     """
-    collected = moments(model, batches, seed=seed, precision=precision, weighting=weighting)
+    collected = list(moments(model, batches, seed=seed, precision=precision, weighting=weighting))
     blocks, num_layers = blocks_of(model), widths_of(model).num_layers
     _check_finite(blocks, collected)
     of_units = [torch.ones(block.num_units) for block in blocks]
@@ -122,16 +124,17 @@ def build(
         of_units = [*factors.heads, *factors.ffn]
     entries = []
     with progress("blocks", total=len(blocks), after_s=PATIENCE_S) as advance:
-        for place, (block, moment, factor) in enumerate(zip(blocks, collected, of_units, strict=True)):
+        for place, (block, factor) in enumerate(zip(blocks, of_units, strict=True)):
             kept_units = limits.kept_heads if place < num_layers else limits.kept_neurons
             kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
-            entries.append(_entry(block, moment, kept=kept, factors=factor))
+            # What is done with goes: all moments and all that follows from them would be twice the memory.
+            entries.append(_entry(block, collected.pop(0), kept=kept, factors=factor))
             advance()
     curves = tuple(entry.curve for entry in entries)
     return Database(curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]), entries=tuple(entries))
 
 
-def _check_finite(blocks: list[Block], collected: tuple[Moments, ...]) -> None:
+def _check_finite(blocks: list[Block], collected: list[Moments]) -> None:
     num_layers = len(blocks) // 2
     names = [f"layers.{layer}.{kind}" for kind in ("heads", "ffn") for layer in range(num_layers)]
     broken = [
@@ -147,11 +150,15 @@ def _check_finite(blocks: list[Block], collected: tuple[Moments, ...]) -> None:
 
 
 def _entry(block: Block, moment: Moments, *, kept: tuple[int, ...], factors: Tensor) -> Entry:
-    weight, hessian = block.extended_weight(), damped(moment.inputs)
+    weight, hessian = block.extended_weight(), damped_(moment.inputs)
     # tr(G dW H dW^T) is the squared error of R W, where R^T R = G.
     removals = remove_groups(_root(moment.outputs) @ weight, hessian, factors=factors)
     errors = tuple(float(removals.errors[block.num_units - count]) for count in kept)
-    return Entry(weight=weight, hessian=hessian, curve=Curve(order=removals.order, kept=kept, errors=errors))
+    return Entry(
+        weight=weight.to(block.projection.weight.dtype),
+        hessian=hessian,
+        curve=Curve(order=removals.order, kept=kept, errors=errors),
+    )
 
 
 def _root(metric: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from secateur.inference.device import for_sums, wide
 from secateur.second_order.blocks import Block
-from secateur.second_order.surgeon import damped
+from secateur.second_order.surgeon import damped_
 
 Solution = Literal["bias", "least_squares", "scales"]
 
@@ -69,7 +69,7 @@ class Fit:
             features = self._kept[:-1]
             weight[:, features] *= self._scales(weight)[None, :]
         elif self._solution == "bias" or self._solution == "least_squares":  # noqa: PLR1714 - mypy narrows this form
-            factor = torch.linalg.cholesky(damped(self._gram))
+            factor = torch.linalg.cholesky(damped_(self._gram))
             weight[:, self._kept] += torch.cholesky_solve(self._cross, factor).T
         else:
             assert_never(self._solution)

@@ -1,6 +1,5 @@
 """Choosing widths by what the stitched model really does: errors of single blocks do not add up exactly."""
 
-import copy
 import math
 from collections.abc import Iterable
 
@@ -15,6 +14,7 @@ from secateur.config.run import Precision
 from secateur.families.structures import Widths
 from secateur.kinds.registry import kind_named
 from secateur.progress import progress
+from secateur.second_order.blocks import with_own_projections
 from secateur.second_order.database import Database
 from secateur.training.batches import Batch
 from secateur.training.objectives import forward
@@ -67,7 +67,7 @@ def search(
     held = [batch.to(model.device) for batch in batches]
     model.eval()
     wanted = _log_probabilities(model, held, precision)
-    stitched = copy.deepcopy(model)
+    stitched = with_own_projections(model)
     generator = torch.Generator().manual_seed(seed)
     num_blocks = len(database.entries)
     coefficients = torch.ones(num_blocks, dtype=torch.float64)

@@ -26,8 +26,8 @@ class Removals:
     errors: Tensor
 
 
-def damped(gram: Tensor, *, damping: float = 0.01) -> Tensor:
-    """Add a share of the mean diagonal to the diagonal; the constant input at the end is not damped.
+def damped_(gram: Tensor, *, damping: float = 0.01) -> Tensor:
+    """Add a share of the mean diagonal to the diagonal, in place; the constant input at the end is not damped.
 
     Args:
         gram: (N, N).
@@ -36,7 +36,8 @@ def damped(gram: Tensor, *, damping: float = 0.01) -> Tensor:
     diagonal = gram.diagonal()[:-1]
     added = torch.full_like(gram.diagonal(), float(diagonal.mean()) * damping + torch.finfo(gram.dtype).tiny)
     added[-1] = 0.0
-    return gram + torch.diag(added)
+    gram.diagonal().add_(added)
+    return gram
 
 
 def remove_groups(weight: Tensor, hessian: Tensor, *, factors: Tensor) -> Removals:

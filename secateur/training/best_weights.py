@@ -35,13 +35,18 @@ class Best:
     step: int = 0
     passes_since: int = 0
 
-    def update(self, scores: Scores, model: nn.Module, *, step: int) -> None:
-        """Keep the weights when the score is better; the earlier of two equal ones stays."""
+    def update(self, scores: Scores, model: nn.Module, *, step: int, last: bool = False) -> None:
+        """Keep the weights when the score is better; the earlier of two equal ones stays.
+
+        Nothing is copied of the ``last`` pass: its weights are those that the model has.
+        """
         if self.scores is not None and not self._better(scores, self.scores):
             self.passes_since += 1
             return
         self.scores, self.step, self.passes_since = scores, step, 0
-        self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.weights = {}
+        if not last:
+            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     def _better(self, scores: Scores, than: Scores) -> bool:
         if self.floor is not None:

@@ -278,7 +278,7 @@ class _Run:
             precision=plan.precision,
             dense_logits=plan.dense_logits,
         )
-        self._best.update(scores, self._model, step=step)
+        self._best.update(scores, self._model, step=step, last=step == self._num_steps)
         self._hope.update(scores)
         row = Pass(
             step=step,

@@ -6,7 +6,7 @@ import torch
 from secateur.criteria.fluctuation import fluctuation
 from secateur.second_order.calibration import direction
 from secateur.second_order.mask_fisher import rearrange
-from secateur.second_order.surgeon import damped, remove_groups, solve_kept
+from secateur.second_order.surgeon import damped_, remove_groups, solve_kept
 
 EXACT = 1e-9
 """float64 with condition numbers up to about 1e4."""
@@ -96,7 +96,7 @@ def test_an_inactive_input_goes_first_and_a_copy_costs_nothing():
     inputs, weight = problem(units=6, size=1)
     inputs[:, 2] = 0.0
     inputs[:, 4] = inputs[:, 1]
-    removals = remove_groups(weight, damped(inputs.T @ inputs, damping=1e-9), factors=torch.ones(6))
+    removals = remove_groups(weight, damped_(inputs.T @ inputs, damping=1e-9), factors=torch.ones(6))
     assert removals.order[0] == 2
     assert set(removals.order[:2].tolist()) <= {1, 2, 4}
     assert float(removals.errors[2]) < 1e-6 * float(removals.errors[-1])
@@ -116,7 +116,7 @@ def test_protected_units_come_last_and_zero_goes_first():
 def test_damping_leaves_the_bias_alone():
     gram = torch.diag(torch.tensor([1.0, 3.0, 7.0], dtype=torch.float64))
     torch.testing.assert_close(
-        damped(gram).diagonal(), torch.tensor([1.02, 3.02, 7.0], dtype=torch.float64), rtol=EXACT, atol=EXACT
+        damped_(gram).diagonal(), torch.tensor([1.02, 3.02, 7.0], dtype=torch.float64), rtol=EXACT, atol=EXACT
     )
 
 
