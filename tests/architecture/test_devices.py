@@ -11,6 +11,8 @@ FOLLOWERS = ("training", "pruning", "second_order", "criteria", "regularizers", 
 FILES = [file for room in FOLLOWERS for file in sorted((ROOT / "secateur" / room).rglob("*.py"))]
 FILES += sorted((ROOT / "tasks").glob("*.py"))
 _TAKES_A_DEVICE = {"device", "to"}
+_NOWHERE = "meta"
+"""Shapes without numbers, which no device holds."""
 
 
 def hard_coded(source: str) -> Iterator[str]:
@@ -21,7 +23,8 @@ def hard_coded(source: str) -> Iterator[str]:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         named = [word.value for word in node.keywords if word.arg == "device"]
         named += node.args if called in _TAKES_A_DEVICE else []
-        by_name = any(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in named)
+        words = [value.value for value in named if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+        by_name = any(word != _NOWHERE for word in words)
         if by_name or called in ("cuda", "Accelerator"):
             yield f"line {node.lineno}: {ast.unparse(node)}"
 

@@ -78,7 +78,7 @@ def test_both_readmes_say_the_same_of_what_can_be_counted() -> None:
 def test_make_setup_installs_and_runs_nothing() -> None:
     command = ["make", "--dry-run", "--always-make", "setup"]
     planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "pip install" in planned
+    assert "deploy/install.py '.[demo,dev]'" in planned
     assert not re.findall(r"pytest|ruff|mypy|lint-imports|secateur run", planned)
 
 
