@@ -172,6 +172,11 @@ class _Sieve:
         self.left = np.setdiff1d(self.left, rows, assume_unique=True)
         if len(self.left) == 0:
             worst = max((e for e in self._effects if e.effect == "dropped"), key=lambda e: e.rows)
+            if worst.rule.startswith("given_"):
+                raise DataError(
+                    f"no row is left after cleaning: of {len(self.texts)} rows to learn from {worst.rows} repeat "
+                    "rows that were given to judge, or are of their groups; give rows to judge that are others"
+                )
             raise DataError(
                 f"no row is left after cleaning: clean dropped all {len(self.texts)}, most of them by the rule "
                 f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"

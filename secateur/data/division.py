@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from secateur.config.clean import CleanSection
 from secateur.data.cleaning import Cleaned
 from secateur.data.splits import Split, raised_share, split_rows
-from secateur.data.time_split import NOWHERE, by_time
+from secateur.data.time_split import NOWHERE, by_time, require_different
 from secateur.errors import DataError
 from secateur.readers.source_files import PARTS
 
@@ -87,10 +87,7 @@ def by_group(groups: Indices, strata: Indices, shares: NDArray[np.float64], *, s
     """
     wanted = np.flatnonzero(shares)
     num_groups = int(groups.max(initial=-1)) + 1
-    if num_groups < len(wanted):
-        raise DataError(
-            f"ingest.group_column has {num_groups} different values after cleaning; {len(wanted)} parts need one each"
-        )
+    require_different(num_groups, parts=len(wanted), column="ingest.group_column")
     table = np.zeros((num_groups, int(strata.max(initial=0)) + 1), np.int64)
     np.add.at(table, (groups, strata), 1)
     missing = shares[:, None] * table.sum(axis=0)

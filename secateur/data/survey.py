@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from secateur.data.cleaning import RowRules, clean_rows
+from secateur.data.cleaning import Cleaned, RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
 from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
+from secateur.data.time_split import require_different
 from secateur.errors import DataError
 from secateur.readers.label_sets import NONE, counted
 from secateur.readers.label_spelling import LabelRules
@@ -133,7 +134,7 @@ def survey(
     raw: pa.Table,
     rules: RowRules,
     *,
-    given: Mapping[str, pa.Table] | None = None,
+    given: Mapping[str, Cleaned] | None = None,
     spelling: LabelRules | None = None,
     min_labels: int = 2,
     count_tokens: CountTokens | None = None,
@@ -143,14 +144,16 @@ def survey(
     Args:
         raw: as in ``first_look``.
         rules: of the cleaning.
-        given: rows that were given to judge, as ``raw``, by the name of their part.
+        given: cleaned rows that were given to judge, by the name of their part; what repeats them does not train.
         spelling: what happens to rare labels.
         min_labels: different ones that there must be, where there are labels.
         count_tokens: of the model that will read the texts, if it is at hand.
 
     Raises:
-        DataError: no row is left after cleaning, or a label has too few (told only where all rows were cleaned).
+        DataError: no row is left after cleaning, a label has too few, or times or groups cannot be divided (the last
+            two are told only where all rows were cleaned).
     """
+    given = given or {}
     usable = _usable(raw, labelled=rules.labelled)
     table = raw.take(usable)
     first = first_look(raw, labelled=rules.labelled)
@@ -159,12 +162,16 @@ def survey(
         np.arange(len(usable)), min(_CLEANED_ROWS, max(2000, _CLEANED_CHARS // (first.chars.median + 1)))
     )
     part = table.take(looked_at)
-    cleaned, _, _ = without_rare(clean_rows(part, rules, num_proc=1), {}, spelling or LabelRules())
+    cleaned, _, _ = without_rare(
+        clean_rows(part, rules, num_proc=1, apart_from=tuple(given.values())), {}, spelling or LabelRules()
+    )
     is_estimate = len(looked_at) < len(usable)
+    if not is_estimate:
+        _require_different(cleaned, parts=MIN_ROWS_PER_LABEL - len(given))
     if rules.labelled and not is_estimate:
         lost = blame(raw, cleaned, min_rows=MIN_ROWS_PER_LABEL)
         remedy = f"{lost}add rows, or remove the label"
-        least = MIN_ROWS_PER_LABEL - len(given or {})
+        least = MIN_ROWS_PER_LABEL - len(given)
         require_classes(cleaned.labels, when="after cleaning", remedy=remedy, min_labels=min_labels, min_rows=least)
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
     of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
@@ -186,18 +193,26 @@ def survey(
         script=first.script,
         is_estimate=is_estimate,
         together=first.together,
-        given={part: _by_label(rows, rules) for part, rows in (given or {}).items()},
+        given={part: _by_label(rows.labels, rules) for part, rows in given.items()},
         without_label=int(growth * cleaned.labels.count(NONE)) if rules.sets else None,
         numbers=None if numbers is None else (float(numbers[0]), float(np.median(numbers)), float(numbers[-1])),
     )
 
 
-def _by_label(rows: pa.Table, rules: RowRules) -> Mapping[str, int]:
+def _by_label(labels: Sequence[str], rules: RowRules) -> Mapping[str, int]:
     """Count the rows of each label; all of them under an empty name where there are none, several or numbers."""
-    usable = rows["label"].take(_usable(rows, labelled=rules.labelled)).to_pylist()
     if rules.numbers:
-        return {"": len(usable)}
-    return {**counted(str(label or "") for label in usable), **({"": len(usable)} if rules.sets else {})}
+        return {"": len(labels)}
+    return {**counted(labels), **({"": len(labels)} if rules.sets else {})}
+
+
+def _require_different(cleaned: Cleaned, *, parts: int) -> None:
+    """Refuse times, or else groups, of which there are fewer than parts that come from these rows."""
+    if parts > 1 and cleaned.times is not None:
+        require_different(len(cleaned.times.unique()), parts=parts, column="ingest.time_column")
+    elif parts > 1 and cleaned.groups is not None:
+        alone = cleaned.groups.count(None)
+        require_different(len({*cleaned.groups} - {None}) + alone, parts=parts, column="ingest.group_column")
 
 
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:

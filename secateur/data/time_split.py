@@ -42,10 +42,7 @@ def by_time(times: pa.ChunkedArray, shares: NDArray[np.float64], *, groups: Sequ
     distinct = pc.unique(times).sort()
     place: Indices = pc.index_in(times, distinct).to_numpy().astype(np.int64)
     wanted = np.flatnonzero(shares)
-    if len(distinct) < len(wanted):
-        raise DataError(
-            f"ingest.time_column has {len(distinct)} different values after cleaning; {len(wanted)} parts need one each"
-        )
+    require_different(len(distinct), parts=len(wanted), column="ingest.time_column")
     starts = first_places(np.bincount(place), shares)
     part = np.zeros(len(place), np.int64)
     for number, start in sorted(starts.items()):
@@ -57,6 +54,22 @@ def by_time(times: pa.ChunkedArray, shares: NDArray[np.float64], *, groups: Sequ
             "rows, too; leave one of the two columns out"
         )
     return TimeParts(part, {PARTS[number]: shown(distinct[start].as_py()) for number, start in sorted(starts.items())})
+
+
+def require_different(values: int, *, parts: int, column: str) -> None:
+    """Refuse a column by which rows cannot be divided.
+
+    Args:
+        values: different ones that the rows have.
+        parts: that need one each.
+        column: the parameter that names it.
+
+    Raises:
+        DataError: there are too few.
+    """
+    if values < parts:
+        have = "1 value" if values == 1 else f"{values} different values"
+        raise DataError(f"{column} has {have} after cleaning; {parts} parts need one each")
 
 
 def first_places(counts: Indices, shares: NDArray[np.float64]) -> dict[int, int]:

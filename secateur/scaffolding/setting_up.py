@@ -15,6 +15,7 @@ from secateur.config.prune import BudgetKind
 from secateur.config.schema import RunConfig
 from secateur.data.acquisition import check_rows
 from secateur.data.assembly import Copied
+from secateur.data.parts import cleaned_given
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
@@ -327,7 +328,7 @@ def _survey(
     return survey(
         found.rows,
         rules,
-        given=found.given,
+        given=cleaned_given(found.given, config.clean, rules),
         spelling=reading.labels,
         min_labels=wish.kind.min_labels,
         count_tokens=count,

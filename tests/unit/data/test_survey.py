@@ -7,6 +7,7 @@ import pytest
 
 from secateur.config.clean import CleanSection
 from secateur.data import survey as module
+from secateur.data.cleaning import clean_given_rows
 from secateur.data.rules import row_rules_of
 from secateur.data.scripts import script_of
 from secateur.data.survey import first_look, survey
@@ -79,6 +80,24 @@ def test_a_label_that_cleaning_takes_is_told_with_its_rule() -> None:
     texts = [*sentences(20), "short", "no", "ha", "hm"]
     with pytest.raises(DataError, match=r"label 'c' has 1 row after cleaning.*clean.min_chars took 3 of 4 rows of 'c'"):
         survey(table(texts, ["a", "b"] * 10 + ["c"] * 4), RULES)
+
+
+def test_rows_that_repeat_those_that_judge_are_not_counted() -> None:
+    texts, labels = sentences(40), ["a", "b"] * 20
+    judging = clean_given_rows(table(texts[30:], labels[30:]), RULES, num_proc=1)
+    seen = survey(table(texts, labels), RULES, given={"test": judging})
+    assert (seen.rows, seen.kept, dict(seen.given["test"])) == (40, 30, {"a": 5, "b": 5})
+    with pytest.raises(DataError, match="of 10 rows to learn from 10 repeat rows that were given to judge"):
+        survey(table(texts[30:], labels[30:]), RULES, given={"test": judging})
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("group", "ingest.group_column"), ("time", "ingest.time_column")])
+def test_too_few_groups_or_times_are_refused_before_a_run(name: str, parameter: str) -> None:
+    rows = table(sentences(40), ["a", "b"] * 20)
+    two = pa.array([number % 2 for number in range(40)])
+    rows = rows.append_column(name, two.cast(pa.string()) if name == "group" else two)
+    with pytest.raises(DataError, match=f"{parameter} has 2 different values after cleaning; 3 parts need one each"):
+        survey(rows, RULES)
 
 
 def test_rows_without_any_text_are_refused() -> None:
