@@ -174,8 +174,8 @@ def _rate(base: Base) -> Iterator[Choice]:
 
 
 def _looks(seen: Survey, train: int) -> str:
-    rows = {"batch_size": _ROWS_OF_LONG_TEXTS} if _is_long(seen) else {}
-    settings = BaselineSection(**rows).settled(rows=train, labels=len(seen.labels), sets=seen.sets)
+    section = BaselineSection(batch_size=_ROWS_OF_LONG_TEXTS) if _is_long(seen) else BaselineSection()
+    settings = section.settled(rows=train, labels=len(seen.labels), sets=seen.sets)
     length = Length.of(settings, steps_per_epoch=ceil(train / settings.batch_size))
     return f"{length.epochs:.3g} times through {seen.least}{train} rows, {length.steps} steps"
 
