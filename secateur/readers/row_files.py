@@ -18,7 +18,7 @@ from secateur.errors import DataError
 from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.delimited import Delimited, open_delimited
 from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
-from secateur.readers.json_rows import json_records
+from secateur.readers.json_rows import json_records, without_surrogates
 from secateur.readers.json_values import Repeated, require_once
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
@@ -118,14 +118,14 @@ def values_of(batch: pa.RecordBatch, column: str) -> list[Any]:
     Raises:
         DataError: they are none.
     """
-    values: list[Any] = batch.column(column).to_pylist()
+    try:
+        values: list[Any] = batch.column(column).to_pylist()
+        if _is_binary(batch.schema.field(column).type):
+            return [None if value is None else value.decode() for value in values]
+    except UnicodeDecodeError as error:  # a damaged file may say that bytes are text
+        raise DataError(f"column {column!r} holds bytes that are not UTF-8; write it as text") from error
     if JSON_TEXT in (batch.schema.field(column).metadata or {}):
         return [None if value is None else json.loads(value) for value in values]
-    if _is_binary(batch.schema.field(column).type):
-        try:
-            return [None if value is None else value.decode() for value in values]
-        except UnicodeDecodeError as error:
-            raise DataError(f"column {column!r} holds bytes that are not UTF-8; write it as text") from error
     return values
 
 
@@ -248,6 +248,9 @@ class _JsonRows(RowFile):
                 kinds.setdefault(name, set())
                 if value is not None:
                     kinds[name].add(kind_of(value))
+        for name in kinds:
+            if without_surrogates(name) != name:
+                raise DataError(f"{path.name}: the name of column {name!r} holds half a character; rename it")
         fields = [field_of(name, frozenset(found)) for name, found in kinds.items()]
         return cls(path, encoding, columns, path.name, pa.schema(fields), num_rows)
 

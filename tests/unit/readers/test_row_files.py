@@ -14,7 +14,7 @@ from secateur.errors import DataError
 from secateur.readers.json_columns import JSON_TEXT
 from secateur.readers.layout import Columns, Layout
 from secateur.readers.reading import Reading
-from secateur.readers.row_files import open_rows
+from secateur.readers.row_files import open_rows, values_of
 from secateur.readers.tables import read_rows
 
 READING = Reading(columns=Columns(text="text", label=None, confidence=None))
@@ -109,3 +109,15 @@ def test_a_parquet_file_that_is_damaged_behind_its_footer_is_one_line(tmp_path: 
     rows = open_rows(str(path), READING)
     with pytest.raises(DataError, match=r"rows\.parquet is damaged and cannot be read to its end"):
         list(rows.batches(100))
+
+
+def test_text_of_a_damaged_file_that_is_none_is_one_line() -> None:
+    torn = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    with pytest.raises(DataError, match="column 'text' holds bytes that are not UTF-8; write it as text"):
+        values_of(pa.record_batch([torn], names=["text"]), "text")
+
+
+def test_half_a_character_in_the_name_of_a_column_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "good", "\\ud83d": 1}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl: the name of column '\\\\ud83d' holds half a character; rename"):
+        open_rows(str(tmp_path / "rows.jsonl"), READING)
