@@ -119,5 +119,5 @@ def test_text_of_a_damaged_file_that_is_none_is_one_line() -> None:
 
 def test_half_a_character_in_the_name_of_a_column_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "good", "\\ud83d": 1}\n')
-    with pytest.raises(DataError, match=r"rows\.jsonl: the name of column '\\\\ud83d' holds half a character; rename"):
+    with pytest.raises(DataError, match=r"rows\.jsonl: the name of column '\\ud83d' holds half a character; rename"):
         open_rows(str(tmp_path / "rows.jsonl"), READING)
