@@ -24,7 +24,7 @@ from secateur.readers.grades import grades_in
 from secateur.readers.numbers import as_number
 from secateur.readers.pairs import as_text
 from secateur.training.batches import IGNORED, ReadyBatches, batches_of
-from secateur.training.own_batches import Loss, own_batches
+from secateur.training.own_batches import Loss, OwnBatch, own_batches
 
 _log = logging.getLogger(__name__)
 _ROWS_PER_BATCH = 32
@@ -104,7 +104,26 @@ def ready(
             _check_places(batch.labels, grades_in(model.config.id2label), where=f"batch {batch.number}")
         if loss is None and generates and not bool((batch.labels != IGNORED).any()):
             raise DataError(f"batch {batch.number} has no token to predict: all labels are {IGNORED}")
+    _warn_of_padding(found, model)
     return ReadyBatches(batches=found, given=() if generates else None)
+
+
+def _warn_of_padding(batches: Sequence[OwnBatch], model: PreTrainedModel) -> None:
+    """Say when an encoder reads padding where it looks for a text: transformers does not move its first token."""
+    if (
+        family_of(model).generates
+        or head_of(model) is VECTORS
+        or vars(model.config).get("classifier_pooling") == "mean"
+    ):
+        return
+    wrong = next((batch for batch in batches if bool((batch.attention_mask[:, 0] == 0).any())), None)
+    if wrong is not None:
+        _log.warning(
+            "batch %d is padded on the left, and a %s reads the first token of a row, which is padding there; padded on "
+            "the right it would read the text",
+            wrong.number,
+            type(model).__name__,
+        )
 
 
 def _of_rows(

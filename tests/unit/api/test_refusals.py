@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, T5Config, T5EncoderModel
 
 import secateur
+from secateur.api.given import ready
 from secateur.budget.latency_table import LatencyTable, shape_of
 from tests.tiny_models import tiny_config, tiny_generator, tiny_model, tiny_tokenizer
 from tests.unit.pruning.prune_settings import prune_settings
@@ -227,3 +228,18 @@ def test_models_are_timed_by_name() -> None:
     found = secateur.bench({"dense": MODEL, "same": MODEL}, runtimes=["torch"], length=8, repeats=3)
     assert [str(row.checkpoint) for row in found] == ["dense", "same"]
     assert found[0].speedup == 1.0
+
+
+@pytest.mark.parametrize(("model_type", "told"), [("bert", True), ("gpt2", False)])
+def test_padding_on_the_left_is_told_where_padding_is_read(
+    model_type: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A decoder reads its last token, wherever that stands."""
+    batch = {
+        "input_ids": torch.tensor([[0, 5, 6], [5, 6, 7]]),
+        "attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]]),
+        "labels": torch.tensor([0, 1]),
+    }
+    with caplog.at_level(logging.WARNING):
+        ready([batch], tiny_model(model_type), loss=None)
+    assert ("batch 1 is padded on the left, and a BertForSequenceClassification reads the first" in caplog.text) is told
