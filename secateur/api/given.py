@@ -119,8 +119,8 @@ def _warn_of_padding(batches: Sequence[OwnBatch], model: PreTrainedModel) -> Non
     wrong = next((batch for batch in batches if bool((batch.attention_mask[:, 0] == 0).any())), None)
     if wrong is not None:
         _log.warning(
-            "batch %d is padded on the left, and a %s reads the first token of a row, which is padding there; padded on "
-            "the right it would read the text",
+            "batch %d is padded on the left, and a %s reads the first token of a row, which is padding there; padded "
+            "on the right it would read the text",
             wrong.number,
             type(model).__name__,
         )
