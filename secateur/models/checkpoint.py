@@ -43,6 +43,8 @@ from secateur.models.weights_digest import digest_weights
 
 _GENERATION = "generation_config.json"
 _VERSION = "transformers_version"
+_NO_BACKEND = "Couldn't instantiate the backend tokenizer"
+"""What transformers says of a tokenizer whose file is missing; it goes on to name packages that would not help."""
 
 __all__ = ["load", "load_base", "load_tokenizer", "read_card", "save", "verify"]
 
@@ -188,6 +190,8 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         reason = " ".join(str(error).split())
+        if pieces is None and reason.startswith(_NO_BACKEND):
+            reason = "it has no tokenizer.json, which its tokenizer_config.json goes with; save_pretrained writes both"
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {reason}") from error
     if TYPES in tokenizer.model_input_names and (folder / CONFIG).is_file():
         for_model_(tokenizer, read_config(folder))

@@ -404,6 +404,7 @@ LOADING = {
 WITH_TOKENIZER = {
     "no tokenizer": (_without("tokenizer.json", "tokenizer_config.json"), "holds no tokenizer"),
     "a vocabulary alone": (_a_tokenizer_of_its_own, "vocab.txt alone does not say how text is split"),
+    "a tokenizer's config alone": (_without("tokenizer.json"), "cannot be loaded: it has no tokenizer.json, which its"),
     "a broken tokenizer": (_text("tokenizer.json", "{"), "cannot be loaded"),
     "tokens without embeddings": (_added_tokens, "and the model has embeddings for"),
     "weights that are NaN": (_tensors(_words(BIAS, torch.tensor(float("nan")))), "holds NaN or infinity"),
