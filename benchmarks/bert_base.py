@@ -4,6 +4,7 @@ Random weights: speed does not depend on them. Shapes have as many parameters in
 the papers left them is not known, so they are spread over all layers, and gathered in half of them.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def write_models(work: Path, *, layers: int = _LAYERS, **sizes: int) -> dict[str
     for name, (kept_heads, kept_neurons) in shapes.items():
         if folders[name].exists():
             continue
-        model = BertForSequenceClassification(config).eval()
+        model = BertForSequenceClassification(copy.deepcopy(config)).eval()  # a cut writes into it
         model.load_state_dict(dense.state_dict())
         masks = Masks(
             heads=tuple(torch.arange(heads) < count for count in kept_heads[:layers]),

@@ -43,6 +43,8 @@ from secateur.models.weights_digest import digest_weights
 
 _GENERATION = "generation_config.json"
 _VERSION = "transformers_version"
+_WITHOUT_WORDS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
+_NO_WORDS = "it has no tokenizer.json, which its tokenizer_config.json goes with; save_pretrained writes both"
 _NO_BACKEND = "Couldn't instantiate the backend tokenizer"
 """What transformers says of a tokenizer whose file is missing; it goes on to name packages that would not help."""
 
@@ -180,6 +182,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         alone = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
         hint = "" if alone is None else f"; {alone} alone does not say how text is split, save_pretrained writes all"
         raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor tokenizer_config.json{hint}")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES if name not in _WITHOUT_WORDS):
+        # transformers makes a tokenizer of no words of some, and every text is unknown tokens.
+        raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {_NO_WORDS}")
     pieces = sentencepiece_alone(folder)
     if pieces is not None and find_spec("sentencepiece") is None:
         raise CheckpointError(
@@ -191,7 +196,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     except Exception as error:
         reason = " ".join(str(error).split())
         if pieces is None and reason.startswith(_NO_BACKEND):
-            reason = "it has no tokenizer.json, which its tokenizer_config.json goes with; save_pretrained writes both"
+            reason = _NO_WORDS
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {reason}") from error
     if TYPES in tokenizer.model_input_names and (folder / CONFIG).is_file():
         for_model_(tokenizer, read_config(folder))
