@@ -30,7 +30,7 @@ from secateur.pruning.round import prune_
 from secateur.pruning.training import DenseModel
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 from secateur.training.class_weights import class_weights
 from secateur.training.loop import Plan, train_
 from secateur.training.objectives import LabelLoss, logits_of

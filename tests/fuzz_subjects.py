@@ -29,10 +29,10 @@ from secateur.registry.signing import problem_of
 from secateur.registry.tags import APPROVAL, DIGESTS, MANIFEST, TRANSITION, Aliases, VersionTags
 from secateur.registry.transition import require_idle
 from secateur.registry.verdict import Verdict, kept
+from secateur.scheduling.live import live_in
 from secateur.serving.tokens import Token, read_tokens
 from secateur.verification import keys
 from secateur.workflow import dvc_lock
-from secateur.workflow.live import live_in
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from tests.fuzz_files import Subject

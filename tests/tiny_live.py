@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from secateur.files import write_json
-from secateur.workflow.live import LIVE, Live, Window
+from secateur.scheduling.live import LIVE, Live, Window
 
 
 def write_live(root: Path, *, psi: float, missing: str | None = None) -> None:

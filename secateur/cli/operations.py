@@ -160,7 +160,7 @@ def _drift(project: "Project") -> tuple[str | None, str]:
     from secateur.registry.mlflow_records import Records
     from secateur.registry.mlflow_store import ModelRegistry
     from secateur.registry.tags import CHAMPION
-    from secateur.workflow.live import LIVE, read_live
+    from secateur.scheduling.live import LIVE, read_live
 
     live = read_live(project)
     if live is None:

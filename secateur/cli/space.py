@@ -11,7 +11,7 @@ from secateur.files import shown_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from secateur.workflow.unreferenced import Unreferenced
+    from secateur.space.unreferenced import Unreferenced
 
 
 @click.command()
@@ -26,10 +26,10 @@ def gc(yes: bool, as_json: bool) -> None:
 
     Example: secateur gc --yes
     """
-    from secateur.registry.needed import needed
+    from secateur.space.needed import needed
+    from secateur.space.unreferenced import remove_unreferenced, unreferenced
     from secateur.workflow.dvc_store import DvcStore
     from secateur.workflow.project import exclusive, find_project
-    from secateur.workflow.unreferenced import remove_unreferenced, unreferenced
 
     project = find_project()
     with exclusive(project):

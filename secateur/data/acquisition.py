@@ -14,12 +14,12 @@ from secateur.data.provenance import PROVENANCE, read_provenance
 from secateur.errors import DataError
 from secateur.files import sha256_file, sha256_files, write_json
 from secateur.readers.database import write_answer
-from secateur.readers.fetching import brought
 from secateur.readers.postgres import write_server_answer
 from secateur.readers.reading import Reading
-from secateur.readers.source_files import PARTS, files_of, require_file
-from secateur.readers.sources import DATABASES, Location
 from secateur.readers.tables import encoding_for, format_of, read_rows
+from secateur.sources.fetching import brought
+from secateur.sources.locations import DATABASES, Location
+from secateur.sources.source_files import PARTS, files_of, require_file
 
 _HUB_FILE = "rows.parquet"
 
@@ -258,7 +258,7 @@ def _fetch(location: Location, reading: Reading, *, hub: HubSelection, out: Path
         return answer, {}
     if reading.layout.query is not None:
         raise DataError(f"ingest.query asks a database, and {location.name} is a hub dataset; leave it out")
-    from secateur.readers.hub import download_rows
+    from secateur.sources.hub import download_rows
 
     copied = out / _HUB_FILE
     commit = download_rows(location.name, config=hub.config, split=hub.split, revision=hub.revision, out=copied)

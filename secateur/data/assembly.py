@@ -13,9 +13,9 @@ from secateur.readers.label_spelling import settle_labels
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.readers.layout import Found
 from secateur.readers.reading import Reading
-from secateur.readers.source_files import PARTS, parameter_of
-from secateur.readers.sources import TableFormat
 from secateur.readers.times import require_one_kind
+from secateur.sources.locations import TableFormat
+from secateur.sources.source_files import PARTS, parameter_of
 
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),

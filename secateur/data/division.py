@@ -12,7 +12,7 @@ from secateur.data.cleaning import Cleaned
 from secateur.data.splits import Split, raised_share, split_rows
 from secateur.data.time_split import NOWHERE, by_time, require_different
 from secateur.errors import DataError
-from secateur.readers.source_files import PARTS
+from secateur.sources.source_files import PARTS
 
 Indices = NDArray[np.int64]
 _TIME = "ingest.time_column"

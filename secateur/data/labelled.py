@@ -28,8 +28,8 @@ from secateur.readers.layout import Found
 from secateur.readers.numbers import spelled
 from secateur.readers.pairs import has_words
 from secateur.readers.reading import Reading
-from secateur.readers.sources import PLAIN_TEXT, locate
 from secateur.readers.tables import encoding_for, format_of, read_rows
+from secateur.sources.locations import PLAIN_TEXT, locate
 
 _ASKED_BY = "--data"
 

@@ -24,7 +24,7 @@ from secateur.errors import DataError
 from secateur.kinds.base import Kind
 from secateur.readers.label_sets import counted
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
-from secateur.readers.source_files import PARTS
+from secateur.sources.source_files import PARTS
 
 Indices = NDArray[np.int64]
 

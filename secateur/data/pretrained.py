@@ -11,7 +11,7 @@ from typing import Any
 from secateur.config.baseline import SCRATCH_PREFIX
 from secateur.errors import DataError, ModelError
 from secateur.files import sha256_file
-from secateur.readers.sources import Location, locate
+from secateur.sources.locations import Location, locate
 
 _ASKED_BY = "baseline.model"
 _CONFIG = "config.json"
@@ -92,7 +92,7 @@ def _find(model: str, *, root: Path | None = None, at: Path | None = None) -> Lo
 
 
 def _download(location: Location, *, revision: str | None, into: Path) -> tuple[Location, dict[str, Any]]:
-    from secateur.readers.hub import download_model
+    from secateur.sources.hub import download_model
 
     patterns = [_CONFIG, *_WEIGHTS, *_TOKENIZER, "pytorch_model*.bin.index.json"]
     try:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secateur.errors import DataError
-from secateur.readers.source_files import PARTS
 from secateur.readers.times import shown
+from secateur.sources.source_files import PARTS
 
 Indices = NDArray[np.int64]
 NOWHERE = -1

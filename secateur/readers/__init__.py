@@ -1,1 +1,1 @@
-"""Files of rows as they come: encodings, dialects, compression, columns, spellings of labels."""
+"""Files of rows as they come: encodings, dialects, columns, spellings of labels."""

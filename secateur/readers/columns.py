@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secateur.errors import DataError
-from secateur.readers.compression import explained
 from secateur.readers.database import ask
 from secateur.readers.header import header_of
 from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
 from secateur.readers.parquet import parquet_names
 from secateur.readers.plain import PLAIN_COLUMNS
-from secateur.readers.source_files import require_file
-from secateur.readers.sources import DATABASES, Location
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import workbook_names
+from secateur.sources.compression import explained
+from secateur.sources.locations import DATABASES, Location
+from secateur.sources.source_files import require_file
 
 _TEXTS = frozenset({
     "text", "texts", "message", "messages", "body", "review", "reviews", "sentence", "sentences", "content",

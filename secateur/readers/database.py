@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare
 from secateur.readers.duckdb_file import ask_duckdb, is_duckdb
 from secateur.readers.layout import Columns, require
 from secateur.readers.query import TIP, named_tables, require_plain_values, short
+from secateur.sources.compression import bare
 
 Row = tuple[Any, ...]
 

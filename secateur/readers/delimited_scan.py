@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from secateur.readers.compression import open_bytes
 from secateur.readers.encodings import open_text
 from secateur.readers.header import large_cells
+from secateur.sources.compression import open_bytes
 
 _DIGITS = re.compile(r"\d+")
 

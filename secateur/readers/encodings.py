@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import IO
 
 from secateur.errors import DataError
-from secateur.readers.compression import explained, open_bytes
-from secateur.readers.sources import SourceKind
+from secateur.sources.compression import explained, open_bytes
+from secateur.sources.locations import SourceKind
 
 _CHUNK_BYTES = 1 << 22
 _FALLBACK = "latin-1"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from secateur.errors import DataError
-from secateur.readers.compression import open_bytes
 from secateur.readers.encodings import open_text
 from secateur.readers.layout import Columns, Layout, require
+from secateur.sources.compression import open_bytes
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import DataError
-from secateur.readers.compression import open_bytes
 from secateur.readers.encodings import open_text
 from secateur.readers.json_shapes import holds_rows, likely_rows, rows_of
 from secateur.readers.json_values import held, is_value, require_once, value_of, values_of
 from secateur.readers.layout import Columns, require
+from secateur.sources.compression import open_bytes
 
 _SAMPLE_ROWS = 1000
 _Numbered = Iterator[tuple[str, dict[str, Any]]]

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare, open_bytes
 from secateur.readers.layout import Columns, require
+from secateur.sources.compression import bare, open_bytes
 
 _Types = pa.types
 

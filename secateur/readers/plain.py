@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.encodings import open_text
 from secateur.readers.layout import Columns, require
-from secateur.readers.sources import PlainFormat
+from secateur.sources.compression import bare, explained, open_bytes
+from secateur.sources.locations import PlainFormat
 
 _LABEL = "__label__"
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from secateur.errors import DataError
 from secateur.readers.layout import Columns, require
 from secateur.readers.query import TIP, by_chance, code_of, json_value, named_tables, require_plain_values, short
-from secateur.readers.sources import DATABASE_PREFIX, Location
+from secateur.sources.locations import DATABASE_PREFIX, Location
 
 if TYPE_CHECKING:
     import asyncpg

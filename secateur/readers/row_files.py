@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare, explained, open_bytes
 from secateur.readers.delimited import Delimited, open_delimited
 from secateur.readers.json_columns import JSON_TEXT, column_of, field_of, kind_of, simple_column
 from secateur.readers.json_rows import json_records, without_surrogates
@@ -24,9 +23,10 @@ from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
 from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.reading import Reading
-from secateur.readers.sources import DATABASES, TableFormat, locate
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import WorkbookTable, read_workbook
+from secateur.sources.compression import bare, explained, open_bytes
+from secateur.sources.locations import DATABASES, TableFormat, locate
 
 DATA = "--data"
 """The option that names such a file."""

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from secateur.errors import DataError
-from secateur.readers.compression import explained, name_inside, require_text
 from secateur.readers.database import read_query
 from secateur.readers.delimited import read_delimited
 from secateur.readers.encodings import encoding_of
@@ -19,9 +18,10 @@ from secateur.readers.layout import Columns, Found, Layout
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
 from secateur.readers.plain import PLAIN_COLUMNS, is_fasttext, read_plain
-from secateur.readers.sources import BY_ENDING, DATABASES, PLAIN_TEXT, SourceKind, TableFormat
 from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
+from secateur.sources.compression import explained, name_inside, require_text
+from secateur.sources.locations import BY_ENDING, DATABASES, PLAIN_TEXT, SourceKind, TableFormat
 
 _NUL = "\0"
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")

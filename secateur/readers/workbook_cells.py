@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import DataError
-from secateur.readers.compression import bare, open_bytes
 from secateur.readers.workbook_errors import error_cells
+from secateur.sources.compression import bare, open_bytes
 
 _LIBRARY = "python_calamine"
 _ZIP, _OLD = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

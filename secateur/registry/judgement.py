@@ -19,7 +19,7 @@ from secateur.registry.model_source import Resolved, kind_of, resolve
 from secateur.registry.signing import asked_of_a_challenger
 from secateur.registry.tags import GATE, VERDICT, VersionTags
 from secateur.registry.unseen import unseen_by
-from secateur.workflow.live import read_live
+from secateur.scheduling.live import read_live
 from secateur.workflow.project import Project
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from secateur.config.ingest import SQLITE
 from secateur.errors import DataError
-from secateur.readers.sources import Location, expand, is_braced, locate
+from secateur.sources.locations import Location, expand, is_braced, locate
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def origin_of(
 
 
 def _fetched(source: str, locations: Sequence[Location]) -> Origin:
-    from secateur.readers.fetching import brought
+    from secateur.sources.fetching import brought
 
     folder = TemporaryDirectory()
     here = brought({"train": locations}, into=Path(folder.name))["train"]

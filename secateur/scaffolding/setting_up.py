@@ -21,8 +21,6 @@ from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL, kind_named
 from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
-from secateur.readers.compression import bare
-from secateur.readers.fetching import FETCHED
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
@@ -30,14 +28,16 @@ from secateur.readers.layout import Columns
 from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
 from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
-from secateur.readers.source_files import PARTS, parameter_of
-from secateur.readers.sources import PLAIN_TEXT, Location, expand
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
 from secateur.scaffolding.origin import Origin, origin_of
 from secateur.scaffolding.params_text import Choice
 from secateur.scaffolding.starting_model import MULTILINGUAL, find_model, look_at_model
 from secateur.scaffolding.wish import Wish
+from secateur.sources.compression import bare
+from secateur.sources.fetching import FETCHED
+from secateur.sources.locations import PLAIN_TEXT, Location, expand
+from secateur.sources.source_files import PARTS, parameter_of
 from secateur.workflow.params import assigned
 from secateur.workflow.project import Project
 

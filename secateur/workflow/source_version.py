@@ -10,8 +10,8 @@ from secateur.config.addresses import is_address
 from secateur.config.schema import RunConfig
 from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ModelError
-from secateur.readers.source_files import files_of
-from secateur.readers.sources import DATABASE_PREFIX, expand, locate
+from secateur.sources.locations import DATABASE_PREFIX, expand, locate
+from secateur.sources.source_files import files_of
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
 
@@ -68,8 +68,8 @@ def _other_files(project: Project, config: RunConfig) -> Iterator[str]:
     if not record or not any(map(_is_afar, (ingest.source, *ingest.given.values()))):
         return
     from secateur.data.acquisition import digest_of, digest_of_answer
-    from secateur.readers.fetching import FETCHED, fetch
     from secateur.readers.reading import reading_of
+    from secateur.sources.fetching import FETCHED, fetch
 
     reading = reading_of(ingest)
     for part, places in files_of(ingest.source, ingest.given, root=project.root).items():
@@ -93,6 +93,6 @@ def _is_afar(source: str) -> bool:
 
 
 def _newest_commit(repository: str, *, key: str) -> str:
-    from secateur.readers.hub import newest_commit
+    from secateur.sources.hub import newest_commit
 
     return newest_commit(repository, kind="dataset" if key == "ingest.source" else "model", asked_by=key)

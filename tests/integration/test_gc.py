@@ -14,12 +14,12 @@ from secateur.cli import space as command
 from secateur.errors import Occupied, ProjectError
 from secateur.models.card import Card
 from secateur.registry.mlflow_store import ModelRegistry
-from secateur.registry.needed import needed
 from secateur.registry.tags import DATA, sha256_of
+from secateur.space.needed import needed
+from secateur.space.unreferenced import Needed, unreferenced
 from secateur.workflow import dvc_gc
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.project import Project, exclusive
-from secateur.workflow.unreferenced import Needed, unreferenced
 from tests.integration.in_process import output, refused
 from tests.tiny import git
 

@@ -29,7 +29,7 @@ from secateur.registry.history import events
 from secateur.registry.measurement import answers_here
 from secateur.registry.model_source import Resolved
 from secateur.registry.verdict import Verdict, kept
-from secateur.workflow.live import LIVE, Live, Shadowed
+from secateur.scheduling.live import LIVE, Live, Shadowed
 from tests.integration.registry_stand import Stand, broken_config, changed, shuffled, slow, use_script, without_class
 
 

@@ -9,10 +9,10 @@ from typing import final
 
 from secateur.inference.prediction import Prediction
 from secateur.kinds.base import Kind
+from secateur.scheduling.live import Judged
 from secateur.serving.refusals import Refused
 from secateur.serving.served import Served
 from secateur.statistics.shares import wilson
-from secateur.workflow.live import Judged
 
 LEVEL = 0.95
 MAX_VERSIONS = 5

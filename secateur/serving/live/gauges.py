@@ -5,8 +5,8 @@ from typing import final
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from secateur.scheduling.live import Judged, Shadowed
 from secateur.serving.live.windows import Windows
-from secateur.workflow.live import Judged, Shadowed
 
 
 @final

@@ -16,11 +16,11 @@ from secateur.inference.prediction import Prediction
 from secateur.registry.mlflow_artifacts import version_of_alias
 from secateur.registry.mlflow_store import ModelRegistry, parse_reference
 from secateur.registry.model_source import SCHEME
+from secateur.scheduling.live import Shadowed
 from secateur.serving.live.feedback import LEVEL, Truth, field_of, truth_of
 from secateur.serving.refusals import without_folders
 from secateur.serving.served import Served
 from secateur.statistics.shares import wilson
-from secateur.workflow.live import Shadowed
 from secateur.workflow.project import Project
 
 _MAX_BATCH = 32

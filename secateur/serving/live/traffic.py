@@ -12,6 +12,7 @@ from typing import final
 from secateur.errors import ConfigError, ProjectError
 from secateur.files import write_json
 from secateur.inference.prediction import Prediction
+from secateur.scheduling.live import LIVE, Judged, Live, Measured, Shadowed, Unfinished, read_live
 from secateur.serving.live.feedback import Feedback
 from secateur.serving.live.gauges import Gauges
 from secateur.serving.live.measures import answer_values
@@ -19,7 +20,6 @@ from secateur.serving.live.reference import Learned, digest_of, learn
 from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.windows import Windows
 from secateur.serving.served import Served
-from secateur.workflow.live import LIVE, Judged, Live, Measured, Shadowed, Unfinished, read_live
 from secateur.workflow.project import Project, locked
 
 TEXTS_PER_S = 64

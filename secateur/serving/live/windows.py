@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import final
 
 from secateur.data.drift import LARGE_PSI, population_stability, stability_by_chance
+from secateur.scheduling.live import Measured, Unfinished, Window
 from secateur.serving.live.measures import Measure, Value
-from secateur.workflow.live import Measured, Unfinished, Window
 
 LEVEL = 1e-3
 """Chance that one measure of one window is beyond its limit where nothing has changed, at most."""

@@ -12,12 +12,12 @@ from secateur.config.serve import ServeSection
 from secateur.errors import ConfigError, Occupied
 from secateur.inference.prediction import Predictor
 from secateur.kinds.registry import kind_named
+from secateur.scheduling.live import LIVE, Live, read_live
 from secateur.serving.live.gauges import Gauges
 from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.traffic import Traffic
 from secateur.serving.served import Served, load
 from secateur.serving.server import require_watchable
-from secateur.workflow.live import LIVE, Live, read_live
 from secateur.workflow.project import Project
 from tests.integration.registry_stand import Stand, without_class
 from tests.tasks.serving.running import Running, running

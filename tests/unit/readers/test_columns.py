@@ -10,7 +10,7 @@ import pytest
 from secateur.errors import DataError
 from secateur.readers.columns import columns_of, guess_columns
 from secateur.readers.layout import Layout
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 
 PAIRS = "; pairs of texts are two --text-column"
 VALUES = {"a": ["x", "y"] * 30, "b": [f"text {i}" for i in range(60)], "c": [f"other {i}" for i in range(60)]}

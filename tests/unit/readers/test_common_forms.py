@@ -15,7 +15,7 @@ from secateur.readers.label_spelling import LabelRules, settle_labels
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Layout
 from secateur.readers.reading import reading_of
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 
 ROWS = [(f"text {number}, it is", "good" if number % 2 else "bad") for number in range(6)]
 

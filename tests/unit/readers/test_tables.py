@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.compression import require_text
 from secateur.readers.encodings import encoding_of
 from secateur.readers.header import header_of
 from secateur.readers.layout import Columns, Layout
 from secateur.readers.tables import format_of, read_rows
+from secateur.sources.compression import require_text
 
 COLUMNS = Columns(text="text", label="label", confidence="sure")
 

@@ -21,8 +21,8 @@ from secateur.readers.columns import columns_of
 from secateur.readers.layout import Columns, Layout
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.row_files import open_rows
-from secateur.readers.sources import locate
 from secateur.readers.workbook_errors import address
+from secateur.sources.locations import locate
 from tests.unit.readers.test_dialects import PACKED
 
 # Rows (text, label, stars): ("good é好", "007", 5), ("bad", "1E30", 1.5), ("so so", 2, none), written by xlwt 1.3.0.

@@ -7,7 +7,7 @@ import pytest
 from secateur.files import write_json
 from secateur.gate.shadow import Beside
 from secateur.registry.judgement import _beside
-from secateur.workflow.live import LIVE, Live, Shadowed
+from secateur.scheduling.live import LIVE, Live, Shadowed
 from secateur.workflow.project import Project
 
 

@@ -8,10 +8,10 @@ import pytest
 
 import secateur.serving.live.shadow
 from secateur.kinds.registry import kind_named
+from secateur.scheduling.live import Judged, Live, Shadowed
 from secateur.serving.live.shadow import Shadow
 from secateur.serving.live.traffic import known_again
 from secateur.serving.served import Served
-from secateur.workflow.live import Judged, Live, Shadowed
 from secateur.workflow.project import Project
 
 

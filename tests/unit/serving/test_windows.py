@@ -5,9 +5,9 @@ import pytest
 
 from secateur.data.scripts import script_of
 from secateur.kinds.registry import kind_named
+from secateur.scheduling.live import Measured, Unfinished
 from secateur.serving.live.measures import OTHERS, Measure, answer_measures, deciles, text_measures
 from secateur.serving.live.windows import LEVEL, Windows, judged
-from secateur.workflow.live import Measured, Unfinished
 
 
 def _drawn(generator: np.random.Generator, shares: list[float], count: int) -> list[int]:

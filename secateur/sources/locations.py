@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from secateur.config.addresses import file_name, is_address, problem_of, redacted, scheme_of
 from secateur.errors import DataError
-from secateur.readers.compression import ENDINGS, bare
+from secateur.sources.compression import ENDINGS, bare
 
 PACKAGE_PREFIX = "package:"
 DATABASE_PREFIX = "database:"

@@ -12,7 +12,7 @@ from typing import Any
 
 from secateur.config.addresses import filled, scheme_of, variables_of
 from secateur.errors import DataError, SecateurError
-from secateur.readers.sources import Location
+from secateur.sources.locations import Location
 
 CONNECT_S, READ_S = 15.0, 60.0
 """How long an HTTP server may take to be reached, and to send the next bytes."""

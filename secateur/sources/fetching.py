@@ -15,8 +15,8 @@ from tempfile import NamedTemporaryFile
 
 from secateur.errors import DataError
 from secateur.files import free_bytes, remove, sha256_file, shown_bytes, sync, write_json
-from secateur.readers.remote import Remote, explained, look
-from secateur.readers.sources import Location
+from secateur.sources.locations import Location
+from secateur.sources.remote import Remote, explained, look
 
 FETCHED = "fetched"
 """Folder in the state of a project."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from secateur.errors import DataError
-from secateur.readers.sources import Location, expand, is_braced, locate
+from secateur.sources.locations import Location, expand, is_braced, locate
 
 PARTS = ("train", "validation", "test")
 _SOURCE = "ingest.source"

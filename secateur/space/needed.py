@@ -11,9 +11,9 @@ from secateur.registry.mlflow_relocation import DATABASE
 from secateur.registry.mlflow_store import ModelRegistry
 from secateur.registry.registered_version import RegisteredVersion
 from secateur.registry.tags import sha256_of
+from secateur.space.unreferenced import Needed
 from secateur.workflow.project import Project
 from secateur.workflow.tracking_server import URI_VARIABLE
-from secateur.workflow.unreferenced import Needed
 from secateur.yaml_text import read_yaml
 
 _LOCK = "dvc.lock"
