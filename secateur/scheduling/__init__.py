@@ -1,1 +1,1 @@
-"""When a project runs again: schedules, drift of the rows and of live traffic, sources that moved, whether to retrain."""
+"""When a project runs again: schedules, drift of rows and of live traffic, sources that moved, and whether to retrain."""
