@@ -1,1 +1,1 @@
-"""When a project runs again: schedules, drift of rows and of live traffic, sources that moved, and whether to retrain."""
+"""When a project runs again: schedules, drift of rows and live traffic, sources that moved, and whether to retrain."""
