@@ -31,7 +31,7 @@ from secateur.registry.transition import require_idle
 from secateur.registry.verdict import Verdict, kept
 from secateur.scheduling.live import live_in
 from secateur.serving.tokens import Token, read_tokens
-from secateur.verification import keys
+from secateur.verification.key_text import read_key
 from secateur.workflow import dvc_lock
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -138,7 +138,7 @@ class _Registry:
 
 def _rows() -> Subject:
     raw = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes_raw()
-    key = keys._read(f"ed25519:{base64.b64encode(raw).decode()}", private=True)
+    key = read_key(f"ed25519:{base64.b64encode(raw).decode()}", private=True)
     assert key is not None
     verdict = Verdict(True, False, "1", None, (), "all 0 conditions hold").as_json()
     tags = {tag: json.dumps({"MLmodel": "0" * 64}) for tag in DIGESTS}

@@ -153,7 +153,7 @@ def test_two_who_approve_at_the_same_moment_both_have_approved(stand: Stand) -> 
 
     def approve(who: str, key: tuple[str, str]) -> None:
         def met(*arguments: Any, original: Any = manifest_entries._next, **named: Any) -> Any:
-            both.wait(timeout=60)
+            both.wait(timeout=300)
             return original(*arguments, **named)
 
         manifest_entries._next = met  # of the approval, and of the event: in this process alone
@@ -164,7 +164,7 @@ def test_two_who_approve_at_the_same_moment_both_have_approved(stand: Stand) -> 
     for process in started:
         process.start()
     for process in started:
-        process.join(timeout=120)
+        process.join(timeout=600)
     assert [process.exitcode for process in started] == [0, 0]
     assert sorted(event.who for event in events(stand.records)) == ["anna", "bert"]
     assert history_problems(stand.records) == []

@@ -71,8 +71,9 @@ def test_rows_at_an_address_are_fetched_once_for_init_and_its_first_run(place: P
     output(root, "stage", "ingest")
     assert (root / "data/raw/tickets.csv").read_bytes() == (place / "tickets.csv").read_bytes()
     assert copy.stat().st_mtime_ns == copied
+    memory.pipe("/init/judged.csv", write_rows(place / "others.csv", 40, seed=1).read_bytes())
     judged = init(
-        place, "judged", "--source", "tickets.csv", "-S", "ingest.test_source=memory://init/tickets.csv", *SMALL
+        place, "judged", "--source", "tickets.csv", "-S", "ingest.test_source=memory://init/judged.csv", *SMALL
     )
     assert judged.count("is fetched") <= 1 and "test_source" in params_of(place / "judged")["ingest"]
     memory.rm("/init/tickets.csv")

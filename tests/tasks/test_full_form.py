@@ -131,8 +131,8 @@ def test_a_body_that_is_missing_is_refused_before_anything_is_computed(config: R
     _edit(own / "tasks" / "evaluate.py", "def measure(", "def measured(")
     _edit(
         own / "tasks" / "evaluate.py",
-        "    from secateur.determinism",
-        "    raise SystemExit('computed')\n    from secateur.determinism",
+        "    from secateur.inference.device import enter",
+        "    raise SystemExit('computed')\n    from secateur.inference.device import enter",
     )
     stage = find_stage(config, own, "evaluate")
     with pytest.raises(ProjectError, match=r"evaluate\.py has no function measure\(\)"):

@@ -95,7 +95,7 @@ def test_the_best_weights_of_a_width_are_the_least_squares_ones(model_type):
     else:
         kept = torch.cat([keep, torch.ones(1, dtype=torch.bool)]).nonzero()[:, 0]
     hessian, weight = entry.hessian, entry.weight
-    expected = torch.linalg.solve(hessian[kept][:, kept], hessian[kept] @ weight.T).T
+    expected = torch.linalg.solve(hessian[kept][:, kept], hessian[kept] @ weight.double().T).T
     torch.testing.assert_close(solved[:, kept], expected, rtol=1e-3, atol=1e-4)
 
 

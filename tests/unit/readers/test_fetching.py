@@ -17,9 +17,9 @@ from secateur.config.schema import RunConfig
 from secateur.data.acquisition import Copies, HubSelection, check_rows, copy_rows
 from secateur.errors import DataError
 from secateur.files import sha256_file, write_json
-from secateur.readers import fetching, remote
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
+from secateur.sources import fetching, remote
 from secateur.sources.fetching import FETCHED, brought, fetch
 from secateur.sources.locations import Location, locate
 from secateur.workflow.preflight import check_source
