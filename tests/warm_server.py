@@ -83,8 +83,15 @@ def _code() -> Iterator[str]:
 def _accept(waiting: selectors.BaseSelector, listener: socket.socket) -> dict[str, Any] | None:
     """Fork; return in the fork what it is asked for."""
     client, _ = listener.accept()
-    begin, streams, *_ = socket.recv_fds(client, 1 << 16, 3)
-    text = begin + b"".join(iter(lambda: client.recv(1 << 16), b""))
+    try:
+        begin, streams, *_ = socket.recv_fds(client, 1 << 16, 3)
+        text = begin + b"".join(iter(lambda: client.recv(1 << 16), b""))
+    except OSError:  # who asked was killed meanwhile
+        client.close()
+        return None
+    if not text:
+        client.close()
+        return None
     if (child := os.fork()) == 0:
         client.close()
         listener.close()
@@ -95,7 +102,8 @@ def _accept(waiting: selectors.BaseSelector, listener: socket.socket) -> dict[st
         return asked
     for stream in streams:
         os.close(stream)
-    client.sendall(f"{child}\n".encode())
+    with contextlib.suppress(OSError):
+        client.sendall(f"{child}\n".encode())
     waiting.register(os.pidfd_open(child), selectors.EVENT_READ, (child, client))
     return None
 
