@@ -12,15 +12,15 @@ global.cert='/etc/cert.pem'
 global.extra-index-url='file:///one/simple file:///two/simple'
 global.find-links='/elsewhere'
 install.no-index='false'
-:env:.find-links='/opt/wheels'
+:env:.find-links='/own/wheels'
 """
 
 
 def test_uv_looks_where_pip_looks() -> None:
     settings = install.pip_settings(LISTED)
-    assert settings["find-links"] == "/opt/wheels", "the environment counts more than a file"
+    assert settings["find-links"] == "/own/wheels", "the environment counts more than a file"
     assert install.uv_options(settings)[4:] == [
-        *("--index", "file:///one/simple", "--index", "file:///two/simple", "--find-links", "/opt/wheels"),
+        *("--index", "file:///one/simple", "--index", "file:///two/simple", "--find-links", "/own/wheels"),
     ]
     assert install.uv_options(install.pip_settings("global.no-index='true'"))[-1] == "--no-index"
 
