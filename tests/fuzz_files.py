@@ -9,32 +9,26 @@ Inputs are numbered: what one is follows from ``--seed`` and its number, so ``--
 read in forked children. Prints a line of JSON per finding, at the end the counts, and fails when there was a finding.
 """
 
-import argparse
 import hashlib
 import json
-import os
 import random
-import resource
 import shutil
-import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from secateur.errors import SecateurError
 from tests.fuzz_readers import damaged_bytes
+from tests.fuzzing import Stuck, campaign, parser_of, patience
 
-_CHUNK = 250
-_MEMORY_BYTES = 6 << 30
 _ODD: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2**40, 10**400, -(2**70), 1e308, -0.5, "", "x", "../../etc/passwd", "/", "\0", "a\nb",
     "0" * 5000, [], {}, [[]], {"": None}, ["a", 1], "1970-01-01T00:00:00+00:00", "secateur", "models:/x@y",
@@ -65,10 +59,6 @@ class Finding:
     number: int
     subject: str
     what: str
-
-
-class Stuck(BaseException):
-    """It took too long."""
 
 
 def changed(draw: random.Random, values: Any) -> Any:
@@ -125,7 +115,7 @@ def problem_of(number: int, *, seed: int, folder: Path, patience_s: float) -> tu
     before = _tree(folder)
     ended, wrong = "read", None
     try:
-        with _patience(patience_s), warnings.catch_warnings():
+        with patience(patience_s), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             subject.read(path)
     except SecateurError as error:
@@ -148,20 +138,6 @@ def _tree(folder: Path) -> dict[str, str]:
     return {str(file): hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() for file in files}
 
 
-@contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    def ring(*_: object) -> None:
-        raise Stuck
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def run(numbers: list[int], *, seed: int, patience_s: float = 20.0) -> tuple[Counter[str], list[Finding]]:
     """Read inputs in this process, and return how many ended how, and those that ended wrongly."""
     counts, findings = Counter[str](), []
@@ -174,45 +150,9 @@ def run(numbers: list[int], *, seed: int, patience_s: float = 20.0) -> tuple[Cou
     return counts, findings
 
 
-def _in_a_child(numbers: list[int], *, seed: int, patience_s: float) -> tuple[Counter[str], list[Finding]]:
-    """Read inputs in a fork; where it dies, the input that it died of is a finding and the others are read again."""
-    counts, findings = Counter[str](), []
-    while numbers:
-        with tempfile.NamedTemporaryFile() as told:
-            child = os.fork()
-            if child == 0:
-                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-                with Path(told.name).open("w") as file:
-                    for number in numbers:
-                        some, found = run([number], seed=seed, patience_s=patience_s)
-                        file.write(json.dumps({"counts": some, "findings": [vars(one) for one in found]}) + "\n")
-                        file.flush()
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            lines = [json.loads(line) for line in Path(told.name).read_text().splitlines()]
-        for line in lines:
-            counts.update(line["counts"])
-            findings += [Finding(**entry) for entry in line["findings"]]
-        if status == 0:
-            break
-        findings.append(Finding(numbers[len(lines)], "?", f"the process ended by {status}"))
-        numbers = numbers[len(lines) + 1 :]
-    return counts, findings
-
-
-def _tell(said: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patience", type=float, default=20.0, help="seconds for one input")
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no more after so many minutes")
+    parser = parser_of(__doc__, patience_s=20.0, of="input")
     parser.add_argument("--only", type=int, help="read one, and keep it in the folder `found`")
     asked = parser.parse_args()
     if asked.only is not None:
@@ -221,21 +161,9 @@ def main() -> None:
         print(*problem_of(asked.only, seed=asked.seed, folder=Path("found"), patience_s=asked.patience), sep="\n")  # noqa: T201
         return
     subjects()
-    numbers = list(range(asked.first, asked.first + asked.inputs))
-    started, counts, num_findings = time.monotonic(), Counter[str](), 0
-    for begin in range(0, len(numbers), _CHUNK):
-        if time.monotonic() - started > 60 * asked.minutes:
-            break
-        some, findings = _in_a_child(numbers[begin : begin + _CHUNK], seed=asked.seed, patience_s=asked.patience)
-        counts += some
-        num_findings += len(findings)
-        for finding in findings:
-            _tell(vars(finding))
-    seconds = round(time.monotonic() - started, 1)
-    _tell(
-        {"inputs": sum(counts.values()), "seconds": seconds, "findings": num_findings, **dict(sorted(counts.items()))}
-    )
-    sys.exit(1 if num_findings else 0)
+    numbers = range(asked.first, asked.first + asked.inputs)
+    some = partial(run, seed=asked.seed, patience_s=asked.patience)
+    sys.exit(campaign(numbers, run=some, died=lambda number, how: Finding(number, "?", how), minutes=asked.minutes))
 
 
 if __name__ == "__main__":

@@ -10,20 +10,13 @@ are read in forked children, so that a library that ends its process is one find
 Prints a line of JSON per finding, at the end the counts, and fails when there was a finding.
 """
 
-import argparse
-import json
-import os
 import random
-import resource
-import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +27,14 @@ from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
 from secateur.readers.row_files import open_rows, values_of
 from tests.fuzz_tables import Row, Written, some_table, spelled, write
+from tests.fuzzing import Stuck, campaign, parser_of, patience, tell
 
-_CHUNK = 250
-_MEMORY_BYTES = 6 << 30
 _TOKENS = (
     b'"', b"'", b"\\", b"\0", b"\n", b"\r", b"\r\n", b",", b";", b"\t", b"{", b"}", b"[", b"]", b"null", b"NaN",
     b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x80", b"\xc2", b"\\ud83d", b"PAR1", b"\x1f\x8b", b"BZh9",
     b"PK\x03\x04", b"SQLite format 3\0", b"<html", b"sep=,\n", b'"text"', b"label", b"1e999",
     b"9" * 400, b"[" * 2000, b'{"a":' * 2000,
 )  # fmt: skip
-
-
-class Stuck(BaseException):
-    """It took too long."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +91,7 @@ def problem_of(written: Written, damaged: bool, *, folder: Path, patience_s: flo
     path = write(written, folder)
     reading = _reading(written)
     try:
-        with _patience(patience_s):
+        with patience(patience_s):
             ended, found = _read(path, reading)
             also, whole = _read_row_by_row(path, reading) if _is_row_file(written) else (ended, None)
     except Stuck:
@@ -188,20 +176,6 @@ def _difference(found: list[Row], expected: Any) -> str | None:
     )
 
 
-@contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    def ring(*_: Any) -> None:
-        raise Stuck
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def run(numbers: "list[int]", *, seed: int, patience_s: float = 10.0) -> tuple[Counter[str], list[Finding]]:
     """Read inputs in this process, and return how many ended how, and those that ended wrongly."""
     counts, findings = Counter[str](), []
@@ -221,72 +195,24 @@ def run(numbers: "list[int]", *, seed: int, patience_s: float = 10.0) -> tuple[C
     return counts, findings
 
 
-def _in_a_child(numbers: "list[int]", *, seed: int, patience_s: float) -> tuple[Counter[str], list[Finding]]:
-    """Read inputs in a fork; where it dies, the input that it died of is a finding and the others are read again."""
-    counts, findings = Counter[str](), []
-    while numbers:
-        with tempfile.NamedTemporaryFile() as told:
-            child = os.fork()
-            if child == 0:
-                _as_child(told.name, numbers, seed=seed, patience_s=patience_s)
-            _, status = os.waitpid(child, 0)
-            lines = [json.loads(line) for line in Path(told.name).read_text().splitlines()]
-        for line in lines:
-            counts.update(line["counts"])
-            findings += [Finding(**entry) for entry in line["findings"]]
-        if status == 0:
-            break
-        died = numbers[len(lines)]
-        written, damaged = case(seed, died)
-        what = (
-            f"the process ended by signal {status & 127}" if status & 127 else f"the process ended with {status >> 8}"
-        )
-        findings.append(Finding(died, written.name, damaged, what))
-        counts["a dead process"] += 1
-        numbers = numbers[len(lines) + 1 :]
-    return counts, findings
-
-
-def _as_child(told: str, numbers: "list[int]", *, seed: int, patience_s: float) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    signal.alarm(0)
-    with Path(told).open("w") as file:
-        for number in numbers:
-            counts, findings = run([number], seed=seed, patience_s=patience_s)
-            file.write(json.dumps({"counts": counts, "findings": [vars(finding) for finding in findings]}) + "\n")
-            file.flush()
-    os._exit(0)
-
-
-def _tell(said: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patience", type=float, default=10.0, help="seconds for one input")
-    parser.add_argument("--only", type=int, help="read one, and keep its file in the current folder")
+    parser = parser_of(__doc__, patience_s=10.0, of="input")
+    parser.add_argument("--only", type=int, help="read one, and keep its file in the folder `found`")
     asked = parser.parse_args()
     if asked.only is not None:
         written, _ = case(asked.seed, asked.only)
-        write(written, Path())
-        _tell({"ingest": dict(written.ingest), "file": written.name})
-    numbers = [asked.only] if asked.only is not None else list(range(asked.first, asked.first + asked.inputs))
-    started, counts, num_findings = time.monotonic(), Counter[str](), 0
-    for begin in range(0, len(numbers), _CHUNK):
-        some, findings = _in_a_child(numbers[begin : begin + _CHUNK], seed=asked.seed, patience_s=asked.patience)
-        counts += some
-        num_findings += len(findings)
-        for finding in findings:
-            _tell(vars(finding))
-    seconds = round(time.monotonic() - started, 1)
-    _tell({"inputs": len(numbers), "seconds": seconds, "findings": num_findings, **dict(sorted(counts.items()))})
-    sys.exit(1 if num_findings else 0)
+        Path("found").mkdir(exist_ok=True)
+        write(written, Path("found"))
+        tell({"ingest": dict(written.ingest), "file": written.name})
+
+    def died(number: int, how: str) -> Finding:
+        written, damaged = case(asked.seed, number)
+        return Finding(number, written.name, damaged, how)
+
+    numbers = [asked.only] if asked.only is not None else range(asked.first, asked.first + asked.inputs)
+    some = partial(run, seed=asked.seed, patience_s=asked.patience)
+    sys.exit(campaign(numbers, run=some, died=died, minutes=asked.minutes))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Inputs are numbered: what one is follows from ``--seed`` and its number. Prints 
 the counts, and fails when there was a finding.
 """
 
-import argparse
 import io
 import json
 import logging
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 
 from tests.fuzz_files import changed
 from tests.fuzz_readers import damaged_bytes
+from tests.fuzzing import parser_of
 
 _BODIES: tuple[tuple[str, Any], ...] = (
     ("/predict", {"texts": ["a good day", "my awful house"], "probabilities": True}),
@@ -161,12 +161,7 @@ def _server(folder: Path) -> Iterator[tuple[tuple[str, int], str]]:
 
 def main() -> int:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patience", type=float, default=15.0, help="seconds for one answer")
-    parser.add_argument("--minutes", type=float, default=1e9, help="send no more after so many minutes")
+    parser = parser_of(__doc__, patience_s=15.0, of="answer")
     asked = parser.parse_args()
     numbers, began = range(asked.first, asked.first + asked.inputs), time.monotonic()
     with tempfile.TemporaryDirectory() as home:

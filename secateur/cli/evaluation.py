@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secateur.cli.evaluation_display import show_confusion, show_scores
 from secateur.cli.file_of_rows import ingest_overrides, reading_by
 from secateur.cli.finished_model import LABEL_COLUMN, RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
 from secateur.errors import CheckpointError
 
 if TYPE_CHECKING:
     from secateur.cli.finished_model import Finished
-
-from secateur.cli.evaluation_display import show_confusion, show_scores
 
 
 @click.command()

@@ -1,10 +1,8 @@
 """What ``evaluate`` prints: scores with intervals, and who was taken for whom."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
 _MAX_LABELS = 5
 _MAX_PAIRS = 10
 _NAME_CHARS = 10

@@ -29,14 +29,14 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", details: M
         "model", f">{kind.measure.title}", f">{_level(details)}", f">{shown.words.time}", ">speed-up", ">size",
         "verdict",
     )  # fmt: skip
-    slowest = _time(rows[0], "torch") or _time(rows[0], deployed)
+    slowest = time_of(rows[0], "torch") or time_of(rows[0], deployed)
     for row in rows:
         if "params" not in row:
-            made.add_row(_called(row), *[""] * 5, "[red]not run[/]")
+            made.add_row(called(row), *[""] * 5, "[red]not run[/]")
             continue
-        ms = _time(row, deployed)
+        ms = time_of(row, deployed)
         made.add_row(
-            _called(row),
+            called(row),
             "" if row.get(name) is None else shown.scale.write_for_terminal(row[name]),
             columns.interval(row, name, shown.scale),
             columns.number(ms, "{:.2f} ms"),
@@ -47,12 +47,13 @@ def results_table(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", details: M
     return made
 
 
-def _called(row: Mapping[str, Any]) -> str:
+def called(row: Mapping[str, Any]) -> str:
     """Return the name of a model; that of a round with what it promises to lose at most, in hundredths."""
     return f"{row['model']} ≤{100 * row['budget_asked']:g}" if row.get("budget") == "max_drop" else str(row["model"])
 
 
-def _time(row: Mapping[str, Any], runtime: str) -> float | None:
+def time_of(row: Mapping[str, Any], runtime: str) -> float | None:
+    """Return the measured time of a row in milliseconds; None where nobody measured it."""
     found: float | None = row.get(f"{runtime}_ms")
     return found
 

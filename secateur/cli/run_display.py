@@ -8,14 +8,13 @@ import click
 from rich.table import Table
 
 from secateur.cli.display import ACTION_STYLE, duration, paragraph, show, table
+from secateur.cli.results_display import called, results_table, time_of, wide_table
 from secateur.workflow.results import comparison, kind_of, read_json, reference
 
 if TYPE_CHECKING:
     from secateur.kinds.base import Kind
     from secateur.workflow.outcome import Outcome
     from secateur.workflow.project import Project
-
-from secateur.cli.results_display import _called, _time, results_table, wide_table
 
 
 def run_summary(
@@ -75,10 +74,10 @@ def _note(rows: Sequence[Mapping[str, Any]], *, kind: "Kind", deployed: str) -> 
     dense, parts = rows[0], []
     if promised := next((row for row in rows if row.get("budget") == "max_drop"), None):
         unit = kind.presentation().scale.unit_of_loss(kind.measure.title)
-        parts.append(f"{_called(promised)}: may lose at most {100 * promised['budget_asked']:g} {unit} on validation")
-    if _time(dense, deployed) is None:
+        parts.append(f"{called(promised)}: may lose at most {100 * promised['budget_asked']:g} {unit} on validation")
+    if time_of(dense, deployed) is None:
         parts.append(f"no times: evaluate.latency.runtimes does not name {deployed}")
-    elif (slow := _time(dense, "torch")) is not None:
+    elif (slow := time_of(dense, "torch")) is not None:
         parts.append(f"speed-up: measured, against dense in PyTorch ({slow:.2f} ms)")
     else:
         parts.append("speed-up: measured, against dense in the same form")

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.signatures import _ESTIMATE_SLACK, bands_of, rows_per_band, signatures_of
+from secateur.data.signatures import ESTIMATE_SLACK, bands_of, rows_per_band, signatures_of
 
 SHINGLE_CHARS = 5
 _PAIRS_AT_ONCE = 20_000
@@ -92,7 +92,7 @@ def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, nu
         members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
         for _ in range(_MAX_LEADERS):
             members, leaders = _apart(forest, members, leaders)
-            for pair in _promising(signatures, leaders, members, threshold=threshold - _ESTIMATE_SLACK):
+            for pair in _promising(signatures, leaders, members, threshold=threshold - ESTIMATE_SLACK):
                 if pair in refused or forest.root(pair[0]) == forest.root(pair[1]):
                     continue
                 if jaccard(texts[pair[0]], texts[pair[1]], num_chars=num_chars) >= threshold:

@@ -12,7 +12,7 @@ _CHUNK_CHARS = 1_000_000
 # A pair at the threshold shares a band with at least this probability.
 _RECALL = 0.9999
 # The estimate from 128 hashes has a standard deviation of at most 0.045; four of them.
-_ESTIMATE_SLACK = 0.18
+ESTIMATE_SLACK = 0.18
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 

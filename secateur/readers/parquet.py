@@ -27,6 +27,7 @@ def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
         nested = {name: name.split(".") for name in columns.names if name not in held and _is_field(schema, name)}
         require(columns, [*schema.names, *nested], name=path.name)
         table = file.read(columns=[*held, *dict.fromkeys(steps[0] for steps in nested.values())])
+        require_all(table.num_rows, file, name=path.name)
         found = {name: table[name] for name in held}
         found |= {name: pc.struct_field(table[steps[0]], steps[1:]) for name, steps in nested.items()}
     found = {name: _as_text(values, column=name, file=path.name) for name, values in found.items()}
@@ -36,6 +37,17 @@ def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
             raise DataError(f"{path.name}: column {column!r} holds {kind}, not text")
         found[column] = found[column].cast(pa.large_string())
     return found
+
+
+def require_all(num_rows: int, file: pq.ParquetFile, *, name: str) -> None:
+    """Refuse a damaged file of which the library reads fewer rows than it counts, without a word.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    counted = file.metadata.num_rows
+    if num_rows != counted:
+        raise DataError(f"{name} is damaged: {num_rows} of the {counted} rows that it counts can be read")
 
 
 def parquet_names(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ from secateur.readers.json_rows import json_records, without_surrogates
 from secateur.readers.json_values import Repeated, require_once
 from secateur.readers.layout import Columns, require
 from secateur.readers.pairs import as_text
+from secateur.readers.parquet import require_all
 from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.reading import Reading
 from secateur.readers.tables import encoding_for, format_of
@@ -188,7 +189,7 @@ class _ParquetRows(RowFile):
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """See ``RowFile``."""
         with self._opened() as file:
-            read = file.iter_batches(batch_size=size)
+            read, num_rows = file.iter_batches(batch_size=size), 0
             while True:
                 try:
                     batch = next(read, None)
@@ -196,8 +197,10 @@ class _ParquetRows(RowFile):
                     reason = " ".join(str(error).split())[:200]
                     raise DataError(f"{self.name} is damaged and cannot be read to its end: {reason}") from error
                 if batch is None:
-                    return
+                    break
+                num_rows += batch.num_rows
                 yield batch.cast(self.schema) if batch.schema != self.schema else batch
+            require_all(num_rows, file, name=self.name)
 
     def _opened(self) -> pq.ParquetFile:
         try:

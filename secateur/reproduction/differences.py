@@ -5,16 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateur.evaluation.findings import same_answer
 from secateur.files import sha256_file
 from secateur.kinds.registry import kind_named
 from secateur.models.card import CARD
 from secateur.registry.model_source import kind_of
-
-if TYPE_CHECKING:
-    pass
 
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 

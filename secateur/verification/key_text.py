@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 Algorithm = Literal["hmac", "ed25519", "ecdsa"]
-_MIN_SECRET_CHARS = 16
-_NUM_BYTES = 32
+MIN_SECRET_CHARS = 16
+NUM_BYTES = 32
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
@@ -75,7 +75,7 @@ def read_key(text: str, *, private: bool) -> Key | None:
     """Return the key that a text holds, or None where it holds none."""
     algorithm, _, value = text.partition(":")
     if algorithm == "hmac":
-        return Key("hmac", value.encode(), value.encode()) if len(value) >= _MIN_SECRET_CHARS else None
+        return Key("hmac", value.encode(), value.encode()) if len(value) >= MIN_SECRET_CHARS else None
     if algorithm not in get_args(Algorithm):
         return None
     try:
@@ -87,7 +87,7 @@ def read_key(text: str, *, private: bool) -> Key | None:
 
 
 def _read_ed25519(raw: bytes, *, private: bool) -> Key | None:
-    if len(raw) != _NUM_BYTES:
+    if len(raw) != NUM_BYTES:
         return None
     if not private:
         return Key("ed25519", None, raw)

@@ -1,14 +1,9 @@
 """Keys that sign versions and approve of them: they come from the environment or params.yaml, never from a registry."""
 
 import os
-from typing import TYPE_CHECKING
 
 from secateur.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
-
-from secateur.verification.key_text import _MIN_SECRET_CHARS, _NUM_BYTES, Key, read_key
+from secateur.verification.key_text import MIN_SECRET_CHARS, NUM_BYTES, Key, read_key
 
 SIGNING_VARIABLE = "SECATEUR_SIGNING_KEY"
 VERIFY_VARIABLE = "SECATEUR_VERIFY_KEY"
@@ -41,7 +36,7 @@ def public_key(text: str, *, where: str) -> Key:
     key = None if text.startswith("hmac:") else read_key(text, private=False)
     if key is None:
         raise ConfigError(
-            f"{where} is no public key: it must be ed25519:BASE64 of {_NUM_BYTES} bytes, or ecdsa:BASE64 of a PEM "
+            f"{where} is no public key: it must be ed25519:BASE64 of {NUM_BYTES} bytes, or ecdsa:BASE64 of a PEM "
             "without its first and last line"
         )
     return key
@@ -55,8 +50,8 @@ def _of_environment(variable: str, *, private: bool) -> Key | None:
     if key is None:
         part = "private key" if private else "public key"
         raise ConfigError(
-            f"{variable} is no key: it must be hmac:SECRET with {_MIN_SECRET_CHARS} characters or more, "
-            f"ed25519:BASE64 of the {_NUM_BYTES} bytes of a {part}, or ecdsa:BASE64 of a {part} on P-256, P-384 or "
+            f"{variable} is no key: it must be hmac:SECRET with {MIN_SECRET_CHARS} characters or more, "
+            f"ed25519:BASE64 of the {NUM_BYTES} bytes of a {part}, or ecdsa:BASE64 of a {part} on P-256, P-384 or "
             "P-521: its PEM (PKCS #8) without the first and last line"
         )
     return key

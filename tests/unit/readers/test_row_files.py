@@ -121,3 +121,19 @@ def test_half_a_character_in_the_name_of_a_column_is_one_line(tmp_path: Path) ->
     (tmp_path / "rows.jsonl").write_text('{"text": "good", "\\ud83d": 1}\n')
     with pytest.raises(DataError, match=r"rows\.jsonl: the name of column '\\ud83d' holds half a character; rename"):
         open_rows(str(tmp_path / "rows.jsonl"), READING)
+
+
+def test_rows_that_a_damaged_file_counts_and_does_not_hold_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged pages end the reading of some files without an error."""
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c"]}), path)
+    whole = pq.read_table(path)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: iter(whole.slice(0, 2).to_batches()))
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: whole.slice(0, 2))
+    said = r"rows\.parquet is damaged: 2 of the 3 rows that it counts can be read"
+    with pytest.raises(DataError, match=said):
+        list(open_rows(str(path), READING).batches(100))
+    with pytest.raises(DataError, match=said):
+        read_rows(path, columns=READING.columns)
