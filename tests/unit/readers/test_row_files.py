@@ -136,4 +136,4 @@ def test_rows_that_a_damaged_file_counts_and_does_not_hold_are_missed(
     with pytest.raises(DataError, match=said):
         list(open_rows(str(path), READING).batches(100))
     with pytest.raises(DataError, match=said):
-        read_rows(path, columns=READING.columns)
+        read_rows(path, file_format="parquet", encoding="utf-8", columns=READING.columns)
