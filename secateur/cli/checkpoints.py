@@ -11,6 +11,7 @@ import click
 from secateur.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from secateur.api.checkpoints import Target
     from secateur.config.base import Runtime
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -125,7 +126,7 @@ def bench(
 )
 @click.option("--int8", is_flag=True, help="Quantise the weights to int8 (onnx only).")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist.")
-def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
+def export(checkpoint: Path, target: "Target", int8: bool, out: Path) -> None:
     """Write a checkpoint for ONNX Runtime, plain transformers or numpy.
 
     onnx takes dynamic batch and length; padded loads by AutoModelForSequenceClassification.from_pretrained; numpy is a
@@ -133,26 +134,13 @@ def export(checkpoint: Path, target: str, int8: bool, out: Path) -> None:
 
     Example: secateur export models/r3 --to onnx --out exported
     """
-    from secateur.files import replacing
+    from secateur.api.checkpoints import export as write
 
     if int8 and target != "onnx":
         raise click.UsageError("--int8 goes with --to onnx")
     if out.exists():
         raise CheckpointError(f"--out {out} exists already; name a new folder")
-    folder = resolve(str(checkpoint))
-    with replacing(out) as written:
-        if target == "onnx":
-            from secateur.formats.onnx import export_onnx
-
-            export_onnx(folder, written, int8=int8)
-        elif target == "padded":
-            from secateur.formats.padded import export_padded
-
-            export_padded(folder, written)
-        else:
-            from secateur.formats.numpy_export import export_numpy
-
-            export_numpy(folder, written)
+    write(resolve(str(checkpoint)), out, to=target, int8=int8)
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     click.echo(f"{out}: {total / 1e6:.1f} MB")
 
