@@ -1,6 +1,5 @@
 """``clean``: rows worth learning from, split without leakage, and a report of what was done to them."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,15 +43,13 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
         DataError: too few rows or labels are left.
     """
     from secateur.data.acquisition import read_copied
-    from secateur.data.assembly import given_by
-    from secateur.data.cleaning import clean_rows
     from secateur.data.cleaning_remarks import absent, remarks_on
     from secateur.data.data_report import to_json_value
-    from secateur.data.document_splitting import split_documents
-    from secateur.data.parts import cleaned_given, dropped_of, given_part, num_processes, parted, targets_of
+    from secateur.data.html_text import remark_on_html
+    from secateur.data.parts import dropped_of
     from secateur.data.provenance import read_provenance
-    from secateur.data.rare_labels import without_rare
-    from secateur.data.rules import row_rules_of, text_rules_of
+    from secateur.data.rows_in_parts import rows_in_parts
+    from secateur.data.rules import text_rules_of
     from secateur.data.time_split import remarks_on_time
     from secateur.files import write_json
     from secateur.readers.reading import reading_of
@@ -60,49 +57,36 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     asked = kind_named(kind)
     reading = reading_of(ingest, asked)
     copied = read_copied(job.inputs["raw"], reading)
-    raw, rules = split_documents(copied.rows, at=clean.split), row_rules_of(clean, reading.columns)
-    judging = cleaned_given(copied.given, clean, rules)
-    cleaned = clean_rows(raw, rules, num_proc=num_processes(), apart_from=tuple(judging.values()))
-    labelled = rules.labelled
-    rare: tuple[str, ...] = ()
-    if labelled and asked.min_labels:
-        cleaned, judging, rare = without_rare(cleaned, judging, reading.labels)
-    targets = targets_of(
-        cleaned, raw, labelled=labelled, kind=asked, num_parts=3 - len(judging), rare=ingest.rare_labels
-    )
-    given = {
-        part: given_part(rows, targets, labelled=labelled, kind=asked, given_by=given_by(part, reading))
-        for part, rows in judging.items()
-    }
-    parts = parted(cleaned, targets, given=given, clean=clean, seed=seed)
+    found = rows_in_parts(copied, reading, clean, kind=asked, seed=seed)
+    parts, dropped, texts = found.parts, dropped_of(found.judging), found.texts
+    names, targets = found.targets.names, found.targets_by_part
     for name, part in parts.of.items():
         part.write(job.outputs[name])
-    write_json(job.outputs["labels"], targets.names)
-    write_json(job.outputs["text_rules"], asdict(text_rules_of(clean)))
-    texts = [text for rows in (cleaned, *judging.values()) for text in rows.texts]
-    targets_by_part = {name: part.targets[part.rows] for name, part in parts.of.items()}
+    write_json(job.outputs["labels"], names)
+    write_json(job.outputs["text_rules"], text_rules_of(clean).as_values())
     report = to_json_value(
         source=read_provenance(job.inputs["raw"]),
-        num_read=raw.num_rows + sum(rows.num_rows for rows in copied.given.values()),
+        num_read=found.raw.num_rows + sum(rows.num_rows for rows in copied.given.values()),
         num_kept=len(texts),
-        labels=targets.names,
-        parts=targets_by_part,
-        effects=[*cleaned.effects, *dropped_of(judging), *parts.capped],
+        labels=names,
+        parts=targets,
+        effects=[*found.cleaned.effects, *dropped, *parts.capped],
         lengths=[len(text) for text in texts],
         remarks=(
             *remarks_on_time(ingest.time_column, parts.starts, rows=parts.divided, left_out=parts.num_left_out),
             *remarks_on(
-                raw,
-                cleaned,
+                found.raw,
+                found.cleaned,
                 spread=parts.num_spread,
-                labelled=labelled,
-                also=dropped_of(judging),
+                labelled=reading.columns.label is not None,
+                also=dropped,
                 by_time=bool(parts.starts),
             ),
-            *rare,
-            *absent(targets_by_part, targets.names),
+            *found.remarks,
+            *(() if clean.strip_html else remark_on_html(texts)),
+            *absent(targets, names),
         ),
         starts=parts.starts,
-        numbers=asked.tells_numbers and not targets.names,
+        numbers=asked.tells_numbers and not names,
     )
     write_json(job.outputs["report"], report)

@@ -16,6 +16,9 @@ class CleanSection(Section):
             description="generation: what a text of the source is taken apart into; documents stand between blank lines"
         ),
     ] = "none"
+    strip_html: Annotated[
+        bool, Field(description="take out tags of HTML, its scripts and comments, and read its entities (&nbsp;)")
+    ] = False
     repair_encoding: Annotated[bool, Field(description="undo mojibake (ftfy)")] = True
     normalization: Annotated[
         Literal["NFC", "NFKC"], Field(description="Unicode normalisation form; NFKC also folds full-width forms")

@@ -14,6 +14,7 @@ def text_rules_of(clean: CleanSection) -> TextRules:
         mask_handles=clean.mask_handles,
         mask_links=clean.mask_links,
         max_chars=clean.max_chars,
+        strip_html=clean.strip_html,
     )
 
 

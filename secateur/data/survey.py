@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from secateur.data.cleaning import Cleaned, RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
+from secateur.data.html_text import remark_on_html
 from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
 from secateur.data.time_split import require_different
@@ -64,6 +65,7 @@ class Survey:
         together: characters of both texts of the usable pairs; None where a row is one text.
         without_label: rows that cleaning leaves of those that have none of several labels; None where each has one.
         numbers: least, median and largest of the rows that cleaning leaves, where each has one instead of a label.
+        remarks: what a person should know of the texts, one line each.
     """
 
     rows: int
@@ -80,6 +82,7 @@ class Survey:
     together: Lengths | None = None
     without_label: int | None = None
     numbers: tuple[float, float, float] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def sets(self) -> bool:
@@ -196,6 +199,7 @@ def survey(
         given={part: _by_label(rows.labels, rules) for part, rows in given.items()},
         without_label=int(growth * cleaned.labels.count(NONE)) if rules.sets else None,
         numbers=None if numbers is None else (float(numbers[0]), float(np.median(numbers)), float(numbers[-1])),
+        remarks=() if rules.text.strip_html else tuple(remark_on_html(cleaned.texts)),
     )
 
 

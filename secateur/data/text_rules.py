@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import ftfy
 
+from secateur.data.html_text import without_html
 from secateur.readers.pairs import each
 
 Step = tuple[str, Callable[[str], str]]
@@ -35,6 +36,11 @@ class TextRules:
     mask_handles: bool
     mask_links: bool
     max_chars: int
+    strip_html: bool = False
+
+    def as_values(self) -> dict[str, Any]:
+        """Return them as they stand in a card; a step that came later is named where it is on."""
+        return {name: value for name, value in asdict(self).items() if name != "strip_html" or value}
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> "TextRules | None":
@@ -45,6 +51,8 @@ class TextRules:
 def steps_of(rules: TextRules) -> tuple[Step, ...]:
     """Return the steps in the order in which they are applied; the name is the parameter's."""
     steps: list[Step] = []
+    if rules.strip_html:
+        steps.append(("strip_html", without_html))
     if rules.repair_encoding:
         steps.append(("repair_encoding", repair_encoding))
     steps.append(("normalization", lambda text: normalize(text, form=rules.normalization)))

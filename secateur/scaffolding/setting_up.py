@@ -29,6 +29,7 @@ from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
 from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
 from secateur.scaffolding import params_text, recipe
+from secateur.scaffolding.first_division import on_division
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
 from secateur.scaffolding.origin import Origin, origin_of
 from secateur.scaffolding.params_text import Choice
@@ -268,6 +269,8 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     check_outputs(wish.root, config)
     if seen is not None and wish.kind.route == "predict":
         remarks += _on_long_texts(seen, config)
+    if found is not None and seen is not None and not seen.is_estimate:
+        remarks += on_division(found, reading, config, kind=wish.kind)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
 
@@ -402,8 +405,9 @@ def _on_grades(seen: Survey, wish: Wish) -> list[str]:
 
 def _remarks(seen: Survey, model: str) -> list[str]:
     if seen.tokens_per_word is None or seen.tokens_per_word < _PIECES_PER_WORD or seen.script != "Latin":
-        return []
+        return [*seen.remarks]
     return [
+        *seen.remarks,
         f"{model} splits a word of these texts into {seen.tokens_per_word:.1f} tokens: they are hardly in the language "
-        f"that it learned; --model can name another one, such as {MULTILINGUAL}"
+        f"that it learned; --model can name another one, such as {MULTILINGUAL}",
     ]

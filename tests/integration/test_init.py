@@ -225,6 +225,21 @@ def test_a_column_of_dates_is_suggested_and_not_switched_on(place: Path) -> None
     assert "time_column" not in params_of(place / "shop")["ingest"]
 
 
+def test_labels_that_a_part_goes_without_are_told_or_refused_before_anything_is_written(place: Path) -> None:
+    lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()
+    rows = [f"{line},{number % 9}" for number, line in enumerate(lines[1:])]
+    alone = [f"a song of {word},rare,9" for word in ("rivers", "stones", "trains", "walks")]
+    (place / "grouped.csv").write_text("\n".join([f"{lines[0]},author", *rows, *alone]), encoding="utf-8")
+    asked = ("--source", "grouped.csv", "--text-column", "text", "--label-column", "label")
+    said = json.loads(init(place, "shop", *asked, "-S", "ingest.group_column=author", "--json"))["remarks"]
+    assert "no test row has the label 'rare'" in " ".join(said)
+    late = [f"{line},{2000 + number}" for number, line in enumerate([*lines[1:], *(f"{a[:-2]}" for a in alone)])]
+    (place / "dated.csv").write_text("\n".join([f"{lines[0]},year", *late]), encoding="utf-8")
+    asked = ("init", "later", "--source", "dated.csv", *asked[2:], "--model", "tiny-bert")
+    assert "leaves no training row of 1 label" in str(refused(place, *asked, "-S", "ingest.time_column=year"))
+    assert not (place / "later").exists()
+
+
 def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:
     write_rows(place / "held-out.csv", 90, seed=1)
     found = json.loads(
