@@ -4,16 +4,16 @@ import html
 import re
 from collections.abc import Sequence
 
-_INLINE = "a abbr b big cite code del em font i ins kbd mark s small span strike strong sub sup tt u".split()
+_INLINE = "a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|mark|s|small|span|strike|strong|sub|sup|tt|u"
 _BLOCKS = (
-    "article blockquote body br button center dd details div dl dt figure footer form frame h1 h2 h3 h4 h5 h6 head "
-    "header hr html iframe img input label li link main meta nav noscript ol option p pre q script section select "
-    "style summary table tbody td textarea tfoot th thead title tr ul wbr"
-).split()
+    "article|blockquote|body|br|button|center|dd|details|div|dl|dt|figure|footer|form|frame|h[1-6]|head|header|hr|html|"
+    "iframe|img|input|label|li|link|main|meta|nav|noscript|ol|option|p|pre|q|script|section|select|style|summary|table|"
+    "tbody|td|textarea|tfoot|th|thead|title|tr|ul|wbr"
+)
 _ATTRIBUTES = r"(?:\s[^<>]*)?/?>"
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_INSIDE = re.compile(rf"</?(?:{'|'.join(_INLINE)}){_ATTRIBUTES}", re.IGNORECASE)
-_BETWEEN = re.compile(rf"</?(?:{'|'.join(_BLOCKS)}){_ATTRIBUTES}", re.IGNORECASE)
+_INSIDE = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}", re.IGNORECASE)
+_BETWEEN = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 
 MANY = 0.01
