@@ -24,6 +24,7 @@ from transformers import (
     MegatronBertConfig,
     ModernBertConfig,
     MPNetConfig,
+    NomicBertConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -53,24 +54,27 @@ FILLING = [
     if isinstance(family := family_named(name), Decoder) and family.config.query_counts == "filling"
 ]
 """Decoders whose config knows no features of a head: heads fill the hidden size, as those of encoders do."""
-ENCODER_TABLES = sorted(
-    {
-        repr(replace(family_named(name), model_type="")): name
-        for name in reversed([*FAMILIES, *OTHERS])
-        if name in MODEL_TYPES
-    }.values()
-)
+
+
+def _table(name: str) -> str:
+    """What a family is besides its name."""
+    family = family_named(name)
+    if isinstance(family, Decoder):
+        return repr(replace(family, config=replace(family.config, model_type="")))
+    return repr(replace(family, model_type=""))
+
+
+ENCODER_TABLES = sorted({_table(name): name for name in reversed([*FAMILIES, *OTHERS]) if name in MODEL_TYPES}.values())
 """One encoder for every table: to tests that take seconds, families that differ in their name alone are one."""
-GRAPHS = [
-    name
-    for name in ENCODER_TABLES
-    if name not in ("megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "xlm-roberta-xl")
-]
+_NO_OTHER_GRAPH = (
+    "eurobert", "megatron-bert", "nomic_bert", "rembert", "roberta", "roberta-prelayernorm", "xlm-roberta-xl",
+)  # fmt: skip
+GRAPHS = [name for name in ENCODER_TABLES if name not in _NO_OTHER_GRAPH]
 """Encoders whose graphs differ: ELECTRA has BERT's layers, RoBERTa's head and RemBERT's entrance; the products of
-Megatron are MPNet's, and norms in front of the blocks are ModernBERT's."""
+Megatron are MPNet's, norms in front of the blocks, rotary positions and gates ModernBERT's; EuroBERT is Llama."""
 _ENCODERS = {
     "bert": BertConfig, "camembert": CamembertConfig, "data2vec-text": Data2VecTextConfig,
-    "megatron-bert": MegatronBertConfig, "mpnet": MPNetConfig, "roberta": RobertaConfig,
+    "megatron-bert": MegatronBertConfig, "mpnet": MPNetConfig, "nomic_bert": NomicBertConfig, "roberta": RobertaConfig,
     "roberta-prelayernorm": RobertaPreLayerNormConfig, "xlm-roberta": XLMRobertaConfig,
     "xlm-roberta-xl": XLMRobertaXLConfig,
 }  # fmt: skip
@@ -79,12 +83,13 @@ _POSITIONS = {
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
 QUERIES_PER_HEAD = dict.fromkeys(
-    ("gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2"), 2
+    ("eurobert", "gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2"), 2
 )
 EAGER = ("deberta-v2", "gemma2", "megatron-bert", "mpnet", "rembert")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
 _OWN = {
+    "eurobert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "mask_token_id": 3},
     "gemma2": {
         **_WINDOWS, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0,
     },
@@ -185,6 +190,12 @@ def skip_without_classifier(model_type: str) -> None:
     """Skip a test of a classifier where transformers has none."""
     if model_type not in CLASSIFIER_TYPES:
         pytest.skip("transformers has no such classifier")
+
+
+def heads_fill(model_type: str) -> bool:
+    """Say whether plain transformers divides the hidden size evenly among the heads of a family."""
+    family = family_named(model_type)
+    return model_type in FILLING if isinstance(family, Decoder) else not getattr(family, "names_head_dim", False)
 
 
 def is_hidden_size_fixed(model_type: str) -> bool:

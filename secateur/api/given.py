@@ -113,7 +113,7 @@ def _warn_of_padding(batches: Sequence[OwnBatch], model: PreTrainedModel) -> Non
     if (
         family_of(model).generates
         or head_of(model) is VECTORS
-        or vars(model.config).get("classifier_pooling") == "mean"
+        or vars(model.config).get("classifier_pooling") in ("mean", "late")
     ):
         return
     wrong = next((batch for batch in batches if bool((batch.attention_mask[:, 0] == 0).any())), None)

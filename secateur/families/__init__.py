@@ -14,6 +14,7 @@ from secateur.families.deberta_v2 import DEBERTA_V2
 from secateur.families.distilbert import DISTILBERT
 from secateur.families.electra import ELECTRA
 from secateur.families.ernie import ERNIE
+from secateur.families.eurobert import EUROBERT
 from secateur.families.gemma2 import GEMMA2
 from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
@@ -24,6 +25,7 @@ from secateur.families.megatron_bert import MEGATRON_BERT
 from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
+from secateur.families.nomic_bert import NOMIC_BERT
 from secateur.families.opt import OPT
 from secateur.families.phi3 import PHI3
 from secateur.families.qwen2 import QWEN2
@@ -39,7 +41,7 @@ from secateur.families.xlm_roberta_xl import XLM_ROBERTA_XL
 
 _ENCODERS: tuple[Family, ...] = (
     BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA_V2, MPNET, MODERNBERT, ERNIE, DATA2VEC_TEXT,
-    ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT,
+    ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT, NOMIC_BERT, EUROBERT,
 )  # fmt: skip
 _DECODERS: tuple[Family, ...] = (
     GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OPT, PHI3, QWEN2, QWEN3, SMOLLM3, STARCODER2,

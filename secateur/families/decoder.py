@@ -1,4 +1,7 @@
-"""Pre-norm decoders with one attention and one feed-forward block per layer: a family is a table of names."""
+"""Pre-norm decoders with one attention and one feed-forward block per layer: a family is a table of names.
+
+An encoder whose layers are a decoder's without a mask (EuroBERT) is one of these, too.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +14,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.families.absent_heads import AbsentHeads
+from secateur.families.bare import is_bare
 from secateur.families.decoder_config import DecoderConfig
 from secateur.families.fused import Fused, Fusion, separated
 from secateur.families.layer_config import LayerConfig
 from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
+
+_POOLING = "classifier_pooling"
+"""Key of the config of an encoder: a classifier that pools "late" answers for every token, and takes the mean."""
 
 
 @final
@@ -52,7 +59,9 @@ class Decoder:
     output_norm_paths: tuple[str, ...] = ()
     # relative to the model: of a generator, of a classifier
     language_head_path: str = "lm_head"
-    label_head_path: str = "score"
+    label_head_paths: tuple[str, ...] = ("score",)
+    # there are causal language models of it
+    generates: bool = True
     # what a block puts out is added, without a factor, to what the next block reads
     adds_plainly: bool = True
     fusions: tuple[Fusion, ...] = ()
@@ -76,7 +85,6 @@ class Decoder:
     output_bias: bool | str = False
     ffn_bias: bool | str = False
 
-    generates = True
     is_pre_norm = True
 
     @property
@@ -117,7 +125,7 @@ class Decoder:
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``."""
         can_rotate = self.norm_is_rms and not self.output_norm_paths and not self.config.is_hidden_size_fixed
-        return self._readings(model) if can_rotate else None
+        return self._readings(model) if can_rotate and self.head(model) else None
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
@@ -245,12 +253,16 @@ class Decoder:
 
     def head(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.head``."""
+        if model.base_model is model:
+            return ()
         language_head = self._language_head(model)
-        return (model.get_submodule(self.label_head_path) if language_head is None else language_head,)
+        return tuple(map(model.get_submodule, self.label_head_paths)) if language_head is None else (language_head,)
 
     def head_anatomy(self, config: PreTrainedConfig) -> Head:
         """See ``Family.head_anatomy``: the last norm and one linear, which sees every token."""
         hidden = self.hidden_size(config)
+        if not self.generates:
+            return self._encoder_head(config)
         if writes_text(config):
             outputs = self.config.value(config, "vocab_size")
             own = 0 if config.tie_word_embeddings else hidden * outputs
@@ -258,6 +270,16 @@ class Decoder:
             outputs = config.num_labels
             own = hidden * outputs
         return Head(sizes=((hidden, outputs),), params=self._norm_params(hidden) + own, every_token=True)
+
+    def _encoder_head(self, config: PreTrainedConfig) -> Head:
+        """Return the last norm, and of a classifier a dense layer and another, both with biases."""
+        hidden = self.hidden_size(config)
+        if is_bare(config):
+            return Head(sizes=(), params=self._norm_params(hidden), every_token=False)
+        sizes = ((hidden, hidden), (hidden, config.num_labels))
+        own = sum((inputs + 1) * outputs for inputs, outputs in sizes)
+        pooled_first = vars(config).get(_POOLING) in ("bos", "mean")
+        return Head(sizes=sizes, params=self._norm_params(hidden) + own, every_token=not pooled_first)
 
     def anatomy(self, config: PreTrainedConfig) -> Anatomy:
         """See ``Family.anatomy``."""
@@ -342,8 +364,9 @@ class Decoder:
             entries = (attention.query, attention.key, attention.value)
             found.append(Reading(block.get_submodule(self.attention_norm_path), entries))
             found.append(Reading(block.get_submodule(self.ffn_norm_path), layer.ffn.up))
-        (head,) = self.head(model)
-        return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), (cast("nn.Linear", head),)))
+        first = self.head(model)[:1]
+        readers = tuple(cast("nn.Linear", head) for head in first)
+        return (*found, Reading(model.base_model.get_submodule(self.final_norm_path), readers))
 
     def _follow_(self, block: nn.Module, attention: Attention, config: PreTrainedConfig) -> None:
         """Let what counts heads beside the projections count those of this layer."""

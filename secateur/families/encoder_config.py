@@ -20,7 +20,7 @@ FIRST_NORM = "first_attention_norm"
 """Key of the config, our own: the first layer reads the stream through a norm, where transformers builds none."""
 PADDING = "pad_token_id"
 _HEAD_DIM = "head_dim"
-"""Key of the config for features per head, where they are not ``hidden size / heads``: our own, loaders ignore it."""
+"""Key of the config for features per head, where they are not ``hidden size / heads``: most loaders ignore it."""
 
 
 def no_positions(_: PreTrainedConfig) -> int:
@@ -97,6 +97,8 @@ class EncoderConfig:
     head_has_norm: bool = False
     # positions turn the features of a head, so it cannot have more of them
     is_rotary: bool = False
+    # the config says how many features a head has, so heads need not fill the hidden size
+    names_head_dim: bool = False
     # in place of the attention's own forward pass, where that cannot be used with other widths
     forward_with_heads: Part | None = None
     # changes what else of a layer cannot be used so
@@ -198,7 +200,7 @@ class EncoderConfig:
         return Widths(
             heads=(num_heads,) * num_layers,
             ffn=(self._global(config, self.ffn_key),) * num_layers,
-            head_dim=int(vars(config).get(_HEAD_DIM, self.hidden_size(config) // num_heads)),
+            head_dim=int(vars(config).get(_HEAD_DIM) or self.hidden_size(config) // num_heads),
         )
 
     def widths(self, config: PreTrainedConfig) -> Widths:
@@ -214,7 +216,8 @@ class EncoderConfig:
         dense = self.dense_widths(config)
         if vars(config).get(FIRST_NORM):
             return False
-        return not config.is_heterogeneous and dense.heads[0] * dense.head_dim == self.hidden_size(config)
+        fills = self.names_head_dim or dense.heads[0] * dense.head_dim == self.hidden_size(config)
+        return not config.is_heterogeneous and fills
 
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
         """See ``Family.write_widths_``."""
@@ -230,7 +233,8 @@ class EncoderConfig:
         """See ``Family.uniform_config``."""
         uniform = copy.deepcopy(config)
         uniform.per_layer_config = None
-        vars(uniform).pop(_HEAD_DIM, None)
+        if not self.names_head_dim:
+            vars(uniform).pop(_HEAD_DIM, None)
         setattr(uniform, self.num_heads_key, heads)
         setattr(uniform, self.ffn_key, ffn)
         return uniform
@@ -239,7 +243,7 @@ class EncoderConfig:
         """See ``Family.buildable``."""
         dense = self.dense_widths(config)
         # transformers wants heads that divide the hidden size; one always does.
-        plain = dense.heads[0] * dense.head_dim == self.hidden_size(config)
+        plain = self.names_head_dim or dense.heads[0] * dense.head_dim == self.hidden_size(config)
         found = self.uniform_config(config, heads=dense.heads[0] if plain else 1, ffn=dense.ffn[0])
         if self.is_rotary and not plain:
             setattr(found, _HEAD_DIM, dense.head_dim)  # transformers turns features by it
@@ -253,6 +257,8 @@ class EncoderConfig:
                 "one that was left first has one; a model that keeps the first layer of the dense one would work"
             )
         dense = self.dense_widths(config)
+        if self.names_head_dim:
+            return max(dense.heads[0], at_least), dense.head_dim
         found = filling_heads(dense, hidden_size=self.hidden_size(config), at_least=at_least)
         if self.is_rotary and found[1] != dense.head_dim:
             raise ModelError(
@@ -272,7 +278,8 @@ class EncoderConfig:
 
     def _write_head_dim_(self, config: PreTrainedConfig, head_dim: int) -> None:
         vars(config).pop(_HEAD_DIM, None)
-        if head_dim * self._global(config, self.num_heads_key) != self.hidden_size(config):
+        fills = head_dim * self._global(config, self.num_heads_key) == self.hidden_size(config)
+        if self.names_head_dim or not fills:
             setattr(config, _HEAD_DIM, head_dim)
 
     def _norm_params(self, config: PreTrainedConfig) -> int:

@@ -1,7 +1,7 @@
 """Building models from a config and tensors: shapes first, weights once."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightRenaming
+from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
 from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_named, family_of, is_static
@@ -130,20 +130,47 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _renamed(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Call tensors what the model calls them: ``save_pretrained`` writes names that older versions read (GPT-NeoX)."""
+    """Call tensors what the model calls them: ``save_pretrained`` writes names that older versions read (GPT-NeoX).
+
+    What it joins is divided again (NomicBERT): all of one size, whatever that is.
+    """
     known = model.state_dict()
     if not set(tensors) - set(known):
         return tensors
-    renamings = [
-        found for found in get_model_conversion_mapping(model, add_legacy=False) if isinstance(found, WeightRenaming)
-    ]
+    mapping = get_model_conversion_mapping(model, add_legacy=False)
+    renamings = [found for found in mapping if isinstance(found, WeightRenaming)]
+    divisions = [found for found in mapping if isinstance(found, WeightConverter) and _divides_evenly(found)]
 
     def here(name: str) -> str:
         for renaming in () if name in known else renamings:
             name = renaming.rename_source_key(name)[0]
         return name
 
-    return {here(name): tensor for name, tensor in tensors.items()}
+    return {
+        part: piece
+        for name, tensor in tensors.items()
+        for part, piece in _divided(here(name), tensor, () if name in known else divisions)
+    }
+
+
+def _divides_evenly(converter: WeightConverter) -> bool:
+    return [type(operation) for operation in converter.operations] == [Chunk]
+
+
+def _divided(
+    name: str, tensor: torch.Tensor, divisions: Sequence[WeightConverter]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a tensor, or the parts that it was joined from, under their names."""
+    for division in divisions:
+        first, found = division.rename_source_key(name)
+        targets, dim = division.target_patterns, division.operations[0].dim
+        if found is None or tensor.shape[dim] % len(targets):
+            continue
+        for target, piece in zip(targets, tensor.tensor_split(len(targets), dim=dim), strict=True):
+            # A copy of its own: views would keep the whole alive, and be unaligned.
+            yield first.replace(targets[0], target, 1), piece.clone(memory_format=torch.contiguous_format)
+        return
+    yield name, tensor
 
 
 def _without_copies(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

@@ -263,7 +263,7 @@ def test_the_attributes_that_tools_read_follow_the_cut(model_type):
     cut_(model, some_masks(model))
     names = {
         "distilbert": "n_heads", "gpt2": "num_heads", "opt": "num_heads", "phi3": "num_key_value_heads",
-        "modernbert": "head_dim",
+        "modernbert": "head_dim", "nomic_bert": "head_dim", "eurobert": "head_dim",
     }  # fmt: skip
     name = names.get(model_type, "num_attention_heads")
     found = [getattr(module, name) for module in model.modules() if hasattr(module, name)]
@@ -313,7 +313,7 @@ def test_a_row_of_max_tokens_can_be_read_and_a_longer_one_not(model_type):
     limit = family_of(model).max_tokens(model.config)
     with torch.inference_mode():
         model(input_ids=torch.full((1, limit), 7))
-        if model_type in ("deberta-v2", "modernbert") or (
+        if model_type in ("deberta-v2", "eurobert", "modernbert", "nomic_bert") or (
             model_type in DECODER_TYPES and model_type not in ("gpt2", "opt")
         ):
             return  # relative and rotary positions have no table that ends

@@ -20,9 +20,9 @@ from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_, widths_of
 from tests.tiny_models import (
     CLASSIFIER_TYPES,
-    FILLING,
     MODEL_TYPES,
     QUERIES_PER_HEAD,
+    heads_fill,
     is_hidden_size_fixed,
     logits_of,
     skip_fixed_hidden_size,
@@ -167,7 +167,7 @@ def test_a_hidden_size_saves_and_loads(model_type, num_features, narrow, tmp_pat
     again = saved_and_loaded(loaded, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "model" / "config.json").read_bytes()
     # These configs accept no 8 queries, or 4, for 26 features, so the global values cannot be those of the layers.
-    dividing = model_type in ("gpt_neox", "llama")
+    dividing = model_type in ("eurobert", "gpt_neox", "llama")
     assert loaded.config.is_heterogeneous == (narrow or (dividing and num_features == 26))
     assert torch.equal(logits_of(again), logits_of(model))
 
@@ -251,7 +251,7 @@ def test_a_smaller_hidden_size_is_padded_where_heads_fill_it(model_type, num_fea
 
 
 def test_a_hidden_size_that_heads_cannot_fill_is_not_padded(model_type, tmp_path: Path):
-    if model_type not in (*MODEL_TYPES, *FILLING):
+    if not heads_fill(model_type):
         pytest.skip("the config names the features of a head")
     model = tiny_model(model_type)
     cut_hidden_(model, some_features(26))

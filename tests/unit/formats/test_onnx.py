@@ -145,7 +145,7 @@ def test_every_family_exports_whatever_is_gone(model_type, tmp_path: Path, batch
     for mask in (masks.heads[0], masks.ffn[1], masks.heads[2], masks.ffn[2]):
         mask[:] = False
     cut_(model, masks)
-    cut_hidden_(model, torch.arange(32) < 27)
+    cut_hidden_(model, torch.arange(32) < 26)
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     file = export_onnx(tmp_path / "model", tmp_path / "out", int8=True)
     assert OnnxRunner(file, num_threads=1)(*batch).shape == (5, 3)

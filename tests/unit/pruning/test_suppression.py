@@ -20,7 +20,7 @@ def tensors(model):
 def test_the_whole_group_is_divided_and_nothing_else_changes(model_type):
     model = tiny_model(model_type)
     masks = Masks.ones(widths_of(model))
-    masks.heads[1][2] = masks.ffn[2][7] = False  # features 16..23
+    masks.heads[1][2] = masks.ffn[2][7] = False  # features 16..23 of its key, as many of each query
     before = tensors(model)
     suppress_(model, masks, divisor=DIVISOR, already=None)
     after = tensors(model)
@@ -28,10 +28,11 @@ def test_the_whole_group_is_divided_and_nothing_else_changes(model_type):
     attention, down = layers[1].attention, layers[2].ffn.down
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     expected = {name: torch.ones_like(tensor) for name, tensor in before.items()}
-    for linear in (attention.query, attention.key, attention.value):
+    size = attention.unit_size
+    for linear, features in ((attention.query, size), (attention.key, 8), (attention.value, 8)):
         for parameter in linear.parameters():
-            expected[names[id(parameter)]][16:24] /= DIVISOR
-    expected[names[id(attention.output.weight)]][:, 16:24] /= DIVISOR
+            expected[names[id(parameter)]][2 * features : 3 * features] /= DIVISOR
+    expected[names[id(attention.output.weight)]][:, 2 * size : 3 * size] /= DIVISOR
     for up in layers[2].ffn.up:
         for parameter in up.parameters():
             expected[names[id(parameter)]][7] /= DIVISOR
