@@ -7,7 +7,7 @@ from typing import Any
 
 import secateur
 
-_ORDER = ("prune", "load", "save", "export", "bench", "latency_table")
+_ORDER = ("prune", "load", "save", "export", "sentence_transformer", "bench", "latency_table")
 _SECTIONS = {"Args": "argument", "Attributes": "attribute", "Returns": None, "Raises": "raises", "Yields": None}
 _ENTRY = re.compile(r"(?P<names>[A-Za-z_][\w, ]*): (?P<text>.*)", re.DOTALL)
 
@@ -47,7 +47,8 @@ def _signature(name: str, function: Any) -> str:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in parts:
             parts.append("*")
         default = "" if parameter.default is inspect.Parameter.empty else f"={parameter.default!r}"
-        parts.append(f"{parameter.name}{default}")
+        stars = "**" if parameter.kind is inspect.Parameter.VAR_KEYWORD else ""
+        parts.append(f"{stars}{parameter.name}{default}")
     inside = ", ".join(parts)
     return f"{name}({inside})" if len(inside) < 90 else f"{name}(\n    " + ",\n    ".join(parts) + ",\n)"
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from secateur.api.checkpoints import export, load, save
+    from secateur.api.checkpoints import export, load, save, sentence_transformer
     from secateur.api.pruning import prune
     from secateur.api.result import Figures, Pruned
     from secateur.api.timing import bench, latency_table
@@ -51,11 +51,12 @@ __all__ = [
     "load",
     "prune",
     "save",
+    "sentence_transformer",
 ]
 
 _HOMES = {
     "secateur": ("__version__",),
-    "secateur.api.checkpoints": ("export", "load", "save"),
+    "secateur.api.checkpoints": ("export", "load", "save", "sentence_transformer"),
     "secateur.api.pruning": ("prune",),
     "secateur.api.result": ("Figures", "Pruned"),
     "secateur.api.timing": ("bench", "latency_table"),

@@ -1,9 +1,10 @@
-"""``secateur.load``, ``save`` and ``export``: models in memory, and their folders."""
+"""``secateur.load``, ``save``, ``export``, ``sentence_transformer``: models in memory, and their folders."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -134,6 +135,29 @@ def export(
         if to == "onnx":
             return export_onnx(folder, out, int8=int8)
         return export_padded(folder, out) if to == "padded" else export_numpy(folder, out)
+
+
+def sentence_transformer(path: str | Path, **options: Any) -> Any:
+    """Load an embedding model, pruned or dense, as a ``SentenceTransformer`` with the widths that it was saved with.
+
+    It encodes, is trained and saved as any other; ``sentence_transformer``, ``load`` and every command read what its
+    ``save`` writes. ``SentenceTransformer(path)`` itself reads a padded folder (``export(..., to="padded")``); of a
+    pruned one it asks for ``trust_remote_code=True``, because the class that reads it is of this package.
+
+    Args:
+        path: a folder.
+        options: what ``SentenceTransformer`` takes: ``device``, ``prompts``, ``similarity_fn_name``.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or a file is missing or differs; it is named.
+        ModelError: the folder holds no embedding model.
+        ConfigError: sentence-transformers is not installed.
+    """
+    if find_spec("sentence_transformers") is None:
+        raise ConfigError("sentence_transformer: sentence-transformers is not installed; pip install it first")
+    from secateur.formats.sentence_transformers import as_sentence_transformer
+
+    return as_sentence_transformer(Path(path), **options)
 
 
 @contextmanager

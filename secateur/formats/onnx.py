@@ -27,6 +27,7 @@ from secateur.models.card import CARD, Card, write_card
 from secateur.models.checkpoint import described, kind_of_folder, load
 from secateur.models.folders import WEIGHTS, companions
 from secateur.models.heads import head_of
+from secateur.models.pooling import is_for_sentence_transformers
 from secateur.models.token_types import TYPES, tells_texts_apart
 
 __all__ = ["ONNX_MODEL", "export_onnx", "quantize_", "quantize_onnx", "trace"]
@@ -147,7 +148,7 @@ def _compare_steps(model: PreTrainedModel, file: Path) -> None:
 
 def _copy_companions(source: Path, folder: Path) -> None:
     for name in companions(source):
-        if name not in (WEIGHTS, ONNX_MODEL):
+        if name not in (WEIGHTS, ONNX_MODEL) and not is_for_sentence_transformers(name):
             if not (source / name).is_file():
                 raise CheckpointError(f"{source / name} is missing, {CARD} lists it")
             shutil.copyfile(source / name, folder / name)

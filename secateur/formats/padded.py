@@ -14,11 +14,9 @@ from secateur.families.structures import Attention, Ffn
 from secateur.files import replacing
 from secateur.formats.closeness import require_close
 from secateur.formats.padding import pad_attention, pad_columns, pad_rows, pad_vectors
-from secateur.models.card import Card
 from secateur.models.checkpoint import described, load, load_tokenizer, save
 from secateur.models.construction import quiet
-from secateur.models.heads import VECTORS, head_of
-from secateur.models.pooling import write_modules
+from secateur.models.heads import head_of
 from secateur.models.surgery import widths_of
 
 
@@ -49,19 +47,12 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     tokenizer = load_tokenizer(checkpoint) if (checkpoint / "tokenizer_config.json").is_file() else None
     pad_(model)
     with replacing(out) as folder:
-        save(model, tokenizer, folder, card=card, check_reload=False, beside=lambda path: _beside(model, path, card))
+        save(model, tokenizer, folder, card=card, check_reload=False)
         with quiet():
             plain = head_of(model).auto.from_pretrained(folder, local_files_only=True).eval()
         # The zeros take part in the sums, in another order of additions.
         require_close(_logits(plain, ids).numpy(), expected.numpy(), what="the padded model")
     return out
-
-
-def _beside(model: PreTrainedModel, folder: Path, card: Card) -> None:
-    """Write what sentence-transformers reads beside an embedding model."""
-    if head_of(model) is VECTORS:
-        width, limit = (of(model.config) for of in (family_of(model).hidden_size, family_of(model).max_tokens))
-        write_modules(folder, model.config, max_length=min(limit, card.max_length or limit), hidden_size=width)
 
 
 def pad_(model: PreTrainedModel) -> None:

@@ -36,7 +36,7 @@ from secateur.models.folders import (
     stored_dtype,
 )
 from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
-from secateur.models.pooling import longest, take_pooling_
+from secateur.models.pooling import longest, take_pooling_, write_modules
 from secateur.models.reload_check import check_reload as run_reload_check
 from secateur.models.token_types import TYPES, for_model_
 from secateur.models.weights_digest import digest_weights
@@ -87,6 +87,8 @@ def save(
         _save_generation(model.generation_config, folder)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
+    if head_of(model) is VECTORS:
+        _save_modules(model, folder, limit=Card.of(card).max_length)
     if beside is not None:
         beside(folder)
     said = {} if tokenizer is None else said_of_long_texts(tokenizer)
@@ -231,6 +233,19 @@ def _write_weights(state: Mapping[str, torch.Tensor], file: Path) -> None:
 def _save_generation(settings: GenerationConfig, folder: Path) -> None:
     """Write what ends a text, and the like; a version of a library is no property of that."""
     write_json(folder / _GENERATION, {key: value for key, value in settings.to_diff_dict().items() if key != _VERSION})
+
+
+def _save_modules(model: PreTrainedModel, folder: Path, *, limit: int | None) -> None:
+    """Write what sentence-transformers reads beside an embedding model."""
+    family, config = family_of(model), model.config
+    longest_row = family.max_tokens(config)
+    write_modules(
+        folder,
+        config,
+        max_length=min(longest_row, limit or longest_row),
+        hidden_size=family.hidden_size(config),
+        is_plain=family.is_dense(config),
+    )
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

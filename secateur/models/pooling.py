@@ -27,6 +27,8 @@ MODULES = "modules.json"
 _KEY = "embedding_pooling"
 _LIMITS, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
 _PACKAGE = "sentence_transformers.models"
+_OWN_READER = "secateur.formats.sentence_transformers.Transformer"
+"""What reads an encoder whose layers have other widths than its config says of all."""
 _PATHS = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
 _FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
@@ -59,6 +61,11 @@ def pooled_(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def states_again_(model: PreTrainedModel) -> None:
+    """Undo ``pooled_``: the encoder gives its hidden states, which somebody else pools."""
+    model.__dict__.pop("forward", None)
+
+
 def is_pooled(model: PreTrainedModel) -> bool:
     """Tell whether ``pooled_`` was called on a model, or on what it is a copy of."""
     return "forward" in model.__dict__
@@ -88,6 +95,11 @@ def forget_pooling_(config: PreTrainedConfig) -> None:
     vars(config).pop(_KEY, None)
 
 
+def is_for_sentence_transformers(name: str) -> bool:
+    """Tell whether a file of a folder, by its name there, is one of those that ``write_modules`` writes."""
+    return name in (MODULES, _LIMITS, _PROMPTS) or name.partition("/")[0] in _PATHS.values()
+
+
 def said_of(folder: Path) -> str:
     """Return how texts become vectors, for people: as the files beside a model say."""
     if not (folder / CARD).exists() and (folder / MODULES).is_file():
@@ -106,12 +118,15 @@ def longest(folder: Path, *, limit: int) -> int:
     return min(limit, found) if isinstance(found, int) and found > 0 else limit
 
 
-def write_modules(folder: Path, config: PreTrainedConfig, *, max_length: int, hidden_size: int) -> None:
-    """Write beside a model what sentence-transformers reads."""
+def write_modules(folder: Path, config: PreTrainedConfig, *, max_length: int, hidden_size: int, is_plain: bool) -> None:
+    """Write beside a model what sentence-transformers reads; plain transformers can build it, or our reader does."""
+    types = {name: f"{_PACKAGE}.{name}" for name in _PATHS}
+    if not is_plain:
+        types["Transformer"] = _OWN_READER
     write_json(
         folder / MODULES,
         [
-            {"idx": place, "name": str(place), "path": path, "type": f"{_PACKAGE}.{name}"}
+            {"idx": place, "name": str(place), "path": path, "type": types[name]}
             for place, (name, path) in enumerate(_PATHS.items())
         ],
     )

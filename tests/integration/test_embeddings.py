@@ -28,6 +28,7 @@ from tests.integration.in_process import output, refused
 from tests.tasks.serving.running import running
 from tests.tiny import sentences
 from tests.tiny_embedder import write_embedder
+from tests.tiny_models import tiny_model
 
 QUICK = ("-S", "calibration_rows=48", "-S", "search_trials=0", "-S", "ffn_multiple=8", "--threads", "1")
 TEXTS = ["a good day", "my bad house today", "the song of this stone and the river", "?"]
@@ -116,6 +117,54 @@ def test_sentence_transformers_gives_the_same_vectors(forms: dict[str, Path]) ->
     assert model.max_seq_length == 24
     expected = Embedder.load(forms["pruned"]).embed(TEXTS).vectors
     np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-4)
+
+
+def test_a_pruned_folder_in_sentence_transformers(home: Path, forms: dict[str, Path], tmp_path: Path) -> None:
+    """By its own reader, without code in a folder; trained or not, what it saves is read by everything."""
+    library = pytest.importorskip("sentence_transformers")
+    expected = Embedder.load(forms["pruned"]).embed(TEXTS).vectors
+    model = secateur.sentence_transformer(forms["pruned"], device="cpu")
+    assert model.max_seq_length == 24
+    np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-5)
+    model.save(str(tmp_path / "saved"))
+    again = secateur.sentence_transformer(tmp_path / "saved", device="cpu")
+    np.testing.assert_array_equal(again.encode(TEXTS), model.encode(TEXTS))
+    assert [path.name for path in (tmp_path / "saved").rglob("*.py")] == []
+    np.testing.assert_allclose(Embedder.load(tmp_path / "saved").embed(TEXTS).vectors, expected, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"pruned references the module class 'secateur\.formats\.sentence_transformers"
+    ):
+        library.SentenceTransformer(str(forms["pruned"]), device="cpu")
+    trusted = library.SentenceTransformer(str(forms["pruned"]), device="cpu", trust_remote_code=True)
+    np.testing.assert_array_equal(trusted.encode(TEXTS), model.encode(TEXTS))
+
+
+def test_what_sentence_transformers_cannot_read_is_said(forms: dict[str, Path], tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("sentence_transformers")
+    tiny_model().save_pretrained(tmp_path / "classifier")
+    with pytest.raises(ModelError, match=r"classifier holds a .*, not an embedding model; secateur.load reads it"):
+        secateur.sentence_transformer(tmp_path / "classifier")
+    with pytest.raises(ConfigError, match=r"model_kwargs: device_map has no place here"):
+        sentences_module().Transformer(str(forms["pruned"]), model_kwargs={"device_map": "auto"})
+    with pytest.raises(ConfigError, match=r"backend='onnx': .*pruned is read by secateur, with torch alone"):
+        sentences_module().Transformer(str(forms["pruned"]), backend="onnx")
+    monkeypatch.setattr("secateur.api.checkpoints.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="sentence-transformers is not installed"):
+        secateur.sentence_transformer(forms["pruned"])
+
+
+def sentences_module() -> Any:
+    from secateur.formats import sentence_transformers
+
+    return sentence_transformers
+
+
+def test_an_export_of_an_export(home: Path, forms: dict[str, Path], tmp_path: Path) -> None:
+    """What sentence-transformers reads beside a model is nothing for a graph."""
+    output(home, "export", "padded", "--to", "onnx", "--out", tmp_path / "onnx")
+    assert not (tmp_path / "onnx" / "modules.json").exists()
+    expected = Embedder.load(forms["pruned"]).embed(TEXTS).vectors
+    np.testing.assert_allclose(Embedder.load(tmp_path / "onnx").embed(TEXTS).vectors, expected, atol=1e-4)
 
 
 def test_what_it_answers_for_texts_and_rows(home: Path, forms: dict[str, Path]) -> None:
