@@ -64,7 +64,7 @@ def time_against(dense: Path, others: Mapping[str, Path], *, repeats: int, workd
     for name, folder in others.items():
         pairs |= {(name, "dense"): reference, (name, "model"): _runner(folder, workdir)}
     ids = np.random.default_rng(0).integers(1000, size=(BATCH, LENGTH), dtype=np.int64)
-    times = time_runners(pairs, ids=ids, repeats=repeats)
+    times = time_runners(pairs, ids=ids, repeats=repeats, num_threads=NUM_THREADS)
     timings = {}
     dense_ms = float(np.median([ms for name in others for ms in times[name, "dense"]]))
     for name in others:

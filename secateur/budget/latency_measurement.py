@@ -20,7 +20,7 @@ from secateur.config.prune import LatencyBudget
 from secateur.families import family_of
 from secateur.families.structures import Masks, Widths
 from secateur.inference.language_model import TorchLanguageModel
-from secateur.inference.latency import time_runners, torch_threads, undisturbed_clock
+from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.machine import describe_machine
 from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
 from secateur.models.heads import head_of
@@ -230,7 +230,7 @@ def _time_all(
             ids=ids,
             repeats=repeats or settings.repeats,
             after_round=after_round,
-            clock=undisturbed_clock(settings.num_threads),
+            num_threads=settings.num_threads,
         )
         times = {place: np.array(values) for place, values in timed.items()}
         references += times[-1].tolist()

@@ -130,4 +130,6 @@ def times_of(
     ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
     runners = {name: predictor.runner for name, predictor in predictors.items()}
     with progress("time calls", total=wanted.repeats, live=False) as advance:
-        return time_runners(runners, ids=ids, repeats=wanted.repeats, after_round=advance)
+        return time_runners(
+            runners, ids=ids, repeats=wanted.repeats, num_threads=wanted.num_threads, after_round=advance
+        )

@@ -129,4 +129,6 @@ def _times(writers: Mapping[str, Writer], wanted: PromoteLatencySection) -> dict
     ids = np.random.default_rng(0).integers(vocabulary, size=(wanted.batch, wanted.length), dtype=np.int64)
     runners = {name: StepRunner(writer.model) for name, writer in writers.items()}
     with progress("time calls", total=wanted.repeats, live=False) as advance:
-        return time_runners(runners, ids=ids, repeats=wanted.repeats, after_round=advance)
+        return time_runners(
+            runners, ids=ids, repeats=wanted.repeats, num_threads=wanted.num_threads, after_round=advance
+        )

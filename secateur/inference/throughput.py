@@ -1,6 +1,5 @@
 """Tokens per second of whole generations: one interleaved run over all models."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from secateur.data.documents import given_ids
 from secateur.errors import ModelError
 from secateur.inference.decoding import Sampling, decode
 from secateur.inference.language_model import LanguageModel, open_language_model
-from secateur.inference.latency import no_garbage_collection, torch_threads
+from secateur.inference.latency import no_garbage_collection, torch_threads, undisturbed_clock
 from secateur.inference.runners import exported_folder
 from secateur.models.card import Card
 from secateur.models.checkpoint import load_tokenizer
@@ -77,7 +76,7 @@ def throughput(
         models[checkpoint] = open_language_model(folder, runtime=runtime, num_threads=num_threads)
         begins[checkpoint] = given_ids(load_tokenizer(checkpoint), controls={})
     with torch_threads(num_threads), no_garbage_collection():
-        times = _times(models, begins, batches=batches, length=length, repeats=repeats)
+        times = _times(models, begins, batches=batches, length=length, repeats=repeats, num_threads=num_threads)
     rates = {
         (checkpoint, batch): batch * length / float(np.median(times[checkpoint, batch]))
         for checkpoint in checkpoints
@@ -96,14 +95,16 @@ def _times(
     batches: Sequence[int],
     length: int,
     repeats: int,
+    num_threads: int,
 ) -> dict[tuple[Path, int], list[float]]:
     """Return the seconds of every generation."""
+    clock = undisturbed_clock(num_threads)
     times: dict[tuple[Path, int], list[float]] = {(path, batch): [] for path in models for batch in batches}
     for repeat in range(repeats + 1):
         for (path, batch), seconds in times.items():
             prompts = torch.tensor([begins[path]] * batch)
-            start = time.perf_counter()
+            start = clock()
             decode(models[path], prompts, sampling=Sampling(length), end=None)
             if repeat:
-                seconds.append(time.perf_counter() - start)
+                seconds.append((clock() - start) / 1e9)
     return times

@@ -71,7 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     attempts: list[object] = []
     passes = Counter[int]()
 
-    def timed(runners, *, ids, repeats, after_round=None, clock):
+    def timed(runners, *, ids, repeats, num_threads, after_round=None):
         for _ in range(repeats):
             if after_round is not None:
                 after_round()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from secateur.errors import CheckpointError, ModelError
-from secateur.inference.latency import _time_by_runtime, bench, time_runners, undisturbed_clock
+from secateur.inference.latency import _time_by_runtime, bench, time_runners
 from secateur.inference.runners import open_runner
 from secateur.models.checkpoint import save
 from secateur.models.surgery import cut_
@@ -29,7 +29,10 @@ def test_calls_alternate_and_the_collector_rests():
         return run
 
     times = time_runners(
-        {"slow": runner("slow", 0.004), "fast": runner("fast", 0.0)}, ids=np.ones((1, 4), dtype=np.int64), repeats=5
+        {"slow": runner("slow", 0.004), "fast": runner("fast", 0.0)},
+        ids=np.ones((1, 4), dtype=np.int64),
+        repeats=5,
+        num_threads=2,
     )
     assert calls[-20:] == ["slow", "slow", "fast", "fast"] * 5, "each timed call follows one that is not"
     assert not any(collecting[-20:])
@@ -44,8 +47,7 @@ def test_the_time_of_other_work_is_not_that_of_a_call_in_one_thread():
 
     ids = np.zeros((1, 4), dtype=np.int64)
     times = {
-        threads: min(time_runners({"a": disturbed}, ids=ids, repeats=3, clock=undisturbed_clock(threads))["a"])
-        for threads in (1, 2)
+        threads: min(time_runners({"a": disturbed}, ids=ids, repeats=3, num_threads=threads)["a"]) for threads in (1, 2)
     }
     assert times[1] < 5 < 20 <= times[2], "several threads are timed by the wall"
 
@@ -58,7 +60,7 @@ def test_a_runtime_is_timed_for_some_rounds_and_its_turn_comes_again():
 
     keys = [(Path(model), runtime) for model in ("dense", "cut") for runtime in ("torch", "onnx")]
     runners = {key: runner("/".join(map(str, key))) for key in keys}
-    times = _time_by_runtime(runners, ids=np.ones((1, 4), dtype=np.int64), repeats=50)
+    times = _time_by_runtime(runners, ids=np.ones((1, 4), dtype=np.int64), repeats=50, num_threads=2)
     assert list(times) == keys
     assert {len(found) for found in times.values()} == {50}
     turns = [name for name, _ in itertools.groupby(call.partition("/")[2] for call in calls)]
