@@ -3,8 +3,9 @@
 A fault point is a file or folder below ROOT that Python is about to create, write, rename or remove, and a statement
 with which a registry is about to be changed: those of our own file layer, of DVC, of MLflow and of whatever else there
 is. At the POINT-th (from 1), HOW is what happens: ``kill`` is kill -9; ``full`` leaves no space from there on, for what
-needs some; ``read-only`` lets nothing be written any more; ``count`` does nothing, and writes down at the end how many
-points there were, into the file that FAULTS_COUNTED names.
+needs some; ``read-only`` lets nothing be written any more; ``count`` does nothing, and writes down at the end how
+many points there were, into the file that FAULTS_COUNTED names. ``moment`` is kill -9 after POINT seconds, wherever it
+is then.
 """
 
 import errno
@@ -12,10 +13,11 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
-How = Literal["kill", "full", "read-only", "count"]
+How = Literal["kill", "full", "read-only", "count", "moment"]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _TAKES_SPACE = frozenset({"open", "os.mkdir", "os.link", "os.symlink", "statement"})
@@ -75,14 +77,33 @@ class Faults:
         raise OSError(number, os.strerror(number), what)
 
 
+def kill_after(seconds: float) -> None:
+    """Let another process end this one by kill -9, wherever it is by then."""
+    ours = os.getpid()
+    if os.fork() != 0:
+        return
+    deadline = time.monotonic() + seconds
+    while (rest := deadline - time.monotonic()) > 0 and os.getppid() == ours:
+        time.sleep(min(rest, 0.1))
+    if os.getppid() == ours:
+        os.kill(ours, signal.SIGKILL)
+    os._exit(0)
+
+
 def main() -> None:
     """Run a command of secateur with a fault."""
     root, at, how, *command = sys.argv[1:]
-    faults = Faults(Path(root).resolve(), at=int(at), how=how)  # type: ignore[arg-type]
+    # What is needed to find this file is no part of the command, whose code would be another with it.
+    found_by = os.environ.pop("PYTHONPATH", None)
+    sys.path[:] = [folder for folder in sys.path if folder != found_by]
     sys.argv = ["secateur", *command]
     from secateur.cli import main as secateur
 
-    faults.install()
+    faults = Faults(Path(root).resolve(), at=0 if how == "moment" else int(at), how=how)  # type: ignore[arg-type]
+    if how == "moment":
+        kill_after(float(at))
+    else:
+        faults.install()
     try:
         secateur()
     finally:

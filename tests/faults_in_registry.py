@@ -166,59 +166,81 @@ def _in_fork(
 
 
 def _do(pipe: Any, root: Path, what: str, faults: Faults | None, host: str | None, barrier: Any) -> None:
-    os.chdir(root)
-    logging.disable()
-    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it ends with this process
+    _be_quiet(root)
     if host is not None:
         socket.gethostname = lambda: host
-    try:
-        if barrier is not None:
-            barrier.wait(timeout=60)
-        if faults is not None:
-            faults.install()
-        OPERATIONS[what](Project(root))
-        said = "done"
-    except SecateurError as error:
-        said = f"refused: {error}" if len(str(error).splitlines()) == 1 else f"several lines: {error}"
-    except OSError as error:
-        # What the command line turns into a line.
-        said = f"refused: {error}" if error.errno in {*NO_SPACE, 30} else traceback.format_exc(limit=-4)
-    except BaseException:  # noqa: BLE001  the point of it all
-        said = traceback.format_exc(limit=-4)
-    pipe.send((said, 0 if faults is None else faults.passed))
+    if barrier is not None:
+        barrier.wait(timeout=60)
+    if faults is not None:
+        faults.install()
+    pipe.send((_ended(root, what), 0 if faults is None else faults.passed))
     os._exit(0)
 
 
+def _be_quiet(root: Path) -> None:
+    os.chdir(root)
+    logging.disable()
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it ends with this process
+
+
+def _ended(root: Path, what: str) -> str:
+    """Do an operation, and return how it ended."""
+    try:
+        OPERATIONS[what](Project(root))
+    except SecateurError as error:
+        return f"refused: {error}" if len(str(error).splitlines()) == 1 else f"several lines: {error}"
+    except OSError as error:
+        # What the command line turns into a line.
+        return f"refused: {error}" if error.errno in {*NO_SPACE, 30} else traceback.format_exc(limit=-4)
+    except BaseException:  # noqa: BLE001  the point of it all
+        return traceback.format_exc(limit=-4)
+    return "done"
+
+
 def _state(root: Path) -> dict[str, Any]:
-    """Return what is left, in a fork: MLflow keeps connections."""
+    """Return what is left."""
+    records, key = _records(Project(root)), signing_key()
+    versions = {one.version: one for one in records.registry.versions("tiny")}
+    wrong = [problem.said for problem in history_problems(records, key=key)]
+    wrong += [problem.said for one in versions.values() for problem in all_problems(records, one, key=key)]
+    return {
+        "aliases": dict(sorted(records.aliases().items())),
+        "moves": [(one.what, one.to) for one in events(records) if one.what in ("promoted", "rolled_back")],
+        "signed": sorted(v for v, one in versions.items() if "secateur.signature" in one.tags),
+        "approved": any(tag.startswith("secateur.approval.") for tag in versions["1"].tags),
+        "journal": "secateur.transition" in records.tags(),
+        "problems": wrong,
+    }
+
+
+def elsewhere(root: Path, look: Callable[[], Any]) -> Any:
+    """Return what a fork finds, None where it finds no end: MLflow keeps connections."""
     ours, theirs = _FORK.Pipe(duplex=False)
 
-    def look() -> None:
-        logging.disable()
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it ends with this process
-        records, key = _records(Project(root)), signing_key()
-        versions = {one.version: one for one in records.registry.versions("tiny")}
-        wrong = [problem.said for problem in history_problems(records, key=key)]
-        wrong += [problem.said for one in versions.values() for problem in all_problems(records, one, key=key)]
-        found = {
-            "aliases": dict(sorted(records.aliases().items())),
-            "moves": [(one.what, one.to) for one in events(records) if one.what in ("promoted", "rolled_back")],
-            "signed": sorted(v for v, one in versions.items() if "secateur.signature" in one.tags),
-            "approved": any(tag.startswith("secateur.approval.") for tag in versions["1"].tags),
-            "journal": "secateur.transition" in records.tags(),
-        }
-        theirs.send((found, wrong))
+    def told() -> None:
+        _be_quiet(root)
+        theirs.send(look())
         os._exit(0)
 
-    process = _FORK.Process(target=look)
+    process = _FORK.Process(target=told)
     process.start()
     theirs.close()
     try:
-        found, wrong = ours.recv()
+        found = ours.recv()
     except EOFError:
-        found, wrong = {}, ["nothing can be read"]
+        found = None
     process.join()
-    return {**found, "problems": wrong}
+    return found
+
+
+def _looked_at_and_asked_again(root: Path, what: str) -> tuple[dict[str, str], str, dict[str, Any]]:
+    """Return the aliases that somebody else finds, how the operation ends when it is asked for again, what is left."""
+
+    def look() -> tuple[dict[str, str], str, dict[str, Any]]:
+        return dict(_records(Project(root)).aliases()), _ended(root, what), _state(root)
+
+    found: tuple[dict[str, str], str, dict[str, Any]] = elsewhere(root, look) or ({}, "nothing can be read", {})
+    return found
 
 
 def _copy(project: Path, to: Path) -> Path:
@@ -227,21 +249,20 @@ def _copy(project: Path, to: Path) -> Path:
     return to
 
 
-def disturbed(project: Path, scratch: Path, what: str, how: How, at: int, *, after: dict[str, Any]) -> Fault:
-    """Disturb one operation at one write, ask again, and compare."""
+def disturbed(
+    project: Path, scratch: Path, what: str, how: How, at: int, *, before: str, after: dict[str, Any]
+) -> Fault:
+    """Disturb one operation at one write, ask again, and compare; ``before`` is the champion until then."""
     root = _copy(project, scratch)
-    before = _state(project)["aliases"]["champion"]
     said, _ = _in_fork(root, what, faults=Faults(root, at=at, how=how))()
     wrong = [] if said in (_ENDED, "done") or said.startswith("refused: ") else [said]
     if (said == _ENDED) != (how == "kill"):
         wrong.append(f"it ended as {said.splitlines()[-1]}")
-    between = _state(root)
-    if between.get("aliases", {}).get("champion") not in (before, after["aliases"]["champion"]):
+    between, again, left = _looked_at_and_asked_again(root, what)
+    if between.get("champion") not in (before, after["aliases"]["champion"]):
         wrong.append(f"meanwhile the champion is {between}")
-    again, _ = _in_fork(root, what)()
     if again != "done":
         wrong.append(f"asked again: {again}")
-    left = _state(root)
     wrong += [f"{name}: {left.get(name)}, not {value}" for name, value in after.items() if left.get(name) != value]
     return Fault(what, how, at, said.splitlines()[-1][:200], tuple(wrong))
 
@@ -254,7 +275,7 @@ def together(project: Path, scratch: Path, *, after: dict[str, Any], number: int
     wrong = [one for one in said if one != "done" and not one.startswith("refused: ")]
     if "done" not in said:
         _in_fork(root, "promote", host="one")()
-    left = _state(root)
+    left = elsewhere(root, lambda: _state(root)) or {}
     wrong += [f"{name}: {left.get(name)}, not {value}" for name, value in after.items() if left.get(name) != value]
     return Fault("promote", "two hosts", number, " | ".join(one.splitlines()[-1][:100] for one in said), tuple(wrong))
 
@@ -270,8 +291,9 @@ def _campaign(folder: Path, *, seed: int, minutes: float, most: int, hosts: int)
         root = _copy(project, folder / "copy")
         said, points[what] = _in_fork(root, what, faults=Faults(root, at=0, how="count"))()
         assert said == "done", said
-        after[what] = _state(root)
+        after[what] = elsewhere(root, lambda root=root: _state(root))
         assert after[what]["problems"] == [], after[what]
+    before = elsewhere(project, lambda: _state(project))["aliases"]["champion"]
     sys.stdout.write(json.dumps({"writes": points}) + "\n")
     wanted = [(what, how, at) for what, count in points.items() for how in _HOWS for at in range(1, count + 1)]
     random.Random(seed).shuffle(wanted)
@@ -282,7 +304,7 @@ def _campaign(folder: Path, *, seed: int, minutes: float, most: int, hosts: int)
         if how == "two hosts":
             fault = together(project, folder / "copy", after=after["promote"], number=at)
         else:
-            fault = disturbed(project, folder / "copy", what, how, at, after=after[what])
+            fault = disturbed(project, folder / "copy", what, how, at, before=before, after=after[what])
         faults.append(fault)
         with log.open("a") as file:
             file.write(json.dumps(asdict(fault)) + "\n")

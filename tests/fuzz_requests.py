@@ -5,8 +5,9 @@ or body changed, doubled, moved, cut, with odd values in their JSON, sent in pie
 below 500 in one line, or not at all where it was no request; no answer takes more than ``--patience`` seconds. Between
 them a good request is answered as at the beginning, and in the end the server has said nothing of a traceback.
 
-Inputs are numbered: what one is follows from ``--seed`` and its number. Prints a line of JSON per finding, at the end
-the counts, and fails when there was a finding.
+Inputs are numbered: what one is follows from ``--seed`` and its number. Several are on their way at once, since the
+server waits for the rest of those that have none. Prints a line of JSON per finding, at the end the counts, and fails
+when there was a finding.
 """
 
 import io
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ _BODIES: tuple[tuple[str, Any], ...] = (
 _GETS = ("/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "/")
 _LIMITS = {"max_texts": 8, "max_chars": 300, "max_body_bytes": 5000, "timeout_s": 5.0, "header_timeout_s": 2.0}
 _CHECK = 100
+_AT_ONCE = 12
 
 
 def request(draw: random.Random, host: str) -> bytes:
@@ -106,25 +109,28 @@ def run(numbers: range, *, seed: int, patience_s: float, folder: Path, minutes: 
     counts, findings, said = Counter[str](), [], io.StringIO()
     handler, deadline = logging.StreamHandler(said), time.monotonic() + 60 * minutes
     logging.getLogger().addHandler(handler)
-    with _server(folder) as (address, host):
+    with _server(folder) as (address, host), ThreadPoolExecutor(_AT_ONCE) as pool:
         good = request_of("/predict", _BODIES[1][1], host)
         expected = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
-        for number in numbers:
-            if time.monotonic() > deadline:
-                break
+
+        def send(number: int) -> tuple[int, bytes, str, str | None]:
             draw = random.Random(f"{seed} {number}")
             content, ends = request(draw, host), draw.random() < 0.3
             try:
-                status, wrong = problem_of(ask(address, content, patience_s=patience_s, ends=ends))
+                return number, content, *problem_of(ask(address, content, patience_s=patience_s, ends=ends))
             except OSError as error:
-                status, wrong = "stuck", f"{type(error).__name__} after {patience_s:g} s"
-            counts[status] += 1
-            if wrong:
-                findings.append({"number": number, "what": wrong, "request": repr(content[:300])})
-            if number % _CHECK == 0:
-                now = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
-                if _label(now) != _label(expected):
-                    findings.append({"number": number, "what": f"a good request gets {now[:200]!r}"})
+                return number, content, "stuck", f"{type(error).__name__} after {patience_s:g} s"
+
+        for begin in range(0, len(numbers), _CHECK):
+            if time.monotonic() > deadline:
+                break
+            for number, content, status, wrong in pool.map(send, numbers[begin : begin + _CHECK]):
+                counts[status] += 1
+                if wrong:
+                    findings.append({"number": number, "what": wrong, "request": repr(content[:300])})
+            now = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
+            if _label(now) != _label(expected):
+                findings.append({"number": numbers[begin], "what": f"after these a good request gets {now[:200]!r}"})
     logging.getLogger().removeHandler(handler)
     if "Traceback" in said.getvalue():
         findings.append({"number": -1, "what": said.getvalue()[-2000:]})

@@ -4,8 +4,8 @@ A tiny project is prepared once: finished, then with changed parameters that mak
 kill it is copied, ``secateur run`` is started on the command line and ended by kill -9 (the process alone or its whole
 group, by lot), and ``secateur run`` alone must come to the bytes of an undisturbed run. Random kills come at a moment
 drawn from the time of an undisturbed run. Those at dvc.lock come while it is written: by ``secateur run``, when there
-is a file beside it, or by ``dvc repro``, which empties it. With ``--writes 100`` the run is killed at one of its
-writes, or finds the disk full or read-only from there on (``tests.faults``), by lot; then it says one line.
+is a file beside it, or by ``dvc repro``, which empties it. Each is a process anew; ``tests.faults_in_commands`` has
+more faults for the time.
 
 All runs share one Prefect server, as those of a team do; with ``--own-server`` each starts its own, as a single user's
 does, for 10 s more. Prints one line of JSON per kill, and fails when one does not resume. ``FOLDER/kills.jsonl`` keeps
@@ -28,22 +28,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from tests.faults import How
-from tests.tiny import REPOSITORY, environment, make_project, secateur, write_params
+from tests.tiny import environment, make_project, secateur, write_params
 
-Aim = Literal[
-    "random", "lock by run", "lock by dvc repro", "kill at a write", "full at a write", "read-only at a write"
-]
+Aim = Literal["random", "lock by run", "lock by dvc repro"]
 State = Literal["whole", "whole, a new one beside it", "cut", "empty", "missed"]
 
 CHANGES = {"clean.near_duplicate_threshold": 0.96, "baseline.epochs": 2, "evaluate.bootstrap_samples": 110}
-_HOW: Mapping[str, How] = {
-    "write: kill": "kill",
-    "write: full": "full",
-    "write: read-only": "read-only",
-}
 _COMPARED = ("data", "models", "reports/metrics.json", "reports/details.json", "reports/training", "dvc.lock")
 _PATIENCE_SECONDS = 600.0
 
@@ -55,7 +47,7 @@ class Kill:
     Attributes:
         aim: what was waited for.
         group: the whole process group was killed, not the main process alone.
-        seconds: after the start; of a fault at a write the number of the write.
+        seconds: after the start.
         lock: what it left of dvc.lock; it was ``missed`` when the run had ended before.
         said: what the next run told about it.
         different: the files that differ from an undisturbed run; a kill that is resumed leaves none.
@@ -82,13 +74,10 @@ def kill_and_resume(root: Path, *, aim: Aim, after: float, group: bool, whole: M
     Args:
         root: a project with something to do; it is used up.
         aim: what to wait for.
-        after: seconds to wait; for a random kill from the start, else from the first stage's end on; at a write its
-            number.
+        after: seconds to wait; for a random kill from the start, else from the first stage's end on.
         group: kill the process group, not only the main process.
         whole: ``contents`` after an undisturbed run.
     """
-    if aim in _HOW:
-        return _disturb_and_resume(root, aim=aim, at=int(after), whole=whole)
     before = (root / "dvc.lock").read_bytes()
     module = ["dvc", "repro"] if aim == "lock by dvc repro" else ["secateur.cli", "run"]
     started = time.monotonic()
@@ -110,23 +99,6 @@ def kill_and_resume(root: Path, *, aim: Aim, after: float, group: bool, whole: M
     with contextlib.suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)  # children of a main process that was killed alone
     return Kill(aim, group, round(seconds, 2), state, said, different)
-
-
-def _disturb_and_resume(root: Path, *, aim: Aim, at: int, whole: Mapping[str, str]) -> Kill:
-    """Run with a fault at a write, run again and compare; a full or read-only disk is one line, and exit code 2."""
-    command = [sys.executable, "-m", "tests.faults", str(root), str(at), _HOW[aim], "run"]
-    variables = environment() | {"PYTHONPATH": str(REPOSITORY)}
-    run = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, check=False)
-    killed = run.returncode == -signal.SIGKILL
-    missed = run.returncode == 0
-    wrong = []
-    if not missed and killed != (aim == "write: kill"):
-        wrong.append(f"it ended with {run.returncode}: {run.stderr[-300:]}")
-    if not missed and not killed and "Traceback" in run.stderr:
-        wrong.append(f"a traceback: {run.stderr[-1000:]}")
-    state: State = "missed" if missed else _state(root)
-    said, different = _resume(root, whole)
-    return Kill(aim, False, at, state, f"{run.stderr.splitlines()[-1:]} {said}", (*wrong, *different))
 
 
 def _resume(root: Path, whole: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -180,17 +152,6 @@ def prepare(folder: Path) -> tuple[Path, dict[str, str], float]:
     return project, known["contents"], float(known["seconds"])
 
 
-def _writes(project: Path, folder: Path) -> int:
-    """Return how many writes an undisturbed run does."""
-    counted = folder / "writes"
-    if not counted.exists():
-        root = copied(project, folder / "copy")
-        command = [sys.executable, "-m", "tests.faults", str(root), "0", "count", "run"]
-        variables = environment() | {"PYTHONPATH": str(REPOSITORY), "FAULTS_COUNTED": str(counted)}
-        subprocess.run(command, cwd=root, env=variables, capture_output=True, check=True)
-    return int(counted.read_text().split()[0])
-
-
 def copied(project: Path, to: Path) -> Path:
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(project, to, symlinks=True)
@@ -236,8 +197,6 @@ def _campaign(folder: Path, *, wanted: Mapping[Aim, int], seed: int, minutes: fl
             number += 1
             draw = random.Random(f"{seed} {aim} {number}")
             after = draw.uniform(0.0, seconds if aim == "random" else seconds / 2)
-            if aim in _HOW:
-                after = draw.randrange(1, _writes(project, folder) + 1)
             copy = copied(project, folder / "copy")
             kill = kill_and_resume(copy, aim=aim, after=after, group=draw.random() < 0.5, whole=whole)
             kills.append(kill)
@@ -254,7 +213,6 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--random", type=int, default=100, help="kills at random moments")
     parser.add_argument("--lock", type=int, default=20, help="kills while dvc.lock is written")
-    parser.add_argument("--writes", type=int, default=0, help="faults at a write: kills, full and read-only disks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no kill after so many minutes")
     parser.add_argument("--own-server", action="store_true", help="every run starts its own Prefect server")
@@ -266,7 +224,6 @@ def main() -> int:
         "lock by run": asked.lock - asked.lock // 2,
         "lock by dvc repro": asked.lock // 2,
         "random": asked.random,
-        **{aim: (asked.writes + place) // 3 for place, aim in enumerate(get_args(Aim)[3:])},
     }
     with contextlib.nullcontext() if asked.own_server else one_server(folder):
         kills = _campaign(folder, wanted=wanted, seed=asked.seed, minutes=asked.minutes)
