@@ -13,7 +13,7 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV
 # By uv, which comes from the index, or by pip; INSTALLER=pip asks for that.
 INSTALL := $(CLEAN_ENV) $(BIN)/python deploy/install.py
 
-.PHONY: help setup demo demo-generation test test-team gpu check chaos fuzz bench team team-down docs clean
+.PHONY: help setup demo demo-generation test test-team gpu check chaos chaos-team fuzz bench team team-down docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,9 +58,13 @@ MINUTES ?= 30
 chaos: $(READY) ## kills, full and read-only disks, two hosts, eight runs at once: MINUTES of each; goes on in chaos/
 	@export PYTHONUNBUFFERED=1; failed=0; \
 	$(BIN)/python -m tests.faults_in_registry $(CHAOS)/registry --minutes $(MINUTES) || failed=1; \
-	$(BIN)/python -m tests.kills_by_hand $(CHAOS)/runs --random 300 --lock 60 --writes 300 --minutes $(MINUTES) || failed=1; \
-	$(BIN)/python -m tests.together_by_hand $(CHAOS)/together --rounds 20 --minutes $(MINUTES) || failed=1; \
+	$(BIN)/python -m tests.faults_in_commands $(CHAOS)/commands --minutes $(MINUTES) || failed=1; \
+	$(BIN)/python -m tests.kills_by_hand $(CHAOS)/runs --minutes $(MINUTES) || failed=1; \
+	$(BIN)/python -m tests.together_by_hand $(CHAOS)/together --minutes $(MINUTES) || failed=1; \
 	exit $$failed
+
+chaos-team: $(TEAM) ## network cuts between a project, MLflow, S3 and PostgreSQL: MINUTES; goes on in chaos/
+	@$(BIN)/python -u -m tests.cuts_in_network $(CHAOS)/network --minutes $(MINUTES)
 
 fuzz: $(READY) ## damaged tables, files, registry rows and requests: SEED chooses which
 	@failed=0; \

@@ -99,7 +99,7 @@ def running(folder: Path, ports: Ports) -> Iterator[Team]:
         ProjectError: a package, PostgreSQL or a port is missing, another set-up runs here, or a server does not start.
     """
     started = time.monotonic()
-    _require_packages()
+    require_packages()
     folder = folder.resolve()
     with ExitStack() as stack:
         stack.enter_context(_only_one(folder))
@@ -230,7 +230,12 @@ def _announce(stack: ExitStack, folder: Path, addresses: Addresses, servers: lis
     stack.callback(remove, folder / RECORD)
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
+    """Do nothing where the extra ``team`` is installed.
+
+    Raises:
+        ProjectError: it is not.
+    """
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise ProjectError(

@@ -15,7 +15,6 @@ again, and leaves its copy.
 
 import argparse
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -30,10 +29,11 @@ from typing import Any
 from tests import warm
 from tests.faults import How
 from tests.fuzzing import Stuck, patience
-from tests.kills_by_hand import contents, one_server
+from tests.kills_by_hand import at_home_in, contents, one_server
+from tests.registered import registered
 from tests.tiny import REPOSITORY, environment, git, make_project, secateur, write_params
 
-_SMALL: Mapping[str, Any] = {
+SMALL: Mapping[str, Any] = {
     "baseline.epochs": 2,
     "prune.schedule": {"shape": "cubic", "steps": 1},
     "prune.rounds": {"r1": {"prev": "baseline", "action": None, "budget": None, "epochs": None, "learning_rate": None}},
@@ -124,12 +124,12 @@ class Campaign:
         """Make ``built``, whose version 2 is the champion; ``changed`` has other parameters, ``rebuilt`` a build."""
         if name == "built":
             shutil.rmtree(self.root, ignore_errors=True)
-            make_project(self.root, changes=dict(_SMALL))
+            make_project(self.root, changes=dict(SMALL))
             secateur(self.root, "run", "--commit")
             secateur(self.root, "models", "promote", "models:/tiny@challenger")
         elif name == "changed":
             self.restore("built")
-            write_params(self.root / "params.yaml", {**_SMALL, **_CHANGES})
+            write_params(self.root / "params.yaml", {**SMALL, **_CHANGES})
             secateur(self.root, "plan", check=False)
             git(self.root, "commit", "-qam", "other parameters")
         else:
@@ -197,35 +197,7 @@ def state(root: Path) -> dict[str, Any]:
         points = json.loads(sweep.read_text())["points"]
         left["sweep"] = [{name: value for name, value in point.items() if name != "seconds"} for point in points]
     left["worktrees"] = len(git(root, "worktree", "list").splitlines())
-    found = warm.run("-c", (_REGISTERED,), cwd=root, env=environment())
-    registered = json.loads(found.stdout) if found.returncode == 0 else {"registry": found.stderr[-500:]}
-    return {**left, **registered}
-
-
-_REGISTERED = """
-import json
-from pathlib import Path
-from secateur.registry.as_registered import all_problems
-from secateur.registry.history import events
-from secateur.registry.history_check import history_problems
-from secateur.registry.mlflow_records import Records
-from secateur.registry.mlflow_store import ModelRegistry
-from secateur.registry.tags import WEIGHTS
-from secateur.workflow.project import Project
-records = Records(ModelRegistry(Project(Path.cwd())), "tiny")
-versions = records.registry.versions("tiny")
-weights = {one.version: one.tags[WEIGHTS] for one in versions}
-wrong = [problem.said for problem in history_problems(records, key=None)]
-wrong += [problem.said for one in versions for problem in all_problems(records, one, key=None)]
-moves = [(one.what, weights[one.to]) for one in events(records) if one.what in ("promoted", "rolled_back")]
-print(json.dumps({
-    "registered": sorted(weights.values()),
-    "aliases": {alias: weights[version] for alias, version in records.aliases().items()},
-    "moves": moves,
-    "journal": "secateur.transition" in records.tags(),
-    "problems": wrong,
-}))
-"""
+    return {**left, **registered(root, "tiny")}
 
 
 def different(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -277,9 +249,7 @@ def main() -> int:
     parser.add_argument("--only", nargs=3, metavar=("WHAT", "HOW", "NUMBER"), help="try one")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
-    os.environ |= {"HF_HUB_OFFLINE": "1", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+    at_home_in(folder)
     some = [name for name in asked.commands.split(",") if name]
     with one_server(folder):
         if asked.only is not None:

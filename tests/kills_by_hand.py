@@ -158,6 +158,13 @@ def copied(project: Path, to: Path) -> Path:
     return to
 
 
+def at_home_in(folder: Path) -> None:
+    """Make a folder, and keep what libraries write for their user in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+
+
 @contextlib.contextmanager
 def one_server(home: Path) -> Iterator[None]:
     """Run a Prefect server for all runs."""
@@ -218,8 +225,7 @@ def main() -> int:
     parser.add_argument("--own-server", action="store_true", help="every run starts its own Prefect server")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
+    at_home_in(folder)
     wanted: dict[Aim, int] = {
         "lock by run": asked.lock - asked.lock // 2,
         "lock by dvc repro": asked.lock // 2,

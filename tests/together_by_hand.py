@@ -5,7 +5,8 @@ them does it, all others are told in one line who has it; what is there afterwar
 and no stage was computed twice. Every fourth round the one that works is stopped (SIGSTOP), as a debugger would:
 whoever comes is told its number at once, reads what can be read, and nothing is done beside it; it goes on, and ends.
 
-All runs share one Prefect server. Prints one line of JSON per round, and fails when one was not as it should be.
+Runs are forks of a process that has imported the libraries (``tests.warm``), so that they really come together, and
+share one Prefect server. Prints one line of JSON per round, and fails when one was not as it should be.
 ``FOLDER/rounds.jsonl`` keeps them, so that a campaign goes on where it was stopped.
 """
 
@@ -14,28 +15,17 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.kills_by_hand import contents, copied, one_server, prepare
-from tests.tiny import environment, secateur
+from tests.kills_by_hand import at_home_in, contents, copied, one_server, prepare
+from tests.tiny import secateur
 
 _EIGHT = 8
 _HELD = "holds"
-
-
-def _start(root: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "secateur.cli", "run", "--json"],
-        cwd=root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def _holder(root: Path) -> int | None:
@@ -44,14 +34,13 @@ def _holder(root: Path) -> int | None:
     return None
 
 
-def _stopped(root: Path, runs: list[subprocess.Popen[str]]) -> list[str]:
+def _stopped(root: Path, before: int | None) -> list[str]:
     """Stop the one that works, ask beside it, and let it go on; return what was wrong."""
-    deadline, holder = time.monotonic() + 120, None
-    while holder not in {run.pid for run in runs} and time.monotonic() < deadline:
-        holder = _holder(root)
+    deadline = time.monotonic() + 120
+    while (holder := _holder(root)) in (None, before):
+        if time.monotonic() > deadline:
+            return ["nobody took the lock"]
         time.sleep(0.05)
-    if holder is None:
-        return ["nobody took the lock"]
     time.sleep(1.0)
     os.kill(holder, signal.SIGSTOP)
     began, wrong = time.monotonic(), []
@@ -70,16 +59,18 @@ def _stopped(root: Path, runs: list[subprocess.Popen[str]]) -> list[str]:
 
 def a_round(root: Path, *, whole: dict[str, str], stop: bool) -> dict[str, Any]:
     """Start eight, and return what came of them."""
-    runs = [_start(root) for _ in range(_EIGHT)]
-    wrong = _stopped(root, runs) if stop else []
-    ended = [(run, *run.communicate(timeout=900)) for run in runs]
+    before = _holder(root)
+    with ThreadPoolExecutor(_EIGHT) as pool:
+        ended = [pool.submit(secateur, root, "run", "--json", check=False) for _ in range(_EIGHT)]
+        wrong = _stopped(root, before) if stop else []
+        runs = [run.result() for run in ended]
     worked: dict[str, int] = {}
-    for run, out, said in ended:
+    for run in runs:
         if run.returncode == 0:
-            for stage in json.loads(out)["stages"]:
+            for stage in json.loads(run.stdout)["stages"]:
                 worked[stage["stage"]] = worked.get(stage["stage"], 0) + (stage["action"] == "run")
-        elif run.returncode != 2 or _HELD not in said or "Traceback" in said:
-            wrong.append(f"{run.returncode}: {said[-300:]}")
+        elif run.returncode != 2 or _HELD not in run.stderr or "Traceback" in run.stderr:
+            wrong.append(f"{run.returncode}: {run.stderr[-300:]}")
     wrong += [f"{stage} was computed {times} times" for stage, times in worked.items() if times > 1]
     wrong += [] if any(worked.values()) else ["nobody did anything"]
     wrong += sorted({name for name, _ in {*whole.items()} ^ {*contents(root).items()}})
@@ -94,8 +85,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no round after so many minutes")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
+    at_home_in(folder)
     log, deadline = folder / "rounds.jsonl", time.monotonic() + 60 * asked.minutes
     rounds = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     with one_server(folder):

@@ -20,7 +20,7 @@ import pytest
 
 from deploy.postgres import find_binaries
 from deploy.processes import claim_port
-from deploy.services import BUCKET, _require_packages
+from deploy.services import BUCKET, require_packages
 from secateur.errors import ProjectError
 from tests.tiny import REPOSITORY, dvc, environment, git, make_project, secateur
 
@@ -71,7 +71,7 @@ class Servers:
 def servers(tmp_path_factory: pytest.TempPathFactory, _homes: None) -> Iterator[Servers]:
     try:
         find_binaries()
-        _require_packages()
+        require_packages()
     except ProjectError as error:
         pytest.skip(str(error))
     started = Servers(tmp_path_factory.mktemp("team"))
