@@ -1,6 +1,7 @@
 """Clients that ask a server for labels, all in one process: ``... benchmarks.http_load KIND URL TEXTS NUM SECONDS``.
 
-Every client keeps its connection and sends its next text when it has the answer to the last one.
+Every client keeps its connection and sends its next text when it has the answer to the last one. With a sixth argument
+it begins another connection after so many requests. Who answers over https is believed whatever its certificate.
 """
 
 import asyncio
@@ -14,14 +15,16 @@ from typing import Any
 import aiohttp
 
 
-def main(kind: str, url: str, texts: str, num: str, seconds: str) -> None:
+def main(kind: str, url: str, texts: str, num: str, seconds: str, renew: str = "0") -> None:
     """Print every answer as JSON: text, label, version, problem, ms, and when it came, in seconds."""
     asked = json.loads(Path(texts).read_text(encoding="utf-8"))
-    answers = asyncio.run(_ask(kind, url, texts=asked, num=int(num), seconds=float(seconds)))
+    answers = asyncio.run(_ask(kind, url, texts=asked, num=int(num), seconds=float(seconds), renew=int(renew)))
     json.dump({"answers": answers}, sys.stdout)
 
 
-async def _ask(kind: str, url: str, *, texts: Sequence[str], num: int, seconds: float) -> list[dict[str, Any]]:
+async def _ask(
+    kind: str, url: str, *, texts: Sequence[str], num: int, seconds: float, renew: int
+) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     start = time.perf_counter()
     # Both are sent one text per request; what is around it is each server's own.
@@ -29,13 +32,14 @@ async def _ask(kind: str, url: str, *, texts: Sequence[str], num: int, seconds: 
     bodies = [json.dumps({"texts": text} if kind == "secateur" else {"inputs": [text]}).encode() for text in texts]
 
     async def client(number: int, session: aiohttp.ClientSession) -> None:
-        index = number
+        index, asked = number, 0
         while (began := time.perf_counter()) - start < seconds:
             answer: dict[str, Any] = {"text": index % len(texts), "problem": None, "version": None, "label": None}
+            asked += 1
+            last = {"Connection": "close"} if renew and asked % renew == 0 else {}
+            headers = {"Content-Type": "application/json", **last}
             try:
-                async with session.post(
-                    address, data=bodies[answer["text"]], headers={"Content-Type": "application/json"}
-                ) as response:
+                async with session.post(address, data=bodies[answer["text"]], headers=headers) as response:
                     content = await response.read()
                     if response.status != 200:
                         answer["problem"] = f"{response.status}: {content[:200]!r}"
@@ -47,7 +51,7 @@ async def _ask(kind: str, url: str, *, texts: Sequence[str], num: int, seconds: 
             answers.append({**answer, "ms": 1000 * (ended - began), "at": ended - start})
             index += num
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=False)) as session:
         await asyncio.gather(*(client(number, session) for number in range(num)))
     return answers
 
