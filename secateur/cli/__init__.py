@@ -150,11 +150,24 @@ def _main() -> None:
             said = f"{NO_SPACE[error.errno]}; finished stages are kept, `secateur run` goes on"
         elif error.errno == errno.EROFS:
             said = f"{error.filename}: nothing can be written there, the file system is read-only"
+        elif (line := _from_a_server(error)) is not None:
+            said = line
         else:
             raise
         click.echo(f"secateur: {said}", err=True)
         sys.exit(SecateurError.exit_code)
+    except Exception as error:
+        if (line := _from_a_server(error)) is None:
+            raise
+        click.echo(f"secateur: {line}", err=True)
+        sys.exit(SecateurError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _from_a_server(error: Exception) -> str | None:
+    from secateur.workflow.tracking_server import line_of
+
+    return line_of(error)
 
 
 def _name_process() -> None:
