@@ -37,10 +37,10 @@ SMALL: Mapping[str, Any] = {
     "baseline.epochs": 2,
     "prune.schedule": {"shape": "cubic", "steps": 1},
     "prune.rounds": {"r1": {"prev": "baseline", "action": None, "budget": None, "epochs": None, "learning_rate": None}},
-    "evaluate.bootstrap_samples": 20,
+    "evaluate.bootstrap_samples": 100,
     "evaluate.latency.repeats": 1,
     "promote.max_drop": 1.0,
-    "promote.significance.samples": 50,
+    "promote.significance.samples": 200,
     "promote.latency.repeats": 1,
     "promote.robustness.rows": 0,
 }

@@ -115,8 +115,11 @@ def _records(project: Project) -> Records:
 
 
 def prepare(folder: Path) -> Path:
-    """Return a project with versions 1 and 2, of which 1 was promoted, and then 2; version 3 waits."""
-    made = folder / "project"
+    """Return a project with versions 1 and 2, of which 1 was promoted, and then 2; version 3 waits.
+
+    It is made where its copies are used: a registry that has moved is put right first, which would be tried each time.
+    """
+    made, kept = folder / "copy", folder / "project"
     if not (folder / "made").exists():
         from tests.integration.registry_stand import Stand, changed
 
@@ -127,8 +130,9 @@ def prepare(folder: Path) -> Path:
         for version in ("1", "2"):
             verdict = promote(stand.project, reference=f"models:/tiny/{version}")
             assert verdict.promoted, verdict.reason
+        _copy(made, kept)
         (folder / "made").touch()
-    return made
+    return kept
 
 
 def _quick() -> None:
@@ -293,7 +297,8 @@ def _campaign(folder: Path, *, seed: int, minutes: float, most: int, hosts: int)
         assert said == "done", said
         after[what] = elsewhere(root, lambda root=root: _state(root))
         assert after[what]["problems"] == [], after[what]
-    before = elsewhere(project, lambda: _state(project))["aliases"]["champion"]
+    root = _copy(project, folder / "copy")
+    before = elsewhere(root, lambda: _state(root))["aliases"]["champion"]
     sys.stdout.write(json.dumps({"writes": points}) + "\n")
     wanted = [(what, how, at) for what, count in points.items() for how in _HOWS for at in range(1, count + 1)]
     random.Random(seed).shuffle(wanted)
