@@ -38,10 +38,10 @@ SMALL: Mapping[str, Any] = {
     "prune.schedule": {"shape": "cubic", "steps": 1},
     "prune.rounds": {"r1": {"prev": "baseline", "action": None, "budget": None, "epochs": None, "learning_rate": None}},
     "evaluate.bootstrap_samples": 100,
-    "evaluate.latency.repeats": 1,
+    "evaluate.latency.repeats": 3,
     "promote.max_drop": 1.0,
     "promote.significance.samples": 200,
-    "promote.latency.repeats": 1,
+    "promote.latency.repeats": 3,
     "promote.robustness.rows": 0,
 }
 _CHANGES: Mapping[str, Any] = {"clean.near_duplicate_threshold": 0.99, "baseline.epochs": 4}
