@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from secateur.errors import ModelError, ProjectError
 from secateur.readers.pairs import texts_in
 from secateur.registry.manifest import digest_of, manifest_of
-from secateur.registry.mlflow_versions import aliases_of, find_model, find_version
+from secateur.registry.mlflow_versions import aliases_of, find_model, find_version, is_no_answer, require_absent
 from secateur.registry.tags import CHAMPION, Aliases, VersionTags
 
 _log = logging.getLogger(__name__)
@@ -111,18 +111,28 @@ class Records:
             raise ProjectError(f"nothing about {self.name} can be written to the registry: {said}") from error
 
     def parameters(self, version: str) -> dict[str, Any]:
-        """Return dotted name -> value of the parameters that made a version, those left to their defaults, too."""
+        """Return dotted name -> value of the parameters that made a version, those left to their defaults, too.
+
+        Raises:
+            ModelError: the registry does not answer.
+        """
         try:
             run = self._client.get_run(self._client.get_model_version(self.name, version).run_id)
-        except MlflowException:
+        except MlflowException as error:
+            require_absent(f"models:/{self.name}/{version}", error)
             return {}
         return {name: _value(text) for name, text in run.data.params.items()}
 
     def run_of(self, version: str) -> "RunRecord | None":
-        """Return what the run that made a version holds; None when it is gone."""
+        """Return what the run that made a version holds; None when it is gone.
+
+        Raises:
+            ModelError: the registry does not answer.
+        """
         try:
             data = self._client.get_run(self._client.get_model_version(self.name, version).run_id).data
-        except MlflowException:
+        except MlflowException as error:
+            require_absent(f"models:/{self.name}/{version}", error)
             return None
         return RunRecord(dict(data.params), dict(data.tags))
 
@@ -145,7 +155,11 @@ class Records:
             with TemporaryDirectory() as folder:
                 path = self._client.download_artifacts(run.data.tags.get(_PARENT, run.info.run_id), file, folder)
                 return Path(path).read_bytes().decode("utf-8")
-        except (MlflowException, OSError, UnicodeDecodeError):
+        except (MlflowException, OSError, UnicodeDecodeError) as error:
+            if is_no_answer(error):
+                raise ModelError(
+                    f"the {file} of models:/{self.name}/{version} cannot be had: {' '.join(str(error).split())}"
+                ) from error
             return None
 
 

@@ -49,7 +49,7 @@ def find_model(client: MlflowClient, name: str) -> Any:
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
-        _require_absent(name, error)
+        require_absent(name, error)
     models = _all_pages(lambda token: client.search_registered_models(page_token=token))
     known = ", ".join(model.name for model in models) or "none yet"
     raise ModelError(f"no registered model {name}; registered are: {known}")
@@ -70,7 +70,7 @@ def find_version(client: MlflowClient, reference: str) -> Any:
         if number is not None:
             return client.get_model_version(name, number)
     except MlflowException as error:
-        _require_absent(reference, error)
+        require_absent(reference, error)
     raise _unknown(client, reference)
 
 
@@ -141,7 +141,8 @@ def _metrics(client: MlflowClient, versions: Sequence[Any]) -> dict[str, Mapping
     if len(runs) == 1:
         try:
             return {runs[0]: client.get_run(runs[0]).data.metrics}
-        except MlflowException:
+        except MlflowException as error:
+            require_absent(f"run {runs[0]}", error)
             return {}
     if not runs:
         return {}
@@ -168,7 +169,7 @@ def _unknown(client: MlflowClient, reference: str) -> ModelError:
     return NotRegistered(f"{reference}: {said}")
 
 
-def _require_absent(what: str, error: MlflowException) -> None:
+def require_absent(what: str, error: MlflowException) -> None:
     """Let an error pass that says there is no such thing.
 
     Raises:
@@ -176,6 +177,13 @@ def _require_absent(what: str, error: MlflowException) -> None:
     """
     if error.error_code not in _ABSENT:
         raise ModelError(f"{what}: the registry does not answer: {' '.join(str(error).split())}") from error
+
+
+def is_no_answer(error: Exception) -> bool:
+    """Tell whether an error is of the way to a server, so that it says nothing of what is there."""
+    if isinstance(error, MlflowException):
+        return str(error).startswith("API request to") and "failed with exception" in str(error)
+    return type(error).__module__.startswith("requests.") and getattr(error, "response", None) is None
 
 
 def _all_pages(ask: Callable[[str | None], Any]) -> list[Any]:
