@@ -36,7 +36,7 @@ _BODIES: tuple[tuple[str, Any], ...] = (
     ("/feedback", {"id": "0" * 16, "label": "negative"}),
 )
 _GETS = ("/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "/")
-_LIMITS = {"max_texts": 8, "max_chars": 300, "max_body_bytes": 5000, "timeout_s": 5.0, "header_timeout_s": 2.0}
+LIMITS = {"max_texts": 8, "max_chars": 300, "max_body_bytes": 5000, "timeout_s": 5.0, "header_timeout_s": 2.0}
 _CHECK = 100
 _AT_ONCE = 12
 
@@ -104,23 +104,28 @@ def problem_of(answer: bytes) -> tuple[str, str | None]:
     return str(status), None
 
 
-def run(numbers: range, *, seed: int, patience_s: float, folder: Path, minutes: float = 1e9) -> dict[str, Any]:
-    """Send them; return the counts and findings."""
+def run(
+    numbers: range, address: tuple[str, int], *, seed: int, patience_s: float, minutes: float = 1e9
+) -> dict[str, Any]:
+    """Send them to a server; return the counts and findings."""
     counts, findings, said = Counter[str](), [], io.StringIO()
-    handler, deadline = logging.StreamHandler(said), time.monotonic() + 60 * minutes
+    handler, deadline, host = logging.StreamHandler(said), time.monotonic() + 60 * minutes, f"{address[0]}:{address[1]}"
+    good = request_of("/predict", _BODIES[1][1], host)
+
+    def send(number: int) -> tuple[int, bytes, str, str | None]:
+        draw = random.Random(f"{seed} {number}")
+        content, ends = request(draw, host), draw.random() < 0.3
+        try:
+            return number, content, *problem_of(ask(address, content, patience_s=patience_s, ends=ends))
+        except OSError as error:
+            return number, content, "stuck", f"{type(error).__name__} after {patience_s:g} s"
+
+    def answer() -> bytes:
+        return ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
+
     logging.getLogger().addHandler(handler)
-    with _server(folder) as (address, host), ThreadPoolExecutor(_AT_ONCE) as pool:
-        good = request_of("/predict", _BODIES[1][1], host)
-        expected = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
-
-        def send(number: int) -> tuple[int, bytes, str, str | None]:
-            draw = random.Random(f"{seed} {number}")
-            content, ends = request(draw, host), draw.random() < 0.3
-            try:
-                return number, content, *problem_of(ask(address, content, patience_s=patience_s, ends=ends))
-            except OSError as error:
-                return number, content, "stuck", f"{type(error).__name__} after {patience_s:g} s"
-
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        expected = answer()
         for begin in range(0, len(numbers), _CHECK):
             if time.monotonic() > deadline:
                 break
@@ -128,8 +133,7 @@ def run(numbers: range, *, seed: int, patience_s: float, folder: Path, minutes: 
                 counts[status] += 1
                 if wrong:
                     findings.append({"number": number, "what": wrong, "request": repr(content[:300])})
-            now = ask(address, good, patience_s=patience_s).partition(b"\r\n\r\n")[2]
-            if _label(now) != _label(expected):
+            if _label(now := answer()) != _label(expected):
                 findings.append({"number": numbers[begin], "what": f"after these a good request gets {now[:200]!r}"})
     logging.getLogger().removeHandler(handler)
     if "Traceback" in said.getvalue():
@@ -152,17 +156,22 @@ def request_of(path: str, values: Any, host: str) -> bytes:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[tuple[tuple[str, int], str]]:
+def _server(folder: Path) -> Iterator[tuple[str, int]]:
     from tests.integration.registry_stand import Stand
     from tests.tasks.serving.running import running
 
     stand = Stand(folder / "project")
     stand.register("baseline")
-    with running(stand.project, "models:/tiny/1", **_LIMITS) as server:
-        address = urlsplit(server.url)
-        assert address.hostname is not None
-        assert address.port is not None
-        yield (address.hostname, address.port), address.netloc
+    with running(stand.project, "models:/tiny/1", **LIMITS) as server:
+        yield address_of(server.url)
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Return host and port."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
 
 
 def main() -> int:
@@ -170,10 +179,8 @@ def main() -> int:
     parser = parser_of(__doc__, patience_s=15.0, of="answer")
     asked = parser.parse_args()
     numbers, began = range(asked.first, asked.first + asked.inputs), time.monotonic()
-    with tempfile.TemporaryDirectory() as home:
-        found = run(
-            numbers, seed=asked.seed, patience_s=asked.patience, folder=Path(home) / "fuzz", minutes=asked.minutes
-        )
+    with tempfile.TemporaryDirectory() as home, _server(Path(home) / "fuzz") as address:
+        found = run(numbers, address, seed=asked.seed, patience_s=asked.patience, minutes=asked.minutes)
     for finding in found["findings"]:
         sys.stdout.write(json.dumps(finding) + "\n")
     counts = {**found, "findings": len(found["findings"]), "seconds": round(time.monotonic() - began, 1)}
