@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,7 +23,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
 from dvc.stage import PipelineStage
-from dvc.stage.cache import _can_hash
+from dvc.stage.cache import _can_hash, _get_stage_hash
 from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.ui import ui
@@ -336,6 +336,9 @@ class DvcStore:
         else:
             # `restore(dry=True)` would look under the recorded dependencies rather than today's.
             stage.save_deps()
+            # A kill or a full disk leaves a folder without an entry, of which DVC wants the newest one.
+            with suppress(OSError):
+                Path(cache._get_cache_dir(_get_stage_hash(stage))).rmdir()
             entry = cache._load(stage)
         cached = None if entry is None else cache._create_stage(entry, wdir=stage.wdir)
         return cached if cached is not None and cached.outs_cached() else None

@@ -49,3 +49,22 @@ def test_one_stage_is_read_without_all_others(tmp_path: Path, monkeypatch: pytes
     assert list(store.identity("clean").dependencies) == ["rows"]
     with pytest.raises(ProjectError, match=r"^baseline is not in dvc.yaml"):
         store.identity("baseline")
+
+
+def test_a_run_cache_without_an_entry_is_a_stage_that_nobody_has_computed(tmp_path: Path) -> None:
+    """A kill, or a full disk, comes between the folder of an entry and the entry."""
+    git(tmp_path, "init", "-q")
+    Repo.init(str(tmp_path)).close()
+    (tmp_path / "dvc.yaml").write_text("stages:\n  clean:\n    cmd: a\n    deps: [rows]\n    outs: [out]\n")
+    for name in ("rows", "out"):
+        (tmp_path / name).write_text(name)
+    store = DvcStore(Project(tmp_path))
+    store.commit("clean")
+    assert store.restore("clean")
+    [entry] = [path for path in (tmp_path / ".dvc" / "cache" / "runs").rglob("*") if path.is_file()]
+    entry.unlink()
+    (tmp_path / "dvc.lock").unlink()
+    assert not store.restore("clean")
+    assert not entry.parent.exists()
+    store.commit("clean")
+    assert store.restore("clean")
