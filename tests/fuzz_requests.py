@@ -14,6 +14,7 @@ import io
 import json
 import logging
 import random
+import re
 import socket
 import sys
 import tempfile
@@ -88,10 +89,27 @@ def _is_whole(found: bytes, *, has_body: bool) -> bool:
     return bool(ended and lengths and len(body) >= int(lengths[0]) * has_body)
 
 
-def problem_of(answer: bytes) -> tuple[str, str | None]:
-    """Return the status of an answer, and what is wrong with it."""
-    if not answer:
+def answers_of(found: bytes, *, has_body: bool = True) -> list[bytes]:
+    """Take what came on a connection apart: some bytes are two requests, which get an answer each."""
+    answers = []
+    while found:
+        head, _, rest = found.partition(b"\r\n\r\n")
+        length = re.search(rb"(?im)^content-length: *(\d+)\r?$", head)
+        size = len(rest) if length is None else int(length[1]) * has_body
+        answers.append(found[: len(head) + 4 + size])
+        found = rest[size:]
+    return answers
+
+
+def problem_of(found: bytes, *, has_body: bool = True) -> tuple[str, str | None]:
+    """Return the first status of what came, and what is wrong with any of it."""
+    if not found:
         return "closed", None
+    looked_at = [_problem_of_one(answer) for answer in answers_of(found, has_body=has_body)]
+    return looked_at[0][0], next((wrong for _, wrong in looked_at if wrong), None)
+
+
+def _problem_of_one(answer: bytes) -> tuple[str, str | None]:
     line, _, rest = answer.partition(b"\r\n")
     words = line.split(b" ", 2)
     if not line.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
@@ -99,6 +117,8 @@ def problem_of(answer: bytes) -> tuple[str, str | None]:
     status, body = int(words[1]), rest.partition(b"\r\n\r\n")[2]
     if status >= 500 and status != 503:
         return str(status), f"{line!r} {body[:300]!r}"
+    if b"chunked" in rest.partition(b"\r\n\r\n")[0]:
+        body = b"".join(body.split(b"\r\n")[1::2])  # what uvicorn says itself of what is no request
     if b"Traceback" in body or (status >= 400 and len(body.strip().splitlines()) > 1):
         return str(status), f"more than a line: {body[:300]!r}"
     return str(status), None
@@ -116,7 +136,8 @@ def run(
         draw = random.Random(f"{seed} {number}")
         content, ends = request(draw, host), draw.random() < 0.3
         try:
-            return number, content, *problem_of(ask(address, content, patience_s=patience_s, ends=ends))
+            found = ask(address, content, patience_s=patience_s, ends=ends)
+            return number, content, *problem_of(found, has_body=not content.startswith(b"HEAD "))
         except OSError as error:
             return number, content, "stuck", f"{type(error).__name__} after {patience_s:g} s"
 

@@ -20,3 +20,9 @@ def test_what_is_looked_for_is_found() -> None:
     assert problem_of(b"HTTP/1.1 200 OK\r\n\r\nTraceback (most recent call last)")[1] is not None
     assert problem_of(b"oops")[1] is not None
     assert problem_of(b"HTTP/1.1 422 Unprocessable\r\n\r\none")[1] is None
+    one = b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nno!"
+    chunked = b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n"
+    assert problem_of(one + chunked) == ("404", None)
+    assert problem_of(one + b"HTTP/1.1 500 Internal Server Error\r\n\r\n")[1] is not None
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"
+    assert problem_of(head + one, has_body=False) == ("200", None)
