@@ -95,7 +95,7 @@ def answers_of(found: bytes, *, has_body: bool = True) -> list[bytes]:
     while found:
         head, _, rest = found.partition(b"\r\n\r\n")
         length = re.search(rb"(?im)^content-length: *(\d+)\r?$", head)
-        size = len(rest) if length is None else int(length[1]) * has_body
+        size = len(rest) if length is None else int(length[1]) * (has_body or bool(answers))
         answers.append(found[: len(head) + 4 + size])
         found = rest[size:]
     return answers
@@ -110,14 +110,15 @@ def problem_of(found: bytes, *, has_body: bool = True) -> tuple[str, str | None]
 
 
 def _problem_of_one(answer: bytes) -> tuple[str, str | None]:
-    line, _, rest = answer.partition(b"\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line = head.partition(b"\r\n")[0]
     words = line.split(b" ", 2)
     if not line.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
         return "no answer", f"it is no answer: {line[:100]!r}"
-    status, body = int(words[1]), rest.partition(b"\r\n\r\n")[2]
+    status = int(words[1])
     if status >= 500 and status != 503:
         return str(status), f"{line!r} {body[:300]!r}"
-    if b"chunked" in rest.partition(b"\r\n\r\n")[0]:
+    if b"chunked" in head:
         body = b"".join(body.split(b"\r\n")[1::2])  # what uvicorn says itself of what is no request
     if b"Traceback" in body or (status >= 400 and len(body.strip().splitlines()) > 1):
         return str(status), f"more than a line: {body[:300]!r}"
