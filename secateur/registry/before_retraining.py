@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.config.schema import RunConfig
 from secateur.errors import Occupied, ProjectError
 from secateur.registry.news import tell_hold
-from secateur.registry.tags import CHAMPION
+from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.scheduling.retraining import Retraining, judged_before, last_review, now, remember_review
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.outcome import nothing_to_do
@@ -95,6 +95,7 @@ def look(project: Project) -> Before:
     require_current(project, config)
     store = DvcStore(project)
     registry = ModelRegistry(project)
+    _end_dead_move(registry, config.register_.model_name)
     return Before(
         config=config,
         store=store,
@@ -103,6 +104,16 @@ def look(project: Project) -> Before:
         moved=moved_sources(project, config),
         stale=nothing_to_do(project, stages(config, project.root)) is None,
     )
+
+
+def _end_dead_move(registry: "ModelRegistry", name: str) -> None:
+    """End a promotion that died on its way, as the next one would: none comes where its version is champion by now."""
+    from secateur.registry.mlflow_records import Records
+    from secateur.registry.mlflow_runs import aliased
+    from secateur.registry.transition import recover
+
+    if any(aliased(registry, name, alias) is not None for alias in (CHAMPION, CHALLENGER)):
+        recover(Records(registry, name))
 
 
 def judge_rows(project: Project, before: Before) -> "tuple[DataCondition, ...]":

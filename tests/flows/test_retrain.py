@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +16,10 @@ import pytest
 from flows.retrain import retrain
 from secateur.errors import CheckFailed, NotJudged, ProjectError
 from secateur.gate.condition import Condition
+from secateur.registry.history import events
 from secateur.registry.mlflow_records import Records
 from secateur.registry.mlflow_store import ModelRegistry
+from secateur.registry.tags import TRANSITION
 from secateur.registry.verdict import Verdict
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.full_form import module_of
@@ -105,6 +108,18 @@ def test_says_up_to_date_without_loading_torch_or_prefect(champion: Path) -> Non
     assert completed.stderr.splitlines()[-1] == "[]"
     assert json.loads((champion / "reports/retrain.json").read_text())["latest"] == done
     assert not (champion / ".secateur/retrain.jsonl").exists()
+
+
+def test_a_promotion_that_died_behind_the_alias_is_written_down_by_the_next_retraining(champion: Path) -> None:
+    records = Records(ModelRegistry(Project(champion)), "tiny")
+    move = {
+        "number": 1, "what": "promoted", "from_": None, "to": "3", "who": "me", "when": "2026-01-05T10:00:00+00:00",
+        "why": "better", "forced": False, "state": "proven", "host": socket.gethostname(), "process": "1@0",
+    }  # fmt: skip
+    records.tag(TRANSITION, json.dumps(move))
+    assert _run(champion).action == "up to date"
+    assert TRANSITION not in records.tags()
+    assert [(event.what, event.to) for event in events(records)] == [("promoted", "3")]
 
 
 def test_drift_of_the_traffic_asks_for_rows_and_builds_where_there_are_some(champion: Path) -> None:
