@@ -31,6 +31,14 @@ def is_lfs_pointer(path: Path) -> bool:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
+def at_home(path: Path) -> Path:
+    """Return a path with ``~`` as the home folder; a name that only begins so (``~x.csv``) is a name."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no user of that name
+        return path
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex sha256 of a file's bytes, read in chunks."""
     return sha256_files([path])

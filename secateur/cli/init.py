@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secateur.errors import ConfigError, DataError, ModelError
+from secateur.files import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from secateur.scaffolding.wish import Wish
 
 _LABELS_SHOWN = 6
+_LABEL_CHARS = 40
 _OF_THE_ROWS = ("text_columns", "label_columns", "model")
 _LARGE_BYTES = 10_000_000
 """A larger file of rows belongs into DVC, not into git."""
@@ -74,7 +76,7 @@ def init(
     from secateur.workflow.project import is_project
 
     here, asks = Path.cwd(), is_terminal() and not as_json
-    root = (here / folder.expanduser()).resolve()
+    root = (here / at_home(folder)).resolve()
     if full:
         check_room(root)
         if is_project(root) and not any((source, overrides, *(options[name] for name in _OF_THE_ROWS))):
@@ -185,7 +187,7 @@ def _seen(seen: "Survey") -> str:
     said = f"{', '.join(parts)}; {about}{seen.kept} stay after cleaning."
     if seen.labels:
         total = max(1, seen.kept if seen.sets else sum(seen.labels.values()))
-        named = [f"{name} {count / total:.0%}" for name, count in list(seen.labels.items())[:_LABELS_SHOWN]]
+        named = [f"{_clipped(name)} {count / total:.0%}" for name, count in list(seen.labels.items())[:_LABELS_SHOWN]]
         more = f" and {len(seen.labels) - _LABELS_SHOWN} more" if len(seen.labels) > _LABELS_SHOWN else ""
         said += f" {len(seen.labels)} labels: {', '.join(named)}{more}."
     if seen.numbers is not None:
@@ -199,6 +201,12 @@ def _seen(seen: "Survey") -> str:
     if seen.together:
         said += f"; of the pairs, which the model reads as one, {seen.together.median} and {seen.together.high}"
     return said + (f" ({seen.tokens.median} and {seen.tokens.high} tokens)." if seen.tokens else ".")
+
+
+def _clipped(label: str) -> str:
+    """Return as much of a label as has room in a line."""
+    words = " ".join(label.split())
+    return words if len(words) <= _LABEL_CHARS else f"{words[: _LABEL_CHARS - 3]}..."
 
 
 def _as_json(plan: "Plan") -> dict[str, Any]:

@@ -251,7 +251,7 @@ class IngestSection(Section):
     def _one_character(cls, delimiter: str) -> str:
         given = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
         if given != "auto" and (len(given) != 1 or given in '"\r\n'):
-            raise ValueError("is auto, tab or one character")
+            raise ValueError("is auto, tab or one character; of a longer one, write a tab in its place into the file")
         return given
 
     @field_validator("encoding")
@@ -303,5 +303,8 @@ class IngestSection(Section):
             other = "label" if self.format == "fasttext" else "file"
             unknown = [column for column in named if column not in (None, "text", other)]
             if unknown:
-                raise ValueError(f"format {self.format} has the columns text and {other}, found {unknown[0]!r}")
+                raise ValueError(
+                    f"format {self.format} has the columns text and {other}, found {unknown[0]!r}; a table in such "
+                    "a file, with tabs or commas, is read by format csv"
+                )
         return self

@@ -106,6 +106,12 @@ def checked(
         min_labels=min_labels,
         min_rows=MIN_ROWS_PER_LABEL - len(apart),
     )
+    for part, rows in copied.given.items():
+        if rows["label"].null_count == rows.num_rows:
+            raise DataError(
+                f"{given_by(part, reading)} has no row with a label in {column!r}, and rows that judge need one; leave "
+                "it out, and a part of the others judges"
+            )
     if reading.labels.numbers:
         return copied  # rows that judge may have any
     known = counted(labels)

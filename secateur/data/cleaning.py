@@ -177,9 +177,11 @@ class _Sieve:
                     f"no row is left after cleaning: of {len(self.texts)} rows to learn from {worst.rows} repeat "
                     "rows that were given to judge, or are of their groups; give rows to judge that are others"
                 )
+            masked = [e for e in self._effects if e.rule.startswith("mask_") and 2 * e.rows > worst.rows]
+            after = "".join(f", after clean.{e.rule} had changed {e.rows} texts" for e in masked)
             raise DataError(
                 f"no row is left after cleaning: clean dropped all {len(self.texts)}, most of them by the rule "
-                f"{worst.rule} ({worst.rows}); relax it, or check ingest.text_column"
+                f"{worst.rule} ({worst.rows}){after}; relax it, or check ingest.text_column"
             )
 
     def drop_undated(self) -> None:

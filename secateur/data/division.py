@@ -16,9 +16,12 @@ from secateur.sources.source_files import PARTS
 
 Indices = NDArray[np.int64]
 _TIME = "ingest.time_column"
+_MAX_NAMED = 5
 
 
-def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanSection, seed: int) -> Split:
+def divided(
+    cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanSection, seed: int, names: Sequence[str] = ()
+) -> Split:
     """Divide cleaned rows into three parts; one that was given gets none.
 
     Args:
@@ -27,6 +30,7 @@ def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanS
         given: parts whose rows were given.
         clean: how, and the shares.
         seed: of the choice.
+        names: of the strata, where these are labels.
 
     Raises:
         DataError: a part, or the training rows of a label, would stay empty.
@@ -36,7 +40,7 @@ def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanS
     if clean.split_by == "content":
         shares = np.array([1 - validation - test, validation, test])
         part = by_content(_keys(cleaned), shares, seed=seed)
-        return _as_split(part, strata, cleaned.alike, shares=shares, said="clean.split_by=content")
+        return _as_split(part, strata, cleaned.alike, shares=shares, said="clean.split_by=content", names=names)
     if validation:
         validation = raised_share(validation, min_rows=clean.min_validation_rows, num_rows=len(strata))
     if test:
@@ -44,11 +48,11 @@ def divided(cleaned: Cleaned, strata: Indices, *, given: Set[str], clean: CleanS
     shares = np.array([1 - validation - test, validation, test])
     if cleaned.times is not None and validation + test > 0:
         found = by_time(cleaned.times, shares, groups=cleaned.groups)
-        split = _as_split(found.part, strata, cleaned.alike, shares=shares, said=_TIME)
+        split = _as_split(found.part, strata, cleaned.alike, shares=shares, said=_TIME, names=names)
         return replace(split, starts=found.starts)
     if cleaned.groups is not None:
         part = by_group(_numbered(cleaned.groups), strata, shares, seed=seed)
-        return _as_split(part, strata, cleaned.alike, shares=shares, said="ingest.group_column")
+        return _as_split(part, strata, cleaned.alike, shares=shares, said="ingest.group_column", names=names)
     return split_rows(strata, validation_fraction=validation, test_fraction=test, seed=seed, groups=cleaned.alike)
 
 
@@ -129,14 +133,19 @@ def _numbered(groups: Sequence[str | None]) -> Indices:
     return np.array([numbers.setdefault(i if group is None else group, len(numbers)) for i, group in enumerate(groups)])
 
 
-def _as_split(part: Indices, strata: Indices, alike: Indices, *, shares: NDArray[np.float64], said: str) -> Split:
+def _as_split(
+    part: Indices, strata: Indices, alike: Indices, *, shares: NDArray[np.float64], said: str, names: Sequence[str]
+) -> Split:
     rows = [np.flatnonzero(part == number) for number in range(len(PARTS))]
     for name, share, found in zip(PARTS, shares, rows, strict=True):
         if share and len(found) == 0:
             raise DataError(f"{said} leaves no row for {name}: {len(part)} rows are too few, or its share is too small")
     if missing := set(strata.tolist()) - set(strata[rows[0]].tolist()):
+        named = ", ".join(repr(names[number]) for number in sorted(missing)[:_MAX_NAMED]) if names else ""
+        which = f"the label{'' if len(missing) == 1 else 's'} {named}" if named else f"{len(missing)} label(s)"
+        more = f" and {len(missing) - _MAX_NAMED} more" if named and len(missing) > _MAX_NAMED else ""
         raise DataError(
-            f"{said} leaves no training row of {len(missing)} label(s): there are too few rows of it, or all are of "
+            f"{said} leaves no training row of {which}{more}: there are too few rows of it, or all are of "
             f"{'the times' if said == _TIME else 'groups'} that judge"
         )
     train, validation, test = rows

@@ -107,7 +107,8 @@ def parted(cleaned: Cleaned, targets: Targets, *, given: Mapping[str, Given], cl
     Raises:
         DataError: a part would stay empty.
     """
-    whole = divided(cleaned, targets.strata, given=frozenset(given), clean=clean, seed=seed)
+    names = targets.names if targets.strata is targets.values else []
+    whole = divided(cleaned, targets.strata, given=frozenset(given), clean=clean, seed=seed, names=names)
     own = {
         part: Given(Part(cleaned, targets.values, rows), targets.strata)
         for part, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test))

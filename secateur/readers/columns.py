@@ -134,6 +134,12 @@ def guess_columns(
     )
 
 
+def are_told(names: Sequence[str]) -> bool:
+    """Tell whether names are very likely those of columns: one is what texts are called, and one what labels are."""
+    keys = {_key(name) for name in names}
+    return bool(keys & _TEXTS) and bool(keys & _LABELS)
+
+
 def called_times(names: Sequence[str]) -> list[str]:
     """Return the names that columns of dates or times have."""
     ends = ("_at", "_on", "_date", "_time", "_timestamp")

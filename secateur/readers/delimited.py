@@ -3,7 +3,7 @@
 Python's own csv module reads them, strictly; this module only decides what a quote that cannot be right means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from secateur.readers.layout import Columns, Found, Layout, require
 
 _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5
+_TYPED_QUOTES = "“”„«»"
 _MAX_MARKS = 100_000
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
@@ -76,7 +77,7 @@ def open_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
         quote=found_header.quote,
     )
     quoting, found, remarks = _decided(table, layout)
-    remarks += _dropped(found, layout, name=path.name)
+    remarks += _dropped(found, layout, name=path.name, line=table.line)
     return Delimited(header, found.num_rows, (*_on_header(found_header, path.name), *remarks), table, quoting)
 
 
@@ -114,6 +115,7 @@ class _Survey:
         num_lines: lines, header included.
         faults: lines that cannot be read.
         broken: records with a cell that holds line breaks and delimiters, and the first of them.
+        blanked: records with a cell in quotes behind a blank, as it was read.
         escaped: records with a backslash before a quote in a cell, as it was read.
         several: whether a record takes several lines.
         marks: of the records that take one line, or several (True); of very many only the first.
@@ -124,6 +126,7 @@ class _Survey:
     faults: list[Record] = field(default_factory=list)
     broken: int = 0
     first_broken: Record | None = None
+    blanked: int = 0
     escaped: int = 0
     several: bool = False
     marks: dict[bool, set[tuple[str, ...]]] = field(default_factory=lambda: {False: set(), True: set()})
@@ -142,6 +145,7 @@ def _survey(table: Table, quoting: Quoting) -> _Survey:
             found.faults.append(record)
             continue
         found.num_rows += 1
+        found.blanked += any(map(table.encloses, record.cells))
         found.escaped += any(f"\\{table.quote}" in cell for cell in record.cells)
         takes_several = record.end - record.begin > 1
         if len(found.marks[takes_several]) < _MAX_MARKS:
@@ -163,7 +167,9 @@ def _decided(table: Table, layout: Layout) -> tuple[Quoting, _Survey, list[str]]
     for other, what in _others(table, quoting, found):
         different, read = _told_apart(table, other)
         if not read.faults and read.num_rows >= found.num_rows:
-            where = f"in line {found.faults[0].begin + 1} {found.faults[0].fault}"
+            where = f"{found.blanked} rows have a quote behind one"
+            if found.faults:
+                where = f"in line {found.faults[0].begin + 1} {found.faults[0].fault}"
             quoting, found, remarks = different, read, [f"{table.path.name}: {what}, because {where}"]
             break
     if found.escaped and not quoting.escapes:
@@ -186,7 +192,11 @@ def _told_apart(table: Table, quoting: Quoting) -> tuple[Quoting, _Survey]:
 
 def _others(table: Table, quoting: Quoting, found: _Survey) -> Iterator[tuple[Quoting, str]]:
     """Yield what else a quote could mean, where some lines cannot be read, and in which words that is told."""
-    if not found.faults or quoting.plain:
+    if quoting.plain:
+        return
+    if found.faults or 2 * found.blanked > found.num_rows:
+        yield replace(quoting, blanks=True, is_row=None), "a blank at the beginning of a cell is none of it"
+    if not found.faults:
         return
     if not quoting.escapes:
         yield (
@@ -213,8 +223,24 @@ def _breaks(cell: str, delimiter: str) -> bool:
     return delimiter in cell and ("\n" in cell or "\r" in cell)
 
 
-def _dropped(found: _Survey, layout: Layout, *, name: str) -> list[str]:
+def _advice(line: str) -> str:
+    """Return what would help where no row has as many cells as the header, from the first of them."""
+    if found := next((sign for sign in line if sign in _TYPED_QUOTES), None):
+        return f'{found} encloses nothing in a table: write " in place of such signs'
+    return (
+        "name every column in the header, one of row numbers as well, and end rows with a delimiter only where the "
+        "header does"
+    )
+
+
+def _dropped(found: _Survey, layout: Layout, *, name: str, line: Callable[[int], str]) -> list[str]:
     """Say which lines were dropped.
+
+    Args:
+        found: the lines.
+        layout: whether they may be.
+        name: of the file, for messages.
+        line: returns one as it stands there.
 
     Raises:
         DataError: there are some and they are not to be dropped, or too many for an accident.
@@ -226,10 +252,8 @@ def _dropped(found: _Survey, layout: Layout, *, name: str) -> list[str]:
     others = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
     tip = first.fault.tip if first.fault else ""
     if found.num_rows == 0 and others and not any(fault.fault and fault.fault.of_quotes for fault in faults):
-        raise DataError(
-            f"{name}: no row can be read: in line {first.begin + 1} {first.fault}{others}; name every column in the "
-            "header, one of row numbers as well, and end rows with a delimiter only where the header does"
-        )
+        advice = _advice(line(first.begin))
+        raise DataError(f"{name}: no row can be read: in line {first.begin + 1} {first.fault}{others}; {advice}")
     if layout.bad_rows == "refuse":
         raise DataError(
             f"{name} line {first.begin + 1} cannot be read: {first.fault}{others}; {tip}; ingest.bad_rows=drop leaves "

@@ -74,11 +74,13 @@ class Quoting:
         plain: it is a character like any other.
         escapes: a backslash makes a quote, a backslash, a delimiter or the end of a line behind it a character of the
             cell; before anything else it is one itself, as in a path.
+        blanks: those in front of a cell are none of it, so that a quote behind them opens it.
         is_row: tells whether a line could be a row by itself; a cell that holds mostly such lines is a fault.
     """
 
     plain: bool = False
     escapes: bool = False
+    blanks: bool = False
     is_row: Callable[[str], bool] | None = None
 
 
@@ -111,6 +113,15 @@ class Table:
         found = (cells[place].strip(f" {self.quote}") for place in self.telling)
         return tuple(found) if self.exact else tuple(_DIGITS.sub("0", cell) for cell in found)
 
+    def encloses(self, cell: str) -> bool:
+        """Tell whether a cell as it was read stands in quotes behind a blank."""
+        return cell[:1] == " " and len(cell) > 2 and cell.lstrip(" ")[:1] == self.quote == cell.rstrip(" ")[-1:]
+
+    def line(self, number: int) -> str:
+        """Return a line as it stands in the file, counted from 0."""
+        with open_bytes(self.path) as raw, open_text(raw, self.encoding) as file:
+            return next(islice(file, number, None), "")
+
     def scan(self, quoting: Quoting) -> Iterator[Record]:
         """Yield the records, and the lines that cannot be read, after which the next line is tried."""
         with open_bytes(self.path) as raw, open_text(raw, self.encoding) as file, large_cells():
@@ -125,6 +136,7 @@ class Table:
                 delimiter=self.delimiter,
                 strict=True,
                 quotechar=self.quote,
+                skipinitialspace=quoting.blanks,
                 quoting=csv.QUOTE_NONE if quoting.plain else csv.QUOTE_MINIMAL,
             )
             fault = None

@@ -2,12 +2,15 @@
 
 import codecs
 import io
+import logging
 from pathlib import Path
 from typing import IO
 
 from secateur.errors import DataError
 from secateur.sources.compression import explained, open_bytes
 from secateur.sources.locations import SourceKind
+
+_log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 22
 _FALLBACK = "latin-1"
@@ -27,6 +30,13 @@ def encoding_of(path: Path, *, asked: str, kind: SourceKind) -> str:
     encoding = _marked(path) or "utf-8" if asked == "auto" else asked
     problem = _first_problem(path, encoding)
     if problem is None:
+        if _is_rather_utf8(path, encoding):
+            _log.warning(
+                "%s is read as %s (ingest.encoding), and all of it is UTF-8 with letters beyond ASCII, which may come "
+                "out wrong; without the parameter it is read as UTF-8",
+                path.name,
+                encoding,
+            )
         return encoding
     if asked == "auto" and kind == "package":
         return _FALLBACK
@@ -39,6 +49,13 @@ def encoding_of(path: Path, *, asked: str, kind: SourceKind) -> str:
             else "convert the file, or set ingest.encoding (for instance cp1252, gb18030)"
         )
     raise DataError(f"{path.name} is not {encoding.upper()}: {problem}; {tip}")
+
+
+def _is_rather_utf8(path: Path, encoding: str) -> bool:
+    """Tell whether bytes that were read as letters of one or two bytes each very likely are those of UTF-8."""
+    if codecs.lookup(encoding).name.startswith(("utf", "ascii")) or _first_problem(path, "utf-8") is not None:
+        return False
+    return _first_problem(path, "ascii") is not None
 
 
 def open_text(raw: IO[bytes], encoding: str) -> io.TextIOWrapper:

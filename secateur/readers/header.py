@@ -93,7 +93,8 @@ def find_header(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: L
 
 def _fitting(read: Sequence[Header], columns: Columns) -> Header | None:
     bare = [header._replace(names=[column.strip() for column in header.names]) for header in read]
-    return next((header for header in (*read, *bare) if set(columns.names) <= set(header.names)), None)
+    free = [header._replace(names=[column.strip(header.quote) for column in header.names]) for header in bare]
+    return next((header for header in (*read, *bare, *free) if set(columns.names) <= set(header.names)), None)
 
 
 def _below(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: Layout, name: str) -> Header | None:

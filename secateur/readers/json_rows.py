@@ -1,5 +1,6 @@
 """Rows in JSON: one object per line or after another, an array of objects, or an object that holds them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from secateur.readers.layout import Columns, require
 from secateur.sources.compression import open_bytes
 
 _SAMPLE_ROWS = 1000
+_OF_PYTHON = re.compile(r"\s*\[?\s*\{'")
 _Numbered = Iterator[tuple[str, dict[str, Any]]]
 
 
@@ -124,6 +126,8 @@ def _one_after_another(text: str, *, name: str, otherwise: Exception) -> Iterato
             yield value
     except (ValueError, RecursionError) as error:
         said = f"{name} row {count + 1} is not JSON: {error}" if count else f"{name} is not JSON: {otherwise}"
+        if _OF_PYTHON.match(text):
+            said += "; it looks like what print() shows of Python's values, and json.dumps writes them as JSON"
         raise DataError(said) from error
 
 

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ _LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 _NO_COMMA = re.compile(r"""['"]\s+['"]""")
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _SEPARATORS = ("|", ";", ",")
+_RARER = ("/", "+", "&")
 _NUMBERS = re.compile(r"[\d\s.,;|%+-]*")
 
 Values: TypeAlias = Sequence[Any] | pa.ChunkedArray
@@ -74,6 +75,8 @@ def _alone(values: Values, *, name: str) -> Sequence[Any]:
     """
     alone: list[Any] = []
     for value in _plain(values):
+        if isinstance(value, str):
+            _require_commas(value, name=name)
         cell = () if _is_empty(value) else _as_list(value) if isinstance(value, str) else value
         if not isinstance(cell, list | tuple) or len(cell) > 1:
             raise SeveralLabels(name)
@@ -89,10 +92,30 @@ def _plain(values: Values) -> Sequence[Any]:
 def _listed(values: Sequence[Any], *, name: str, separator: str | None) -> pa.Array:
     """Read cells that hold a set each; an empty one holds none."""
     cells = [_items(value, name=name, separator=separator) for value in values]
+    _require_names(cells, name=name)
     ends = list(accumulate(map(len, cells)))
     flat = canonical_labels([item for cell in cells for item in cell], name=name).to_pylist()
     sets = (flat[end - len(cell) : end] for end, cell in zip(ends, cells, strict=True))
     return pa.array([as_set(label for label in found if label is not None) for found in sets], pa.string())
+
+
+def _require_names(cells: Sequence[Sequence[Any]], *, name: str) -> None:
+    """Refuse lists that do not name labels: places of labels as 0 and 1, and parts of texts with their labels.
+
+    Raises:
+        DataError: saying what would work.
+    """
+    if any(isinstance(item, list | tuple | dict) for cell in cells for item in cell):
+        raise DataError(
+            f"label column {name!r} holds lists in lists, as labels of words or passages are written; a list of names, "
+            "of what the whole text is about, would work"
+        )
+    widths = {len(cell) for cell in cells if cell}
+    if len(widths) == 1 and min(widths) > 1 and all(str(item).casefold() in _FLAGS for cell in cells for item in cell):
+        raise DataError(
+            f"label column {name!r} holds lists of {min(widths)} zeros and ones, one for each label, and nothing says "
+            "how these are called: write a column of 0 and 1 for each, or lists of the names"
+        )
 
 
 def _items(value: Any, *, name: str, separator: str | None) -> list[Any]:
@@ -107,14 +130,19 @@ def _read_list(text: str, *, name: str) -> list[Any] | None:
     """Return what a cell of text says where it is a list, which JSON or Python wrote; None where it is none."""
     if _LIST.fullmatch(text) is None:
         return None
-    if _NO_COMMA.search(text):
-        raise DataError(f"label column {name!r} holds {text[:60]!r}: a list needs commas between its labels")
+    _require_commas(text, name=name)
     if (found := _as_list(text)) is not None:
         return found
     raise DataError(
         f"label column {name!r} holds {text.strip()[:60]!r}: the labels of a list stand in quotes, as in "
         '["sales", "returns"]'
     )
+
+
+def _require_commas(text: str, *, name: str) -> None:
+    """Refuse a list as numpy prints it, of which Python would make one word."""
+    if _NO_COMMA.search(text):
+        raise DataError(f"label column {name!r} holds {text[:60]!r}: a list needs commas between its labels")
 
 
 def _as_list(text: str) -> list[Any] | None:
@@ -160,9 +188,25 @@ def likely_separator(labels: Iterable[str | None]) -> str | None:
     "sales|returns" beside "returns" is none, and neither are surnames with first names. Numbers are none: "1,5" is one.
     """
     cells = {label for label in labels if label is not None}
-    if all(_NUMBERS.fullmatch(cell) for cell in cells):
-        return None
-    for sign in _SEPARATORS:
+    return None if all(_NUMBERS.fullmatch(cell) for cell in cells) else _between(cells, _SEPARATORS)
+
+
+def possible_separator(labels: Iterable[str | None]) -> tuple[str, str] | None:
+    """Return what may stand between the labels of cells that are taken as they are, and the first such cell.
+
+    Numbers with a comma may be lists of codes, or numbers; a slash may join two labels, or the words of one.
+    """
+    cells = {label for label in labels if label is not None}
+    signs: Sequence[str] = _SEPARATORS if all(map(_NUMBERS.fullmatch, cells)) else _RARER
+    if all(word.startswith("#") for cell in cells for word in cell.split()):
+        signs = (" ",)
+    sign = _between(cells, signs)
+    return None if sign is None else (sign, min(cell for cell in cells if sign in cell))
+
+
+def _between(cells: Collection[str], signs: Sequence[str]) -> str | None:
+    """Return the first sign whose parts are labels as ``likely_separator`` says."""
+    for sign in signs:
         parts = {cell: [part.strip() for part in cell.split(sign)] for cell in cells}
         joined = [found for found in parts.values() if len(found) > 1]
         seen = Counter(part for found in parts.values() for part in set(found))

@@ -15,10 +15,11 @@ from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Found
 from secateur.readers.numbers import settle_numbers
 
-_NULL_WORDS = frozenset(
+NULL_WORDS = frozenset(
     {"nan", "-nan", "none", "null", "nil", "n/a", "na", "<na>", "<null>", "\\n", "#n/a", "#na", "#n/a n/a", "nat"}
 ) | {"-", "--", "?", ".", "n.a.", "k.a.", "k. a.", "keine angabe", "无", "空"}
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
+_PRINTED = re.compile(r"""[({]\s*(['"]).*\1,?\s*[)}]""", re.DOTALL)
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _MAX_NAMED = 8
 _DRAWN_ALIKE = str.maketrans("асеорхуіјѕԁһοανικρτυ", "aceopxyijsdhoavikptu")
@@ -57,12 +58,17 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
     if counts and not rules.sets and all(_LIST.fullmatch(label) for label in counts):
         raise SeveralLabels(column)
     remarks: list[str] = []
+    if counts and all(map(_PRINTED.fullmatch, counts)):
+        remarks.append(
+            f"labels such as {min(counts)!r} look like what Python prints of sets: they are taken as they are; written "
+            "as lists, they are several labels of a row"
+        )
     if missing := rows["label"].null_count:
         remarks.append(f"{missing} of {rows.num_rows} rows have no label in {column!r}, and are left out")
     if none := pc.sum(pc.equal(rows["label"], NONE)).as_py() if rules.sets else 0:
         remarks.append(f"{none} of {rows.num_rows} rows have none of the {len(counts)} labels in {column!r}, and stay")
     names: dict[str, str | None] = {}
-    if words := [label for label in counts if label.casefold() in _NULL_WORDS]:
+    if words := [label for label in counts if label.casefold() in NULL_WORDS]:
         listed = _listed(words, counts)
         if rules.null_labels == "drop":
             names |= dict.fromkeys(words)

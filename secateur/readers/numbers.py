@@ -69,6 +69,19 @@ def are_amounts(cells: Sequence[str | None]) -> bool:
     return not all(value.is_integer() for value in known) or 2 * rare > len(known)
 
 
+def but_for(cells: Sequence[str | None]) -> tuple[str, int] | None:
+    """Return a cell that is no number, and the rows of all such, where nearly all others very likely are amounts.
+
+    None where all cells are numbers, or different ones stand in so many rows that they may be classes.
+    """
+    counts = Counter(cell for cell in with_points(cells)[0] if cell is not None)
+    others = {cell: rows for cell, rows in counts.items() if as_number(cell) is None}
+    rare = sum(rows < _FEW_ROWS for rows in counts.values())
+    if not others or len(counts) - len(others) <= _MANY * len(others) or 2 * rare <= len(counts):
+        return None
+    return max(others, key=lambda cell: others[cell]), sum(others.values())
+
+
 def are_grades(cells: Collection[str]) -> bool:
     """Tell whether different labels are a few whole numbers in a row, such as 1 to 5."""
     values = sorted(value for cell in cells if (value := as_number(cell)) is not None)
@@ -114,6 +127,8 @@ def _said_of(cell: str, *, row: int, column: str) -> str:
     said = f"label column {column!r} holds {shown} in row {row}, which is no number"
     if "," in cell:
         return f"{said}; a comma may stand for a point or between thousands: write 1234.5"
+    if any(map(str.isdigit, cell)):
+        return f"{said}; write it alone, without what it counts: 1234.5"
     return (
         f"{said}; a row without one has an empty cell, and ingest.null_labels=drop empties nan, None, n/a and the like"
     )

@@ -24,6 +24,9 @@ from secateur.sources.compression import explained, name_inside, require_text
 from secateur.sources.locations import BY_ENDING, DATABASES, PLAIN_TEXT, SourceKind, TableFormat
 
 _NUL = "\0"
+_FOR_NO_TEXT = ("nan", "none", "null", "n/a", "na", "#n/a", "<na>", "\\n", "[deleted]", "[removed]", "(null)")
+"""What databases, pandas, spreadsheets and forums write for a text that is absent, in small letters."""
+
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
 _NOTHING: Mapping[str, str] = {
     **dict.fromkeys(PLAIN_COLUMNS, "no line that is not blank"),
@@ -138,6 +141,7 @@ def read_rows(
     )
     if columns.label and not columns.sets and are_lists(raw[columns.label]):
         remarks += (f"{path.name}: the cells of {columns.label!r} are lists of one label each, which is taken",)
+    remarks += _told_of_words_for_none(rows["text"], name=path.name)
     remarks += tuple(_told_of_nul(rows["text"], name=path.name, decoded=encoding is not None))
     if columns.time is not None:
         asked = layout.time_format if layout else None
@@ -159,6 +163,17 @@ def _texts(columns: Sequence[Any]) -> Any:
     plain = (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in columns)
     pairs = (as_text([text or "" for text in texts]) for texts in zip(*plain, strict=True))
     return pa.array([pair if has_words(pair) else None for pair in pairs], pa.large_string())
+
+
+def _told_of_words_for_none(texts: pa.ChunkedArray, *, name: str) -> tuple[str, ...]:
+    """Say how many texts are what programs write where there is none."""
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.drop_null(texts)))
+    found = pc.value_counts(words.filter(pc.is_in(words, pa.array(_FOR_NO_TEXT, words.type)))).to_pylist()
+    if not (count := sum(entry["counts"] for entry in found)):
+        return ()
+    word = max(found, key=lambda entry: entry["counts"])["values"]
+    which = "1 text is a word" if count == 1 else f"{count} texts are words"
+    return (f"{name}: {which} for none, such as {word!r}; leave such rows out of it, if that is what is meant",)
 
 
 def _told_of_nul(texts: pa.ChunkedArray, *, name: str, decoded: bool) -> Iterator[str]:

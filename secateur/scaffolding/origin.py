@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from secateur.config.ingest import SQLITE
 from secateur.errors import DataError
+from secateur.files import at_home
 from secateur.sources.locations import Location, expand, is_braced, locate
 
 
@@ -97,7 +98,7 @@ def _absolute(path: Path) -> Path:
 
 def base_of(name: str, *, root: Path, here: Path) -> Path:
     """Return the folder from which a path is meant: that of the command, unless it is found in the project alone."""
-    path = Path(name).expanduser()
+    path = at_home(Path(name))
     return root if not (here / path).exists() and (root / path).exists() else here
 
 

@@ -19,21 +19,23 @@ from secateur.data.parts import cleaned_given
 from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
-from secateur.kinds.registry import DEFAULT, GRADE, NUMBER, SEVERAL, kind_named
-from secateur.readers.columns import Guess, called_times, columns_of, guess_columns, may_count_time
+from secateur.kinds.registry import DEFAULT, NUMBER, SEVERAL
+from secateur.readers.columns import Guess, are_told, called_times, columns_of, guess_columns, may_count_time
+from secateur.readers.header import header_of
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
-from secateur.readers.layout import Columns
-from secateur.readers.numbers import NumbersForLabels, are_amounts, are_grades
+from secateur.readers.layout import Columns, Layout
+from secateur.readers.numbers import NumbersForLabels, are_amounts, but_for
 from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.first_division import on_division
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
+from secateur.scaffolding.noticed import on_grades, on_long_texts, on_several, on_texts
 from secateur.scaffolding.origin import Origin, origin_of
 from secateur.scaffolding.params_text import Choice
-from secateur.scaffolding.starting_model import MULTILINGUAL, find_model, look_at_model
+from secateur.scaffolding.starting_model import find_model, look_at_model
 from secateur.scaffolding.wish import Wish
 from secateur.sources.compression import bare
 from secateur.sources.fetching import FETCHED
@@ -43,8 +45,8 @@ from secateur.workflow.params import assigned
 from secateur.workflow.project import Project
 
 _FORMS = {"lines": "plain text: a row per line", "fasttext": "lines begin with their labels: __label__x"}
-_PIECES_PER_WORD = 2.0
-"""English words are 1.2 to 1.5 tokens of their own tokenizer; words of another language fall into more pieces."""
+_OF_TABLES = frozenset({"header", "delimiter", "quotes", "escapes", "bad_rows"})
+"""Parameters of ``ingest`` that only tables of text have."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,24 @@ def reading_for(wish: Wish, location: Location) -> dict[str, Any]:
         for name in ("query", "format"):
             said.pop(name, None)
     if path is not None and bare(path).suffix.lower() in PLAIN_TEXT:
-        said.setdefault("format", "fasttext" if path.is_file() and is_fasttext(path) else "lines")
+        said.setdefault("format", _form_of(path, wish, said) if path.is_file() else "lines")
     return said
+
+
+def _form_of(path: Path, wish: Wish, said: Mapping[str, Any]) -> str:
+    """Return what a file called ``.txt`` very likely holds: lines of fastText, a table, or lines of text."""
+    if is_fasttext(path):
+        return "fasttext"
+    if _OF_TABLES & set(said):
+        return "csv"
+    texts, labels = _named_columns(wish, said)
+    encoding = {"auto": "utf-8"}.get(asked := str(said.get("encoding", "auto")), asked)
+    try:
+        names = header_of(path, tabs=True, encoding=encoding, layout=Layout())
+    except (DataError, UnicodeError):
+        return "lines"
+    wanted = {*texts, *labels}
+    return "csv" if (wanted <= {*names} if wanted else are_told(names)) else "lines"
 
 
 def column_names(wish: Wish, origin: Origin) -> list[str]:
@@ -213,6 +231,13 @@ def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
         labels = rows["label"].to_pylist()
         if wish.kind_name == DEFAULT and are_amounts(labels):
             raise NumbersForLabels(guess.labels[0])
+        if wish.kind_name == DEFAULT and (found := but_for(labels)) is not None:
+            word, count = found
+            raise DataError(
+                f"label column {guess.labels[0]!r} holds numbers, but for {count} rows such as {word!r}; --task "
+                f"{NUMBER} learns numbers, where a cell holds one or is empty (-S ingest.null_labels=drop empties nan, "
+                f"None, n/a and the like); --task {DEFAULT} takes cells as names"
+            )
         if any(SEPARATOR in label for label in labels if label is not None):
             return  # lists, whose labels may hold any sign
         if (separator := likely_separator(labels)) is not None:
@@ -248,6 +273,8 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
             f"the cells of {guess.label!r} hold several labels{between}, so run.task is {SEVERAL}"
             + ("; --task classification takes each cell as one label" if wish.separator else "")
         )
+    elif found is not None and wish.task is None and wish.kind_name == DEFAULT and len(guess.labels) == 1:
+        remarks += on_several(found.rows["label"].to_pylist())
     if wish.sees_numbers:
         remarks.append(
             f"the labels in {guess.label!r} are numbers, so run.task is {NUMBER}; --task {DEFAULT} takes them as names"
@@ -257,7 +284,7 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     if found is not None and first is not None:
         seen = _survey(found, wish=wish, reading=reading, first_choices=[*recipe.cleaning(first)], count=count)
         chosen += recipe.choices(seen, base=base, kind=wish.kind, first=first)
-        remarks += [*_remarks(seen, model.name), *_on_grades(seen, wish)]
+        remarks += [*on_texts(seen, model.name), *on_grades(seen, wish)]
     else:
         chosen += recipe.unseen(wish.kind, base)
         remarks.append("a hub dataset is not looked at before a run: what depends on its rows has a usual value")
@@ -268,7 +295,7 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
     check_outputs(wish.root, config)
     if seen is not None and wish.kind.route == "predict":
-        remarks += _on_long_texts(seen, config)
+        remarks += on_long_texts(seen, config)
     if found is not None and seen is not None and not seen.is_estimate:
         remarks += on_division(found, reading, config, kind=wish.kind)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
@@ -380,34 +407,3 @@ def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[
                 "earlier ones are learned from"
             ]
     return []
-
-
-def _on_long_texts(seen: Survey, config: RunConfig) -> list[str]:
-    """Say that texts are cut, where these are more than the few that a length of the 95th hundredth leaves."""
-    length = config.baseline.max_length
-    if seen.tokens is None or seen.tokens.high <= length or config.baseline.long_texts != "head":
-        return []
-    ends = (
-        ""
-        if len(config.ingest.text_columns) > 1
-        else "; with -S baseline.long_texts=head_tail their ends are read, too"
-        + (", with windows all of them" if kind_named(config.run.task).reads_windows else "")
-    )
-    return [f"more than 5 % of the {seen.units} have more than {length} tokens, and are read up to there{ends}"]
-
-
-def _on_grades(seen: Survey, wish: Wish) -> list[str]:
-    """Say of labels that are grades that their order can be learned."""
-    if wish.kind_name != DEFAULT or wish.task is not None or not are_grades(seen.labels):
-        return []
-    return [f"the labels are whole numbers in a row: {DEFAULT} learns names; --task {GRADE} learns that 4 is next to 5"]
-
-
-def _remarks(seen: Survey, model: str) -> list[str]:
-    if seen.tokens_per_word is None or seen.tokens_per_word < _PIECES_PER_WORD or seen.script != "Latin":
-        return [*seen.remarks]
-    return [
-        *seen.remarks,
-        f"{model} splits a word of these texts into {seen.tokens_per_word:.1f} tokens: they are hardly in the language "
-        f"that it learned; --model can name another one, such as {MULTILINGUAL}",
-    ]

@@ -12,6 +12,7 @@ from secateur.data.pretrained import check_model
 from secateur.data.scripts import Script
 from secateur.data.survey import CountTokens
 from secateur.errors import ModelError
+from secateur.files import at_home
 from secateur.kinds.base import Kind
 from secateur.scaffolding.origin import base_of
 from secateur.scaffolding.recipe import Base
@@ -53,7 +54,7 @@ def find_model(asked: str | None, *, root: Path, here: Path, kind: Kind, script:
     check_model(asked, root=base)
     if asked.startswith(PACKAGE_PREFIX) or not is_local(asked, root=base):
         return StartingModel(asked, asked)
-    path = (base / Path(asked).expanduser()).resolve()
+    path = (base / at_home(Path(asked))).resolve()
     relative = Path(os.path.relpath(path, root)).as_posix()
     return StartingModel(relative if relative.startswith("..") else f"./{relative}", str(path))
 
@@ -61,6 +62,11 @@ def find_model(asked: str | None, *, root: Path, here: Path, kind: Kind, script:
 def _default_model(kind: Kind, script: Script | None) -> str:
     if kind.hub_example is not None:
         raise ModelError(f"--model: name the model to start from: a folder, or a hub id such as {kind.hub_example}")
+    if script == "other":
+        raise ModelError(
+            f"--model: the texts hold hardly any letters that are known, and {DEFAULT_MODEL} reads English; if the "
+            "column is the right one (--text-column), name a folder or a hub id"
+        )
     if script not in ("Latin", None):
         raise ModelError(
             f"--model: the texts are written in {script} letters, and {DEFAULT_MODEL} reads English; name a folder or "

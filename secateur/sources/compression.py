@@ -76,13 +76,18 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def _only_file(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
-    held = [entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
+    held = [entry for entry in archive.infolist() if not entry.is_dir() and _counts(entry.filename)]
     if any(entry.filename == _OFFICE for entry in held):
         raise DataError(f"{path.name} is an Excel workbook (or another Office file); set ingest.format=excel")
     if len(held) != 1:
         names = ", ".join(entry.filename for entry in held[:5]) or "nothing"
         raise DataError(f"{path.name} is a zip archive of {len(held)} files ({names}); one is read: unpack it")
     return held[0]
+
+
+def _counts(name: str) -> bool:
+    """Tell whether a file of an archive is one that somebody put there, and not a note of the system's."""
+    return not name.startswith("__MACOSX/") and not PurePath(name).name.startswith(".")
 
 
 @contextmanager

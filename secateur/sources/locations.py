@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from secateur.config.addresses import file_name, is_address, problem_of, redacted, scheme_of
 from secateur.errors import DataError
+from secateur.files import at_home
 from secateur.sources.compression import ENDINGS, bare
 
 PACKAGE_PREFIX = "package:"
@@ -102,7 +103,7 @@ def locate(
     """
     if source.startswith(PACKAGE_PREFIX):
         return _in_package(source, asked_by=asked_by)
-    path = Path(source).expanduser()
+    path = at_home(Path(source))
     found = at or (path if root is None else root / path)
     if found.exists():
         return Location("file", path.name if path.is_absolute() else path.as_posix(), found, {}, asked_by)
@@ -173,7 +174,7 @@ def is_braced(source: str) -> bool:
 
 def _files(source: str, *, root: Path | None) -> list[str]:
     """Return the files of a folder, where they are of one format, or of a pattern; else the source itself."""
-    path, base = Path(source).expanduser(), root or Path()
+    path, base = at_home(Path(source)), root or Path()
     if not _may_be_path(source):
         return [source]
     if (base / path).is_dir():
@@ -195,7 +196,7 @@ def is_local(source: str, *, root: Path) -> bool:
     """Tell whether ``source`` names a path of this machine, there or not, rather than something of another place."""
     if not _may_be_path(source):
         return False
-    return (root / Path(source).expanduser()).exists() or _looks_like_a_path(source)
+    return (root / at_home(Path(source))).exists() or _looks_like_a_path(source)
 
 
 def _may_be_path(source: str) -> bool:

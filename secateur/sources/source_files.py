@@ -73,8 +73,11 @@ def require_file(location: Location, path: Path) -> None:
     """
     if path.is_dir():
         held = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+        values = [p.name for p in path.iterdir() if p.is_dir() and "=" in p.name]
         tip = (
-            "where each text is a file in the folder of its label, write them into one CSV of texts and labels"
+            f"folders such as {min(values)} say the value of a column that their files lack: write one table with it"
+            if values
+            else "where each text is a file in the folder of its label, write them into one CSV of texts and labels"
             if {inside.is_dir() for inside in path.iterdir()} == {True}
             else "name one file in it, or have files of one format there"
         )

@@ -178,6 +178,26 @@ def test_what_cannot_work_is_one_line_and_leaves_no_trace(
     assert sorted(place.rglob("*")) == folders
 
 
+def test_a_table_called_txt_is_one_and_what_is_no_text_or_number_is_named(place: Path) -> None:
+    lines = [line.replace(",", "\t") for line in (place / "tickets.csv").read_text(encoding="utf-8").splitlines()]
+    (place / "tickets.txt").write_text("\n".join(lines), encoding="utf-8")
+    init(place, "tabs", "--source", "tickets.txt")
+    assert params_of(place / "tabs")["ingest"]["format"] == "csv"
+    (place / "bare.txt").write_text("\n".join(lines[1:]), encoding="utf-8")
+    asked = ("--text-column", "0", "--label-column", "1", "-S", "ingest.header=false")
+    init(place, "bare", "--source", "bare.txt", *asked)
+    wrong = ("init", "x", "--source", "bare.txt", "--text-column", "text", "--label-column", "label")
+    assert "a table in such a file, with tabs or commas, is read by format csv" in str(refused(place, *wrong))
+    texts = [line.split("\t")[0] for line in lines[1:]]
+    prices = [(text, "nan" if number % 9 == 0 else f"{number * 0.31:.2f}") for number, text in enumerate(texts)]
+    (place / "prices.csv").write_text("text,price\n" + "".join(f"{text},{price}\n" for text, price in prices))
+    asked = ("init", "x", "--source", "prices.csv", "--text-column", "text", "--label-column", "price")
+    assert "holds numbers, but for 18 rows such as 'nan'; --task regression" in str(refused(place, *asked))
+    (place / "digits.csv").write_text("text,label\n" + "".join(f"{n * 7919},{n % 2}\n" for n in range(1, 60)))
+    said = str(refused(place, "init", "x", "--source", "digits.csv"))
+    assert "hold hardly any letters that are known" in said
+
+
 def test_columns_that_are_not_plain_are_named(place: Path) -> None:
     (place / "wide.csv").write_text("id,first,second\n1,a b c d e,x\n2,f g h i,y\n")
     assert "--text-column and --label-column" in str(refused(place, "init", "--source", "wide.csv"))
@@ -236,7 +256,7 @@ def test_labels_that_a_part_goes_without_are_told_or_refused_before_anything_is_
     late = [f"{line},{2000 + number}" for number, line in enumerate([*lines[1:], *(f"{a[:-2]}" for a in alone)])]
     (place / "dated.csv").write_text("\n".join([f"{lines[0]},year", *late]), encoding="utf-8")
     asked = ("init", "later", "--source", "dated.csv", *asked[2:], "--model", "tiny-bert")
-    assert "leaves no training row of 1 label" in str(refused(place, *asked, "-S", "ingest.time_column=year"))
+    assert "leaves no training row of the label 'rare'" in str(refused(place, *asked, "-S", "ingest.time_column=year"))
     assert not (place / "later").exists()
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,10 +11,13 @@ import pytest
 from secateur.config.ingest import IngestSection
 from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
+from secateur.kinds.registry import kind_named
 from secateur.readers.columns import columns_of
+from secateur.readers.label_cells import possible_separator
 from secateur.readers.label_spelling import LabelRules, settle_labels
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Layout
+from secateur.readers.numbers import but_for, settle_numbers
 from secateur.readers.reading import reading_of
 from secateur.sources.locations import locate
 
@@ -175,3 +179,103 @@ def test_letters_that_are_drawn_alike_are_told_so_that_they_differ():
 
 def test_words_for_nothing_of_other_languages_are_told():
     assert "'k.A.' (1 row)" in settled(["gut", "schlecht", "k.A."]).remarks[0]
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_a_blank_before_a_quote_is_no_part_of_the_cell_and_told(tmp_path, text_first):
+    order = (lambda text, label: (text, label)) if text_first else (lambda text, label: (label, text))
+    lines = [", ".join(f'"{cell}"' for cell in order(*row)) for row in [("text", "label"), *ROWS]]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    rows, remarks = read(tmp_path, "a.csv")
+    assert rows == ROWS and "a blank at the beginning of a cell is none of it" in remarks[0]
+    (tmp_path / "b.tsv").write_text("label\ttext\n" + "".join(f'a\t "so" he said {n}\n' for n in range(6)))
+    rows, remarks = read(tmp_path, "b.tsv")
+    assert rows[0] == (' "so" he said 0', "a") and not remarks, "a text may begin with a word in quotes"
+
+
+def test_quotes_of_a_typesetter_enclose_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"“so, it is”,{n}\n" for n in range(4)))
+    with pytest.raises(DataError, match=r'no row can be read: .*; “ encloses nothing in a table: write " in place'):
+        read(tmp_path, "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("['a' 'b']|['a']", "a list needs commas between its labels"),
+        ("[1, 0, 0]|[0, 1, 1]", "lists of 3 zeros and ones, one for each label, and nothing says how these are called"),
+        ("[[0, 3, 'x'], [4, 9, 'y']]|[[0, 2, 'x']]", "lists in lists, as labels of words or passages are written"),
+    ],
+)
+def test_lists_that_name_no_labels_are_refused(tmp_path, cells, said):
+    lines = [json.dumps({"text": f"a text {n}", "label": cells.split("|")[n % 2]}) for n in range(6)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    section = IngestSection(source="a.jsonl", text_column="text", label_column="label")
+    with pytest.raises(DataError) as error:
+        check_rows("a.jsonl", reading_of(section, kind_named("multi_label")), root=tmp_path)
+    assert said in str(error.value)
+    if "commas" in said:
+        with pytest.raises(DataError, match=said):
+            read(tmp_path, "a.jsonl")  # Python would make one word of two
+
+
+def test_cells_that_may_hold_several_labels_are_named_and_taken_as_they_are():
+    assert possible_separator(["2,5", "2", "5", "27", "27,2,5"]) == (",", "2,5")
+    assert possible_separator(["a/b", "a", "b", "c/a", "c"]) == ("/", "a/b")
+    assert possible_separator(["#a #b", "#a", "#b", "#c #a", "#c"]) == (" ", "#a #b")
+    assert possible_separator(["1,5", "2,25", "3"]) is None and possible_separator(["R&D", "sales"]) is None
+
+
+def test_words_for_nothing_in_place_of_texts_and_sets_that_python_prints_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text(csv_of([*ROWS, ("nan", "good"), (" NULL", "bad"), ("nan", "good")]))
+    assert "3 texts are words for none, such as 'nan'" in " ".join(read(tmp_path, "a.csv")[1])
+    (tmp_path / "b.csv").write_text(
+        csv_of([(text, "{'a', 'b'}" if n % 2 else "{'a'}") for n, (text, _) in enumerate(ROWS)])
+    )
+    assert "look like what Python prints of sets" in " ".join(read(tmp_path, "b.csv")[1])
+
+
+def test_notes_of_the_system_in_an_archive_do_not_count(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("data/a.csv", csv_of())
+        archive.writestr("data/.DS_Store", "x")
+    assert read(tmp_path, "a.zip")[0] == ROWS
+
+
+def test_a_name_that_begins_like_somebodys_home_is_a_name(tmp_path):
+    (tmp_path / "~nobody.csv").write_text(csv_of())
+    assert read(tmp_path, "~nobody.csv")[0] == ROWS
+
+
+def test_what_python_prints_and_folders_that_hold_values_say_what_would_work(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f"{ {'text': text, 'label': label} }\n" for text, label in ROWS))
+    with pytest.raises(DataError, match=r"not JSON: .*json\.dumps writes them as JSON"):
+        read(tmp_path, "a.jsonl")
+    (tmp_path / "set/label=good").mkdir(parents=True)
+    with pytest.raises(DataError, match="folders such as label=good say the value of a column that their files lack"):
+        read(tmp_path, "set")
+
+
+def test_an_encoding_that_the_file_very_likely_has_not_is_told(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text(csv_of([("schön", "gut")] * 3), encoding="utf-8")
+    read(tmp_path, "a.csv", encoding="cp1252")
+    assert "read as cp1252 (ingest.encoding), and all of it is UTF-8" in caplog.text
+    caplog.clear()
+    (tmp_path / "b.csv").write_bytes(csv_of([("schön", "gut")] * 3).encode("cp1252"))
+    assert read(tmp_path, "b.csv", encoding="cp1252")[0] == [("schön", "gut")] * 3 and not caplog.text
+
+
+def test_rows_that_judge_without_a_label_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text(csv_of())
+    (tmp_path / "test.csv").write_text(csv_of([(f"{text} too", "") for text, _ in ROWS]))
+    section = IngestSection(source="a.csv", text_column="text", label_column="label")
+    with pytest.raises(DataError, match=r"ingest\.test_source has no row with a label in 'label'"):
+        check_rows("a.csv", reading_of(section), root=tmp_path, given={"test": "test.csv"})
+
+
+def test_numbers_but_for_a_few_words_are_known_as_such():
+    cells = [f"{number * 0.31:.2f}" for number in range(90)]
+    assert but_for([*cells, "nan", "nan", None]) == ("nan", 2)
+    assert but_for(cells) is None and but_for([*"12345" * 9, "nan"]) is None
+    with pytest.raises(DataError, match="which is no number; write it alone"):
+        settle_numbers(pa.table({"label": pa.array(["$4.50"])}), column="price")
