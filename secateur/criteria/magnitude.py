@@ -35,4 +35,5 @@ MAGNITUDE = Criterion(
     settings=SizeSettings,
     structures=score,
     weights=WEIGHTS_BY_SIZE,
+    at_rest=lambda _: True,
 )

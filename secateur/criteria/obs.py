@@ -43,4 +43,5 @@ OBS = Criterion(
     settings=ObsSettings,
     needs=("rows", "labels"),
     curves=survey,
+    at_rest=lambda _: True,
 )

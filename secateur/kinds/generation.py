@@ -219,16 +219,16 @@ class Generation(Kind):
         import torch
 
         from secateur.training.batches import IGNORED, batches_of
-        from secateur.training.objectives import outputs_of, pad_token_id
+        from secateur.training.objectives import in_reach, outputs_of, pad_token_id
         from secateur.training.validation import Scores
 
         model.eval()
         total, count = 0.0, 0
         with torch.no_grad():
             for batch in batches_of(rows, batch_size=batch_size, pad_token_id=pad_token_id(model)):
-                on_device = batch.to(model.device)
-                logits = outputs_of(model, on_device, precision=precision).logits
-                total += float(self.loss(logits, on_device.labels, reduction="sum"))
+                for part in in_reach(model, batch.to(model.device)):
+                    logits = outputs_of(model, part, precision=precision).logits
+                    total += float(self.loss(logits, part.labels, reduction="sum"))
                 count += int((batch.labels != IGNORED).sum())
         loss = rows.spelling * total / max(count, 1)
         return Scores(self.measure, loss=loss, values={"perplexity": math.exp(min(loss, _LARGEST_EXPONENT))})

@@ -149,12 +149,21 @@ def described(path: str | Path) -> Card:
         return card
     config = read_config(folder)
     kind, labels = kind_of_folder(folder, card), head_of(config).labels(config)
-    facts = Card(
-        task=kind.name,
-        max_length=longest(folder, limit=family_of(config).max_tokens(config)),
-        weights_sha256=digest_weights(read_tensors(folder)),
-    )
+    facts = Card(task=kind.name, max_length=max_length_of(folder), weights_sha256=digest_weights(read_tensors(folder)))
     return facts.changed(labels=labels) if labels else facts
+
+
+def max_length_of(folder: Path) -> int | None:
+    """Return how many tokens the model of a folder can read, by its card, or by its config where there is none.
+
+    Raises:
+        CheckpointError, ModelError: the config cannot be read.
+    """
+    card = card_of(folder)
+    if card.files:
+        return card.max_length
+    config = read_config(folder)
+    return longest(folder, limit=family_of(config).max_tokens(config))
 
 
 def kind_of_folder(folder: Path, card: Card) -> Kind:

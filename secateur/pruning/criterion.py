@@ -168,6 +168,8 @@ class Criterion(Generic[S]):
         regularizer: of the training before the cut that it brings along.
         is_blind: it looks at no model and no row: a baseline.
         by_loss: it follows the gradient of the loss, which a model that is compared with itself does not have.
+        at_rest: whether, with these settings, it takes a model whose linears stay in 16 bits (``inference.at_rest``); a
+            large one is given to any other criterion in fp32, which is twice the memory.
         structures: scores of single structures.
         curves: errors of every width instead of ``structures``.
         weights: scores of single weights.
@@ -184,6 +186,7 @@ class Criterion(Generic[S]):
     regularizer: str = "none"
     is_blind: bool = False
     by_loss: bool = False
+    at_rest: Callable[[S], bool] = lambda _: False
     structures: ScoreStructures[S] | None = None
     curves: SurveyCurves[S] | None = None
     weights: OfWeights[S] | None = None

@@ -11,6 +11,7 @@ from secateur.budget.scores import Scores
 from secateur.config.run import Precision
 from secateur.families import family_of
 from secateur.models.groups import Groups, of_attention, of_ffn
+from secateur.second_order.layerwise import blocks_there, gradients_by_layer, is_large
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings, graph_of, inputs_of, mask_gradients
 from secateur.training.objectives import summed_loss
@@ -54,9 +55,24 @@ def taylor(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Preci
     """
     kinds = _kinds(model)
     groups = [of_layer for of_kind in kinds for of_layer in of_kind]
-    there = [place for place, of_layer in enumerate(groups) if of_layer.num_units > 0]
     totals = [torch.zeros(of_layer.num_units, device=model.device) for of_layer in groups]
+    add_ = _add_by_layer_ if is_large(model) else _add_by_whole_passes_
+    num_rows = add_(totals, model, batches, groups=groups, precision=precision)
+    means = [total.cpu() / num_rows for total in totals]
+    return [means[: len(kinds[0])], means[len(kinds[0]) :]]
+
+
+def _add_by_whole_passes_(
+    totals: Sequence[Tensor],
+    model: PreTrainedModel,
+    batches: Iterable[Batch],
+    *,
+    groups: Sequence[Groups],
+    precision: Precision,
+) -> int:
+    """Add up what every row loses; return the number of rows."""
     num_rows = 0
+    there = [place for place, of_layer in enumerate(groups) if of_layer.num_units > 0]
     with graph_from_embeddings(model), inputs_of([groups[place].columns for place in there]) as outputs:
         for batch in (host_batch.to(model.device) for host_batch in batches):
             loss = summed_loss(model, batch, precision=precision)
@@ -66,8 +82,30 @@ def taylor(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Preci
                 totals[place] += batch.summed(of_pieces).abs().sum(dim=0)
             num_rows += len(batch.labels)
             outputs.clear()
-    means = [total.cpu() / num_rows for total in totals]
-    return [means[: len(kinds[0])], means[len(kinds[0]) :]]
+    return num_rows
+
+
+def _add_by_layer_(
+    totals: Sequence[Tensor],
+    model: PreTrainedModel,
+    batches: Iterable[Batch],
+    *,
+    groups: Sequence[Groups],
+    precision: Precision,
+) -> int:
+    """Do the same for a large model, without the graph of a whole pass."""
+    held = list(batches)
+
+    def loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+        return summed_loss(model, batch, precision=precision)
+
+    for layer, passes in gradients_by_layer(model, held, loss=loss, at="inputs", precision=precision):
+        places = [place for place, _ in blocks_there(model, layer)]
+        for seen in passes:
+            for place, output, gradient in zip(places, seen.inputs, seen.gradients, strict=True):
+                of_pieces = mask_gradients(output, gradient, unit_size=groups[place].unit_size)
+                totals[place] += seen.batch.summed(of_pieces).abs().sum(dim=0)
+    return sum(len(batch.labels) for batch in held)
 
 
 def snip(model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision) -> list[list[Tensor]]:

@@ -44,9 +44,9 @@ def _comparable(groups: Groups, norm: Norm) -> Tensor:
 def group_norms(groups: Groups, norm: Literal["l1", "l2"]) -> Tensor:
     """Return the norm of every group, (U,) on the CPU: everything that leaves with the unit counts."""
     if norm == "l1":
-        return groups.sums(Tensor.abs).detach().cpu()
+        return groups.sums(lambda weight: weight.float().abs()).detach().cpu()
     if norm == "l2":
-        return groups.sums(Tensor.square).sqrt().detach().cpu()
+        return groups.sums(lambda weight: weight.float().square()).sqrt().detach().cpu()
     assert_never(norm)
 
 

@@ -16,6 +16,7 @@ from secateur.config.run import Precision
 from secateur.determinism import fingerprint
 from secateur.errors import ConfigError, MeasurementError, ModelError
 from secateur.families import family_of, is_static
+from secateur.inference.at_rest import SMALL
 from secateur.models.heads import VECTORS, head_of
 from secateur.models.surgery import widths_of
 from secateur.pruning.multipliers import check_multipliers
@@ -24,6 +25,7 @@ from secateur.pruning.training import DenseModel
 from secateur.pruning.tries import RoundResult, run_round
 from secateur.pruning.weights.matrices import prunable
 from secateur.pruning.weights.multipliers import factors_of
+from secateur.second_order.layerwise import is_large
 from secateur.training.batches import Rows
 
 
@@ -102,6 +104,24 @@ def dense_beside(model: PreTrainedModel, settings: PruneSettings) -> PreTrainedM
         return copy.deepcopy(model)
     shells = {id(one): nn.Parameter(torch.empty_like(one, device="meta")) for one in model.parameters()}
     return copy.deepcopy(model, shells)
+
+
+def can_rest(model: PreTrainedModel, settings: PruneSettings) -> bool:
+    """Say whether the linears of a model may stay in 16 bits while it is pruned: those of a large generator.
+
+    Nothing but the last projections of its blocks is written then; those are in fp32 from then on.
+    """
+    changes_more = (
+        settings.recovery.epochs != 0.0
+        or settings.trains_before_cut
+        or settings.regrow_fraction
+        or settings.num_layers is not None
+        or settings.hidden_size is not None
+        or settings.action != "remove"
+        or settings.granularity != "structures"
+    )
+    small = model.dtype in SMALL and head_of(model).per_token and is_large(model)
+    return small and not changes_more and settings.scorer.at_rest(settings.own)
 
 
 def check_model(model: PreTrainedModel, settings: PruneSettings, *, name: str) -> None:

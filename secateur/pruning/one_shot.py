@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,16 @@ from secateur.errors import CheckFailed
 from secateur.families import family_of
 from secateur.families.linears import convert_
 from secateur.files import replacing
+from secateur.inference.at_rest import at_rest, computing_in_fp32
 from secateur.inference.device import find_device
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import Card
-from secateur.models.checkpoint import described, kind_of_folder, load, load_tokenizer, save
+from secateur.models.checkpoint import kind_of_folder, load, load_tokenizer, max_length_of, save
 from secateur.models.folders import card_of
 from secateur.models.heads import head_of
 from secateur.models.pooling import said_of
 from secateur.models.surgery import widths_of
-from secateur.pruning.once import Once, check_model, dense_beside, table_for
+from secateur.pruning.once import Once, can_rest, check_model, dense_beside, table_for
 from secateur.pruning.one_shot_rows import Request, Rows, as_served, limit_of, read_rows
 from secateur.pruning.state import State
 from secateur.pruning.state_files import write_state
@@ -65,8 +67,22 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
     fix_randomness(seed=request.seed, num_threads=request.num_threads, device=device)
     model, tokenizer, card = _open(request.checkpoint)
     # Small types are for keeping, not for computing: what is left is saved, and scored, in the type that came in.
-    dtype = model.dtype
-    model = model.float().to(device)
+    dtype, rests = model.dtype, can_rest(model, request.settings)
+    model = (at_rest(model) if rests else model.float()).to(device)
+    with computing_in_fp32() if rests else nullcontext():
+        return _prune(model, tokenizer, card, request, out, dtype=dtype, say=say)
+
+
+def _prune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    card: Card,
+    request: Request,
+    out: Path,
+    *,
+    dtype: torch.dtype,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     check_model(model, request.settings, name=str(request.checkpoint))
     require_texts(card.num_texts, request.reading.columns.texts, model=str(request.checkpoint))
     kind = kind_named(card.task or DEFAULT)
@@ -103,7 +119,7 @@ def prune_checkpoint(request: Request, out: Path, *, say: Callable[[str], None])
         tried = "one cut" if len(result.tries) == 1 else f"{len(result.tries)} cuts"
         raise CheckFailed(f"nothing is written: after {tried}, {outcome.reason}; allow more or train longer")
     model = convert_(outcome.model, dtype)
-    full = copy.deepcopy(model).float()
+    full = at_rest(model) if can_rest(model, request.settings) else copy.deepcopy(model).float()
     after, probed_after = _score(full, rows.held_out, request), _probed(full, rows, request)
     described = once.facts(result) | {"dense_widths": card.dense_widths or dense.as_dict()}
     described |= _facts(request, card, model=model, scores=after, probed=probed_after)
@@ -129,7 +145,7 @@ def _open(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Card]
     card = card_of(folder)
     model, kind = load(folder, verify=False), kind_of_folder(folder, card)
     # What a generator, or an embedding model, can read is no matter of the rows that it is pruned with.
-    limits = {} if kind.needs_labels else {"max_length": described(folder).max_length}
+    limits = {} if kind.needs_labels else {"max_length": max_length_of(folder)}
     return model, load_tokenizer(folder), card.changed(task=kind.name, **limits)
 
 

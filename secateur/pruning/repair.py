@@ -1,6 +1,6 @@
 """Making up for a cut without any training: block after block, the last projection is fitted to the dense model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +15,10 @@ from secateur.errors import ModelError
 from secateur.families import family_of
 from secateur.families.structures import Masks
 from secateur.progress import PATIENCE_S, progress
-from secateur.pruning.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
 from secateur.second_order.blocks import Block, blocks_of, masks_of_blocks
-from secateur.second_order.calibration import Weighting, token_weights
+from secateur.second_order.calibration import Weighting, all_token_weights
 from secateur.second_order.fit import Fit
+from secateur.second_order.residual_stream import Call, Spool, calls, enter, layer_modules, run_layer
 from secateur.second_order.taps import run_until, tapped
 from secateur.training.batches import Batch
 
@@ -49,6 +49,7 @@ def repair_(
     seed: int,
     precision: Precision,
     weighting: Weighting = "fisher",
+    weights: Sequence[Tensor] = (),
 ) -> None:
     """Silence what the masks remove, and let the rest make up for it, in place; the widths stay until ``cut_``.
 
@@ -75,6 +76,7 @@ def repair_(
         seed: of the random directions of ``fisher``.
         precision: arithmetic of the passes; the fits are float64.
         weighting: ``fisher`` lets a token count by how much the dense logits depend on it.
+        weights: what ``token_weights`` gives for every batch, with this seed, where somebody has found it already.
 
     Raises:
         ModelError: the two models have another depth, or the architecture has no biases to fit.
@@ -97,9 +99,9 @@ def repair_(
     drift = family_of(model).adds_directly
     pair = _Pair(model=model, dense=dense, batches=batches, precision=precision, drift=drift)
     with ExitStack() as stack:
-        weights = stack.enter_context(Spool())
         states = _States(pruned=stack.enter_context(Spool()), dense=stack.enter_context(Spool()))
-        pair.begin_(states, weights, weighting=weighting, seed=seed)
+        pair.begin_(states)
+        weights = weights or pair.weights(weighting=weighting, seed=seed)
         advance = stack.enter_context(progress("repair", total=len(blocks) // 2, after_s=PATIENCE_S))
         for layer in range(len(blocks) // 2):
             for place in (layer, layer + len(blocks) // 2):
@@ -126,8 +128,8 @@ class _States:
     dense: Spool
 
     def close(self) -> None:
-        self.pruned.__exit__(None, None, None)
-        self.dense.__exit__(None, None, None)
+        self.pruned.close()
+        self.dense.close()
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,21 @@ class _Pair:
     precision: Precision
     drift: bool
 
-    def begin_(self, states: _States, weights: Spool, *, weighting: Weighting, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def begin_(self, states: _States) -> None:
         for batch in (host_batch.to(self.model.device) for host_batch in self.batches()):
             states.pruned.append(enter(self.model, batch, precision=self.precision)[0])
             states.dense.append(enter(self.dense, batch, precision=self.precision)[0])
-            if weighting == "fisher":
-                weights.append(token_weights(self.dense, batch, precision=self.precision, generator=generator))
-            else:
-                weights.append(torch.ones(2 * len(layer_modules(self.dense)), int(batch.attention_mask.sum())))
 
-    def collect_(self, fit: Fit, states: _States, weights: Spool, *, layer: int, place: int, reference: Block) -> None:
+    def weights(self, *, weighting: Weighting, seed: int) -> list[Tensor]:
+        """Return how much each token counts in every block, (blocks, tokens) of every batch."""
+        if weighting == "fisher":
+            return list(all_token_weights(self.dense, self.batches(), seed=seed, precision=self.precision))
+        num_blocks = 2 * len(layer_modules(self.dense))
+        return [torch.ones(num_blocks, int(batch.attention_mask.sum())) for batch in self.batches()]
+
+    def collect_(
+        self, fit: Fit, states: _States, weights: Sequence[Tensor], *, layer: int, place: int, reference: Block
+    ) -> None:
         own, other = layer_modules(self.model)[layer], layer_modules(self.dense)[layer]
         if fit.block.num_units == 0 or reference.num_units == 0:
             return

@@ -1,6 +1,5 @@
 """From a database to widths, and to weights that make up for the rest: what criterion ``obs`` does."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import final
@@ -12,6 +11,7 @@ from secateur.budget.prices import PriceTable
 from secateur.families.structures import Masks
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
+from secateur.second_order.blocks import with_own_projections
 from secateur.second_order.database import Database, build
 from secateur.second_order.search import search
 from secateur.training.batches import Batch
@@ -58,7 +58,7 @@ class Stitching:
             precision=self.terms.precision,
         )
         masks = masks_at(self.database.curves, widths)
-        before = copy.deepcopy(model) if self.terms.repair != "none" else model
+        before = with_own_projections(model) if self.terms.repair != "none" else model
         self.database.stitch_(model, widths)
         if self.terms.repair != "none":
             repair_(
@@ -69,6 +69,7 @@ class Stitching:
                 mode=self.terms.repair,
                 seed=self.terms.seed,
                 precision=self.terms.precision,
+                weights=self.database.token_weights,
             )
         return masks
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from secateur.families import family_of
 from secateur.families.structures import Masks
+from secateur.inference.at_rest import SMALL
 from secateur.models.groups import of_attention, of_ffn
 
 
@@ -44,15 +45,19 @@ class Block:
         return torch.cat([weight, last[:, None]], dim=1).double().cpu()
 
     def write_(self, extended: Tensor) -> None:
-        """Overwrite weight and bias in place.
+        """Overwrite weight and bias in place; a weight of 16 bits becomes one of fp32, and nothing is rounded twice.
 
         Args:
             extended: (E, N).
         """
+        linear = self.projection
+        if linear.weight.dtype in SMALL:
+            linear.weight = nn.Parameter(linear.weight.detach().float())
+            linear.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().float())
         with torch.no_grad():
-            self.projection.weight.copy_(extended[:, :-1])
-            if self.projection.bias is not None:
-                self.projection.bias.copy_(extended[:, -1])
+            linear.weight.copy_(extended[:, :-1])
+            if linear.bias is not None:
+                linear.bias.copy_(extended[:, -1])
 
 
 def blocks_of(model: PreTrainedModel) -> list[Block]:

@@ -1,7 +1,10 @@
-"""One streaming pass over the calibration rows: what every block needs to know about its inputs and outputs."""
+"""What every block needs to know about its inputs and outputs: one pass over the calibration rows.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+Of a large model it goes layer by layer, and what is known of a block is done with before the next.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -12,6 +15,7 @@ from secateur.config.run import Precision
 from secateur.inference.device import for_sums, wide
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.second_order.blocks import Block, blocks_of
+from secateur.second_order.layerwise import Loss, blocks_there, gradients_by_layer, is_large
 from secateur.second_order.taps import tapped
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings
@@ -29,10 +33,12 @@ class Moments:
         inputs: (N, N) float64, mean over the (weighted) tokens, of the projection's inputs and a constant 1; the
             constant stands alone where the projection has no bias.
         outputs: (E, E) float64 metric in which an error of the block's output counts.
+        weights: how much each token counts by itself, (tokens,) of every batch; none where all count the same.
     """
 
     inputs: Tensor
     outputs: Tensor
+    weights: tuple[Tensor, ...] = ()
 
 
 def moments(
@@ -58,6 +64,24 @@ def moments(
         precision: arithmetic of the forward and backward pass.
         weighting: what counts.
     """
+    return tuple(moment for _, moment in _of_whole_passes(model, batches, seed, precision, weighting))
+
+
+def moments_in_turn(
+    model: PreTrainedModel, batches: Iterable[Batch], *, seed: int, precision: Precision, weighting: Weighting
+) -> Iterator[tuple[int, Moments]]:
+    """Yield the same moments with the places of their blocks; of a large model one layer's at a time, the last first.
+
+    What is yielded should be let go of before the next is asked for.
+    """
+    if weighting == "fisher" and is_large(model):
+        return _layer_by_layer(model, list(batches), seed, precision)
+    return _of_whole_passes(model, batches, seed, precision, weighting)
+
+
+def _of_whole_passes(
+    model: PreTrainedModel, batches: Iterable[Batch], seed: int, precision: Precision, weighting: Weighting
+) -> Iterator[tuple[int, Moments]]:
     blocks = blocks_of(model)
     there = [block for block in blocks if block.num_units > 0]
     model.eval()
@@ -76,7 +100,56 @@ def moments(
             for block, inputs, gradient in zip(there, inputs_, gradients, strict=True):
                 sums[id(block)].add_(inputs[tokens], None, gradient[tokens])
     # One block after the other, so that sums and moments of all of them are never there together.
-    return tuple(sums.pop(id(block), _Sums.empty(block, device=device)).finished_(num_rows) for block in blocks)
+    for place, block in enumerate(blocks):
+        yield place, (sums.pop(id(block), None) or _Sums.empty(block, device=device)).finished_(num_rows)
+
+
+def _layer_by_layer(
+    model: PreTrainedModel, batches: Sequence[Batch], seed: int, precision: Precision
+) -> Iterator[tuple[int, Moments]]:
+    model.eval()
+    blocks, device = blocks_of(model), for_sums(model.device)
+    num_rows = sum(len(batch.index) for batch in batches)
+    loss = _random_direction(seed, precision)
+    for layer, passes in gradients_by_layer(model, batches, loss=loss, at="outputs", precision=precision):
+        sums = {place: _Sums.empty(block, device=device) for place, block in blocks_there(model, layer)}
+        for seen in passes:
+            tokens = seen.batch.attention_mask.bool()
+            for one, inputs, gradient in zip(sums.values(), seen.inputs, seen.gradients, strict=True):
+                one.add_(inputs[tokens], None, gradient[tokens])
+        for place in (layer, layer + len(blocks) // 2):
+            yield place, (sums.pop(place, None) or _Sums.empty(blocks[place], device=device)).finished_(num_rows)
+
+
+def _random_direction(seed: int, precision: Precision) -> Loss:
+    """Return what has the gradients of ``moments``; it draws for one batch after the other."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def along(model: PreTrainedModel, batch: Batch) -> Tensor:
+        logits = forward(model, batch, precision=precision)
+        return (logits * real_positions(direction(logits, generator, kind=batch.kind), batch)).sum()
+
+    return along
+
+
+def all_token_weights(
+    model: PreTrainedModel, batches: Iterable[Batch], *, seed: int, precision: Precision
+) -> Iterator[Tensor]:
+    """Yield the weights of every batch, see ``token_weights``; those of a large model are found layer by layer."""
+    generator = torch.Generator().manual_seed(seed)
+    if not is_large(model):
+        for batch in batches:
+            yield token_weights(model, batch.to(model.device), precision=precision, generator=generator)
+        return
+    held = list(batches)
+    found = [torch.ones(len(blocks_of(model)), int(batch.attention_mask.sum())) for batch in held]
+    loss = _random_direction(seed, precision)
+    for layer, passes in gradients_by_layer(model, held, loss=loss, at="outputs", precision=precision):
+        places = [place for place, _ in blocks_there(model, layer)]
+        for weights, seen in zip(found, passes, strict=True):
+            for place, gradient in zip(places, seen.gradients, strict=True):
+                weights[place] = _squares(gradient[seen.batch.attention_mask.bool()]).cpu()
+    yield from found
 
 
 def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision, generator: torch.Generator) -> Tensor:
@@ -89,8 +162,20 @@ def token_weights(model: PreTrainedModel, batch: Batch, *, precision: Precision,
     )
     weights = torch.ones(len(blocks), int(tokens.sum()))
     for place, gradient in zip(there, gradients, strict=True):
-        weights[place] = gradient[tokens].float().square().sum(dim=1).cpu()
+        weights[place] = _squares(gradient[tokens]).cpu()
     return weights
+
+
+def weights_of_batches(of_blocks: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """Return what ``token_weights`` gives for every batch, (blocks, tokens), of the weights that moments came with.
+
+    A block that has none has lost its units; no token counts more than another there.
+    """
+    told = next((weights for weights in of_blocks if weights), ())
+    return tuple(
+        torch.stack([weights[batch] if weights else torch.ones(len(one)) for weights in of_blocks])
+        for batch, one in enumerate(told)
+    )
 
 
 def direction(logits: Tensor, generator: torch.Generator, *, kind: str = DEFAULT) -> Tensor:
@@ -141,6 +226,7 @@ class _Sums:
     outputs: Tensor
     energy: Tensor
     weight: Tensor
+    of_tokens: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def empty(cls, block: Block, *, device: torch.device) -> "_Sums":
@@ -157,7 +243,8 @@ class _Sums:
         extended = torch.cat([inputs.float(), inputs.new_ones(len(inputs), 1, dtype=torch.float32)], dim=1)
         if gradients is not None:
             gradients = gradients.float()
-            squares = gradients.square().sum(dim=1)
+            squares = _squares(gradients)
+            self.of_tokens.append(squares.cpu())
             self.weight += wide(squares).sum()
             self.outputs += (gradients.T @ gradients).to(self.outputs.device)
             extended = extended * squares.sqrt()[:, None]
@@ -179,4 +266,10 @@ class _Sums:
         if energy > 0.0:
             share = weight / energy
             return Moments(inputs=inputs, outputs=torch.eye(len(self.outputs), dtype=torch.float64) * share)
-        return Moments(inputs=inputs, outputs=self.outputs.cpu().div_(max(num_rows, 1)))
+        outputs = self.outputs.cpu().div_(max(num_rows, 1))
+        return Moments(inputs=inputs, outputs=outputs, weights=tuple(self.of_tokens))
+
+
+def _squares(gradients: Tensor) -> Tensor:
+    """Return how much tokens count, (tokens,), by the gradients at their outputs."""
+    return gradients.float().square().sum(dim=1)

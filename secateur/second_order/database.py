@@ -16,11 +16,13 @@ from secateur.families.structures import Widths
 from secateur.models.surgery import widths_of
 from secateur.progress import PATIENCE_S, progress
 from secateur.second_order.blocks import Block, blocks_of
-from secateur.second_order.calibration import Moments, Weighting, moments
+from secateur.second_order.calibration import Moments, Weighting, moments_in_turn, weights_of_batches
+from secateur.second_order.layerwise import is_large
+from secateur.second_order.shelf import Shelf
 from secateur.second_order.surgeon import damped_, remove_groups, solve_kept
 from secateur.training.batches import Batch
 
-_CACHED, _CACHED_BYTES = 256, 640 * 1024**2
+_CACHED, _CACHED_BYTES, _CACHED_BYTES_OF_LARGE = 256, 640 * 1024**2, 128 * 1024**2
 """Solved weights that are kept for further budgets and trials; each is one projection in fp32."""
 
 
@@ -30,13 +32,20 @@ class Entry:
 
     Attributes:
         weight: (E, N) before any removal, bias last, as the model has it; computed with in float64.
-        hessian: (N, N) float64, damped.
         curve: order and errors.
+        shelf: where its hessian waits.
+        place: of that on the shelf.
     """
 
     weight: Tensor
-    hessian: Tensor
     curve: Curve
+    shelf: Shelf
+    place: int
+
+    @property
+    def hessian(self) -> Tensor:
+        """(N, N) float64, damped."""
+        return self.shelf.take(self.place)
 
     def solved(self, width: int) -> Tensor:
         """Return the best weights with ``width`` units left, (E, N) fp32; columns of what goes are zero."""
@@ -61,10 +70,15 @@ class Database:
     Attributes:
         curves: order and error of every block; errors add up over blocks.
         entries: attention of all layers, then FFN of all layers.
+        token_weights: how much each token of a batch counts in every block, (blocks, tokens), batch by batch; none
+            where all count the same.
+        cached_bytes: of solved weights that are kept.
     """
 
     curves: BlockCurves
     entries: tuple[Entry, ...]
+    token_weights: tuple[Tensor, ...] = ()
+    cached_bytes: int | None = None
     _solved: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
     def stitch_(self, model: PreTrainedModel, widths: Widths) -> None:
@@ -85,7 +99,8 @@ class Database:
         key = (place, width)
         if key not in self._solved:
             weight = self.entries[place].weight
-            room = min(_CACHED, _CACHED_BYTES // (4 * max(weight.numel(), 1)))
+            most = _CACHED_BYTES if self.cached_bytes is None else self.cached_bytes
+            room = min(_CACHED, most // (4 * max(weight.numel(), 1)))
             while len(self._solved) >= max(room, 1):
                 self._solved.pop(next(iter(self._solved)))
             self._solved[key] = self.entries[place].solved(width)
@@ -116,48 +131,61 @@ def build(
     Raises:
         ModelError: weights or activations hold NaN or infinity; names the blocks.
     """
-    collected = list(moments(model, batches, seed=seed, precision=precision, weighting=weighting))
-    blocks, num_layers = blocks_of(model), widths_of(model).num_layers
-    _check_finite(blocks, collected)
+    blocks, num_layers, large = blocks_of(model), widths_of(model).num_layers, is_large(model)
     of_units = [torch.ones(block.num_units) for block in blocks]
     if factors is not None:
         of_units = [*factors.heads, *factors.ffn]
-    entries = []
-    with progress("blocks", total=len(blocks), after_s=PATIENCE_S) as advance:
-        for place, (block, factor) in enumerate(zip(blocks, of_units, strict=True)):
-            kept_units = limits.kept_heads if place < num_layers else limits.kept_neurons
-            kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
-            # What is done with goes: all moments and all that follows from them would be twice the memory.
-            entries.append(_entry(block, collected.pop(0), kept=kept, factors=factor))
-            advance()
-    curves = tuple(entry.curve for entry in entries)
-    return Database(curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]), entries=tuple(entries))
-
-
-def _check_finite(blocks: list[Block], collected: list[Moments]) -> None:
-    num_layers = len(blocks) // 2
-    names = [f"layers.{layer}.{kind}" for kind in ("heads", "ffn") for layer in range(num_layers)]
-    broken = [
-        name
-        for name, block, moment in zip(names, blocks, collected, strict=True)
-        if not all(bool(values.isfinite().all()) for values in (block.extended_weight(), moment.inputs, moment.outputs))
+    kept_units = [limits.kept_heads] * num_layers + [limits.kept_neurons] * num_layers
+    kept = [
+        of(block.num_units, protected=int(factor.isinf().sum()))
+        for block, factor, of in zip(blocks, of_units, kept_units, strict=True)
     ]
+    shelf, found, weights, broken = Shelf(on_disk=large), {}, {}, []
+    in_turn = moments_in_turn(model, batches, seed=seed, precision=precision, weighting=weighting)
+    with progress("blocks", total=len(blocks), after_s=PATIENCE_S) as advance:
+        for place, moment in in_turn:
+            weights[place] = moment.weights
+            if not _is_finite(blocks[place], moment):
+                broken.append(place)
+            elif not broken:
+                found[place] = _entry(blocks[place], moment, kept=kept[place], factors=of_units[place], shelf=shelf)
+            # What is done with goes: all moments and all that follows from them would be twice the memory.
+            del moment
+            advance()
+    _check_finite(broken, num_layers)
+    entries = tuple(found[place] for place in range(len(blocks)))
+    curves = tuple(entry.curve for entry in entries)
+    return Database(
+        curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]),
+        entries=entries,
+        token_weights=weights_of_batches([weights[place] for place in range(len(blocks))]),
+        cached_bytes=_CACHED_BYTES_OF_LARGE if large else None,
+    )
+
+
+def _is_finite(block: Block, moment: Moments) -> bool:
+    return all(bool(one.isfinite().all()) for one in (block.extended_weight(), moment.inputs, moment.outputs))
+
+
+def _check_finite(broken: list[int], num_layers: int) -> None:
     if broken:
+        names = (f"layers.{place % num_layers}.{'ffn' if place >= num_layers else 'heads'}" for place in sorted(broken))
         raise ModelError(
-            f"criterion obs: weights or gradients of {', '.join(broken)} hold NaN or infinity; "
+            f"criterion obs: weights or gradients of {', '.join(names)} hold NaN or infinity; "
             "a checkpoint with finite weights and a finite loss on the calibration rows would work"
         )
 
 
-def _entry(block: Block, moment: Moments, *, kept: tuple[int, ...], factors: Tensor) -> Entry:
+def _entry(block: Block, moment: Moments, *, kept: tuple[int, ...], factors: Tensor, shelf: Shelf) -> Entry:
     weight, hessian = block.extended_weight(), damped_(moment.inputs)
     # tr(G dW H dW^T) is the squared error of R W, where R^T R = G.
     removals = remove_groups(_root(moment.outputs) @ weight, hessian, factors=factors)
     errors = tuple(float(removals.errors[block.num_units - count]) for count in kept)
     return Entry(
         weight=weight.to(block.projection.weight.dtype),
-        hessian=hessian,
         curve=Curve(order=removals.order, kept=kept, errors=errors),
+        shelf=shelf,
+        place=shelf.put(hessian),
     )
 
 

@@ -17,7 +17,7 @@ from secateur.progress import progress
 from secateur.second_order.blocks import with_own_projections
 from secateur.second_order.database import Database
 from secateur.training.batches import Batch
-from secateur.training.objectives import forward
+from secateur.training.objectives import forward, in_reach
 
 _RANDOM_SHARE = 0.4
 """Trials that look anywhere; the others change what is best so far."""
@@ -64,7 +64,7 @@ def search(
     best = solve(database.curves, prices, budget=budget)
     if trials == 0:
         return best
-    held = [batch.to(model.device) for batch in batches]
+    held = [part for batch in batches for part in in_reach(model, batch.to(model.device))]
     model.eval()
     wanted = _log_probabilities(model, held, precision)
     stitched = with_own_projections(model)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
@@ -175,10 +175,9 @@ def _num_replicas(model: PreTrainedModel, rows: Rows, *, batch_size: int, num_th
 
 
 def _sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
-    twin = copy.deepcopy(model)
-    for parameter, own in zip(model.parameters(), twin.parameters(), strict=True):
-        own.data = parameter.data
-    return twin
+    """Return a copy that has the weights of a model and gradients of its own."""
+    shared = {id(one): nn.Parameter(one.data, requires_grad=one.requires_grad) for one in model.parameters()}
+    return copy.deepcopy(model, shared)
 
 
 def _seed(seed: int, index: int) -> int:

@@ -20,6 +20,9 @@ TOKENS_AT_ONCE = 256
 """Tokens whose logits are widened to fp32 together. All 4 096 of a batch took 186 ms of CPU time for a vocabulary of
 3 950, mostly to get the memory; 256 at a time take 56 ms."""
 
+MOST_LOGITS = 2**27
+"""Of a generator, at once: 268 MB of bf16. It is 64 rows of 128 tokens of 16 384 words."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -194,6 +197,18 @@ def outputs_of(model: PreTrainedModel, batch: Batch, *, precision: Precision, hi
 def forward(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> Tensor:
     """Return the logits of a batch, (B, C) or of a generator (B, T, V), fp32."""
     return outputs_of(model, batch, precision=precision).logits.float()
+
+
+def in_reach(model: PreTrainedModel, batch: Batch) -> list[Batch]:
+    """Split a batch whose logits would take a large part of the memory: the rows of a generator with many words.
+
+    Parts keep the width. Losses and logits are those of the batch, but for their last digits.
+    """
+    num_rows, length = batch.input_ids.shape
+    if not family_named(model.config.model_type).generates or batch.labels.dim() < 2 or isinstance(batch, OwnBatch):
+        return [batch]
+    parts = min(-(-num_rows * length * model.config.vocab_size // MOST_LOGITS), num_rows)
+    return [batch] if parts <= 1 else [batch.part(index, of=parts) for index in range(parts)]
 
 
 @torch.no_grad()

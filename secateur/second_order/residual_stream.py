@@ -1,7 +1,7 @@
 """Running a model layer by layer over many rows, with what passes between the layers on disk instead of in memory."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from tempfile import TemporaryFile
@@ -21,30 +21,40 @@ from secateur.training.objectives import forward
 
 
 class Spool(AbstractContextManager["Spool"]):
-    """Tensors of a temporary file, fp32, read back in the order in which they were written."""
+    """Tensors of a temporary file, read back in the order in which they were written."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, widened: bool = True) -> None:
+        """Begin an empty one.
+
+        Args:
+            widened: they come back in fp32; False = in the type that they had. They are written in fp32.
+        """
+        self._widened = widened
         self._file = TemporaryFile()  # noqa: SIM115 - closed by __exit__
-        self._shapes: list[tuple[int, ...]] = []
+        self._shapes: list[tuple[tuple[int, ...], torch.dtype]] = []
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
 
     def __enter__(self) -> Self:
         return self
 
+    def close(self) -> None:
+        """Give the disk back."""
+        self._file.close()
+
     def append(self, tensor: Tensor) -> None:
         """Write one more tensor."""
         self._file.write(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        self._shapes.append(tuple(tensor.shape))
+        self._shapes.append((tuple(tensor.shape), torch.float32 if self._widened else tensor.dtype))
 
     def __iter__(self) -> Iterator[Tensor]:
         self._file.seek(0)
-        for shape in self._shapes:
+        for shape, dtype in self._shapes:
             values = np.frombuffer(bytearray(self._file.read(4 * int(np.prod(shape)))), dtype=np.float32)
-            yield torch.from_numpy(values).reshape(shape)
+            yield torch.from_numpy(values).reshape(shape).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,39 @@ def _without_cache(value: Any) -> Any:
 @torch.no_grad()
 def run_layer(layer: nn.Module, hidden: Tensor, call: Call, *, precision: Precision) -> Tensor:
     """Return the hidden states after a layer, (B, T, E)."""
-    with autocast(precision, device=hidden.device):
-        found = layer(hidden, *call.args, **call.kwargs)
+    return through(layer, hidden, call, precision=precision)
+
+
+def through(layer: nn.Module, hidden: Tensor, call: Call, *, precision: Precision) -> Tensor:
+    """Do the same with the graph that leads there, where gradients are on."""
+    found = called(layer, hidden, call, precision=precision)
     output: Tensor = found[0] if isinstance(found, tuple) else found
     return output
+
+
+def called(layer: nn.Module, hidden: Tensor, call: Call, *, precision: Precision) -> Any:
+    """Return what a layer returns: hidden states, of some architectures first in a tuple."""
+    with autocast(precision, device=hidden.device):
+        return layer(hidden, *call.args, **call.kwargs)
+
+
+@contextmanager
+def standing_in(model: PreTrainedModel, output: Any) -> Iterator[None]:
+    """Let every layer of a model return this for a while, without computing anything.
+
+    A pass is then what the model makes of it behind its last layer.
+    """
+    layers = layer_modules(model)
+    own = [vars(layer).get("forward") for layer in layers]
+    for layer in layers:
+        vars(layer)["forward"] = lambda *_, **__: output
+    try:
+        yield
+    finally:
+        for layer, before in zip(layers, own, strict=True):
+            vars(layer).pop("forward")
+            if before is not None:
+                vars(layer)["forward"] = before
 
 
 def calls(
@@ -115,3 +154,10 @@ def calls(
     first = family_of(model).first_alike(model.config, layer)
     for batch in (host_batch.to(model.device) for host_batch in batches()):
         yield batch, enter(model, batch, precision=precision, layer=first)[1]
+
+
+def calls_of(model: PreTrainedModel, batch: Batch, *, precision: Precision) -> list[Call]:
+    """Return the calls of all layers for one batch on the model's device."""
+    firsts = [family_of(model).first_alike(model.config, index) for index in range(len(layer_modules(model)))]
+    of_kinds = {first: enter(model, batch, precision=precision, layer=first)[1] for first in dict.fromkeys(firsts)}
+    return [of_kinds[first] for first in firsts]
