@@ -3,7 +3,7 @@
     python -m benchmarks.scoring_cost
 
 Random weights: the cost does not depend on their values. Every figure comes from a fresh process, because the peak of
-a process never falls again.
+a process never falls again. What the layers of larger models cost is measured by ``benchmarks.layer_cost``.
 """
 
 import json

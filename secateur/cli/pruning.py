@@ -109,15 +109,19 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
         raise CheckpointError(f"--out {out} exists already; name a new folder")
     folder = resolve(str(checkpoint))
     from secateur.models.checkpoint import kind_of_folder
+    from secateur.models.construction import read_config
     from secateur.models.folders import card_of
+    from secateur.pruning.once import left_out_for_size
     from secateur.pruning.one_shot import prune_checkpoint
     from secateur.pruning.one_shot_rows import Request
 
+    of_kind, of_size = kind_of_folder(folder, card_of(folder)).one_shot, left_out_for_size(read_config(folder))
+    settings = _settings(options, {**of_kind, **of_size})
     request = Request(
         checkpoint=folder,
         data=data,
         reading=reading,
-        settings=_settings(options, kind_of_folder(folder, card_of(folder)).one_shot),
+        settings=settings,
         max_length=options["max_length"],
         seed=options["seed"],
         num_threads=options["threads"] or os.cpu_count() or 1,
@@ -125,6 +129,8 @@ def prune(checkpoint: Path, data: str, out: Path, *, as_json: bool, **options: A
         device=options["device"],
         probes=bool(options["label_columns"]),
     )
+    if of_size and settings.criterion == "obs" and not vars(settings.own)["search_trials"] and not as_json:
+        say("so large a model is not searched for better widths; -S criteria.obs.search_trials=40 asks for it")
     result = prune_checkpoint(request, out, say=(lambda _: None) if as_json else say)
     if as_json:
         click.echo(json.dumps({"out": str(out), **result}, indent=2))

@@ -15,7 +15,7 @@ from secateur.models.surgery import widths_of
 from secateur.pruning.criterion import Terms
 from secateur.pruning.repair import repair_
 from secateur.second_order.blocks import blocks_of, with_own_projections
-from secateur.second_order.mask_fisher import mask_fisher, rearrange
+from secateur.second_order.mask_fisher import mask_fisher_in_turn, rearrange
 from secateur.training.batches import Batch
 
 
@@ -56,11 +56,10 @@ def fisher_curves(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Te
         ModelError: weights or gradients are not finite; the block is named.
     """
     num_layers = widths_of(model).num_layers
-    fishers = mask_fisher(model, batches, precision=terms.precision)
-    curves = []
-    for place, (block, fisher, factor) in enumerate(
-        zip(blocks_of(model), fishers, (*terms.factors.heads, *terms.factors.ffn), strict=True)
-    ):
+    blocks, factors = blocks_of(model), (*terms.factors.heads, *terms.factors.ffn)
+    curves: dict[int, Curve] = {}
+    for place, fisher in mask_fisher_in_turn(model, batches, precision=terms.precision):
+        block, factor = blocks[place], factors[place]
         if not bool(fisher.isfinite().all()):
             name = f"layers.{place % num_layers}.{'heads' if place < num_layers else 'ffn'}"
             raise ModelError(
@@ -71,5 +70,6 @@ def fisher_curves(model: PreTrainedModel, batches: Iterable[Batch], *, terms: Te
         kept_units = terms.limits.kept_heads if place < num_layers else terms.limits.kept_neurons
         kept = kept_units(block.num_units, protected=int(factor.isinf().sum()))
         errors = tuple(float(removals.errors[block.num_units - count]) for count in kept)
-        curves.append(Curve(order=removals.order, kept=kept, errors=errors))
-    return BlockCurves(heads=tuple(curves[:num_layers]), ffn=tuple(curves[num_layers:]))
+        curves[place] = Curve(order=removals.order, kept=kept, errors=errors)
+    of_all = tuple(curves[place] for place in range(len(blocks)))
+    return BlockCurves(heads=of_all[:num_layers], ffn=of_all[num_layers:])

@@ -59,7 +59,7 @@ class Stitching:
         )
         masks = masks_at(self.database.curves, widths)
         before = with_own_projections(model) if self.terms.repair != "none" else model
-        self.database.stitch_(model, widths)
+        self.database.stitch_(model, widths, again=self.trials > 0 or not self.database.is_large)
         if self.terms.repair != "none":
             repair_(
                 model,

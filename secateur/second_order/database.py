@@ -22,7 +22,7 @@ from secateur.second_order.shelf import Shelf
 from secateur.second_order.surgeon import damped_, remove_groups, solve_kept
 from secateur.training.batches import Batch
 
-_CACHED, _CACHED_BYTES, _CACHED_BYTES_OF_LARGE = 256, 640 * 1024**2, 128 * 1024**2
+_CACHED, _CACHED_BYTES = 256, 640 * 1024**2
 """Solved weights that are kept for further budgets and trials; each is one projection in fp32."""
 
 
@@ -72,16 +72,16 @@ class Database:
         entries: attention of all layers, then FFN of all layers.
         token_weights: how much each token of a batch counts in every block, (blocks, tokens), batch by batch; none
             where all count the same.
-        cached_bytes: of solved weights that are kept.
+        is_large: what can be read or solved again is not kept in memory.
     """
 
     curves: BlockCurves
     entries: tuple[Entry, ...]
     token_weights: tuple[Tensor, ...] = ()
-    cached_bytes: int | None = None
+    is_large: bool = False
     _solved: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
-    def stitch_(self, model: PreTrainedModel, widths: Widths) -> None:
+    def stitch_(self, model: PreTrainedModel, widths: Widths, *, again: bool = True) -> None:
         """Give a model the best weights at these widths, in place.
 
         The model stays as wide as it was, with zeros for what goes. Every block is written, so any widths may
@@ -90,17 +90,17 @@ class Database:
         Args:
             model: the model that the database was built from, or a copy of it.
             widths: among those that may stay.
+            again: other widths are likely to follow, so what was solved is kept.
         """
         for place, (block, width) in enumerate(zip(blocks_of(model), (*widths.heads, *widths.ffn), strict=True)):
             if block.num_units > 0:
-                block.write_(self._at(place, width))
+                block.write_(self._at(place, width) if again else self.entries[place].solved(width))
 
     def _at(self, place: int, width: int) -> Tensor:
         key = (place, width)
         if key not in self._solved:
             weight = self.entries[place].weight
-            most = _CACHED_BYTES if self.cached_bytes is None else self.cached_bytes
-            room = min(_CACHED, most // (4 * max(weight.numel(), 1)))
+            room = min(_CACHED, _CACHED_BYTES // (4 * max(weight.numel(), 1)))
             while len(self._solved) >= max(room, 1):
                 self._solved.pop(next(iter(self._solved)))
             self._solved[key] = self.entries[place].solved(width)
@@ -159,7 +159,7 @@ def build(
         curves=BlockCurves(heads=curves[:num_layers], ffn=curves[num_layers:]),
         entries=entries,
         token_weights=weights_of_batches([weights[place] for place in range(len(blocks))]),
-        cached_bytes=_CACHED_BYTES_OF_LARGE if large else None,
+        is_large=large,
     )
 
 

@@ -31,7 +31,7 @@ from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_of
 from secateur.training.own_batches import OwnBatch
 
-_LARGE_BYTES = 512 * 1024**2
+LARGE_BYTES = 512 * 1024**2
 """Of the moments of all blocks together, from which on a model goes layer by layer: MiniLM-L12 has 268 MB, BERT-base
 1.1 GB. What decides is the model and never the memory that is free; the bits are the same anyway."""
 
@@ -60,7 +60,7 @@ class Seen:
 def is_large(model: PreTrainedModel) -> bool:
     """Say whether a model goes layer by layer."""
     sizes = ((block.projection.in_features + 1, block.projection.out_features) for block in blocks_of(model))
-    return sum(8 * (inputs**2 + outputs**2) for inputs, outputs in sizes) >= _LARGE_BYTES
+    return sum(8 * (inputs**2 + outputs**2) for inputs, outputs in sizes) >= LARGE_BYTES
 
 
 def blocks_there(model: PreTrainedModel, layer: int) -> list[tuple[int, Block]]:

@@ -1,6 +1,7 @@
 """Fisher information of masks on structures, and the order of removal that accounts for their interactions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
 from secateur.inference.device import for_sums
-from secateur.second_order.blocks import blocks_of
+from secateur.second_order.blocks import Block, blocks_of
+from secateur.second_order.layerwise import blocks_there, gradients_by_layer, is_large
 from secateur.second_order.surgeon import Removals
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings, inputs_of, mask_gradients
@@ -21,14 +23,45 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
     Kwon et al. 2022, equation 7, the full block of a layer; attention of all layers, then FFN of all layers. The
     rows are summed up as they pass, so memory does not depend on their number.
     """
+    return [fisher for _, fisher in sorted(mask_fisher_in_turn(model, batches, precision=precision), key=itemgetter(0))]
+
+
+def mask_fisher_in_turn(
+    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the same with the places of the blocks; of a large model one layer's at a time, the last first."""
+    found = _layer_by_layer if is_large(model) else _of_whole_passes
+    model.eval()
+    return found(model, batches, precision=precision)
+
+
+def _layer_by_layer(
+    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision
+) -> Iterator[tuple[int, Tensor]]:
+    def loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+        return summed_loss(model, batch, precision=precision)
+
+    blocks, device, held = blocks_of(model), for_sums(model.device), list(batches)
+    num_rows = sum(len(batch.labels) for batch in held)
+    for layer, passes in gradients_by_layer(model, held, loss=loss, at="inputs", precision=precision):
+        places = (layer, layer + len(blocks) // 2)
+        there, totals = blocks_there(model, layer), {place: _nothing(blocks[place], device) for place in places}
+        for seen in passes:
+            for (place, block), output, gradient in zip(there, seen.inputs, seen.gradients, strict=True):
+                of_rows = seen.batch.summed(mask_gradients(output, gradient, unit_size=block.unit_size))
+                totals[place] += (of_rows.T @ of_rows).to(device)
+        for place in places:
+            yield place, totals.pop(place).cpu() / max(num_rows, 1)
+
+
+def _of_whole_passes(
+    model: PreTrainedModel, batches: Iterable[Batch], *, precision: Precision
+) -> Iterator[tuple[int, Tensor]]:
     blocks = blocks_of(model)
     there = [block for block in blocks if block.num_units > 0]
     device = for_sums(model.device)
-    totals = {
-        id(block): torch.zeros(block.num_units, block.num_units, dtype=torch.float64, device=device) for block in blocks
-    }
+    totals = {id(block): _nothing(block, device) for block in blocks}
     num_rows = 0
-    model.eval()
     with graph_from_embeddings(model), inputs_of([block.projection for block in there]) as outputs:
         for batch in (host_batch.to(model.device) for host_batch in batches):
             loss = summed_loss(model, batch, precision=precision)
@@ -38,7 +71,12 @@ def mask_fisher(model: PreTrainedModel, batches: Iterable[Batch], *, precision: 
                 totals[id(block)] += (of_rows.T @ of_rows).to(device)
             num_rows += len(batch.labels)
             outputs.clear()
-    return [totals[id(block)].cpu() / max(num_rows, 1) for block in blocks]
+    for place, block in enumerate(blocks):
+        yield place, totals.pop(id(block)).cpu() / max(num_rows, 1)
+
+
+def _nothing(block: Block, device: torch.device) -> Tensor:
+    return torch.zeros(block.num_units, block.num_units, dtype=torch.float64, device=device)
 
 
 def rearrange(fisher: Tensor, *, factors: Tensor) -> Removals:

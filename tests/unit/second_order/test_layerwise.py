@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, Qwen2Config
 
 from secateur.budget.allocation import Limits
 from secateur.config.one_shot import one_shot_settings
@@ -15,13 +16,15 @@ from secateur.families.linears import convert_
 from secateur.inference.at_rest import at_rest, computing_in_fp32
 from secateur.models.surgery import cut_
 from secateur.pruning.first_order import taylor
-from secateur.pruning.once import can_rest
+from secateur.pruning.once import can_rest, left_out_for_size
 from secateur.pruning.selection import Calibration, Dense, calibrate
-from secateur.second_order import layerwise
+from secateur.second_order import layerwise, surgeon
 from secateur.second_order.blocks import blocks_of
 from secateur.second_order.calibration import all_token_weights, moments, moments_in_turn
 from secateur.second_order.database import build
+from secateur.second_order.mask_fisher import mask_fisher
 from secateur.second_order.shelf import Shelf
+from secateur.second_order.surgeon import damped_, remove_groups
 from secateur.training import objectives
 from secateur.training.batches import batches_of
 from secateur.training.validation import validate
@@ -47,7 +50,7 @@ def tiny(model_type: str):
 @pytest.fixture
 def large(monkeypatch):
     """Let every model count as a large one from now on."""
-    return lambda: monkeypatch.setattr(layerwise, "_LARGE_BYTES", 0)
+    return lambda: monkeypatch.setattr(layerwise, "LARGE_BYTES", 0)
 
 
 @PRECISIONS
@@ -56,7 +59,7 @@ def test_moments_and_slopes_have_the_bits_of_a_whole_pass(model_type, precision,
     model, batches = tiny(model_type)
     whole = moments(model, batches, seed=3, precision=precision, weighting="fisher")
     weights = list(all_token_weights(model, batches, seed=3, precision=precision))
-    scores = taylor(model, batches, precision=precision)
+    scores, fishers = (found(model, batches, precision=precision) for found in (taylor, mask_fisher))
     before = [parameter.requires_grad for parameter in model.parameters()]
     large()
     in_turn = dict(moments_in_turn(model, batches, seed=3, precision=precision, weighting="fisher"))
@@ -67,11 +70,14 @@ def test_moments_and_slopes_have_the_bits_of_a_whole_pass(model_type, precision,
     assert all(torch.equal(*pair) for pair in zip(weights, again, strict=True))
     pairs = zip(chain(*scores), chain(*taylor(model, batches, precision=precision)), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
+    assert all(
+        torch.equal(*pair) for pair in zip(fishers, mask_fisher(model, batches, precision=precision), strict=True)
+    )
     assert [parameter.requires_grad for parameter in model.parameters()] == before
 
 
 @PRECISIONS
-@pytest.mark.parametrize("criterion", ["obs", "magnitude", "gradient"])
+@pytest.mark.parametrize("criterion", ["obs", "magnitude", "gradient", "fisher"])
 @pytest.mark.parametrize("model_type", ["gpt2", "qwen2"])
 def test_weights_at_rest_lead_to_the_same_bits(model_type, criterion, precision, large):
     """Of 16 bits, and kept so, against the same ones widened at once."""
@@ -108,6 +114,31 @@ def test_who_rests(large):
     )
     assert not any(can_rest(model, one_shot_settings(changes)) for changes in others)
     assert not can_rest(model.float(), one_shot_settings({}))
+
+
+def test_models_that_are_searched_for_widths():
+    sizes = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
+    large = Qwen2Config(num_key_value_heads=2, vocab_size=151_936, **sizes)
+    bert = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+    assert left_out_for_size(large) == {"criteria.obs.search_trials": 0}
+    assert left_out_for_size(bert) == {}
+
+
+@pytest.mark.parametrize("protected", [(), (3, 40, 41)])
+def test_wide_matrices_lose_the_same_columns(monkeypatch, protected):
+    """In blocks of likely ones, most of which are; whatever is not is multiplied by itself."""
+    draw = torch.Generator().manual_seed(0)
+    inputs, weight = (torch.randn(size, 301, dtype=torch.float64, generator=draw) for size in (700, 20))
+    factors = torch.ones(300)
+    factors[list(protected)] = torch.inf
+    hessian = damped_(inputs.T @ inputs / 700)
+    plain = remove_groups(weight, hessian, factors=factors)
+    for ahead in (160, 8):
+        monkeypatch.setattr(surgeon, "_WIDE", 0)
+        monkeypatch.setattr(surgeon, "_AHEAD", ahead)
+        wide = remove_groups(weight, hessian, factors=factors)
+        assert torch.equal(wide.order, plain.order)
+        torch.testing.assert_close(wide.errors, plain.errors, rtol=1e-11, atol=0.0)
 
 
 def test_logits_of_many_words_come_bit_by_bit(large, monkeypatch):
