@@ -15,7 +15,7 @@ from secateur.config.run import Precision
 from secateur.inference.device import for_sums, wide
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.second_order.blocks import Block, blocks_of
-from secateur.second_order.layerwise import Loss, blocks_there, gradients_by_layer, is_large
+from secateur.second_order.layerwise import Loss, blocks_there, gradients_by_layer, is_large, moment_bytes
 from secateur.second_order.taps import tapped
 from secateur.training.batches import Batch
 from secateur.training.mask_gradients import graph_from_embeddings
@@ -111,7 +111,10 @@ def _layer_by_layer(
     blocks, device = blocks_of(model), for_sums(model.device)
     num_rows = sum(len(batch.index) for batch in batches)
     loss = _random_direction(seed, precision)
-    for layer, passes in gradients_by_layer(model, batches, loss=loss, at="outputs", precision=precision):
+    in_turn = gradients_by_layer(
+        model, batches, loss=loss, at="outputs", precision=precision, title="", beside=moment_bytes(model)
+    )
+    for layer, passes in in_turn:
         sums = {place: _Sums.empty(block, device=device) for place, block in blocks_there(model, layer)}
         for seen in passes:
             tokens = seen.batch.attention_mask.bool()

@@ -4,8 +4,10 @@ What passes between the layers waits in temporary files, so memory is that of on
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from shutil import disk_usage
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from secateur.config.run import Precision
+from secateur.errors import ProjectError
+from secateur.families import family_of
 from secateur.models.heads import head_of
 from secateur.progress import PATIENCE_S, progress
 from secateur.second_order.blocks import Block, blocks_of
@@ -59,8 +63,13 @@ class Seen:
 
 def is_large(model: PreTrainedModel) -> bool:
     """Say whether a model goes layer by layer."""
+    return moment_bytes(model) >= LARGE_BYTES
+
+
+def moment_bytes(model: PreTrainedModel) -> int:
+    """Return what the moments of all blocks take."""
     sizes = ((block.projection.in_features + 1, block.projection.out_features) for block in blocks_of(model))
-    return sum(8 * (inputs**2 + outputs**2) for inputs, outputs in sizes) >= LARGE_BYTES
+    return sum(8 * (inputs**2 + outputs**2) for inputs, outputs in sizes)
 
 
 def blocks_there(model: PreTrainedModel, layer: int) -> list[tuple[int, Block]]:
@@ -77,6 +86,8 @@ def gradients_by_layer(
     loss: Loss,
     at: Literal["inputs", "outputs"],
     precision: Precision,
+    title: str = "layers",
+    beside: int = 0,
 ) -> Iterator[tuple[int, Iterator[Seen]]]:
     """Yield the layers from the last to the first, and every batch in each; the bits are those of a whole pass.
 
@@ -89,24 +100,46 @@ def gradients_by_layer(
         loss: called for one batch after the other, in their order.
         at: whether gradients are by the inputs of the projections or by their outputs.
         precision: arithmetic of the passes.
+        title: of the bar; none where somebody else shows one.
+        beside: bytes that others will write to temporary files meanwhile.
+
+    Raises:
+        ProjectError: there is no room for the temporary files; nothing is computed.
     """
+    _require_space(model, batches, beside=beside)
     num_layers = len(layer_modules(model))
     with ExitStack() as stack:
         stack.enter_context(graph_of(model, ()))
         states = [stack.enter_context(Spool(widened=False)) for _ in range(num_layers)]
         above = stack.enter_context(Spool(widened=False))
-        advance = stack.enter_context(progress("forward", total=len(batches), after_s=PATIENCE_S))
-        for batch in batches:
-            on_device = batch.to(model.device)
-            output = _forward(model, on_device, states, precision=precision)
-            above.append(_slope(model, output, on_device, loss=loss))
-            advance()
+        with progress("calibration", total=len(batches), after_s=PATIENCE_S) as advance:
+            for batch in batches:
+                on_device = batch.to(model.device)
+                output = _forward(model, on_device, states, precision=precision)
+                above.append(_slope(model, output, on_device, loss=loss))
+                advance()
+        bar = progress(title, total=num_layers, after_s=PATIENCE_S) if title else nullcontext(lambda: None)
+        advance_layer = stack.enter_context(bar)
         for layer in reversed(range(num_layers)):
             below, given = stack.enter_context(Spool(widened=False)), states.pop()
             yield layer, _backward(model, batches, layer, given, above, below, at=at, precision=precision)
             given.close()
             above.close()
             above = below
+            advance_layer()
+
+
+def _require_space(model: PreTrainedModel, batches: Sequence[Batch], *, beside: int) -> None:
+    """Refuse what temporary files have no room for: hidden states of every layer, and the gradients at two of them."""
+    width = family_of(model).hidden_size(model.config)
+    waiting = sum(batch.input_ids.numel() for batch in batches) * width * 4 * (len(layer_modules(model)) + 2)
+    folder = gettempdir()
+    free, needed = disk_usage(folder).free, waiting + beside
+    if needed > free:
+        raise ProjectError(
+            f"{folder} has {free / 1e9:.1f} GB left, and what waits there of a model of this size takes "
+            f"{needed / 1e9:.1f} GB; a folder with more (TMPDIR), or fewer prune.calibration_rows, would work"
+        )
 
 
 def _forward(model: PreTrainedModel, batch: Batch, states: Sequence[Spool], *, precision: Precision) -> Any:

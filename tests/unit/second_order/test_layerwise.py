@@ -2,6 +2,7 @@
 
 import copy
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from transformers import BertConfig, Qwen2Config
 from secateur.budget.allocation import Limits
 from secateur.config.one_shot import one_shot_settings
 from secateur.data.tokens import from_lists
-from secateur.errors import ModelError
+from secateur.errors import ModelError, ProjectError
 from secateur.families.linears import convert_
 from secateur.inference.at_rest import at_rest, computing_in_fp32
 from secateur.models.surgery import cut_
@@ -156,6 +157,15 @@ def test_logits_of_many_words_come_bit_by_bit(large, monkeypatch):
     monkeypatch.setattr(objectives, "MOST_LOGITS", 60 * 14)
     assert len(objectives.in_reach(model, batches[-1])) > 1
     assert validate(model, rows_of(generates=True), **VALIDATED).loss == pytest.approx(lost.loss, rel=1e-6)
+
+
+def test_what_temporary_files_have_no_room_for_is_refused(large, monkeypatch):
+    model, batches = tiny("llama")
+    large()
+    monkeypatch.setattr(layerwise, "disk_usage", lambda _: SimpleNamespace(free=5_000))
+    monkeypatch.setattr(layerwise, "called", None)  # nothing is computed
+    with pytest.raises(ProjectError, match=r"has 0\.0 GB left, and what waits there .* TMPDIR"):
+        taylor(model, batches, precision="fp32")
 
 
 def test_a_shelf_gives_back_what_it_was_given():
