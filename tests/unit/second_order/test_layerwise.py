@@ -164,7 +164,7 @@ def test_what_temporary_files_have_no_room_for_is_refused(large, monkeypatch):
     large()
     monkeypatch.setattr(layerwise, "disk_usage", lambda _: SimpleNamespace(free=5_000))
     monkeypatch.setattr(layerwise, "called", None)  # nothing is computed
-    with pytest.raises(ProjectError, match=r"has 0\.0 GB left, and what waits there .* TMPDIR"):
+    with pytest.raises(ProjectError, match=r"has 0\.0 GB left, and what waits there .*TMPDIR"):
         taylor(model, batches, precision="fp32")
 
 
