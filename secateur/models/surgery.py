@@ -41,15 +41,17 @@ def cut_(model: PreTrainedModel, masks: Masks) -> None:
         ModelError: the masks have other sizes than the model, or leave it without any head and any neuron.
     """
     family = family_of(model)
-    layers = family.layers(model)
+    layers = list(family.layers(model))
+    head_dim = layers[0].attention.head_dim
     _check_sizes_match(masks, widths_of(model))
     _check_something_stays(masks)
-    for index, (layer, heads, ffn) in enumerate(zip(layers, masks.heads, masks.ffn, strict=True)):
+    for index, (heads, ffn) in enumerate(zip(masks.heads, masks.ffn, strict=True)):
+        layer = layers.pop(0)  # nothing keeps what was cut: of a large model there is one layer twice
         if not bool(heads.all()):
             family.replace_attention_(model, index, _narrow_attention(layer.attention, heads))
         if not bool(ffn.all()):
             family.replace_ffn_(model, index, _narrow_ffn(layer.ffn, ffn))
-    family.write_widths_(model.config, masks.widths(layers[0].attention.head_dim))
+    family.write_widths_(model.config, masks.widths(head_dim))
 
 
 @contextmanager
