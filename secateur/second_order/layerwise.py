@@ -4,7 +4,7 @@ What passes between the layers waits in temporary files, so memory is that of on
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from shutil import disk_usage
 from tempfile import gettempdir
@@ -118,15 +118,15 @@ def gradients_by_layer(
                 output = _forward(model, on_device, states, precision=precision)
                 above.append(_slope(model, output, on_device, loss=loss))
                 advance()
-        bar = progress(title, total=num_layers, after_s=PATIENCE_S) if title else nullcontext(lambda: None)
-        advance_layer = stack.enter_context(bar)
+        bar = stack.enter_context(progress(title, total=num_layers, after_s=PATIENCE_S)) if title else None
         for layer in reversed(range(num_layers)):
             below, given = stack.enter_context(Spool(widened=False)), states.pop()
             yield layer, _backward(model, batches, layer, given, above, below, at=at, precision=precision)
             given.close()
             above.close()
             above = below
-            advance_layer()
+            if bar is not None:
+                bar()
 
 
 def _require_space(model: PreTrainedModel, batches: Sequence[Batch], *, beside: int) -> None:
