@@ -15,7 +15,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from secateur.data.encoding import said_of_long_texts
 from secateur.errors import CheckpointError
@@ -87,7 +87,7 @@ def save(
         _save_generation(model.generation_config, folder)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, folder)
-    if head_of(model) is VECTORS:
+    if head_of(_config_of(model)) is VECTORS:
         _save_modules(model, folder, limit=Card.of(card).max_length)
     if beside is not None:
         beside(folder)
@@ -267,8 +267,13 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     write_json(file, values)
 
 
-def _config_json(model: PreTrainedModel) -> str:
+def _config_of(model: PreTrainedModel) -> PreTrainedConfig:
+    """Return what is written: a classifier on top of an encoder is no encoder, whatever its config was read from."""
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.dtype = next(model.parameters()).dtype
-    return str(config.to_json_string(use_diff=True))
+    return config
+
+
+def _config_json(model: PreTrainedModel) -> str:
+    return str(_config_of(model).to_json_string(use_diff=True))

@@ -45,6 +45,13 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path: Path, cut_model):
     assert cut_model.training
 
 
+def test_a_classifier_whose_config_is_still_that_of_its_encoder_is_no_embedding_model(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.config.architectures = ["BertModel"]  # as `from_pretrained` of an encoder leaves it
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    assert {file.name for file in (tmp_path / "model").iterdir()} == {"card.json", "config.json", "model.safetensors"}
+
+
 def test_one_bit_of_difference_is_noticed(checkpoint: Path, cut_model, monkeypatch):
     found = fixed_logits(cut_model)
     found[1][0] += 1e-7
