@@ -402,7 +402,7 @@ class PruneSettings(Section):
         return self.trained_with != NONE and self.regularization.epochs > 0.0
 
 
-_ROUNDS: Mapping[str, Round] = {
+DEFAULT_ROUNDS: Mapping[str, Round] = {
     "r1": Round(prev="baseline", epochs=0.4, learning_rate=1e-4),
     "r2": Round(prev="baseline"),
     "r3": Round(prev="baseline", epochs=1.3, learning_rate=4e-4),
@@ -425,7 +425,7 @@ class PruneSection(PruneSettings):
 
     rounds: Annotated[
         Mapping[str, Round], Field(description="r1, r2, ...: each starts from baseline or from an earlier one")
-    ] = _ROUNDS
+    ] = DEFAULT_ROUNDS
 
     @field_validator("rounds")
     @classmethod

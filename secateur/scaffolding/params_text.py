@@ -66,6 +66,8 @@ def _lines(section: Mapping[str, Any], *, prefix: str, reasons: Mapping[str, str
 
 def _scalar(value: Any) -> str:
     """Write a value in JSON, which is YAML; plain words without quotes."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_scalar(each)}' for key, each in value.items())}}}"
     if isinstance(value, str) and _is_plain(value):
         return value
     return json.dumps(value, ensure_ascii=False)

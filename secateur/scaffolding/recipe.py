@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from secateur.config.baseline import BaselineSection
+from secateur.config.prune import DEFAULT_ROUNDS
 from secateur.data.survey import First, Survey
 from secateur.kinds.base import Kind
 from secateur.scaffolding.gate_recipe import gate, retraining
@@ -189,6 +190,7 @@ def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator
         if parts.train < _TELLING_ROWS:
             said = f"all words stay: {seen.least}{parts.train} training rows are too few to say which may go"
             yield Choice("prune.vocabulary_min_count", 0, said)
+        yield from _rounds(seen, parts, kind=kind, max_drop=drop)
     if _is_long(seen):
         yield Choice("prune.recovery.batch_size", _ROWS_OF_LONG_TEXTS, "as baseline.batch_size")
     typical = typical_length(seen, length)
@@ -199,6 +201,16 @@ def _pruning(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator
     rows = min(1024 if len(seen.labels) > 8 else 512, parts.train)
     of = "all" if rows == parts.train and not seen.is_estimate else f"of {seen.least}{parts.train}"
     yield Choice("prune.calibration_rows", rows, f"{of} training rows, which show what a part of the model does")
+
+
+def _rounds(seen: Survey, parts: Parts, *, kind: Kind, max_drop: float) -> Iterator[Choice]:
+    """Write down the default rounds, so that one more is a line: whoever names one names all."""
+    said = ("a quarter of max_drop, the surest", "half of it", "all of it: the fastest model that keeps the promise")
+    for (name, entry), reason in zip(DEFAULT_ROUNDS.items(), said, strict=True):
+        yield Choice(f"prune.rounds.{name}", entry.model_dump(exclude_defaults=True), reason)
+    if kind.predicts_labels and seen.together is None and parts.train >= _TELLING_ROWS:
+        student = {"prev": "baseline", "student": "static", "max_drop": round(2 * max_drop, 4), "deploy": False}
+        yield Choice(f"prune.rounds.r{len(said) + 1}", student, "without layers: the end of the curve")
 
 
 def _evaluation(seen: Survey, parts: Parts, *, length: int, kind: Kind) -> Iterator[Choice]:

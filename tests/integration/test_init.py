@@ -285,6 +285,14 @@ def test_a_budget_of_size_takes_the_floor_in_place_of_the_promise(place: Path) -
     assert (list(chosen["rounds"]), chosen["rounds"]["r1"]["epochs"]) == (["r1", "r2", "r3"], 2)
 
 
+def test_one_more_round_leaves_the_others_as_they_are(place: Path) -> None:
+    init(place, "shop", "--source", "tickets.csv")
+    said = output(place / "shop", "plan", "-S", "prune.rounds.r4.prev=r3")
+    causes = {line.split()[0]: line for line in said.splitlines() if line.startswith("prune@")}
+    assert [name for name, line in causes.items() if "do nothing" in line] == ["prune@r1", "prune@r2", "prune@r3"]
+    assert "run" in causes["prune@r4"]
+
+
 def test_the_full_form_is_copied_out_and_is_the_same_code(place: Path) -> None:
     init(place, "lean", "--source", "tickets.csv")
     (place / "full").mkdir()

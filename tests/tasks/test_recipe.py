@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from secateur.config.effective import effective
+from secateur.config.prune import DEFAULT_ROUNDS
 from secateur.config.schema import RunConfig
 from secateur.data.splits import raised_share, split_rows
 from secateur.data.survey import First, Lengths, Survey
@@ -16,7 +17,7 @@ from secateur.scaffolding.params_text import Choice, nested, render
 from secateur.scaffolding.parts import parts_of, told_apart
 from secateur.scaffolding.recipe import Base, choices, unseen
 from secateur.scaffolding.wish import by_name
-from secateur.workflow.params import assigned
+from secateur.workflow.params import assigned, flatten
 from secateur.workflow.table_size import shortfalls
 
 NAMED = [
@@ -166,7 +167,7 @@ def test_every_line_that_depends_on_the_rows_has_a_reason_and_the_file_is_a_page
         assert max(map(len, text.splitlines())) <= 120
         config = assigned(text, [])[1]
         values = {entry.name: entry.value for entry in effective(config)}
-        assert all(values[choice.name] == choice.value for choice in (*NAMED, *found))
+        assert flatten(nested([*NAMED, *found])).items() <= values.items()
 
 
 def test_a_split_counts_as_clean_will_make_it() -> None:
@@ -206,6 +207,18 @@ def test_rows_that_were_given_take_nothing_from_those_that_train():
 @pytest.mark.parametrize(("rows", "asked"), [(600, 0), (3610, 0), (60_000, "auto")])
 def test_few_rows_do_not_say_which_words_may_go(rows: int, asked: int | str) -> None:
     assert config_of(seen(rows, 2)).prune.vocabulary_min_count == asked
+
+
+def test_rounds_are_written_down_and_many_rows_get_a_student_to_look_at() -> None:
+    few, many = (config_of(seen(rows, 2)).prune.rounds for rows in (600, 60_000))
+    assert few == DEFAULT_ROUNDS
+    assert {name: many[name] for name in few} == DEFAULT_ROUNDS
+    assert (list(many), many["r4"].student, many["r4"].deploy, many["r4"].max_drop) == (
+        [*few, "r4"],
+        "static",
+        False,
+        0.04,
+    )
 
 
 def test_the_reasons_of_a_tiny_table_say_what_was_chosen_and_why() -> None:
