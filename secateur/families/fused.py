@@ -35,11 +35,14 @@ class Fused(nn.Module):
     those that transformers reads.
     """
 
-    def __init__(self, parts: Sequence[nn.Linear], *, transposed: bool, interleaved: int | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[nn.Linear], *, name: str, transposed: bool, interleaved: int | None = None
+    ) -> None:
         """Take the parts in the order of their outputs.
 
         Args:
             parts: of the same shape, where they are interleaved.
+            name: that the architecture calls the module by, for people.
             transposed: the stored matrix is ``(in, out)``.
             interleaved: features of each part that stand together; None where each part does as a whole.
         """
@@ -47,6 +50,7 @@ class Fused(nn.Module):
         self.parts = nn.ModuleList(parts)
         self.interleaved = interleaved
         self._transposed = transposed
+        self._name = name
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs of all parts beside each other."""
@@ -55,7 +59,8 @@ class Fused(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what whoever looks for a linear here is told; peft prints it when it finds none."""
-        return "stored as one matrix, called as linears: adapters go on parts.0, parts.1, ... (all-linear finds them)"
+        names = [f"{self._name}.parts.{number}" for number in range(len(self.parts))]
+        return f'stored as one matrix, called as linears: target_modules={names} or "all-linear" finds them'
 
     def state_dict(self, *_: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Return one ``weight``, one ``bias`` where the parts have them, and what adapters have added to the parts."""
@@ -120,7 +125,8 @@ def separated(module: nn.Module, fusion: Fusion, *, queries_per_head: int = 1, h
         linear_from(row.clone(memory_format=torch.contiguous_format), None if one is None else one.clone())
         for row, one in zip(pieces, biases, strict=True)
     ]
-    return Fused(parts, transposed=transposed, interleaved=interleaved)
+    name = fusion.path.rpartition(".")[2]
+    return Fused(parts, name=name, transposed=transposed, interleaved=interleaved)
 
 
 def _divided(whole: Tensor, sizes: Sequence[int], *, interleaved: int | None) -> list[Tensor]:

@@ -12,7 +12,7 @@ from secateur.errors import ModelError
 from secateur.families import FAMILIES, family_of
 from secateur.models.card import CARD, verify
 from secateur.models.construction import UNUSABLE, one_line, quiet, read_config
-from secateur.models.folders import stored_dtype, variant_of, weight_files
+from secateur.models.folders import stored_dtype, variant_of, weight_files, wrapper_of
 from secateur.models.heads import VECTORS, head_of, labels_texts, pad_with_, require_finished
 from secateur.models.limits import check_finite
 from secateur.models.pooling import forget_pooling_, take_pooling_
@@ -137,7 +137,8 @@ def _from_pretrained(
     missing = [name for name in sorted(report["missing_keys"]) if id(model.get_parameter(name)) not in may_miss]
     if missing:
         what = "pretrained tensors" if fresh_head else "tensors of a finished model"
-        raise ModelError(f"{files[0]} lacks {len(missing)} {what}, the first is {missing[0]}")
+        hint = wrapper_of(report["unexpected_keys"])
+        raise ModelError(f"{files[0]} lacks {len(missing)} {what}, the first is {missing[0]}{hint}")
     check_finite(folder, dict(model.named_parameters()))
     return _prepared(model)
 

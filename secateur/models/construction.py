@@ -25,7 +25,14 @@ from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_named, family_of, is_static
 from secateur.families.linears import linear_from
 from secateur.families.structures import HEAD_NUMBERS, Ffn, Widths
-from secateur.models.folders import CONFIG, WEIGHTS, check_weights_are_plain, require_model_folder, weight_files
+from secateur.models.folders import (
+    CONFIG,
+    WEIGHTS,
+    check_weights_are_plain,
+    require_model_folder,
+    weight_files,
+    wrapper_of,
+)
 from secateur.models.heads import head_of
 from secateur.models.limits import check_asked, check_finite
 
@@ -242,7 +249,8 @@ def _check_fit(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> N
     left_out = tied_names(model)
     expected = {name: tensor for name, tensor in model.state_dict().items() if name not in left_out}
     if missing := sorted(set(expected) - set(tensors)):
-        raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: it lacks {missing[0]} ({len(missing)} missing)")
+        hint = wrapper_of(tensors)
+        raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: it lacks {missing[0]} ({len(missing)} missing){hint}")
     if surplus := sorted(set(tensors) - set(expected)):
         raise CheckpointError(f"{WEIGHTS} does not fit {CONFIG}: {surplus[0]} is not part of the model")
     for name, tensor in expected.items():

@@ -4,7 +4,9 @@ Only safetensors are read. Where a folder has a card, files that it does not lis
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ _INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 PICKLED = "pytorch_model*.bin"
 _FLOATS = ("F64", "F32", "F16", "BF16")
+_WRAPPERS = {"module": "a model in DataParallel or the like", "_orig_mod": "a compiled model"}
 _BUFFERS = ("position_ids", HEAD_NUMBERS)
 """Buffers of whole numbers: old folders hold the first, which is computed; layers that have lost heads the second."""
 
@@ -119,29 +122,39 @@ def variant_of(files: tuple[Path, ...]) -> str | None:
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """Return the type of the weights: the first one's.
+    """Return the type of the weights: that of most numbers, since some models keep their norms in another.
 
     Raises:
         CheckpointError: a file is damaged, or a tensor is of a type that weights to compute with do not have.
     """
-    found: str | None = None
+    found: Counter[str] = Counter()
     for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118  not a mapping
-                    kind = opened.get_slice(name).get_dtype()
+                    tensor = opened.get_slice(name)
+                    kind = tensor.get_dtype()
                     if kind not in _FLOATS and not name.endswith(_BUFFERS):
                         raise CheckpointError(
                             f"{file}: {name} is of type {kind}; weights of {', '.join(_FLOATS)} can be read, so the "
                             "model before it was quantised would work"
                         )
-                    found = found or (kind if kind in _FLOATS else None)
+                    if kind in _FLOATS:
+                        found[kind] += math.prod(tensor.get_shape()) or 1
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is damaged: {' '.join(str(error).split())[:300]}") from error
-    if found is None:
+    if not found:
         raise CheckpointError(f"{folder} holds no weights: {weight_files(folder)[0].name} is empty")
     names = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    return names[found]
+    return names[found.most_common(1)[0][0]]
+
+
+def wrapper_of(names: Iterable[str]) -> str:
+    """Return what is to be said of tensors that were saved from a model inside another; nothing of others."""
+    prefixes = {name.partition(".")[0] for name in names}
+    if len(prefixes) != 1 or (prefix := prefixes.pop()) not in _WRAPPERS:
+        return ""
+    return f"; all names begin with {prefix}., those of {_WRAPPERS[prefix]}: save its {prefix} by save_pretrained"
 
 
 def companions(folder: Path) -> list[str]:

@@ -5,9 +5,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from secateur.errors import CheckpointError, ModelError
+from secateur.errors import CheckpointError, ModelError, SecateurError
 from secateur.models.base_model import load_finished
-from secateur.models.checkpoint import load_base, save
+from secateur.models.checkpoint import load, load_base, save
 from secateur.models.hidden import cut_hidden_
 from secateur.models.surgery import cut_
 from tests.tiny_models import LABELS, logits_of, some_masks, tiny_config, tiny_model
@@ -114,3 +114,31 @@ def test_scratch_follows_the_seed(tmp_path: Path):
         models.append(logits_of(load_base(tmp_path, labels=LABELS, scratch=True)))
     assert torch.equal(models[0], models[1])
     assert not torch.equal(models[0], models[2])
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+@pytest.mark.parametrize("prefix", ["module", "_orig_mod"])
+def test_weights_of_a_model_inside_another_are_told(cuts: bool, prefix: str, tmp_path: Path):
+    model = tiny_model()
+    if cuts:
+        cut_(model, some_masks(model))
+    model.save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    inside = {f"{prefix}.{name}": tensor for name, tensor in safetensors.torch.load_file(file).items()}
+    safetensors.torch.save_file(inside, file, metadata={"format": "pt"})
+    with pytest.raises(SecateurError, match=rf"all names begin with {prefix}\., .*: save its {prefix} by save_pret"):
+        load(tmp_path / "model")
+
+
+def test_a_model_with_norms_in_another_type_has_the_type_of_most_numbers(tmp_path: Path):
+    model = tiny_model().to(torch.bfloat16)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.float()
+    model.save_pretrained(tmp_path / "model")
+    assert {parameter.dtype for parameter in load(tmp_path / "model").parameters()} == {torch.bfloat16}
+
+
+def test_what_is_stored_as_one_matrix_says_how_adapters_name_it():
+    shown = repr(tiny_model("gpt2"))
+    assert "target_modules=['c_attn.parts.0', 'c_attn.parts.1', 'c_attn.parts.2'] or \"all-linear\" finds them" in shown
