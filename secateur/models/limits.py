@@ -38,8 +38,11 @@ def check_asked(file: Path, config: Mapping[str, Any]) -> None:
         config: its content, not yet believed.
 
     Raises:
-        CheckpointError: naming the key, its value and what would be read.
+        CheckpointError: naming the key, its value and what would be read; of a class that is no name as well.
     """
+    named = config.get("architectures")
+    if not (named is None or (isinstance(named, list) and all(isinstance(name, str) for name in named))):
+        raise CheckpointError(f"{file}: architectures is {str(named)[:80]!r}; a list of names is read, or none")
     for key, value in _entries(config):
         if any(key.endswith(name) for name in _CODE) and _names_a_repository(value):
             raise CheckpointError(

@@ -18,6 +18,7 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
     "layers": ({"num_hidden_layers": 10_000_000}, "num_hidden_layers asks for 10000000 layers"),
     "tokens": ({"vocab_size": 2**40}, "vocab_size asks for 1099511627776 tokens; configs of up to 8388608 are read"),
     "no end": ({"hidden_size": 10**300}, "hidden_size asks for 1000000"),
+    "no name": ({"architectures": 1e308}, "architectures is '1e+308'; a list of names is read, or none"),
     "memory": ({"vocab_size": 2**23, "hidden_size": 2**17}, "asks for at least 2199 GB of weights; this machine has"),
     "a kernel": ({"_attn_implementation": "somebody/kernel"}, "names 'somebody/kernel', code from elsewhere"),
     "a kernel, wrapped": ({"attn_implementation": "paged|a/b@main:f"}, "code from elsewhere; nothing is fetched"),
