@@ -1,11 +1,13 @@
 """Clients that ask a server for labels, all in one process: ``... benchmarks.http_load KIND URL TEXTS NUM SECONDS``.
 
 Every client keeps its connection and sends its next text when it has the answer to the last one. With a sixth argument
-it begins another connection after so many requests. Who answers over https is believed whatever its certificate.
+it begins another connection after so many requests. SIGTERM ends it before the time. Who answers over https is
+believed whatever its certificate.
 """
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -26,14 +28,15 @@ async def _ask(
     kind: str, url: str, *, texts: Sequence[str], num: int, seconds: float, renew: int
 ) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
-    start = time.perf_counter()
+    start, ended_early = time.perf_counter(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended_early.set)
     # Both are sent one text per request; what is around it is each server's own.
     address = f"{url}/predict" if kind == "secateur" else f"{url}/invocations"
     bodies = [json.dumps({"texts": text} if kind == "secateur" else {"inputs": [text]}).encode() for text in texts]
 
     async def client(number: int, session: aiohttp.ClientSession) -> None:
         index, asked = number, 0
-        while (began := time.perf_counter()) - start < seconds:
+        while (began := time.perf_counter()) - start < seconds and not ended_early.is_set():
             answer: dict[str, Any] = {"text": index % len(texts), "problem": None, "version": None, "label": None}
             asked += 1
             last = {"Connection": "close"} if renew and asked % renew == 0 else {}

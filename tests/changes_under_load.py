@@ -123,8 +123,8 @@ def _shown(url: str) -> str:
 
 
 def _change(root: Path, url: str, *, files: tuple[Path, Path], new: tuple[Path, Path], seconds: float) -> list[str]:
-    """Do everything that may happen to a server, in equal times; return what was wrong."""
-    wrong, pause, before = [], seconds / 6, _shown(url)
+    """Do everything that may happen to a server, with times between; return what was wrong."""
+    wrong, pause, before = [], seconds / 8, _shown(url)
     for command in (("promote", "models:/tiny/2"), ("promote", "models:/tiny/3"), ("rollback", "tiny")):
         time.sleep(pause)
         done = secateur(root, "models", *command, check=False)
@@ -171,10 +171,14 @@ def measure(folder: Path, *, clients: int, seconds: float, requests: int, minute
     with _server(stand.root, files=files, log=folder / "serve.log") as (url, process):
         _load(url, texts, clients=clients, seconds=3).communicate()
         memory = Memory(process)
-        load = _load(url, texts, clients=clients, seconds=seconds)
+        secateur(stand.root, "--version")  # the process that later commands are forks of
+        began, load = time.monotonic(), _load(url, texts, clients=clients, seconds=10 * seconds)
         wrong = _change(stand.root, url, files=files, new=new, seconds=seconds)
-        answers = _answers(load)
-        found["while everything changes"] = figures = _figures(answers, seconds=seconds)
+        time.sleep(max(1.0, began + seconds - time.monotonic()))
+        lasted = time.monotonic() - began
+        load.terminate()
+        found["while everything changes"] = figures = _figures(_answers(load), seconds=lasted)
+        found["while everything changes"]["seconds"] = round(lasted)
         wrong += [f"no answer by version {version}" for version in "123" if version not in figures["by version"]]
         failed, total = figures["failed"], figures["requests"]
         while total < requests and time.monotonic() < deadline:
@@ -199,7 +203,7 @@ def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=60.0, help="during which everything changes")
+    parser.add_argument("--seconds", type=float, default=60.0, help="during which everything changes, at least")
     parser.add_argument("--requests", type=int, default=200_000, help="in all")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no more after so many minutes")
     parser.add_argument("--keep", type=Path, help="folder to work in, which stays")
