@@ -162,7 +162,11 @@ class Campaign:
         shutil.copytree(self.root, self._folder / "finished", symlinks=True)
 
     def _undisturbed(self) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
-        """Return operation -> way -> bytes, and what is registered in the end."""
+        """Return operation -> way -> bytes, and what is registered in the end; an earlier call has kept it."""
+        kept = self._folder / "undisturbed.json"
+        if kept.exists():
+            values = json.loads(kept.read_text())
+            return values["sent"], values["whole"]
         name, sent = f"m{os.getpid()}", {}
         for what in _COMMANDS:
             self._place(what, name)
@@ -170,7 +174,10 @@ class Campaign:
             ended = self.command(what, name)
             assert ended.returncode == 0, f"{what}: {ended.returncode} {ended.stderr[-2000:]}"
             sent[what] = {way: count - before[way] for way, count in self._team.passed().items()}
-        return sent, self.registered(name)
+        self._place("register", name)  # the last one was a clone, which knows no remote of the team
+        whole = self.registered(name)
+        kept.write_text(json.dumps({"sent": sent, "whole": whole}))
+        return sent, whole
 
     def _place(self, what: str, name: str) -> None:
         """Make what an operation works in: the project with another name for its model, or a clone with nothing."""
@@ -236,12 +243,13 @@ class Campaign:
 
 
 def _campaign(folder: Path, *, cuts: int, minutes: float, bound_s: float, seed: int) -> list[Fault]:
-    log, deadline = folder / "cuts.jsonl", time.monotonic() + 60 * minutes
+    log = folder / "cuts.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     faults = [Fault(**{**line, "wrong": tuple(line["wrong"])}) for line in lines]
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_server(folder))
         campaign = Campaign(folder, Team(folder / "team", stack), bound_s=bound_s, seed=seed)
+        deadline = time.monotonic() + 60 * minutes
         number = 1 + max((fault.number for fault in faults), default=-1)
         while len(faults) < cuts and time.monotonic() < deadline:
             made = campaign.trial(number)
