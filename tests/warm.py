@@ -100,7 +100,7 @@ def python() -> str:
 
 
 def _start(_: Path) -> str:
-    from secateur.cli import _ENVIRONMENT
+    from secateur.processes.environment import ENVIRONMENT
     from tests.shared import held
 
     folder = Path(tempfile.mkdtemp(prefix="warm-"))  # it goes with the process; the path of a socket must be short
@@ -115,7 +115,7 @@ def _start(_: Path) -> str:
     with open(held(), "rb") as pipe:  # noqa: PTH123  # a descriptor
         server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder / "socket")],
-            env={**_ENVIRONMENT, **os.environ},
+            env={**ENVIRONMENT, **os.environ},
             stdin=pipe,  # it ends when this does
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -132,7 +132,10 @@ def _as_python(address: str, arguments: list[str]) -> int:
         case [
             "-P",
             "-m",
-            "secateur.models.reload_check" | "secateur.workflow.dvc_repro" | "secateur.workflow.rank" as module,
+            "secateur.models.reload_check"
+            | "secateur.workflow.dvc_repro"
+            | "secateur.workflow.rank"
+            | "secateur.workers.stage" as module,
             *rest,
         ]:
             asked = module

@@ -32,23 +32,8 @@ from secateur.cli.workflow import plan, run, stage, why
 from secateur.cli.workspace import doctor, report
 from secateur.errors import SecateurError
 from secateur.files import NO_SPACE
+from secateur.processes.environment import ENVIRONMENT
 from secateur.processes.stopping import Stopping
-
-_ENVIRONMENT = {
-    # Read when torch is loaded. Threads that wait by spinning take the cores from whatever else runs: beside another
-    # job a training step on two cores took ten times as long.
-    "OMP_WAIT_POLICY": "passive",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow honours only the literal `true`
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Read when Prefect is imported: its handler at the root would print what every library says, and keep the stream.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 would report to its makers from Linux too
-    "TOKENIZERS_PARALLELISM": "true",
-}
 
 
 class _Group(click.Group):
@@ -127,7 +112,7 @@ def _with_streams() -> None:
 
 def _main() -> None:
     _with_streams()
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # A library that says something through the root logger would install a handler there, which prints what all say.
     logging.getLogger().addHandler(logging.NullHandler())

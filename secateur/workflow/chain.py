@@ -7,7 +7,8 @@ from secateur.config.schema import RunConfig
 from secateur.workflow import latency_table
 from secateur.workflow.driver import bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
-from secateur.workflow.execution import has_effects
+from secateur.workflow.elsewhere import executing
+from secateur.workflow.execution import Execute, execute, has_effects
 from secateur.workflow.outcome import Outcome
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -27,12 +28,14 @@ class Call:
         key: digest of everything that decides its result.
         effects_outdated: what is never compared shows something that has changed.
         fresh: DVC finds nothing to do.
+        run: runs its body, here or on a worker.
     """
 
     stage: Stage
     key: str
     effects_outdated: bool
     fresh: bool
+    run: Execute = execute
 
 
 def bring_all_up_to_date(
@@ -49,18 +52,23 @@ def bring_all_up_to_date(
     config = read_config(project)
     store = DvcStore(project)
     outcomes: list[Outcome] = []
-    for stage in _in_order(project, config, store):
-        if stage.name == "prune":
-            latency_table.ensure(project, config)  # a model from a hub has no shape before ingest
-        if watch:
-            watch(stage.address, None)
-        call = _call(project, store, stage, outcomes)
-        outcome = bring(call)
-        outcomes.append(replace(outcome, action="cached", seconds=0.0) if call.fresh else outcome)
-        if watch:
-            watch(stage.address, outcomes[-1])
-        if stage.address == until:
-            break
+    ordered = _in_order(project, config, store)
+    with executing(project, config) as elsewhere:
+        for number, stage in enumerate(ordered):
+            if stage.name == "prune":
+                latency_table.ensure(project, config)  # a model from a hub has no shape before ingest
+            if watch:
+                watch(stage.address, None)
+            call = _call(project, store, stage, outcomes)
+            if elsewhere is not None:
+                elsewhere.start(store, ordered[number:])
+                call = replace(call, run=elsewhere.execute)
+            outcome = bring(call)
+            outcomes.append(replace(outcome, action="cached", seconds=0.0) if call.fresh else outcome)
+            if watch:
+                watch(stage.address, outcomes[-1])
+            if stage.address == until:
+                break
     return outcomes
 
 
@@ -69,7 +77,9 @@ def plainly(project: Project) -> Callable[[Call], Outcome]:
 
     def bring(call: Call) -> Outcome:
         config, store = read_config(project), DvcStore(project)
-        return bring_up_to_date(project, store, config, call.stage, effects_outdated=call.effects_outdated)
+        return bring_up_to_date(
+            project, store, config, call.stage, effects_outdated=call.effects_outdated, run=call.run
+        )
 
     return bring
 

@@ -76,7 +76,7 @@ _Used = tuple[tuple[str, ...], tuple[str, ...]]
 def _code_of(
     project: Project, used: tuple[tuple[str, _Used], ...], kind: str, family: str | None
 ) -> Mapping[str, StageCode]:
-    sources = Sources(_read_json(_index(project)))
+    sources = Sources(_read_json(index_file(project)))
     found: dict[str, StageCode] = {}
     for name, (modules, left_out) in used:
         roots = _roots((*modules, kind, *filter(None, [family])), project)
@@ -86,7 +86,7 @@ def _code_of(
         files, digest = with_kind(files, kind, roots=roots, sources=sources)
         found[name] = StageCode(_digest(digest, left_out), files)
     if not sources.complete and not is_read_only(project):
-        write_json(_index(project), sources.as_json())
+        write_json(index_file(project), sources.as_json())
     return found
 
 
@@ -147,7 +147,8 @@ def update(project: Project, config: RunConfig) -> bool:
     return True
 
 
-def _index(project: Project) -> Path:
+def index_file(project: Project) -> Path:
+    """Return where is kept what is known of source files, by the digests of their bytes."""
     return project.state / "code" / "index.json"
 
 

@@ -9,7 +9,7 @@ from secateur.files import write_json
 from secateur.workflow import code_snapshots
 from secateur.workflow.code_lock import code_of
 from secateur.workflow.dvc_store import DvcStore
-from secateur.workflow.execution import execute, execute_effects, has_effects
+from secateur.workflow.execution import Execute, execute, execute_effects, has_effects
 from secateur.workflow.outcome import Action, Outcome
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
@@ -20,7 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def bring_up_to_date(
-    project: Project, store: DvcStore, config: RunConfig, stage: Stage, *, effects_outdated: bool = False
+    project: Project,
+    store: DvcStore,
+    config: RunConfig,
+    stage: Stage,
+    *,
+    effects_outdated: bool = False,
+    run: Execute = execute,
 ) -> Outcome:
     """Do the least that makes a stage agree with its inputs.
 
@@ -30,6 +36,7 @@ def bring_up_to_date(
         config: the parameters of this run.
         stage: what to bring up to date; everything upstream must be up to date already.
         effects_outdated: write the effects again because one that they show has changed.
+        run: runs its body.
     """
     address = stage.address
     outdated = bool(stage.effects) and (effects_outdated or not has_effects(project, stage))
@@ -42,7 +49,7 @@ def bring_up_to_date(
         if store.restore(address):
             action = "restored"
         elif not store.store_again(address):
-            seconds = execute(project, stage, config, identity)
+            seconds = run(project, stage, config, identity)
             store.commit(address)
             action = "run"
             _remember_seconds(project, address, seconds)

@@ -36,6 +36,7 @@ from secateur.files import NO_SPACE, remove
 from secateur.identity.key import Identity
 from secateur.workflow import dvc_gc, dvc_lock, last_look
 from secateur.workflow.code_lock import FILE as CODE_LOCK
+from secateur.workflow.dvc_elsewhere import remote_of
 from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of
 from secateur.workflow.project import Project, is_read_only
 
@@ -274,6 +275,16 @@ class DvcStore:
             failed = self._repo.cloud.push([HashInfo("md5", md5) for md5 in [*digests, *listed]]).failed
             if failed:
                 raise ProjectError(f"the DVC remote did not take {len(failed)} files; try `dvc push`")
+
+    @property
+    def remote(self) -> tuple[str, dict[str, str]] | None:
+        """Name and settings of the default remote without its keys, see ``dvc_elsewhere``."""
+        return remote_of(self._repo)
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache."""
+        return Path(self._repo.cache.local_cache_dir).resolve()
 
     @property
     def has_shared_cache(self) -> bool:

@@ -61,6 +61,10 @@ def require_space(project: Project) -> None:
         )
 
 
+Execute = Callable[[Project, Stage, RunConfig, Identity], float]
+"""Runs the body of a stage somewhere, moves its outputs into place, and returns the seconds that it took."""
+
+
 def execute(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
     """Run the body and move its outputs into place; return the seconds it took."""
     started = time.monotonic()

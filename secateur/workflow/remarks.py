@@ -6,10 +6,10 @@ from secateur.data.encoding import head_length
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
 from secateur.pruning.vocabulary_check import VocabularyCut
+from secateur.statistics.table_size import shortfalls
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
-from secateur.workflow.table_size import shortfalls
 
 
 def remarks(root: Path, address: str) -> tuple[str, ...]:

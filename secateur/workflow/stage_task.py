@@ -19,6 +19,7 @@ from secateur.errors import SecateurError
 from secateur.workflow.chain import Call, plainly
 from secateur.workflow.driver import bring_up_to_date
 from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.execution import Execute
 from secateur.workflow.outcome import Outcome
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -41,13 +42,13 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     retry_delay_seconds=[1, 5],
     retry_condition_fn=is_transient,
 )
-def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool) -> dict[str, Any]:
+def stage_task(cache_key: str, root: str, address: str, effects_outdated: bool, run: Execute) -> dict[str, Any]:
     """Bring one stage up to date and return its manifest (paths and digests)."""
     project = Project(Path(root))
     config = read_config(project)
     stage = find_stage(config, project.root, address)
     store = DvcStore(project)
-    return bring_up_to_date(project, store, config, stage, effects_outdated=effects_outdated).as_json()
+    return bring_up_to_date(project, store, config, stage, effects_outdated=effects_outdated, run=run).as_json()
 
 
 def as_tasks(project: Project) -> Callable[[Call], Outcome]:
@@ -84,5 +85,6 @@ def _as_task(project: Project, call: Call) -> Outcome:
         root=str(project.root),
         address=address,
         effects_outdated=call.effects_outdated,
+        run=call.run,
     )
     return Outcome.from_json(values)

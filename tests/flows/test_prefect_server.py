@@ -157,9 +157,9 @@ logging.getLogger("some.library").warning("said after the stream was closed")
 
 def test_prefect_prints_nothing_to_a_stream_that_was_closed() -> None:
     """As at the end of a command, or in a test: "I/O operation on closed file" with a page of traceback."""
-    from secateur.cli import _ENVIRONMENT
+    from secateur.processes.environment import ENVIRONMENT
 
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_LOGGING")}
     command = [sys.executable, "-c", _LATE]
-    done = subprocess.run(command, check=True, env=inherited | _ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, env=inherited | ENVIRONMENT, capture_output=True, text=True)
     assert done.stderr == ""

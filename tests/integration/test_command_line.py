@@ -18,10 +18,11 @@ from click.testing import CliRunner
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from secateur.cli import _ENVIRONMENT, cli
+from secateur.cli import cli
 from secateur.config.prune import FORMER_NAMES
 from secateur.errors import CheckpointError
 from secateur.models.checkpoint import load, load_tokenizer
+from secateur.processes.environment import ENVIRONMENT
 from secateur.workflow.params import flatten, read_config
 from secateur.workflow.project import Project
 from tests.integration.in_process import output, refused
@@ -274,7 +275,7 @@ def test_onnx_runtime_reports_nothing_to_its_makers(tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run(
         [sys.executable, "-c", f"import onnxruntime; onnxruntime.InferenceSession({str(tmp_path / 'model.onnx')!r})"],
-        env=inherited | _ENVIRONMENT | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        env=inherited | ENVIRONMENT | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
         check=True,
         capture_output=True,
     )

@@ -16,11 +16,11 @@ from ruamel.yaml import YAML
 from secateur.cli import cli
 from secateur.scaffolding import new_project
 from secateur.scaffolding.copying_out import copy_out
+from secateur.statistics.table_size import shortfalls
 from secateur.workflow.full_form import KINDS
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import is_current
-from secateur.workflow.table_size import shortfalls
 from tests.integration.in_process import actions_here, digests, output, refused
 from tests.tiny import REPOSITORY, git, secateur, write_bert, write_rows
 

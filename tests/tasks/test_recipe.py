@@ -17,8 +17,8 @@ from secateur.scaffolding.params_text import Choice, nested, render
 from secateur.scaffolding.parts import parts_of, told_apart
 from secateur.scaffolding.recipe import Base, choices, unseen
 from secateur.scaffolding.wish import by_name
+from secateur.statistics.table_size import shortfalls
 from secateur.workflow.params import assigned, flatten
-from secateur.workflow.table_size import shortfalls
 
 NAMED = [
     Choice("ingest.source", "a: b #.csv"),

@@ -4,9 +4,9 @@ from secateur.config.prune import Budget
 from secateur.config.schema import RunConfig
 from secateur.data.profile import Profile
 from secateur.data.quality import check_quality
+from secateur.statistics.table_size import shortfalls
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
-from secateur.workflow.table_size import shortfalls
 from tests.tiny import REPOSITORY
 
 _LABELS = {"bad": {"train": 200, "validation": 60, "test": 59}, "good": {"train": 160, "validation": 60, "test": 61}}

@@ -1,0 +1,174 @@
+"""Stages on workers of Dask: the dvc.lock of one process, rounds at the same time, and a worker that is killed."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from secateur.errors import SecateurError
+from secateur.workflow.chain import bring_all_up_to_date, plainly
+from secateur.workflow.elsewhere import require_engine
+from secateur.workflow.params import propose, read_config
+from secateur.workflow.project import Project
+from secateur.workflow.rendering import update_pipeline
+from tests import warm
+from tests.integration.in_process import refused
+from tests.tiny import git, secateur
+
+distributed = pytest.importorskip("distributed")
+REMOTE = ("--local", "--default", "team")
+
+
+def _use(python: str) -> None:
+    import sys
+
+    sys.executable = python
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Two workers that share no folder with any project, only a remote."""
+    import dask
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(_use, warm.python())  # stages are forks
+        yield cluster.scheduler_address
+
+
+def engine(root: Path, remote: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Give a project a remote and workers."""
+    remote.mkdir()
+    (root / ".dvc" / "config.local").write_text(f"[core]\n    remote = team\n['remote \"team\"']\n    url = {remote}\n")
+    monkeypatch.setenv("SECATEUR_ENGINE", f"dask:{address}")
+    return Project(root)
+
+
+def record(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((project.state / "engine.json").read_text())
+    return found
+
+
+def test_a_run_on_workers_leaves_the_dvc_lock_of_one_process(
+    finished_project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "clone", "-q", str(finished_project), "clone")
+    root = tmp_path / "clone"
+    project = engine(root, tmp_path / "remote", address, monkeypatch)
+    (root / "dvc.lock").unlink()
+    said = json.loads(secateur(root, "run", "--json").stdout)["stages"]
+    assert {entry["action"] for entry in said[:6]} == {"run"}
+    assert (root / "dvc.lock").read_bytes() == (finished_project / "dvc.lock").read_bytes()
+    assert git(root, "status", "--porcelain") == ""
+    assert list(record(project)) == ["baseline", "prune@r1", "prune@r2"]
+    assert not any(str(os.getpid()) in entry["worker"] for entry in record(project).values())
+
+
+def _two_rounds(root: Path) -> Project:
+    """Let two rounds begin at the dense model, and take a while."""
+    project = Project(root)
+    overrides = [f"prune.rounds.r{number}.epochs=20" for number in (1, 2)]
+    propose(project, file=None, overrides=["prune.rounds.r2.prev=baseline", *overrides]).apply(project)
+    update_pipeline(project, read_config(project))
+    return project
+
+
+def _kill_the_worker_of(stage: str, *, killed: list[int]) -> None:
+    """Wait until a stage is trained somewhere, then kill the worker that has started its process."""
+    while not killed:
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if child.cmdline()[-1:] == [stage] and (Path(child.cwd()) / "models" / "baseline").is_dir():
+                    time.sleep(0.5)
+                    parent = child.ppid()
+                    os.kill(parent, signal.SIGKILL)
+                    killed.append(parent)
+                    return
+            except psutil.Error:
+                continue
+        time.sleep(0.02)
+
+
+def test_rounds_run_at_the_same_time_and_a_killed_worker_changes_nothing(
+    finished_project: Path,
+    tmp_path: Path,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    forked_proofs: None,
+) -> None:
+    for name in ("here", "there"):
+        shutil.copytree(finished_project, tmp_path / name, symlinks=True)
+    here = _two_rounds(tmp_path / "here")
+    bring_all_up_to_date(here, bring=plainly(here), until="prune@r2")
+    there = _two_rounds(tmp_path / "there")
+    engine(there.root, tmp_path / "remote", address, monkeypatch)
+    killed: list[int] = []
+    threading.Thread(target=_kill_the_worker_of, args=("prune@r2",), kwargs={"killed": killed}, daemon=True).start()
+    done = bring_all_up_to_date(there, bring=plainly(there), until="prune@r2")
+    assert {outcome.stage: outcome.action for outcome in done if outcome.action != "cached"} == {
+        "prune@r1": "run",
+        "prune@r2": "run",
+    }
+    assert len(killed) == 1
+    assert [line for line in caplog.messages if "it runs again" in line]
+    assert (there.root / "dvc.lock").read_bytes() == (here.root / "dvc.lock").read_bytes()
+
+
+def test_rounds_that_wait_for_the_dense_model_alone_overlap(
+    finished_project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, forked_proofs: None
+) -> None:
+    shutil.copytree(finished_project, tmp_path / "there", symlinks=True)
+    there = _two_rounds(tmp_path / "there")
+    engine(there.root, tmp_path / "remote", address, monkeypatch)
+    bring_all_up_to_date(there, bring=plainly(there), until="prune@r2")
+    first, second = record(there)["prune@r1"], record(there)["prune@r2"]
+    assert first["worker"] != second["worker"]
+    assert second["started"] < first["ended"]
+    assert first["started"] < second["ended"]
+
+
+def test_what_cannot_work_is_refused_before_anything_is_computed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = ("run", "-S", "prune.rounds.r2.epochs=3")
+    monkeypatch.setenv("SECATEUR_ENGINE", "dusk")
+    assert str(refused(project, *change)).startswith("SECATEUR_ENGINE=dusk is no engine; local, ")
+    monkeypatch.setenv("SECATEUR_ENGINE", "dask:tcp://127.0.0.1:9")
+    monkeypatch.setattr("secateur.engines.on_dask._CONNECT_S", 1)
+    assert "nobody answers there; start a scheduler" in str(refused(project, *change))
+    (project / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    assert "have the data from the DVC remote, and there is none" in str(refused(project, *change))
+
+
+def test_workers_see_no_key_and_no_folder_of_another_machine(
+    project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = engine(project, tmp_path / "remote", address, monkeypatch)
+    config = project / ".dvc" / "config.local"
+    config.write_text(config.read_text().replace("url = ", "url = /nowhere"))
+    assert require_engine(found, read_config(found)).endswith(": 2 answer, with this secateur")
+    propose(found, file=None, overrides=["prune.rounds.r2.epochs=2"]).apply(found)
+    with pytest.raises(SecateurError):
+        bring_all_up_to_date(found, bring=plainly(found), until="prune@r2")
+    text = "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://bucket/dvc\n    secret_access_key = hush\n"
+    config.write_text(text)
+    from secateur.workflow.dvc_elsewhere import config_elsewhere
+    from secateur.workflow.dvc_store import DvcStore
+
+    sent = config_elsewhere(DvcStore(found).remote, cache="../../cache").decode()
+    assert "url = s3://bucket/dvc" in sent
+    assert "hush" not in sent
