@@ -32,6 +32,7 @@ def workspace() -> list[dict[str, Any]]:
     """Return what a run would trip over in this workspace, one row per check."""
     from secateur.files import free_bytes
     from secateur.workflow.dvc_store import DvcStore
+    from secateur.workflow.elsewhere import require_engine
     from secateur.workflow.params import read_config
     from secateur.workflow.preflight import check
     from secateur.workflow.project import commit_of, dirty_files, exclusive, find_project
@@ -57,6 +58,7 @@ def workspace() -> list[dict[str, Any]]:
     attempt("source, model, budget", lambda: check(project, read_config(project)))
     attempt("DVC workspace", lambda: f"{len(DvcStore(project).order())} stages")
     attempt("run lock", locked)
+    attempt("engine", lambda: require_engine(project, read_config(project)))
     current = is_current(project, read_config(project)) if found[1]["ok"] else None
     found.append(
         {"what": "dvc.yaml", "ok": current, "found": "agrees with the registry" if current else "run `secateur plan`"}

@@ -65,12 +65,14 @@ def prepare(project: "Project", change: "Change") -> "list[Outcome] | None":
         return done
     from secateur.workflow import latency_table
     from secateur.workflow.dvc_store import DvcStore  # all that computes is slow to import
+    from secateur.workflow.elsewhere import require_engine
     from secateur.workflow.preflight import check
     from secateur.workflow.project import dirty_files
     from secateur.workflow.rendering import update_pipeline
 
     DvcStore(project)  # a folder that is none is refused
     check(project, change.config)
+    require_engine(project, change.config)
     told = latency_table.ensure(project, change.config)  # it may refuse, and then no parameter has changed
     change.apply(project)
     if told:
@@ -107,10 +109,13 @@ def _with_prefect(project: "Project", *, as_json: bool) -> "list[Outcome]":
 
 
 def _with_dvc(project: "Project") -> "list[Outcome]":
-    """Let ``dvc repro`` run the same stages, one process each."""
+    """Let ``dvc repro`` run the same stages, one process each, on this machine."""
+    from secateur.engines.setting import read_setting
     from secateur.workflow.dvc_store import DvcStore
     from secateur.workflow.outcome import Outcome
 
+    if (setting := read_setting()).kind != "local":
+        click.echo(f"{setting} is for --driver prefect: dvc repro runs every stage here", err=True)
     stale = {address for address, status in DvcStore(project).statuses().items() if status.changed}
     # The terminal's Ctrl-C reaches every process here. DVC would say at length what this one says in a line, and then
     # ends with its stage.

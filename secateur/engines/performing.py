@@ -30,15 +30,18 @@ _TOLD = 3
 """Last lines of what it printed that are told when it failed."""
 
 
-@cache
 def installed() -> Installed:
     """Return the package of this process."""
-    package = Path(str(secateur.__file__)).parent
+    return Installed(secateur.__version__, _digest_of(Path(str(secateur.__file__)).parent))
+
+
+@cache
+def _digest_of(package: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
             digest.update(f"{file.relative_to(package).as_posix()} ".encode() + file.read_bytes())
-    return Installed(secateur.__version__, digest.hexdigest()[:16])
+    return digest.hexdigest()[:16]
 
 
 def difference(here: Installed, there: Installed) -> str | None:

@@ -73,6 +73,7 @@ def executing(project: Project, config: RunConfig) -> Iterator["Elsewhere | None
     if setting.kind == "local":
         yield None
         return
+    require_installed(setting)
     with ExitStack() as stack:
         yield Elsewhere(project, config, setting, stack)
 

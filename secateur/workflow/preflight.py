@@ -13,7 +13,6 @@ from secateur.config.schema import RunConfig
 from secateur.errors import ConfigError, ModelError, SecateurError
 from secateur.kinds.registry import DEFAULT, kind_named
 from secateur.models.card import CARD
-from secateur.workflow.elsewhere import require_engine
 from secateur.workflow.execution import require_space
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import require_ours
@@ -34,7 +33,6 @@ def check(project: Project, config: RunConfig) -> None:
     require_ours(project, config)
     require_space(project)
     require_answer()
-    require_engine(project, config)
     if config.register_.runtime != config.evaluate.deployed:
         raise ConfigError(
             f"register.runtime={config.register_.runtime} is not what was evaluated "
