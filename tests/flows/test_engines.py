@@ -24,19 +24,17 @@ from tests.integration.in_process import refused
 from tests.tiny import git, secateur
 
 distributed = pytest.importorskip("distributed")
-REMOTE = ("--local", "--default", "team")
-
-
-def _use(python: str) -> None:
-    import sys
-
-    sys.executable = python
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Two workers that share no folder with any project, only a remote."""
     import dask
+
+    def use(python: str) -> None:  # here, so that it is sent as it stands
+        import sys
+
+        sys.executable = python
 
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
@@ -45,7 +43,7 @@ def address() -> Iterator[str]:
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
-        client.run(_use, warm.python())  # stages are forks
+        client.run(use, warm.python())  # stages are forks
         yield cluster.scheduler_address
 
 
