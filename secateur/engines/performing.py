@@ -60,13 +60,10 @@ def perform(work: Work) -> Answer:
     if other is not None:
         line = f"{work.title}: the worker {worker} {other}; install the same on both"
         return Answer(worker, started, time.time(), refused=("ProjectError", line))
-    with scratch_folder(work.scratch) as folder:
-        for name, content in work.files.items():
-            file = folder / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        code, printed = _run(work, folder, worker)
-        found = _read(folder / ANSWER)
+    try:
+        code, printed, found = _in_a_folder(work, worker)
+    except OSError as error:
+        return Answer(worker, started, time.time(), failed=f"ended with {type(error).__name__}: {error}")
     if "refused" in found:
         name, line = found["refused"]
         return Answer(worker, started, time.time(), refused=(name, line))
@@ -74,6 +71,17 @@ def perform(work: Work) -> Answer:
         return Answer(worker, started, time.time(), said=found["said"])
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     return Answer(worker, started, time.time(), failed=f"{how}: {printed}", killed=code < 0)
+
+
+def _in_a_folder(work: Work, worker: str) -> tuple[int, str, Mapping[str, Any]]:
+    """Return the exit code of the module, the last lines of what it printed, and its answer."""
+    with scratch_folder(work.scratch) as folder:
+        for name, content in work.files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        code, printed = _run(work, folder, worker)
+        return code, printed, _read(folder / ANSWER)
 
 
 def _run(work: Work, folder: Path, worker: str) -> tuple[int, str]:
