@@ -13,8 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from secateur.errors import SecateurError
+from secateur.errors import ProjectError
 from secateur.workflow.chain import bring_all_up_to_date, plainly
+from secateur.workflow.dvc_elsewhere import config_elsewhere
+from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.elsewhere import require_engine
 from secateur.workflow.params import propose, read_config
 from secateur.workflow.project import Project
@@ -152,21 +154,18 @@ def test_what_cannot_work_is_refused_before_anything_is_computed(
     assert "have the data from the DVC remote, and there is none" in str(refused(project, *change))
 
 
-def test_workers_see_no_key_and_no_folder_of_another_machine(
+def test_an_engine_says_how_many_answer_and_no_key_is_sent(
     project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = engine(project, tmp_path / "remote", address, monkeypatch)
+    assert require_engine(found, read_config(found)) == f"dask:{address}: 2 answer, with this secateur"
     config = project / ".dvc" / "config.local"
-    config.write_text(config.read_text().replace("url = ", "url = /nowhere"))
-    assert require_engine(found, read_config(found)).endswith(": 2 answer, with this secateur")
-    propose(found, file=None, overrides=["prune.rounds.r2.epochs=2"]).apply(found)
-    with pytest.raises(SecateurError):
-        bring_all_up_to_date(found, bring=plainly(found), until="prune@r2")
-    text = "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://bucket/dvc\n    secret_access_key = hush\n"
-    config.write_text(text)
-    from secateur.workflow.dvc_elsewhere import config_elsewhere
-    from secateur.workflow.dvc_store import DvcStore
-
+    config.write_text(
+        "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://bucket/dvc\n    secret_access_key = hush\n"
+    )
     sent = config_elsewhere(DvcStore(found).remote, cache="../../cache").decode()
     assert "url = s3://bucket/dvc" in sent
     assert "hush" not in sent
+    config.write_text("[core]\n    remote = team\n['remote \"team\"']\n    url = https://me:hush@host/dvc\n")
+    with pytest.raises(ProjectError, match=r"^the url of the DVC remote team holds a password, which is not sent"):
+        _ = DvcStore(found).remote
