@@ -135,7 +135,8 @@ def _as_python(address: str, arguments: list[str]) -> int:
             "secateur.models.reload_check"
             | "secateur.workflow.dvc_repro"
             | "secateur.workflow.rank"
-            | "secateur.workers.stage" as module,
+            | "secateur.workers.stage"
+            | "secateur.workers.sweep" as module,
             *rest,
         ]:
             asked = module

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,10 +16,12 @@ from secateur.config.run import Precision
 from secateur.config.schema import describe
 from secateur.data.tokens import TokenRows
 from secateur.errors import BudgetError, ConfigError, ModelError
+from secateur.kinds.registry import measure_named
 from secateur.models.surgery import cut_, widths_of
 from secateur.progress import progress
 from secateur.pruning.selection import Calibration, Dense, calibrate, calibration_sample
 from secateur.pruning.state import achieved_fractions
+from secateur.quality import Measure
 from secateur.training.validation import Scores, validate
 
 _EVALUATION_BATCH = 64
@@ -139,18 +141,39 @@ def sweep(
 def with_front(points: Iterable[Point]) -> list[Point]:
     """Mark the points that no other one beats in both MACs and quality; of equals, the first stays."""
     given = list(points)
+    found = {number: (point.macs, point.scores.quality) for number, point in enumerate(given) if point.error is None}
+    front = _front(found, given[0].scores.measure) if given else set()
+    return [replace(point, front=number in front) for number, point in enumerate(given)]
 
-    def order(point: Point) -> tuple[int, float]:
-        quality = point.scores.quality
-        return point.macs, -quality if point.scores.measure.higher_is_better else quality
+
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sweep, as plain values, of which these are the parts, each of other methods on the same model."""
+    measure = measure_named(parts[0]["measure"])
+    points: list[dict[str, Any]] = [point for part in parts for point in part["points"]]
+    found = {number: (p["macs"], p[measure.name]) for number, p in enumerate(points) if p["error"] is None}
+    front = _front(found, measure)
+    return {
+        **parts[0],
+        "points": [{**point, "front": number in front} for number, point in enumerate(points)],
+        "calibration_s": {method: seconds for part in parts for method, seconds in part["calibration_s"].items()},
+    }
+
+
+def _front(found: Mapping[int, tuple[int, float]], measure: Measure) -> set[int]:
+    """Return the numbers of those that no other one beats; each has its MACs and its quality."""
+
+    def order(number: int) -> tuple[int, float]:
+        macs, quality = found[number]
+        return macs, -quality if measure.higher_is_better else quality
 
     front: set[int] = set()
     best: float | None = None
-    for point in sorted((p for p in given if p.error is None), key=order):
-        if best is None or point.scores.measure.is_better(point.scores.quality, best):
-            front.add(id(point))
-            best = point.scores.quality
-    return [replace(point, front=id(point) in front) for point in given]
+    for number in sorted(found, key=order):
+        quality = found[number][1]
+        if best is None or measure.is_better(quality, best):
+            front.add(number)
+            best = quality
+    return front
 
 
 def _settings(settings: PruneSettings, *, method: str, kind: BudgetKind, fraction: float) -> PruneSettings:

@@ -1,1 +1,1 @@
-"""What a worker does with what it was sent: a stage. It is started by name, and nothing imports it."""
+"""What a worker does with what it was sent: a stage, part of a sweep. It is started by its name."""

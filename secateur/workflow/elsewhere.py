@@ -116,25 +116,40 @@ class Elsewhere:
         return float(answer.said["seconds"])
 
     def _send(self, store: DvcStore, stage: Stage, key: str) -> Sent:
+        read = sorted(set(stage.inputs.values()))
+        return self.send(store, stage.address, "secateur.workers.stage", read=read, code=stage.name, asked={"key": key})
+
+    def send(
+        self, store: DvcStore, title: str, module: str, *, read: Sequence[str], code: str, asked: Mapping[str, Any]
+    ) -> Sent:
+        """Send off what a module of ``secateur.workers`` does.
+
+        Args:
+            store: of the project.
+            title: in messages.
+            module: its name.
+            read: paths of what it reads; what DVC does not hold is sent along where it is there.
+            code: the stage whose code it uses.
+            asked: what else it is asked for.
+        """
         temporary = self._setting.address is None
-        digests = self._digests(store, stage)
+        digests = self._digests(store, read)
         remote = None if temporary else store.remote
         if remote is not None:
             store.push([md5 for md5 in digests.values() if md5 not in self._pushed])
             self._pushed |= {*digests.values()}
         shared = temporary or store.has_shared_cache
-        asked: dict[str, Any] = {
-            "stage": stage.address,
-            "key": key,
-            "code": code_of(self._project, self._config)[stage.name].digest,
-            "inputs": digests,
-            "cache": str(store.cache) if shared else None,
-        }
-        files = self._files([path for path in stage.inputs.values() if path not in digests])
+        files = self._files([path for path in read if path not in digests])
         work = Work(
-            title=stage.address,
-            module="secateur.workers.stage",
-            asked=asked,
+            title=title,
+            module=module,
+            asked={
+                **asked,
+                "title": title,
+                "code": code_of(self._project, self._config)[code].digest,
+                "inputs": digests,
+                "cache": str(store.cache) if shared else None,
+            },
             files=files | {".dvc/config": config_elsewhere(remote, cache=f"../../{CACHE}")},
             installed=installed(),
             scratch=str(_scratch(self._project)) if temporary else None,
@@ -148,20 +163,18 @@ class Elsewhere:
             self._engine = self._stack.enter_context(opened(self._setting, num_threads=num_threads, scratch=scratch))
         return self._engine
 
-    def _digests(self, store: DvcStore, stage: Stage) -> dict[str, str]:
-        """Return path -> md5 of the inputs that other stages have made and DVC holds."""
+    def _digests(self, store: DvcStore, read: Sequence[str]) -> dict[str, str]:
+        """Return path -> md5 of what stages have made and DVC holds."""
         made = {
             output.path: maker.address
             for maker in stages(self._config, self._project.root)
             for output in maker.outputs.values()
             if output.kind != "metric"
         }
-        return {
-            path: store.output_digests(made[path])[path] for path in sorted(set(stage.inputs.values())) if path in made
-        }
+        return {path: store.output_digests(made[path])[path] for path in read if path in made}
 
     def _files(self, others: Sequence[str]) -> dict[str, bytes]:
-        """Return the small files that a stage needs beside what DVC holds."""
+        """Return the small files that a worker needs beside what DVC holds."""
         root = self._project.root
         own = [root / "tasks"] if is_own(root, "tasks") else []
         found = {
