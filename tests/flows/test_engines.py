@@ -1,9 +1,10 @@
-"""Stages on workers of Dask: the dvc.lock of one process, rounds at the same time, and a worker that is killed."""
+"""Stages on workers: the dvc.lock of one process, rounds at the same time, and a worker that is killed."""
 
 import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from secateur.workflow.elsewhere import require_engine
 from secateur.workflow.params import propose, read_config
 from secateur.workflow.project import Project
 from secateur.workflow.rendering import update_pipeline
+from secateur.workflow.sweep import run_sweep, swept
 from tests import warm
 from tests.integration.in_process import refused
 from tests.tiny import git, secateur
@@ -102,43 +104,44 @@ def _kill_the_worker_of(stage: str, *, killed: list[int]) -> None:
         time.sleep(0.02)
 
 
-def test_rounds_run_at_the_same_time_and_a_killed_worker_changes_nothing(
-    finished_project: Path,
-    tmp_path: Path,
-    address: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    forked_proofs: None,
-) -> None:
-    for name in ("here", "there"):
-        shutil.copytree(finished_project, tmp_path / name, symlinks=True)
-    here = _two_rounds(tmp_path / "here")
-    bring_all_up_to_date(here, bring=plainly(here), until="prune@r2")
-    there = _two_rounds(tmp_path / "there")
-    engine(there.root, tmp_path / "remote", address, monkeypatch)
-    killed: list[int] = []
-    threading.Thread(target=_kill_the_worker_of, args=("prune@r2",), kwargs={"killed": killed}, daemon=True).start()
-    done = bring_all_up_to_date(there, bring=plainly(there), until="prune@r2")
-    assert {outcome.stage: outcome.action for outcome in done if outcome.action != "cached"} == {
-        "prune@r1": "run",
-        "prune@r2": "run",
-    }
-    assert len(killed) == 1
-    assert [line for line in caplog.messages if "it runs again" in line]
-    assert (there.root / "dvc.lock").read_bytes() == (here.root / "dvc.lock").read_bytes()
+@pytest.fixture(scope="module")
+def alone(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The dvc.lock of the two rounds, by one process."""
+    root = tmp_path_factory.mktemp("alone") / "project"
+    shutil.copytree(finished_project, root, symlinks=True)
+    project = _two_rounds(root)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", warm.python())  # as ``forked_proofs`` does
+        bring_all_up_to_date(project, bring=plainly(project), until="prune@r2")
+    return (root / "dvc.lock").read_bytes()
 
 
 def test_rounds_that_wait_for_the_dense_model_alone_overlap(
-    finished_project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, forked_proofs: None
+    project: Path, tmp_path: Path, address: str, alone: bytes, monkeypatch: pytest.MonkeyPatch, forked_proofs: None
 ) -> None:
-    shutil.copytree(finished_project, tmp_path / "there", symlinks=True)
-    there = _two_rounds(tmp_path / "there")
+    there = _two_rounds(project)
     engine(there.root, tmp_path / "remote", address, monkeypatch)
     bring_all_up_to_date(there, bring=plainly(there), until="prune@r2")
     first, second = record(there)["prune@r1"], record(there)["prune@r2"]
     assert first["worker"] != second["worker"]
     assert second["started"] < first["ended"]
     assert first["started"] < second["ended"]
+    assert (project / "dvc.lock").read_bytes() == alone
+
+
+def test_a_sweep_finds_the_same_points(
+    project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = engine(project, tmp_path / "remote", address, monkeypatch)
+    config, methods, fractions = read_config(found), ["magnitude", "gradient"], [0.8, 0.5, 0.01]
+    there = run_sweep(found, config, methods=methods, kind="macs", fractions=fractions)
+    here = swept(found, config, methods=methods, kind="macs", fractions=fractions)
+    for values in (here, there):
+        for point in values["points"]:
+            del point["seconds"]
+    assert there["points"] == here["points"]
+    assert there["dense"] == here["dense"]
+    assert list(there["calibration_s"]) == methods
 
 
 def test_what_cannot_work_is_refused_before_anything_is_computed(
@@ -169,3 +172,28 @@ def test_an_engine_says_how_many_answer_and_no_key_is_sent(
     config.write_text("[core]\n    remote = team\n['remote \"team\"']\n    url = https://me:hush@host/dvc\n")
     with pytest.raises(ProjectError, match=r"^the url of the DVC remote team holds a password, which is not sent"):
         _ = DvcStore(found).remote
+
+
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_a_killed_worker_changes_nothing(
+    kind: str,
+    project: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    alone: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    forked_proofs: None,
+) -> None:
+    there, killed = _two_rounds(project), list[int]()
+    if kind == "ray":
+        pytest.importorskip("ray")
+        monkeypatch.setenv("SECATEUR_ENGINE", "ray:2")
+    else:
+        engine(there.root, tmp_path / "remote", request.getfixturevalue("address"), monkeypatch)
+    threading.Thread(target=_kill_the_worker_of, args=("prune@r2",), kwargs={"killed": killed}, daemon=True).start()
+    done = bring_all_up_to_date(there, bring=plainly(there), until="prune@r2")
+    assert [(outcome.stage, outcome.action) for outcome in done[-2:]] == [("prune@r1", "run"), ("prune@r2", "run")]
+    assert len(killed) == 1
+    assert len([line for line in caplog.messages if "prune@r2" in line and "it runs again" in line]) == 1
+    assert (project / "dvc.lock").read_bytes() == alone
