@@ -63,7 +63,5 @@ def test_a_cache_that_the_machine_sees_is_used_and_another_is_not(tmp_path: Path
 
 def test_other_code_of_a_stage_is_refused(asked: dict[str, Any]) -> None:
     project = Project(REPOSITORY)
-    with pytest.raises(
-        ProjectError, match=r"^prune@r1: the worker host, process 7 has other code of prune \("
-    ):
+    with pytest.raises(ProjectError, match=r"^prune@r1: the worker host, process 7 has other code of prune \("):
         require_code(project, read_config(project), asked, stage="prune")
