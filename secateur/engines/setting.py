@@ -64,6 +64,6 @@ def require_installed(setting: Setting) -> None:
     package = _PACKAGES.get(setting.kind)
     if package is not None and find_spec(package) is None:
         raise ConfigError(
-            f"{setting} takes the package {package}, which is not installed; pip install 'secateur[{setting.kind}]', "
-            f"or {VARIABLE}=local"
+            f"{setting} takes the package {package} (the extra {setting.kind} of secateur), which is not installed; "
+            f"pip install {package}, or {VARIABLE}=local"
         )

@@ -40,6 +40,6 @@ def test_a_missing_package_names_the_extra(kind: str, package: str, monkeypatch:
     with pytest.raises(ConfigError) as caught:
         require_installed(read_setting(kind))
     assert str(caught.value) == (
-        f"SECATEUR_ENGINE={kind} takes the package {package}, which is not installed; "
-        f"pip install 'secateur[{kind}]', or SECATEUR_ENGINE=local"
+        f"SECATEUR_ENGINE={kind} takes the package {package} (the extra {kind} of secateur), which is not installed; "
+        f"pip install {package}, or SECATEUR_ENGINE=local"
     )
