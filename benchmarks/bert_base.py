@@ -32,6 +32,7 @@ _SHAPES = {
 _NOTES = (
     "ratios of one interleaved run: deployed = dense in ONNX Runtime fp32 over this model in int8; "
     "torch = dense in PyTorch over this in int8; alike = int8 over int8",
+    "of one thread the milliseconds are those of its processor, which other work beside it does not lengthen",
     "published on a GPU with a batch of 128 (CoFi); here a CPU, one row",
 )
 
