@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from secateur.cli.evaluation_display import show_confusion, show_scores
-from secateur.cli.file_of_rows import ingest_overrides, reading_by
+from secateur.cli.evaluation_display import show_confusion, show_scores, units_of
+from secateur.cli.file_of_rows import ingest_overrides, naming_options, reading_by
 from secateur.cli.finished_model import LABEL_COLUMN, RUNTIME, TEXT_COLUMN, THREADS, find_finished, opened
 from secateur.errors import CheckpointError
 
@@ -65,7 +65,8 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], dense: str | None, a
     reading = reading.for_model(found.kind, model)
     drop, separator = options["unknown"] == "drop", reading.layout.label_separator
     question = Question(texts=texts, labels=labels, by=by, drop_unknown=drop, separator=separator)
-    rows = open_rows(data, reading, also=by)
+    with naming_options(texts=texts, labels=labels):
+        rows = open_rows(data, reading, also=by)
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:
         learned = learned_beside(found.checkpoint, TextRules.of(card_of(found.checkpoint, verified=True).text_rules))
         result = score_file(found.kind, ready, rows, question, learned=learned)
@@ -77,6 +78,8 @@ def evaluate(model: str, data: str, *, by: tuple[str, ...], dense: str | None, a
     for remark in (*rows.remarks, *_remarks(result, max_length)):
         display.say(remark)
     show_scores(f"{model} on {data}", result)
+    for line in units_of(found.kind.name, ", ".join(labels)):
+        click.echo(line)
     if result["confusion"] is not None:
         show_confusion(**result["confusion"])
 
@@ -121,7 +124,10 @@ def _evaluate_against(
 def _remarks(result: Mapping[str, Any], max_length: int) -> list[str]:
     from secateur.data.windows import remark_on_length
 
-    said = [f"{count} rows are left out: {reason}" for reason, count in result["left_out"].items()]
+    said = [
+        f"{count} {'row is' if count == 1 else 'rows are'} left out: {reason}"
+        for reason, count in result["left_out"].items()
+    ]
     if learned := result["learned"]:
         said.append(
             f"{learned} of {result['rows']} texts are among those that the models of this project have learned from or "

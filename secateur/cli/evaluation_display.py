@@ -6,6 +6,15 @@ from typing import Any
 _MAX_LABELS = 5
 _MAX_PAIRS = 10
 _NAME_CHARS = 10
+_TITLES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "macro_mae": "macro MAE",
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "spearman": "Spearman",
+}
+_LARGE = 1e6
 
 
 def show_scores(title: str, result: Mapping[str, Any]) -> None:
@@ -14,7 +23,7 @@ def show_scores(title: str, result: Mapping[str, Any]) -> None:
     from secateur.kinds.registry import kind_named
 
     measure, names = kind_named(result["kind"]).measure, list(result["scores"])
-    titles = [measure.title if name == measure.name else name.replace("_", " ") for name in names]
+    titles = [measure.title if name == measure.name else _TITLES.get(name, name.replace("_", " ")) for name in names]
     made = display.table(title, "rows with", ">rows", *(f">{title} (95 % interval)" for title in titles))
     made.add_row("all", str(result["rows"]), *(_interval(result["scores"][name]) for name in names))
     for column, slices in result["slices"].items():
@@ -27,8 +36,26 @@ def show_scores(title: str, result: Mapping[str, Any]) -> None:
 
 def _interval(score: Mapping[str, float]) -> str:
     decimals = 3 if abs(score["value"]) < 10 else 1
-    value, low, high = (f"{score[part]:.{decimals}f}" for part in ("value", "low", "high"))
+    parts = (score[part] for part in ("value", "low", "high"))
+    value, low, high = (f"{part:.{decimals}f}" if abs(part) < _LARGE else f"{part:.2g}" for part in parts)
     return f"{value} ({low} to {high})"
+
+
+def units_of(kind: str, label: str) -> list[str]:
+    """Say in what the scores of a kind are counted, where their names do not.
+
+    Args:
+        kind: name of the kind.
+        label: column of the labels.
+    """
+    from secateur.kinds.registry import GRADE, NUMBER, SEVERAL
+
+    said = {
+        NUMBER: f"RMSE and MAE are in the units of {label!r}; R² of 1 is without error, 0 that of the rows' mean",
+        GRADE: f"MAE counts by how many grades answers are off; accuracy is the very grade of {label!r}",
+        SEVERAL: "accuracy is the share of texts of which all labels are right",
+    }
+    return [said[kind]] if kind in said else []
 
 
 def show_confusion(*, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:

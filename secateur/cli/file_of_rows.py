@@ -1,9 +1,10 @@
 """How a file that a command is given is written: the parameters of ``ingest`` that say so, by ``-S``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from secateur.errors import ConfigError
+from secateur.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from secateur.readers.reading import Reading
@@ -42,6 +43,20 @@ def reading_by(
     columns = {"text_column": [*text_columns], "label_column": [*label_columns] or f"{text_columns[0]}?"}
     reading = reading_of(parse_part(SEVERAL, {"ingest": {**said, **columns}}).ingest)
     return reading if label_columns else replace(reading, columns=replace(reading.columns, label=None))
+
+
+@contextmanager
+def naming_options(*, texts: Sequence[str], labels: Sequence[str] = ()) -> Iterator[None]:
+    """Say by which option another column is named, where a file has not one of these."""
+    from secateur.readers.layout import MissingColumn
+
+    try:
+        yield
+    except MissingColumn as error:
+        option = "--text-column" if error.column in texts else "--label-column" if error.column in labels else None
+        if option is None:
+            raise
+        raise DataError(f"{error}; {option} names another one") from error
 
 
 def read_overrides(given: Sequence[str], *, example: str = "ingest.encoding=cp1252") -> dict[str, Any]:

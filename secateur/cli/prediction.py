@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from secateur.cli.file_of_rows import INGEST, read_overrides, reading_by
+from secateur.cli.file_of_rows import INGEST, naming_options, read_overrides, reading_by
 from secateur.cli.finished_model import RUNTIME, TEXT_COLUMN, THREADS, Finished, find_finished, opened
 from secateur.errors import CheckpointError, ConfigError
 from secateur.readers.pairs import as_text, as_written, has_words, shown, why_unanswered
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 """Numbers of a vector; --json prints all."""
+
+_SMALL = 0.001
+"""Smaller numbers are shown by three digits, wherever these begin."""
 
 _TYPES: dict[str, type] = {"string": str, "long": int, "double": float}
 
@@ -132,7 +135,9 @@ def _cell(value: Any) -> str:
         return f"{', '.join(map(_cell, value[:_SHOWN]))}, ... ({len(value)} numbers)"
     if isinstance(value, list):
         return ", ".join(map(_cell, value))
-    return f"{value:.3f}" if isinstance(value, float) else display.plain(str(value))
+    if isinstance(value, float):
+        return f"{value:.3f}" if not 0 < abs(value) < _SMALL else f"{value:.3g}"
+    return display.plain(str(value))
 
 
 def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options: Any) -> None:
@@ -148,7 +153,9 @@ def _predict_file(model: str, data: str, out: Path, *, as_json: bool, **options:
     parameters = _parameters(found.kind, {name: value for name, value in said.items() if not name.startswith(INGEST)})
     texts = options["text_columns"]
     require_texts(found.num_texts, texts, model=model)
-    rows = open_rows(data, reading_by(said, text_columns=texts, label_columns=(), command="predict"))
+    reading = reading_by(said, text_columns=texts, label_columns=(), command="predict")
+    with naming_options(texts=texts):
+        rows = open_rows(data, reading)
     require_free(rows, list(found.kind.columns), prefix=options["prefix"])  # the others are known by the open model
     started = time.monotonic()
     with opened(found, runtime=options["runtime"], num_threads=options["threads"]) as ready:

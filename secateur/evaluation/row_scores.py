@@ -11,7 +11,7 @@ import numpy.typing as npt
 from secateur.errors import DataError
 from secateur.inference.answers import WINDOW
 from secateur.progress import progress
-from secateur.readers.label_cells import labels_of
+from secateur.readers.label_cells import SEPARATORS, labels_of
 from secateur.readers.label_sets import counted, labels_in
 from secateur.readers.layout import Columns
 from secateur.readers.numbers import with_points
@@ -171,7 +171,8 @@ def _usable(kind: "Kind", model: Any, read: _Rows, rows: RowFile, question: Ques
         counts = counted(map(str, read.labels))
         unknown = {*kind.unknown_labels(model, list(counts))}
         if unknown and not question.drop_unknown:
-            raise DataError(_said_of(unknown, counts, rows, model, numbers=kind.tells_numbers and not model.grades))
+            said = _said_of(unknown, counts, rows, model, numbers=kind.tells_numbers and not model.grades)
+            raise DataError(said + (_taken_apart(unknown, model.labels) if kind.label_sets else ""))
         known = [not unknown.intersection(labels_in(str(label))) for label in read.labels]
         read = read.kept(known, "a label that the model does not know")
     if not read.texts:
@@ -199,6 +200,15 @@ def _said_of(unknown: set[str], counts: Mapping[str, int], rows: RowFile, model:
         f"{rows.name} has labels that the model does not know: {listed}{more}{known}; --unknown drop leaves their "
         "rows out"
     )
+
+
+def _taken_apart(unknown: set[str], known: Sequence[str]) -> str:
+    """Return what takes cells apart that hold several labels of a model; nothing where they do not."""
+    for sign in SEPARATORS:
+        joined = [label for label in unknown if sign in label]
+        if joined and all({part.strip() for part in label.split(sign)} <= {*known} for label in joined):
+            return f"; -S 'ingest.label_separator=\"{sign}\"' takes a cell such as {min(joined)!r} apart"
+    return ""
 
 
 def _measured(kind: "Kind", model: Any, read: _Rows) -> Measured:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from secateur.errors import DataError
 from secateur.readers.encodings import open_text
-from secateur.readers.layout import Columns, Layout, require
+from secateur.readers.layout import Columns, Layout, MissingColumn, require
 from secateur.sources.compression import open_bytes
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -85,9 +85,8 @@ def find_header(lines: Sequence[str], *, tabs: bool, columns: Columns, layout: L
             raise
         whole = len(read[0].names) == 1 and not read[0].names[0].replace("_", "").replace(" ", "").isalnum()
         tip = "if these are several, ingest.delimiter says what stands between them; " if whole else ""
-        raise DataError(
-            f"{error}; {tip}if the first line is a row, set ingest.header=false: columns are 0, 1, ..."
-        ) from error
+        said = f"{error}; {tip}if the first line is a row, set ingest.header=false: columns are 0, 1, ..."
+        raise (MissingColumn(said, error.column) if isinstance(error, MissingColumn) else DataError(said)) from error
     return fits or read[0]
 
 

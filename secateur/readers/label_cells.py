@@ -18,7 +18,7 @@ from secateur.readers.layout import Columns
 _LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 _NO_COMMA = re.compile(r"""['"]\s+['"]""")
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-_SEPARATORS = ("|", ";", ",")
+SEPARATORS = ("|", ";", ",")
 _RARER = ("/", "+", "&")
 _NUMBERS = re.compile(r"[\d\s.,;|%+-]*")
 
@@ -188,7 +188,7 @@ def likely_separator(labels: Iterable[str | None]) -> str | None:
     "sales|returns" beside "returns" is none, and neither are surnames with first names. Numbers are none: "1,5" is one.
     """
     cells = {label for label in labels if label is not None}
-    return None if all(_NUMBERS.fullmatch(cell) for cell in cells) else _between(cells, _SEPARATORS)
+    return None if all(_NUMBERS.fullmatch(cell) for cell in cells) else _between(cells, SEPARATORS)
 
 
 def possible_separator(labels: Iterable[str | None]) -> tuple[str, str] | None:
@@ -197,7 +197,7 @@ def possible_separator(labels: Iterable[str | None]) -> tuple[str, str] | None:
     Numbers with a comma may be lists of codes, or numbers; a slash may join two labels, or the words of one.
     """
     cells = {label for label in labels if label is not None}
-    signs: Sequence[str] = _SEPARATORS if all(map(_NUMBERS.fullmatch, cells)) else _RARER
+    signs: Sequence[str] = SEPARATORS if all(map(_NUMBERS.fullmatch, cells)) else _RARER
     if all(word.startswith("#") for cell in cells for word in cell.split()):
         signs = (" ",)
     sign = _between(cells, signs)

@@ -73,6 +73,19 @@ class Found:
     remarks: tuple[str, ...] = field(default=())
 
 
+class MissingColumn(DataError):
+    """A source has not a column of this name.
+
+    Attributes:
+        column: the name.
+    """
+
+    def __init__(self, said: str, column: str) -> None:
+        """Say it of a column."""
+        self.column = column
+        super().__init__(said)
+
+
 def require_texts(asked: int | None, columns: Sequence[str], *, model: str) -> None:
     """Refuse a model that reads pairs and one column, and the reverse.
 
@@ -99,7 +112,7 @@ def require(columns: Columns, found: list[str], *, name: str) -> None:
     if missing:
         plain = (column if column.isprintable() and column == column.strip() else repr(column) for column in found)
         listed = ", ".join(plain)[:300] or "none"
-        raise DataError(f"{name} has no column {missing[0]!r}; its columns are: {listed}")
+        raise MissingColumn(f"{name} has no column {missing[0]!r}; its columns are: {listed}", missing[0])
     twice = [column for column in columns.names if found.count(column) > 1]
     if twice:
         raise DataError(f"{name} has {found.count(twice[0])} columns named {twice[0]!r}; rename all but one")

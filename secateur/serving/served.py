@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from secateur.kinds.base import Kind
-from secateur.kinds.registry import kind_named
+from secateur.models.checkpoint import kind_of_folder
 from secateur.models.folders import card_of
 from secateur.registry.mlflow_store import ModelRegistry
-from secateur.registry.model_source import Resolved, artifact_digests, kind_of, resolve
+from secateur.registry.model_source import Resolved, artifact_digests, resolve
 from secateur.workflow.project import Project
 
 
@@ -57,7 +57,7 @@ def load(project: Project | None, reference: str, *, num_threads: int, registry:
     """
     source = resolve(project, reference, registry=registry)
     try:
-        kind = kind_named(kind_of(source.checkpoint))
+        kind = kind_of_folder(source.checkpoint, card_of(source.checkpoint, verified=True))
         model = kind.open_model(source.folder, num_threads=num_threads, verify=False)
         kind.warm_up(model, label=source.label)
         files = artifact_digests(source.checkpoint, source.deployed)

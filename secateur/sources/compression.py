@@ -29,6 +29,13 @@ _FOREIGN = {
     b"\x89HDF": "is an HDF5 file; export the rows as CSV or Parquet",
     b"\x93NUMPY": "is a NumPy array; export the rows as CSV or Parquet",
     b"ARROW1": "is an Arrow or Feather file; write it as Parquet",
+    b"Obj\x01": "is an Avro file; write it as Parquet",
+    **dict.fromkeys(
+        (b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "is a pickle of Python; write its rows as Parquet"
+    ),
+    b"$FL2": "is a file of SPSS; export the rows as CSV",
+    b"<stata_dta>": "is a file of Stata; export the rows as CSV",
+    b"<?xml": "is XML; export the rows as CSV or JSON",
     LFS_POINTER: "is a pointer of Git LFS, not the rows; git lfs pull fetches them",
     b"<!DOCTYPE": "is a web page; the address that it came from answered with it instead of the rows",
     b"<html": "is a web page; the address that it came from answered with it instead of the rows",

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from secateur.cli import cli, prediction
+from secateur.cli import cli, evaluation_display, prediction
 from secateur.data.documents import TextRow, documents_of
 from secateur.evaluation.perplexity import document_losses
 from secateur.inference import answers
@@ -24,6 +24,7 @@ from secateur.inference.decoding import Sampling
 from secateur.inference.prediction import Predictor
 from secateur.inference.writing import Asked, Writer
 from secateur.models.checkpoint import save
+from secateur.serving.served import load as load_served
 from tests.integration.in_process import digests, output, refused
 from tests.tiny_generators import CONTEXT, write_generator
 from tests.tiny_models import LABELS, tiny_model, tiny_tokenizer
@@ -396,3 +397,25 @@ def test_rows_that_a_model_has_learned_from_are_told(
     assert json.loads(output(tmp_path, *asked, "--json"))["learned"] is None
     elsewhere = ("evaluate", str(home / "ours"), *asked[2:])
     assert json.loads(output(tmp_path, *elsewhere, "--json"))["learned"] is None
+
+
+def test_what_scores_count_and_which_option_would_work_is_told(tmp_path: Path) -> None:
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model.config.problem_type = "multi_label_classification"
+    save(model, tokenizer, tmp_path / "several", card={"max_length": 12, "text_rules": RULES}, check_reload=False)
+    rows = [{"text": "a good day", "mood": "neutral;positive"}, {"text": "a bad day", "mood": "negative"}]
+    write(tmp_path / "rows.csv", rows)
+    asked = ("evaluate", "several", "--data", "rows.csv")
+    assert "has no column 'label'" in (said := str(refused(tmp_path, *asked))) and "--label-column names" in said
+    said = str(refused(tmp_path, *asked, "--label-column", "mood"))
+    assert said.endswith("-S 'ingest.label_separator=\";\"' takes a cell such as 'neutral;positive' apart")
+    printed = output(tmp_path, *asked, "--label-column", "mood", "-S", "ingest.label_separator=;")
+    assert "micro-F1" in printed and "accuracy is the share of texts of which all labels are right" in printed
+    wrong = ("predict", "several", "--data", "rows.csv", "--out", "out.csv", "--text-column", "said")
+    assert str(refused(tmp_path, *wrong)).endswith("--text-column names another one")
+    assert load_served(None, str(tmp_path / "several"), num_threads=1).kind.name == "multi_label"
+
+
+def test_numbers_are_shown_however_large_or_small() -> None:
+    assert prediction._cell(0.000012345) == "1.23e-05" and prediction._cell(0.0) == "0.000"
+    assert evaluation_display._interval({"value": -9.5, "low": -1.1e16, "high": 0.0}) == "-9.500 (-1.1e+16 to 0.000)"
