@@ -41,7 +41,7 @@ def workspace() -> list[dict[str, Any]]:
     try:
         project = find_project()
     except SecateurError as error:
-        return [{"what": "project", "ok": False, "found": str(error)}]
+        return [{"what": "project", "ok": None, "found": str(error)}]  # nothing is wrong with a machine that has none
     found: list[dict[str, Any]] = [{"what": "project", "ok": True, "found": str(project.root)}]
 
     def attempt(what: str, probe: Any) -> None:

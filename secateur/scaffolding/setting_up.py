@@ -30,7 +30,7 @@ from secateur.readers.numbers import NumbersForLabels, are_amounts, but_for
 from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
 from secateur.scaffolding import params_text, recipe
-from secateur.scaffolding.first_division import on_division
+from secateur.scaffolding.first_division import first_division
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
 from secateur.scaffolding.noticed import on_grades, on_long_texts, on_several, on_texts
 from secateur.scaffolding.origin import Origin, origin_of
@@ -292,12 +292,17 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     final = _with_given(chosen, wish.given)
     names = {choice.name for choice in final}
     others = [name for name in wish.given if name not in names]
-    text, config = assigned(params_text.render(final), [wish.overrides[name] for name in others])
+    overrides = [wish.overrides[name] for name in others]
+    text, config = assigned(params_text.render(final), overrides)
     check_outputs(wish.root, config)
     if seen is not None and wish.kind.route == "predict":
         remarks += on_long_texts(seen, config)
     if found is not None and seen is not None and not seen.is_estimate:
-        remarks += on_division(found, reading, config, kind=wish.kind)
+        division = first_division(found, reading, config, kind=wish.kind)
+        if division is not None and wish.kind.route == "predict":
+            remarks += division.remarks
+            final = division.within(final, asked=wish.given)
+            text, config = assigned(params_text.render(final), overrides)
     final += tuple(Choice(name, wish.given[name], _ASKED) for name in others)
     return Plan(wish.root, config, text, final, seen, copies, tuple(remarks), (origin, *given.values()))
 

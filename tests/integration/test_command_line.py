@@ -212,6 +212,11 @@ def test_doctor_lists_every_parameter(finished_project: Path) -> None:
     assert all(name in table for name in listed)
 
 
+def test_doctor_finds_nothing_wrong_where_there_is_no_project_yet(tmp_path: Path) -> None:
+    checks = {check["what"]: check for check in json.loads(output(tmp_path, "doctor", "--json"))["checks"]}
+    assert checks["project"]["ok"] is None and "`secateur init` makes one" in checks["project"]["found"]
+
+
 def test_doctor_finds_a_finished_project_in_order(finished_project: Path) -> None:
     checks = {check["what"]: check for check in json.loads(output(finished_project, "doctor", "--json"))["checks"]}
     assert not [what for what, check in checks.items() if check["ok"] is False]
