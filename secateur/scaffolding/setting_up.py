@@ -233,8 +233,9 @@ def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
             raise NumbersForLabels(guess.labels[0])
         if wish.kind_name == DEFAULT and (found := but_for(labels)) is not None:
             word, count = found
+            counted = "1 row" if count == 1 else f"{count} rows"
             raise DataError(
-                f"label column {guess.labels[0]!r} holds numbers, but for {count} rows such as {word!r}; --task "
+                f"label column {guess.labels[0]!r} holds numbers, but for {counted} such as {word!r}; --task "
                 f"{NUMBER} learns numbers, where a cell holds one or is empty (-S ingest.null_labels=drop empties nan, "
                 f"None, n/a and the like); --task {DEFAULT} takes cells as names"
             )
