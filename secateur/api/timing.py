@@ -80,7 +80,7 @@ def latency_table(
     """Measure what every width of a block costs on a runtime: the prices of a budget of latency, minutes of work.
 
     Args:
-        model: dense; its weights do not matter. A language model is timed on ``torch``.
+        model: dense; its weights do not matter. Of a language model a step is timed, one token after ``length - 1``.
         runtime: ``torch``, ``onnx``, ``onnx-int8``.
         batch: rows per call.
         length: tokens per row.

@@ -5,24 +5,25 @@ An export takes seconds, a slice milliseconds. Only the speed of what comes out 
 
 import copy
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import nn
 from transformers import PreTrainedModel
 
+from secateur.budget.graph_caches import Caches
+from secateur.budget.graph_counts import Counts, Recount, counts_of, widened
+from secateur.budget.layer_graph import Array, LayerGraph, trace_layers
 from secateur.errors import ModelError
 from secateur.families import family_of
 from secateur.families.structures import Widths
-from secateur.formats.onnx import ONNX_MODEL, quantize_, trace
-
-_Array = npt.NDArray[np.generic]
+from secateur.formats.onnx import ONNX_MODEL, quantize_
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class _Projection:
         weight: name of the initialiser.
         transposed: the initialiser is (in, out).
         bias: name of its bias, if it has one.
+        queries: of a head that it holds, beside each other; 1 of keys, values and neurons.
     """
 
     weight: str
     transposed: bool
     bias: str | None
+    queries: int = 1
 
 
 @dataclass(frozen=True)
@@ -60,35 +63,56 @@ _FROM_TABLE = ("Transpose", "Unsqueeze", "Expand", "Slice", "DequantizeLinear", 
 class DenseGraph:
     """The graph of a dense model, from which graphs of other widths are cut."""
 
-    def __init__(self, model: PreTrainedModel, *, int8: bool) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         """Export a model; its parameters are overwritten, so that each can be told from all others.
 
         Args:
-            model: dense, of a supported family.
-            int8: quantise as the deployed form is.
+            model: dense, of a supported family; a generator is exported as one step with its cache.
 
         Raises:
-            ModelError: a projection cannot be found in the exported graph.
+            ModelError: a projection cannot be found in the exported graph, or widths change its form.
         """
         model.set_attn_implementation("eager")  # as deployed graphs are exported
-        _make_distinct_(model)
         dense = family_of(model).dense_widths(model.config)
-        self._head_dim, self._dense_heads = dense.head_dim, dense.heads[0]
+        self._dense = dense
         self._hidden_size = family_of(model).hidden_size(model.config)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / ONNX_MODEL
-            trace(model, file)
-            graph = onnx.load(file)
-            self._layers = _locate(model, graph)
-            table = _name_of_table(model, graph)
-            if int8:
-                # The suffix of the quantised weight is all that changes in the names.
-                quantize_(graph, file)
-                graph = onnx.load(file)
-        self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
-        self._suffix = "_quantized" if int8 else ""
-        self._scores = [] if table is None else _added_to(graph, table + self._suffix)
-        if table is not None and len(self._scores) != len(self._layers):
+            found = trace_layers(model, file)
+            self._layers = _locate(model, found.graph)
+            self._counts = _counts(model, found, self._layers, file)
+        graph = found.graph
+        self._streams = found.streams
+        self._counted = _counted(found, self._layers, self._counts)
+        table = _name_of_table(model, graph)
+        self._caches = Caches.of(graph)
+        self._suffix, self._table = "", table
+        self._take_(graph)
+
+    @property
+    def counts(self) -> bool:
+        """Whether sizes of heads or neurons, or keys and values of them, stand in the graph besides its weights."""
+        return bool(self._counted) or self._caches.count > 0
+
+    def quantized(self) -> Self:
+        """Return the same, quantised as the deployed form is."""
+        other = copy.copy(self)
+        graph = copy.deepcopy(self._graph)
+        graph.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in self._arrays.items())
+        with tempfile.TemporaryDirectory() as scratch:
+            quantize_(graph, Path(scratch) / ONNX_MODEL)
+            graph = onnx.load(Path(scratch) / ONNX_MODEL)
+        # The suffix of the quantised weight is all that changes in the names.
+        other._suffix = "_quantized"
+        other._take_(graph)
+        return other
+
+    def _take_(self, graph: onnx.ModelProto) -> None:
+        self._arrays: dict[str, Array] = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer
+        }
+        self._scores = [] if self._table is None else _added_to(graph, self._table + self._suffix)
+        if self._table is not None and len(self._scores) != len(self._layers):
             raise ModelError("the table of heads is not read once per layer, so the graph cannot be sliced")
         self._graph = graph
         del self._graph.graph.initializer[:]
@@ -100,11 +124,12 @@ class DenseGraph:
         """
         model = copy.deepcopy(self._graph)
         arrays = dict(self._arrays)
-        layers = self._layers[len(self._layers) - widths.num_layers :]
-        replaced = {self._stream_before(layers[0]): self._stream_before(self._layers[0])}
+        dropped = len(self._layers) - widths.num_layers
+        layers = self._layers[dropped:]
+        replaced = {self._streams[dropped]: self._streams[0]}
         for layer, heads, neurons in zip(layers, widths.heads, widths.ffn, strict=True):
             for rows, columns, width in (
-                (layer.attention_rows, layer.attention_columns, heads * self._head_dim),
+                (layer.attention_rows, layer.attention_columns, heads * self._dense.head_dim),
                 (layer.ffn_rows, layer.ffn_columns, neurons),
             ):
                 if width == 0:
@@ -112,39 +137,48 @@ class DenseGraph:
                     arrays[_NOTHING] = np.zeros(self._hidden_size, dtype=np.float32)
                     continue
                 for projection in rows:
-                    self._narrow_(arrays, projection, rows=width)
-                self._narrow_(arrays, columns, columns=width)
+                    self._narrow_(arrays, projection, width=width)
+                self._narrow_(arrays, columns, width=width, of_rows=False)
         for scores, heads in zip(self._scores[-widths.num_layers :], widths.heads, strict=False):
-            if 0 < heads < self._dense_heads:
+            if 0 < heads < self._dense.heads[0]:
                 _read_columns_(model.graph, arrays, scores, heads=heads)
+        more = dict(self._more(widths, dropped=dropped))
+        Recount(model.graph, arrays, self._counts).write_(more)
+        replaced |= self._caches.narrow_(model.graph, arrays, heads=widths.heads, dropped=dropped)
         _rewire_(model.graph, replaced)
         _drop_unused_(model.graph)
+        self._caches.name_(model.graph)
         used = {name for node in model.graph.node for name in node.input}
         model.graph.initializer.extend(
             numpy_helper.from_array(array, name) for name, array in arrays.items() if name in used
         )
         return model
 
-    def _narrow_(
-        self, arrays: dict[str, _Array], projection: _Projection, *, rows: int | None = None, columns: int | None = None
-    ) -> None:
+    def _more(self, widths: Widths, *, dropped: int) -> Iterator[tuple[str, int]]:
+        """Yield the nodes that are given sizes, and how many units their blocks have more than the dense ones."""
+        for name, (layer, is_attention) in self._counted.items():
+            if layer < dropped:
+                continue
+            of_slice, of_dense = ((each.heads if is_attention else each.ffn) for each in (widths, self._dense))
+            if width := of_slice[layer - dropped]:
+                yield name, width - of_dense[layer]
+
+    def _narrow_(self, arrays: dict[str, Array], projection: _Projection, *, width: int, of_rows: bool = True) -> None:
+        """Keep the first outputs of a projection, or the first inputs; those of all its parts, where they are units."""
         name = projection.weight + self._suffix
         array = arrays[name]
-        narrow = array[:columns, :rows] if projection.transposed else array[:rows, :columns]
-        arrays[name] = np.ascontiguousarray(narrow)
-        if rows is None:
+        by_first_axis = of_rows != projection.transposed
+        arrays[name] = np.ascontiguousarray(self._first(array, projection, width, axis=0 if by_first_axis else 1))
+        if not of_rows:
             return
         # In int8 every output feature has a scale of its own.
         for part in (projection.bias, f"{projection.weight}_scale", f"{projection.weight}_zero_point"):
             if part is not None and part in arrays:
-                arrays[part] = arrays[part][:rows]
+                arrays[part] = self._first(arrays[part], projection, width, axis=0)
 
-    def _stream_before(self, layer: _Layer) -> str:
-        """Return the residual stream in front of a layer: what its attention is added to."""
-        added = self._output_of(layer.attention_columns)
-        (node,) = self._readers(added)
-        (stream,) = (str(name) for name in node.input if name != added)
-        return stream
+    def _first(self, array: Array, projection: _Projection, width: int, *, axis: int) -> Array:
+        kept = width * projection.queries
+        return array[:kept] if axis == 0 else array[:, :kept]
 
     def _output_of(self, projection: _Projection) -> str:
         """Return what a projection puts out, with its bias if it has one."""
@@ -152,22 +186,46 @@ class DenseGraph:
             (node,) = self._readers(projection.bias)
             return str(node.output[0])
         (node,) = self._readers(projection.weight + self._suffix)
-        while True:  # in int8 it is scaled behind the product
-            (after,) = self._readers(str(node.output[0]))
-            if after.op_type not in ("Cast", "Mul"):
-                return str(node.output[0])
-            node = after
+        # In int8 it is scaled behind the product.
+        for kind in ("Cast", "Mul") if self._suffix else ():
+            (node,) = self._readers(str(node.output[0]))
+            if node.op_type != kind:
+                raise ModelError(f"a product in int8 is followed by {node.op_type}, so the graph cannot be sliced")
+        return str(node.output[0])
 
     def _readers(self, name: str) -> list[onnx.NodeProto]:
         return [node for node in self._graph.graph.node if name in node.input]
 
 
-def _make_distinct_(model: PreTrainedModel) -> None:
-    # Equal tensors, such as biases of zero, are exported as one.
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.02, generator=generator)
+def _counts(model: PreTrainedModel, found: LayerGraph, layers: tuple[_Layer, ...], file: Path) -> Counts:
+    """Return where the graph counts heads or neurons; encoders of one query per head never do."""
+    family = family_of(model)
+    if not family.generates and family.anatomy(model.config).queries_per_head == 1:
+        return Counts.none()
+    projections = {
+        name
+        for layer in layers
+        for each in (*layer.attention_rows, layer.attention_columns, *layer.ffn_rows, layer.ffn_columns)
+        for name in (each.weight, each.bias)
+        if name is not None
+    }
+    return counts_of(found.graph, trace_layers(widened(model), file).graph, projections=projections)
+
+
+def _counted(found: LayerGraph, layers: tuple[_Layer, ...], counts: Counts) -> dict[str, tuple[int, bool]]:
+    """Return the layer of every node that is given sizes, and whether it is part of its attention.
+
+    Raises:
+        ModelError: such a node stands outside of the layers.
+    """
+    places = {node.output[0]: place for place, node in enumerate(found.graph.graph.node)}
+    ends = [
+        next(place for place, node in enumerate(found.graph.graph.node) if layer.attention_columns.weight in node.input)
+        for layer in layers
+    ]
+    if outside := [name for name in counts.readers if name not in found.layer_of]:
+        raise ModelError(f"{outside[0]} counts heads before the first layer, so the graph cannot be sliced")
+    return {name: (layer := found.layer_of[name], places[name] < ends[layer]) for name in counts.readers}
 
 
 def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...]:
@@ -179,7 +237,7 @@ def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...
     }
     names = {(array.ndim, float(array.flat[0])): name for name, array in arrays.items() if array.size > 1}
 
-    def find(linear: nn.Linear) -> _Projection:
+    def find(linear: nn.Linear, queries: int = 1) -> _Projection:
         weight = linear.weight.detach().numpy()
         # torch declares a bias that may be None as one that is there.
         bias = cast("torch.Tensor | None", linear.bias)
@@ -188,12 +246,16 @@ def _locate(model: PreTrainedModel, graph: onnx.ModelProto) -> tuple[_Layer, ...
             bias_name = None if bias is None else names[1, float(bias.detach()[0])]
         except KeyError as error:
             raise ModelError("a projection is not in the exported graph, so the graph cannot be sliced") from error
-        return _Projection(name, transposed=not np.array_equal(arrays[name], weight), bias=bias_name)
+        return _Projection(name, not np.array_equal(arrays[name], weight), bias_name, queries)
 
     return tuple(
         _Layer(
-            attention_rows=(find(layer.attention.query), find(layer.attention.key), find(layer.attention.value)),
-            attention_columns=find(layer.attention.output),
+            attention_rows=(
+                find(layer.attention.query, layer.attention.queries_per_head),
+                find(layer.attention.key),
+                find(layer.attention.value),
+            ),
+            attention_columns=find(layer.attention.output, layer.attention.queries_per_head),
             ffn_rows=tuple(find(up) for up in layer.ffn.up),
             ffn_columns=find(layer.ffn.down),
         )
@@ -223,7 +285,7 @@ def _added_to(graph: onnx.ModelProto, table: str) -> list[tuple[str, str]]:
     return found
 
 
-def _read_columns_(graph: onnx.GraphProto, arrays: dict[str, _Array], scores: tuple[str, str], *, heads: int) -> None:
+def _read_columns_(graph: onnx.GraphProto, arrays: dict[str, Array], scores: tuple[str, str], *, heads: int) -> None:
     """Let a layer read the columns of its first heads, as an export of a cut model does."""
     values, total = scores
     place, node = next((place, node) for place, node in enumerate(graph.node) if total in node.output)

@@ -17,9 +17,10 @@ from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_design import Design, design_for, solutions
 from secateur.budget.latency_table import Check, LatencyTable, Shape, check_measurable, shape_of
 from secateur.config.prune import LatencyBudget
+from secateur.errors import ModelError
 from secateur.families import family_of
 from secateur.families.structures import Masks, Widths
-from secateur.inference.language_model import TorchLanguageModel
+from secateur.inference.language_model import OnnxLanguageModel, TorchLanguageModel
 from secateur.inference.latency import time_runners, torch_threads
 from secateur.inference.machine import describe_machine
 from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
@@ -66,8 +67,7 @@ def measure_table(
         hidden_size: features of the residual stream that stay in all models but the dense one; None = all.
 
     Raises:
-        ModelError: the model has fewer positions than ``settings.length``, its graph cannot be sliced, or the runtime
-            has no cached step.
+        ModelError: the model has fewer positions than ``settings.length``, or its graph cannot be sliced.
     """
     check_measurable(config, settings)
     per_token = head_of(config).per_token
@@ -172,13 +172,48 @@ def _opener(model: PreTrainedModel, settings: LatencyBudget, file: Path, *, per_
         if per_token:
             return lambda widths: StepRunner(TorchLanguageModel(cut_copy(model, widths)))
         return lambda widths: TorchRunner(cut_copy(model, widths))
-    graph = DenseGraph(model, int8=settings.runtime == "onnx-int8")
+    try:
+        graph = DenseGraph(model)
+        open_ = partial(
+            _open_slice, file=file, settings=settings, vocab_size=model.config.vocab_size if per_token else 0
+        )
+        if graph.counts:
+            _require_same(partial(open_, graph), model)
+    except ModelError as error:
+        raise ModelError(f"prune.latency.runtime={settings.runtime}: {error}; torch would work") from error
+    return partial(open_, graph.quantized() if settings.runtime == "onnx-int8" else graph)
 
-    def open_(widths: Widths) -> Runner:
-        onnx.save(graph.slice(widths), file)
-        return OnnxRunner(file, num_threads=settings.num_threads)
 
-    return open_
+def _open_slice(graph: DenseGraph, widths: Widths, *, file: Path, settings: LatencyBudget, vocab_size: int) -> Runner:
+    """Return a runner of the slice; of a generator, whose vocabulary is told, step by step."""
+    onnx.save(graph.slice(widths), file)
+    if vocab_size:
+        return StepRunner(OnnxLanguageModel(file, num_threads=settings.num_threads, vocab_size=vocab_size))
+    return OnnxRunner(file, num_threads=settings.num_threads)
+
+
+def _require_same(open_: Opener, model: PreTrainedModel) -> None:
+    """Compare a slice with the model that is cut so: how a decoder counts its heads is no matter of its table.
+
+    Raises:
+        ModelError: they answer differently.
+    """
+    dense, per_token = family_of(model).dense_widths(model.config), head_of(model).per_token
+    layers = range(dense.num_layers)
+    widths = Widths(  # a layer without heads, one without neurons, and others of half of both
+        heads=tuple(0 if i == 1 else max(1, dense.heads[0] // 2) for i in layers),
+        ffn=tuple(0 if i == 2 else max(1, dense.ffn[0] // 2) for i in layers),
+        head_dim=dense.head_dim,
+    )
+    cut = cut_copy(model, widths)
+    expected_of = StepRunner(TorchLanguageModel(cut)) if per_token else TorchRunner(cut)
+    ids: Ids = np.random.default_rng(0).integers(model.config.vocab_size, size=(2, 7))
+    mask = np.ones_like(ids)
+    found, expected = open_(widths)(ids, mask), expected_of(ids, mask)
+    if not np.allclose(found, expected, rtol=0.0, atol=1e-3 * float(np.abs(expected).max())):
+        raise ModelError(
+            f"graphs of {model.config.model_type} cannot be cut to other widths, so nobody knows how long these take"
+        )
 
 
 def cut_copy(model: PreTrainedModel, widths: Widths) -> PreTrainedModel:

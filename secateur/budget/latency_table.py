@@ -70,10 +70,8 @@ def check_measurable(config: PreTrainedConfig, settings: LatencyBudget) -> None:
     """Refuse settings under which no table can be measured; needs the shapes of the model only.
 
     Raises:
-        ModelError: the model has fewer positions than ``settings.length``, or the runtime has no cached step.
+        ModelError: the model has fewer positions than ``settings.length``.
     """
-    if head_of(config).per_token and settings.runtime != "torch":
-        raise ModelError(f"prune.latency.runtime={settings.runtime}: tables of generators are measured on torch")
     limit = family_of(config).max_tokens(config)
     if settings.length > limit:
         raise ModelError(f"prune.latency.length={settings.length} is more than the model can read ({limit} tokens)")

@@ -101,9 +101,10 @@ class _TorchReader:
 class OnnxLanguageModel:
     """In ONNX Runtime on the CPU: the step that ``secateur.formats`` writes."""
 
-    def __init__(self, file: Path, *, num_threads: int = 1) -> None:
+    def __init__(self, file: Path, *, num_threads: int = 1, vocab_size: int | None = None) -> None:
+        """Open a graph; the config beside it says how many tokens it tells apart, where nobody else does."""
         self._session = open_session(file, num_threads=num_threads)
-        self.vocab_size = int(read_config(file.parent).vocab_size)
+        self.vocab_size = int(read_config(file.parent).vocab_size) if vocab_size is None else vocab_size
 
     def open(self) -> Reader:
         """See ``LanguageModel``."""

@@ -5,17 +5,22 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+import secateur
 from secateur.budget import latency_measurement
+from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_measurement import measure_table
 from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
 from secateur.errors import ModelError
+from secateur.inference.language_model import OnnxLanguageModel
 from secateur.inference.machine import describe_machine
+from secateur.models.surgery import widths_of
 from tests.tiny_generators import llama
-from tests.tiny_models import tiny_config
+from tests.tiny_models import tiny_config, tiny_generator
 
 QUIET = LatencyBudget(runtime="torch", batch=1, length=4, num_threads=1, repeats=3)
 SETTINGS = QUIET.model_copy(update={"max_error": 1000.0})  # three calls tell little, and this machine may be busy
@@ -55,8 +60,56 @@ def test_a_generator_is_timed_step_by_step():
     classifier.architectures = ["LlamaForSequenceClassification"]
     assert "token by token" in str(table.mismatch(SETTINGS, shape_of(classifier)))
     assert LatencyTable.from_json(table.as_json()).shape == table.shape
-    with pytest.raises(ModelError, match=r"prune\.latency\.runtime=onnx: tables of generators are measured on torch"):
-        measure_table(config, SETTINGS.model_copy(update={"runtime": "onnx"}))
+
+
+@pytest.fixture
+def weighed(monkeypatch: pytest.MonkeyPatch) -> list[DenseGraph]:
+    """Let every graph of a step take as long as it has weights; return the dense ones that slices are cut from."""
+    graphs: list[DenseGraph] = []
+
+    class Weighed(OnnxLanguageModel):
+        def __init__(self, file, **given):
+            super().__init__(file, **given)
+            self.ms = ms_of(onnx.load(file))
+
+    def timed(runners, *, ids, repeats, num_threads, after_round=None):
+        return {key: [runner._model.ms] * repeats for key, runner in runners.items()}
+
+    def sliced(model):
+        graphs.append(DenseGraph(model))
+        return graphs[-1]
+
+    monkeypatch.setattr(latency_measurement, "OnnxLanguageModel", Weighed)
+    monkeypatch.setattr(latency_measurement, "DenseGraph", sliced)
+    monkeypatch.setattr(latency_measurement, "time_runners", timed)
+    return graphs
+
+
+def ms_of(graph: onnx.ModelProto) -> float:
+    return sum(math.prod(tensor.dims) for tensor in graph.graph.initializer if len(tensor.dims) > 1) / 1000
+
+
+def test_a_generator_keeps_a_budget_of_time_in_onnx(weighed: list[DenseGraph]):
+    """The steps of GPT-NeoX, whose slices `measure_table` itself compares with models that are cut so."""
+    model = tiny_generator("gpt_neox", num_layers=2)
+    table = measure_table(model.config, QUIET.model_copy(update={"runtime": "onnx"}))
+    assert table.doubt is None
+    ids = torch.arange(4, 36).reshape(4, 8)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    result = secateur.prune(model, [batch], budget={"latency": 0.7, "table": table}, criterion="magnitude")
+    dense_ms, left_ms = (ms_of(weighed[0].slice(widths_of(each))) for each in (model, result.model))
+    assert table.dense_ms == pytest.approx(dense_ms)
+    assert result.achieved["latency"] == pytest.approx(left_ms / dense_ms, rel=0.02)
+    assert 0.6 < left_ms / dense_ms <= 0.7 * 1.02
+
+
+def test_a_generator_whose_graphs_cannot_be_cut_is_told_so(monkeypatch: pytest.MonkeyPatch):
+    def other(model):
+        raise ModelError("the exported graph has another form for other widths, so it cannot be sliced")
+
+    monkeypatch.setattr(latency_measurement, "DenseGraph", other)
+    with pytest.raises(ModelError, match=r"prune\.latency\.runtime=onnx: the exported .* sliced; torch would work"):
+        measure_table(llama(50).config, SETTINGS.model_copy(update={"runtime": "onnx"}))
 
 
 def test_more_tokens_than_positions():
