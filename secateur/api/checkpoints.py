@@ -142,7 +142,7 @@ def sentence_transformer(path: str | Path, **options: Any) -> Any:
 
     It encodes, is trained and saved as any other; ``sentence_transformer``, ``load`` and every command read what its
     ``save`` writes. ``SentenceTransformer(path)`` itself reads a padded folder (``export(..., to="padded")``); of a
-    pruned one it asks for ``trust_remote_code=True``, because the class that reads it is of this package.
+    pruned one it asks to trust remote code, because the class that reads it is of this package.
 
     Args:
         path: a folder.

@@ -1,7 +1,7 @@
 """A pruned embedding model in sentence-transformers: its module ``Transformer``, around a model with its own widths.
 
 ``modules.json`` of a pruned model names the class here, which the installed package brings: no code lies in a folder.
-Sentence-transformers 6 asks for ``trust_remote_code=True`` before it imports a class of another package, so
+Sentence-transformers 6 asks to trust remote code before it imports a class of another package, so
 ``as_sentence_transformer`` puts the modules together itself.
 """
 
