@@ -109,7 +109,7 @@ def test_adapters_are_saved_with_what_they_adapt(model: PreTrainedModel) -> None
     assert torch.equal(logits_of(whole), logits_of(trained))
     assert not [name for name in missing if ".down." in name or ".up." in name]
     fused = [module for module in model.modules() if isinstance(module, Fused)]
-    assert all("adapters go on parts.0" in repr(module) for module in fused)
+    assert all("parts.0'" in repr(module) for module in fused)
 
 
 @pytest.mark.parametrize("options", [{}, {"max_shard_size": "8KB"}, {"variant": "fp16"}], ids=str)

@@ -10,7 +10,7 @@ from secateur.workflow import running
 from secateur.workflow.project import Project
 from tests.tiny import dvc, git, secateur
 
-_LINE = "    texts = [text for rows in (cleaned, *judging.values()) for text in rows.texts]\n"
+_LINE = "    names, targets = found.targets.names, found.targets_by_part\n"
 _WRITES = '    (project.root / "reports" / "told.txt").write_text(f"{len(outcomes)} stages")\n'
 
 
