@@ -93,8 +93,9 @@ def _as_text(values: pa.ChunkedArray, *, column: str, file: str) -> pa.ChunkedAr
     kind = values.type
     if _Types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
-    if _Types.is_string(kind) or _Types.is_string_view(kind):
-        return values.cast(pa.large_string())
+    if _Types.is_string(kind) or _Types.is_large_string(kind) or _Types.is_string_view(kind):
+        # A damaged page is a string of any bytes; as bytes they are looked at.
+        values, kind = values.cast(pa.large_string()).cast(pa.large_binary()), pa.large_binary()
     if _Types.is_fixed_size_binary(kind) or _Types.is_binary_view(kind):
         values, kind = values.cast(pa.large_binary()), pa.large_binary()
     if _Types.is_binary(kind) or _Types.is_large_binary(kind):

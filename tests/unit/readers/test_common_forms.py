@@ -279,3 +279,13 @@ def test_numbers_but_for_a_few_words_are_known_as_such():
     assert but_for(cells) is None and but_for([*"12345" * 9, "nan"]) is None
     with pytest.raises(DataError, match="which is no number; write it alone"):
         settle_numbers(pa.table({"label": pa.array(["$4.50"])}), column="price")
+
+
+def test_strings_of_a_damaged_page_are_refused_before_anything_looks_at_their_letters():
+    from secateur.readers.parquet import _as_text
+
+    ends, letters = pa.py_buffer(b"\0\0\0\0\x02\0\0\0"), pa.py_buffer(b"\xff\xfe")
+    damaged = pa.chunked_array([pa.Array.from_buffers(pa.string(), 1, [None, ends, letters])])
+    with pytest.raises(DataError, match=r"^f.parquet: column 'c' holds bytes that are not UTF-8; write it as text"):
+        _as_text(damaged, column="c", file="f.parquet")
+    assert _as_text(pa.chunked_array([pa.array(["ä", None])]), column="c", file="f.parquet").to_pylist() == ["ä", None]
