@@ -24,7 +24,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +33,7 @@ from deploy.processes import HOST, Server, claim_port, http_answers
 from deploy.services import BUCKET, require_packages
 from tests import warm
 from tests.cutting import Cut, Proxy
+from tests.fault_log import FaultLog
 from tests.faults_in_commands import SMALL, different
 from tests.fuzzing import Stuck, patience
 from tests.kills_by_hand import at_home_in, one_server
@@ -243,9 +244,8 @@ class Campaign:
 
 
 def _campaign(folder: Path, *, cuts: int, minutes: float, bound_s: float, seed: int) -> list[Fault]:
-    log = folder / "cuts.jsonl"
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    faults = [Fault(**{**line, "wrong": tuple(line["wrong"])}) for line in lines]
+    log = FaultLog(folder / "cuts.jsonl")
+    faults = [Fault(**line) for line in log.read()]
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_server(folder))
         campaign = Campaign(folder, Team(folder / "team", stack), bound_s=bound_s, seed=seed)
@@ -255,12 +255,8 @@ def _campaign(folder: Path, *, cuts: int, minutes: float, bound_s: float, seed: 
             made = campaign.trial(number)
             faults += made
             number += 1
-            with log.open("a") as file:
-                file.writelines(json.dumps(asdict(fault)) + "\n" for fault in made)
             for fault in made:
-                if fault.wrong:
-                    sys.stdout.write(json.dumps(asdict(fault)) + "\n")
-                    sys.stdout.flush()
+                log.note(fault, show=bool(fault.wrong))
     return faults
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import warm
+from tests.fault_log import FaultLog
 from tests.faults import How
 from tests.fuzzing import Stuck, patience
 from tests.kills_by_hand import at_home_in, contents, one_server
@@ -221,9 +222,8 @@ def wanted_faults(seed: int, *, some: Sequence[str] = ()) -> list[tuple[str, How
 
 
 def _campaign(folder: Path, *, seed: int, minutes: float, some: Sequence[str]) -> list[Fault]:
-    log, campaign = folder / "faults.jsonl", Campaign(folder)
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    faults = [Fault(**{**line, "wrong": tuple(line["wrong"])}) for line in lines]
+    log, campaign = FaultLog(folder / "faults.jsonl"), Campaign(folder)
+    faults = [Fault(**line) for line in log.read()]
     known = {(fault.what, fault.how, fault.number) for fault in faults}
     deadline = time.monotonic() + 60 * minutes
     for what, how, number in wanted_faults(seed, some=some):
@@ -231,11 +231,7 @@ def _campaign(folder: Path, *, seed: int, minutes: float, some: Sequence[str]) -
             continue
         fault = campaign.disturb(what, how, number, seed=seed)
         faults.append(fault)
-        with log.open("a") as file:
-            file.write(json.dumps(asdict(fault)) + "\n")
-        if fault.wrong:
-            sys.stdout.write(json.dumps(asdict(fault)) + "\n")
-            sys.stdout.flush()
+        log.note(fault, show=bool(fault.wrong))
     return faults
 
 

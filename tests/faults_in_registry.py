@@ -25,7 +25,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from secateur.registry.signing import sign
 from secateur.verification.keys import signing_key
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
+from tests.fault_log import FaultLog
 from tests.faults import Faults, How
 
 _FORK = multiprocessing.get_context("fork")
@@ -281,9 +282,8 @@ def together(project: Path, scratch: Path, *, after: dict[str, Any], number: int
 
 
 def _campaign(folder: Path, *, seed: int, minutes: float, most: int, hosts: int) -> list[Fault]:
-    log = folder / "faults.jsonl"
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    faults = [Fault(**{**line, "wrong": tuple(line["wrong"])}) for line in lines]
+    log = FaultLog(folder / "faults.jsonl")
+    faults = [Fault(**line) for line in log.read()]
     known = {(fault.what, fault.how, fault.at) for fault in faults}
     project, deadline = prepare(folder), time.monotonic() + 60 * minutes
     after, points = {}, {}
@@ -306,11 +306,7 @@ def _campaign(folder: Path, *, seed: int, minutes: float, most: int, hosts: int)
         else:
             fault = disturbed(project, folder / "copy", what, how, at, before=before, after=after[what])
         faults.append(fault)
-        with log.open("a") as file:
-            file.write(json.dumps(asdict(fault)) + "\n")
-        if fault.wrong:
-            sys.stdout.write(json.dumps(asdict(fault)) + "\n")
-            sys.stdout.flush()
+        log.note(fault, show=bool(fault.wrong))
     return faults
 
 

@@ -26,10 +26,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests.fault_log import FaultLog
 from tests.tiny import environment, make_project, secateur, write_params
 
 Aim = Literal["random", "lock by run", "lock by dvc repro"]
@@ -191,9 +192,8 @@ def one_server(home: Path) -> Iterator[None]:
 
 def _campaign(folder: Path, *, wanted: Mapping[Aim, int], seed: int, minutes: float) -> list[Kill]:
     """Do what is left of a campaign, as far as the minutes go; return the kills of all its parts."""
-    log = folder / "kills.jsonl"
-    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    kills = [Kill(**{**entry, "different": tuple(entry["different"])}) for entry in done]
+    log = FaultLog(folder / "kills.jsonl")
+    kills = [Kill(**line) for line in log.read()]
     project, whole, seconds = prepare(folder)
     deadline = time.monotonic() + 60 * minutes
     for aim, count in wanted.items():
@@ -207,10 +207,7 @@ def _campaign(folder: Path, *, wanted: Mapping[Aim, int], seed: int, minutes: fl
             copy = copied(project, folder / "copy")
             kill = kill_and_resume(copy, aim=aim, after=after, group=draw.random() < 0.5, whole=whole)
             kills.append(kill)
-            with log.open("a") as file:
-                file.write(json.dumps(asdict(kill)) + "\n")
-            sys.stdout.write(json.dumps(asdict(kill)) + "\n")
-            sys.stdout.flush()
+            log.note(kill, show=True)
     return kills
 
 

@@ -31,7 +31,10 @@ class LatencySection(Section):
     )
     batch: Annotated[PositiveInt, Field(description="rows per call")] = 1
     length: Annotated[PositiveInt, Field(description="tokens per row")] = 32
-    num_threads: Annotated[PositiveInt, Field(description="threads of the runtime")] = 1
+    num_threads: Annotated[
+        PositiveInt,
+        Field(description="threads of the runtime; one is timed by its own clock, which other work does not move"),
+    ] = 1
     repeats: Annotated[int, Field(ge=3, description="timed calls per model, after the warm-up")] = 100
 
 

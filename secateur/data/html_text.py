@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 _INLINE = "a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|mark|s|small|span|strike|strong|sub|sup|tt|u"
@@ -39,12 +40,12 @@ def holding_html(texts: Sequence[str]) -> list[str]:
 
 def remark_on_html(texts: Sequence[str]) -> list[str]:
     """Say how many cleaned texts hold HTML, where these are more than a few, and what takes it out."""
-    found = holding_html(texts)
-    if len(found) < max(1, MANY * len(texts)):
+    signs = Counter(holding_html(texts))
+    if (holding := signs.total()) < max(1, MANY * len(texts)):
         return []
-    sign = max(sorted(set(found)), key=found.count)
+    sign = max(sorted(signs), key=signs.__getitem__)
     return [
-        f"{len(found)} of {len(texts)} texts ({len(found) / len(texts):.1%}) hold HTML ({sign}): "
+        f"{holding} of {len(texts)} texts ({holding / len(texts):.1%}) hold HTML ({sign}): "
         "-S clean.strip_html=true takes tags out, and reads entities"
     ]
 

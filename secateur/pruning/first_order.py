@@ -78,11 +78,16 @@ def _add_by_whole_passes_(
             loss = summed_loss(model, batch, precision=precision)
             gradients = torch.autograd.grad(loss, outputs)
             for place, output, gradient in zip(there, outputs, gradients, strict=True):
-                of_pieces = mask_gradients(output, gradient, unit_size=groups[place].unit_size)
-                totals[place] += batch.summed(of_pieces).abs().sum(dim=0)
+                totals[place] += _lost(batch, output, gradient, groups[place])
             num_rows += len(batch.labels)
             outputs.clear()
     return num_rows
+
+
+def _lost(batch: Batch, output: Tensor, gradient: Tensor, of_layer: Groups) -> Tensor:
+    """Return what the rows of a batch would lose with each unit, summed."""
+    of_pieces = mask_gradients(output, gradient, unit_size=of_layer.unit_size)
+    return batch.summed(of_pieces).abs().sum(dim=0)
 
 
 def _add_by_layer_(
@@ -103,8 +108,7 @@ def _add_by_layer_(
         places = [place for place, _ in blocks_there(model, layer)]
         for seen in passes:
             for place, output, gradient in zip(places, seen.inputs, seen.gradients, strict=True):
-                of_pieces = mask_gradients(output, gradient, unit_size=groups[place].unit_size)
-                totals[place] += seen.batch.summed(of_pieces).abs().sum(dim=0)
+                totals[place] += _lost(seen.batch, output, gradient, groups[place])
     return sum(len(batch.labels) for batch in held)
 
 
