@@ -133,6 +133,7 @@ def families() -> str:
     for name in [*FAMILIES, *OTHERS]:
         labels, writes = labels_texts(CONFIG_MAPPING[name]), family_named(name).generates
         does = "label texts or continue them" if labels and writes else "continue texts" if writes else "label texts"
+        does += "; heads of a layer go together" * family_named(name).heads_go_together
         rows.append(f"| `{name}` | {does} | {OTHERS.find(name).package if name in OTHERS.names else 'secateur'} |")
     return "\n".join(rows) + "\n"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import secateur
 
-_ORDER = ("prune", "load", "save", "export", "sentence_transformer", "bench", "latency_table")
+_ORDER = ("prune", "load", "save", "export", "sentence_transformer", "in_transformers", "bench", "latency_table")
 _SECTIONS = {"Args": "argument", "Attributes": "attribute", "Returns": None, "Raises": "raises", "Yields": None}
 _ENTRY = re.compile(r"(?P<names>[A-Za-z_][\w, ]*): (?P<text>.*)", re.DOTALL)
 

@@ -45,9 +45,12 @@ from secateur.models.surgery import widths_of
 LABELS = ["negative", "neutral", "positive"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "day", "train", "very", "the", "a", "is"]
 FAMILY_TYPES = sorted([*FAMILIES, *OTHERS])
-MODEL_TYPES = [name for name in FAMILY_TYPES if not family_named(name).generates]
-DECODER_TYPES = [name for name in FAMILY_TYPES if family_named(name).generates]
-CLASSIFIER_TYPES = [name for name in FAMILY_TYPES if labels_texts(CONFIG_MAPPING[name])]
+TOGETHER = [name for name in FAMILY_TYPES if family_named(name).heads_go_together]
+"""Decoders whose layers have one head or none; the suites of the others count four."""
+_APART = [name for name in FAMILY_TYPES if name not in TOGETHER]
+MODEL_TYPES = [name for name in _APART if not family_named(name).generates]
+DECODER_TYPES = [name for name in _APART if family_named(name).generates]
+CLASSIFIER_TYPES = [name for name in _APART if labels_texts(CONFIG_MAPPING[name])]
 FILLING = [
     name
     for name in DECODER_TYPES
@@ -83,8 +86,9 @@ _POSITIONS = {
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
 QUERIES_PER_HEAD = dict.fromkeys(
-    ("eurobert", "gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2"), 2
-)
+    ("eurobert", "gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2",
+     *TOGETHER), 2
+)  # fmt: skip
 EAGER = ("deberta-v2", "gemma2", "megatron-bert", "mpnet", "rembert")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
@@ -98,6 +102,7 @@ _OWN = {
     "granite": {
         "embedding_multiplier": 1.5, "logits_scaling": 0.7, "residual_multiplier": 0.6, "attention_multiplier": 0.3,
     },
+    "olmo3": _WINDOWS,
     "phi3": {"partial_rotary_factor": 0.5, "sliding_window": 6, "rms_norm_eps": 1e-6},
     "opt": {"ffn_dim": 24},
     "smollm3": {**_WINDOWS, "use_sliding_window": True, "no_rope_layers": [0, 1, 0, 1]},
@@ -122,7 +127,7 @@ def tiny_config(
     if model_type == "distilbert":
         return DistilBertConfig(dim=32, n_layers=num_layers, n_heads=4, hidden_dim=24, **shared)
     sizes = {"hidden_size": 32, "num_hidden_layers": num_layers, "num_attention_heads": 4}
-    if model_type in DECODER_TYPES:
+    if family_named(model_type).generates:
         shared |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": tied}
     if model_type == "gpt2":
         return GPT2Config(n_inner=24, **sizes, **shared)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from secateur.api.checkpoints import export, load, save, sentence_transformer
+    from secateur.api.from_pretrained import in_transformers
     from secateur.api.pruning import prune
     from secateur.api.result import Figures, Pruned
     from secateur.api.timing import bench, latency_table
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "bench",
     "export",
+    "in_transformers",
     "latency_table",
     "load",
     "prune",
@@ -57,6 +59,7 @@ __all__ = [
 _HOMES = {
     "secateur": ("__version__",),
     "secateur.api.checkpoints": ("export", "load", "save", "sentence_transformer"),
+    "secateur.api.from_pretrained": ("in_transformers",),
     "secateur.api.pruning": ("prune",),
     "secateur.api.result": ("Figures", "Pruned"),
     "secateur.api.timing": ("bench", "latency_table"),

@@ -46,11 +46,12 @@ class Counts:
 
 
 def widened(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy whose layers have a head and a neuron more."""
+    """Return a copy whose layers have a head and a neuron more; a neuron, where a layer has one head or none."""
     wide, family = copy.deepcopy(model), family_of(model)
+    more = 0 if family.heads_go_together else 1
     for index, layer in enumerate(family.layers(wide)):
         attention, ffn = layer.attention, layer.ffn
-        family.replace_attention_(wide, index, pad_attention(attention, attention.num_heads + 1, attention.head_dim))
+        family.replace_attention_(wide, index, pad_attention(attention, attention.num_heads + more, attention.head_dim))
         ups = tuple(pad_rows(up, ffn.width + 1) for up in ffn.up)
         family.replace_ffn_(wide, index, Ffn(up=ups, down=pad_columns(ffn.down, ffn.width + 1)))
     return wide

@@ -26,6 +26,8 @@ from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
 from secateur.families.nomic_bert import NOMIC_BERT
+from secateur.families.olmo2 import OLMO2
+from secateur.families.olmo3 import OLMO3
 from secateur.families.opt import OPT
 from secateur.families.phi3 import PHI3
 from secateur.families.qwen2 import QWEN2
@@ -44,7 +46,7 @@ _ENCODERS: tuple[Family, ...] = (
     ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT, NOMIC_BERT, EUROBERT,
 )  # fmt: skip
 _DECODERS: tuple[Family, ...] = (
-    GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OPT, PHI3, QWEN2, QWEN3, SMOLLM3, STARCODER2,
+    GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OLMO2, OLMO3, OPT, PHI3, QWEN2, QWEN3, SMOLLM3, STARCODER2,
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}
@@ -89,18 +91,15 @@ def family_named(model_type: object) -> Family:
     return FAMILIES[name]
 
 
-_ACROSS_HEADS = ("flex_olmo", "olmo2", "olmo3")
-
-
 def _why_not(model_type: str) -> str:
     """Return what keeps an architecture out, as far as its config of transformers tells."""
-    if model_type in _ACROSS_HEADS:
-        return "has norms across all heads of a layer, so one that goes would change what the others attend to"
     if model_type not in CONFIG_MAPPING:  # its `get` finds nothing
         return "is not supported"
     known = CONFIG_MAPPING[model_type]
     if getattr(known, "is_encoder_decoder", False):
         return "is an encoder with a decoder that attends to it, and one stack of layers can be cut"
+    if hasattr(known, "num_hidden_groups"):
+        return "has the same weights in all layers, so none can be cut by itself, and one that goes saves nothing"
     if any("expert" in key and not key.startswith("_") for key in dir(known)):
         return "has experts in place of feed-forward blocks, and layers whose every weight sees every token can be cut"
     return "is not supported"

@@ -18,6 +18,7 @@ class AbsentHeads:
         projection_paths: of query, key and value, relative to the attention.
         output_path: of the output projection.
         norm_paths: of the norms over queries and over keys.
+        norms_span_heads: they span all heads of a layer, and keep the width that they had with them.
         layer_index_attribute: says where in the cache the layer stands.
         cache_argument: name that the cache is passed by.
     """
@@ -27,13 +28,15 @@ class AbsentHeads:
     norm_paths: tuple[str, str] | None
     layer_index_attribute: str
     cache_argument: str
+    norms_span_heads: bool = False
 
     def __call__(self, attention: Any, hidden_states: Tensor, *_: Any, **given: Any) -> tuple[Tensor, None]:
         """Stand in for ``attention.forward``: (B, T, E) to (B, T, E)."""
         query, key, value = (attention.get_submodule(path)(hidden_states) for path in self.projection_paths)
         if self.norm_paths is not None:
+            normed = _beside if self.norms_span_heads else _normed
             query, key = (
-                _normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
+                normed(attention.get_submodule(path), empty, head_dim=attention.head_dim)
                 for path, empty in zip(self.norm_paths, (query, key), strict=True)
             )
         if (cache := given.get(self.cache_argument)) is not None:
@@ -46,3 +49,9 @@ class AbsentHeads:
 def _normed(norm: nn.Module, empty: Tensor, *, head_dim: int) -> Tensor:
     output: Tensor = norm(empty.view(*empty.shape[:-1], 0, head_dim))
     return output.flatten(start_dim=-2)
+
+
+def _beside(norm: nn.Module, empty: Tensor, *, head_dim: int) -> Tensor:
+    """Return nothing, as wide as before: the norm of zeros is zero, and its gain has a gradient."""
+    zeros: Tensor = norm(empty.new_zeros(norm.get_parameter("weight").shape))
+    return empty + zeros.sum()

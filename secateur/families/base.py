@@ -38,6 +38,15 @@ class Family(Protocol):
         """Whether the last projection of a block is what is added to the residual stream, without norm or factor."""
         ...
 
+    @property
+    def heads_go_together(self) -> bool:
+        """Whether all queries and keys of a layer count as one head, because norms span them."""
+        ...
+
+    def keys_per_head(self, config: PreTrainedConfig) -> int:
+        """Return how many keys of a cache a head has: one, or all of a layer where heads go together."""
+        ...
+
     def check(self, config: PreTrainedConfig) -> None:
         """Refuse variants of the architecture that surgery does not know.
 

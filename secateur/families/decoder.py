@@ -46,6 +46,8 @@ class Decoder:
     ffn_path: str = "mlp"
     attention_norm_path: str = "input_layernorm"
     ffn_norm_path: str = "post_attention_layernorm"
+    # blocks read the stream through these two norms
+    is_pre_norm: bool = True
     # relative to the attention and to the feed-forward block
     query_path: str = "q_proj"
     key_path: str = "k_proj"
@@ -85,8 +87,6 @@ class Decoder:
     output_bias: bool | str = False
     ffn_bias: bool | str = False
 
-    is_pre_norm = True
-
     @property
     def model_type(self) -> str:
         """See ``Family.model_type``."""
@@ -96,6 +96,15 @@ class Decoder:
     def adds_directly(self) -> bool:
         """See ``Family.adds_directly``."""
         return not self.output_norm_paths and self.adds_plainly
+
+    @property
+    def heads_go_together(self) -> bool:
+        """See ``Family.heads_go_together``."""
+        return self.config.heads_go_together
+
+    def keys_per_head(self, config: PreTrainedConfig) -> int:
+        """See ``Family.keys_per_head``."""
+        return self.config.keys_per_head(config)
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
@@ -130,6 +139,8 @@ class Decoder:
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
         others = (block.get_submodule(path) for block in self._blocks(model) for path in self.output_norm_paths)
+        if not self.is_pre_norm:
+            return (*others, model.base_model.get_submodule(self.final_norm_path))
         return (*(reading.norm for reading in self._readings(model)), *others)
 
     def first_alike(self, config: PreTrainedConfig, index: int) -> int:
@@ -284,15 +295,19 @@ class Decoder:
     def anatomy(self, config: PreTrainedConfig) -> Anatomy:
         """See ``Family.anatomy``."""
         ffn_bias = _flag(config, self.ffn_bias)
-        of_heads = 0 if self.query_key_norm_paths is None else 2 * self.config.head_dim(config)
+        queries = self.config.queries_per_head(config)
+        # A norm over the features of a key, another over those of a query, or of all queries.
+        normed = 0 if self.query_key_norm_paths is None else 1 + (queries if self.config.heads_go_together else 1)
         return Anatomy(
-            queries_per_head=self.config.queries_per_head(config),
+            queries_per_head=queries,
             num_ups=len(self.up_paths),
             query_bias=_flag(config, self.query_bias),
             output_bias=_flag(config, self.output_bias),
             up_bias=ffn_bias,
             down_bias=ffn_bias,
-            norm_params=(2 + len(self.output_norm_paths)) * self._norm_params(self.hidden_size(config)) + of_heads,
+            norm_params=(2 * self.is_pre_norm + len(self.output_norm_paths))
+            * self._norm_params(self.hidden_size(config))
+            + normed * self.config.head_dim(config),
         )
 
     def hidden_size(self, config: PreTrainedConfig) -> int:
@@ -390,6 +405,7 @@ class Decoder:
             projection_paths=(self.query_path, self.key_path, self.value_path),
             output_path=self.output_path,
             norm_paths=self.query_key_norm_paths,
+            norms_span_heads=self.config.heads_go_together,
             layer_index_attribute=self.layer_index_attribute,
             cache_argument=self.cache_argument,
         )

@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 
 from secateur.errors import ModelError
 from secateur.families.head_filling import filling_heads
+from secateur.families.layer_count import forget_layers_, name_layers_
 from secateur.families.structures import Widths
 
 _HEAD_DIM = "head_dim"
@@ -44,6 +45,8 @@ class DecoderConfig:
     queries_per_layer: bool = True
     # its own check looks for as many factors of long texts as hidden size and queries leave features of a head
     checks_factors: bool = False
+    # norms over all queries and over all keys of a layer: a layer has one head, or none
+    heads_go_together: bool = False
     # its own check looks whether the queries divide the hidden size, also where no head has so many features
     checks_division: bool = False
     # numbers that are the hidden size under another name
@@ -97,7 +100,15 @@ class DecoderConfig:
         return self.value(config, self.num_queries) // self.value(config, self.num_heads)
 
     def head_dim(self, config: PreTrainedConfig) -> int:
-        """Return D."""
+        """Return D: features of a key, or where heads go together those of all keys of a layer."""
+        return self._features(config) * self.keys_per_head(config)
+
+    def keys_per_head(self, config: PreTrainedConfig) -> int:
+        """See ``Family.keys_per_head``."""
+        return self._global_keys(config) if self.heads_go_together else 1
+
+    def _features(self, config: PreTrainedConfig) -> int:
+        """Return what the config calls the features of a head."""
         explicit = vars(config).get(_HEAD_DIM)
         if explicit is not None:
             return int(explicit)
@@ -115,9 +126,8 @@ class DecoderConfig:
 
     def widths(self, config: PreTrainedConfig) -> Widths:
         """See ``Family.widths``."""
-        queries = self.queries_per_head(config)
         heads_key = self.num_queries if self.num_heads is None else self.num_heads
-        per_head = queries if heads_key == self.num_queries else 1
+        per_head = self.queries_per_head(config) if heads_key == self.num_queries else self.keys_per_head(config)
         layers = list(config.per_layer_config)
         everywhere = self._global(config)
         return Widths(
@@ -128,7 +138,7 @@ class DecoderConfig:
 
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
         """See ``Family.write_widths_``."""
-        dense, head_dim = self.dense_widths(config), self.head_dim(config)
+        dense, features = self.dense_widths(config), self._features(config)
         queries = self.queries_per_head(config)
         config.per_layer_config = None
         of_dense = {"heads": dense.heads[0], "ffn": dense.ffn[0]}
@@ -140,12 +150,13 @@ class DecoderConfig:
         vars(config).pop(_DENSE, None)
         if everywhere != of_dense:
             setattr(config, _DENSE, of_dense)
-        self._write_head_dim_(config, head_dim)
+        self._write_head_dim_(config, features)
         if any(heads != everywhere["heads"] for heads in widths.heads) or set(widths.ffn) != {everywhere["ffn"]}:
             config.per_layer_config = {
-                index: self._of_layer(heads=heads, ffn=ffn, queries=queries)
+                index: self._of_layer(heads=heads * self.keys_per_head(config), ffn=ffn, queries=queries)
                 for index, (heads, ffn) in enumerate(zip(widths.heads, widths.ffn, strict=True))
             }
+        name_layers_(config)
 
     def keep_layers_(self, config: PreTrainedConfig, keep: Sequence[int]) -> None:
         """Record that these layers stay, in this order."""
@@ -164,10 +175,10 @@ class DecoderConfig:
                 f"the hidden size of {self.model_type} cannot be cut, its embeddings are scaled by it; heads, neurons, "
                 "layers and tokens can"
             )
-        widths, dense, head_dim = self.widths(config), self.dense_widths(config), self.head_dim(config)
+        widths, dense, features = self.widths(config), self.dense_widths(config), self._features(config)
         setattr(config, self.ffn, self._global(config)["ffn"])
         setattr(config, _DENSE, {"heads": dense.heads[0], "ffn": dense.ffn[0]})
-        setattr(config, _HEAD_DIM, head_dim)
+        setattr(config, _HEAD_DIM, features)
         for key in (self.hidden_size, *self.equal_to_hidden):
             setattr(config, key, hidden_size)
         self.write_widths_(config, widths)
@@ -195,17 +206,18 @@ class DecoderConfig:
     def uniform(self, config: PreTrainedConfig, *, heads: int, ffn: int) -> PreTrainedConfig:
         """See ``Family.uniform_config``."""
         uniform = copy.deepcopy(config)
-        queries, head_dim = self.queries_per_head(config), self.head_dim(config)
+        queries, head_dim = self.queries_per_head(config), self._features(config)
         uniform.per_layer_config = None
+        forget_layers_(uniform)
         for key in (_DENSE, _HEAD_DIM):
             vars(uniform).pop(key, None)
         self._write_global_(uniform, {"heads": heads, "ffn": ffn}, queries=queries)
         if self.query_counts != "filling":
             setattr(uniform, _HEAD_DIM, head_dim)
-        elif (rope := _rope(config)) and self.head_dim(uniform) != head_dim:
+        elif (rope := _rope(config)) and self._features(uniform) != head_dim:
             # Positions turn as many features of a head as before; transformers rounds their share down.
             turned = int(head_dim * rope.get(_SHARE, 1.0))
-            setattr(uniform, _ROPE, {**rope, _SHARE: (turned + 0.5) / self.head_dim(uniform)})
+            setattr(uniform, _ROPE, {**rope, _SHARE: (turned + 0.5) / self._features(uniform)})
         return uniform
 
     def padded_heads(self, config: PreTrainedConfig, *, at_least: int) -> tuple[int, int]:
@@ -258,31 +270,38 @@ class DecoderConfig:
         assert_never(self.query_counts)
 
     def _global(self, config: PreTrainedConfig) -> dict[str, int]:
-        heads_key = self.num_heads
-        if heads_key is None or vars(config).get(heads_key) is None:
-            heads_key = self.num_queries
-        return {"heads": self.value(config, heads_key), "ffn": self.value(config, self.ffn)}
+        return {
+            "heads": self._global_keys(config) // self.keys_per_head(config),
+            "ffn": self.value(config, self.ffn),
+        }
+
+    def _global_keys(self, config: PreTrainedConfig) -> int:
+        if self.num_heads is None or vars(config).get(self.num_heads) is None:
+            return self.value(config, self.num_queries)
+        return self.value(config, self.num_heads)
 
     def _write_global_(self, config: PreTrainedConfig, values: Mapping[str, int], *, queries: int) -> None:
         # Left alone where nothing changes: GPT-2 writes None for its usual FFN.
         if values == self._global(config):
             return
-        setattr(config, self.num_queries, values["heads"] * queries)
+        keys = values["heads"] * self.keys_per_head(config)
+        setattr(config, self.num_queries, keys * queries)
         if self.num_heads is not None:
-            setattr(config, self.num_heads, values["heads"])
+            setattr(config, self.num_heads, keys)
         setattr(config, self.ffn, values["ffn"])
 
-    def _write_head_dim_(self, config: PreTrainedConfig, head_dim: int) -> None:
+    def _write_head_dim_(self, config: PreTrainedConfig, features: int) -> None:
         # Left out where it follows from the others, as in the configs of many published models.
-        follows = head_dim * self.value(config, self.num_queries) == self.value(config, self.hidden_size)
+        follows = features * self.value(config, self.num_queries) == self.value(config, self.hidden_size)
         if vars(config).get(_HEAD_DIM) is None and follows:
             return
         if self.query_counts == "filling":
             vars(config).pop(_HEAD_DIM, None)
         if self.query_counts != "filling" or not follows:
-            setattr(config, _HEAD_DIM, head_dim)
+            setattr(config, _HEAD_DIM, features)
 
     def _of_layer(self, *, heads: int, ffn: int, queries: int) -> dict[str, int]:
+        """Return the values of one layer; ``heads`` counts its keys."""
         values = {self.ffn: ffn}
         if self.num_heads is not None:
             values[self.num_heads] = heads

@@ -11,6 +11,7 @@ from secateur.errors import ModelError
 from secateur.families.bare import is_bare
 from secateur.families.fused import Fusion
 from secateur.families.head_filling import filling_heads
+from secateur.families.layer_count import forget_layers_, name_layers_
 from secateur.families.structures import Anatomy, Head, Widths
 
 Part = Callable[..., tuple[Tensor | None, ...]]
@@ -107,11 +108,16 @@ class EncoderConfig:
 
     generates = False
     adds_directly = True
+    heads_go_together = False
 
     @property
     def is_pre_norm(self) -> bool:
         """See ``Family.is_pre_norm``."""
         return self.block_norm_paths is not None
+
+    def keys_per_head(self, config: PreTrainedConfig) -> int:
+        """See ``Family.keys_per_head``."""
+        return 1
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``."""
@@ -223,16 +229,19 @@ class EncoderConfig:
         """See ``Family.write_widths_``."""
         if widths == self.dense_widths(config):
             config.per_layer_config = None
+            forget_layers_(config)
             return
         config.per_layer_config = {
             index: {self.num_heads_key: heads, self.ffn_key: ffn}
             for index, (heads, ffn) in enumerate(zip(widths.heads, widths.ffn, strict=True))
         }
+        name_layers_(config)
 
     def uniform_config(self, config: PreTrainedConfig, *, heads: int, ffn: int) -> PreTrainedConfig:
         """See ``Family.uniform_config``."""
         uniform = copy.deepcopy(config)
         uniform.per_layer_config = None
+        forget_layers_(uniform)
         if not self.names_head_dim:
             vars(uniform).pop(_HEAD_DIM, None)
         setattr(uniform, self.num_heads_key, heads)

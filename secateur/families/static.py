@@ -122,7 +122,12 @@ class Static:
     generates = False
     is_pre_norm = False
     adds_directly = False
+    heads_go_together = False
     takes_biases = False
+
+    def keys_per_head(self, config: PreTrainedConfig) -> int:
+        """See ``Family.keys_per_head``."""
+        return 1
 
     def check(self, config: PreTrainedConfig) -> None:
         """See ``Family.check``: there are no variants."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
+from secateur.families import family_of
 from secateur.models.surgery import widths_of
 from secateur.models.token_types import TYPES
 
@@ -125,12 +126,13 @@ class _Step(nn.Module):
 
 
 def cache_shapes(model: PreTrainedModel, *, batch: int, length: int) -> list[tuple[int, int, int, int]]:
-    """Return the shapes of keys and values, layer after layer: ``(batch, heads, length, features)``.
+    """Return the shapes of keys and values, layer after layer: ``(batch, keys, length, features)``.
 
-    A layer without heads has one feature of one head there, which counts the tokens.
+    A layer without heads has one feature of one key there, which counts the tokens.
     """
-    widths = widths_of(model)
-    return [(batch, max(heads, 1), length, widths.head_dim if heads else 1) for heads in widths.heads for _ in range(2)]
+    widths, keys = widths_of(model), family_of(model).keys_per_head(model.config)
+    features = widths.head_dim // keys
+    return [(batch, max(heads * keys, 1), length, features if heads else 1) for heads in widths.heads for _ in range(2)]
 
 
 def trace_step(model: PreTrainedModel, file: Path) -> None:

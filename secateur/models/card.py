@@ -200,11 +200,11 @@ def read_card(path: str | Path) -> dict[str, Any]:
     if not folder.exists():
         raise CheckpointError(f"{folder} does not exist; a checkpoint is a folder with {CARD}")
     if not (folder / CARD).is_file():
-        hint = (
-            "a plain Hugging Face folder is where a baseline starts (baseline.model)"
-            if (folder / "config.json").is_file()
-            else "a checkpoint is a folder written by a run"
-        )
+        hint = "a checkpoint is a folder written by a run"
+        if (folder / "config.json").is_file():
+            hint = "a plain Hugging Face folder is where a baseline starts (baseline.model)"
+        if any(folder.glob("*.onnx")):
+            hint = "of ONNX models those that `secateur export` writes are read"
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CARD}; {hint}")
     card = _values(folder / CARD)
     if not isinstance(card.get("files"), dict):

@@ -20,7 +20,8 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedConfig, PreT
 from secateur.data.encoding import said_of_long_texts
 from secateur.errors import CheckpointError
 from secateur.families import family_of
-from secateur.files import write_json, write_text
+from secateur.families.layer_count import forget_layers_
+from secateur.files import is_lfs_pointer, write_json, write_text
 from secateur.kinds.base import Kind
 from secateur.kinds.registry import kind_named, kind_of_config
 from secateur.models.base_model import load_base, load_finished
@@ -196,6 +197,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES if name not in _WITHOUT_WORDS):
         # transformers makes a tokenizer of no words of some, and every text is unknown tokens.
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded: {_NO_WORDS}")
+    held = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if pointers := [file for file in held if is_lfs_pointer(file)]:
+        raise CheckpointError(f"{pointers[0]} is a pointer of Git LFS, not a tokenizer; git lfs pull fetches it")
     pieces = sentencepiece_alone(folder)
     if pieces is not None and find_spec("sentencepiece") is None:
         raise CheckpointError(
@@ -270,6 +274,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def _config_of(model: PreTrainedModel) -> PreTrainedConfig:
     """Return what is written: a classifier on top of an encoder is no encoder, whatever its config was read from."""
     config = copy.deepcopy(model.config)
+    forget_layers_(config)
     config.architectures = [type(model).__name__]
     config.dtype = next(model.parameters()).dtype
     return config

@@ -1,5 +1,6 @@
 """Building models from a config and tensors: shapes first, weights once."""
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +26,13 @@ from secateur.errors import CheckpointError, ModelError
 from secateur.families import family_named, family_of, is_static
 from secateur.families.linears import linear_from
 from secateur.families.structures import HEAD_NUMBERS, Ffn, Widths
+from secateur.files import is_lfs_pointer
 from secateur.models.folders import (
     CONFIG,
     WEIGHTS,
     check_weights_are_plain,
     require_model_folder,
+    stored_dtype,
     weight_files,
     wrapper_of,
 )
@@ -52,6 +55,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """
     file = require_model_folder(folder) / CONFIG
     try:
+        _refuse_other_files(file)
         values = json.loads(file.read_text(encoding="utf-8"))
         model_type = values["model_type"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -70,6 +74,21 @@ def read_config(folder: Path) -> PreTrainedConfig:
     if widths.num_layers == 0 and not is_static(config):
         raise ModelError(f"{file}: the model has no layers; one that has some can be used")
     return config
+
+
+def _refuse_other_files(file: Path) -> None:
+    """Refuse what stands in place of a config, or that editors of Windows saved with a mark, read as a letter.
+
+    Raises:
+        CheckpointError: it begins with a byte-order mark, or was not fetched.
+    """
+    if is_lfs_pointer(file):
+        raise CheckpointError(f"{file} is a pointer of Git LFS, not the config; git lfs pull fetches it")
+    if file.read_bytes()[:4].startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CheckpointError(
+            f"{file} begins with a byte-order mark, which transformers does not read; saved as UTF-8 without one it "
+            "would work"
+        )
 
 
 def _name_labels_(config: PreTrainedConfig) -> None:
@@ -126,6 +145,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: a file is missing or cannot be read, or a weight is no number.
     """
+    stored_dtype(folder)
     tensors: dict[str, torch.Tensor] = {}
     for file in weight_files(folder):
         try:

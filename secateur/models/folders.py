@@ -26,8 +26,10 @@ _ADAPTER = "adapter_config.json"
 PICKLED = "pytorch_model*.bin"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _WRAPPERS = {"module": "a model in DataParallel or the like", "_orig_mod": "a compiled model"}
-_BUFFERS = ("position_ids", HEAD_NUMBERS)
-"""Buffers of whole numbers: old folders hold the first, which is computed; layers that have lost heads the second."""
+_MASKS = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
+_BUFFERS = ("position_ids", HEAD_NUMBERS, *_MASKS)
+"""Buffers of whole numbers: layers that have lost heads hold the second; the others are in old folders (GPT-2's and
+Pythia's on the hub), and computed."""
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -69,10 +71,19 @@ def require_model_folder(path: str | Path) -> Path:
         )
     # Where there is a card, it says what is missing.
     if not (folder / CONFIG).is_file() and not (folder / CARD).is_file():
-        inside = sorted(child.name for child in folder.iterdir() if (child / CONFIG).is_file())
-        hint = f"{folder / inside[-1]} has one" if inside else wanted
+        # Steps of a trainer, modules of sentence-transformers, or what the hub's cache keeps of a repository.
+        inside = sorted(
+            (file.parent for part in ("*", "snapshots/*") for file in folder.glob(f"{part}/{CONFIG}")), key=_step
+        )
+        hint = f"{inside[-1]} has one" if inside else wanted
         raise CheckpointError(f"{folder} holds no model: it has no {CONFIG}; {hint}")
     return folder
+
+
+def _step(folder: Path) -> tuple[int, str]:
+    """Order ``checkpoint-10`` behind ``checkpoint-9``."""
+    number = folder.name.rpartition("-")[2]
+    return (int(number) if number.isdecimal() else -1, folder.name)
 
 
 def card_of(path: str | Path, *, verified: bool = False) -> Card:
@@ -102,6 +113,9 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         CheckpointError: there are none, or several variants and nothing to choose by, or the index is damaged; or one
             was not fetched.
     """
+    for name in (WEIGHTS, _INDEX):
+        if (folder / name).is_symlink() and not (folder / name).exists():
+            raise CheckpointError(f"{folder / name} is a link to a file that is not there; download it again")
     if (folder / WEIGHTS).is_file():
         files: tuple[Path, ...] = (folder / WEIGHTS,)
     elif (folder / _INDEX).is_file():

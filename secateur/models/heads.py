@@ -108,6 +108,13 @@ def _check_labels(config: PreTrainedConfig, folder: Path | str) -> None:
     twice = [name for name in names.values() if list(names.values()).count(name) > 1]
     if twice:
         raise ModelError(f"{folder}: id2label in config.json names two labels {twice[0]!r}; each needs its own name")
+    other = [(name, index) for index, name in names.items() if (config.label2id or {}).get(name, index) != index]
+    if other:
+        name, index = other[0]
+        raise ModelError(
+            f"{folder}: id2label in config.json gives {name!r} the number {index}, and label2id "
+            f"{config.label2id[name]}; the two have to agree"
+        )
 
 
 def pad_with_(config: PreTrainedConfig, token: int | None, folder: Path) -> None:

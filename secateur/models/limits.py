@@ -53,12 +53,25 @@ def check_asked(file: Path, config: Mapping[str, Any]) -> None:
                 raise CheckpointError(
                     f"{file}: {key} asks for {str(value)[:40]} {what}; configs of up to {most} are read"
                 )
+    _check_layers(file, config.get("per_layer_config"))
     needed, there = 2 * _num_weights(config), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise CheckpointError(
             f"{file} asks for at least {needed / 1e9:.0f} GB of weights; "
             f"this machine has {there / 1e9:.0f} GB of memory"
         )
+
+
+def _check_layers(file: Path, layers: Any) -> None:
+    """Refuse layers that differ in more than widths: families would read them as if they did not."""
+    widths = (*_MOST["heads"][1], *_MOST["inner features"][1])
+    for number, layer in layers.items() if isinstance(layers, Mapping) else ():
+        for key in layer if isinstance(layer, Mapping) else ():
+            if key not in widths:
+                raise CheckpointError(
+                    f"{file}: per_layer_config of layer {number} has {str(key)[:40]!r}; layers may differ in their "
+                    "heads and neurons"
+                )
 
 
 def check_finite(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ from secateur.workflow.project import Project
 from tests.tiny import python
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = {"bench", "export", "latency_table", "load", "prune", "save", "sentence_transformer"}
+FUNCTIONS = {"bench", "export", "in_transformers", "latency_table", "load", "prune", "save", "sentence_transformer"}
 RESULTS = {"Figures", "LatencyResult", "LatencyTable", "Pruned"}
 ERRORS = {name for name, found in vars(errors).items() if inspect.isclass(found)}
 _NOTEBOOK = ROOT / "examples" / "prune-in-memory.ipynb"

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+import secateur
 from secateur.budget.cost import amount_of, cost_of, encoder_macs, structure_costs
 from secateur.errors import ModelError
 from secateur.families import family_named, family_of
@@ -207,13 +208,19 @@ def test_saved_and_loaded_is_the_same_model(model_type, choose, tmp_path: Path):
     assert family_of(loaded).dense_widths(loaded.config) == family_of(model).dense_widths(tiny_config(model_type))
 
 
-def test_transformers_reads_the_config_of_a_cut_model(model_type, tmp_path: Path):
+def test_transformers_reads_a_cut_model_where_it_is_told_how(model_type, tmp_path: Path):
+    """Its own versions know the schema of the config, and build no layers of any of these families by it."""
     model = tiny_model(model_type)
     cut_(model, some_masks(model))
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert config.is_heterogeneous
     assert family_of(config).widths(config) == widths_of(model)
+    with secateur.in_transformers():
+        loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    with pytest.raises(Exception, match=r"per-layer attribute|size mismatch|shape|mismatch"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
 
 
 @CHOICES

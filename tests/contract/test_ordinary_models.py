@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.families.fused import Fused
 from secateur.families.linears import convert_
@@ -120,6 +120,8 @@ def test_it_is_trained_further_and_saved_as_usual(model: PreTrainedModel, tmp_pa
     before = logits_of(model)
     optimizer.step()
     model.save_pretrained(tmp_path / "further", **options)
+    # As Trainer reads what it resumes.
+    assert PreTrainedConfig.from_json_file(tmp_path / "further/config.json").num_hidden_layers == 3
     assert not (tmp_path / "further/card.json").exists()
     loaded = load(tmp_path / "further")
     assert torch.equal(logits_of(loaded), logits_of(model))

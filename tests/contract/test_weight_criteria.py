@@ -6,12 +6,12 @@ import torch
 from secateur.config.criteria import CRITERIA
 from secateur.errors import ModelError
 from secateur.evaluation.compression import stored_size
-from secateur.families import FAMILIES
 from secateur.models.checkpoint import load, save
 from secateur.pruning.weights.application import prune_weights_
 from secateur.pruning.weights.matrices import prunable
 from secateur.training.batches import batches_of
 from tests.contract.criterion_variants import OF_WEIGHTS, variants
+from tests.tiny_models import CLASSIFIER_TYPES
 from tests.tiny_models import tiny_model as tiny_model_of
 from tests.unit.pruning.tiny import tiny_model, tiny_rows
 from tests.unit.pruning.weights.settings import weight_settings
@@ -132,7 +132,7 @@ def test_suppressed_weights_are_divided_and_not_zero(name):
 
 
 @EVERY
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"granite"}))  # transformers has no classifiers of it
+@pytest.mark.parametrize("family", CLASSIFIER_TYPES)
 def test_every_family_ends_with_a_checkpoint_that_reloads(name, family, tmp_path):
     model = tiny_model_of(family)
     prune_(name, model, 0.5)

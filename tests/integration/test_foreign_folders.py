@@ -134,9 +134,19 @@ def test_labels_that_are_numbers_in_the_config_are_names(home: Path, tmp_path: P
 
 
 def test_a_folder_of_checkpoints_names_the_one_inside(home: Path, tmp_path: Path) -> None:
-    shutil.copytree(home / "cut", tmp_path / "runs/checkpoint-2")
+    for number in (9, 10):
+        shutil.copytree(home / "cut", tmp_path / f"runs/checkpoint-{number}")
     for command in (["predict", "runs", "good"], ["inspect", "runs"]):
-        assert "it has no config.json; runs/checkpoint-2 has one" in str(refused(tmp_path, *command))
+        assert "it has no config.json; runs/checkpoint-10 has one" in str(refused(tmp_path, *command))
+
+
+def test_masks_that_old_decoders_saved_are_no_weights(home: Path, tmp_path: Path) -> None:
+    """GPT-2 and Pythia on the hub have them; they were taken for quantised weights."""
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=40, vocab_size=200)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    masks = {f"transformer.h.{n}.attn.bias": torch.ones(1, 1, 40, 40, dtype=torch.bool) for n in range(2)}
+    _tensors(lambda tensors: tensors.update(masks))(tmp_path / "model")
+    assert json.loads(output(tmp_path, "inspect", "model", "--json"))["params"] > 0
 
 
 def test_weights_that_changed_under_a_card_are_named_with_the_way_on(home: Path, tmp_path: Path) -> None:
@@ -250,6 +260,13 @@ def _text(name: str, text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(text) and None
 
 
+def _with_mark(encoding: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "config.json").write_text((folder / "config.json").read_text(), encoding=encoding)
+
+    return spoil
+
+
 def _instead(make: Callable[[], Any]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         for file in ("config.json", "model.safetensors"):
@@ -267,6 +284,17 @@ def _emptied(folder: Path) -> None:
 def _a_run(folder: Path) -> None:
     shutil.move(folder, folder.with_name("kept"))
     shutil.move(folder.with_name("kept"), folder / "checkpoint-7")
+
+
+def _in_a_cache(folder: Path) -> None:
+    """As the hub's cache keeps a repository."""
+    shutil.move(folder, folder.with_name("kept"))
+    shutil.move(folder.with_name("kept"), folder / "snapshots/0a1b")
+
+
+def _dangling(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("../blobs/0a1b")
 
 
 def _a_file(folder: Path) -> None:
@@ -334,6 +362,10 @@ LOADING = {
     "no folder": (shutil.rmtree, "does not exist; a checkpoint is a folder"),
     "an adapter": (_text("adapter_config.json", "{}"), "merge it into its model first"),
     "a broken config": (_text("config.json", "{"), "no model_type can be read"),
+    "a config that an editor of Windows saved": (
+        _with_mark("utf-8-sig"),
+        "config.json begins with a byte-order mark, which transformers does not read; saved as UTF-8 without one",
+    ),
     "a config that is a list": (_text("config.json", "[1]"), "no model_type can be read"),
     "no heads": (_config(num_attention_heads=0), "config.json cannot be used"),
     "packed weights": (_config(quantization_config={"quant_method": "gptq"}), "the weights are quantised (gptq)"),
@@ -343,7 +375,7 @@ LOADING = {
     ),
     "an unknown family": (
         _instead(lambda: AlbertForSequenceClassification(AlbertConfig(**SMALL))),
-        "model_type 'albert' is not supported; supported: bert, ",
+        "model_type 'albert' has the same weights in all layers, so none can be cut by itself",
     ),
     "a head for tokens": (
         _instead(lambda: BertForTokenClassification(BertConfig(**SMALL))),
@@ -361,6 +393,10 @@ LOADING = {
     "no weights": (_without("model.safetensors"), "has no model.safetensors (other formats are not read)"),
     "weights that were cut off": (_cut_off, "model.safetensors is damaged"),
     "weights that are text": (_text("model.safetensors", "weights"), "model.safetensors is damaged"),
+    "weights of other eight bits": (
+        _tensors(lambda tensors: tensors.update({BIAS: tensors[BIAS].to(torch.float8_e4m3fn)})),
+        f"{BIAS} is of type F8_E4M3",
+    ),
     "weights of eight bits": (
         _tensors(lambda tensors: tensors.update({BIAS: tensors[BIAS].to(torch.int8)})),
         f"{BIAS} is of type I8",
@@ -391,6 +427,20 @@ LOADING = {
         _config(id2label={"0": "yes", "1": "yes"}),
         "id2label in config.json names two labels 'yes'; each needs its own name",
     ),
+    "labels that are others the other way": (
+        _config(label2id={"negative": 1, "positive": 0}),
+        "id2label in config.json gives 'negative' the number 0, and label2id 1; the two have to agree",
+    ),
+    "layers that differ in more than widths": (
+        _config(per_layer_config={"1": {"skip": ["mlp"]}}),
+        "per_layer_config of layer 1 has 'skip'; layers may differ in their heads and neurons",
+    ),
+    "a config that Git LFS has not fetched": (
+        _text("config.json", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"),
+        "config.json is a pointer of Git LFS, not the config",
+    ),
+    "weights that a cache has lost": (_dangling, "model.safetensors is a link to a file that is not there"),
+    "a cache of the hub": (_in_a_cache, "snapshots/0a1b has one"),
     "a tensor too few": (_tensors(lambda tensors: tensors.__delitem__(BIAS)), "lacks 1 tensors of a finished model"),
     "two variants": (_two_variants, "holds several variants (model.bf16.safetensors, model.fp16.safetensors)"),
     "an index of nothing": (_an_index(names={"weight_map": {}}), "weight files lie beside it, found []"),
@@ -405,6 +455,10 @@ WITH_TOKENIZER = {
     "no tokenizer": (_without("tokenizer.json", "tokenizer_config.json"), "holds no tokenizer"),
     "a vocabulary alone": (_a_tokenizer_of_its_own, "vocab.txt alone does not say how text is split"),
     "a tokenizer's config alone": (_without("tokenizer.json"), "cannot be loaded: it has no tokenizer.json, which its"),
+    "a tokenizer that Git LFS has not fetched": (
+        _text("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"),
+        "tokenizer.json is a pointer of Git LFS, not a tokenizer",
+    ),
     "a broken tokenizer": (_text("tokenizer.json", "{"), "cannot be loaded"),
     "tokens without embeddings": (_added_tokens, "and the model has embeddings for"),
     "weights that are NaN": (_tensors(_words(BIAS, torch.tensor(float("nan")))), "holds NaN or infinity"),
