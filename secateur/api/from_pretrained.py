@@ -97,7 +97,7 @@ def _read(cls: type[PreTrainedModel], folder: Path, given: Mapping[str, Any]) ->
     if attention is not None:
         model.set_attn_implementation(attention)
     if device is not None:
-        model.to(_one_device(device, folder))  # type: ignore[arg-type]  # of torch, as transformers wraps it
+        model.to(_one_device(device, folder))
     return (model, dict(_NO_FINDINGS)) if tells else model
 
 
