@@ -105,7 +105,7 @@ def main(
         if not folder.exists():
             prune_checkpoint(request, folder, say=click.echo)
     dense_model, tokenizer = load(_folder()), load_tokenizer(_folder())
-    rows = read_rows(request, dense_model, tokenizer, rules=None, kind=_KIND, say=lambda _: None).held_out
+    rows = read_rows(request, dense_model, tokenizer, rules=None, kind=_KIND, controls={}, say=lambda _: None).held_out
     dense = evaluate_deployed(
         _folder(), rows, runtime="torch", batch_size=64, num_threads=threads, workdir=_WORK / "exports"
     ).logits

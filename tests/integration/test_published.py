@@ -1,4 +1,4 @@
-"""``benchmarks.published`` and ``benchmarks.bert_base`` on stand-ins: tiny models of the same families, few rows."""
+"""``benchmarks.published``, ``bert_base`` and ``one_language`` on stand-ins: tiny models of the same families."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.bert_base import ratios, write_models
+from benchmarks.one_language import cut_to, texts_of, trained
 from benchmarks.published import PUBLISHED, SUBJECTS, as_table, named, run_all
 from secateur.config.base import Runtime
 from secateur.inference.latency import LatencyResult
@@ -16,6 +17,7 @@ from secateur.models.checkpoint import load, load_base, load_tokenizer
 from secateur.models.surgery import widths_of
 from tests.integration.in_process import output
 from tests.tiny import write_bert, write_rows
+from tests.tiny_tokenizers import CORPUS, TEXTS
 
 QUICK = ("-S", "calibration_rows=16", "-S", "criteria.obs.search_trials=0", "-S", "ffn_multiple=8")
 
@@ -90,3 +92,14 @@ def test_shapes_of_the_10x_rows_are_cut_and_timed(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("benchmarks.bert_base.bench", timed)
     rows = ratios({"dense": dense, "cut": cut}, length=8, threads=1, repeats=3, workdir=tmp_path)
     assert [rows["cut"][name] for name in ("deployed", "from_torch", "alike")] == [20.0, 40.0, 10.0]
+
+
+def test_a_vocabulary_of_scripts_is_cut_to_one(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"text": "a text of words"}, {"n": ["another  text", 3]}]')
+    (tmp_path / "b.yml").write_text("talk:\n- - what is this\n  - too short\n")
+    (tmp_path / "c.txt").write_text("a line of text\n")
+    assert list(texts_of(tmp_path)) == ["a text of words", "another text", "what is this", "a line of text"]
+    found = cut_to(trained(CORPUS, size=200), list(TEXTS[:1]), [*TEXTS[:1], *TEXTS[2:]], min_count=1, layers=1)
+    assert found["tokens"] < 200
+    assert (found["read_back_as_before"], found["unknown"]) == (1.0, found["unknown_before"])
+    assert 0.0 < found["same_tokens"] < 1.0 < found["longer"]
