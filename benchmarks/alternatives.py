@@ -7,79 +7,31 @@ folders: checkpoints (in all three forms) or ONNX exports (as they are).
 """
 
 import os
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from benchmarks.report import environment, points, show, write_results
+from benchmarks.rivals import Form, Rows, read_rows, tf_idf, transformer
 from benchmarks.statistics import quality_of
 from benchmarks.subject import BASELINE
-from secateur.evaluation.tf_idf import fit
-from secateur.formats.onnx import ONNX_MODEL, export_onnx
-from secateur.inference.prediction import Predictor
+from secateur.formats.onnx import export_onnx
 from secateur.models.folders import WEIGHTS
 
 _TEXTS = 200
 _NOTES = (
     "ms: from one text to its label (rules, tokens, model), batch 1, one thread, real test texts, all forms in turn in "
-    "one run; 5th and 95th percentile",
+    "one run, in the thread's own time; 5th and 95th percentile",
     "call ms: the model alone on 32 tokens, in the same kind of run",
     "bytes: the model file; tokenizer.json of MiniLM adds 0.7 MB; TF-IDF: its pickle",
     "points lost: against dense torch, rows resampled jointly, 95 %; no seeds are varied here",
 )
-
-
-@dataclass(frozen=True)
-class Form:
-    """One thing a user could deploy: texts in, label indices out; and the model alone on token ids, if it has any."""
-
-    classify: Callable[[list[str]], list[int]]
-    call: Callable[[], object] | None
-    num_bytes: int
-
-
-def transformer(folder: Path) -> Form:
-    """Open a checkpoint or an ONNX export."""
-    predictor = Predictor.load(folder, num_threads=1)
-    index = {label: number for number, label in enumerate(predictor.labels)}
-    ids = np.random.default_rng(0).integers(1000, size=(1, 32), dtype=np.int64)
-    mask = np.ones_like(ids)
-    file = folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder / ONNX_MODEL
-    return Form(
-        # Batch 1 as deployed: int8 scales its activations over the whole batch.
-        classify=lambda texts: [index[found.label] for found in predictor.predict(texts, batch_size=1)],
-        call=lambda: predictor.runner(ids, mask),
-        num_bytes=file.stat().st_size,
-    )
-
-
-def tf_idf(clean: Path) -> Form:
-    """Train TF-IDF of words and characters with logistic regression on the project's rows, tuned on validation."""
-    texts, labels = read_rows(clean / "train.parquet")
-    validation, expected = read_rows(clean / "validation.parquet")
-    model = fit(
-        texts,
-        labels.tolist(),
-        validation=validation,
-        validation_labels=expected.tolist(),
-        num_labels=int(labels.max()) + 1,
-    )
-    return Form(classify=lambda rows: model.predict(rows).tolist(), call=None, num_bytes=len(pickle.dumps(model)))
-
-
-def read_rows(table: Path) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Return texts and label indices of a cleaned table."""
-    columns = pq.read_table(table, columns=["text", "label"])
-    return columns.column("text").to_pylist(), columns.column("label").to_numpy()
 
 
 def open_forms(folders: Mapping[str, Path], clean: Path, scratch: Path) -> dict[str, Form]:
@@ -94,7 +46,7 @@ def open_forms(folders: Mapping[str, Path], clean: Path, scratch: Path) -> dict[
             out = scratch / f"{len(forms)}"
             export_onnx(folder, out, int8=int8)
             forms[f"{name} {runtime}"] = transformer(out)
-    return forms | {"tuned TF-IDF + logistic regression": tf_idf(clean)}
+    return forms | {"tuned TF-IDF + logistic regression": tf_idf(Rows.read(clean))}
 
 
 def timed(calls: Mapping[str, Callable[[int], object]], *, repeats: int) -> dict[str, list[float]]:
@@ -102,10 +54,10 @@ def timed(calls: Mapping[str, Callable[[int], object]], *, repeats: int) -> dict
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(-10, repeats):
         for name, call in calls.items():
-            start = time.perf_counter_ns()
+            start = time.thread_time_ns()
             call(turn % _TEXTS)
             if turn >= 0:
-                times[name].append((time.perf_counter_ns() - start) / 1e6)
+                times[name].append((time.thread_time_ns() - start) / 1e6)
     return {name: np.percentile(values, (5, 50, 95)).tolist() for name, values in times.items()}
 
 
