@@ -174,7 +174,7 @@ def _spread(rates: list[float]) -> str:
 def main(seconds: float, tiny: bool, out: Path | None) -> None:
     """Time three pieces of work on every device that there is."""
     devices = list(dict.fromkeys([find_device("cpu"), find_device("auto")]))
-    entries = []
+    entries: list[dict[str, Any]] = []
     for case in cases(tiny=tiny):
         for device in devices:
             if device.type == "cpu" and not case.on_cpu:

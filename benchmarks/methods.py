@@ -65,13 +65,15 @@ class Task:
         """Return asked speed and recovery of every round; the epochs are shared out as the parameters do it."""
         if self.one_shot:
             return [(self.asked, self.settings.recovery.model_copy(update={"epochs": self.epochs}))]
-        own = [overridden(self.settings.recovery, round_) for round_ in self.subject.config.prune.rounds.values()]
-        total = sum(recovery.epochs for recovery in own)
+        rows, labels = len(self.subject.train), int(self.subject.logits.shape[1])
+        settled = self.settings.recovery.settled(rows=rows, labels=labels)
+        own = [overridden(settled, round_) for round_ in self.subject.config.prune.rounds.values()]
+        total = sum(recovery.passes for recovery in own)
         shape = self.settings.schedule.shape
         return [
             (
                 1.0 / density_after(number, steps=len(own), final=1.0 / self.asked, shape=shape),
-                recovery.model_copy(update={"epochs": recovery.epochs * self.epochs / total}),
+                recovery.model_copy(update={"epochs": recovery.passes * self.epochs / total}),
             )
             for number, recovery in enumerate(own, start=1)
         ]
@@ -113,7 +115,7 @@ def ours(task: Task) -> PreTrainedModel:
             dense_model=dense_model,
             target=budgets.target(aimed.shares[0]),
             settings=settings,
-            round_=Round(prev="baseline", epochs=recovery.epochs, learning_rate=recovery.learning_rate),
+            round_=Round(prev="baseline", epochs=recovery.passes, learning_rate=recovery.learning_rate),
             seed=seed,
             precision=precision,
             title=f"ours {task.asked:g}x r{number}",

@@ -56,13 +56,13 @@ class Subject:
 
 
 def _glue(task: str, model: str, *, texts: tuple[str, ...], test: str = "validation") -> Subject:
-    files = tuple(f"{_GLUE}/{task}/{part}-00000-of-00001.parquet" for part in ("train", test))
-    return Subject(f"BERT-base {task.upper()}", model, *files, "accuracy", texts, (1 / 2, 1 / 5, 1 / 10, 1 / 15))
+    train, held = (f"{_GLUE}/{task}/{part}-00000-of-00001.parquet" for part in ("train", test))
+    return Subject(f"BERT-base {task.upper()}", model, train, held, "accuracy", texts, (1 / 2, 1 / 5, 1 / 10, 1 / 15))
 
 
 def _writer(name: str, model: str) -> Subject:
-    files = tuple(f"{_WIKITEXT}/{part}-00000-of-00001.parquet" for part in ("train", "test"))
-    return Subject(name, model, *files, "perplexity", ("text",), (0.8, 0.65, 0.5))
+    train, test = (f"{_WIKITEXT}/{part}-00000-of-00001.parquet" for part in ("train", "test"))
+    return Subject(name, model, train, test, "perplexity", ("text",), (0.8, 0.65, 0.5))
 
 
 SUBJECTS = (
@@ -206,7 +206,7 @@ def named(file: Path, subject: Subject, config: Mapping[str, Any]) -> Path:
 
 def as_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Return the rows of the table: what was measured, and beside the first of a model what others published."""
-    table = []
+    table: list[tuple[str, ...]] = []
     for subject in SUBJECTS:
         mine = [row for row in found if row["subject"] == subject.name]
         beside = list(PUBLISHED[subject.name])

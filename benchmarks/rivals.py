@@ -101,7 +101,8 @@ def fast_text(rows: Rows) -> Form:
         file = Path(scratch) / "train.txt"
         lines = (f"__label__{label} {text}".replace("\n", " ") for text, label in zip(*rows.train, strict=True))
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        best, score = None, -1.0
+        best: Any = None
+        score = -1.0
         for rate, epochs, (shortest, longest) in _FAST_TEXT:
             model = fasttext.train_supervised(
                 str(file),
@@ -131,7 +132,8 @@ def model_to_vec(rows: Rows, encoder: Path, kept: Path) -> Form:
     from sklearn.linear_model import LogisticRegression
 
     if not kept.is_dir():
-        distill(str(encoder), pca_dims=256).save_pretrained(str(kept))
+        distilled: Any = distill(str(encoder), pca_dims=256)
+        distilled.save_pretrained(str(kept))
     vectors = StaticModel.from_pretrained(str(kept))
 
     def encoded(texts: list[str]) -> npt.NDArray[np.float32]:

@@ -16,6 +16,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,15 @@ def measure(root: Path, *, num_clients: int, seconds: float) -> dict[str, Any]:
             _ours(f"models:/{name}@{ALIAS}", root, Path(scratch)) as ours,
         ):
             texts = _texts(root, Path(scratch))
-            settings = {"texts": texts, "clients": num_clients}
-            _run_clients("mlflow", theirs, seconds=_WARM_UP_S, **settings).communicate()
-            _run_clients("secateur", ours, seconds=_WARM_UP_S, **settings).communicate()
-            first = _finish(_run_clients("mlflow", theirs, seconds=seconds / 2, **settings))
-            running = _run_clients("secateur", ours, seconds=seconds, **settings)
+            clients = partial(_run_clients, texts=texts, clients=num_clients)
+            clients("mlflow", theirs, seconds=_WARM_UP_S).communicate()
+            clients("secateur", ours, seconds=_WARM_UP_S).communicate()
+            first = _finish(clients("mlflow", theirs, seconds=seconds / 2))
+            running = clients("secateur", ours, seconds=seconds)
             time.sleep(seconds / 2)
             registry.set_alias(name, ALIAS, newest)
             own = _finish(running)
-            last = _finish(_run_clients("mlflow", theirs, seconds=seconds / 2, **settings))
+            last = _finish(clients("mlflow", theirs, seconds=seconds / 2))
     finally:
         MlflowClient(registry.uri).delete_registered_model_alias(name, ALIAS)
     answered = own["answers"]
@@ -118,9 +119,9 @@ def _different(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, 
 
 def _two_versions(registry: ModelRegistry) -> tuple[str, str, str]:
     for model in registry.models():
-        if len(model["versions"]) > 1:
-            newest, before, *_ = model["versions"]
-            return model["name"], before["version"], newest["version"]
+        if len(model.versions) > 1:
+            newest, before, *_ = model.versions
+            return model.name, before.version, newest.version
     raise ModelError("no model with two versions is registered; `secateur run` registers the baseline and every round")
 
 

@@ -17,7 +17,7 @@ from secateur.errors import ProjectError
 from secateur.models.card import read_card
 from secateur.models.checkpoint import load, load_tokenizer
 from secateur.training.prepared_rows import read_prepared_rows
-from secateur.workflow.project import LATENCY_TABLE
+from secateur.workflow.stage import LATENCY_TABLE
 
 BASELINE = Path("models") / "baseline"
 
@@ -70,6 +70,8 @@ def read_project(project: Path, *, params: Path, num_rows: int | None) -> Subjec
     config = parse_config(YAML(typ="safe").load(params))
     found = read_prepared_rows(project / "data" / "tokens")
     train, logits = found.train, found.dense_logits
+    if logits is None:
+        raise ProjectError(f"{project} holds a {config.run.task} project, whose dense model keeps no logits")
     if num_rows is not None and num_rows < len(train):
         chosen = np.sort(np.random.default_rng(0).choice(len(train), size=num_rows, replace=False))
         train, logits = train.take(chosen), logits[chosen]
