@@ -48,17 +48,20 @@ _NOTES = (
 )
 
 
-def build(project: Path, clone: Path, *, seed: int) -> float:
-    """Clone a project and run its flow with a seed; return the seconds it took."""
+def build(project: Path, clone: Path, *, seed: int, prices: Path) -> float:
+    """Clone a project and run its flow with a seed; return the seconds it took. Later seeds take the first one's prices."""
     subprocess.run(["git", "clone", "--quiet", str(project.resolve()), str(clone)], check=True)
-    prices = project / LATENCY_TABLE
-    if prices.is_file():  # the machine is the same, and a table of another one is not taken
-        shutil.copyfile(prices, clone / LATENCY_TABLE)
+    known = next((file for file in (prices, project / LATENCY_TABLE) if file.is_file()), None)
+    if known is not None:  # a table of another machine is not taken
+        shutil.copyfile(known, clone / LATENCY_TABLE)
     started = time.monotonic()
     command = [sys.executable, "-c", "from secateur.cli import main; main()", "run", "-S", f"run.seed={seed}"]
     with (clone.parent / f"{clone.name}.log").open("w") as log:
         subprocess.run(command, cwd=clone, check=True, stdout=log, stderr=subprocess.STDOUT)
-    return time.monotonic() - started
+    took = time.monotonic() - started
+    if (clone / LATENCY_TABLE).is_file():
+        shutil.copyfile(clone / LATENCY_TABLE, prices)
+    return took
 
 
 def forms_of(project: Path, rows: Rows, *, scratch: Path, work: Path) -> tuple[dict[str, Form], dict[str, float]]:
@@ -164,7 +167,7 @@ def main(projects: tuple[str, ...], seeds: int, work: Path, out: Path | None, ke
             file, clone = work / f"{name}-{seed}.json", work / f"{name}-{seed}"
             if not file.is_file() and not show_only:
                 shutil.rmtree(clone, ignore_errors=True)
-                took = build(Path(folder), clone, seed=seed)
+                took = build(Path(folder), clone, seed=seed, prices=work / f"{name}-prices.json")
                 found = {"seed": seed, "build_s": took, "machine": environment(), **measure(clone, work=work)}
                 partial = file.with_suffix(".partial")
                 partial.write_text(json.dumps(found), encoding="utf-8")
