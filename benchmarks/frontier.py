@@ -49,7 +49,7 @@ _NOTES = (
 
 
 def build(project: Path, clone: Path, *, seed: int, prices: Path) -> float:
-    """Clone a project and run its flow with a seed; return the seconds it took. Later seeds take the first one's prices."""
+    """Clone a project and run its flow with a seed; return the seconds. Prices are those of the first seed."""
     subprocess.run(["git", "clone", "--quiet", str(project.resolve()), str(clone)], check=True)
     known = next((file for file in (prices, project / LATENCY_TABLE) if file.is_file()), None)
     if known is not None:  # a table of another machine is not taken

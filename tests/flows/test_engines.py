@@ -25,7 +25,7 @@ from secateur.workflow.rendering import update_pipeline
 from secateur.workflow.sweep import run_sweep, swept
 from tests import warm
 from tests.integration.in_process import refused
-from tests.tiny import git, secateur
+from tests.tiny import git
 
 distributed = pytest.importorskip("distributed")
 
@@ -65,16 +65,16 @@ def record(project: Project) -> dict[str, Any]:
 
 
 def test_a_run_on_workers_leaves_the_dvc_lock_of_one_process(
-    finished_project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    finished_project: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, forked_proofs: None
 ) -> None:
     git(tmp_path, "clone", "-q", str(finished_project), "clone")
     root = tmp_path / "clone"
     project = engine(root, tmp_path / "remote", address, monkeypatch)
     (root / "dvc.lock").unlink()
-    said = json.loads(secateur(root, "run", "--json").stdout)["stages"]
-    assert {entry["action"] for entry in said[:6]} == {"run"}
-    assert (root / "dvc.lock").read_bytes() == (finished_project / "dvc.lock").read_bytes()
-    assert git(root, "status", "--porcelain") == ""
+    done = bring_all_up_to_date(project, bring=plainly(project), until="prune@r2")
+    assert {outcome.action for outcome in done} == {"run"}
+    # What comes after the rounds runs in this process, whatever the engine.
+    assert (finished_project / "dvc.lock").read_bytes().startswith((root / "dvc.lock").read_bytes())
     assert list(record(project)) == ["baseline", "prune@r1", "prune@r2"]
     assert not any(str(os.getpid()) in entry["worker"] for entry in record(project).values())
 
