@@ -13,6 +13,7 @@ INGEST = "ingest."
 _WRITTEN = (
     *("format", "encoding", "delimiter", "header", "quotes", "escapes", "bad_rows", "sheet", "query"),
     "label_separator",
+    "class_names",
 )
 
 

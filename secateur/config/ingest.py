@@ -137,6 +137,12 @@ class IngestSection(Section):
             description="multi_label: what stands between the labels of a cell (|); null = nothing, a cell holds one label or a list",
         ),
     ] = None
+    class_names: Annotated[
+        bool,
+        Field(
+            description="numbers of labels become the names that a Parquet file declares for them (ClassLabel of the library datasets), -1 becomes none; false = they stay numbers"
+        ),
+    ] = False
     split_column: Annotated[
         PlainName | None,
         Field(description="column that says of each row whether it is train, validation or test, or null"),

@@ -1,7 +1,7 @@
 """From raw rows to rows worth learning from: one pass of rules, each of which reports what it did."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.data.copies import copies_among, same_within
 from secateur.data.data_report import Example, RuleEffect, effect_on
-from secateur.data.near_duplicates import SHINGLE_CHARS, representatives
+from secateur.data.near_duplicates import SHINGLE_CHARS, first_of_equal, representatives
 from secateur.data.parallel import clean_texts_in_processes
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
@@ -94,9 +94,8 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
     sieve.drop_undated()
     sieve.drop("min_chars", lambda i: min(map(len, texts_in(sieve.texts[i]))) < rules.min_chars)
     if rules.min_confidence is not None:
-        least = rules.min_confidence
-        confidence = raw["confidence"].to_pylist()
-        sieve.drop("min_confidence", lambda i: (confidence[i] or 0.0) < least)
+        confidence = pc.fill_null(raw["confidence"], 0.0).to_numpy()
+        sieve.drop_rows("min_confidence", sieve.left[confidence[sieve.left] < rules.min_confidence])
     _keep_apart(sieve, rules, apart_from)
     if rules.labelled:
         outvoted = _far_apart if rules.numbers else _outvoted
@@ -134,33 +133,31 @@ class _Sieve:
     """The rows that are left, and the record of why the others are gone."""
 
     def __init__(self, raw: pa.Table, *, numbers: bool) -> None:
-        self.texts: list[str] = [text or "" for text in raw["text"].to_pylist()]
-        self.labels: list[str | None] = raw["label"].to_pylist()
-        encoded = pc.dictionary_encode(raw["label"].combine_chunks(), null_encoding="encode")
-        self.label_numbers: Indices = encoded.indices.to_numpy().astype(np.int64)
+        self._read = raw["text"]
+        self.texts: list[str] = [text or "" for text in self._read.to_pylist()]
+        self.labels, self.label_numbers = _named(raw["label"])
         self.numbers = numbers_of(self.labels) if numbers else None
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._source_rows: Indices = raw["row"].to_numpy()
-        self.groups: list[str | None] | None = raw["group"].to_pylist() if "group" in raw.column_names else None
+        self.groups = _named(raw["group"])[0] if "group" in raw.column_names else None
         self._times: pa.ChunkedArray | None = raw["time"] if "time" in raw.column_names else None
         self._alike: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._effects: list[RuleEffect] = []
 
     def change(self, rules: TextRules, *, num_proc: int) -> None:
         """Apply the text steps to the rows that are left."""
-        before = [self.texts[i] for i in self.left]
-        after, changed = clean_texts_in_processes(before, rules, num_proc=num_proc)
-        bits = np.array(changed, np.int64)
+        bits = np.zeros(len(self.texts), np.int64)
+        cleaned = clean_texts_in_processes((self.texts[i] for i in self.left), rules, num_proc=num_proc)
+        for i, (text, changed) in zip(self.left.tolist(), cleaned, strict=True):
+            self.texts[i], bits[i] = text, changed
         for index, (name, _) in enumerate(steps_of(rules)):
             touched = np.flatnonzero(bits & (1 << index))
 
-            def example(position: int, name: str = name) -> Example:
-                old, new = before_and_after(before[position], rules, name)
-                return Example(old, new, self._label(int(self.left[position])))
+            def example(row: int, name: str = name) -> Example:
+                old, new = before_and_after(self._read[row].as_py(), rules, name)
+                return Example(old, new, self._label(row))
 
             self._effects.append(effect_on(name, "changed", touched, example))
-        for i, text in zip(self.left.tolist(), after, strict=True):
-            self.texts[i] = text
 
     def drop(self, rule: str, is_out: Callable[[int], bool]) -> None:
         """Drop the rows for which ``is_out`` holds."""
@@ -225,17 +222,27 @@ class _Sieve:
         return self.labels[row] or ""
 
 
-def _by_text(sieve: _Sieve) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for i in sieve.left.tolist():
-        groups.setdefault(sieve.texts[i].casefold(), []).append(i)
-    return groups
+def _named(column: pa.ChunkedArray) -> tuple[list[str | None], Indices]:
+    """Return the name of each row, of which equal ones are one string, and its number."""
+    encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
+    names, numbers = encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    return [names[number] for number in numbers], numbers
+
+
+def _by_text(sieve: _Sieve) -> Iterator[list[int]]:
+    """Yield the rows of each text that several have, ascending."""
+    first = first_of_equal([sieve.texts[i] for i in sieve.left.tolist()])
+    order = np.argsort(first, kind="stable")
+    begins = np.flatnonzero(np.diff(first[order], prepend=-1))
+    sizes = np.diff(np.append(begins, len(order)))
+    for begin, size in zip(begins[sizes > 1], sizes[sizes > 1], strict=True):
+        yield sieve.left[order[begin : begin + size]].tolist()
 
 
 def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     """Return the rows that go because equal texts have other labels."""
     out: list[int] = []
-    for rows in _by_text(sieve).values():
+    for rows in _by_text(sieve):
         votes = Counter(sieve.labels[i] for i in rows).most_common()
         if len(votes) == 1:
             continue
@@ -248,9 +255,9 @@ def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:
 def _far_apart(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     """Return the rows that go because equal texts have numbers that are far apart: all, or those off the median."""
     assert sieve.numbers is not None
-    numbers, groups = sieve.numbers, _by_text(sieve)
+    numbers = sieve.numbers
     allowed, out = same_within(numbers[sieve.left]), list[int]()
-    for rows in groups.values():
+    for rows in _by_text(sieve):
         own = numbers[rows]
         if own.max() - own.min() <= allowed:
             continue

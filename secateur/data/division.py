@@ -1,7 +1,7 @@
 """Which rows train, validate and test: by exact shares, by time, by the source's groups, or by what each text says."""
 
 import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +56,7 @@ def divided(
     return split_rows(strata, validation_fraction=validation, test_fraction=test, seed=seed, groups=cleaned.alike)
 
 
-def by_content(keys: Sequence[str], shares: NDArray[np.float64], *, seed: int) -> Indices:
+def by_content(keys: Iterable[str], shares: NDArray[np.float64], *, seed: int) -> Indices:
     """Return the part of each row by the digest of its key alone, so that no other row can move it.
 
     Args:
@@ -65,12 +65,12 @@ def by_content(keys: Sequence[str], shares: NDArray[np.float64], *, seed: int) -
         seed: another one, other parts.
     """
     ends = np.cumsum(shares[::-1])[:-1]
-    found: dict[str, float] = {}
-    for key in keys:
-        if key not in found:
-            digest = hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()
-            found[key] = int.from_bytes(digest[:8], "big") / 2**64
-    places = np.array([found[key] for key in keys], np.float64)
+
+    def place(key: str) -> float:
+        digest = hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    places = np.fromiter(map(place, keys), np.float64)
     return (len(shares) - 1 - np.searchsorted(ends, places, side="right")).astype(np.int64)
 
 
@@ -119,12 +119,10 @@ def spread_over_parts(part: Indices, alike: Indices) -> Indices:
     return np.flatnonzero((low < high)[numbers] & stands)
 
 
-def _keys(cleaned: Cleaned) -> list[str]:
+def _keys(cleaned: Cleaned) -> Iterator[str]:
     groups = cleaned.groups or [None] * len(cleaned.texts)
-    return [
-        f"text {text.casefold()}" if group is None else f"group {group}"
-        for text, group in zip(cleaned.texts, groups, strict=True)
-    ]
+    for text, group in zip(cleaned.texts, groups, strict=True):
+        yield f"text {text.casefold()}" if group is None else f"group {group}"
 
 
 def _numbered(groups: Sequence[str | None]) -> Indices:

@@ -5,6 +5,7 @@ Candidates come from locality-sensitive hashing as in Broder, "On the resemblanc
 on its sets of character n-grams, so no row is dropped because hashes collided.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -33,15 +34,30 @@ def representatives(texts: Sequence[str], *, threshold: float, num_chars: int = 
     Returns:
         N indices; ``result[i] == i`` exactly for the row of each component that comes first.
     """
-    folded = [text.casefold() for text in texts]
-    parents = _first_of_equal(folded)
-    if threshold >= 1.0 or len(folded) < 2:
+    parents = first_of_equal(texts)
+    if threshold >= 1.0 or len(texts) < 2:
         return parents
     distinct = np.flatnonzero(parents == np.arange(len(parents)))
     forest = _Forest(len(distinct))
-    _link_similar(forest, [folded[i] for i in distinct], threshold=threshold, num_chars=num_chars)
+    _link_similar(forest, [texts[i] for i in distinct.tolist()], threshold=threshold, num_chars=num_chars)
     position = np.searchsorted(distinct, parents)
     return distinct[forest.roots()[position]]
+
+
+def first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Return for each text the index of the first one that is equal without case, N indices.
+
+    Equal are texts whose digests are, of 128 bits each: 16 bytes are held for a text, and not a folded copy of it.
+    """
+    digests = bytearray()
+    for text in texts:
+        digests += hashlib.blake2b(text.casefold().encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    low, high = np.frombuffer(digests, np.uint64).reshape(-1, 2).T
+    order = np.lexsort((low, high))  # stable: equal ones stay in their order
+    begins = np.append(True, (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1]))[: len(order)]
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    return first
 
 
 def jaccard(left: str, right: str, *, num_chars: int = SHINGLE_CHARS) -> float:
@@ -80,23 +96,19 @@ class _Forest:
         return self._parents
 
 
-def _first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
-    first: dict[str, int] = {}
-    return np.fromiter((first.setdefault(text, i) for i, text in enumerate(texts)), np.int64, count=len(texts))
-
-
 def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, num_chars: int) -> None:
     signatures = signatures_of(texts, num_chars=num_chars)
-    refused: set[tuple[int, int]] = set()
+    refused: set[int] = set()
     for rows, starts in bands_of(signatures, rows_per_band(threshold)):
         members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
         for _ in range(_MAX_LEADERS):
             members, leaders = _apart(forest, members, leaders)
-            for pair in _promising(signatures, leaders, members, threshold=threshold - ESTIMATE_SLACK):
-                if pair in refused or forest.root(pair[0]) == forest.root(pair[1]):
+            for a, b in _promising(signatures, leaders, members, threshold=threshold - ESTIMATE_SLACK):
+                pair = a * len(texts) + b
+                if pair in refused or forest.root(a) == forest.root(b):
                     continue
-                if jaccard(texts[pair[0]], texts[pair[1]], num_chars=num_chars) >= threshold:
-                    forest.link(*pair)
+                if jaccard(texts[a].casefold(), texts[b].casefold(), num_chars=num_chars) >= threshold:
+                    forest.link(a, b)
                 else:
                     refused.add(pair)
             members, leaders = _apart(forest, members, leaders)

@@ -41,10 +41,11 @@ def bands_of(
 
 
 def signatures_of(texts: Sequence[str], *, num_chars: int) -> NDArray[np.uint32]:
-    """Return the MinHash signatures, shape (len(texts), 128)."""
+    """Return the MinHash signatures of the texts without case, shape (len(texts), 128)."""
     signatures = np.empty((len(texts), _NUM_PERM), np.uint32)
     for start, end in _chunks(texts, num_chars=num_chars):
-        hashes, offsets = _shingle_hashes(texts[start:end], num_chars=num_chars)
+        folded = [text.casefold() for text in texts[start:end]]
+        hashes, offsets = _shingle_hashes(folded, num_chars=num_chars)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _NUM_PERM, _SIGNATURE_SEED)
         signatures[start:end] = np.array(matrix.to_rows(), np.uint32)
     return signatures

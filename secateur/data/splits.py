@@ -119,7 +119,9 @@ def _place_groups(labels: Rows, groups: Rows | None, room: Rows, *, seed: int) -
         return part, np.zeros(0, np.int64)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    members = [rows for rows in np.split(order, starts[1:]) if len(rows) > 1]
+    sizes = np.diff(np.append(starts, len(order)))
+    several = sizes > 1
+    members = [order[start : start + size] for start, size in zip(starts[several], sizes[several], strict=True)]
     generator = np.random.default_rng([seed, 2])
     spread: list[Rows] = []
     for index in generator.permutation(len(members)):

@@ -5,6 +5,7 @@ Python's own csv module reads them, strictly; this module only decides what a qu
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5
 _TYPED_QUOTES = "“”„«»"
 _MAX_MARKS = 100_000
+_ROWS_AT_ONCE = 20_000
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
 
@@ -96,14 +98,13 @@ def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
         DataError: a column is missing, or a line cannot be read.
     """
     opened = open_delimited(path, tabs=tabs, encoding=encoding, columns=columns, layout=layout)
-    places = [opened.header.index(column) for column in columns.names]
-    values: dict[str, list[str]] = {column: [] for column in columns.names}
-    for cells in opened.rows():
-        for column, place in zip(values, places, strict=True):
-            values[column].append(cells[place])
-    types = dict.fromkeys(columns.texts, pa.large_string())
-    table = pa.table({n: pa.array(v, types.get(n, pa.string())) for n, v in values.items()})
-    return Found(table, opened.remarks)
+    places = {column: opened.header.index(column) for column in columns.names}
+    types = {column: pa.large_string() if column in columns.texts else pa.string() for column in places}
+    pieces, rows = [pa.schema(types).empty_table()], opened.rows()
+    while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+        cells = {column: pa.array([row[place] for row in chunk], types[column]) for column, place in places.items()}
+        pieces.append(pa.table(cells))
+    return Found(pa.concat_tables(pieces), opened.remarks)
 
 
 @dataclass

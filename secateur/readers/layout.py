@@ -58,6 +58,7 @@ class Layout:
     query: str | None = None
     time_format: str | None = None
     label_separator: str | None = None
+    class_names: bool = False
 
 
 @dataclass(frozen=True)

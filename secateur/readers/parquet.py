@@ -9,14 +9,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from secateur.errors import DataError
+from secateur.readers.class_names import declared_classes
 from secateur.readers.layout import Columns, require
 from secateur.sources.compression import bare, open_bytes
 
 _Types = pa.types
 
 
-def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
+def read_parquet(path: Path, columns: Columns) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
     """Read the columns by name, that of the texts as large strings; ``a.b`` is the field b of a column a of structs.
+
+    Returns:
+        The columns, and the names that the file declares for the numbers in that of the labels; none where it does not.
 
     Raises:
         DataError: it is no Parquet file, a column is missing, or texts are no text.
@@ -30,13 +34,14 @@ def read_parquet(path: Path, columns: Columns) -> dict[str, pa.ChunkedArray]:
         require_all(table.num_rows, file, name=path.name)
         found = {name: table[name] for name in held}
         found |= {name: pc.struct_field(table[steps[0]], steps[1:]) for name, steps in nested.items()}
+        classes = declared_classes(schema.metadata).get(columns.label or "", [])
     found = {name: _as_text(values, column=name, file=path.name) for name, values in found.items()}
     for column in columns.texts:
         kind = found[column].type
         if not (_Types.is_large_string(kind) or _Types.is_null(kind)):
             raise DataError(f"{path.name}: column {column!r} holds {kind}, not text")
         found[column] = found[column].cast(pa.large_string())
-    return found
+    return found, classes if columns.label and _are_numbers(found[columns.label].type) else []
 
 
 def require_all(num_rows: int, file: pq.ParquetFile, *, name: str) -> None:
@@ -58,6 +63,16 @@ def parquet_names(path: Path) -> list[str]:
     """
     with _explained(path), _opened(path) as file:
         return list(file.schema_arrow.names)
+
+
+def classes_of(path: Path, column: str) -> list[str]:
+    """Return the names that a file declares for the numbers in a column; none where it does not.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    with _explained(path), _opened(path) as file:
+        return declared_classes(file.schema_arrow.metadata).get(column, [])
 
 
 @contextmanager
@@ -86,6 +101,11 @@ def _is_field(schema: pa.Schema, name: str) -> bool:
             return False
         kind = kind.field(step).type
     return bool(rest)
+
+
+def _are_numbers(kind: pa.DataType) -> bool:
+    """Tell whether a column holds whole numbers, or lists of them."""
+    return bool(_Types.is_integer(kind.value_type if _Types.is_list(kind) or _Types.is_large_list(kind) else kind))
 
 
 def _as_text(values: pa.ChunkedArray, *, column: str, file: str) -> pa.ChunkedArray:

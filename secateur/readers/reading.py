@@ -73,6 +73,7 @@ def reading_of(ingest: IngestSection, kind: Kind | None = None) -> Reading:
             query=ingest.query,
             time_format=ingest.time_format,
             label_separator=ingest.label_separator,
+            class_names=ingest.class_names,
         ),
         labels=LabelRules(
             null_labels=ingest.null_labels,

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from secateur.errors import DataError
+from secateur.readers.class_names import named_labels
 from secateur.readers.database import read_query
 from secateur.readers.delimited import read_delimited
 from secateur.readers.encodings import encoding_of
@@ -98,11 +100,12 @@ def read_rows(
         DataError: a column is missing, a line cannot be read, or a value has the wrong type.
     """
     remarks: tuple[str, ...] = ()
+    classes: list[str] = []
     with explained(path):
         if file_format == "jsonl":
             raw: Mapping[str, Any] = read_json(path, encoding=encoding or "utf-8", columns=columns)
         elif file_format == "parquet":
-            raw = read_parquet(path, columns)
+            raw, classes = read_parquet(path, columns)
         elif file_format in DATABASES:
             raw = read_query(path, layout.query if layout else None, columns)
         elif file_format == "excel":
@@ -126,12 +129,17 @@ def read_rows(
     confidence = pa.nulls(num_rows, pa.float64())
     if columns.confidence:
         confidence = _confidence(_as_chunks(raw[columns.confidence]), name=columns.confidence)
+    labels = labels_of(raw, columns, separator=layout.label_separator if layout else None)
+    if classes and not columns.more and not columns.numbers:
+        asked = layout is not None and layout.class_names
+        labels, said = named_labels(labels, classes, columns=columns, asked=asked)
+        remarks += (f"{path.name} {said}",)
     rows = pa.table(
         {
             "text": _texts([raw[column] for column in columns.texts]),
-            "label": labels_of(raw, columns, separator=layout.label_separator if layout else None),
+            "label": labels,
             "confidence": confidence,
-            "row": pa.array(range(num_rows), pa.int64()),
+            "row": pa.array(np.arange(num_rows), pa.int64()),
             **{
                 name: canonical_labels(raw[column], name=column, what=f"{name} column")
                 for name, column in (("part", columns.part), ("group", columns.group))

@@ -27,8 +27,10 @@ from secateur.readers.label_sets import SEPARATOR
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Columns, Layout
 from secateur.readers.numbers import NumbersForLabels, are_amounts, but_for
+from secateur.readers.parquet import classes_of
 from secateur.readers.plain import is_fasttext
 from secateur.readers.reading import Reading, reading_of
+from secateur.readers.tables import format_of
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.first_division import first_division
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
@@ -249,6 +251,8 @@ def _look_for(wish: Wish, guess: Guess) -> Callable[[pa.Table], None] | None:
 
 def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, Origin]) -> Plan:
     said = reading_for(wish, origin.location)
+    if _names_classes(wish, origin, guess, form=str(said.get("format", "auto"))):
+        said.setdefault("class_names", True)
     reading = _reading(wish, said, texts=guess.texts, labels=guess.labels)
     found, least = None, wish.kind.min_labels
     if origin.location.path is not None:
@@ -335,12 +339,21 @@ def _named(
         Choice("ingest.text_column", named, "" if texts else how),
         *([Choice("ingest.label_column", label_column, "" if labels else how)] if guess.labels else []),
         *([Choice("ingest.label_separator", wish.separator, _SEEN)] if wish.separator is not None else []),
+        *([Choice("ingest.class_names", said["class_names"], _DECLARED)] if "class_names" in said else []),
         Choice("baseline.model", model),
         *([Choice("baseline.control", True, "a text is told its label")] if _controls(wish, guess) else []),
         Choice("register.model_name", name),
         Choice("report.title", f"Pruning {name}"),
     ]
     return found
+
+
+def _names_classes(wish: Wish, origin: Origin, guess: Guess, *, form: str) -> bool:
+    """Tell whether a file has names for the numbers of its labels."""
+    path = origin.location.path
+    if path is None or len(guess.labels) != 1 or wish.kind.tells_numbers or not path.is_file():
+        return False
+    return format_of(path, form) == "parquet" and bool(classes_of(path, guess.labels[0]))
 
 
 def _controls(wish: Wish, guess: Guess) -> bool:
@@ -389,6 +402,7 @@ def _as_floor(promise: Choice) -> Choice:
 
 
 _SEEN = "its parts stand in several cells; --task classification takes cells as they are"
+_DECLARED = "the file declares names for the numbers of its labels"
 _PROMISE = "prune.budget.max_drop"
 _PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseline.model")
 _ASKED = "as asked"

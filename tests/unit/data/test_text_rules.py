@@ -103,4 +103,12 @@ def test_processes_change_nothing_but_the_time(monkeypatch):
     monkeypatch.setattr("secateur.data.parallel._MIN_ROWS", 10)
     monkeypatch.setattr("secateur.data.parallel._CHUNK_ROWS", 7)
     texts = [f"@bob  wrote &amp; {i} ｗ" for i in range(30)]
-    assert clean_texts_in_processes(texts, RULES, num_proc=2) == clean_texts(texts, RULES)
+    texts[3:5] = "plain", "as plain"
+    found = list(clean_texts_in_processes(iter(texts), RULES, num_proc=2))
+    assert found == list(zip(*clean_texts(texts, RULES), strict=True))
+
+
+def test_few_texts_are_cleaned_here():
+    found = list(clean_texts_in_processes(["a  b", "c"], RULES, num_proc=2))
+    assert found == [("a b", 0b00010), ("c", 0)]
+    assert list(clean_texts_in_processes([], RULES, num_proc=2)) == []

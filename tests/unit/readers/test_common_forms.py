@@ -12,8 +12,10 @@ from secateur.config.ingest import IngestSection
 from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
 from secateur.kinds.registry import kind_named
+from secateur.readers.class_names import declared_classes
 from secateur.readers.columns import columns_of
 from secateur.readers.label_cells import possible_separator
+from secateur.readers.label_sets import labels_in
 from secateur.readers.label_spelling import LabelRules, settle_labels
 from secateur.readers.labels import SeveralLabels
 from secateur.readers.layout import Layout
@@ -289,3 +291,39 @@ def test_strings_of_a_damaged_page_are_refused_before_anything_looks_at_their_le
     with pytest.raises(DataError, match=r"^f.parquet: column 'c' holds bytes that are not UTF-8; write it as text"):
         _as_text(damaged, column="c", file="f.parquet")
     assert _as_text(pa.chunked_array([pa.array(["ä", None])]), column="c", file="f.parquet").to_pylist() == ["ä", None]
+
+
+def write_declared(path, labels, kind):
+    feature = {"names": ["World", "Sports"], "_type": "ClassLabel"}
+    declared = {"label": feature if kind == pa.int64() else {"feature": feature, "_type": "List"}}
+    table = pa.table({"text": [text for text, _ in ROWS], "label": pa.array(labels, kind)})
+    said = json.dumps({"info": {"features": declared | {"text": {"dtype": "string", "_type": "Value"}}}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": said}), path)
+
+
+def test_names_that_a_file_declares_for_its_labels_are_told_and_taken_when_asked(tmp_path):
+    write_declared(tmp_path / "a.parquet", [0, 1, -1, 0, 1, None], pa.int64())
+    found, remarks = read(tmp_path, "a.parquet")
+    assert [label for _, label in found] == ["0", "1", "-1", "0", "1", None]
+    assert "has names for the numbers in 'label' (0 = World, 1 = Sports): ingest.class_names=true" in remarks[0]
+    found, remarks = read(tmp_path, "a.parquet", class_names=True)
+    assert [label for _, label in found] == ["World", "Sports", None, "World", "Sports", None]
+    assert "names the numbers in 'label', and the names are taken: 0 = World" in remarks[0]
+    write_declared(tmp_path / "a.parquet", [0, 1, 2, 0, 1, 0], pa.int64())
+    with pytest.raises(
+        DataError, match=r"holds 2, and the file names classes 0 to 1; ingest.class_names=false"
+    ):
+        read(tmp_path, "a.parquet", class_names=True)
+
+
+def test_names_of_lists_are_taken_as_well_and_damaged_ones_do_not_count(tmp_path):
+    write_declared(tmp_path / "a.parquet", [[0], [1, 0], [], [1], [0, 1], [0]], pa.list_(pa.int64()))
+    section = IngestSection(source="a.parquet", text_column="text", label_column="label", class_names=True)
+    reading = reading_of(section, kind_named("multi_label"))
+    rows = check_rows("a.parquet", reading, root=tmp_path, min_labels=0).rows
+    assert [labels_in(label) for label in rows["label"].to_pylist()] == [
+        ["World"], ["Sports", "World"], [], ["Sports"], ["Sports", "World"], ["World"]
+    ]  # fmt: skip
+    for said in (b"{", b"[]", b'{"info": {"features": []}}', b'{"info": {"features": {"label": null}}}', b"\xff"):
+        assert declared_classes({b"huggingface": said}) == {}
+    assert declared_classes(None) == {}
