@@ -66,9 +66,7 @@ def settled(read: Mapping[str, Sequence[Readable]], reading: Reading) -> Copied:
     if reading.columns.time is not None:
         require_one_kind([(file.file, file.found.rows) for file in files], name=reading.columns.time)
     rows = pa.concat_tables([file.found.rows for file in files], promote_options="permissive")
-    rows = rows.set_column(
-        rows.schema.get_field_index("row"), "row", pa.array(np.arange(rows.num_rows), pa.int64())
-    )
+    rows = rows.set_column(rows.schema.get_field_index("row"), "row", pa.array(np.arange(rows.num_rows), pa.int64()))
     remarks = [remark for file in files for remark in file.found.remarks]
     if reading.columns.labels:
         found = settle_labels(rows, reading.labels, column=", ".join(reading.columns.labels))

@@ -8,7 +8,7 @@ from rensa import RMinHash
 
 _NUM_PERM = 128
 _SIGNATURE_SEED = 20
-_CHUNK_CHARS = 1_000_000
+_CHUNK_CHARS = 250_000
 # A pair at the threshold shares a band with at least this probability.
 _RECALL = 0.9999
 # The estimate from 128 hashes has a standard deviation of at most 0.045; four of them.

@@ -1,5 +1,6 @@
 """Reading the columns that matter from CSV, JSON, Parquet or a workbook into one Arrow table."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ _NUL = "\0"
 _FOR_NO_TEXT = ("nan", "none", "null", "n/a", "na", "#n/a", "<na>", "\\n", "[deleted]", "[removed]", "(null)")
 """What databases, pandas, spreadsheets and forums write for a text that is absent, in small letters."""
 
+_ROWS_AT_ONCE = 20_000
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
 _NOTHING: Mapping[str, str] = {
     **dict.fromkeys(PLAIN_COLUMNS, "no line that is not blank"),
@@ -155,6 +157,7 @@ def read_rows(
         asked = layout.time_format if layout else None
         times = times_of(raw[columns.time], name=columns.time, file=path.name, time_format=asked)
         rows = rows.append_column("time", times)
+    pa.default_memory_pool().release_unused()  # Arrow would keep what reading took on the way
     return Found(rows, remarks)
 
 
@@ -166,20 +169,30 @@ def _texts(columns: Sequence[Any]) -> Any:
     """Return one column of texts; a pair of which one is absent or blank is no text."""
     if len(columns) == 1:
         (values,) = columns
-        single = values if isinstance(values, pa.ChunkedArray) else pa.array(values, pa.large_string())
-        return pc.replace_substring(single, SEPARATOR, "\ufffd")
+        single = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values], pa.large_string())
+        holds = any(pc.any(pc.match_substring(piece, SEPARATOR)).as_py() for piece in _pieces(single))
+        return pc.replace_substring(single, SEPARATOR, "\ufffd") if holds else single
     plain = (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in columns)
     pairs = (as_text([text or "" for text in texts]) for texts in zip(*plain, strict=True))
     return pa.array([pair if has_words(pair) else None for pair in pairs], pa.large_string())
 
 
+def _pieces(texts: pa.ChunkedArray) -> Iterator[pa.Array]:
+    """Yield so many texts at once that what is made of them takes little memory."""
+    for chunk in texts.chunks:
+        for start in range(0, len(chunk), _ROWS_AT_ONCE):
+            yield chunk.slice(start, _ROWS_AT_ONCE)
+
+
 def _told_of_words_for_none(texts: pa.ChunkedArray, *, name: str) -> tuple[str, ...]:
     """Say how many texts are what programs write where there is none."""
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.drop_null(texts)))
-    found = pc.value_counts(words.filter(pc.is_in(words, pa.array(_FOR_NO_TEXT, words.type)))).to_pylist()
-    if not (count := sum(entry["counts"] for entry in found)):
+    found: Counter[str] = Counter()
+    for piece in _pieces(texts):
+        words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.drop_null(piece)))
+        found.update(words.filter(pc.is_in(words, pa.array(_FOR_NO_TEXT, words.type))).to_pylist())
+    if not (count := found.total()):
         return ()
-    word = max(found, key=lambda entry: entry["counts"])["values"]
+    word = found.most_common(1)[0][0]
     which = "1 text is a word" if count == 1 else f"{count} texts are words"
     return (f"{name}: {which} for none, such as {word!r}; leave such rows out of it, if that is what is meant",)
 
@@ -195,7 +208,9 @@ def _told_of_nul(texts: pa.ChunkedArray, *, name: str, decoded: bool) -> Iterato
     Raises:
         DataError: it stands in every second place, as in a file of another encoding.
     """
-    holding = pc.fill_null(pc.match_substring(texts, _NUL), False)
+    holding = pa.chunked_array(
+        [pc.fill_null(pc.match_substring(piece, _NUL), False) for piece in _pieces(texts)], pa.bool_()
+    )
     if not (count := pc.sum(holding).as_py()):
         return
     first = pc.index(holding, True).as_py()
