@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
@@ -258,6 +260,21 @@ def test_labels_that_a_part_goes_without_are_told_or_refused_before_anything_is_
     asked = ("init", "later", "--source", "dated.csv", *asked[2:], "--model", "tiny-bert")
     assert "leaves no training row of the label 'rare'" in str(refused(place, *asked, "-S", "ingest.time_column=year"))
     assert not (place / "later").exists()
+
+
+def test_names_that_a_file_declares_are_chosen_for_a_new_project_unless_asked(place: Path) -> None:
+    lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [line.rsplit(",", 1) for line in lines]
+    table = pa.table({"text": [text for text, _ in rows], "label": [int(label == "positive") for _, label in rows]})
+    feature = {"names": ["negative", "positive"], "_type": "ClassLabel"}
+    said = json.dumps({"info": {"features": {"label": feature}}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": said}), place / "declared.parquet")
+    found = json.loads(init(place, "shop", "--source", "declared.parquet", "--json"))
+    assert set(found["seen"]["labels"]) == {"negative", "positive"}
+    assert "the names are taken: 0 = negative, 1 = positive" in " ".join(found["remarks"])
+    assert params_of(place / "shop")["ingest"]["class_names"] is True
+    asked = ("--source", "declared.parquet", "-S", "ingest.class_names=false", "--json")
+    assert set(json.loads(init(place, "other", *asked))["seen"]["labels"]) == {"0", "1"}
 
 
 def test_test_rows_of_ones_own_count_for_the_gate(place: Path) -> None:

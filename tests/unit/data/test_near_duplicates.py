@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data.near_duplicates import jaccard, representatives
+from secateur.data.near_duplicates import first_of_equal, jaccard, representatives
 from secateur.data.signatures import rows_per_band
 
 WORDS = ["the", "driver", "flight", "was", "late", "again", "and", "nobody", "said", "why", "for", "hours", "gate"]
@@ -77,3 +77,9 @@ def test_many_texts_from_one_template_stay_apart():
 @pytest.mark.parametrize(("threshold", "rows"), [(0.8, 5), (0.5, 2)])
 def test_bands_are_as_narrow_as_recall_asks(threshold, rows):
     assert rows_per_band(threshold) == rows
+
+
+@given(st.lists(st.sampled_from(["a", "A", "", "ß", "ss", "SS", "\ud800", "b"]), max_size=12))
+def test_equal_texts_have_the_first_of_them(texts):
+    folded = [text.casefold() for text in texts]
+    assert first_of_equal(texts).tolist() == [folded.index(text) for text in folded]

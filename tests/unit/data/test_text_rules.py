@@ -106,6 +106,7 @@ def test_processes_change_nothing_but_the_time(monkeypatch):
     texts[3:5] = "plain", "as plain"
     found = list(clean_texts_in_processes(iter(texts), RULES, num_proc=2))
     assert found == list(zip(*clean_texts(texts, RULES), strict=True))
+    assert all(found[place][0] is texts[place] for place in (3, 4)), "a second copy of what no step changed"
 
 
 def test_few_texts_are_cleaned_here():

@@ -310,9 +310,7 @@ def test_names_that_a_file_declares_for_its_labels_are_told_and_taken_when_asked
     assert [label for _, label in found] == ["World", "Sports", None, "World", "Sports", None]
     assert "names the numbers in 'label', and the names are taken: 0 = World" in remarks[0]
     write_declared(tmp_path / "a.parquet", [0, 1, 2, 0, 1, 0], pa.int64())
-    with pytest.raises(
-        DataError, match=r"holds 2, and the file names classes 0 to 1; ingest.class_names=false"
-    ):
+    with pytest.raises(DataError, match=r"holds 2, and the file names classes 0 to 1; ingest.class_names=false"):
         read(tmp_path, "a.parquet", class_names=True)
 
 
