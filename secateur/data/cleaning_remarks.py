@@ -116,8 +116,12 @@ def _by_label(raw: pa.Table, dropped: Sequence[RuleEffect]) -> list[str]:
     return remarks
 
 
+_SEVERAL = "; texts that have several labels each stand in one row with all of them (multi_label)"
+
+
 def _much(effect: RuleEffect, rows: int, of: int, what: str) -> str:
-    return f"{parameter_of(effect.rule)} took {rows} of {of} rows of {what}".replace("rows of the rows", "rows")
+    said = f"{parameter_of(effect.rule)} took {rows} of {of} rows of {what}".replace("rows of the rows", "rows")
+    return said + (_SEVERAL if effect.rule == "label_conflicts" and effect.labels else "")
 
 
 def _spared(cleaned: Cleaned) -> list[str]:

@@ -55,6 +55,13 @@ def unattacked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **parts}
 
 
+def with_some_label(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections of params.yaml with a column of labels, where none is named one that every format may have."""
+    ingest = values.get("ingest", {})
+    some = "label" if ingest.get("format") == "fasttext" else "file"
+    return {**values, "ingest": {**ingest, "label_column": ingest.get("label_column") or some}}
+
+
 class Labelled(OfWholeTexts):
     """Labels for every text; macro-F1 over them decides. A kind of its own is each class of this one."""
 
@@ -80,8 +87,7 @@ class Labelled(OfWholeTexts):
 
     def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Kind``."""
-        ingest = values.get("ingest", {})
-        return {**values, "ingest": {**ingest, "label_column": ingest.get("label_column") or "file"}}
+        return with_some_label(values)
 
     def outputs(self, labels: Sequence[str]) -> Sequence[str]:
         """See ``Kind``; one for every label."""

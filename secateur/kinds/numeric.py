@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from secateur.kinds.base import Route
-from secateur.kinds.labelled import of_whole_texts, unattacked, unattacked_problems
+from secateur.kinds.labelled import of_whole_texts, unattacked, unattacked_problems, with_some_label
 from secateur.kinds.whole_texts import OfWholeTexts
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ class Numeric(OfWholeTexts):
 
     def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Kind``."""
-        ingest = values.get("ingest", {})
-        return unattacked({**values, "ingest": {**ingest, "label_column": ingest.get("label_column") or "file"}})
+        return unattacked(with_some_label(values))
 
     def outputs(self, labels: Sequence[str]) -> Sequence[str]:
         """See ``Kind``; one."""

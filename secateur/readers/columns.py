@@ -20,11 +20,20 @@ _TEXTS = frozenset({
     "text", "texts", "message", "messages", "body", "review", "reviews", "sentence", "sentences", "content",
     "comment", "comments", "tweet", "post", "utterance", "description", "document", "question", "query", "headline",
     "review_text", "review_body", "text_content", "phrase",
+    "kommentar", "nachricht", "bewertungstext", "texte", "commentaire", "avis", "texto", "comentario", "reseña",
+    "testo", "commento", "recensione", "comentário", "текст", "отзыв", "комментарий", "сообщение", "النص",
+    "文本", "评论", "内容", "评论内容", "本文", "テキスト", "レビュー", "텍스트", "리뷰",
 })  # fmt: skip
 _LABELS = frozenset({
     "label", "labels", "category", "class", "sentiment", "stars", "star", "rating", "intent", "topic", "target",
     "emotion", "polarity", "queue", "department", "team", "tag", "label_text", "sentiment_label", "class_label",
+    "kategorie", "klasse", "stimmung", "thema", "catégorie", "étiquette", "classe", "categoría", "etiqueta", "clase",
+    "sentimiento", "categoria", "etichetta", "категория", "метка", "класс", "тональность", "الفئة",
+    "标签", "类别", "分类", "情感", "ラベル", "カテゴリ", "カテゴリー", "分類", "라벨", "레이블",
 })  # fmt: skip
+_TEXT = "text"
+"""Beside other columns that may hold texts (comments, a description) the one of this name does."""
+_PARTS = frozenset({"split", "subset", "set", "partition", "part", "fold", "dataset", "data_split", "usage", "phase"})
 _TIMES = frozenset({
     "date", "time", "datetime", "day", "month", "created", "posted", "published", "updated", "submitted", "received",
 })  # fmt: skip
@@ -74,7 +83,7 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         elif kind == "jsonl":
             names = keys_of(path, encoding=decided)
         else:
-            names = header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout)
+            names = header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout, told=are_told)
     if not names:
         raise DataError(f"{path.name} holds no rows whose columns have names")
     return names
@@ -104,7 +113,8 @@ def guess_columns(
     how = []
     text = texts[0] if texts else None
     if text is None:
-        text = _only([name for name in names if _key(name) in _TEXTS and name != label])
+        called = [name for name in names if _key(name) in _TEXTS and name != label]
+        text = _only([name for name in called if _key(name) == _TEXT] or called)
         how += ["its name"] if text else []
     if label is None and labelled:
         label = _only([name for name in names if _key(name) in _LABELS and name not in (text, *texts)])
@@ -138,6 +148,11 @@ def are_told(names: Sequence[str]) -> bool:
     """Tell whether names are very likely those of columns: one is what texts are called, and one what labels are."""
     keys = {_key(name) for name in names}
     return bool(keys & _TEXTS) and bool(keys & _LABELS)
+
+
+def called_parts(names: Sequence[str]) -> list[str]:
+    """Return the names that columns have which say train or test of each row."""
+    return [name for name in names if _key(name) in _PARTS]
 
 
 def called_times(names: Sequence[str]) -> list[str]:

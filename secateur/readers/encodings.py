@@ -91,8 +91,20 @@ def _without_mark(path: Path) -> str | None:
         start = file.read(_LOOKED_AT)
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) * 4 < len(start) or min(even, odd) * 8 > len(start):
-        return None
+        return next((name for name in ("utf-16-le", "utf-16-be") if _has_lines(start, name)), None)
     return "utf-16-be" if even > odd else "utf-16-le"
+
+
+def _has_lines(start: bytes, encoding: str) -> bool:
+    """Tell whether bytes are text of several lines in an encoding of two bytes, of whatever script.
+
+    A line's end holds a zero byte there, which no encoding of a byte for each letter has.
+    """
+    try:
+        text = start[: len(start) // 2 * 2 - 2].decode(encoding)  # the last letter may have its other half behind
+    except UnicodeDecodeError:
+        return False
+    return "\n" in text and text.isprintable() is False and all(c.isprintable() or c in "\r\n\t" for c in text)
 
 
 def _marked(path: Path) -> str | None:

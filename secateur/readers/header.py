@@ -4,8 +4,8 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -39,8 +39,17 @@ class Header(NamedTuple):
     above: int = 0
 
 
-def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[str]:
+def header_of(
+    path: Path, *, tabs: bool, encoding: str, layout: Layout, told: Callable[[Sequence[str]], bool] | None = None
+) -> list[str]:
     """Return the names of the columns: under the delimiter that gives most of them.
+
+    Args:
+        path: of the file.
+        tabs: the first guess for the delimiter, else a comma.
+        encoding: of its text.
+        layout: how it is written.
+        told: tells names that are very likely those of columns; they may stand below a title, a line of one cell.
 
     Raises:
         DataError: the header line cannot be read.
@@ -48,7 +57,20 @@ def header_of(path: Path, *, tabs: bool, encoding: str, layout: Layout) -> list[
     lines = first_lines(path, encoding)
     with large_cells():
         read = _headers(_without_comments(lines), tabs=tabs, layout=layout, name=path.name)
-    return max((header.names for header in read), key=len) if layout.header else read[0].names
+    if not layout.header:
+        return read[0].names
+    names = max((header.names for header in read), key=len)
+    if told is None or len(names) > 1 or told(names):
+        return names
+    below = _names_below(lines, tabs=tabs, layout=layout, name=path.name)
+    return next(filter(told, below), names)
+
+
+def _names_below(lines: Sequence[str], *, tabs: bool, layout: Layout, name: str) -> Iterator[list[str]]:
+    """Yield what the lines below the first one would be as headers, under each delimiter."""
+    for number in [number for number, line in enumerate(lines) if line.strip()][1:_LINES_ABOVE]:
+        with suppress(DataError), large_cells():
+            yield from (header.names for header in _headers(lines[number:], tabs=tabs, layout=layout, name=name))
 
 
 def first_lines(path: Path, encoding: str) -> list[str]:

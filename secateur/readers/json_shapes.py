@@ -12,7 +12,7 @@ _MAX_NAMED = 5
 
 def holds_rows(value: Mapping[str, Any]) -> bool:
     """Tell whether an object may hold all rows."""
-    return bool(_inside(value)) or _is_split(value) or _is_indexed(value)
+    return bool(_inside(value) or _deeper(value)) or _is_split(value) or _is_indexed(value)
 
 
 def rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
@@ -33,7 +33,9 @@ def rows_of(value: Any, *, columns: Columns, name: str) -> list[Any]:
             return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
         if held(value, columns.text) is not None:
             return [value]
-        if inside := _inside(value):
+        deeper = _deeper(value)
+        told = any(held(row, columns.text) is not None for row in deeper)
+        if inside := _inside(value) or ({"": deeper} if told else {}):
             return _only(inside, name=name)
         if _is_indexed(value):
             return list(value.values())  # by their index, as pandas can write them
@@ -56,12 +58,20 @@ def likely_rows(value: Any, *, name: str) -> Sequence[Any]:
         return [dict.fromkeys(map(str, value["columns"]))]
     if inside := _inside(value):
         return _only(inside, name=name)
+    if len(deeper := _deeper(value)) > len(value):
+        return deeper
     return [*value.values()] if _is_indexed(value) and not _are_columns(value) else [value]
 
 
 def _inside(value: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the lists of objects that an object holds, by their names."""
     return {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
+
+
+def _deeper(value: Mapping[str, Any]) -> list[Any]:
+    """Return the one list of objects that an object in it holds: servers answer ``{"response": {"docs": [...]}}``."""
+    found = [rows for inner in value.values() if isinstance(inner, dict) for rows in _inside(inner).values()]
+    return [row for row in found[0] if isinstance(row, dict)] if len(found) == 1 else []
 
 
 def _only(inside: Mapping[str, list[Any]], *, name: str) -> list[Any]:

@@ -20,6 +20,7 @@ NULL_WORDS = frozenset(
 ) | {"-", "--", "?", ".", "n.a.", "k.a.", "k. a.", "keine angabe", "无", "空"}
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 _PRINTED = re.compile(r"""[({]\s*(['"]).*\1,?\s*[)}]""", re.DOTALL)
+_OF_A_WORD = re.compile(r"O|[BIELMSU]-\S+")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _MAX_NAMED = 8
 _DRAWN_ALIKE = str.maketrans("асеорхуіјѕԁһοανικρτυ", "aceopxyijsdhoavikptu")
@@ -62,6 +63,11 @@ def settle_labels(rows: pa.Table, rules: LabelRules, *, column: str) -> Found:
         remarks.append(
             f"labels such as {min(counts)!r} look like what Python prints of sets: they are taken as they are; written "
             "as lists, they are several labels of a row"
+        )
+    if "O" in counts and len(counts) > 1 and all(map(_OF_A_WORD.fullmatch, counts)):
+        remarks.append(
+            f"labels such as {max(counts, key=len)!r} and 'O' are those of words (CoNLL), which are not supported: a "
+            "row is taken as a text"
         )
     if missing := rows["label"].null_count:
         remarks.append(f"{missing} of {rows.num_rows} rows have no label in {column!r}, and are left out")
@@ -109,7 +115,7 @@ def _alike(counts: Mapping[str, int]) -> list[list[str]]:
 def _seen(label: str) -> str:
     """Return what a reader sees of a label: no case, no width, nothing invisible, one space, no fraction of zero."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) not in ("Cf", "Cc"))
-    folded = " ".join(visible.casefold().split())
+    folded = " ".join(visible.casefold().replace("i\u0307", "i").split())  # of the Turkish capital with a dot
     whole = _WHOLE.fullmatch(folded)
     return whole.group(1) if whole else folded
 

@@ -39,6 +39,13 @@ def on_several(labels: Sequence[str | None]) -> list[str]:
     ]
 
 
+def on_answers(names: Sequence[str]) -> list[str]:
+    """Say of an export of Prodigy that rows which were rejected are rows like others."""
+    if not {"answer", "_input_hash"} <= {*names}:
+        return []
+    return ["'answer' does not count: rows that were rejected or ignored in Prodigy count like others; leave them out"]
+
+
 def on_grades(seen: Survey, wish: Wish) -> list[str]:
     """Say of labels that are grades that their order can be learned."""
     if wish.kind_name != DEFAULT or wish.task is not None or not are_grades(seen.labels):

@@ -20,7 +20,15 @@ from secateur.data.rules import row_rules_of
 from secateur.data.survey import CountTokens, Survey, first_look, survey
 from secateur.errors import DataError
 from secateur.kinds.registry import DEFAULT, NUMBER, SEVERAL
-from secateur.readers.columns import Guess, are_told, called_times, columns_of, guess_columns, may_count_time
+from secateur.readers.columns import (
+    Guess,
+    are_told,
+    called_parts,
+    called_times,
+    columns_of,
+    guess_columns,
+    may_count_time,
+)
 from secateur.readers.header import header_of
 from secateur.readers.label_cells import likely_separator
 from secateur.readers.label_sets import SEPARATOR
@@ -34,7 +42,7 @@ from secateur.readers.tables import format_of
 from secateur.scaffolding import params_text, recipe
 from secateur.scaffolding.first_division import first_division
 from secateur.scaffolding.new_project import check_folder, check_outputs, write_project
-from secateur.scaffolding.noticed import on_grades, on_long_texts, on_several, on_texts
+from secateur.scaffolding.noticed import on_answers, on_grades, on_long_texts, on_several, on_texts
 from secateur.scaffolding.origin import Origin, origin_of
 from secateur.scaffolding.params_text import Choice
 from secateur.scaffolding.starting_model import find_model, look_at_model
@@ -271,7 +279,8 @@ def _proposed(wish: Wish, *, guess: Guess, origin: Origin, given: Mapping[str, O
     chosen = [*_named(wish, origin=origin, given=given, guess=guess, said=said, model=model.name)]
     remarks = list(found.remarks) if found else []
     if found is not None and not given:
-        remarks += _on_time(origin, reading, names=guess.names)
+        remarks += _on_parts(origin, reading, names=guess.names) or _on_time(origin, reading, names=guess.names)
+    remarks += on_answers(guess.names)
     if wish.sees_sets:
         between = f" with {wish.separator} between them" if wish.separator else ""
         remarks.append(
@@ -406,6 +415,25 @@ _DECLARED = "the file declares names for the numbers of its labels"
 _PROMISE = "prune.budget.max_drop"
 _PATHS = ("ingest.source", *(f"ingest.{part}_source" for part in PARTS), "baseline.model")
 _ASKED = "as asked"
+
+
+def _on_parts(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[str]:
+    """Say which column tells train from test, where nothing else was said of the rows' parts."""
+    if reading.columns.time is not None or reading.columns.part is not None:
+        return []
+    for name in called_parts(names):
+        alone = Columns(text=reading.columns.text, label=None, confidence=None, part=name)
+        try:
+            found = check_rows(origin.asked, replace(reading, columns=alone))
+        except DataError:
+            continue
+        if found is not None and found.given:
+            given = " and ".join(f"{rows.num_rows} {part}" for part, rows in found.given.items())
+            return [
+                f"{name!r} says which rows train and which judge ({given}), and does not count: "
+                f"-S ingest.split_column={name} keeps these parts"
+            ]
+    return []
 
 
 def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[str]:

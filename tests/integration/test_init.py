@@ -262,6 +262,16 @@ def test_labels_that_a_part_goes_without_are_told_or_refused_before_anything_is_
     assert not (place / "later").exists()
 
 
+def test_a_column_of_parts_is_suggested_and_not_switched_on(place: Path) -> None:
+    lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()
+    parts = [f"{line},{'Test' if i % 4 == 0 else 'train'}" for i, line in enumerate(lines[1:])]
+    (place / "parts.csv").write_text("\n".join([f"{lines[0]},split", *parts]), encoding="utf-8")
+    asked = ("--source", "parts.csv", "--text-column", "text", "--label-column", "label", "--json")
+    said = json.loads(init(place, "shop", *asked))["remarks"]
+    assert "'split' says which rows train and which judge (40 test), and does not count" in " ".join(said)
+    assert "split_column" not in params_of(place / "shop")["ingest"]
+
+
 def test_names_that_a_file_declares_are_chosen_for_a_new_project_unless_asked(place: Path) -> None:
     lines = (place / "tickets.csv").read_text(encoding="utf-8").splitlines()[1:]
     rows = [line.rsplit(",", 1) for line in lines]

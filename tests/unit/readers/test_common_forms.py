@@ -13,7 +13,7 @@ from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
 from secateur.kinds.registry import kind_named
 from secateur.readers.class_names import declared_classes
-from secateur.readers.columns import columns_of
+from secateur.readers.columns import columns_of, guess_columns
 from secateur.readers.label_cells import possible_separator
 from secateur.readers.label_sets import labels_in
 from secateur.readers.label_spelling import LabelRules, settle_labels
@@ -325,3 +325,58 @@ def test_names_of_lists_are_taken_as_well_and_damaged_ones_do_not_count(tmp_path
     for said in (b"{", b"[]", b'{"info": {"features": []}}', b'{"info": {"features": {"label": null}}}', b"\xff"):
         assert declared_classes({b"huggingface": said}) == {}
     assert declared_classes(None) == {}
+
+
+def test_lines_of_fasttext_become_a_project_without_any_column_named(tmp_path):
+    from secateur.scaffolding.origin import origin_of
+    from secateur.scaffolding.setting_up import columns
+    from secateur.scaffolding.wish import Wish
+
+    (tmp_path / "a.txt").write_text("".join(f"__label__{label} {text}\n" for text, label in ROWS))
+    for task in (None, "regression"):
+        wish = Wish(root=tmp_path / "p", source="a.txt", here=tmp_path, task=task)
+        guess = columns(wish, origin_of("a.txt", root=wish.root, here=tmp_path))
+        assert (guess.texts, guess.label) == (("text",), "label")
+
+
+@pytest.mark.parametrize("around", [("response", "docs"), ("hits", "hits"), ("results", "items")])
+def test_rows_in_an_object_of_an_answer_are_found(tmp_path, around):
+    rows = [{"text": text, "label": label} for text, label in ROWS]
+    outer, inner = around
+    answer = {"took": 3, "meta": {"version": 1}, outer: {"total": 6, inner: rows}}
+    (tmp_path / "a.json").write_text(json.dumps(answer, indent=1))
+    assert names_in(tmp_path, "a.json") == ["text", "label"]
+    assert read(tmp_path, "a.json")[0] == ROWS
+    (tmp_path / "a.json").write_text(json.dumps(answer))
+    assert read(tmp_path, "a.json")[0] == ROWS
+
+
+def test_two_bytes_a_letter_without_a_mark_are_known_in_any_script(tmp_path):
+    rows = [(f"包裹又迟到了没有人回复我的邮件{number}", "退款") for number in range(6)]
+    for encoding in ("utf-16-le", "utf-16-be"):
+        (tmp_path / "a.csv").write_bytes(csv_of(rows).encode(encoding))
+        with pytest.raises(DataError, match=f"{encoding}"):
+            read(tmp_path, "a.csv")
+        assert read(tmp_path, "a.csv", encoding=encoding)[0] == rows
+    (tmp_path / "a.csv").write_bytes(csv_of(rows).encode("gb18030"))
+    with pytest.raises(DataError, match="for instance cp1252, gb18030"):
+        read(tmp_path, "a.csv")
+
+
+def test_names_of_columns_stand_below_a_title_and_in_other_languages(tmp_path):
+    (tmp_path / "a.csv").write_text("Export of 2024-01-01\nby: me\n\n" + csv_of(head="Nr;x\n1;2\nKommentar,Kategorie"))
+    assert names_in(tmp_path, "a.csv") == ["Kommentar", "Kategorie"]
+    for text, label in (("评论", "标签"), ("Текст", "Категория"), ("commentaire", "catégorie")):
+        guess = guess_columns(["id", text, label], texts=(), label=None, labelled=True, values=lambda _: [])
+        assert (guess.texts, guess.label) == ((text,), label)
+    names = ["id", "text", "label", "Comments"]  # as doccano exports them
+    assert guess_columns(names, texts=(), label=None, labelled=True, values=lambda _: []).texts == ("text",)
+
+
+def test_labels_of_words_and_letters_with_a_lost_dot_are_told(tmp_path):
+    words = [("Ann", "B-PER"), ("met", "O"), ("Bob", "B-PER"), ("Roe", "I-PER"), ("in", "O"), ("Rome", "B-LOC")]
+    (tmp_path / "a.csv").write_text(csv_of(words))
+    assert "are those of words (CoNLL), which are not supported" in " ".join(read(tmp_path, "a.csv")[1])
+    (tmp_path / "a.csv").write_text(csv_of([(text, "İyi" if label == "good" else "iyi") for text, label in ROWS]))
+    assert "labels that look alike: 'iyi'" in " ".join(read(tmp_path, "a.csv")[1])
+    assert not any("CoNLL" in remark for remark in read(tmp_path, "a.csv")[1])
