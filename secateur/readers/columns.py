@@ -31,8 +31,8 @@ _LABELS = frozenset({
     "sentimiento", "categoria", "etichetta", "категория", "метка", "класс", "тональность", "الفئة",
     "标签", "类别", "分类", "情感", "ラベル", "カテゴリ", "カテゴリー", "分類", "라벨", "레이블",
 })  # fmt: skip
-_TEXT = "text"
-"""Beside other columns that may hold texts (comments, a description) the one of this name does."""
+_NOTES = frozenset({"comment", "comments"})
+"""Beside a column called text these are what somebody noted of a row, as doccano exports them."""
 _PARTS = frozenset({"split", "subset", "set", "partition", "part", "fold", "dataset", "data_split", "usage", "phase"})
 _TIMES = frozenset({
     "date", "time", "datetime", "day", "month", "created", "posted", "published", "updated", "submitted", "received",
@@ -114,7 +114,8 @@ def guess_columns(
     text = texts[0] if texts else None
     if text is None:
         called = [name for name in names if _key(name) in _TEXTS and name != label]
-        text = _only([name for name in called if _key(name) == _TEXT] or called)
+        has_text = any(_key(name) == "text" for name in called)
+        text = _only([name for name in called if not (has_text and _key(name) in _NOTES)])
         how += ["its name"] if text else []
     if label is None and labelled:
         label = _only([name for name in names if _key(name) in _LABELS and name not in (text, *texts)])
