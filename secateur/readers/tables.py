@@ -133,8 +133,8 @@ def read_rows(
         confidence = _confidence(_as_chunks(raw[columns.confidence]), name=columns.confidence)
     labels = labels_of(raw, columns, separator=layout.label_separator if layout else None)
     if classes and not columns.more and not columns.numbers:
-        asked = layout is not None and layout.class_names
-        labels, said = named_labels(labels, classes, columns=columns, asked=asked)
+        wanted = layout is not None and layout.class_names
+        labels, said = named_labels(labels, classes, columns=columns, asked=wanted)
         remarks += (f"{path.name} {said}",)
     rows = pa.table(
         {
