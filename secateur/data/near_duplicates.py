@@ -6,7 +6,7 @@ on its sets of character n-grams, so no row is dropped because hashes collided.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -44,7 +44,7 @@ def representatives(texts: Sequence[str], *, threshold: float, num_chars: int = 
     return distinct[forest.roots()[position]]
 
 
-def first_of_equal(texts: Sequence[str]) -> NDArray[np.int64]:
+def first_of_equal(texts: Iterable[str]) -> NDArray[np.int64]:
     """Return for each text the index of the first one that is equal without case, N indices.
 
     Equal are texts whose digests are, of 128 bits each: 16 bytes are held for a text, and not a folded copy of it.

@@ -1,16 +1,18 @@
 """A look at rows before anything is decided about them: how many, how long, which labels, what cleaning will leave."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secateur.data.cleaning import Cleaned, RowRules, clean_rows
 from secateur.data.cleaning_remarks import blame
 from secateur.data.html_text import remark_on_html
+from secateur.data.near_duplicates import first_of_equal
 from secateur.data.rare_labels import without_rare
 from secateur.data.scripts import Script, script_of
 from secateur.data.time_split import require_different
@@ -24,6 +26,7 @@ from secateur.readers.pairs import has_words, num_texts, texts_in
 _CLEANED_ROWS = 20_000
 _CLEANED_CHARS = 10_000_000
 _TOKENIZED_ROWS = 2_000
+_ROWS_AT_ONCE = 20_000
 _HIGH = 0.95
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -158,9 +161,9 @@ def survey(
     """
     given = given or {}
     usable = _usable(raw, labelled=rules.labelled)
-    table = raw.take(usable)
+    table = raw if len(usable) == raw.num_rows else raw.take(usable)
     first = first_look(raw, labelled=rules.labelled)
-    distinct = len({text.strip().casefold() for text in table["text"].to_pylist()})
+    distinct = _num_distinct(table)
     looked_at = _spread(
         np.arange(len(usable)), min(_CLEANED_ROWS, max(2000, _CLEANED_CHARS // (first.chars.median + 1)))
     )
@@ -177,7 +180,7 @@ def survey(
         least = MIN_ROWS_PER_LABEL - len(given)
         require_classes(cleaned.labels, when="after cleaning", remedy=remedy, min_labels=min_labels, min_rows=least)
     # Rows repeat each other more often among all rows than in a part of them, so equal ones are counted among all.
-    of_part = len({text.strip().casefold() for text in part["text"].to_pylist()})
+    of_part = _num_distinct(part)
     growth = distinct / of_part if is_estimate else 1.0
     labels = counted(cleaned.labels if rules.labelled and not rules.numbers else [])
     numbers = np.sort(numbers_of(cleaned.labels)) if rules.numbers else None
@@ -221,10 +224,22 @@ def _require_different(cleaned: Cleaned, *, parts: int) -> None:
 
 def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:
     """Return the rows with a text, and a label where there are labels."""
-    texts, labels = raw["text"].to_pylist(), raw["label"].to_pylist()
-    has_text = np.array([has_words(text) for text in texts], np.bool_)
-    has_label = np.array([label is not None for label in labels], np.bool_)
+    has_text = np.fromiter(map(has_words, _values_of(raw["text"])), np.bool_)
+    has_label = pc.is_valid(raw["label"]).to_numpy()
     return np.flatnonzero(has_text & (has_label | (not labelled)))
+
+
+def _values_of(column: pa.ChunkedArray) -> Iterator[str | None]:
+    """Yield the values one after the other, so that few of them are Python's at a time."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), _ROWS_AT_ONCE):
+            yield from chunk.slice(start, _ROWS_AT_ONCE).to_pylist()
+
+
+def _num_distinct(rows: pa.Table) -> int:
+    """Count the different texts, whatever their case and the blanks around them; none is null."""
+    first = first_of_equal((text or "").strip() for text in _values_of(rows["text"]))
+    return int(np.count_nonzero(first == np.arange(len(first))))
 
 
 def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

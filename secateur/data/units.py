@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-Numbers = TypeVar("Numbers", npt.NDArray[np.float64], torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+Numbers = TypeVar("Numbers", npt.NDArray[np.float64], "torch.Tensor")
 
 
 @dataclass(frozen=True)

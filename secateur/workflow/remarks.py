@@ -5,7 +5,6 @@ from pathlib import Path
 from secateur.data.encoding import head_length
 from secateur.kinds.registry import kind_named
 from secateur.models.card import Card
-from secateur.pruning.vocabulary_check import VocabularyCut
 from secateur.statistics.table_size import shortfalls
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
@@ -38,6 +37,8 @@ _SECTIONS = {"baseline": "baseline", "prune": "prune.recovery"}
 
 def _of_vocabulary(card: Card) -> tuple[str, ...]:
     """Say how many tokens stayed, and what the cut cost."""
+    from secateur.pruning.vocabulary_check import VocabularyCut  # which brings torch, and cleaning has need of the room
+
     cut = card.came_to.vocabulary
     return (f"vocabulary: {VocabularyCut(**cut).summary()}",) if cut else ()
 
