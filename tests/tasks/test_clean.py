@@ -1,6 +1,8 @@
 import hashlib
 import json
 import random
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -294,3 +296,9 @@ def test_rare_labels_are_settled_where_they_would_be_refused(tmp_path, how, name
     assert json.loads(outputs["labels"].read_text(encoding="utf-8")) == names
     assert report_of(outputs)["rows"]["kept"] == (60 if how == "drop" else 70)
     assert any("labels of fewer than 3 rows" in remark for remark in report_of(outputs)["remarks"])
+
+
+def test_cleaning_leaves_the_room_that_torch_takes_to_the_rows():
+    named = "secateur.data.rows_in_parts, secateur.data.acquisition, secateur.workflow.remarks, secateur.data.survey"
+    asked = f"import {named}, secateur.workflow.driver, tasks.clean, sys; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
