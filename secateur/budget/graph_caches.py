@@ -21,14 +21,16 @@ class Caches:
 
     Attributes:
         count: keys and values of all layers.
+        keys_per_head: see ``Family.keys_per_head``.
     """
 
     count: int
+    keys_per_head: int = 1
 
     @classmethod
-    def of(cls, graph: onnx.ModelProto) -> "Caches":
+    def of(cls, graph: onnx.ModelProto, *, keys_per_head: int) -> "Caches":
         """Find them among the inputs of a graph."""
-        return cls(count=sum(given.name.startswith(PAST) for given in graph.graph.input))
+        return cls(sum(given.name.startswith(PAST) for given in graph.graph.input), keys_per_head)
 
     def narrow_(
         self, graph: onnx.GraphProto, arrays: dict[str, Array], *, heads: Sequence[int], dropped: int
@@ -62,8 +64,9 @@ class Caches:
         if absent:
             for place, node in enumerate([*_zeros(arrays), *absent]):
                 graph.node.insert(place, node)
-        _declare_(graph.input, PAST, heads, dropped=dropped)
-        _declare_(graph.output, PRESENT, heads, dropped=dropped)
+        keys = [count * self.keys_per_head for count in heads]
+        _declare_(graph.input, PAST, keys, dropped=dropped)
+        _declare_(graph.output, PRESENT, keys, dropped=dropped)
         return replaced
 
     @staticmethod
@@ -89,11 +92,11 @@ def _zeros(arrays: dict[str, Array]) -> Iterator[onnx.NodeProto]:
     yield helper.make_node("Expand", [f"{_ZEROS}_0", shape], [_ZEROS])
 
 
-def _declare_(values: "onnx.Sequence[onnx.ValueInfoProto]", prefix: str, heads: Sequence[int], *, dropped: int) -> None:
+def _declare_(values: "onnx.Sequence[onnx.ValueInfoProto]", prefix: str, keys: Sequence[int], *, dropped: int) -> None:
     """Write names and shapes of the inputs or outputs that belong to layers."""
     of_layers = {value.name: value for value in values if value.name.startswith(prefix)}
     kept = [copy.deepcopy(value) for value in values if value.name not in of_layers]
-    for number, count in enumerate(heads):
+    for number, count in enumerate(keys):
         for half in range(2):
             value = copy.deepcopy(of_layers[f"{prefix}{2 * (dropped + number) + half}"])
             value.name = f"{_SLICED}{prefix}{2 * number + half}"

@@ -85,7 +85,7 @@ class DenseGraph:
         self._streams = found.streams
         self._counted = _counted(found, self._layers, self._counts)
         table = _name_of_table(model, graph)
-        self._caches = Caches.of(graph)
+        self._caches = Caches.of(graph, keys_per_head=family_of(model).keys_per_head(model.config))
         self._suffix, self._table = "", table
         self._take_(graph)
 
