@@ -1,8 +1,8 @@
 """Clients that ask a server for labels, all in one process: ``... benchmarks.http_load KIND URL TEXTS NUM SECONDS``.
 
 Every client keeps its connection and sends its next text when it has the answer to the last one. With a sixth argument
-it begins another connection after so many requests. SIGTERM ends it before the time. Who answers over https is
-believed whatever its certificate.
+it begins another connection after so many requests (0 for none), with a seventh it shows that bearer token. SIGTERM
+ends it before the time. Who answers over https is believed whatever its certificate.
 """
 
 import asyncio
@@ -10,22 +10,24 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 
-def main(kind: str, url: str, texts: str, num: str, seconds: str, renew: str = "0") -> None:
+def main(kind: str, url: str, texts: str, num: str, seconds: str, renew: str = "0", token: str = "") -> None:
     """Print every answer as JSON: text, label, version, problem, ms, and when it came, in seconds."""
     asked = json.loads(Path(texts).read_text(encoding="utf-8"))
-    answers = asyncio.run(_ask(kind, url, texts=asked, num=int(num), seconds=float(seconds), renew=int(renew)))
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+    settings: dict[str, Any] = {"num": int(num), "seconds": float(seconds), "renew": int(renew), "shown": shown}
+    answers = asyncio.run(_ask(kind, url, texts=asked, **settings))
     json.dump({"answers": answers}, sys.stdout)
 
 
 async def _ask(
-    kind: str, url: str, *, texts: Sequence[str], num: int, seconds: float, renew: int
+    kind: str, url: str, *, texts: Sequence[str], num: int, seconds: float, renew: int, shown: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     start, ended_early = time.perf_counter(), asyncio.Event()
@@ -40,7 +42,7 @@ async def _ask(
             answer: dict[str, Any] = {"text": index % len(texts), "problem": None, "version": None, "label": None}
             asked += 1
             last = {"Connection": "close"} if renew and asked % renew == 0 else {}
-            headers = {"Content-Type": "application/json", **last}
+            headers = {"Content-Type": "application/json", **shown, **last}
             try:
                 async with session.post(address, data=bodies[answer["text"]], headers=headers) as response:
                     content = await response.read()

@@ -49,7 +49,7 @@ _CHANGES: Mapping[str, Any] = {"clean.near_duplicate_threshold": 0.99, "baseline
 """What makes every stage but ingest stale."""
 
 _PATIENCE_SECONDS = 300.0
-_SHARES: Mapping[How, int] = {"moment": 50, "kill": 30, "full": 13, "read-only": 7}
+_SHARES: Mapping[How, int] = {"moment": 48, "kill": 32, "full": 16, "read-only": 4}
 """How often each is tried, of a hundred."""
 
 
@@ -64,9 +64,9 @@ class Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     "run": Operation(("run", "--json"), "changed", 130),
-    "retrain": Operation(("retrain", "--json"), "changed", 90),
-    "sweep": Operation(("sweep", "--methods", "magnitude", "--budgets", "0.6,0.8", "--json"), "built", 50),
-    "promote": Operation(("models", "promote", "models:/tiny@challenger", "--json"), "rebuilt", 50),
+    "retrain": Operation(("retrain", "--json"), "changed", 60),
+    "sweep": Operation(("sweep", "--methods", "magnitude", "--budgets", "0.6,0.8", "--json"), "built", 60),
+    "promote": Operation(("models", "promote", "models:/tiny@challenger", "--json"), "rebuilt", 110),
     "reproduce": Operation(("models", "reproduce", "models:/tiny@champion", "--json"), "built", 40),
 }
 
@@ -125,12 +125,12 @@ class Campaign:
         """Make ``built``, whose version 2 is the champion; ``changed`` has other parameters, ``rebuilt`` a build."""
         if name == "built":
             shutil.rmtree(self.root, ignore_errors=True)
-            make_project(self.root, changes=dict(SMALL))
+            make_project(self.root, changes=dict(SMALL), short=True)
             secateur(self.root, "run", "--commit")
             secateur(self.root, "models", "promote", "models:/tiny@challenger")
         elif name == "changed":
             self.restore("built")
-            write_params(self.root / "params.yaml", {**SMALL, **_CHANGES})
+            write_params(self.root / "params.yaml", {**SMALL, **_CHANGES}, short=True)
             secateur(self.root, "plan", check=False)
             git(self.root, "commit", "-qam", "other parameters")
         else:

@@ -49,6 +49,8 @@ def main(address: str) -> dict[str, Any]:
         with contextlib.suppress(ImportError):  # what is not found here a command imports itself
             importlib.import_module(name)
     del sys.modules["onnxruntime"]
+    # Which module is of which package, for all that is installed: a second for each command that registers something.
+    importlib.import_module("mlflow.utils.requirements_utils")._init_packages_to_modules_map()
     assert threading.active_count() == 1, "a fork would lack the other threads"
     gc.collect()
     gc.freeze()  # a fork would walk through all of it, and copy its pages, whenever it collects and when it ends

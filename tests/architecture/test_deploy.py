@@ -54,3 +54,15 @@ def test_nothing_is_open_to_others_and_no_secret_stands_in_the_file() -> None:
         for variable, value in service.get("environment", {}).items():
             if re.search("PASSWORD|KEY", variable):
                 assert re.fullmatch(r"\$\{[A-Z_]+(:[-?].*)?\}", value), variable
+
+
+def test_what_serves_is_an_ordinary_user_who_may_write_to_its_project_alone() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER secateur"]
+    assert not [line for line in lines[lines.index("USER secateur") :] if line.startswith(("RUN ", "COPY "))]
+    serving = SERVICES["serving"]
+    assert (serving["read_only"], serving["cap_drop"], serving["tmpfs"]) == (True, ["ALL"], ["/tmp"])
+    assert serving["security_opt"] == ["no-new-privileges:true"]
+    assert [mounted.rpartition(":")[2] for mounted in serving["volumes"]] == ["/project"]
+    assert "user" not in serving
+    assert "privileged" not in serving

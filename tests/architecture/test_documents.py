@@ -41,6 +41,15 @@ def test_every_test_that_trust_rests_on_exists() -> None:
     assert named <= set(re.findall(r"def (test_\w+)\(", tests))
 
 
+def test_trust_names_a_test_or_says_that_nothing_holds() -> None:
+    """An attack against which something holds has a test that shows it."""
+    lines = (ROOT / "docs/explanation/trust.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("|").split(" | ") for line in lines if line.startswith("| ") and line.count(" | ") >= 2]
+    attacks = [row for row in rows if len(row) == 4 and row[0].strip() not in ("who", "who writes to")]
+    assert len(attacks) > 50
+    assert not [row[1] for row in attacks if "`test_" not in row[3] and "**nothing**" not in row[2]]
+
+
 def _shell_lines() -> list[str]:
     blocks = [block for name in READMES for block in re.findall(r"```sh\n(.*?)```", _text(name), re.DOTALL)]
     commands = re.split(r"\n|&&|\|", "\n".join(blocks).replace("\\\n", " "))
