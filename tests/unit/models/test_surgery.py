@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, GPT2Config, GPTNeoConfig, MixtralConfig, Olmo2Config, T5Config
+from transformers import AlbertConfig, BertConfig, GPT2Config, GPTNeoConfig, MixtralConfig, T5Config
 
 from secateur.errors import ModelError
 from secateur.families import family_of
@@ -28,7 +28,7 @@ def test_masks_of_another_size_are_refused():
             "model_type 'gpt_neo' is not supported; supported: bert, .*distilbert, .*gemma3_text, gpt2, .*llama",
         ),
         (T5Config(), "model_type 't5' is an encoder with a decoder that attends to it, and one stack .*; supported: "),
-        (Olmo2Config(), "model_type 'olmo2' has norms across all heads of a layer, .*; supported: "),
+        (AlbertConfig(), "model_type 'albert' has the same weights in all layers, .*; supported: "),
         (MixtralConfig(), "model_type 'mixtral' has experts in place of feed-forward blocks, .*; supported: "),
         (BertConfig(is_decoder=True), "bert with is_decoder: true is not supported"),
         (GPT2Config(add_cross_attention=True), "gpt2 with add_cross_attention: True is not supported; .*: False is"),
