@@ -77,7 +77,7 @@ def main(folders: tuple[Path, ...], project: Path, out: Path | None, repeats: in
     named = {"dense": project / BASELINE} | {str(folder): folder for folder in folders}
     with tempfile.TemporaryDirectory() as scratch:
         forms = open_forms(named, clean, Path(scratch))
-        ms = timed({name: _on_text(form, texts) for name, form in forms.items()}, repeats=repeats)
+        ms = timed({name: on_text(form, texts) for name, form in forms.items()}, repeats=repeats)
         calls = {name: _ignoring_turn(form.call) for name, form in forms.items() if form.call is not None}
         call_ms = timed(calls, repeats=repeats)
         found = {name: np.array(form.classify(texts)) for name, form in forms.items()}
@@ -95,7 +95,8 @@ def main(folders: tuple[Path, ...], project: Path, out: Path | None, repeats: in
     write_results("alternatives", {"machine": environment(), "entries": entries}, out=out)
 
 
-def _on_text(form: Form, texts: list[str]) -> Callable[[int], object]:
+def on_text(form: Form, texts: list[str]) -> Callable[[int], object]:
+    """Return what classifies one of the texts, another one each turn."""
     return lambda turn: form.classify([texts[turn % len(texts)]])
 
 

@@ -26,11 +26,12 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.alternatives import timed
+from benchmarks.alternatives import on_text, timed
 from benchmarks.report import environment, points, show, write_results
 from benchmarks.rivals import Form, Rows, fast_text, model_to_vec, tf_idf, transformer
 from benchmarks.statistics import quality_of
 from benchmarks.subject import BASELINE
+from secateur.files import write_json
 from secateur.formats.onnx import export_onnx
 from secateur.models.folders import WEIGHTS
 from secateur.workflow.stage import LATENCY_TABLE
@@ -43,8 +44,8 @@ _NOTES = (
     "points lost: test macro-F1 of dense in PyTorch less that of the form, on the same rows; negative is a gain",
     "ms: from one test text to its label, tokenizer included, batch 1, one thread, in the thread's own time, all forms "
     "in turn; MB: what is deployed, without the tokenizer",
-    "best of ours as fast: the best form of ours that needs no more time; the points it has above this form, and in "
-    "how many seeds the 95 % interval in pairs lies above zero / below zero",
+    "ours as fast: the slowest form of ours that needs no more time; the points it has above this form, and in how "
+    "many seeds the 95 % interval in pairs lies above zero / below zero",
 )
 
 
@@ -101,7 +102,7 @@ def measure(project: Path, *, work: Path) -> dict[str, Any]:
         forms, seconds = forms_of(project, rows, scratch=Path(scratch), work=work)
         places = np.linspace(0, len(texts) - 1, min(_TIMED, len(texts))).astype(np.int64)
         sample = [texts[place] for place in places]
-        calls = {name: _on(form, sample) for name, form in forms.items()}
+        calls = {name: on_text(form, sample) for name, form in forms.items()}
         ms = timed(calls, repeats=len(sample))
         said = {name: form.classify(texts) for name, form in forms.items()}
     return {
@@ -112,10 +113,6 @@ def measure(project: Path, *, work: Path) -> dict[str, Any]:
             for name, form in forms.items()
         },
     }
-
-
-def _on(form: Form, sample: Sequence[str]) -> Any:
-    return lambda turn: form.classify([sample[turn % len(sample)]])
 
 
 def summary(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -130,8 +127,9 @@ def summary(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             entry |= {"speed": forms[DENSE]["ms"] / form["ms"], "bytes": form["bytes"]}
             ours = [one for one in forms if one.startswith(OURS) and forms[one]["ms"] <= form["ms"]]
             if ours and not name.startswith(OURS):
-                best = max(ours, key=lambda one: scored[one].macro_f1)
-                pair = quality_of(said[name][None], dense=said[best], labels=labels)
+                # By its time alone: the best of several by their test scores would look better than it is.
+                nearest = max(ours, key=lambda one: forms[one]["ms"])
+                pair = quality_of(said[name][None], dense=said[nearest], labels=labels)
                 entry |= {"ahead": pair.lost, "above": pair.lost_low > 0.0, "below": pair.lost_high < 0.0}
             found[name].append(entry)
     entries = [{"form": name, **_over_seeds(seeds)} for name, seeds in found.items()]
@@ -169,9 +167,7 @@ def main(projects: tuple[str, ...], seeds: int, work: Path, out: Path | None, ke
                 shutil.rmtree(clone, ignore_errors=True)
                 took = build(Path(folder), clone, seed=seed, prices=work / f"{name}-prices.json")
                 found = {"seed": seed, "build_s": took, "machine": environment(), **measure(clone, work=work)}
-                partial = file.with_suffix(".partial")
-                partial.write_text(json.dumps(found), encoding="utf-8")
-                partial.replace(file)
+                write_json(file, found)
                 if not keep:
                     shutil.rmtree(clone)
             if file.is_file():
@@ -187,7 +183,7 @@ def main(projects: tuple[str, ...], seeds: int, work: Path, out: Path | None, ke
 def _show(
     name: str, entries: Sequence[Mapping[str, Any]], *, rows: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> None:
-    columns = ("form", "macro-F1", "points lost", "ms", "times faster", "MB", "best of ours as fast")
+    columns = ("form", "macro-F1", "points lost", "ms", "times faster", "MB", "ours as fast")
     title = f"{name}: {rows['train'][0]} rows for training, {rows['test'][0]} for the test"
     show(title, columns=columns, rows=[_row(entry) for entry in entries], notes=_NOTES, machine=machine)
 

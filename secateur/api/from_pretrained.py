@@ -49,8 +49,8 @@ def in_transformers() -> Iterator[None]:
     plain = PreTrainedModel.__dict__[_METHOD]
 
     def read(cls: type[PreTrainedModel], name: Any, *more: Any, **given: Any) -> Any:
-        folder = _pruned(name, given)
-        return plain.__func__(cls, name, *more, **given) if folder is None else _read(cls, folder, given)
+        found = _pruned(name, given)
+        return plain.__func__(cls, name, *more, **given) if found is None else _read(cls, *found, given)
 
     setattr(PreTrainedModel, _METHOD, classmethod(read))
     try:
@@ -59,21 +59,20 @@ def in_transformers() -> Iterator[None]:
         setattr(PreTrainedModel, _METHOD, plain)
 
 
-def _pruned(name: Any, given: Mapping[str, Any]) -> Path | None:
-    """Return the folder of a model that plain transformers cannot build; None of all others."""
+def _pruned(name: Any, given: Mapping[str, Any]) -> tuple[Path, PreTrainedConfig] | None:
+    """Return folder and config of a model that plain transformers cannot build; None of all others."""
     folder = Path(str(name), str(given.get("subfolder") or ""))
     if not (folder / CONFIG).is_file():
         return None
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return None if family_of(config).is_dense(config) else folder
+        return None if family_of(config).is_dense(config) else (folder, config)
     except (*UNUSABLE, ModelError):
         return None  # transformers says why, or knows it
 
 
-def _read(cls: type[PreTrainedModel], folder: Path, given: Mapping[str, Any]) -> Any:
+def _read(cls: type[PreTrainedModel], folder: Path, stored: PreTrainedConfig, given: Mapping[str, Any]) -> Any:
     options = {name: value for name, value in given.items() if name not in _WITHOUT_EFFECT and value is not None}
-    stored = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     wanted = _differences(options.pop("config", None), stored)
     tells, device = options.pop("output_loading_info", False), options.pop("device_map", None)
     dtype = options.pop("dtype", options.pop("torch_dtype", "auto"))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from secateur.data.copies import copies_among, same_within
+from secateur.data.copies import copies_among, rows_of_several, same_within
 from secateur.data.data_report import Example, RuleEffect, effect_on
 from secateur.data.near_duplicates import SHINGLE_CHARS, first_of_equal, representatives
 from secateur.data.parallel import clean_texts_in_processes
@@ -231,12 +231,8 @@ def _named(column: pa.ChunkedArray) -> tuple[list[str | None], Indices]:
 
 def _by_text(sieve: _Sieve) -> Iterator[list[int]]:
     """Yield the rows of each text that several have, ascending."""
-    first = first_of_equal([sieve.texts[i] for i in sieve.left.tolist()])
-    order = np.argsort(first, kind="stable")
-    begins = np.flatnonzero(np.diff(first[order], prepend=-1))
-    sizes = np.diff(np.append(begins, len(order)))
-    for begin, size in zip(begins[sizes > 1], sizes[sizes > 1], strict=True):
-        yield sieve.left[order[begin : begin + size]].tolist()
+    for rows in rows_of_several(first_of_equal(sieve.texts[i] for i in sieve.left.tolist())):
+        yield sieve.left[rows].tolist()
 
 
 def _outvoted(sieve: _Sieve, *, keep_majority: bool) -> Indices:

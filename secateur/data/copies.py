@@ -1,5 +1,6 @@
 """Which rows of those that say nearly the same are mere copies."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,19 @@ class Copies:
     dropped: Mask
     disagreeing: Mask
     usual: Mask
+
+
+def rows_of_several(first: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows, ascending, of each number that several rows have; numbers come in ascending order.
+
+    Args:
+        first: number of each row, (rows,).
+    """
+    order = np.argsort(first, kind="stable")
+    begins = np.flatnonzero(np.diff(first[order], prepend=-1))
+    sizes = np.diff(np.append(begins, len(order)))
+    for begin, size in zip(begins[sizes > 1], sizes[sizes > 1], strict=True):
+        yield order[begin : begin + size]
 
 
 _SAME = 0.5

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data.copies import rows_of_several
 from secateur.errors import DataError
 
 Rows = NDArray[np.int64]
@@ -117,11 +118,7 @@ def _place_groups(labels: Rows, groups: Rows | None, room: Rows, *, seed: int) -
     part = np.full(len(labels), -1, np.int64)
     if groups is None:
         return part, np.zeros(0, np.int64)
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    sizes = np.diff(np.append(starts, len(order)))
-    several = sizes > 1
-    members = [order[start : start + size] for start, size in zip(starts[several], sizes[several], strict=True)]
+    members = list(rows_of_several(groups))
     generator = np.random.default_rng([seed, 2])
     spread: list[Rows] = []
     for index in generator.permutation(len(members)):

@@ -22,11 +22,11 @@ from secateur.readers.label_spelling import LabelRules
 from secateur.readers.labels import MIN_ROWS_PER_LABEL, require_classes
 from secateur.readers.numbers import numbers_of
 from secateur.readers.pairs import has_words, num_texts, texts_in
+from secateur.readers.pieces import pieces
 
 _CLEANED_ROWS = 20_000
 _CLEANED_CHARS = 10_000_000
 _TOKENIZED_ROWS = 2_000
-_ROWS_AT_ONCE = 20_000
 _HIGH = 0.95
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -231,9 +231,8 @@ def _usable(raw: pa.Table, *, labelled: bool) -> NDArray[np.int64]:
 
 def _values_of(column: pa.ChunkedArray) -> Iterator[str | None]:
     """Yield the values one after the other, so that few of them are Python's at a time."""
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), _ROWS_AT_ONCE):
-            yield from chunk.slice(start, _ROWS_AT_ONCE).to_pylist()
+    for piece in pieces(column):
+        yield from piece.to_pylist()
 
 
 def _num_distinct(rows: pa.Table) -> int:

@@ -34,7 +34,6 @@ from secateur.models.folders import (
     card_of,
     require_model_folder,
     sentencepiece_alone,
-    stored_dtype,
 )
 from secateur.models.heads import VECTORS, head_of, pad_with_, require_finished
 from secateur.models.pooling import longest, take_pooling_, write_modules
@@ -128,7 +127,6 @@ def load(path: str | Path, *, verify: bool = True) -> PreTrainedModel:
         model = load_finished(folder)
         model.config.pad_token_id = config.pad_token_id
     else:
-        stored_dtype(folder)
         model = build(config, read_tensors(folder))
     if (folder / _GENERATION).is_file() and (not is_ours or _GENERATION in Card.read(folder).files):
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)

@@ -145,7 +145,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: a file is missing or cannot be read, or a weight is no number.
     """
-    stored_dtype(folder)
+    stored_dtype(folder)  # says which weights are of a type that nothing is computed with
     tensors: dict[str, torch.Tensor] = {}
     for file in weight_files(folder):
         try:

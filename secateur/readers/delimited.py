@@ -14,12 +14,12 @@ from secateur.errors import DataError
 from secateur.readers.delimited_scan import Quoting, Record, Table
 from secateur.readers.header import Header, find_header, first_lines, large_cells
 from secateur.readers.layout import Columns, Found, Layout, require
+from secateur.readers.pieces import ROWS_AT_ONCE
 
 _NAMES = {"\t": "tabs"}
 _MAX_NAMED = 5
 _TYPED_QUOTES = "“”„«»"
 _MAX_MARKS = 100_000
-_ROWS_AT_ONCE = 20_000
 # More than this share of unreadable lines (and more than so many) is no accident.
 _MAX_BAD_SHARE, _MIN_BAD = 0.01, 100
 
@@ -101,7 +101,7 @@ def read_delimited(path: Path, *, tabs: bool, encoding: str, columns: Columns, l
     places = {column: opened.header.index(column) for column in columns.names}
     types = {column: pa.large_string() if column in columns.texts else pa.string() for column in places}
     pieces, rows = [pa.schema(types).empty_table()], opened.rows()
-    while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
         cells = {column: pa.array([row[place] for row in chunk], types[column]) for column, place in places.items()}
         pieces.append(pa.table(cells))
     return Found(pa.concat_tables(pieces), opened.remarks)

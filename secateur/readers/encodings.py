@@ -104,7 +104,7 @@ def _has_lines(start: bytes, encoding: str) -> bool:
         text = start[: len(start) // 2 * 2 - 2].decode(encoding)  # the last letter may have its other half behind
     except UnicodeDecodeError:
         return False
-    return "\n" in text and text.isprintable() is False and all(c.isprintable() or c in "\r\n\t" for c in text)
+    return "\n" in text and all(c.isprintable() or c in "\r\n\t" for c in text)
 
 
 def _marked(path: Path) -> str | None:

@@ -20,6 +20,7 @@ from secateur.readers.labels import canonical_labels
 from secateur.readers.layout import Columns, Found, Layout
 from secateur.readers.pairs import SEPARATOR, as_text, has_words
 from secateur.readers.parquet import read_parquet
+from secateur.readers.pieces import pieces
 from secateur.readers.plain import PLAIN_COLUMNS, is_fasttext, read_plain
 from secateur.readers.times import times_of
 from secateur.readers.workbook import read_workbook
@@ -30,7 +31,6 @@ _NUL = "\0"
 _FOR_NO_TEXT = ("nan", "none", "null", "n/a", "na", "#n/a", "<na>", "\\n", "[deleted]", "[removed]", "(null)")
 """What databases, pandas, spreadsheets and forums write for a text that is absent, in small letters."""
 
-_ROWS_AT_ONCE = 20_000
 _BINARY = ("parquet", "excel", "sqlite", "duckdb")
 _NOTHING: Mapping[str, str] = {
     **dict.fromkeys(PLAIN_COLUMNS, "no line that is not blank"),
@@ -170,24 +170,17 @@ def _texts(columns: Sequence[Any]) -> Any:
     if len(columns) == 1:
         (values,) = columns
         single = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values], pa.large_string())
-        holds = any(pc.any(pc.match_substring(piece, SEPARATOR)).as_py() for piece in _pieces(single))
+        holds = any(pc.any(pc.match_substring(piece, SEPARATOR)).as_py() for piece in pieces(single))
         return pc.replace_substring(single, SEPARATOR, "\ufffd") if holds else single
     plain = (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in columns)
     pairs = (as_text([text or "" for text in texts]) for texts in zip(*plain, strict=True))
     return pa.array([pair if has_words(pair) else None for pair in pairs], pa.large_string())
 
 
-def _pieces(texts: pa.ChunkedArray) -> Iterator[pa.Array]:
-    """Yield so many texts at once that what is made of them takes little memory."""
-    for chunk in texts.chunks:
-        for start in range(0, len(chunk), _ROWS_AT_ONCE):
-            yield chunk.slice(start, _ROWS_AT_ONCE)
-
-
 def _told_of_words_for_none(texts: pa.ChunkedArray, *, name: str) -> tuple[str, ...]:
     """Say how many texts are what programs write where there is none."""
     found: Counter[str] = Counter()
-    for piece in _pieces(texts):
+    for piece in pieces(texts):
         words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.drop_null(piece)))
         found.update(words.filter(pc.is_in(words, pa.array(_FOR_NO_TEXT, words.type))).to_pylist())
     if not (count := found.total()):
@@ -209,7 +202,7 @@ def _told_of_nul(texts: pa.ChunkedArray, *, name: str, decoded: bool) -> Iterato
         DataError: it stands in every second place, as in a file of another encoding.
     """
     holding = pa.chunked_array(
-        [pc.fill_null(pc.match_substring(piece, _NUL), False) for piece in _pieces(texts)], pa.bool_()
+        [pc.fill_null(pc.match_substring(piece, _NUL), False) for piece in pieces(texts)], pa.bool_()
     )
     if not (count := pc.sum(holding).as_py()):
         return

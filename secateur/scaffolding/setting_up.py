@@ -422,11 +422,7 @@ def _on_parts(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list
     if reading.columns.time is not None or reading.columns.part is not None:
         return []
     for name in called_parts(names):
-        alone = Columns(text=reading.columns.text, label=None, confidence=None, part=name)
-        try:
-            found = check_rows(origin.asked, replace(reading, columns=alone))
-        except DataError:
-            continue
+        found = _read_with(origin, reading, part=name)
         if found is not None and found.given:
             given = " and ".join(f"{rows.num_rows} {part}" for part, rows in found.given.items())
             return [
@@ -441,12 +437,8 @@ def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[
     if reading.columns.time is not None or reading.columns.part is not None:
         return []
     for name in called_times(names):
-        alone = Columns(text=reading.columns.text, label=None, confidence=None, time=name)
-        try:
-            rows = check_rows(origin.asked, replace(reading, columns=alone))
-        except DataError:
-            continue
-        times = rows.rows["time"] if rows else None
+        found = _read_with(origin, reading, time=name)
+        times = found.rows["time"] if found else None
         if times is None or times.null_count or len(times.unique()) < len(PARTS):
             continue
         if pa.types.is_timestamp(times.type) or may_count_time(name):
@@ -455,3 +447,12 @@ def _on_time(origin: Origin, reading: Reading, *, names: Sequence[str]) -> list[
                 "earlier ones are learned from"
             ]
     return []
+
+
+def _read_with(origin: Origin, reading: Reading, *, part: str | None = None, time: str | None = None) -> Copied | None:
+    """Return the texts with a column for what it may say of them; None where it does not say that."""
+    alone = Columns(text=reading.columns.text, label=None, confidence=None, part=part, time=time)
+    try:
+        return check_rows(origin.asked, replace(reading, columns=alone))
+    except DataError:
+        return None

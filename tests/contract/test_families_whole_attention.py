@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 import secateur
 from secateur.budget.cost import cost_of, structure_costs
@@ -20,12 +20,9 @@ from secateur.formats.tracing import cache_shapes
 from secateur.models.checkpoint import load, save
 from secateur.models.depth import drop_layers_
 from secateur.models.hidden import cut_hidden_
-from secateur.models.surgery import cut_, masked, widths_of
-from tests.contract.test_families_generation import written
+from secateur.models.surgery import cut_, widths_of
+from tests.contract.test_families_generation import TOLERANCE, plain_of, require_cut_as_masked_, written
 from tests.tiny_models import TOGETHER, logits_of, some_masks, tiny_generator
-
-# fp32 sums of 32 products in another order; logits are of order 1.
-TOLERANCE = 2e-5
 
 pytestmark = pytest.mark.parametrize("model_type", TOGETHER)
 
@@ -44,21 +41,11 @@ def cut(model_type: str) -> PreTrainedModel:
     return model
 
 
-def plain_of(folder: Path) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
-
-
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_the_cut_model_gives_the_logits_of_the_masked_one(model_type: str, attention: str) -> None:
     model = tiny_generator(model_type, attention=attention)
-    dense, masks = logits_of(model), uneven(model)
     assert widths_of(model) == Widths(heads=(1, 1, 1), ffn=(24, 24, 24), head_dim=4 * 8)
-    with masked(model, masks):
-        expected = logits_of(model)
-    cut_(model, masks)
-    assert (expected - dense).abs().max() > 1e-2, "the masks do something"
-    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=TOLERANCE)
-    assert widths_of(model) == masks.widths(32) == family_of(model).widths(model.config)
+    require_cut_as_masked_(model, uneven(model), head_dim=32)
 
 
 def test_saved_trained_further_and_padded_it_stays_itself(cut: PreTrainedModel, tmp_path: Path) -> None:
