@@ -14,12 +14,12 @@ from secateur.errors import Occupied, ProjectError
 from secateur.registry.news import tell_hold
 from secateur.registry.tags import CHALLENGER, CHAMPION
 from secateur.scheduling.retraining import Retraining, judged_before, last_review, now, remember_review
+from secateur.scheduling.source_version import moved_sources
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.outcome import nothing_to_do
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project, dirty_files, exclusive
 from secateur.workflow.rendering import require_current
-from secateur.workflow.source_version import moved_sources
 from secateur.workflow.stages import stages
 
 if TYPE_CHECKING:

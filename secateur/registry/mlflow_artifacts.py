@@ -1,13 +1,14 @@
 """Where an alias points and where the files of a version lie, asked of MLflow without describing every version."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 # Before MLflow: this module sets what MLflow reads while it is imported.
 from secateur.registry.mlflow_store import MlflowException, ModelRegistry  # isort: split
 
-import mlflow
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
@@ -42,14 +43,16 @@ def local_folder(registry: ModelRegistry, name: str, version: str) -> Path | Non
 
 
 def download(name: str, version: str, target: Path) -> None:
-    """Copy the files of a version into a new folder.
+    """Copy the files of a version into a new folder, one by one: MLflow tries all others when one has failed.
 
     Raises:
         ModelError: the store does not answer, or has no such files.
     """
     target.mkdir(parents=True)
     try:
-        mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(target))
+        store = get_artifact_repository(str(MlflowClient().get_model_version_download_uri(name, version)))
+        for file in _files(store, None):
+            store.download_artifacts(file, dst_path=str(target))
     except (MlflowException, OSError) as error:
         raise ModelError(f"the files of models:/{name}/{version} cannot be downloaded: {_line(error)}") from error
 
@@ -73,6 +76,14 @@ def put(registry: ModelRegistry, name: str, version: str, file: str, text: str) 
                 get_artifact_repository(str(uri)).log_artifact(str(written))
     except (MlflowException, OSError) as error:
         raise ModelError(f"{file} of models:/{name}/{version} cannot be written: {_line(error)}") from error
+
+
+def _files(store: ArtifactRepository, folder: str | None) -> Iterator[str]:
+    for entry in store.list_artifacts(folder):
+        if entry.is_dir:
+            yield from _files(store, entry.path)
+        else:
+            yield entry.path
 
 
 def _line(error: Exception) -> str:

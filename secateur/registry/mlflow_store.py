@@ -7,7 +7,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -21,10 +21,14 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # A server that has gone is asked three times more, within 14 s; MLflow's own seven times take four minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+# Files come through the server, which alone needs keys of the store. A store that says nothing to MLflow's other way,
+# piece by piece from the store itself, is asked for eight minutes, whatever the settings say.
+os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -54,6 +58,7 @@ from secateur.workflow.project import Project
 from secateur.workflow.tracking_server import URI_VARIABLE, require_answer, without_secret
 
 _MAX_PARAMETER_CHARS = 500
+_BRIEFLY_SECONDS = 5
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -167,7 +172,7 @@ class ModelRegistry:
             return published
         experiment_id = self._experiment(experiment)
         kept = {file.name: sha256_file(file) for file in files if file.exists()}
-        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_shared_tags(missing)) as parent:
+        with run_ended(experiment_id=experiment_id, run_name=run_name, tags=_shared_tags(missing)) as parent:
             for file in files:
                 if file.exists():
                     mlflow.log_artifact(str(file))
@@ -187,7 +192,7 @@ class ModelRegistry:
             files: what is kept with the run.
         """
         experiment_id = self._experiment(experiment)
-        with mlflow.start_run(experiment_id=experiment_id, run_name="sweep", tags={"secateur.kind": "sweep"}):
+        with run_ended(experiment_id=experiment_id, run_name="sweep", tags={"secateur.kind": "sweep"}):
             mlflow.log_metrics({f"calibration_s.{name}": s for name, s in values["calibration_s"].items()})
             for file in files:
                 mlflow.log_artifact(str(file))
@@ -196,7 +201,7 @@ class ModelRegistry:
                     continue
                 name = f"{point['method']} {point['asked']:g}"
                 tags = {"secateur.method": point["method"], "secateur.front": str(point["front"]).lower()}
-                with mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
+                with run_ended(experiment_id=experiment_id, run_name=name, nested=True, tags=tags) as child:
                     metrics = [
                         Metric(key, float(value), 0, 0)
                         for key, value in point.items()
@@ -260,7 +265,7 @@ class ModelRegistry:
         stored = artifact_digests(version.checkpoint, version.deployed)
         tags = {**version.tags, RUNTIME: version.runtime, ARTIFACTS: to_json(stored)}
         run_tags = {**tags, "mlflow.parentRunId": parent}
-        with mlflow.start_run(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
+        with run_ended(experiment_id=experiment_id, run_name=version.name, nested=True, tags=run_tags) as child:
             parameters = [Param(k, str(v)[:_MAX_PARAMETER_CHARS]) for k, v in version.parameters.items()]
             metrics = [Metric(k, v, 0, 0) for k, v in version.metrics.items()]
             for row in version.history:
@@ -294,6 +299,31 @@ class ModelRegistry:
         with quiet():
             registered = mlflow.register_model(logged.model_uri, model_name, tags=tags)
         return str(registered.version)
+
+
+@contextmanager
+def run_ended(**asked: Any) -> Iterator[mlflow.ActiveRun]:
+    """A run of MLflow. Where something goes wrong, a server that has gone is asked once, and briefly, to end it."""
+    with mlflow.start_run(**asked) as run:
+        try:
+            yield run
+        except BaseException:
+            with _asked_once(), suppress(Exception):
+                mlflow.end_run("FAILED")
+            raise
+
+
+@contextmanager
+def _asked_once() -> Iterator[None]:
+    names = (MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT)
+    before = [(name, name.get_raw()) for name in names]
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(min(_BRIEFLY_SECONDS, MLFLOW_HTTP_REQUEST_TIMEOUT.get()))
+    try:
+        yield
+    finally:
+        for name, value in before:
+            name.unset() if value is None else name.set(value)
 
 
 def _latest(metrics: Sequence[Metric]) -> dict[str, float]:

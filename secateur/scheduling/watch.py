@@ -12,12 +12,12 @@ from secateur.data.provenance import PROVENANCE
 from secateur.errors import DataError, ProjectError
 from secateur.files import write_json
 from secateur.scheduling.live import read_live
+from secateur.scheduling.source_version import moved_sources
 from secateur.sources.locations import expand, locate
 from secateur.workflow.params import read_config
 from secateur.workflow.prefect_server import Server, using
 from secateur.workflow.project import Project
 from secateur.workflow.results import read_json
-from secateur.workflow.source_version import moved_sources
 
 _MEMORY = "watch.json"
 

@@ -6,6 +6,7 @@ DVC trusts a read-only object of its cache, and a file in the workspace whose si
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from secateur.files import remove
 
 _CHUNK_BYTES = 1 << 20
+_TEMPORARY = re.compile(r".*\.[\w-]{22}\.tmp")
+"""What DVC calls half a file: 16 random bytes."""
 
 
 def md5_of(file: Path) -> str:
@@ -69,6 +72,14 @@ def forget_changed(repo: Any, paths: Iterable[Path]) -> list[Path]:
             repo.state.save(str(file), repo.fs, HashInfo("md5", found))
             changed.append(file)
     return changed
+
+
+def remove_temporary(outputs: Iterable[Path]) -> None:
+    """Remove what a killed DVC has left in and beside outputs: half a file under a name that nobody reads."""
+    for output in outputs:
+        for file in (*output.parent.glob("*.tmp"), *output.rglob("*.tmp")):
+            if _TEMPORARY.fullmatch(file.name):
+                remove(file)
 
 
 def looked_at(repo: Any, stages: Sequence[Any]) -> list[Path]:

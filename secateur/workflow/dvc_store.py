@@ -37,7 +37,8 @@ from secateur.identity.key import Identity
 from secateur.workflow import dvc_gc, dvc_lock, last_look
 from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.dvc_elsewhere import remote_of
-from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of
+from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of, remove_temporary
+from secateur.workflow.dvc_remote import silent, wait_no_longer
 from secateur.workflow.project import Project, is_read_only
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class DvcStore:
             self._repo = Repo(str(project.root))
         except (DvcException, DvcConfigError) as error:
             raise ProjectError(f"{project.root} is not a DVC workspace: {_line(error)}; run `dvc init`") from error
+        wait_no_longer(self._repo)
         # While `dvc repro` runs us, DVC has read a complete file.
         if dvc_lock.settle(project) and "DVC_STAGE" not in os.environ:
             with self._locked():
@@ -264,7 +266,7 @@ class DvcStore:
         Raises:
             ProjectError: there is no remote, or it does not take them.
         """
-        with self._locked(), _silent():
+        with self._locked(), silent():
             # DVC's push sends the list of a folder's files without the files.
             listed = [
                 entry["md5"]
@@ -297,12 +299,12 @@ class DvcStore:
         Raises:
             ProjectError: a commit's files cannot be read.
         """
-        with self._locked(), _silent():
+        with self._locked(), silent():
             return dvc_gc.unused_objects(self._repo, keep)
 
     def remove_objects(self, keep: Iterable[str], paths: Iterable[Path]) -> None:
         """Remove those of some objects that nothing refers to, see ``dvc_gc``."""
-        with self._locked(), _silent():
+        with self._locked(), silent():
             dvc_gc.remove_objects(self._repo, keep, paths)
 
     def _object(self, md5: str, *, what: str) -> Path:
@@ -318,7 +320,7 @@ class DvcStore:
 
     def _pull(self, md5: str, path: Path, *, what: str) -> None:
         try:
-            with _silent():
+            with silent() as errors:
                 self._repo.cloud.pull([HashInfo("md5", md5)])
         except NoRemoteError as error:
             raise ProjectError(
@@ -328,11 +330,17 @@ class DvcStore:
             raise CheckFailed(f"{what}: the DVC remote holds a damaged list of files; refused") from error
         except FileNotFoundError:
             logger.debug("the remote has no %s", md5)
-        if not path.is_file():
+        if path.is_file():
+            return
+        if errors and not isinstance(errors[0], FileNotFoundError):
             raise ProjectError(
-                f"{what} (md5 {md5}) is neither in DVC's cache nor in its remote; `dvc push` where it was made, or "
-                "check the remote: `dvc remote list`"
+                f"{what} (md5 {md5}) cannot be had: the DVC remote did not do what it was asked for: "
+                f"{_line(errors[0]) or type(errors[0]).__name__}; the same command goes on"
             )
+        raise ProjectError(
+            f"{what} (md5 {md5}) is neither in DVC's cache nor in its remote; `dvc push` where it was made, or "
+            "check the remote: `dvc remote list`"
+        )
 
     def _cached(self, stage: Any) -> Any:
         """Return a stage whose outputs the cache holds for today's inputs, or None.
@@ -363,6 +371,7 @@ class DvcStore:
         return bool(dropped)
 
     def _record(self, address: str) -> None:
+        remove_temporary(Path(out.fs_path) for out in self._stage(address).outs)
         with dvc_lock.written_whole():
             self._repo.commit(address, force=True)
         dvc_lock.keep(self._project)
@@ -450,20 +459,6 @@ def _is_full(error: BaseException | None) -> bool:
     return False
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep DVC's own lines off the terminal: one error is one line, and it is ours."""
-    names = ("dvc", "dvc_data", "dvc_objects")
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
-
-
 def _parts(relative: str) -> tuple[str, ...]:
     """Return the parts of a path inside a folder; a list of files from a remote is not trusted."""
     parts = PurePosixPath(relative).parts
@@ -472,7 +467,7 @@ def _parts(relative: str) -> tuple[str, ...]:
     return parts
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

@@ -34,7 +34,6 @@ _ASSIGNS = re.compile(r"[A-Z_]+=.*")
 _OTHERS = {
     "cd",
     "curl",
-    "dask",
     "docker",
     "dvc",
     "export",

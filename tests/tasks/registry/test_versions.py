@@ -1,21 +1,24 @@
 """How much is asked of a registry, and what it may hold without getting in the way."""
 
 import json
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
+import mlflow
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from secateur.cli import cli
 from secateur.errors import ModelError, ProjectError
 from secateur.registry.mlflow_records import Records
-from secateur.registry.mlflow_store import ModelRegistry
+from secateur.registry.mlflow_store import ModelRegistry, run_ended
 from secateur.registry.model_source import resolve
 from tests.integration.registry_stand import Stand
 
@@ -116,3 +119,23 @@ def test_a_full_disk_is_one_line(stand: Stand, capfd: pytest.CaptureFixture[str]
     assert said.startswith("nothing about tiny can be written to the registry: (sqlite3.OperationalError) d")
     assert "SQL:" not in said and "sqlalche.me" not in said
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_run_that_failed_is_ended_by_one_short_call(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has gone is waited for once, and not again for the run and for the one around it."""
+    asked: list[tuple[str, str | None, str | None]] = []
+
+    def gone(_: MlflowClient, run_id: str, status: str) -> None:
+        asked.append((status, *(os.environ.get(name) for name in names)))
+        raise MlflowException("no answer")
+
+    names = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
+    monkeypatch.setenv(names[0], "2")
+    monkeypatch.delenv(names[1], raising=False)
+    monkeypatch.setattr(MlflowClient, "set_terminated", gone)
+    mlflow.set_tracking_uri(stand.registry.uri)
+    with pytest.raises(ValueError, match="what failed"), run_ended(run_name="around"), run_ended(nested=True):
+        raise ValueError("what failed")
+    assert asked == [("FAILED", "0", "5")] * 2
+    assert [os.environ.get(name) for name in names] == ["2", None]
+    assert mlflow.active_run() is None

@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import FileInfo
+from mlflow.exceptions import MlflowException
 
 from secateur.errors import CheckFailed, ModelError
 from secateur.registry import mlflow_artifacts
@@ -130,3 +133,26 @@ def test_a_model_that_somebody_else_registered(stand: Stand) -> None:
         pytest.raises(ModelError, match="was not registered by secateur"),
     ):
         _registered(file.parent, entry)
+
+
+def test_a_store_that_fails_on_one_file_is_not_asked_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be waited for as long as the first, one after another."""
+    asked: list[str] = []
+
+    class Failing:
+        def list_artifacts(self, path: str | None) -> list[FileInfo]:
+            names = ("MLmodel", "artifacts") if path is None else (f"{path}/{at}" for at in range(5))
+            return [FileInfo(name, name == "artifacts", 1) for name in names]
+
+        def download_artifacts(self, path: str, dst_path: str) -> None:
+            asked.append(path)
+            if path == "artifacts/1":
+                raise MlflowException("read timed out")
+
+    monkeypatch.setattr(MlflowClient, "get_model_version_download_uri", lambda *_: "s3://bucket/model")
+    monkeypatch.setattr(mlflow_artifacts, "get_artifact_repository", lambda _: Failing())
+    with pytest.raises(ModelError, match="the files of models:/tiny/1 cannot be downloaded: read timed out"):
+        download("tiny", "1", tmp_path / "new")
+    assert asked == ["MLmodel", "artifacts/0", "artifacts/1"]

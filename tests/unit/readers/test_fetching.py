@@ -19,12 +19,12 @@ from secateur.errors import DataError
 from secateur.files import sha256_file, write_json
 from secateur.readers.layout import Columns
 from secateur.readers.reading import Reading, reading_of
+from secateur.scheduling.source_version import moved_sources
 from secateur.sources import fetching, remote
 from secateur.sources.fetching import FETCHED, brought, fetch
 from secateur.sources.locations import Location, locate
 from secateur.workflow.preflight import check_source
 from secateur.workflow.project import Project
-from secateur.workflow.source_version import moved_sources
 
 ROWS = b"text,label\n" + b"".join(b"row %d of many,%s\n" % (i, b"ab"[i % 2 : i % 2 + 1]) for i in range(40))
 HUB = HubSelection(None, "train", None)

@@ -19,9 +19,9 @@ from secateur.readers.reading import reading_of
 from secateur.scaffolding import setting_up
 from secateur.scaffolding.origin import origin_of
 from secateur.scaffolding.wish import Wish
+from secateur.scheduling.source_version import moved_sources
 from secateur.sources.locations import Location, locate
 from secateur.workflow.project import Project
-from secateur.workflow.source_version import moved_sources
 
 QUERY = "SELECT body AS text, stars AS label FROM reviews ORDER BY id"
 SECRET = "hunter2aB"
