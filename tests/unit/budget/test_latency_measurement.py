@@ -99,9 +99,10 @@ def ms_of(graph: onnx.ModelProto) -> float:
     return sum(math.prod(tensor.dims) for tensor in graph.graph.initializer if len(tensor.dims) > 1) / 1000
 
 
-def test_a_generator_keeps_a_budget_of_time_in_onnx(weighed: list[DenseGraph]):
-    """The steps of GPT-NeoX, whose slices `measure_table` itself compares with models that are cut so."""
-    model = tiny_generator("gpt_neox", num_layers=2)
+@pytest.mark.parametrize("model_type", ["gpt_neox", "olmo3"])
+def test_a_generator_keeps_a_budget_of_time_in_onnx(model_type: str, weighed: list[DenseGraph]):
+    """Its steps, whose slices `measure_table` itself compares with models that are cut so."""
+    model = tiny_generator(model_type, num_layers=2)
     table = measure_table(model.config, QUIET.model_copy(update={"runtime": "onnx"}))
     assert table.doubt is None
     ids = torch.arange(4, 36).reshape(4, 8)
