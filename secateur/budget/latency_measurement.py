@@ -26,6 +26,7 @@ from secateur.inference.machine import describe_machine
 from secateur.inference.runners import Ids, OnnxRunner, Runner, StepRunner, TorchRunner
 from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
+from secateur.models.rotation import can_rotate
 from secateur.models.surgery import cut_
 from secateur.progress import Advance, progress
 
@@ -161,8 +162,13 @@ def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _narrowed(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
-    narrow = copy.deepcopy(model)
-    cut_hidden_(narrow, torch.arange(family_of(model).hidden_size(model.config)) < hidden_size)
+    """Return a copy that computes as much as what ``reshape_`` leaves."""
+    narrow, family = copy.deepcopy(model), family_of(model)
+    keep = torch.arange(family.hidden_size(model.config)) < hidden_size
+    if can_rotate(model) and not bool(keep.all()):
+        family.write_gain_matrix_(narrow.config)
+        family.prepare_(narrow)
+    cut_hidden_(narrow, keep)
     return narrow
 
 

@@ -128,9 +128,26 @@ class Family(Protocol):
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """Return, in forward order, what reads the residual stream: the blocks and the head.
 
-        None where the stream cannot be rotated: norms stand inside it, or do more than divide by the root mean
-        square and multiply by a gain.
+        None where the stream cannot be rotated (``rotates``), or nothing reads its end.
         """
+        ...
+
+    def rotates(self, config: PreTrainedConfig) -> bool:
+        """Say whether the residual stream can be written in another basis.
+
+        It cannot where norms stand inside it, or do more than divide by the root mean square and multiply by a gain.
+        """
+        ...
+
+    def write_gain_matrix_(self, config: PreTrainedConfig) -> None:
+        """Record that the gain of the last norm is a matrix, where one table is embeddings and head of a rotated model.
+
+        ``prepare_`` makes it one. Nothing happens where the head has its own weights.
+        """
+        ...
+
+    def plain_head_(self, model: PreTrainedModel) -> None:
+        """Give the head weights of its own, in place of a gain that is a matrix, which plain transformers lacks."""
         ...
 
     @property

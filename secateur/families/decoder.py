@@ -18,6 +18,7 @@ from secateur.families.bare import is_bare
 from secateur.families.decoder_config import DecoderConfig
 from secateur.families.fused import Fused, Fusion, separated
 from secateur.families.layer_config import LayerConfig
+from secateur.families.matrix_norm import MatrixNorm
 from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
 
@@ -82,10 +83,14 @@ class Decoder:
     asks_config: bool = False
     # norms divide by the root mean square and have a gain alone
     norm_is_rms: bool = True
+    # weights of a norm for every feature; None: a gain, and where the mean is taken off a bias
+    norm_weights: int | None = None
     # keys of the config that say whether linears have biases; a boolean where it is fixed
     query_bias: bool | str = False
     output_bias: bool | str = False
     ffn_bias: bool | str = False
+    # the head of a language model has one
+    head_bias: bool = False
 
     @property
     def model_type(self) -> str:
@@ -125,6 +130,10 @@ class Decoder:
                 block.__dict__["forward"] = partial(self.layer_forward, block)
         for block, layer in zip(self._blocks(model), self.layers(model), strict=True):
             self._follow_(block, layer.attention, model.config)
+        last = model.base_model.get_submodule(self.final_norm_path)
+        if self.config.gain_is_matrix(model.config) and not isinstance(last, MatrixNorm):
+            matrix = MatrixNorm(last.get_parameter("weight"), epsilon=model.config.rms_norm_eps)
+            model.base_model.set_submodule(self.final_norm_path, matrix)
 
     def layers(self, model: PreTrainedModel) -> tuple[Layer, ...]:
         """See ``Family.layers``."""
@@ -133,8 +142,29 @@ class Decoder:
 
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``."""
-        can_rotate = self.norm_is_rms and not self.output_norm_paths and not self.config.is_hidden_size_fixed
-        return self._readings(model) if can_rotate and self.head(model) else None
+        return self._readings(model) if self.rotates(model.config) and self.head(model) else None
+
+    def rotates(self, config: PreTrainedConfig) -> bool:
+        """See ``Family.rotates``."""
+        return self.norm_is_rms and not self.output_norm_paths and not self.config.is_hidden_size_fixed
+
+    def write_gain_matrix_(self, config: PreTrainedConfig) -> None:
+        """See ``Family.write_gain_matrix_``."""
+        if self.generates and writes_text(config) and config.tie_word_embeddings:
+            self.config.write_gain_matrix_(config, True)
+
+    def plain_head_(self, model: PreTrainedModel) -> None:
+        """See ``Family.plain_head_``."""
+        last, head = model.base_model.get_submodule(self.final_norm_path), self._language_head(model)
+        if head is None or not isinstance(last, MatrixNorm):
+            return
+        matrix, table = last.weight.detach(), head.weight.detach()
+        head.weight = nn.Parameter((table.double() @ matrix.double()).to(table.dtype))
+        gain = nn.RMSNorm(len(matrix), eps=last.epsilon, device=matrix.device, dtype=matrix.dtype)
+        model.base_model.set_submodule(self.final_norm_path, gain)
+        self.config.write_gain_matrix_(model.config, False)
+        model.config.tie_word_embeddings = False
+        model.all_tied_weights_keys = {}
 
     def stream_norms(self, model: PreTrainedModel) -> tuple[nn.Module, ...]:
         """See ``Family.stream_norms``."""
@@ -276,7 +306,9 @@ class Decoder:
             return self._encoder_head(config)
         if writes_text(config):
             outputs = self.config.value(config, "vocab_size")
-            own = 0 if config.tie_word_embeddings else hidden * outputs
+            own = (0 if config.tie_word_embeddings else hidden * outputs) + outputs * self.head_bias
+            if self.config.gain_is_matrix(config):
+                return Head(sizes=((hidden, hidden), (hidden, outputs)), params=hidden**2 + own, every_token=True)
         else:
             outputs = config.num_labels
             own = hidden * outputs
@@ -297,6 +329,7 @@ class Decoder:
         ffn_bias = _flag(config, self.ffn_bias)
         queries = self.config.queries_per_head(config)
         # A norm over the features of a key, another over those of a query, or of all queries.
+        entries = len({self.attention_norm_path, self.ffn_norm_path})
         normed = 0 if self.query_key_norm_paths is None else 1 + (queries if self.config.heads_go_together else 1)
         return Anatomy(
             queries_per_head=queries,
@@ -305,7 +338,7 @@ class Decoder:
             output_bias=_flag(config, self.output_bias),
             up_bias=ffn_bias,
             down_bias=ffn_bias,
-            norm_params=(2 * self.is_pre_norm + len(self.output_norm_paths))
+            norm_params=(entries * self.is_pre_norm + len(self.output_norm_paths))
             * self._norm_params(self.hidden_size(config))
             + normed * self.config.head_dim(config),
         )
@@ -332,7 +365,7 @@ class Decoder:
 
     def is_dense(self, config: PreTrainedConfig) -> bool:
         """See ``Family.is_dense``."""
-        return self.widths(config) == self.dense_widths(config)
+        return self.widths(config) == self.dense_widths(config) and not self.config.gain_is_matrix(config)
 
     def write_widths_(self, config: PreTrainedConfig, widths: Widths) -> None:
         """See ``Family.write_widths_``."""
@@ -414,7 +447,8 @@ class Decoder:
         return cast("nn.Linear | None", getattr(model, self.language_head_path, None))
 
     def _norm_params(self, features: int) -> int:
-        return features if self.norm_is_rms else 2 * features
+        each = self.norm_weights
+        return features * ((1 if self.norm_is_rms else 2) if each is None else each)
 
 
 def writes_text(config: PreTrainedConfig) -> bool:

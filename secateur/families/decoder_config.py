@@ -17,6 +17,8 @@ _ROPE = "rope_parameters"
 _SHARE = "partial_rotary_factor"
 _DENSE = "dense_widths"
 """Our own key: heads and neurons before any cut, where the config's global values are others. Loaders ignore it."""
+_GAIN_MATRIX = "final_gain_matrix"
+"""Our own key: true where the gain of the last norm is a matrix. Loaders ignore it, and refuse the matrix."""
 
 QueryCounts = Literal["any", "dividing", "filling"]
 """Which numbers of queries an architecture accepts: any; those that divide the hidden size; those whose features
@@ -182,6 +184,16 @@ class DecoderConfig:
         for key in (self.hidden_size, *self.equal_to_hidden):
             setattr(config, key, hidden_size)
         self.write_widths_(config, widths)
+
+    def gain_is_matrix(self, config: PreTrainedConfig) -> bool:
+        """Say whether the gain of the last norm is a matrix."""
+        return vars(config).get(_GAIN_MATRIX) is True
+
+    def write_gain_matrix_(self, config: PreTrainedConfig, is_matrix: bool) -> None:
+        """Record whether it is."""
+        vars(config).pop(_GAIN_MATRIX, None)
+        if is_matrix:
+            setattr(config, _GAIN_MATRIX, True)
 
     def take_widths_(self, config: PreTrainedConfig, source: PreTrainedConfig) -> None:
         """See ``Family.take_widths_``."""

@@ -8,7 +8,7 @@ from typing import cast, final
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from secateur.errors import ModelError
 from secateur.families.encoder_config import FIRST_NORM, PADDING, EncoderConfig
@@ -165,6 +165,16 @@ class LinearEncoder(EncoderConfig):
     def readings(self, model: PreTrainedModel) -> tuple[Reading, ...] | None:
         """See ``Family.readings``: norms stand inside the stream, or take its mean off."""
         return None
+
+    def rotates(self, config: PreTrainedConfig) -> bool:
+        """See ``Family.rotates``."""
+        return False
+
+    def write_gain_matrix_(self, config: PreTrainedConfig) -> None:
+        """See ``Family.write_gain_matrix_``: nothing is rotated."""
+
+    def plain_head_(self, model: PreTrainedModel) -> None:
+        """See ``Family.plain_head_``: there is no other."""
 
     def _set_forward_(self, attention: nn.Module, *, num_heads: int) -> None:
         # On the instance, not as another module: names of the state stay, and heads may come back.

@@ -185,6 +185,16 @@ class Static:
         """See ``Family.readings``: nothing is rotated."""
         return None
 
+    def rotates(self, config: PreTrainedConfig) -> bool:
+        """See ``Family.rotates``."""
+        return False
+
+    def write_gain_matrix_(self, config: PreTrainedConfig) -> None:
+        """See ``Family.write_gain_matrix_``: nothing is rotated."""
+
+    def plain_head_(self, model: PreTrainedModel) -> None:
+        """See ``Family.plain_head_``: there is no other."""
+
     def add_biases_(self, model: PreTrainedModel) -> None:
         """See ``Family.add_biases_``: all that is here has them."""
 

@@ -62,6 +62,7 @@ def pad_(model: PreTrainedModel) -> None:
         ModelError: the hidden size cannot be divided into as many heads of at least as many features.
     """
     family, layers = family_of(model), family_of(model).layers(model)
+    family.plain_head_(model)
     shared = sorted({number for layer in layers for number in layer.attention.numbers or ()})
     at_least = max((1, len(shared), *widths_of(model).heads))
     num_heads, head_dim = family.padded_heads(model.config, at_least=at_least)

@@ -92,10 +92,13 @@ def _narrow_vectors_(model: PreTrainedModel, keep: torch.Tensor) -> None:
 
 
 def _narrow_norm_(norm: nn.Module, keep: torch.Tensor) -> None:
-    for name, vector in list(norm.named_parameters()):
-        setattr(norm, name, nn.Parameter(_kept(vector, keep)))
-    if isinstance(norm, nn.LayerNorm):
-        norm.normalized_shape = (int(keep.sum()),)
+    for name, gain in list(norm.named_parameters()):
+        narrow = _kept(gain, keep)
+        if gain.dim() > 1:  # a matrix (``MatrixNorm``)
+            narrow = narrow[keep.to(gain.device)]
+        setattr(norm, name, nn.Parameter(narrow))
+    if hasattr(norm, "normalized_shape"):
+        vars(norm)["normalized_shape"] = (int(keep.sum()),)
 
 
 def _narrow_head_(model: PreTrainedModel, keep: torch.Tensor, inner: torch.Tensor) -> None:

@@ -34,6 +34,7 @@ def reshape_(
     num_layers: int | None,
     hidden_size: int | None,
     precision: Precision,
+    rotate: bool = True,
 ) -> tuple[list[int] | None, Tensor | None]:
     """Bring depth and hidden size to what is asked, in place; nothing happens where that is so already.
 
@@ -43,6 +44,7 @@ def reshape_(
         num_layers: layers that stay; None = all.
         hidden_size: features of the residual stream that stay; None = all.
         precision: arithmetic of the matrix products.
+        rotate: False keeps features, which can be compared with those of the dense model.
 
     A stream that can be rotated (``can_rotate``) is: what stays are its principal coordinates, and there is no mask,
     because none of them is a feature of the dense model. Of any other stream the largest features stay.
@@ -57,7 +59,7 @@ def reshape_(
         drop_layers_(model, layers)
     if hidden_size is None or hidden_size >= family.hidden_size(model.config):
         return layers, None
-    if can_rotate(model):
+    if rotate and can_rotate(model):
         rotate_(model, best_basis(model, rows, precision=precision))
         keep_coordinates_(model, hidden_size)
     else:

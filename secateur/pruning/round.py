@@ -184,6 +184,7 @@ def _reshaped(model: PreTrainedModel, state: State, work: Work) -> State:
         num_layers=work.settings.num_layers,
         hidden_size=work.settings.hidden_size,
         precision=work.precision,
+        rotate=work.recovery.hidden_weight == 0.0,
     )
     if layers is not None:
         state = replace(state, kept=state.kept.after_dropping(layers), suppressed=None)

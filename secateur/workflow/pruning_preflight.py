@@ -95,6 +95,7 @@ def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> 
     from secateur.budget.cost import structure_costs
     from secateur.budget.prices import Prices
     from secateur.families import family_of
+    from secateur.models.rotation import write_kept_
     from secateur.pruning.selection import COST_LENGTH
 
     family, prune = family_of(shapes), config.prune
@@ -102,7 +103,7 @@ def _prices(project: Project, shapes: "PreTrainedConfig", config: RunConfig) -> 
         return _measured_prices(project, shapes, config)
     narrow = copy.deepcopy(shapes)
     if prune.hidden_size is not None:
-        family.write_hidden_size_(narrow, prune.hidden_size)
+        write_kept_(narrow, prune.hidden_size, rotate=prune.recovery.hidden_weight == 0.0)
     dense = Prices.of(structure_costs(shapes, length=COST_LENGTH), prune.budget.kind)
     return Prices.of(
         structure_costs(narrow, length=COST_LENGTH),

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from secateur.data.tokens import from_lists
 from secateur.evaluation.attacks.word_swap import embedding_gradient
+from secateur.pruning.layers_and_features import reshape_
 from secateur.training.batches import batches_of
-from secateur.training.objectives import logits_of
+from secateur.training.objectives import forward, logits_of
 from tests.away import AWAY, away
 from tests.contract.round_cases import STRUCTURES, WEIGHTS, settings_of
 from tests.contract.test_rounds import dense_model_of, run
+from tests.tiny_models import tiny_generator
 from tests.unit.pruning.tiny import tiny_model, tiny_rows
 
 OF_STRUCTURES = (
@@ -54,6 +57,23 @@ def test_a_round_elsewhere_is_that_of_the_cpu(name: str) -> None:
     expected: list[Any] = [parameter.detach() for parameter in here.model.parameters()]
     apart = max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True) if len(one))
     assert apart < (5e-3 if settings.shrinker is None else 0.5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_stream_is_rotated_elsewhere(tied: bool) -> None:
+    model = tiny_generator("llama", tied=tied, num_layers=1)
+    rows = from_lists([list(range(4, 12))] * 4, labels=np.zeros(4, np.int64), given=())
+    (batch,) = batches_of(rows, batch_size=4, pad_token_id=0)
+    here = copy.deepcopy(model)
+    reshape_(here, rows, num_layers=None, hidden_size=24, precision="fp32")
+    expected = forward(here, batch, precision="fp32").detach()
+    with away():
+        model.to(AWAY)
+        reshape_(model, rows, num_layers=None, hidden_size=24, precision="fp32")
+        assert {parameter.device for parameter in model.parameters()} == {AWAY}
+        found = forward(model, batch.to(AWAY), precision="fp32").detach().cpu()
+    # The axes of coordinates that the eight tokens do not have are by chance, those of the others are not.
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=0.01 * float(expected.abs().max()))
 
 
 def test_scores_and_attacks_come_back_to_the_cpu() -> None:

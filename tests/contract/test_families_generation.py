@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+import secateur
 from secateur.budget.cost import cost_of, structure_costs
 from secateur.errors import ModelError
 from secateur.families import family_of
@@ -19,7 +20,7 @@ from secateur.models.checkpoint import load, load_base, save
 from secateur.models.depth import drop_layers_
 from secateur.models.heads import head_of
 from secateur.models.hidden import cut_hidden_
-from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_
+from secateur.models.rotation import can_rotate, keep_coordinates_, principal_basis, rotate_, write_kept_
 from secateur.models.surgery import cut_, masked, widths_of
 from tests.tiny_models import (
     DECODER_TYPES,
@@ -190,11 +191,15 @@ def test_counts_by_hand(model_type, tied):
     embeddings, last = 60 * 32, 32
     if model_type in ("gemma2", "gemma3_text"):
         norms = 4 * 32
-    if model_type in (*FILLING, "starcoder2"):  # biases everywhere, ungated neurons, norms with a bias
+    if model_type in (*FILLING, "phi", "starcoder2"):  # biases everywhere, ungated neurons, norms with a bias
         attention += queries * 32 + 3 * 32
         neurons, norms, last = 2 * 32 * 24 + 24 + 32, 2 * 2 * 32, 2 * 32
+    if model_type in ("cohere", "phi"):  # one norm per layer
+        norms //= 2
+    if model_type == "olmo":
+        norms = last = 0
     embeddings += {"gpt2": 40 * 32, "opt": 42 * 32}.get(model_type, 0)
-    head = 0 if tied else 60 * 32
+    head = (0 if tied else 60 * 32) + 60 * (model_type == "phi")
     cost = cost_of(model)
     assert cost.nonembedding_params == 3 * (attention + neurons + norms) + last + head
     assert cost.params == cost.nonembedding_params + embeddings
@@ -276,26 +281,25 @@ def test_a_smaller_hidden_size_keeps_what_is_tied(model_type, tied, tmp_path: Pa
     assert written(loaded, ids, use_cache=False) == written(model, ids)
 
 
-def test_a_rotated_model_is_the_same_model(model_type):
-    model = tiny_generator(model_type, tied=False)
-    expected = logits_of(model)
+@TIED
+def test_a_rotated_model_is_the_same_model(model_type, tied):
+    model = tiny_generator(model_type, tied=tied)
     basis = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
-    if family_of(model).readings(model) is None:
-        with pytest.raises(ModelError, match=f"{model_type} model cannot be rotated; that takes RMS norms"):
+    if not can_rotate(model):
+        with pytest.raises(ModelError, match=f"{model_type} model cannot be rotated; that takes RMS norms in front"):
             rotate_(model, basis)
         return
     cut_(model, uneven(model))
     expected = logits_of(model)
     rotate_(model, basis)
     torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-4)
-    assert not can_rotate(tiny_generator(model_type, tied=True))
+    rotate_(model, basis.T)
+    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-4)
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
 
 
-def test_coordinates_that_nothing_writes_go_without_a_trace(model_type, tmp_path: Path):
-    """What the stream holds lies in 24 dimensions, askew to its features; afterwards it has 24."""
-    model = tiny_generator(model_type, tied=False)
-    if not can_rotate(model):
-        pytest.skip("this stream cannot be rotated")
+def narrow_stream_(model: PreTrainedModel) -> torch.Tensor:
+    """Let all that the stream holds lie in 24 dimensions, askew to its features; return them."""
     generator = torch.Generator().manual_seed(1)
     span = torch.linalg.qr(torch.randn(32, 24, generator=generator, dtype=torch.float64)).Q
     onto = (span @ span.T).float()
@@ -304,12 +308,84 @@ def test_coordinates_that_nothing_writes_go_without_a_trace(model_type, tmp_path
             linear.weight.data = onto @ linear.weight.data
     table = model.get_input_embeddings()
     table.weight.data = table.weight.data @ onto
+    family_of(model).tie_(model)
+    return span
+
+
+@TIED
+def test_coordinates_that_nothing_writes_go_without_a_trace(model_type, tied, tmp_path: Path):
+    """Afterwards the stream has 24. A head that is the embeddings reads what it did by a matrix in the last norm."""
+    model = tiny_generator(model_type, tied=tied)
+    if not can_rotate(model):
+        pytest.skip("this stream cannot be rotated")
+    span = narrow_stream_(model)
     expected = logits_of(model)
     rotate_(model, principal_basis(span @ span.T))
     keep_coordinates_(model, 24)
     torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-4)
     save(model, None, tmp_path / "model", card={}, check_reload=False)
-    torch.testing.assert_close(logits_of(plain_of(tmp_path / "model")), expected, rtol=0, atol=1e-4)
+    assert torch.equal(logits_of(load(tmp_path / "model")), logits_of(model))
+    if tied:
+        with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+            plain_of(tmp_path / "model")
+        with secateur.in_transformers():
+            assert torch.equal(logits_of(plain_of(tmp_path / "model")), logits_of(model))
+    else:
+        torch.testing.assert_close(logits_of(plain_of(tmp_path / "model")), expected, rtol=0, atol=1e-4)
+    export_padded(tmp_path / "model", tmp_path / "padded")
+    torch.testing.assert_close(logits_of(plain_of(tmp_path / "padded")), expected, rtol=0, atol=1e-4)
+
+
+def rotated(model_type: str, *, attention: str = "sdpa") -> PreTrainedModel:
+    """A tied model of 24 coordinates, cut elsewhere too; skips where there is none."""
+    model = tiny_generator(model_type, attention=attention)
+    if not can_rotate(model):
+        pytest.skip("this stream cannot be rotated")
+    cut_(model, uneven(model))
+    rotate_(model, torch.eye(32, dtype=torch.float64).flip(0))
+    keep_coordinates_(model, 24)
+    return model
+
+
+def test_a_rotated_head_that_is_the_embeddings_stays_them_whatever_follows(model_type, tmp_path: Path):
+    """Trained further and saved by transformers, of fewer layers, coordinates and tokens."""
+    model = rotated(model_type)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    ids = torch.arange(5, 23).reshape(2, 9)
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    torch.optim.SGD(model.parameters(), lr=0.05).step()
+    model.save_pretrained(tmp_path / "further", max_shard_size="8KB")
+    further = load(tmp_path / "further")
+    assert torch.equal(logits_of(further), logits_of(model))
+    assert further.get_output_embeddings().weight is further.get_input_embeddings().weight
+    drop_layers_(further, [0, 2])
+    rotate_(further, torch.eye(24, dtype=torch.float64).flip(0))
+    keep_coordinates_(further, 16)
+    family_of(further).replace_vocabulary_(further, [0, 2, *range(5, 40)])
+    save(further, None, tmp_path / "model", card={}, check_reload=model_type == "llama")
+    loaded = load(tmp_path / "model")
+    assert torch.equal(logits_of(loaded), logits_of(further))
+    assert written(loaded, ids, use_cache=False) == written(further, ids)
+    export_padded(tmp_path / "model", tmp_path / "padded")
+    torch.testing.assert_close(logits_of(plain_of(tmp_path / "padded")), logits_of(loaded), rtol=0, atol=TOLERANCE)
+    with pytest.raises(ModelError, match="is already pruned; a baseline starts from a dense model"):
+        load_base(tmp_path / "model")
+
+
+def test_what_a_rotated_head_costs_is_counted(model_type):
+    model, dense = rotated(model_type, attention="eager"), tiny_generator(model_type)
+    ids = torch.arange(5, 18)[None]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(input_ids=ids)
+    cost = cost_of(model, length=13)
+    assert 2 * cost.macs == counter.get_total_flops()
+    assert cost.params == sum(parameter.numel() for parameter in model.parameters())
+    total = structure_costs(model, length=1).total(widths_of(model))
+    assert cost.nonembedding_params == total.params
+    foretold = dense.config
+    write_kept_(foretold, 24)
+    assert structure_costs(foretold, length=1).total(widths_of(model)) == total
 
 
 @TIED

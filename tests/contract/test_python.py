@@ -321,6 +321,23 @@ def test_what_the_engine_does_it_does_with_own_batches(tmp_path: Path, budget: d
     assert torch.equal(logits_of(secateur.load(folder)), logits_of(result.model))
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_rotated_generator_keeps_its_budget_and_its_bits(tmp_path: Path, tied: bool) -> None:
+    """Where hidden states are compared with the dense model's, features stay, which both have."""
+    ids = torch.randint(1, 60, (6, 9), generator=torch.Generator().manual_seed(1))
+    given, model = [{"input_ids": ids, "labels": ids}], tiny_generator("qwen3", tied=tied)
+    settings: dict[str, Any] = {"hidden_size": 24, "ffn_multiple": 4}
+    asked: dict[str, Any] = {"budget": {"params": 0.6}, "criterion": "gradient", "epochs": 1.0}
+    result = secateur.prune(model, given, settings=settings, **asked)
+    assert 0.4 < result.achieved["params"] <= 0.6
+    assert (result.model.config.to_dict().get("final_gain_matrix") is True) == tied
+    folder = secateur.save(result, tmp_path / "pruned")
+    assert torch.equal(logits_of(secateur.load(folder)), logits_of(result.model))
+    compared = secateur.prune(model, given, settings=settings | {"recovery.hidden_weight": 1.0}, **asked)
+    assert "final_gain_matrix" not in compared.model.config.to_dict()
+    assert compared.model.get_input_embeddings().embedding_dim == 24
+
+
 def test_rows_and_a_tokenizer_are_batches_too() -> None:
     texts = ["good day", "the bad day is very bad", "a train", "the day is good", "bad", "very good train"] * 3
     rows = [(text, LABELS[number % 3]) for number, text in enumerate(texts)]

@@ -15,10 +15,12 @@ from secateur.budget.graph_slicing import DenseGraph
 from secateur.budget.latency_measurement import measure_table
 from secateur.budget.latency_table import LatencyTable, shape_of
 from secateur.config.prune import LatencyBudget
+from secateur.data.tokens import from_lists
 from secateur.errors import ModelError
 from secateur.inference.language_model import OnnxLanguageModel
 from secateur.inference.machine import describe_machine
 from secateur.models.surgery import widths_of
+from secateur.pruning.layers_and_features import reshape_
 from tests.tiny_generators import llama
 from tests.tiny_models import tiny_config, tiny_generator
 
@@ -112,6 +114,17 @@ def test_a_generator_keeps_a_budget_of_time_in_onnx(model_type: str, weighed: li
     assert table.dense_ms == pytest.approx(dense_ms)
     assert result.achieved["latency"] == pytest.approx(left_ms / dense_ms, rel=0.02)
     assert 0.6 < left_ms / dense_ms <= 0.7 * 1.02
+
+
+@pytest.mark.parametrize("rotates", [True, False])
+def test_fewer_features_of_a_generator_are_timed_as_they_are_cut(rotates: bool, weighed: list[DenseGraph]):
+    """Where the head is the embeddings, with the matrix that a rotation leaves in the last norm."""
+    model = tiny_generator("llama" if rotates else "gpt2", num_layers=2)
+    measure_table(model.config, QUIET.model_copy(update={"runtime": "onnx"}), hidden_size=24)
+    rows = from_lists([list(range(4, 12))] * 4, labels=np.zeros(4, np.int64), given=())
+    reshape_(model, rows, num_layers=None, hidden_size=24, precision="fp32")
+    assert (model.base_model.config.to_dict().get("final_gain_matrix") is True) == rotates
+    assert ms_of(DenseGraph(model).slice(widths_of(model))) == ms_of(weighed[1].slice(widths_of(model)))
 
 
 def test_a_generator_whose_graphs_cannot_be_cut_is_told_so(monkeypatch: pytest.MonkeyPatch):

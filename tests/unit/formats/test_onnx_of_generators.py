@@ -3,15 +3,28 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from secateur.formats.onnx import export_onnx
 from secateur.formats.tracing import cache_shapes
 from secateur.models.checkpoint import save
+from secateur.models.rotation import keep_coordinates_, rotate_
 from tests.exported_generators import exported_generator
 from tests.tiny_models import tiny_generator
+
+IDS = torch.arange(4, 12)[None]
+
+
+def logits_in_onnx(model: PreTrainedModel, file: Path) -> npt.NDArray[np.float32]:
+    cache = [np.zeros(shape, np.float32) for shape in cache_shapes(model, batch=1, length=0)]
+    feed = {"input_ids": IDS.numpy(), "attention_mask": np.ones((1, 8), np.int64), "logits_to_keep": np.arange(8)}
+    feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
+    logits: npt.NDArray[np.float32] = onnxruntime.InferenceSession(str(file)).run(None, feed)[0]
+    return logits
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gpt2"])
@@ -40,17 +53,25 @@ def test_a_text_goes_on_as_in_torch(model_type: str):
     assert texts.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_head_that_is_the_embeddings_of_a_rotated_model(int8: bool, tmp_path: Path):
+    model = tiny_generator("qwen3", num_layers=1)
+    rotate_(model, torch.eye(32, dtype=torch.float64).flip(0))
+    keep_coordinates_(model, 24)
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    file = export_onnx(tmp_path / "model", tmp_path / "onnx", int8=int8)
+    found, expected = (logits_in_onnx(model, file), model(input_ids=IDS, use_cache=False).logits.detach().numpy())
+    of_the_largest = np.abs(found - expected).max() / np.abs(expected).max()
+    assert of_the_largest < (0.1 if int8 else 1e-6)
+
+
 def test_large_logits_are_compared_by_their_size(tmp_path: Path):
     model = tiny_generator("llama", tied=False, num_layers=1)
     model.lm_head.weight.data *= 1000.0
     save(model, None, tmp_path / "model", card={}, check_reload=False)
     file = export_onnx(tmp_path / "model", tmp_path / "onnx")
-    ids = torch.arange(4, 12)[None]
-    cache = [np.zeros(shape, np.float32) for shape in cache_shapes(model, batch=1, length=0)]
-    feed = {"input_ids": ids.numpy(), "attention_mask": np.ones((1, 8), np.int64), "logits_to_keep": np.arange(8)}
-    feed |= {f"past.{place}": tensor for place, tensor in enumerate(cache)}
-    found = onnxruntime.InferenceSession(str(file)).run(None, feed)[0]
+    found = logits_in_onnx(model, file)
     with torch.no_grad():
-        expected = model(input_ids=ids, use_cache=False).logits.numpy()
+        expected = model(input_ids=IDS, use_cache=False).logits.numpy()
     assert np.abs(expected).max() > 1000.0
     assert 1e-4 < np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
