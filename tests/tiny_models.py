@@ -86,13 +86,14 @@ _POSITIONS = {
     "norm_rel_ebd": "layer_norm", "position_biased_input": False,
 }  # fmt: skip
 QUERIES_PER_HEAD = dict.fromkeys(
-    ("eurobert", "gemma2", "gemma3_text", "granite", "llama", "mistral", "phi3", "qwen3", "smollm3", "starcoder2",
-     *TOGETHER), 2
+    ("cohere", "eurobert", "gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo", "phi3", "qwen3",
+     "smollm3", "starcoder2", *TOGETHER), 2
 )  # fmt: skip
 EAGER = ("deberta-v2", "gemma2", "megatron-bert", "mpnet", "rembert")
 """Families without fused attention."""
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 6}
 _OWN = {
+    "cohere": {"logit_scale": 0.7},
     "eurobert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "mask_token_id": 3},
     "gemma2": {
         **_WINDOWS, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0,
@@ -102,6 +103,7 @@ _OWN = {
     "granite": {
         "embedding_multiplier": 1.5, "logits_scaling": 0.7, "residual_multiplier": 0.6, "attention_multiplier": 0.3,
     },
+    "olmo": {"clip_qkv": 1.0},
     "olmo3": _WINDOWS,
     "phi3": {"partial_rotary_factor": 0.5, "sliding_window": 6, "rms_norm_eps": 1e-6},
     "opt": {"ffn_dim": 24},

@@ -9,12 +9,14 @@ from secateur.errors import ModelError
 from secateur.families.base import Family
 from secateur.families.bert import BERT
 from secateur.families.camembert import CAMEMBERT
+from secateur.families.cohere import COHERE
 from secateur.families.data2vec_text import DATA2VEC_TEXT
 from secateur.families.deberta_v2 import DEBERTA_V2
 from secateur.families.distilbert import DISTILBERT
 from secateur.families.electra import ELECTRA
 from secateur.families.ernie import ERNIE
 from secateur.families.eurobert import EUROBERT
+from secateur.families.gemma import GEMMA
 from secateur.families.gemma2 import GEMMA2
 from secateur.families.gemma3 import GEMMA3
 from secateur.families.gpt2 import GPT2
@@ -26,9 +28,11 @@ from secateur.families.mistral import MISTRAL
 from secateur.families.modernbert import MODERNBERT
 from secateur.families.mpnet import MPNET
 from secateur.families.nomic_bert import NOMIC_BERT
+from secateur.families.olmo import OLMO
 from secateur.families.olmo2 import OLMO2
 from secateur.families.olmo3 import OLMO3
 from secateur.families.opt import OPT
+from secateur.families.phi import PHI
 from secateur.families.phi3 import PHI3
 from secateur.families.qwen2 import QWEN2
 from secateur.families.qwen3 import QWEN3
@@ -46,7 +50,8 @@ _ENCODERS: tuple[Family, ...] = (
     ROBERTA_PRELAYERNORM, XLM_ROBERTA_XL, MEGATRON_BERT, REMBERT, NOMIC_BERT, EUROBERT,
 )  # fmt: skip
 _DECODERS: tuple[Family, ...] = (
-    GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OLMO2, OLMO3, OPT, PHI3, QWEN2, QWEN3, SMOLLM3, STARCODER2,
+    COHERE, GEMMA, GEMMA2, GEMMA3, GPT2, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OLMO, OLMO2, OLMO3, OPT, PHI, PHI3, QWEN2,
+    QWEN3, SMOLLM3, STARCODER2,
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (*_ENCODERS, *_DECODERS)}

@@ -57,6 +57,14 @@ def test_a_variant_is_cut_saved_loaded_and_padded(model_type: str, changes: dict
     torch.testing.assert_close(logits_of(plain), expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(("model_type", "key"), [("cohere", "use_qk_norm"), ("phi", "qk_layernorm")])
+def test_norms_over_single_heads_are_refused(model_type: str, key: str) -> None:
+    config = tiny_config(model_type)
+    setattr(config, key, True)
+    with pytest.raises(ModelError, match=f"{model_type} with {key}: True is not supported; {key}: False is"):
+        family_of(config)
+
+
 @pytest.mark.parametrize("key", ["do_layer_norm_before", "word_embed_proj_dim"])
 def test_what_opt_350m_has_is_refused(key: str) -> None:
     config = tiny_config("opt")
