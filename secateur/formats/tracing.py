@@ -3,8 +3,9 @@
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from secateur.families import family_of
+from secateur.formats.plain_operators import without_decompositions
 from secateur.models.surgery import widths_of
 from secateur.models.token_types import TYPES
 
@@ -83,15 +85,10 @@ def trace(model: PreTrainedModel, file: Path, *, typed: bool = False) -> None:
     # DYNAMIC lets the tracer find the bounds itself; named dimensions fail once and are traced again.
     shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with _silence(), torch.inference_mode():
-        program = torch.onnx.export(
-            _Logits(_without_empty_products(model)).eval(),
-            (ids, *(torch.ones_like(ids) for _ in names[1:])),
-            dynamo=True,
-            input_names=names,
-            output_names=[LOGITS],
-            dynamic_shapes=tuple(shape for _ in names),
-            verbose=False,
-        )
+        module = _Logits(_without_empty_products(model)).eval()
+        rows = (ids, *(torch.ones_like(ids) for _ in names[1:]))
+        traced = torch.export.export(module, rows, dynamic_shapes=tuple(shape for _ in names))
+        program = _program(traced, input_names=names, output_names=[LOGITS])
     _save(program, file)
 
 
@@ -148,20 +145,37 @@ def trace_step(model: PreTrainedModel, file: Path) -> None:
     ids, any_size = torch.ones(2, 3, dtype=torch.int64), torch.export.Dim.DYNAMIC
     row, state = {0: any_size, 1: any_size}, {0: any_size, 2: any_size}
     with _silence(), torch.inference_mode():
-        program = torch.onnx.export(
-            _Step(_without_empty_products(model)).eval(),
-            (ids, torch.ones(2, 8, dtype=torch.int64), torch.tensor([0, 2]), past),
-            dynamo=True,
+        step = _Step(_without_empty_products(model)).eval()
+        given = (ids, torch.ones(2, 8, dtype=torch.int64), torch.tensor([0, 2]), past)
+        shapes = (row, row, {0: any_size}, [state for _ in past])
+        program = _program(
+            torch.export.export(step, given, dynamic_shapes=shapes),
             input_names=[*INPUTS, KEPT, *(f"{PAST}{place}" for place in range(len(past)))],
             output_names=[LOGITS, *(f"{PRESENT}{place}" for place in range(len(past)))],
-            dynamic_shapes=(row, row, {0: any_size}, [state for _ in past]),
-            verbose=False,
         )
     _save(program, file)
 
 
-def _save(program: torch.onnx.ONNXProgram | None, file: Path) -> None:
+def _program(
+    traced: torch.export.ExportedProgram, *, input_names: Sequence[str], output_names: Sequence[str]
+) -> torch.onnx.ONNXProgram:
+    """Translate what was traced; the exporter traces it a second time only where it has to (half of an export)."""
+    translate = partial(
+        torch.onnx.export, dynamo=True, input_names=input_names, output_names=output_names, verbose=False
+    )
+    if (plain := without_decompositions(traced)) is not None:
+        try:
+            program = translate(plain)
+        except torch.onnx.OnnxExporterError:
+            program = None  # it knows an operator by its parts alone
+        if program is not None:
+            return program
+    program = translate(traced)
     assert program is not None  # guaranteed by dynamo=True
+    return program
+
+
+def _save(program: torch.onnx.ONNXProgram, file: Path) -> None:
     outputs = set(program.model.graph.outputs)
     for node in program.model.graph.all_nodes():
         # The exporter notes stack traces with absolute paths at every node.

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 import secateur.formats.graph_editing
 import secateur.formats.onnx
 import secateur.formats.outliers
+import secateur.formats.plain_operators
 import secateur.formats.tracing
 from secateur.config.base import Runtime
 from secateur.errors import CheckpointError, ModelError
@@ -28,7 +29,13 @@ from secateur.models.folders import CONFIG, WEIGHTS, card_of, weight_files
 from secateur.models.heads import head_of
 from secateur.models.token_types import TYPES
 
-_SOURCES = (secateur.formats.graph_editing, secateur.formats.onnx, secateur.formats.outliers, secateur.formats.tracing)
+_SOURCES = (
+    secateur.formats.graph_editing,
+    secateur.formats.onnx,
+    secateur.formats.outliers,
+    secateur.formats.plain_operators,
+    secateur.formats.tracing,
+)
 """What decides the bytes of an export."""
 
 Ids = npt.NDArray[np.int64]
