@@ -147,7 +147,10 @@ class Family(Protocol):
         ...
 
     def plain_head_(self, model: PreTrainedModel) -> None:
-        """Give the head weights of its own, in place of a gain that is a matrix, which plain transformers lacks."""
+        """Give the head weights of its own, in place of a gain that is a matrix, which plain transformers lacks.
+
+        All weights are in fp32 then. Nothing happens where the gain is none.
+        """
         ...
 
     @property

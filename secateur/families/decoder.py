@@ -18,6 +18,7 @@ from secateur.families.bare import is_bare
 from secateur.families.decoder_config import DecoderConfig
 from secateur.families.fused import Fused, Fusion, separated
 from secateur.families.layer_config import LayerConfig
+from secateur.families.linears import convert_
 from secateur.families.matrix_norm import MatrixNorm
 from secateur.families.structures import Anatomy, Attention, Ffn, Head, Layer, Reading, Widths
 from secateur.families.token_rows import keep_rows_, renumber_special_ids_
@@ -158,9 +159,10 @@ class Decoder:
         last, head = model.base_model.get_submodule(self.final_norm_path), self._language_head(model)
         if head is None or not isinstance(last, MatrixNorm):
             return
+        convert_(model, torch.float32)  # 16 bits do not hold the product
         matrix, table = last.weight.detach(), head.weight.detach()
-        head.weight = nn.Parameter((table.double() @ matrix.double()).to(table.dtype))
-        gain = nn.RMSNorm(len(matrix), eps=last.epsilon, device=matrix.device, dtype=matrix.dtype)
+        head.weight = nn.Parameter((table.double() @ matrix.double()).float())
+        gain = nn.RMSNorm(len(matrix), eps=last.epsilon, device=matrix.device)
         model.base_model.set_submodule(self.final_norm_path, gain)
         self.config.write_gain_matrix_(model.config, False)
         model.config.tie_word_embeddings = False

@@ -30,7 +30,7 @@ def export_padded(checkpoint: Path, out: Path) -> Path:
     share a table with a column per head, every head stands where its column does. The model is
     as large and as slow as one of these widths: this export is for compatibility only. A hidden size cannot be padded
     (a norm sees the zeros); where it was cut, heads and, if the config does not name them, the features of a head are
-    padded until they fill it.
+    padded until they fill it. A head that is the embeddings of a rotated model becomes one of its own, in fp32.
 
     Returns:
         The folder.

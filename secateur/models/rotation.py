@@ -1,5 +1,7 @@
 """Another basis for the residual stream: a model with RMS norms computes the same in any of them."""
 
+import copy
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -34,12 +36,14 @@ def rotate_(model: PreTrainedModel, basis: Tensor) -> None:
         basis: (E, E), a basis vector per column.
 
     Raises:
-        ModelError: the norms are no RMS norms or do not stand in front of the blocks, or the basis has another size or
-            is not orthonormal.
+        ModelError: the norms are no RMS norms or do not stand in front of the blocks, the architecture has one hidden
+            size alone, or the basis has another size or is not orthonormal.
     """
     family = family_of(model)
     hidden_size = family.hidden_size(model.config)
     if not can_rotate(model):
+        # Says it where there is one hidden size alone.
+        family.write_hidden_size_(copy.deepcopy(model.config), hidden_size)
         raise ModelError(
             f"the residual stream of this {model.config.model_type} model cannot be rotated; that takes RMS norms in "
             "front of the blocks, and none behind them. Keeping some of its features works (cut_hidden_)"

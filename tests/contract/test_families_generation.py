@@ -14,6 +14,7 @@ import secateur
 from secateur.budget.cost import cost_of, structure_costs
 from secateur.errors import ModelError
 from secateur.families import family_of
+from secateur.families.linears import convert_
 from secateur.families.structures import Masks
 from secateur.formats.padded import export_padded
 from secateur.models.checkpoint import load, load_base, save
@@ -27,6 +28,7 @@ from tests.tiny_models import (
     FILLING,
     LABELS,
     QUERIES_PER_HEAD,
+    is_hidden_size_fixed,
     logits_of,
     skip_fixed_hidden_size,
     skip_without_classifier,
@@ -286,7 +288,10 @@ def test_a_rotated_model_is_the_same_model(model_type, tied):
     model = tiny_generator(model_type, tied=tied)
     basis = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
     if not can_rotate(model):
-        with pytest.raises(ModelError, match=f"{model_type} model cannot be rotated; that takes RMS norms in front"):
+        why = f"{model_type} model cannot be rotated; that takes RMS norms in front"
+        if is_hidden_size_fixed(model_type):
+            why = f"the hidden size of {model_type} cannot be cut, its embeddings are scaled by it"
+        with pytest.raises(ModelError, match=why):
             rotate_(model, basis)
         return
     cut_(model, uneven(model))
@@ -371,6 +376,15 @@ def test_a_rotated_head_that_is_the_embeddings_stays_them_whatever_follows(model
     torch.testing.assert_close(logits_of(plain_of(tmp_path / "padded")), logits_of(loaded), rtol=0, atol=TOLERANCE)
     with pytest.raises(ModelError, match="is already pruned; a baseline starts from a dense model"):
         load_base(tmp_path / "model")
+
+
+def test_a_rotated_head_of_16_bits_is_padded_to_the_same_logits(model_type, tmp_path: Path):
+    model = convert_(rotated(model_type), torch.bfloat16)
+    save(model, None, tmp_path / "model", card={}, check_reload=False)
+    export_padded(tmp_path / "model", tmp_path / "padded")
+    plain = plain_of(tmp_path / "padded")
+    assert plain.dtype == torch.float32
+    torch.testing.assert_close(logits_of(plain), logits_of(convert_(model, torch.float32)), rtol=0, atol=TOLERANCE)
 
 
 def test_what_a_rotated_head_costs_is_counted(model_type):
