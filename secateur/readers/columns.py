@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from secateur.errors import DataError
 from secateur.readers.database import ask
 from secateur.readers.header import header_of
-from secateur.readers.json_rows import keys_of
+from secateur.readers.json_rows import inner_keys_of, keys_of
 from secateur.readers.layout import Layout
-from secateur.readers.parquet import parquet_names
+from secateur.readers.parquet import parquet_inner_names, parquet_names
 from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import workbook_names
@@ -89,6 +89,20 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
     return names
 
 
+def inner_names(location: Location, *, file_format: str, encoding: str, layout: Layout) -> list[str]:
+    """Return the names of what lies in the objects of a file of JSON or Parquet: ``_source.message``; else none.
+
+    Raises:
+        DataError: as ``columns_of``.
+    """
+    path = location.path
+    if path is None or (kind := format_of(path, file_format)) not in ("jsonl", "parquet"):
+        return []
+    decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
+    with explained(path):
+        return parquet_inner_names(path) if decided is None else inner_keys_of(path, encoding=decided)
+
+
 def guess_columns(
     names: Sequence[str],
     *,
@@ -96,6 +110,7 @@ def guess_columns(
     label: str | None,
     labelled: bool,
     values: Callable[[str], Sequence[str | None]],
+    inner: Callable[[], Sequence[str]] = tuple,
 ) -> Guess:
     """Choose the columns that were not named, where only one choice is sensible.
 
@@ -105,6 +120,7 @@ def guess_columns(
         label: the same, or None.
         labelled: whether labels are wanted at all.
         values: the values of a column as text; asked for only where the names say nothing.
+        inner: the names of what lies in columns (``_source.message``); asked for only where those outside do not do.
 
     Raises:
         DataError: more than one choice is sensible, or none; the message names the columns and the options.
@@ -113,18 +129,23 @@ def guess_columns(
     how = []
     text = texts[0] if texts else None
     if text is None:
-        called = [name for name in names if _key(name) in _TEXTS and name != label]
-        has_text = any(_key(name) == "text" for name in called)
-        text = _only([name for name in called if not (has_text and _key(name) in _NOTES)])
+        text = _called_text([name for name in names if name != label], _key)
         how += ["its name"] if text else []
     if label is None and labelled:
-        label = _only([name for name in names if _key(name) in _LABELS and name not in (text, *texts)])
+        label = _called_label([name for name in names if name not in (text, *texts)], _key)
         how += ["its name"] if label else []
     if len(names) == 2 and labelled and len(texts) < 2:
         text, label, more = _of_two(names, text=text, label=label, values=values)
         how += more
     elif len(names) == 1 and not labelled and text is None:
         text, how = names[0], ["being the only one"]
+    if text is None or (label is None and labelled):
+        names = [*names, *inner()]
+        text = text or _called_text([name for name in names if name != label], _last)
+        label = label or (
+            _called_label([name for name in names if name not in (text, *texts)], _last) if labelled else None
+        )
+        how += ["its name"]
     if text is None or (label is None and labelled):
         missing = [f"--{what}-column" for what, name in (("text", text), ("label", label)) if name is None]
         wanted = missing if labelled else ["--text-column"]
@@ -197,9 +218,24 @@ def _tip(names: Sequence[str]) -> str:
     return "" if looks_whole else "; if these are several, -S ingest.delimiter=... says what stands between them"
 
 
+def _called_text(names: Sequence[str], key: Callable[[str], str]) -> str | None:
+    called = [name for name in names if key(name) in _TEXTS]
+    has_text = any(key(name) == "text" for name in called)
+    return _only([name for name in called if not (has_text and key(name) in _NOTES)])
+
+
+def _called_label(names: Sequence[str], key: Callable[[str], str]) -> str | None:
+    return _only([name for name in names if key(name) in _LABELS])
+
+
 def _only(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
 def _key(name: str) -> str:
     return name.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def _last(name: str) -> str:
+    """Return what the last step of ``reviews.text`` is called."""
+    return _key(name.rpartition(".")[2])

@@ -74,13 +74,31 @@ def keys_of(path: Path, *, encoding: str) -> list[str]:
     Raises:
         DataError: it is not JSON, or not rows.
     """
+    return list(dict.fromkeys(name for record in _sample(path, encoding) for name in record))
+
+
+def inner_keys_of(path: Path, *, encoding: str) -> list[str]:
+    """Return the names of what lies in objects of the first rows, ``a.b``, in the order in which they come.
+
+    Raises:
+        DataError: as ``keys_of``.
+    """
+    found = (inner for record in _sample(path, encoding) for name in record for inner in _names_in(record[name], name))
+    return list(dict.fromkeys(found))
+
+
+def _names_in(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{name}.{key}"
+            yield from _names_in(inner, f"{name}.{key}")
+
+
+def _sample(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
     with open_bytes(path) as raw, open_text(raw, encoding) as file:
         text = file.read()
-    found: dict[str, None] = {}
-    for record in islice(_first_rows(text, name=path.name), _SAMPLE_ROWS):
-        if isinstance(record, dict):
-            found.update(dict.fromkeys(record))
-    return list(found)
+    rows = islice(_first_rows(text, name=path.name), _SAMPLE_ROWS)
+    return (record for record in rows if isinstance(record, dict))
 
 
 def _first_rows(text: str, *, name: str) -> Iterator[Any]:

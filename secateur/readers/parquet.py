@@ -65,6 +65,16 @@ def parquet_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def parquet_inner_names(path: Path) -> list[str]:
+    """Return the names of what lies in columns of structures, ``a.b``.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    with _explained(path), _opened(path) as file:
+        return [inner for field in file.schema_arrow for inner in _names_in(field.type, field.name)]
+
+
 def classes_of(path: Path, column: str) -> list[str]:
     """Return the names that a file declares for the numbers in a column; none where it does not.
 
@@ -91,6 +101,14 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, UnicodeDecodeError) as error:  # names of columns that are no text are decoded on the way
         raise DataError(f"{path.name} is not a Parquet file: {' '.join(str(error).split())[:200]}") from error
+
+
+def _names_in(kind: pa.DataType, name: str) -> Iterator[str]:
+    if _Types.is_struct(kind):
+        for at in range(kind.num_fields):
+            inner = f"{name}.{kind.field(at).name}"
+            yield inner
+            yield from _names_in(kind.field(at).type, inner)
 
 
 def _is_field(schema: pa.Schema, name: str) -> bool:

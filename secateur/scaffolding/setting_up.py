@@ -27,6 +27,7 @@ from secateur.readers.columns import (
     called_times,
     columns_of,
     guess_columns,
+    inner_names,
     may_count_time,
 )
 from secateur.readers.header import header_of
@@ -175,7 +176,13 @@ def columns(wish: Wish, origin: Origin) -> Guess:
             f"{origin.location.path.name} is plain text, a row per line and no labels; --task generation learns to "
             "write it, {a,b}.txt are rows labelled by their file, and a CSV may hold texts and labels"
         )
-    found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=values)
+
+    def inner() -> list[str]:
+        return inner_names(
+            origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
+        )
+
+    found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=values, inner=inner)
     return replace(found, more=more)
 
 

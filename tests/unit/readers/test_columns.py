@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.columns import columns_of, guess_columns
+from secateur.readers.columns import columns_of, guess_columns, inner_names
 from secateur.readers.layout import Layout
 from secateur.sources.locations import locate
 
@@ -79,6 +79,36 @@ def test_the_columns_of_every_format(tmp_path: Path, name: str) -> None:
         "body",
         "stars",
     ]
+
+
+@pytest.mark.parametrize("name", ["hits.json", "a.jsonl", "a.parquet"])
+def test_columns_inside_others_are_seen_where_those_outside_do_not_do(tmp_path: Path, name: str) -> None:
+    sources = [{"message": f"text {at}", "user": {"name": "x"}, "topic": "a"} for at in range(20)]
+    rows = [{"_id": str(at), "_source": source} for at, source in enumerate(sources)]
+    path = tmp_path / name
+    if name == "a.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(
+            json.dumps({"took": 3, "hits": {"total": {"value": 2}, "hits": rows}})
+            if name == "hits.json"
+            else "\n".join(map(json.dumps, rows))
+        )
+
+    def inner() -> list[str]:
+        return inner_names(locate(str(path)), file_format="auto", encoding="auto", layout=Layout())
+
+    names = columns_of(locate(str(path)), file_format="auto", encoding="auto", layout=Layout())
+    assert names == ["_id", "_source"]
+    found = guess_columns(names, texts=(), label=None, labelled=True, values=lambda _: [], inner=inner)
+    assert (found.texts, found.label, found.how) == (("_source.message",), "_source.topic", "its name")
+
+
+def test_the_last_step_of_a_name_counts_after_the_whole_name() -> None:
+    assert guess(["name", "reviews.text", "reviews.title", "reviews.rating"])[:2] == ("reviews.text", "reviews.rating")
+    assert guess(["text", "label", "meta.text", "meta.label"])[:2] == ("text", "label")
+    with pytest.raises(DataError, match=r"is not plain: text, a\.tag, b\.tag$"):
+        guess(["text", "a.tag", "b.tag"])
 
 
 def test_columns_of_one_name_are_left_to_whoever_reads_them() -> None:
