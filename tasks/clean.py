@@ -1,5 +1,6 @@
 """``clean``: rows worth learning from, split without leakage, and a report of what was done to them."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,18 +47,23 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     from secateur.data.cleaning_remarks import absent, remarks_on
     from secateur.data.data_report import to_json_value
     from secateur.data.html_text import remark_on_html
-    from secateur.data.parts import dropped_of
+    from secateur.data.parts import dropped_of, num_processes
     from secateur.data.provenance import read_provenance
+    from secateur.data.row_texts import sharded
     from secateur.data.rows_in_parts import rows_in_parts
     from secateur.data.rules import text_rules_of
+    from secateur.data.shards import work_here
     from secateur.data.time_split import remarks_on_time
     from secateur.files import write_json
     from secateur.readers.reading import reading_of
 
     asked = kind_named(kind)
     reading = reading_of(ingest, asked)
-    copied = read_copied(job.inputs["raw"], reading)
-    found = rows_in_parts(copied, reading, clean, kind=asked, seed=seed)
+    work = job.work or partial(work_here, num_proc=num_processes())
+    with sharded(clean.shards, work, state=job.state) as sharding:
+        found = rows_in_parts(
+            read_copied(job.inputs["raw"], reading), reading, clean, kind=asked, seed=seed, sharding=sharding
+        )
     parts, dropped, texts = found.parts, dropped_of(found.judging), found.texts
     names, targets = found.targets.names, found.targets_by_part
     for name, part in parts.of.items():
@@ -66,7 +72,7 @@ def run(job: Job, *, ingest: IngestSection, clean: CleanSection, seed: int, kind
     write_json(job.outputs["text_rules"], text_rules_of(clean).as_values())
     report = to_json_value(
         source=read_provenance(job.inputs["raw"]),
-        num_read=found.raw.num_rows + sum(rows.num_rows for rows in copied.given.values()),
+        num_read=found.num_read,
         num_kept=len(texts),
         labels=names,
         parts=targets,

@@ -135,6 +135,7 @@ def _as_python(address: str, arguments: list[str]) -> int:
             "secateur.models.reload_check"
             | "secateur.workflow.dvc_repro"
             | "secateur.workflow.rank"
+            | "secateur.workers.shard"
             | "secateur.workers.stage"
             | "secateur.workers.sweep" as module,
             *rest,

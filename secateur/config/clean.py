@@ -86,6 +86,15 @@ class CleanSection(Section):
         PositiveInt | None, Field(description="stratified cap on validation rows, or null for all")
     ] = 1500
 
+    shards: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="millions of rows: into how many shards they are divided, on disk, whose texts are cleaned one after the other, or on the workers of SECATEUR_ENGINE; a shard of 250 000 tweets takes about 0.5 GB. The same rows stay, whatever the number",
+        ),
+    ] = 1
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 0.9:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from secateur.data.copies import copies_among, rows_of_several, same_within
 from secateur.data.data_report import Example, RuleEffect, effect_on
-from secateur.data.near_duplicates import SHINGLE_CHARS, first_of_equal, representatives
-from secateur.data.parallel import clean_texts_in_processes
+from secateur.data.near_duplicates import SHINGLE_CHARS
+from secateur.data.row_texts import Alike, HeldTexts, RowTexts
 from secateur.data.text_rules import TextRules, before_and_after, steps_of
 from secateur.errors import DataError
 from secateur.readers.numbers import numbers_of
-from secateur.readers.pairs import has_words, texts_in
 
 Indices = NDArray[np.int64]
 
@@ -49,6 +48,11 @@ class RowRules:
         return np.zeros_like(labels) if self.sets or self.numbers else labels
 
     @property
+    def alike(self) -> Alike:
+        """When two texts say nearly the same."""
+        return Alike(self.near_duplicate_threshold, self.near_duplicate_chars)
+
+    @property
     def copied_share(self) -> float | None:
         """Largest share of a label's rows that may go as near copies; None where there are no labels."""
         return self.near_duplicate_max_share if self.labelled else None
@@ -64,7 +68,7 @@ class Cleaned:
     was written, None where nobody asks.
     """
 
-    texts: list[str]
+    texts: Sequence[str]
     labels: list[str]
     rows: Indices
     alike: Indices
@@ -73,7 +77,14 @@ class Cleaned:
     times: pa.ChunkedArray | None = None
 
 
-def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Sequence[Cleaned] = ()) -> Cleaned:
+def clean_rows(
+    raw: pa.Table,
+    rules: RowRules,
+    *,
+    num_proc: int,
+    apart_from: Sequence[Cleaned] = (),
+    texts: RowTexts | None = None,
+) -> Cleaned:
     """Apply the rules, in this order: empty, text, time, length, confidence, judging rows, conflicts, equal, nearly.
 
     Of equal rows the first with the majority's label stays; of numbers that are far apart, the one next to the median.
@@ -86,13 +97,14 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
         rules: which rows stay.
         num_proc: processes that clean texts, when there are enough rows.
         apart_from: rows that were given to judge; what repeats them, or is of one of their groups, is dropped.
+        texts: of the rows where they lie in shards; the column ``text`` is not needed then.
 
     Raises:
         DataError: no row is left; the message names the rule that dropped most.
     """
-    sieve = _usable(raw, rules, num_proc=num_proc)
+    sieve = _usable(raw, rules, _held(raw, rules, num_proc=num_proc) if texts is None else texts)
     sieve.drop_undated()
-    sieve.drop("min_chars", lambda i: min(map(len, texts_in(sieve.texts[i]))) < rules.min_chars)
+    sieve.drop_rows("min_chars", sieve.left[sieve.texts.num_chars(sieve.left) < rules.min_chars])
     if rules.min_confidence is not None:
         confidence = pc.fill_null(raw["confidence"], 0.0).to_numpy()
         sieve.drop_rows("min_confidence", sieve.left[confidence[sieve.left] < rules.min_confidence])
@@ -100,7 +112,7 @@ def clean_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_from: Seq
     if rules.labelled:
         outvoted = _far_apart if rules.numbers else _outvoted
         sieve.drop_rows("label_conflicts", outvoted(sieve, keep_majority=rules.label_conflicts == "majority"))
-    first = _first_alike(sieve, rules, threshold=1.0)
+    first = sieve.texts.first_of_equal(sieve.left)
     sieve.drop_rows("exact_duplicates", sieve.left[first != np.arange(len(first))])
     if rules.near_duplicate_threshold < 1.0:
         _drop_near_duplicates(sieve, rules)
@@ -113,28 +125,30 @@ def clean_given_rows(raw: pa.Table, rules: RowRules, *, num_proc: int, apart_fro
     Raises:
         DataError: no row is left; the message names the rule that dropped most.
     """
-    sieve = _usable(raw, rules, num_proc=num_proc)
+    sieve = _usable(raw, rules, _held(raw, rules, num_proc=num_proc))
     _keep_apart(sieve, rules, apart_from)
     return sieve.result()
 
 
-def _usable(raw: pa.Table, rules: RowRules, *, num_proc: int) -> "_Sieve":
+def _held(raw: pa.Table, rules: RowRules, *, num_proc: int) -> RowTexts:
+    return HeldTexts(raw["text"], rules.text, rules.alike, num_proc=num_proc)
+
+
+def _usable(raw: pa.Table, rules: RowRules, texts: RowTexts) -> "_Sieve":
     """Return the rows that have a text and a label, after the text steps."""
-    sieve = _Sieve(raw, numbers=rules.numbers)
-    labels, texts = sieve.labels, sieve.texts
-    sieve.drop("empty_text", lambda i: not has_words(texts[i]))
+    sieve = _Sieve(raw, texts, numbers=rules.numbers)
+    sieve.drop_rows("empty_text", np.flatnonzero(~texts.with_words()))
     if rules.labelled:
-        sieve.drop("missing_label", lambda i: labels[i] is None)
-    sieve.change(rules.text, num_proc=num_proc)
+        sieve.drop_rows("missing_label", sieve.left[pc.is_null(raw["label"]).to_numpy()[sieve.left]])
+    sieve.change(rules.text)
     return sieve
 
 
 class _Sieve:
     """The rows that are left, and the record of why the others are gone."""
 
-    def __init__(self, raw: pa.Table, *, numbers: bool) -> None:
-        self._read = raw["text"]
-        self.texts: list[str] = [text or "" for text in self._read.to_pylist()]
+    def __init__(self, raw: pa.Table, texts: RowTexts, *, numbers: bool) -> None:
+        self.texts = texts
         self.labels, self.label_numbers = _named(raw["label"])
         self.numbers = numbers_of(self.labels) if numbers else None
         self.left: Indices = np.arange(raw.num_rows, dtype=np.int64)
@@ -144,17 +158,14 @@ class _Sieve:
         self._alike: Indices = np.arange(raw.num_rows, dtype=np.int64)
         self._effects: list[RuleEffect] = []
 
-    def change(self, rules: TextRules, *, num_proc: int) -> None:
+    def change(self, rules: TextRules) -> None:
         """Apply the text steps to the rows that are left."""
-        bits = np.zeros(len(self.texts), np.int64)
-        cleaned = clean_texts_in_processes((self.texts[i] for i in self.left), rules, num_proc=num_proc)
-        for i, (text, changed) in zip(self.left.tolist(), cleaned, strict=True):
-            self.texts[i], bits[i] = text, changed
+        bits = self.texts.clean(self.left)
         for index, (name, _) in enumerate(steps_of(rules)):
             touched = np.flatnonzero(bits & (1 << index))
 
             def example(row: int, name: str = name) -> Example:
-                old, new = before_and_after(self._read[row].as_py(), rules, name)
+                old, new = before_and_after(self.texts.came(row), rules, name)
                 return Example(old, new, self._label(row))
 
             self._effects.append(effect_on(name, "changed", touched, example))
@@ -197,7 +208,7 @@ class _Sieve:
 
     def result(self) -> Cleaned:
         return Cleaned(
-            texts=[self.texts[i] for i in self.left],
+            texts=self.texts.of(self.left),
             labels=self.labels_left(),
             rows=self._source_rows[self.left],
             alike=self._alike[self.left],
@@ -216,7 +227,7 @@ class _Sieve:
         return self.labels if self.numbers is None else ()
 
     def _example(self, row: int) -> Example:
-        return Example(self.texts[row], None, self._label(row))
+        return Example(self.texts.now(row), None, self._label(row))
 
     def _label(self, row: int) -> str:
         return self.labels[row] or ""
@@ -231,7 +242,7 @@ def _named(column: pa.ChunkedArray) -> tuple[list[str | None], Indices]:
 
 def _by_text(sieve: _Sieve) -> Iterator[list[int]]:
     """Yield the rows of each text that several have, ascending."""
-    for rows in rows_of_several(first_of_equal(sieve.texts[i] for i in sieve.left.tolist())):
+    for rows in rows_of_several(sieve.texts.first_of_equal(sieve.left)):
         yield sieve.left[rows].tolist()
 
 
@@ -262,15 +273,9 @@ def _far_apart(sieve: _Sieve, *, keep_majority: bool) -> Indices:
     return np.array(sorted(out), np.int64)
 
 
-def _first_alike(sieve: _Sieve, rules: RowRules, *, threshold: float, before: Sequence[str] = ()) -> Indices:
-    """Return for each text of ``before`` and each row that is left the position of the first one that it repeats."""
-    texts = [*before, *(sieve.texts[i] for i in sieve.left)]
-    return representatives(texts, threshold=threshold, num_chars=rules.near_duplicate_chars)
-
-
 def _drop_near_duplicates(sieve: _Sieve, rules: RowRules) -> None:
     """Drop the rows that nearly repeat an earlier one of their label, and spare those that are no mere copies."""
-    first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold)
+    first = sieve.texts.first_alike(sieve.left)
     labels = sieve.label_numbers[sieve.left]
     numbers = None if sieve.numbers is None else sieve.numbers[sieve.left]
     found = copies_among(first, labels, numbers=numbers, groups=rules.shared_by(labels), max_share=rules.copied_share)
@@ -287,12 +292,13 @@ def _keep_apart(sieve: _Sieve, rules: RowRules, judging: Sequence[Cleaned]) -> N
         return
     texts = [text for part in judging for text in part.texts]
     known = {text.casefold() for text in texts}
-    sieve.drop("given_texts", lambda i: sieve.texts[i].casefold() in known)
+    given = (text.casefold() in known for text in sieve.texts.of(sieve.left))
+    sieve.drop_rows("given_texts", sieve.left[np.fromiter(given, np.bool_, count=len(sieve.left))])
     if (groups := sieve.groups) is not None:
         theirs = {group for part in judging for group in part.groups or () if group is not None}
         sieve.drop("given_groups", lambda i: groups[i] in theirs)
     if rules.near_duplicate_threshold < 1.0:
-        first = _first_alike(sieve, rules, threshold=rules.near_duplicate_threshold, before=texts)
+        first = sieve.texts.first_alike(sieve.left, before=texts)
         labels = [*(label for part in judging for label in part.labels), *sieve.labels_left()]
         number = np.unique(np.array(labels, np.str_), return_inverse=True)[1].astype(np.int64)
         found = copies_among(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from secateur.data.cleaning import Cleaned
 from secateur.data.data_report import RuleEffect, rows_of_labels
 from secateur.readers.label_sets import counted
+from secateur.readers.labels import counted_in
 
 MUCH = 1 / 3
 """A rule that takes more than this share of the rows, or of those of a label, is told apart from the others."""
@@ -89,7 +90,7 @@ def absent(parts: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[str]
 
 def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
     """Return which rule took most of the labels that have fewer than ``min_rows`` rows left; empty if none has."""
-    before, after = counted(raw["label"].to_pylist()), counted(cleaned.labels)
+    before, after = counted_in(raw["label"]), counted(cleaned.labels)
     said = []
     for label, rows in sorted(before.items()):
         if rows >= min_rows > after[label]:
@@ -104,7 +105,7 @@ def blame(raw: pa.Table, cleaned: Cleaned, *, min_rows: int) -> str:
 
 
 def _by_label(raw: pa.Table, dropped: Sequence[RuleEffect]) -> list[str]:
-    before = counted(raw["label"].to_pylist())
+    before = counted_in(raw["label"])
     remarks = []
     for effect in dropped:
         if effect.rows > MUCH * raw.num_rows or effect.rule == "rare_labels":

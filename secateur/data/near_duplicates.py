@@ -6,13 +6,13 @@ on its sets of character n-grams, so no row is dropped because hashes collided.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.signatures import ESTIMATE_SLACK, bands_of, rows_per_band, signatures_of
+from secateur.data.signatures import ESTIMATE_SLACK, band_keys, buckets_of, rows_per_band, signatures_of
 
 SHINGLE_CHARS = 5
 _PAIRS_AT_ONCE = 20_000
@@ -38,10 +38,10 @@ def representatives(texts: Sequence[str], *, threshold: float, num_chars: int = 
     if threshold >= 1.0 or len(texts) < 2:
         return parents
     distinct = np.flatnonzero(parents == np.arange(len(parents)))
-    forest = _Forest(len(distinct))
-    _link_similar(forest, [texts[i] for i in distinct.tolist()], threshold=threshold, num_chars=num_chars)
-    position = np.searchsorted(distinct, parents)
-    return distinct[forest.roots()[position]]
+    held = [texts[i] for i in distinct.tolist()]
+    signatures = signatures_of(held, num_chars=num_chars)
+    bands = map(buckets_of, band_keys(signatures, rows_per_band(threshold)))
+    return linked(parents, distinct, held, bands, agreeing(signatures), threshold=threshold, num_chars=num_chars)
 
 
 def first_of_equal(texts: Iterable[str]) -> NDArray[np.int64]:
@@ -49,10 +49,20 @@ def first_of_equal(texts: Iterable[str]) -> NDArray[np.int64]:
 
     Equal are texts whose digests are, of 128 bits each: 16 bytes are held for a text, and not a folded copy of it.
     """
+    return first_of_equal_digests(digests_of(texts))
+
+
+def digests_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Return the digests of texts without case, (N, 2)."""
     digests = bytearray()
     for text in texts:
         digests += hashlib.blake2b(text.casefold().encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    low, high = np.frombuffer(digests, np.uint64).reshape(-1, 2).T
+    return np.frombuffer(digests, np.uint64).reshape(-1, 2)
+
+
+def first_of_equal_digests(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return for each of N digests, (N, 2), the index of the first one that is equal."""
+    low, high = digests.T
     order = np.lexsort((low, high))  # stable: equal ones stay in their order
     begins = np.append(True, (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1]))[: len(order)]
     first = np.empty(len(order), np.int64)
@@ -96,14 +106,45 @@ class _Forest:
         return self._parents
 
 
-def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, num_chars: int) -> None:
-    signatures = signatures_of(texts, num_chars=num_chars)
-    refused: set[int] = set()
-    for rows, starts in bands_of(signatures, rows_per_band(threshold)):
+Agree = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
+"""Returns for pairs of texts the share of their signatures that agrees."""
+
+
+def agreeing(signatures: NDArray[np.uint32]) -> Agree:
+    """Return what compares signatures that are in memory, (texts, 128)."""
+    return lambda left, right: (signatures[left] == signatures[right]).mean(axis=1)
+
+
+def linked(
+    parents: NDArray[np.int64],
+    distinct: NDArray[np.int64],
+    texts: Sequence[str],
+    bands: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    agree: Agree,
+    *,
+    threshold: float,
+    num_chars: int,
+) -> NDArray[np.int64]:
+    """Return what ``representatives`` does, of texts that may lie elsewhere.
+
+    Band after band, since who leads a bucket depends on what those before have linked: in another order other pairs are
+    compared, and a few rows in ten thousand come to another component.
+
+    Args:
+        parents: for each text the first one that is equal, (N,).
+        distinct: those that are the first, ascending, (D,).
+        texts: of these D.
+        bands: the rows of each that share a bucket, bucket after bucket, and where each bucket starts.
+        agree: compares pairs of the D.
+        threshold: similarity in (0, 1).
+        num_chars: n of the n-grams.
+    """
+    forest, refused = _Forest(len(distinct)), set[int]()
+    for rows, starts in bands:
         members, leaders = rows, np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
         for _ in range(_MAX_LEADERS):
             members, leaders = _apart(forest, members, leaders)
-            for a, b in _promising(signatures, leaders, members, threshold=threshold - ESTIMATE_SLACK):
+            for a, b in _promising(agree, leaders, members, threshold=threshold - ESTIMATE_SLACK):
                 pair = a * len(texts) + b
                 if pair in refused or forest.root(a) == forest.root(b):
                     continue
@@ -117,6 +158,7 @@ def _link_similar(forest: _Forest, texts: Sequence[str], *, threshold: float, nu
             # The first member that its leader did not win leads the rest of the bucket.
             starts_bucket = np.append(True, leaders[1:] != leaders[:-1])
             leaders = members[np.flatnonzero(starts_bucket)][np.cumsum(starts_bucket) - 1]
+    return distinct[forest.roots()[np.searchsorted(distinct, parents)]]
 
 
 def _apart(
@@ -129,11 +171,10 @@ def _apart(
 
 
 def _promising(
-    signatures: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64], *, threshold: float
+    agree: Agree, left: NDArray[np.int64], right: NDArray[np.int64], *, threshold: float
 ) -> Iterator[tuple[int, int]]:
     """Yield the pairs whose similarity, estimated from the signatures, reaches ``threshold``."""
     for start in range(0, len(left), _PAIRS_AT_ONCE):
         a, b = left[start : start + _PAIRS_AT_ONCE], right[start : start + _PAIRS_AT_ONCE]
-        estimate = (signatures[a] == signatures[b]).mean(axis=1)
-        likely = estimate >= threshold
+        likely = agree(a, b) >= threshold
         yield from zip(a[likely].tolist(), b[likely].tolist(), strict=True)

@@ -19,14 +19,18 @@ from secateur.data.division import divided
 from secateur.data.document_splitting import split_documents
 from secateur.data.indicators import indicated
 from secateur.data.splits import cap_rows
+from secateur.data.stored_texts import picked
 from secateur.data.tokens import as_arrow
 from secateur.errors import DataError
 from secateur.kinds.base import Kind
 from secateur.readers.label_sets import counted
-from secateur.readers.labels import MIN_ROWS_PER_LABEL, Targets, require_classes
+from secateur.readers.labels import MIN_ROWS_PER_LABEL, Targets, counted_in, require_classes
 from secateur.sources.source_files import PARTS
 
 Indices = NDArray[np.int64]
+
+_ROW_GROUP = 1024 * 1024
+"""Rows that Parquet holds together by default."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,23 @@ class Part:
 
     def write(self, path: Path) -> None:
         """Write columns ``text``, ``label`` (the target) and ``row`` (of the source) as Parquet."""
-        table = pa.table(
+        path.parent.mkdir(parents=True, exist_ok=True)
+        first, *more = range(0, max(1, len(self.rows)), _ROW_GROUP)
+        table = self._table(first)
+        with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+            writer.write_table(table, _ROW_GROUP)
+            for start in more:  # the bytes of writing all at once, without holding all
+                writer.write_table(self._table(start), _ROW_GROUP)
+
+    def _table(self, start: int) -> pa.Table:
+        rows = self.rows[start : start + _ROW_GROUP]
+        return pa.table(
             {
-                "text": pa.array([self.cleaned.texts[i] for i in self.rows], pa.string()),
-                "label": as_arrow(self.targets[self.rows]),
-                "row": pa.array(self.cleaned.rows[self.rows], pa.int64()),
+                "text": pa.array(iter(picked(self.cleaned.texts, rows)), pa.string(), size=len(rows)),
+                "label": as_arrow(self.targets[rows]),
+                "row": pa.array(self.cleaned.rows[rows], pa.int64()),
             }
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path, compression="zstd")
 
 
 @dataclass(frozen=True)
@@ -194,7 +206,7 @@ def targets_of(cleaned: Cleaned, raw: pa.Table, *, labelled: bool, kind: Kind, n
         min_labels=kind.min_labels,
         min_rows=num_parts,
     )
-    gone = sorted(set(counted(raw["label"].to_pylist())) - set(counted(cleaned.labels)))
+    gone = sorted(set(counted_in(raw["label"])) - set(counted(cleaned.labels)))
     if gone and kind.min_labels and rare == "refuse":
         raise DataError(
             f"cleaning leaves no row of the label {', '.join(map(repr, gone[:5]))}: {lost}relax the rule, or remove "

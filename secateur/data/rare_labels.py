@@ -8,6 +8,7 @@ import numpy as np
 
 from secateur.data.cleaning import Cleaned
 from secateur.data.data_report import Example, effect_on
+from secateur.data.stored_texts import picked
 from secateur.readers.label_sets import counted, labels_in, renamed
 from secateur.readers.label_spelling import LabelRules
 
@@ -71,7 +72,7 @@ def _settled(cleaned: Cleaned, rare: frozenset[str], rules: LabelRules) -> Clean
         return replace(cleaned, labels=labels, effects=effects)
     left = np.setdiff1d(np.arange(len(cleaned.labels)), touched)
     return Cleaned(
-        texts=[cleaned.texts[i] for i in left],
+        texts=picked(cleaned.texts, left),
         labels=[cleaned.labels[i] for i in left],
         rows=cleaned.rows[left],
         alike=cleaned.alike[left],

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-_NUM_PERM = 128
+NUM_PERM = 128
 _SIGNATURE_SEED = 20
 _CHUNK_CHARS = 250_000
 # A pair at the threshold shares a band with at least this probability.
@@ -19,34 +19,37 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 def rows_per_band(threshold: float) -> int:
     """Return the most hashes per band with which a pair at the threshold is still found."""
-    fitting = [rows for rows in range(1, _NUM_PERM + 1) if 1 - (1 - threshold**rows) ** (_NUM_PERM // rows) >= _RECALL]
+    fitting = [rows for rows in range(1, NUM_PERM + 1) if 1 - (1 - threshold**rows) ** (NUM_PERM // rows) >= _RECALL]
     return max(fitting, default=1)
 
 
-def bands_of(
-    signatures: NDArray[np.uint32], rows_in_band: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield per band the rows that share a bucket, bucket after bucket, and where each bucket starts."""
-    for first in range(0, _NUM_PERM - rows_in_band + 1, rows_in_band):
+def band_keys(signatures: NDArray[np.uint32], rows_in_band: int) -> Iterator[NDArray[np.uint64]]:
+    """Yield per band the key of each signature; texts with one key share a bucket."""
+    for first in range(0, NUM_PERM - rows_in_band + 1, rows_in_band):
         keys = np.zeros(len(signatures), np.uint64)
         for column in range(first, first + rows_in_band):
             keys = (keys ^ signatures[:, column]) * _MULTIPLIER
             keys ^= keys >> np.uint64(29)
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        same_as_last = np.append(False, ordered[1:] == ordered[:-1])
-        same_as_next = np.append(same_as_last[1:], False)
-        shared = same_as_last | same_as_next
-        yield order[shared], np.flatnonzero(~same_as_last[shared])
+        yield keys
+
+
+def buckets_of(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the texts that share a bucket, bucket after bucket, and where each bucket starts."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    same_as_last = np.append(False, ordered[1:] == ordered[:-1])
+    same_as_next = np.append(same_as_last[1:], False)
+    shared = same_as_last | same_as_next
+    return order[shared], np.flatnonzero(~same_as_last[shared])
 
 
 def signatures_of(texts: Sequence[str], *, num_chars: int) -> NDArray[np.uint32]:
     """Return the MinHash signatures of the texts without case, shape (len(texts), 128)."""
-    signatures = np.empty((len(texts), _NUM_PERM), np.uint32)
+    signatures = np.empty((len(texts), NUM_PERM), np.uint32)
     for start, end in _chunks(texts, num_chars=num_chars):
         folded = [text.casefold() for text in texts[start:end]]
         hashes, offsets = _shingle_hashes(folded, num_chars=num_chars)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _NUM_PERM, _SIGNATURE_SEED)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, NUM_PERM, _SIGNATURE_SEED)
         signatures[start:end] = np.array(matrix.to_rows(), np.uint32)
     return signatures
 

@@ -1,6 +1,7 @@
 """Labels as names: one spelling per label, whatever type the source has, and their order."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secateur.errors import DataError
-from secateur.readers.label_sets import SEPARATOR, counted
+from secateur.readers.label_sets import SEPARATOR, counted, labels_in
 
 MIN_ROWS_PER_LABEL = 3
 """One row each for train, validation and test."""
@@ -133,6 +134,15 @@ def indexed(labels: Sequence[str]) -> Targets:
     index_of = {name: index for index, name in enumerate(names)}
     indices = np.array([index_of[label] for label in labels], np.int64)
     return Targets(names, indices, strata=indices)
+
+
+def counted_in(column: pa.ChunkedArray) -> Counter[str]:
+    """Return label -> rows of a column that have it, alone or among others, without a string for each row."""
+    found: Counter[str] = Counter()
+    for entry in pc.value_counts(column.drop_null()).to_pylist():
+        for label in labels_in(entry["values"]):
+            found[label] += entry["counts"]
+    return found
 
 
 def require_classes(

@@ -31,12 +31,12 @@ from dvc.utils.serialize import YAMLFileCorruptedError
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import ObjectFormatError
 
+from secateur.engines.remote import remote_of
 from secateur.errors import CheckFailed, ProjectError
 from secateur.files import NO_SPACE, remove
 from secateur.identity.key import Identity
 from secateur.workflow import dvc_gc, dvc_lock, last_look
 from secateur.workflow.code_lock import FILE as CODE_LOCK
-from secateur.workflow.dvc_elsewhere import remote_of
 from secateur.workflow.dvc_objects import drop_damaged, forget_changed, looked_at, md5_of, remove_temporary
 from secateur.workflow.dvc_remote import silent, wait_no_longer
 from secateur.workflow.project import Project, is_read_only
@@ -280,7 +280,7 @@ class DvcStore:
 
     @property
     def remote(self) -> tuple[str, dict[str, str]] | None:
-        """Name and settings of the default remote without its keys, see ``dvc_elsewhere``."""
+        """Name and settings of the default remote without its keys, see ``engines.remote``."""
         return remote_of(self._repo)
 
     @property

@@ -1,7 +1,7 @@
 """Stages of a run on an engine: what a worker needs is sent, what it made is fetched; all is recorded here alone.
 
-Those go that train: ``baseline`` and the rounds. What is timed, registered or shown stays on this machine, where
-nothing else runs by then.
+Those go that train: ``baseline`` and the rounds; of ``clean`` its shards. What is timed, registered or shown stays on
+this machine, where nothing else runs by then.
 """
 
 import logging
@@ -12,8 +12,10 @@ from typing import Any
 
 from secateur.config.schema import RunConfig
 from secateur.engines.base import Answer, Engine, Work
+from secateur.engines.of_shards import work_on
 from secateur.engines.opening import opened
 from secateur.engines.performing import installed
+from secateur.engines.remote import config_elsewhere
 from secateur.engines.scratch import CACHE
 from secateur.engines.sending import Sent
 from secateur.engines.setting import Setting, read_setting, require_installed
@@ -22,7 +24,6 @@ from secateur.files import replacing, write_json
 from secateur.identity.key import Identity
 from secateur.workflow.code_lock import FILE as CODE_LOCK
 from secateur.workflow.code_lock import code_of, index_file
-from secateur.workflow.dvc_elsewhere import config_elsewhere
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.execution import execute
 from secateur.workflow.full_form import is_own
@@ -103,7 +104,7 @@ class Elsewhere:
     def execute(self, project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
         """Do what ``execution.execute`` does, on a worker where the stage may go."""
         if not goes(stage):
-            return execute(project, stage, config, identity)
+            return execute(project, stage, config, identity, work=self.work)
         store = DvcStore(project)
         answer = (self._sent.pop(identity.key, None) or self._send(store, stage, identity.key)).answer()
         assert answer.said is not None  # else it was refused
@@ -156,6 +157,10 @@ class Elsewhere:
             on_gpu=self._config.run.device == "cuda",
         )
         return Sent(self._opened(), work)
+
+    def work(self, folder: Path, title: str, piece: str, asked: Sequence[Mapping[str, Any]]) -> None:
+        """Do what ``shards.work_here`` does, on workers that see the folder."""
+        work_on(self._opened(), self._setting, folder, title, piece, asked, scratch=str(_scratch(self._project)))
 
     def _opened(self) -> Engine:
         if self._engine is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.config.effective import effective
 from secateur.config.schema import RunConfig
@@ -19,6 +19,9 @@ from secateur.workflow.params import flatten
 from secateur.workflow.project import Project
 from secateur.workflow.ranks import run_in_processes
 from secateur.workflow.stage import Stage
+
+if TYPE_CHECKING:
+    from secateur.data.row_texts import Work
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +68,10 @@ Execute = Callable[[Project, Stage, RunConfig, Identity], float]
 """Runs the body of a stage somewhere, moves its outputs into place, and returns the seconds that it took."""
 
 
-def execute(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:
-    """Run the body and move its outputs into place; return the seconds it took."""
+def execute(
+    project: Project, stage: Stage, config: RunConfig, identity: Identity, *, work: "Work | None" = None
+) -> float:
+    """Run the body, whose pieces of ``work`` others may do, and move its outputs into place; return the seconds."""
     started = time.monotonic()
     for name, needed in (("run", stage.outputs), ("measure", stage.effects)):
         if needed:
@@ -76,18 +81,25 @@ def execute(project: Project, stage: Stage, config: RunConfig, identity: Identit
             if stage.trains and config.run.processes > 1:
                 run_in_processes(project, stage, identity, count=config.run.processes, outputs=outputs)
             else:
-                run_body(project, stage, config, identity, outputs=outputs)
+                run_body(project, stage, config, identity, outputs=outputs, work=work)
     if stage.effects:
         _measure(project, stage, config, identity)
     return time.monotonic() - started
 
 
 def run_body(
-    project: Project, stage: Stage, config: RunConfig, identity: Identity, *, outputs: dict[str, Path], rank: int = 0
+    project: Project,
+    stage: Stage,
+    config: RunConfig,
+    identity: Identity,
+    *,
+    outputs: dict[str, Path],
+    rank: int = 0,
+    work: "Work | None" = None,
 ) -> None:
     """Run the body of a stage in this process, which is one of several where ``rank`` says so."""
     job = _job(project, stage, config, identity, outputs=outputs)
-    _body(project, stage, "run")(replace(job, rank=rank), **arguments(stage, config))
+    _body(project, stage, "run")(replace(job, rank=rank, work=work), **arguments(stage, config))
 
 
 def execute_effects(project: Project, stage: Stage, config: RunConfig, identity: Identity) -> float:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.data.row_texts import Work
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Job:
         parameters: dotted name -> value of every parameter that decides the result, defaults too.
         constraints: the file that pins the environment, part of the fingerprint.
         state: folder for what may be deleted at any time.
+        work: does pieces of work on other machines or processes; None where all is done in this one.
         rank: which of ``run.processes`` this is; what others than the first (0) write is thrown away.
     """
 
@@ -33,3 +37,4 @@ class Job:
     constraints: Path | None = None
     state: Path | None = None
     rank: int = 0
+    work: "Work | None" = None

@@ -8,15 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from secateur.data.shards import work_here
+from secateur.data.stored_texts import write_texts
+from secateur.engines.of_shards import work_on
+from secateur.engines.opening import opened
+from secateur.engines.remote import config_elsewhere
+from secateur.engines.setting import read_setting
 from secateur.errors import ProjectError
 from secateur.workflow.chain import bring_all_up_to_date, plainly
-from secateur.workflow.dvc_elsewhere import config_elsewhere
 from secateur.workflow.dvc_store import DvcStore
 from secateur.workflow.elsewhere import require_engine
 from secateur.workflow.params import propose, read_config
@@ -25,7 +31,8 @@ from secateur.workflow.rendering import update_pipeline
 from secateur.workflow.sweep import run_sweep, swept
 from tests import warm
 from tests.integration.in_process import refused
-from tests.tiny import git
+from tests.tiny import git, sentences
+from tests.unit.data.test_cleaning import TEXT
 
 distributed = pytest.importorskip("distributed")
 
@@ -172,6 +179,80 @@ def test_an_engine_says_how_many_answer_and_no_key_is_sent(
     config.write_text("[core]\n    remote = team\n['remote \"team\"']\n    url = https://me:hush@host/dvc\n")
     with pytest.raises(ProjectError, match=r"^the url of the DVC remote team holds a password, which is not sent"):
         _ = DvcStore(found).remote
+
+
+@pytest.mark.parametrize("kind", ["dask:1", "dask:2", "address"])
+def test_shards_are_cleaned_on_workers_to_the_same_bytes(
+    kind: str,
+    finished_project: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = dict[str, bytes]()
+    for where in ("local", "workers"):
+        root = tmp_path / where
+        git(tmp_path, "clone", "-q", str(finished_project), where)
+        project = Project(root)
+        (root / "dvc.lock").unlink()
+        propose(project, file=None, overrides=["clean.shards=3"]).apply(project)
+        update_pipeline(project, read_config(project))
+        if where == "workers" and kind == "address":
+            engine(root, tmp_path / "remote", request.getfixturevalue("address"), monkeypatch)
+        elif where == "workers":
+            monkeypatch.setenv("SECATEUR_ENGINE", kind)
+        with monkeypatch.context() as patched:
+            if where == "workers":
+                patched.setattr("secateur.data.shards.PIECES", {})  # of this process
+            bring_all_up_to_date(project, bring=plainly(project), until="clean")
+        found[where] = (root / "dvc.lock").read_bytes()
+        assert DvcStore(project).output_digests("clean") == DvcStore(Project(finished_project)).output_digests("clean")
+        assert not (project.state / "shards").exists()
+    assert found["workers"] == found["local"]
+    assert not caplog.records
+
+
+def test_a_worker_that_is_killed_with_a_shard_changes_no_byte_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    titles = [f"clean {number} of 3" for number in (1, 2, 3)]
+    asked = [{"shard": name, "rules": vars(TEXT), "sign": {"num_chars": 5, "rows_in_band": 5}} for name in "abc"]
+    for place in ("here", "there"):
+        for name in "abc":
+            write_texts(tmp_path / place / name / "came", (f"{text} {name}" for text, _ in sentences(500)))
+    work_here(tmp_path / "here", "clean", "clean", asked)
+
+    killed, setting = list[int](), read_setting("dask:2")
+    with opened(setting, num_threads=1, scratch=str(tmp_path / "scratch")) as cluster:
+        threading.Thread(target=_kill_who_started, args=(titles[1],), kwargs={"killed": killed}, daemon=True).start()
+        work_on(cluster, setting, tmp_path / "there", "clean", "clean", asked, scratch=str(tmp_path / "scratch"))
+    assert len(killed) == 1
+    assert [
+        line.partition(":")[0] for line in caplog.messages if "it runs again, which changes no bit" in line
+    ] == titles[1:2]
+    here, there = (
+        {
+            file.relative_to(tmp_path / place): file.read_bytes()
+            for file in (tmp_path / place).rglob("*")
+            if file.is_file()
+        }
+        for place in ("here", "there")
+    )
+    assert here == there
+    assert len(here) == 3 * 10
+
+
+def _kill_who_started(title: str, *, killed: list[int]) -> None:
+    """Wait for the process of a piece of work, then kill the worker that has started it."""
+    while not killed:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if child.cmdline()[-1:] == [title]:
+                    killed.append(child.ppid())
+                    os.kill(killed[0], signal.SIGKILL)
+                    return
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", ["dask", "ray"])

@@ -123,6 +123,19 @@ def test_same_seed_same_bytes_whatever_the_processes(tmp_path, monkeypatch):
     assert other["test"] != once["test"] and other["labels"] == once["labels"]
 
 
+@pytest.mark.parametrize("changes", [{}, {"split_by": "content"}, {"near_duplicate_threshold": 1.0}])
+def test_the_same_bytes_whatever_the_shards(tmp_path, changes):
+    raw = raw_folder(tmp_path / "raw", ["a", "b", "c"], num_rows=300)
+    one, two, three = (digests(clean(raw, tmp_path / str(count), shards=count, **changes)) for count in (1, 2, 3))
+    assert one == two == three
+
+
+@pytest.mark.parametrize("shards", [0, 1001, 1.5, "two"])
+def test_shards_that_nobody_can_make_are_refused(shards):
+    with pytest.raises(ValueError, match="shards"):
+        settings(shards=shards)
+
+
 def test_caps_keep_the_shares_and_are_reported(tmp_path):
     raw = raw_folder(tmp_path / "raw", ["a", "a", "b"], num_rows=300)
     outputs = clean(raw, tmp_path, max_train_rows=60, max_validation_rows=9)

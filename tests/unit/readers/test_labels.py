@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.labels import canonical_labels, label_names, require_classes
+from secateur.readers.label_sets import as_set, counted
+from secateur.readers.labels import canonical_labels, counted_in, label_names, require_classes
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,10 @@ def test_three_rows_of_each_are_enough_and_two_are_not():
 def test_a_number_that_no_number_can_hold_is_no_label():
     with pytest.raises(DataError, match=r"^label column 'stars' holds a number that is too large to be told"):
         canonical_labels([1.0, json.loads("1e400")], name="stars")
+
+
+def test_the_labels_of_a_column_are_counted_as_those_of_its_rows():
+    labels = ["a", None, "b", as_set(["a", "c"]), as_set([]), "a"]
+    for chunks in ([labels], [labels[:2], labels[2:]], [[None]]):
+        column = pa.chunked_array(chunks, pa.string())
+        assert counted_in(column) == counted(column.to_pylist())

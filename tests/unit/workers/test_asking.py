@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from secateur.engines.remote import config_elsewhere
 from secateur.engines.scratch import CACHE
 from secateur.errors import ProjectError
 from secateur.workers.asking import fetched, require_code
-from secateur.workflow.dvc_elsewhere import config_elsewhere
 from secateur.workflow.params import read_config
 from secateur.workflow.project import Project
 from tests.tiny import REPOSITORY
