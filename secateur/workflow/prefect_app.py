@@ -7,6 +7,7 @@ CSRF token; that a request was not sent by another page, or to a name that someb
 checked here.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -84,6 +85,7 @@ def main(port: int, *, pages: bool) -> None:
         pages: with Prefect's pages, schedules and events; else only what a single run records.
     """
     threading.Thread(target=_end_with_input, daemon=True).start()
+    gc.set_threshold(50_000, 20, 20)  # as the command line does: what is imported lives until the end
     # By the environment, because Prefect's services ask for the same application again.
     os.environ["PREFECT__SERVER_FINAL"] = "1"
     if not pages:
