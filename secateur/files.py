@@ -59,6 +59,11 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def utf8(text: str) -> bytes:
+    """Return the bytes of a text, also of one with half a character, which JSON of somebody else may hold."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``to_json(value)`` atomically."""
     write_text(path, to_json(value))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.config.promote import PromoteSection
 from secateur.config.schema import RunConfig
 from secateur.errors import CheckFailed, ConfigError, ProjectError
-from secateur.files import to_json
+from secateur.files import to_json, utf8
 from secateur.gate.condition import Condition
 from secateur.registry.as_registered import all_problems
 from secateur.registry.history import Event, append
@@ -62,7 +62,7 @@ class Approval:
     @property
     def message(self) -> bytes:
         """What is signed."""
-        return to_json({"approves": {name: text for name, text in asdict(self).items() if name != "value"}}).encode()
+        return utf8(to_json({"approves": {name: text for name, text in asdict(self).items() if name != "value"}}))
 
     def is_by(self, key: Key) -> bool:
         """Tell whether a key made it."""

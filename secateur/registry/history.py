@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from secateur.files import to_json
+from secateur.files import to_json, utf8
 from secateur.registry.manifest import digest_of, manifest_of
 from secateur.registry.manifest_entries import begin, finish
 from secateur.registry.tags import HISTORY
@@ -75,7 +75,7 @@ class Event:
     @property
     def message(self) -> bytes:
         """What is signed."""
-        return to_json({name: value for name, value in self.as_json().items() if name != "signature"}).encode()
+        return utf8(to_json({name: value for name, value in self.as_json().items() if name != "signature"}))
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from secateur.files import utf8
 from secateur.registry.tags import ENTRY, LOADED, MANIFEST, VersionTags
 
 FORMAT = 1
@@ -81,7 +82,7 @@ class Entry:
     @property
     def message(self) -> bytes:
         """What is signed."""
-        return _canonical({name: value for name, value in self._values().items() if name != "signature"}).encode()
+        return utf8(_canonical({name: value for name, value in self._values().items() if name != "signature"}))
 
     @property
     def digest(self) -> str:
@@ -289,7 +290,7 @@ def is_late(entry: Entry, when: str) -> bool:
 
 def digest_of(text: str) -> str:
     """Return the sha256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(utf8(text)).hexdigest()
 
 
 def metrics_digest(metrics: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from secateur.errors import CheckFailed
-from secateur.files import to_json
+from secateur.files import to_json, utf8
 from secateur.registry.manifest_entries import extend
 from secateur.registry.tags import MANIFEST, SIGNATURE, SIGNED, VersionTags
 from secateur.verification import model_signature
@@ -106,4 +106,4 @@ def problem_of(name: str, version: str, tags: VersionTags, key: Key) -> str | No
 def _statement(name: str, version: str, tags: VersionTags) -> bytes:
     """Return what is signed: which version, its digests, what it was made of, and its manifest where it has one."""
     signed = {tag: tags.get(tag) for tag in SIGNED} | {tag: tags[tag] for tag in (MANIFEST,) if tag in tags}
-    return to_json({"model": name, "version": version, **signed}).encode()
+    return utf8(to_json({"model": name, "version": version, **signed}))

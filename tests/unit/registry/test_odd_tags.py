@@ -8,7 +8,7 @@ from secateur.announcements.webhook import Letter, post
 from secateur.config.part import parse_part
 from secateur.errors import CheckFailed, ConfigError
 from secateur.registry.approvals import Asked
-from secateur.registry.manifest import manifest_of
+from secateur.registry.manifest import manifest_of, problems, written_for
 from secateur.registry.tags import ENTRY, MANIFEST, VersionTags
 
 
@@ -38,3 +38,13 @@ def test_an_address_that_cannot_be_asked_is_refused_at_once(address: str) -> Non
 def test_what_stands_behind_a_host_is_never_shown() -> None:
     said = post(Letter("https://host.invalid:99999?token=secret", "{}", "1"), timeout_s=1, tries=1, backoff_s=0).problem
     assert said is not None and "secret" not in said
+
+
+def test_half_a_character_in_a_tag_is_a_changed_tag() -> None:
+    """JSON may hold one, a database and UTF-8 may not."""
+    tags = {"secateur.runtime": "torch", "secateur.weights_sha256": "0" * 64}
+    made = written_for(model="m", run="r", tags=tags, metrics={}, parameters={}, kept={})
+    changed = VersionTags({**tags, MANIFEST: made, "secateur.runtime": "torch\ud800"})
+    said = [found.said for found in problems(changed, model="m", run="r", metrics={})]
+    assert said == ["the tag secateur.runtime was changed after it was written"]
+    assert problems(VersionTags({**tags, MANIFEST: made}), model="m", run="r", metrics={}) == []
