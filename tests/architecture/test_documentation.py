@@ -34,6 +34,7 @@ _ASSIGNS = re.compile(r"[A-Z_]+=.*")
 _OTHERS = {
     "cd",
     "curl",
+    "dask",
     "docker",
     "dvc",
     "export",

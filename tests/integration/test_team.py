@@ -22,6 +22,11 @@ from deploy.postgres import find_binaries
 from deploy.processes import claim_port
 from deploy.services import BUCKET, require_packages
 from secateur.errors import ProjectError
+from secateur.workflow.chain import bring_all_up_to_date, plainly
+from secateur.workflow.dvc_store import DvcStore
+from secateur.workflow.params import read_config
+from secateur.workflow.project import Project
+from secateur.workflow.stages import find_stage
 from tests.tiny import REPOSITORY, dvc, environment, git, make_project, secateur
 
 SMALL: dict[str, Any] = {
@@ -170,6 +175,81 @@ def test_promoted_here_it_is_checked_and_answers_and_is_rebuilt_there(
     assert next(iter(done["stages"])) == "clean"
     assert done["files"]["model.safetensors"] is True
     assert git(clone, "status", "--porcelain") == ""
+
+
+@pytest.fixture
+def worker(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Dask worker whose stages cannot enter a folder that is closed, and whose scratch folder is its own."""
+    distributed = pytest.importorskip("distributed")
+    if os.getuid() != 0:
+        pytest.skip("takes root: a process of it that gives up its capabilities sees less than one that keeps them")
+    for name, value in servers.variables.items():
+        monkeypatch.setenv(name, value)
+
+    def confine(scratch: str) -> int:  # here, so that it is sent as it stands
+        import ctypes
+        import tempfile
+
+        tempfile.tempdir = scratch
+        drop, enter_any, read_any = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        return sum(ctypes.CDLL(None).prctl(drop, number, 0, 0, 0) for number in (enter_any, read_any))
+
+    (tmp_path / "scratch").mkdir()
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        if set(client.run(confine, str(tmp_path / "scratch")).values()) != {0}:
+            pytest.skip("the kernel takes no capability from a process here")
+        yield cluster.scheduler_address
+
+
+def _seen_by_a_child_of(worker: str, project: Path) -> tuple[bool, ...]:
+    """Tell whether a process that a worker starts can look into the project, and into the worker's scratch folder."""
+    import distributed
+
+    def seen(folder: str) -> tuple[bool, ...]:  # here, so that it is sent as it stands
+        import subprocess
+        import sys
+        import tempfile
+
+        def can_look(place: str) -> bool:
+            look = [sys.executable, "-c", "import os, sys; os.listdir(sys.argv[1])", place]
+            return subprocess.run(look, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+        return tuple(map(can_look, (folder, tempfile.gettempdir())))
+
+    with distributed.Client(worker, set_as_default=False) as client:
+        (found,) = client.run(seen, str(project)).values()
+    return tuple(found)
+
+
+@pytest.mark.team
+def test_a_worker_that_shares_only_the_remote_comes_to_the_same_dvc_lock(
+    servers: Servers, built: Path, worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "closed" / "project"
+    git(tmp_path, "clone", "-q", str(built), str(root))
+    dvc(root, "remote", "modify", "--local", "team", "url", f"s3://{BUCKET}/worker")
+    (root / "dvc.lock").unlink()
+    root.parent.chmod(0)  # nobody enters who has no capability for it
+    monkeypatch.setenv("SECATEUR_ENGINE", f"dask:{worker}")
+    assert _seen_by_a_child_of(worker, root) == (False, True), "the project, and the scratch folder"
+    project = Project(root)
+    done = bring_all_up_to_date(project, bring=plainly(project), until="prune@r1")
+    assert {outcome.action for outcome in done} == {"run"}
+    assert (built / "dvc.lock").read_bytes().startswith((root / "dvc.lock").read_bytes())
+
+    ran = json.loads((project.state / "engine.json").read_text())
+    assert list(ran) == ["baseline", "prune@r1"]
+    assert not any(str(os.getpid()) in entry["worker"] for entry in ran.values())
+    pushed = {key.removeprefix("worker/files/md5/").replace("/", "") for key in _objects(servers)}
+    store, config = DvcStore(project), read_config(project)
+    for stage in (find_stage(config, root, address) for address in ran):
+        assert {*store.output_digests(stage.address).values()} <= pushed
+    assert {*store.output_digests("clean").values()} & pushed, "what the worker reads was pushed by this machine"
 
 
 @pytest.mark.team
