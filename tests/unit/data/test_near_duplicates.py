@@ -1,3 +1,4 @@
+import hashlib
 import random
 
 import numpy as np
@@ -5,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data.near_duplicates import first_of_equal, jaccard, representatives
-from secateur.data.signatures import rows_per_band
+from secateur.data.near_duplicates import agreeing, first_of_equal, jaccard, linked, representatives
+from secateur.data.signatures import band_keys, buckets_of, rows_per_band, signatures_of
 
 WORDS = ["the", "driver", "flight", "was", "late", "again", "and", "nobody", "said", "why", "for", "hours", "gate"]
 
@@ -83,3 +84,31 @@ def test_bands_are_as_narrow_as_recall_asks(threshold, rows):
 def test_equal_texts_have_the_first_of_them(texts):
     folded = [text.casefold() for text in texts]
     assert first_of_equal(texts).tolist() == [folded.index(text) for text in folded]
+
+
+def filled(num, *, forms, seed):
+    """Texts from a few forms, in which a word to three are numbers."""
+    draw = random.Random(seed)
+    of = [draw.choices(WORDS, k=12) for _ in range(forms)]
+    texts = []
+    for _ in range(num):
+        words = list(draw.choice(of))
+        for _ in range(draw.randint(1, 3)):
+            words[draw.randrange(12)] = str(draw.randrange(1000))
+        texts.append(" ".join(words))
+    return texts
+
+
+def test_the_order_of_bands_is_part_of_what_stays():
+    """Rows of every project depend on it: its change would be other data without a word."""
+    texts = filled(2000, forms=4, seed=1)
+    found = representatives(texts, threshold=0.8, num_chars=5)
+    assert hashlib.sha256(found.astype("<i8").tobytes()).hexdigest()[:16] == "a0b01cf13f38cc97"
+    parents = first_of_equal(texts)
+    distinct = np.flatnonzero(parents == np.arange(len(parents)))
+    held = [texts[i] for i in distinct]
+    signatures = signatures_of(held, num_chars=5)
+    bands = [*map(buckets_of, band_keys(signatures, rows_per_band(0.8)))]
+    for order, same in ((bands, True), (bands[::-1], False)):
+        again = linked(parents, distinct, held, order, agreeing(signatures), threshold=0.8, num_chars=5)
+        assert np.array_equal(again, found) == same
