@@ -24,8 +24,8 @@ _RECORD, _KEY = "prefect-server.json", "prefect-server.key"
 _PROGRAM = (sys.executable, "-P", "-m", "secateur.workflow.prefect_app")
 _STOP_SECONDS = 3.0
 _SEND_SECONDS = 5.0
-_TRIES = 3
-"""A busy server may not answer at once; one that is not there refuses at once."""
+_TRIES = 6
+"""Of 5 s each: a busy server may be silent for 15 s, as one was beside two campaigns; one that is not there refuses at once."""
 
 
 @dataclass(frozen=True)
