@@ -25,7 +25,7 @@ _PROGRAM = (sys.executable, "-P", "-m", "secateur.workflow.prefect_app")
 _STOP_SECONDS = 3.0
 _SEND_SECONDS = 5.0
 _TRIES = 6
-"""Of 5 s each: a busy server may be silent for 15 s, as one was beside two campaigns; one that is not there refuses at once."""
+"""Of 5 s each: a busy server may be silent for 15 s; one that is not there refuses at once."""
 
 
 @dataclass(frozen=True)
