@@ -186,6 +186,8 @@ def _show(result: dict[str, Any], out: Path) -> None:
         )
     display.show(made)
     click.echo(f"chosen, cut and checked in {result['seconds']:.0f} s; `secateur bench` measures the speed")
+    padded = f"secateur export {out} --to padded --out plain"
+    click.echo(f"secateur.load reads it, plain transformers what `{padded}` writes")
 
 
 @click.command(cls=_ListsCriteria)

@@ -236,6 +236,7 @@ def test_the_table_for_people(home: Path, tmp_path: Path) -> None:
     assert "held-out rows: 16" in printed
     assert "dense" in printed and "pruned" in printed
     assert "`secateur bench` measures the speed" in printed
+    assert "secateur.load reads it, plain transformers what `secateur export" in " ".join(printed.split())
 
 
 def error_of(
