@@ -33,6 +33,7 @@ from secateur.cli.workspace import doctor, report
 from secateur.errors import SecateurError
 from secateur.files import NO_SPACE
 from secateur.processes.environment import ENVIRONMENT
+from secateur.processes.garbage import SELDOM
 from secateur.processes.stopping import Stopping
 
 
@@ -82,9 +83,7 @@ def main() -> None:
     """Entry point of the ``secateur`` command."""
     under_dvc = "DVC_STAGE" in os.environ  # which says itself that its stage did not end
     stopping = Stopping(None, grace_s=0.0) if under_dvc else Stopping(_interrupted(sys.argv[1:]))
-    # Libraries leave a million objects that live until the end. To walk through them again and again while they are
-    # imported, and when all is over, is a third of a short command's time.
-    collector.set_threshold(50_000, 20, 20)
+    collector.set_threshold(*SELDOM)
     try:
         _main()
     finally:

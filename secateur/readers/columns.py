@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from secateur.errors import DataError
 from secateur.readers.database import ask
 from secateur.readers.header import header_of
-from secateur.readers.json_rows import inner_keys_of, keys_of
+from secateur.readers.json_rows import keys_of
 from secateur.readers.layout import Layout
-from secateur.readers.parquet import parquet_inner_names, parquet_names
+from secateur.readers.parquet import parquet_names
 from secateur.readers.plain import PLAIN_COLUMNS
 from secateur.readers.tables import encoding_for, format_of
 from secateur.readers.workbook import workbook_names
@@ -39,6 +39,7 @@ _TIMES = frozenset({
 })  # fmt: skip
 _COUNTED_TIMES = frozenset({"timestamp", "unix_timestamp", "created_utc", "epoch"})
 _MUCH_FEWER = 5
+_WITH_OBJECTS = ("jsonl", "parquet")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,17 @@ class Guess:
         return () if self.label is None else (self.label, *self.more)
 
 
-def columns_of(location: Location, *, file_format: str, encoding: str, layout: Layout) -> list[str]:
+def columns_of(
+    location: Location, *, file_format: str, encoding: str, layout: Layout, inner: bool = False
+) -> list[str]:
     """Return the names of the columns of a file that is here.
+
+    Args:
+        location: of the file.
+        file_format: that it has, or ``auto``.
+        encoding: that it has, or ``auto``.
+        layout: of a table or a database.
+        inner: those of what lies in objects of JSON and structures of Parquet, ``_source.message``; else none.
 
     Raises:
         DataError: it is not such a file, is empty, or its first lines cannot be read.
@@ -72,6 +82,8 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         raise DataError(f"ingest.source={location.name} is on a hub; its columns are not known before it is here")
     require_file(location, path)
     kind = format_of(path, file_format)
+    if inner and kind not in _WITH_OBJECTS:
+        return []
     if kind in PLAIN_COLUMNS:
         return [*PLAIN_COLUMNS[kind]]
     decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
@@ -79,28 +91,14 @@ def columns_of(location: Location, *, file_format: str, encoding: str, layout: L
         if kind in DATABASES:
             names = ask(path, layout.query)[0]
         elif decided is None:
-            names = parquet_names(path) if kind == "parquet" else workbook_names(path, layout)
+            names = parquet_names(path, inner=inner) if kind == "parquet" else workbook_names(path, layout)
         elif kind == "jsonl":
-            names = keys_of(path, encoding=decided)
+            names = keys_of(path, encoding=decided, inner=inner)
         else:
             names = header_of(path, tabs=kind == "tsv", encoding=decided, layout=layout, told=are_told)
-    if not names:
+    if not names and not inner:
         raise DataError(f"{path.name} holds no rows whose columns have names")
     return names
-
-
-def inner_names(location: Location, *, file_format: str, encoding: str, layout: Layout) -> list[str]:
-    """Return the names of what lies in the objects of a file of JSON or Parquet: ``_source.message``; else none.
-
-    Raises:
-        DataError: as ``columns_of``.
-    """
-    path = location.path
-    if path is None or (kind := format_of(path, file_format)) not in ("jsonl", "parquet"):
-        return []
-    decided = encoding_for(path, kind, asked=encoding, kind=location.kind, query=layout.query)
-    with explained(path):
-        return parquet_inner_names(path) if decided is None else inner_keys_of(path, encoding=decided)
 
 
 def guess_columns(

@@ -68,30 +68,21 @@ def json_records(path: Path, *, encoding: str, columns: Columns) -> _Numbered:
     yield from _values(text, columns=columns, name=path.name)
 
 
-def keys_of(path: Path, *, encoding: str) -> list[str]:
-    """Return the names that the first rows have, in the order in which they come.
+def keys_of(path: Path, *, encoding: str, inner: bool = False) -> list[str]:
+    """Return the names that the first rows have, or those of what lies in their objects (``a.b``), as they come.
 
     Raises:
         DataError: it is not JSON, or not rows.
     """
-    return list(dict.fromkeys(name for record in _sample(path, encoding) for name in record))
-
-
-def inner_keys_of(path: Path, *, encoding: str) -> list[str]:
-    """Return the names of what lies in objects of the first rows, ``a.b``, in the order in which they come.
-
-    Raises:
-        DataError: as ``keys_of``.
-    """
-    found = (inner for record in _sample(path, encoding) for name in record for inner in _names_in(record[name], name))
+    found = (name for record in _sample(path, encoding) for name in (_names_in(record) if inner else record))
     return list(dict.fromkeys(found))
 
 
-def _names_in(value: Any, name: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{name}.{key}"
-            yield from _names_in(inner, f"{name}.{key}")
+def _names_in(record: dict[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from (f"{before}{name}.{key}" for key in value)
+            yield from _names_in(value, f"{before}{name}.")
 
 
 def _sample(path: Path, encoding: str) -> Iterator[dict[str, Any]]:

@@ -55,24 +55,15 @@ def require_all(num_rows: int, file: pq.ParquetFile, *, name: str) -> None:
         raise DataError(f"{name} is damaged: {num_rows} of the {counted} rows that it counts can be read")
 
 
-def parquet_names(path: Path) -> list[str]:
-    """Return the names of the columns.
+def parquet_names(path: Path, *, inner: bool = False) -> list[str]:
+    """Return the names of the columns, or those of what lies in structures (``a.b``).
 
     Raises:
         DataError: it is no Parquet file.
     """
     with _explained(path), _opened(path) as file:
-        return list(file.schema_arrow.names)
-
-
-def parquet_inner_names(path: Path) -> list[str]:
-    """Return the names of what lies in columns of structures, ``a.b``.
-
-    Raises:
-        DataError: it is no Parquet file.
-    """
-    with _explained(path), _opened(path) as file:
-        return [inner for field in file.schema_arrow for inner in _names_in(field.type, field.name)]
+        schema = file.schema_arrow
+        return [name for field in schema for name in _names_in(field.type, field.name)] if inner else list(schema.names)
 
 
 def classes_of(path: Path, column: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import secateur
 from secateur.errors import CheckFailed, NotJudged, SecateurError
+from secateur.processes.garbage import SELDOM
 from secateur.progress import waiting
 from secateur.registry.model_source import Resolved, problem_of_script
 
@@ -30,9 +31,8 @@ TOLERANCE = 1e-4
 _ENDED_BY_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
-# As the command line does, it looks less often for what nobody needs: a third of its time.
 _START = (
-    "import gc, json, sys; gc.set_threshold(50_000, 20, 20); request = json.load(sys.stdin); "
+    f"import gc, json, sys; gc.set_threshold{SELDOM}; request = json.load(sys.stdin); "
     "sys.path[:] = request['path']; from secateur.registry.fresh_process import main; code = main(request); "
     "gc.freeze(); raise SystemExit(code)"
 )

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,7 +28,6 @@ from secateur.readers.columns import (
     called_times,
     columns_of,
     guess_columns,
-    inner_names,
     may_count_time,
 )
 from secateur.readers.header import header_of
@@ -134,15 +134,15 @@ def _form_of(path: Path, wish: Wish, said: Mapping[str, Any]) -> str:
     return "csv" if (wanted <= {*names} if wanted else are_told(names)) else "lines"
 
 
-def column_names(wish: Wish, origin: Origin) -> list[str]:
-    """Return the names of the columns of a file that is here.
+def column_names(wish: Wish, origin: Origin, *, inner: bool = False) -> list[str]:
+    """Return the names of the columns of a file that is here; ``inner`` as of ``columns_of``.
 
     Raises:
         DataError: it cannot be read.
     """
     reading = _reading(wish, reading_for(wish, origin.location), texts=("text",), labels=())
     return columns_of(
-        origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
+        origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout, inner=inner
     )
 
 
@@ -176,12 +176,7 @@ def columns(wish: Wish, origin: Origin) -> Guess:
             f"{origin.location.path.name} is plain text, a row per line and no labels; --task generation learns to "
             "write it, {a,b}.txt are rows labelled by their file, and a CSV may hold texts and labels"
         )
-
-    def inner() -> list[str]:
-        return inner_names(
-            origin.location, file_format=reading.file_format, encoding=reading.encoding, layout=reading.layout
-        )
-
+    inner = partial(column_names, wish, origin, inner=True)
     found = guess_columns(names, texts=texts, label=label, labelled=labelled, values=values, inner=inner)
     return replace(found, more=more)
 

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from secateur.processes.garbage import SELDOM
+
 HOST = "127.0.0.1"
 OPEN = "/secateur-open"
 """Path of the page that hands the key to Prefect's pages: it stands behind the ``#``, which no server is sent."""
@@ -85,7 +87,7 @@ def main(port: int, *, pages: bool) -> None:
         pages: with Prefect's pages, schedules and events; else only what a single run records.
     """
     threading.Thread(target=_end_with_input, daemon=True).start()
-    gc.set_threshold(50_000, 20, 20)  # as the command line does: what is imported lives until the end
+    gc.set_threshold(*SELDOM)
     # By the environment, because Prefect's services ask for the same application again.
     os.environ["PREFECT__SERVER_FINAL"] = "1"
     if not pages:

@@ -74,6 +74,17 @@ def plain_of(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
 
 
+def require_counted(model: PreTrainedModel) -> None:
+    """Its cost is what torch counts of 13 tokens, and what the costs of its structures come to."""
+    ids = torch.arange(5, 18)[None]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(input_ids=ids)
+    cost = cost_of(model, length=13)
+    assert 2 * cost.macs == counter.get_total_flops()
+    assert cost.params == sum(parameter.numel() for parameter in model.parameters())
+    assert cost.nonembedding_params == structure_costs(model, length=1).total(widths_of(model)).params
+
+
 def require_cut_as_masked_(model: PreTrainedModel, masks: Masks, *, head_dim: int) -> None:
     """Cut a model, and compare it with what it said with the masks."""
     dense = logits_of(model)
@@ -217,14 +228,7 @@ def test_costs_follow_every_cut(model_type, choose, tied):
     cut_(model, choose(model))
     drop_layers_(model, [0, 1])
     cut_hidden_(model, torch.arange(32) < 28)
-    length = 13
-    ids = torch.arange(5, 5 + length)[None]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(input_ids=ids)
-    cost = cost_of(model, length=length)
-    assert 2 * cost.macs == counter.get_total_flops()
-    assert cost.params == sum(parameter.numel() for parameter in model.parameters())
-    assert cost.nonembedding_params == structure_costs(model, length=1).total(widths_of(model)).params
+    require_counted(model)
 
 
 @CHOICES
@@ -389,14 +393,8 @@ def test_a_rotated_head_of_16_bits_is_padded_to_the_same_logits(model_type, tmp_
 
 def test_what_a_rotated_head_costs_is_counted(model_type):
     model, dense = rotated(model_type, attention="eager"), tiny_generator(model_type)
-    ids = torch.arange(5, 18)[None]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(input_ids=ids)
-    cost = cost_of(model, length=13)
-    assert 2 * cost.macs == counter.get_total_flops()
-    assert cost.params == sum(parameter.numel() for parameter in model.parameters())
+    require_counted(model)
     total = structure_costs(model, length=1).total(widths_of(model))
-    assert cost.nonembedding_params == total.params
     foretold = dense.config
     write_kept_(foretold, 24)
     assert structure_costs(foretold, length=1).total(widths_of(model)) == total

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import DataError
-from secateur.readers.columns import columns_of, guess_columns, inner_names
+from secateur.readers.columns import columns_of, guess_columns
 from secateur.readers.layout import Layout
 from secateur.sources.locations import locate
 
@@ -96,7 +96,7 @@ def test_columns_inside_others_are_seen_where_those_outside_do_not_do(tmp_path: 
         )
 
     def inner() -> list[str]:
-        return inner_names(locate(str(path)), file_format="auto", encoding="auto", layout=Layout())
+        return columns_of(locate(str(path)), file_format="auto", encoding="auto", layout=Layout(), inner=True)
 
     names = columns_of(locate(str(path)), file_format="auto", encoding="auto", layout=Layout())
     assert names == ["_id", "_source"]
