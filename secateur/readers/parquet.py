@@ -56,14 +56,16 @@ def require_all(num_rows: int, file: pq.ParquetFile, *, name: str) -> None:
 
 
 def parquet_names(path: Path, *, inner: bool = False) -> list[str]:
-    """Return the names of the columns, or those of what lies in structures (``a.b``).
+    """Return the names of the columns that are no structures, or those of what lies in these (``a.b``).
 
     Raises:
         DataError: it is no Parquet file.
     """
     with _explained(path), _opened(path) as file:
         schema = file.schema_arrow
-        return [name for field in schema for name in _names_in(field.type, field.name)] if inner else list(schema.names)
+        if inner:
+            return [name for field in schema for name in _names_in(field.type, field.name)]
+        return [field.name for field in schema if not _Types.is_struct(field.type)] or list(schema.names)
 
 
 def classes_of(path: Path, column: str) -> list[str]:

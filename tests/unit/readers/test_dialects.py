@@ -19,6 +19,7 @@ from secateur.config.ingest import IngestSection
 from secateur.data.acquisition import check_rows
 from secateur.errors import DataError
 from secateur.readers.columns import columns_of
+from secateur.readers.pairs import SEPARATOR
 from secateur.readers.reading import reading_of
 from secateur.sources.locations import locate
 
@@ -52,7 +53,9 @@ def zipped(content, *, names=("rows.csv",)):
 
 
 CELLS = st.text(
-    st.sampled_from("ab \"\\,;|\t'é好#=\u200b") | st.characters(exclude_categories=("Cs", "Cc")), max_size=12
+    st.sampled_from("ab \"\\,;|\t'é好#=\u200b")
+    | st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=SEPARATOR),
+    max_size=12,
 )
 TABLES = st.lists(st.tuples(CELLS, st.sampled_from(["a", "1E30", "007", "b c", '"'])), min_size=1, max_size=8)
 PACKED = {
@@ -83,6 +86,11 @@ def test_a_table_of_any_dialect_reads_back(
     file.write_bytes(PACKED[ending](content.encode(encoding)))
     params = {} if header else {"header": False, "text_column": 0, "label_column": 1, "delimiter": delimiter}
     assert read(folder, file.name, **params)[1] == rows
+
+
+def test_what_stands_between_the_texts_of_a_pair_is_unreadable_in_a_text(tmp_path):
+    (tmp_path / "a.csv").write_text(f"text,label\none{SEPARATOR}two,a\nthree,b\n", "utf-8")
+    assert read(tmp_path, "a.csv")[1] == [("one\ufffdtwo", "a"), ("three", "b")]
 
 
 BACKSLASHES = {"escapechar": "\\", "doublequote": False}
